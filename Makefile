@@ -1,0 +1,64 @@
+# Every target sets up what it needs: a fresh clone, `make demo`, done.
+
+VENV        ?= .venv
+PYTHON      ?=
+WORKERS     ?= auto
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+LAWS        ?= tests/laws tests/e2e
+BENCH       ?=
+
+BIN := $(VENV)/bin
+
+# One thread a process: parallel tests would otherwise fight over the cores, and results would
+# depend on how many there are.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+RUNTIME := $(VENV)/.installed-runtime
+DEV     := $(VENV)/.installed-dev
+SETUP   := VENV='$(VENV)' PYTHON='$(PYTHON)' TORCH_INDEX='$(TORCH_INDEX)' sh scripts/setup.sh
+
+.DEFAULT_GOAL := help
+.PHONY: demo test calibrate lint bench setup clean help
+
+demo: $(RUNTIME) ## compress a small model on embedded data; its report is runs/demo/report.html
+	$(BIN)/safecompress demo
+
+test: $(DEV) ## run all tests in parallel, laws at small counts
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+calibrate: $(DEV) ## run the laws at full counts (hours); results in benchmarks/results/calibrate
+	$(ONE_THREAD) SAFECOMPRESS_CALIBRATE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
+		$(PYTEST_ARGS) $(LAWS)
+
+lint: $(DEV) ## check style, formatting, types and the order of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(DEV) ## list the benchmarks, or run one: make bench BENCH=name
+	@VENV='$(VENV)' sh scripts/bench.sh '$(BENCH)'
+
+setup: $(DEV) ## only create the virtual environment, with everything for development
+
+clean: ## remove caches, build outputs and the virtual environment; never runs/ or results
+	rm -rf '$(VENV)' build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## show this list
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@printf '\nSettings, as in `make test WORKERS=1`:\n'
+	@printf '  PYTHON=%-15s %s\n' path 'interpreter for $(VENV); default: the first Python >= 3.11 found'
+	@printf '  TORCH_INDEX=%-10s %s\n' url 'install torch from this package index, for example PyTorch'\''s'
+	@printf '  %22s %s\n' '' 'CPU-only one: on Linux the default build brings several GB of CUDA'
+	@printf '  WORKERS=%-14s %s\n' n 'parallel test processes; default: one a core'
+	@printf '  PYTEST_ARGS=%-10s %s\n' args 'more arguments for pytest'
+	@printf '  LAWS=%-17s %s\n' paths 'which tests make calibrate runs; default: $(LAWS)'
+
+# The stamps are newer than what they were installed from; scripts/setup.sh writes them last.
+$(RUNTIME): pyproject.toml constraints.txt
+	@$(SETUP) runtime
+
+$(DEV): pyproject.toml constraints.txt
+	@$(SETUP) dev

@@ -1,0 +1,17 @@
+"""What every test needs, the examples in documents and docstrings included."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported, so that a bare `pytest` runs as `make test` does. Child processes of
+# tests inherit it.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import torch  # noqa: E402
+from tests.documents import documents  # noqa: E402
+
+torch.set_num_threads(1)
+
+pytest_collect_file = documents.pytest()
