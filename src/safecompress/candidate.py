@@ -1,0 +1,86 @@
+"""A candidate: everything one branch of the loop needs to go on, be judged or be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from safecompress.topology import Topology
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model in the making, as plain tensors; no live module, no optimiser object.
+
+    Tensors are owned by the candidate: whoever changes one copies it first (`replace_tensors`).
+
+    Args:
+        weights: the module's state_dict (parameters and buffers).
+        optimizer: per parameter name the optimiser's state tensors (`momentum_buffer`, …).
+        topology: which maskable weights exist.
+        ever_active: per maskable parameter, True where a weight has existed at any time.
+        moving_average: per maskable parameter a dense moving average of gradients; empty unless
+            a grow rule asked for it.
+        defenses: per defence name its state tensors.
+        step: optimiser steps taken in this stage of training.
+        lineage: names of the proposals that made it, oldest first.
+    """
+
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Mapping[str, Tensor]]
+    topology: Topology
+    ever_active: Mapping[str, Tensor]
+    moving_average: Mapping[str, Tensor] = field(default_factory=dict)
+    defenses: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    step: int = 0
+    lineage: tuple[str, ...] = ()
+
+    def evolve(self, **changes: Any) -> Candidate:
+        """Return a copy with the given fields replaced."""
+        return replace(self, **changes)
+
+    def coverage(self) -> dict[str, float]:
+        """Return per layer the share of weights that have ever existed, in [0, 1].
+
+        Reference: in-time over-parameterisation, Liu et al., ICML 2021.
+        """
+        return {name: float(m.float().mean()) for name, m in self.ever_active.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor under a flat `group/name[/key]` name, for a checkpoint."""
+        flat = {f"weights/{k}": v for k, v in self.weights.items()}
+        flat |= {f"masks/{k}": v for k, v in self.topology.masks.items()}
+        flat |= {f"ever_active/{k}": v for k, v in self.ever_active.items()}
+        flat |= {f"moving_average/{k}": v for k, v in self.moving_average.items()}
+        for group, nested in (("optimizer", self.optimizer), ("defenses", self.defenses)):
+            for name, state in nested.items():
+                flat |= {f"{group}/{name}/{key}": v for key, v in state.items()}
+        return flat
+
+    @classmethod
+    def from_tensors(
+        cls, flat: Mapping[str, Tensor], *, step: int, lineage: tuple[str, ...]
+    ) -> Candidate:
+        """Rebuild what `tensors` flattened."""
+        groups: dict[str, dict[str, Tensor]] = {}
+        nested: dict[str, dict[str, dict[str, Tensor]]] = {"optimizer": {}, "defenses": {}}
+        for name, tensor in flat.items():
+            group, rest = name.split("/", 1)
+            if group in nested:
+                owner, key = rest.rsplit("/", 1)
+                nested[group].setdefault(owner, {})[key] = tensor
+            else:
+                groups.setdefault(group, {})[rest] = tensor
+        return cls(
+            weights=groups.get("weights", {}),
+            optimizer=nested["optimizer"],
+            topology=Topology(groups.get("masks", {})),
+            ever_active=groups.get("ever_active", {}),
+            moving_average=groups.get("moving_average", {}),
+            defenses=nested["defenses"],
+            step=step,
+            lineage=lineage,
+        )

@@ -1,0 +1,208 @@
+"""From YAML or a mapping to a checked configuration, with every problem named at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from safecompress.config.schema import CompressConfig
+from safecompress.errors import ConfigError, did_you_mean
+
+_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _expand(value: Any, *, where: str) -> Any:
+    if isinstance(value, str):
+
+        def replace(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if name not in os.environ:
+                raise ConfigError(
+                    f"{where}: '{value}' names the environment variable {name}, which is not set; "
+                    f"set it, for example: export {name}=/path/to/data"
+                )
+            return os.environ[name]
+
+        return _ENVIRONMENT.sub(replace, value)
+    if isinstance(value, Mapping):
+        return {k: _expand(v, where=f"{where}.{k}" if where else str(k)) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand(v, where=f"{where}[{i}]") for i, v in enumerate(value)]
+    return value
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a key given twice is an error instead of a silent override."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 reads 1e-3 as text; everyone who writes it means a number.
+_UniqueKeyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        ConfigError: when it is missing, not UTF-8, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as UTF-8 text ({error}).") from error
+    return parse_yaml(text, where=str(path))
+
+
+def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
+    """Parse YAML text whose top level is a mapping; `where` names it in messages."""
+    try:
+        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - subclass of SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{where}: expected a mapping of settings at the top level, got "
+            f"{type(value).__name__}; start from `safecompress init`."
+        )
+    return value
+
+
+def override(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return `settings` with `a.b=value` assignments applied; values are read as YAML.
+
+    >>> override({"sparse": {"density": 0.1}}, ["sparse.density=0.05", "seed=3"])
+    {'sparse': {'density': 0.05}, 'seed': 3}
+    """
+    result: dict[str, Any] = _copied(settings)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        keys = path.split(".")
+        if not separator or not all(keys):
+            raise ConfigError(
+                f"--set {assignment}: expected key=value, e.g. --set sparse.density=0.1"
+            )
+        value = parse_yaml(f"value: {text}", where=f"--set {assignment}")["value"]
+        node = result
+        for key in keys[:-1]:
+            child = node.setdefault(key, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f"--set {assignment}: '{key}' holds a value, not settings.")
+            node = child
+        node[keys[-1]] = value
+    return result
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _copied(v) for k, v in value.items()}
+    return value
+
+
+def load_config(
+    source: CompressConfig | Mapping[str, Any] | str | Path, *, assignments: Sequence[str] = ()
+) -> CompressConfig:
+    """Return a checked configuration.
+
+    Args:
+        source: a configuration, a mapping of settings, or the path of a YAML file.
+        assignments: `key=value` overrides, applied before checking.
+
+    Raises:
+        ConfigError: naming every problem at once, each with its place and its remedy.
+    """
+    if isinstance(source, CompressConfig):
+        if not assignments:
+            return source
+        source = source.model_dump(mode="json", exclude_unset=True)
+    where = "config"
+    if isinstance(source, str | Path):
+        where = str(source)
+        source = read_yaml(Path(source))
+    settings = _expand(override(source, assignments), where="")
+    try:
+        return CompressConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from error
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(p) for p in item["loc"] if not _is_tag(p))
+        if item["type"] == "extra_forbidden":
+            near = did_you_mean(str(item["loc"][-1]), _known_keys(item["loc"][:-1]))
+            lines.append(f"{path}: unknown key{near}")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: missing; this key is required")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = item["input"]
+            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+            lines.append(f"{path or 'config'}: {message}{shown}")
+    if len(lines) == 1:
+        return f"{where}: {lines[0]}"
+    return f"{where}: {len(lines)} problems\n" + "\n".join(f"  {line}" for line in lines)
+
+
+_TAGS = {"npz", "csv", "sklearn", "torch"}
+
+
+def _is_tag(part: str | int) -> bool:
+    return isinstance(part, str) and (
+        part in _TAGS or part.startswith(("constrained-", "str", "dict["))
+    )
+
+
+def _known_keys(path: Sequence[str | int]) -> set[str]:
+    """Walk the schema along an error's path and return the keys known there."""
+    sections: set[type[BaseModel]] = {CompressConfig}
+    for part in path:
+        if not isinstance(part, str) or part in _TAGS:
+            if part in _TAGS:
+                sections = {s for s in sections if _tag_of(s) == part}
+            continue
+        children: set[type[BaseModel]] = set()
+        for section in sections:
+            if part in section.model_fields:
+                children |= _sections_in(section.model_fields[part].annotation)
+        sections = children or sections
+    return {key for section in sections for key in section.model_fields}
+
+
+def _tag_of(section: type[BaseModel]) -> str | None:
+    field = section.model_fields.get("source")
+    literal = get_args(field.annotation) if field else ()
+    return literal[0] if literal and isinstance(literal[0], str) else None
+
+
+def _sections_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {s for argument in get_args(annotation) for s in _sections_in(argument)}
+
+
+def dump_yaml(config: CompressConfig) -> str:
+    """Return the resolved configuration, every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,94 @@
+"""Every error SafeCompress raises on purpose, as one tree.
+
+```text
+SafeCompressError                     exit 4 on the command line unless a subclass says otherwise
+├── UsageError                        exit 2: the caller can fix it; nothing was lost
+│   ├── ConfigError                   a key, a value or a combination of them
+│   ├── DataError                     a file, a shape, a type, a label
+│   │   ├── SplitOverlapError         rows that must be disjoint are shared
+│   │   └── MembershipError           nobody said which rows the weights were trained on
+│   ├── ModelError                    a model that cannot be built, loaded or called
+│   └── RunFolderError                a run folder that is busy, foreign, damaged or finished
+├── MissingEvidenceError              the audit lacks what an attack asked for (check: NOT_RUN)
+├── UndecidableError                  too few points for the figure (check: INCONCLUSIVE)
+├── NonFiniteError                    NaN or infinity in outputs or loss (candidate discarded)
+├── StorageError                      the disk is full or not writable; earlier work is intact
+└── InterruptedRunError               exit 130: stopped by the user, resumable
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SafeCompressError(Exception):
+    """Base of the tree: messages say what was given, expected, where, and what to do."""
+
+    exit_code = 4
+
+
+class UsageError(SafeCompressError):
+    """Something the caller can fix."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration key, value or combination that cannot work."""
+
+
+class DataError(UsageError):
+    """A data file, array, shape, type or label that cannot be used."""
+
+
+class SplitOverlapError(DataError):
+    """Rows that must be disjoint are shared."""
+
+
+class MembershipError(DataError):
+    """Membership is unknown or contradictory; a wrong guess would give a false PASS."""
+
+
+class ModelError(UsageError):
+    """A model that cannot be built, loaded or called on this data."""
+
+
+class RunFolderError(UsageError):
+    """A run folder that is busy, foreign, damaged or already finished."""
+
+
+class MissingEvidenceError(SafeCompressError):
+    """An attack asked for evidence this audit does not have."""
+
+
+class UndecidableError(SafeCompressError):
+    """Too few points to state the figure with an interval."""
+
+
+class NonFiniteError(SafeCompressError):
+    """NaN or infinity in a model's outputs, gradients or loss."""
+
+
+class StorageError(SafeCompressError):
+    """The disk is full or the folder not writable; what was committed before is intact."""
+
+
+class InterruptedRunError(SafeCompressError):
+    """The run was stopped by the user and can be resumed."""
+
+    exit_code = 130
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` or the list of known names, ready to end a message.
+
+    >>> did_you_mean("densty", ["density", "seed"])
+    "; did you mean 'density'?"
+    >>> did_you_mean("zzz", ["density", "seed"])
+    '; known: density, seed'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(names)}"

@@ -1,0 +1,33 @@
+"""The few shapes everything else fills.
+
+`Rows` go into a model, `Outputs` come out; an `Attack` reads `Evidence` about two groups of rows,
+members and non-members, and ends in an `AttackResult`; a `Measure` turns what is known about a
+model into an `Estimate`; a `Proposal` turns one `Candidate` into another; a `Defense` adds to the
+training loss; a `Recipe` makes a trained model from rows and a seed.
+"""
+
+from safecompress.protocols.attack import Attack, AttackResult, Evidence
+from safecompress.protocols.estimate import Estimate
+from safecompress.protocols.proposal import Proposal, ProposalContext
+from safecompress.protocols.rows import Inputs, Outputs, Pool, Rows, leading_size, map_inputs
+from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
+
+__all__ = [
+    "Attack",
+    "AttackResult",
+    "Batch",
+    "Defense",
+    "Estimate",
+    "Evidence",
+    "Inputs",
+    "ModelLike",
+    "Outputs",
+    "Pool",
+    "Proposal",
+    "ProposalContext",
+    "Recipe",
+    "Rows",
+    "TrainingContext",
+    "leading_size",
+    "map_inputs",
+]

@@ -1,0 +1,45 @@
+"""A way to change a candidate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from safecompress.candidate import Candidate
+
+
+@dataclass(frozen=True)
+class ProposalContext:
+    """What a proposal may look at besides the candidate; the same for every sibling.
+
+    Args:
+        gradient: per maskable parameter the dense mean gradient of the loss at the candidate,
+            unmasked and unscaled, or None where no proposal asked for it.
+        progress: share of the mask-update period that has passed, in [0, 1].
+        seed: seed of this proposal's random choices.
+    """
+
+    gradient: Mapping[str, Tensor] | None
+    progress: float
+    seed: int
+
+
+class Proposal(ABC):
+    """One way to change a candidate: candidate in, candidate out, mask counts kept exactly."""
+
+    requires: frozenset[str] = frozenset()
+    """Any of `gradient` (the context's) and `moving_average` (the candidate's)."""
+    updates: int = 1
+    """How often it is applied while a candidate settles, at equal distances."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name, unique among a round's proposals."""
+
+    @abstractmethod
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the changed candidate; the parent's tensors are left untouched."""

@@ -1,0 +1,155 @@
+"""What goes into a model and what comes out: rows, outputs, and pools of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from safecompress.errors import DataError, NonFiniteError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+Inputs: TypeAlias = "Tensor | Mapping[str, Tensor] | tuple[Tensor, ...]"
+"""A pytree of tensors, one row per leading index: one tensor, named tensors, or a tuple of them."""
+
+
+def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
+    """Apply `function` to every tensor of `inputs`."""
+    if isinstance(inputs, Tensor):
+        return function(inputs)
+    if isinstance(inputs, tuple):
+        return tuple(function(t) for t in inputs)
+    return {key: function(t) for key, t in inputs.items()}
+
+
+def leading_size(inputs: Inputs) -> int:
+    """Return the number of rows of `inputs`."""
+    if isinstance(inputs, Tensor):
+        return len(inputs)
+    tensors = inputs if isinstance(inputs, tuple) else tuple(inputs.values())
+    return len(tensors[0])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Model-ready rows.
+
+    Args:
+        inputs: preprocessed inputs, leading size n.
+        labels: int64 (n,), class indices from 0.
+        ids: int64 (n,), each row's index in the data source; they name rows in messages and
+            caches, and no two rows of one data source share one.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    ids: Tensor
+
+    def __post_init__(self) -> None:
+        n = leading_size(self.inputs)
+        if not len(self.labels) == len(self.ids) == n:
+            raise DataError(
+                f"rows: {n} inputs, {len(self.labels)} labels and {len(self.ids)} ids; "
+                "expected one label and one id for every input."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> Rows:
+        """Return the rows at `index` (int64 positions or a bool mask)."""
+        return Rows(
+            map_inputs(lambda t: t[index], self.inputs), self.labels[index], self.ids[index]
+        )
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model said about some rows: the hinge between models and attacks.
+
+    Args:
+        logits: float32 (n, classes), always evaluated in fp32; finite.
+        labels: int64 (n,).
+        ids: int64 (n,).
+
+    Raises:
+        DataError: on mismatched shapes or labels outside the classes.
+        NonFiniteError: on NaN or infinite logits.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    ids: Tensor
+
+    def __post_init__(self) -> None:
+        if (
+            self.logits.ndim != 2
+            or len(self.logits) != len(self.labels)
+            or len(self.ids) != len(self.labels)
+        ):
+            raise DataError(
+                f"outputs: logits {tuple(self.logits.shape)}, labels {tuple(self.labels.shape)}, "
+                f"ids {tuple(self.ids.shape)}; expected (n, classes), (n,) and (n,)."
+            )
+        if not bool(torch.isfinite(self.logits).all()):
+            bad = int((~torch.isfinite(self.logits)).any(dim=1).sum())
+            raise NonFiniteError(f"outputs: {bad} of {len(self.logits)} rows are NaN or infinite.")
+        if (
+            len(self.labels)
+            and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.logits.shape[1]
+        ):
+            raise DataError(
+                f"outputs: labels run from {int(self.labels.min())} to {int(self.labels.max())} "
+                f"but the model has {self.logits.shape[1]} classes."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.logits.shape[1]
+
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        """Log softmax, float64 (n, classes); fp64 keeps saturated members apart."""
+        return torch.log_softmax(self.logits.double(), dim=1)
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each row, float64 (n,)."""
+        return -self.log_probabilities.gather(1, self.labels[:, None]).squeeze(1)
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Whether each row is classified correctly, bool (n,)."""
+        return self.logits.argmax(dim=1) == self.labels
+
+    def take(self, index: Tensor) -> Outputs:
+        """Return the outputs at `index` (int64 positions or a bool mask)."""
+        return Outputs(self.logits[index], self.labels[index], self.ids[index])
+
+
+@dataclass(frozen=True)
+class Pool(Generic[T]):
+    """The same kind of thing for members and for non-members."""
+
+    members: T
+    nonmembers: T
+
+    def map(self, function: Callable[[T], U]) -> Pool[U]:
+        """Apply `function` to both sides."""
+        return Pool(function(self.members), function(self.nonmembers))
+
+    def zip(self, other: Pool[U], function: Callable[[T, U], Any]) -> Pool[Any]:
+        """Apply `function` to both sides of this and another pool."""
+        return Pool(
+            function(self.members, other.members), function(self.nonmembers, other.nonmembers)
+        )

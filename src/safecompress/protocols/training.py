@@ -1,0 +1,93 @@
+"""A change to training, and training as a whole."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.protocols.rows import Inputs, Rows
+
+ModelLike: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step as a defence sees it.
+
+    Args:
+        inputs: the batch's inputs, after augmentation.
+        labels: int64 (b,).
+        ids: int64 (b,).
+        logits: (b, classes), attached to the graph.
+        model: the callable in training.
+        step: steps taken in this stage.
+        progress: share of this stage's steps taken, in [0, 1].
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    ids: Tensor
+    logits: Tensor
+    model: ModelLike
+    step: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a defence may prepare itself with.
+
+    Args:
+        classes: number of classes.
+        steps: steps of this training stage.
+        seed: the run's seed.
+        reference: rows held out for defences, never members, never judged; None without them.
+        device: where tensors live.
+    """
+
+    classes: int
+    steps: int
+    seed: int
+    reference: Rows | None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+class Defense(ABC):
+    """A change to training that hides members. All hooks are no-ops unless overridden.
+
+    A defence is a live object during training; what must survive a checkpoint goes through
+    `state` and `load_state_`, as tensors.
+    """
+
+    name: ClassVar[str]
+    needs_reference: ClassVar[bool] = False
+
+    def prepare_(self, context: TrainingContext) -> None:
+        """Get ready for a training stage."""
+        del context
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """Return a scalar to add to the batch's loss, or None."""
+        del batch
+        return None
+
+    def after_step_(self, batch: Batch) -> None:
+        """Act after the optimiser's step."""
+        del batch
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the tensors needed to go on later."""
+        return {}
+
+    def load_state_(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned; an empty mapping means a fresh start."""
+        del state
+
+
+Recipe: TypeAlias = Callable[[Rows, int], nn.Module]
+"""`(rows, seed) -> trained model`: dense pre-training, compressor, defences and all."""

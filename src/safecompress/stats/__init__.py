@@ -1,0 +1,61 @@
+"""Pure statistics on scores and guesses about members and non-members; numpy in, numbers out.
+
+A score is higher the more it says "member". Nothing here knows a model or a file.
+"""
+
+from __future__ import annotations
+
+from safecompress.stats.intervals import (
+    Interval,
+    auc_interval,
+    auc_p_value,
+    balanced_accuracy_interval,
+    clopper_pearson,
+    tpr_at_fpr_interval,
+)
+from safecompress.stats.paired import (
+    accuracy_difference,
+    auc_difference,
+    balanced_accuracy_difference,
+    bootstrap_difference,
+)
+from safecompress.stats.power import (
+    auc_half_width,
+    proportion_half_width,
+    smallest_detectable_auc,
+)
+from safecompress.stats.roc import (
+    Roc,
+    advantage,
+    auc,
+    balanced_accuracy,
+    precision_at_prior,
+    roc_curve,
+    tpr_at_fpr,
+)
+from safecompress.stats.thresholds import best_threshold, class_thresholds
+
+__all__ = [
+    "Interval",
+    "Roc",
+    "accuracy_difference",
+    "advantage",
+    "auc",
+    "auc_difference",
+    "auc_half_width",
+    "auc_interval",
+    "auc_p_value",
+    "balanced_accuracy",
+    "balanced_accuracy_difference",
+    "balanced_accuracy_interval",
+    "best_threshold",
+    "bootstrap_difference",
+    "class_thresholds",
+    "clopper_pearson",
+    "precision_at_prior",
+    "proportion_half_width",
+    "roc_curve",
+    "smallest_detectable_auc",
+    "tpr_at_fpr",
+    "tpr_at_fpr_interval",
+]

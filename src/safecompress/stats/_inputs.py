@@ -1,0 +1,121 @@
+"""What every statistic accepts: 1-D scores, guesses and labels of two groups, and plain numbers."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from safecompress.errors import ConfigError, DataError, NonFiniteError, UndecidableError
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+def _one_dimensional(values: ArrayLike, name: str) -> NDArray[np.generic]:
+    """Return `values` as a 1-D numpy array; CPU tensors come in through `np.asarray`."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{name}: {type(values).__name__} cannot become a numpy array ({error}); "
+            "pass a 1-D numpy array or a detached CPU tensor of a type numpy knows."
+        ) from error
+    if array.ndim != 1:
+        raise DataError(f"{name}: shape {array.shape}; expected (n,), one value per row.")
+    return array
+
+
+def as_scores(values: ArrayLike, name: str) -> Floats:
+    """Return scores as float64 (n,); infinities are ranks like any other, NaN is an error.
+
+    Raises:
+        DataError: when it is not one real number per row.
+        NonFiniteError: when a score is NaN.
+    """
+    array = _one_dimensional(values, name)
+    if array.size and array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: dtype {array.dtype}; expected real numbers.")
+    scores = array.astype(np.float64)
+    nan = int(np.isnan(scores).sum())
+    if nan:
+        raise NonFiniteError(
+            f"{name}: {nan} of {len(scores)} scores are NaN (first: row "
+            f"{int(np.isnan(scores).argmax())}); a NaN has no rank. Find what produced it."
+        )
+    return scores
+
+
+def as_guesses(values: ArrayLike, name: str) -> Bools:
+    """Return yes/no values as bool (n,); numbers are accepted when each is 0 or 1.
+
+    Raises:
+        DataError: when a value is neither.
+    """
+    array = _one_dimensional(values, name)
+    if array.dtype.kind != "b":
+        if array.size and (array.dtype.kind not in "iuf" or not bool(np.isin(array, (0, 1)).all())):
+            raise DataError(f"{name}: dtype {array.dtype}; expected bool, or numbers 0 and 1.")
+        array = array.astype(np.float64) == 1
+    return array.astype(np.bool_)
+
+
+def as_labels(values: ArrayLike, name: str, *, classes: int) -> Ints:
+    """Return class indices as int64 (n,), each in [0, classes).
+
+    Raises:
+        DataError: on another dtype or a label outside the classes.
+    """
+    array = _one_dimensional(values, name)
+    if array.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{name}: dtype {array.dtype}; expected integer class indices.")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= classes:
+        raise DataError(f"{name}: labels run from {low} to {high}; expected 0 to {classes - 1}.")
+    return array.astype(np.int64)
+
+
+def require_rows(n_members: int, n_nonmembers: int, figure: str) -> None:
+    """Raise `UndecidableError` when one of the two groups is empty."""
+    if min(n_members, n_nonmembers) == 0:
+        raise UndecidableError(
+            f"{figure}: {n_members} members and {n_nonmembers} non-members; "
+            "it needs at least one of each."
+        )
+
+
+def two_scores(members: ArrayLike, nonmembers: ArrayLike, figure: str) -> tuple[Floats, Floats]:
+    """Return the scores of two non-empty groups."""
+    m, n = as_scores(members, f"{figure}: members"), as_scores(nonmembers, f"{figure}: nonmembers")
+    require_rows(len(m), len(n), figure)
+    return m, n
+
+
+def two_guesses(members: ArrayLike, nonmembers: ArrayLike, figure: str) -> tuple[Bools, Bools]:
+    """Return the guesses about two non-empty groups."""
+    m = as_guesses(members, f"{figure}: guessed_members")
+    n = as_guesses(nonmembers, f"{figure}: guessed_nonmembers")
+    require_rows(len(m), len(n), figure)
+    return m, n
+
+
+def require_share(value: float, name: str, *, open_ended: bool = False) -> float:
+    """Return `value` when it lies in [0, 1], or in (0, 1) where `open_ended`.
+
+    Raises:
+        ConfigError: otherwise, NaN included.
+    """
+    inside = 0 < value < 1 if open_ended else 0 <= value <= 1
+    if not inside:
+        limits = "between 0 and 1, both excluded" if open_ended else "in [0, 1]"
+        raise ConfigError(f"{name}: {value!r}; expected a share {limits}.")
+    return float(value)
+
+
+def counter_based(seed: int) -> np.random.Generator:
+    """Return a generator whose draws depend on `seed` alone; any integer will do."""
+    return np.random.Generator(np.random.Philox(key=seed % 2**64))

@@ -1,0 +1,204 @@
+"""Intervals of single figures: shares, AUC, balanced accuracy and TPR at a fixed FPR.
+
+All are two-sided at `level` and built to hold at the high levels that correct for many looks.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from safecompress.errors import DataError, UndecidableError
+from safecompress.stats._inputs import (
+    Floats,
+    counter_based,
+    require_share,
+    two_guesses,
+    two_scores,
+)
+from safecompress.stats._logit import logit_interval
+from safecompress.stats._placements import placements, spread
+from safecompress.stats._proportions import (
+    Interval,
+    difference,
+    enclosing,
+    exact,
+    tail_of,
+)
+from safecompress.stats.roc import allowed_false_positives, tpr_at_fpr
+
+__all__ = [
+    "Interval",
+    "auc_interval",
+    "auc_p_value",
+    "balanced_accuracy_interval",
+    "clopper_pearson",
+    "tpr_at_fpr_interval",
+]
+
+MIN_FALSE_POSITIVES = 10
+"""Below this many expected false positives the bootstrap of a TPR at fixed FPR is not believed."""
+
+
+def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+    """Return the exact interval of a share; never covers less than `level`.
+
+    Args:
+        successes: number of successes, 0 to n.
+        n: number of independent trials, at least 1.
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when n is 0.
+        DataError: when successes is outside 0 to n.
+
+    Reference: Clopper and Pearson, Biometrika 1934.
+    """
+    if n < 1:
+        raise UndecidableError(f"clopper_pearson: n={n}; a share needs at least one trial.")
+    if not 0 <= successes <= n:
+        raise DataError(f"clopper_pearson: {successes} successes of {n}; expected 0 to {n}.")
+    return exact(successes, n, tail=tail_of(level))
+
+
+def auc_interval(members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Return AUC with DeLong's interval on the logit scale.
+
+    Student's t with Welch–Satterthwaite degrees of freedom replaces the normal. Where a group's
+    ranks are all or nearly all alike (AUC at or near 0 or 1, tied scores, a handful of rows) its
+    variance says too little, and the interval is widened by the rule of three.
+
+    Args:
+        members: scores (m,), infinities allowed.
+        nonmembers: scores (n,).
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when a side is empty.
+        NonFiniteError: when a score is NaN.
+
+    Reference: DeLong et al., Biometrics 1988; logit scale: Pepe, 2003, section 5.2.
+    """
+    tail = tail_of(level)
+    m, n = two_scores(members, nonmembers, "auc_interval")
+    ranked = placements(m, n)
+    return logit_interval(ranked.auc, spread(ranked.members, ranked.nonmembers), tail)
+
+
+def auc_p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
+    """Return the one-sided p-value against AUC <= 0.5; small = the score tells members apart.
+
+    It is the dual of `auc_interval`: p < a exactly when the interval at level 1 - 2a lies above
+    0.5. The null says only that AUC <= 0.5, not that both groups are alike in spread.
+
+    Args:
+        members: scores (m,), infinities allowed.
+        nonmembers: scores (n,).
+
+    Raises:
+        UndecidableError: when a side is empty.
+        NonFiniteError: when a score is NaN.
+    """
+    m, n = two_scores(members, nonmembers, "auc_p_value")
+    ranked = placements(m, n)
+    auc, around = ranked.auc, spread(ranked.members, ranked.nonmembers)
+    if not around.uniform:
+        return around.exceeds(math.log(auc / (1 - auc)) * auc * (1 - auc))
+    if auc <= 0.5:
+        return 1.0
+    accepted, rejected = math.log(1e-300), math.log(0.5)
+    for _ in range(60):
+        middle = (accepted + rejected) / 2
+        if logit_interval(auc, around, math.exp(middle)).low > 0.5:
+            rejected = middle
+        else:
+            accepted = middle
+    return math.exp(rejected)
+
+
+def balanced_accuracy_interval(
+    guessed_members: ArrayLike, guessed_nonmembers: ArrayLike, *, level: float = 0.95
+) -> Interval:
+    """Return balanced accuracy with its interval, for guesses by a threshold fixed elsewhere.
+
+    The exact intervals of both rates, joined by MOVER; a little conservative, also where a rate
+    is near 0 or 1.
+
+    Args:
+        guessed_members: bool (m,), True = "member", about rows that are members.
+        guessed_nonmembers: bool (n,), the same about rows that are not.
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when a side is empty.
+
+    Reference: Zou and Donner, Statistics in Medicine 2008.
+    """
+    tail = tail_of(level)
+    m, n = two_guesses(guessed_members, guessed_nonmembers, "balanced_accuracy_interval")
+    tpr = exact(int(m.sum()), len(m), tail=tail)
+    fpr = exact(int(n.sum()), len(n), tail=tail)
+    gap = difference(tpr, fpr)
+    return enclosing((gap.value + 1) / 2, (gap.low + 1) / 2, (gap.high + 1) / 2, edges=(0, 1))
+
+
+def tpr_at_fpr_interval(
+    members: ArrayLike, nonmembers: ArrayLike, *, fpr: float, level: float = 0.95, seed: int
+) -> Interval:
+    """Return the TPR at a fixed FPR with a bootstrap interval that moves the threshold too.
+
+    An interval that takes the threshold as given covers far less than it says. Each replicate
+    draws how many non-members lie above the true threshold (binomial) and, from the members above
+    that score, a TPR (beta, as in Clopper–Pearson, so that 0 and 1 keep a width). Bounds that fall
+    between two scores are rounded outwards. No row is resampled: 60,000 rows cost two sorts.
+
+    Args:
+        members: scores (m,), infinities allowed.
+        nonmembers: scores (n,).
+        fpr: largest share of non-members that may be accused, in (0, 1).
+        level: coverage, in (0, 1).
+        seed: seed of the bootstrap.
+
+    Raises:
+        UndecidableError: when a side is empty or fewer than 10 non-members may be accused.
+        NonFiniteError: when a score is NaN.
+        ConfigError: when `fpr` is not a share.
+    """
+    tail = tail_of(level)
+    require_share(fpr, "fpr", open_ended=True)
+    m, n = two_scores(members, nonmembers, "tpr_at_fpr_interval")
+    allowed = allowed_false_positives(len(n), fpr=fpr)
+    if allowed < MIN_FALSE_POSITIVES:
+        raise UndecidableError(
+            f"tpr_at_fpr_interval: {len(n)} non-members at FPR {fpr:g} leave {allowed} false "
+            f"positives; expected at least {MIN_FALSE_POSITIVES}. Use at least "
+            f"{math.ceil(MIN_FALSE_POSITIVES / fpr)} non-members or a larger FPR."
+        )
+    low, high = _bootstrap_bounds(m, n, fpr=fpr, tail=tail, seed=seed)
+    return enclosing(tpr_at_fpr(m, n, fpr=fpr), low, high, edges=(0, 1))
+
+
+def _bootstrap_bounds(
+    members: Floats, nonmembers: Floats, *, fpr: float, tail: float, seed: int
+) -> tuple[float, float]:
+    random = counter_based(seed)
+    # About 50 replicates beyond each end.
+    count = max(4_000, math.ceil(50 / tail))
+    total = len(members)
+    ascending = np.sort(members)
+    above = random.binomial(len(nonmembers), fpr, size=count)
+    # The true threshold lies between two neighbouring scores of non-members, `above` of them
+    # beyond it: members beyond the upper one are accused for sure, beyond the lower one perhaps.
+    descending = np.r_[np.inf, np.sort(nonmembers)[::-1], -np.inf]
+    surely, perhaps = (
+        total - np.searchsorted(ascending, descending[rank], side="right")
+        for rank in (above, above + 1)
+    )
+    perhaps[above == len(nonmembers)] = total
+    lows, highs = np.zeros(count), np.ones(count)
+    some, short = surely > 0, perhaps < total
+    lows[some] = random.beta(surely[some], total - surely[some] + 1)
+    highs[short] = random.beta(perhaps[short] + 1, total - perhaps[short])
+    return float(np.quantile(lows, tail)), float(np.quantile(highs, 1 - tail))

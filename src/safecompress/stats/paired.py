@@ -1,0 +1,234 @@
+"""Differences between two models measured on the same rows, a - b, with paired intervals.
+
+Row i of `a_members` and of `b_members` is the same row, and likewise for non-members: what both
+models find easy or hard cancels, and the interval is narrower than two separate ones suggest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from safecompress.errors import ConfigError, DataError, NonFiniteError, UndecidableError
+from safecompress.stats._inputs import (
+    Bools,
+    Floats,
+    as_guesses,
+    counter_based,
+    two_guesses,
+    two_scores,
+)
+from safecompress.stats._logit import logit_interval
+from safecompress.stats._placements import Placements, placements, spread
+from safecompress.stats._proportions import (
+    Interval,
+    difference,
+    enclosing,
+    paired_difference,
+    tail_of,
+)
+
+SKEWED = 0.9
+"""Beyond this AUC, or below its mirror image, errors of a difference are too skewed for DeLong."""
+
+
+def auc_difference(
+    a_members: ArrayLike,
+    a_nonmembers: ArrayLike,
+    b_members: ArrayLike,
+    b_nonmembers: ArrayLike,
+    *,
+    level: float = 0.95,
+) -> Interval:
+    """Return AUC(a) - AUC(b) with the paired DeLong interval.
+
+    Where too few rows tell the two rankings apart for a variance, the interval is widened by the
+    rule of three: identical scores give a narrow interval around 0, not one of no width. Where an
+    AUC is near 0 or 1 it is widened to what the two AUCs' own intervals allow (MOVER).
+
+    Args:
+        a_members: scores of the first model (m,), higher = more member.
+        a_nonmembers: scores of the first model (n,).
+        b_members: scores of the second model on the same members (m,).
+        b_nonmembers: scores of the second model on the same non-members (n,).
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when a side is empty.
+        DataError: when the two models did not score the same number of rows.
+        NonFiniteError: when a score is NaN.
+
+    Reference: DeLong, DeLong and Clarke-Pearson, Biometrics 1988; Zou, Psychological Methods 2007.
+    """
+    tail = tail_of(level)
+    a = two_scores(a_members, a_nonmembers, "auc_difference: a")
+    b = two_scores(b_members, b_nonmembers, "auc_difference: b")
+    _require_same_rows(a, b, "auc_difference")
+    ranks_a, ranks_b = placements(*a), placements(*b)
+    around = spread(ranks_a.members - ranks_b.members, ranks_a.nonmembers - ranks_b.nonmembers)
+    value = ranks_a.auc - ranks_b.auc
+    reach = math.hypot(around.reach(tail), around.unseen(tail))
+    low, high = value - reach, value + reach
+    if max(abs(ranks_a.auc - 0.5), abs(ranks_b.auc - 0.5)) > SKEWED - 0.5:
+        joined = _from_single_intervals(ranks_a, ranks_b, tail)
+        low, high = min(low, joined.low), max(high, joined.high)
+    return enclosing(value, low, high, edges=(-1, 1))
+
+
+def _from_single_intervals(a: Placements, b: Placements, tail: float) -> Interval:
+    """Return the interval of the difference from each AUC's own, which may lean to one side."""
+    correlation = 0.0
+    around_a, around_b = spread(a.members, a.nonmembers), spread(b.members, b.nonmembers)
+    if around_a.error > 0 and around_b.error > 0:
+        covariance = sum(
+            float(np.cov(x, y)[0, 1]) / len(x)
+            for x, y in ((a.members, b.members), (a.nonmembers, b.nonmembers))
+            if len(x) > 1
+        )
+        correlation = max(-1.0, min(1.0, covariance / (around_a.error * around_b.error)))
+    return difference(
+        logit_interval(a.auc, around_a, tail),
+        logit_interval(b.auc, around_b, tail),
+        correlation=correlation,
+    )
+
+
+def accuracy_difference(
+    a_correct: ArrayLike, b_correct: ArrayLike, *, level: float = 0.95
+) -> Interval:
+    """Return accuracy(a) - accuracy(b) on the same rows with Tango's score interval.
+
+    Args:
+        a_correct: bool (n,), whether the first model is right about each row.
+        b_correct: bool (n,), the same for the second model.
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when there are no rows.
+        DataError: when the two models did not answer the same number of rows.
+
+    Reference: Tango, Statistics in Medicine 1998.
+    """
+    tail = tail_of(level)
+    a = as_guesses(a_correct, "accuracy_difference: a_correct")
+    b = as_guesses(b_correct, "accuracy_difference: b_correct")
+    _require_same_rows((a,), (b,), "accuracy_difference")
+    if len(a) == 0:
+        raise UndecidableError("accuracy_difference: no rows; it needs at least one.")
+    return _share_difference(a, b, tail)
+
+
+def balanced_accuracy_difference(
+    a_members: ArrayLike,
+    a_nonmembers: ArrayLike,
+    b_members: ArrayLike,
+    b_nonmembers: ArrayLike,
+    *,
+    level: float = 0.95,
+) -> Interval:
+    """Return the difference of balanced accuracies of two guesses about the same rows.
+
+    Each side's paired interval is Tango's; the two independent sides are joined by MOVER.
+
+    Args:
+        a_members: bool (m,), guesses "member" of the first model about members.
+        a_nonmembers: bool (n,), about non-members.
+        b_members: bool (m,), guesses of the second model about the same members.
+        b_nonmembers: bool (n,), about the same non-members.
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when a side is empty.
+        DataError: when the two models did not guess about the same number of rows.
+
+    Reference: Zou and Donner, Statistics in Medicine 2008.
+    """
+    tail = tail_of(level)
+    a = two_guesses(a_members, a_nonmembers, "balanced_accuracy_difference: a")
+    b = two_guesses(b_members, b_nonmembers, "balanced_accuracy_difference: b")
+    _require_same_rows(a, b, "balanced_accuracy_difference")
+    tpr = _share_difference(a[0], b[0], tail)
+    fpr = _share_difference(a[1], b[1], tail)
+    twice = difference(tpr, fpr)
+    return enclosing(twice.value / 2, twice.low / 2, twice.high / 2, edges=(-1, 1))
+
+
+def bootstrap_difference(
+    statistic: Callable[[Floats, Floats], float],
+    a_members: ArrayLike,
+    a_nonmembers: ArrayLike,
+    b_members: ArrayLike,
+    b_nonmembers: ArrayLike,
+    *,
+    level: float = 0.95,
+    seed: int,
+    replicates: int | None = None,
+) -> Interval:
+    """Return the difference of any statistic with the paired percentile bootstrap.
+
+    Members and non-members are resampled each on their own, and a and b together. The cost is
+    two calls of `statistic` per replicate.
+
+    Args:
+        statistic: `(members, nonmembers) -> float` on float64 arrays.
+        a_members: scores of the first model (m,).
+        a_nonmembers: scores of the first model (n,).
+        b_members: scores of the second model on the same members (m,).
+        b_nonmembers: scores of the second model on the same non-members (n,).
+        level: coverage, in (0, 1).
+        seed: seed of the resampling.
+        replicates: number of resamples; by default enough to leave 20 beyond each end of the
+            interval, and at least 1,000.
+
+    Raises:
+        UndecidableError: when a side is empty.
+        DataError: when the two models did not score the same number of rows.
+        ConfigError: when there are too few replicates for the level.
+        NonFiniteError: when a score or a value of the statistic is NaN.
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    tail = tail_of(level)
+    a = two_scores(a_members, a_nonmembers, "bootstrap_difference: a")
+    b = two_scores(b_members, b_nonmembers, "bootstrap_difference: b")
+    _require_same_rows(a, b, "bootstrap_difference")
+    count = max(1_000, math.ceil(20 / tail)) if replicates is None else replicates
+    if count * tail < 1:
+        raise ConfigError(
+            f"bootstrap_difference: replicates={count} reach no further than level "
+            f"{1 - 2 / max(count, 1):g}; level={level:g} needs at least {math.ceil(1 / tail)}."
+        )
+    value = statistic(*a) - statistic(*b)
+    draws = np.empty(count)
+    random = counter_based(seed)
+    for i in range(count):
+        rows = [random.integers(0, len(side), len(side)) for side in a]
+        of_a, of_b = (statistic(side[0][rows[0]], side[1][rows[1]]) for side in (a, b))
+        draws[i] = of_a - of_b
+    if not math.isfinite(value) or not np.isfinite(draws).all():
+        raise NonFiniteError(
+            "bootstrap_difference: the statistic is NaN or infinite on the rows or on a resample "
+            "of them; it must be a number for any two non-empty groups."
+        )
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return enclosing(value, low, high, edges=(-math.inf, math.inf))
+
+
+def _share_difference(a: Bools, b: Bools, tail: float) -> Interval:
+    return paired_difference(int((a & ~b).sum()), int((b & ~a).sum()), len(a), tail=tail)
+
+
+def _require_same_rows(
+    a: tuple[Floats, ...] | tuple[Bools, ...],
+    b: tuple[Floats, ...] | tuple[Bools, ...],
+    figure: str,
+) -> None:
+    sizes_a, sizes_b = [len(side) for side in a], [len(side) for side in b]
+    if sizes_a != sizes_b:
+        raise DataError(
+            f"{figure}: a has {sizes_a} rows and b has {sizes_b}; a paired difference needs both "
+            "models on the same rows in the same order."
+        )

@@ -1,0 +1,165 @@
+"""Rank figures of a score and rates of a guess. Higher score = more member, higher = worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from safecompress.errors import UndecidableError
+from safecompress.stats._inputs import Floats, require_share, two_guesses, two_scores
+from safecompress.stats._placements import pair_counts
+
+
+def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
+    """Return P(member's score > non-member's score), ties counting one half (Mann–Whitney).
+
+    Exact: pairs are counted in integers, in O(n log n).
+
+    Args:
+        members: scores (m,), infinities allowed.
+        nonmembers: scores (n,).
+
+    Returns:
+        AUC in [0, 1]; 0.5 is chance, 1 is the worst leak.
+
+    Raises:
+        UndecidableError: when a side is empty.
+        NonFiniteError: when a score is NaN.
+
+    >>> auc([2.0, 1.0], [1.0, 0.0])
+    0.875
+    """
+    m, n = two_scores(members, nonmembers, "auc")
+    return int(pair_counts(m, n).sum()) / (2 * len(m) * len(n))
+
+
+@dataclass(frozen=True)
+class Roc:
+    """The operating points of "score >= threshold is a member", from nobody to everybody accused.
+
+    Args:
+        fpr: float64 (k,), share of non-members accused, from 0 to 1.
+        tpr: float64 (k,), share of members accused, from 0 to 1.
+        thresholds: float64 (k,), descending, one per distinct score. The first, which accuses
+            nobody, is +inf, or NaN when a score is +inf and so no number accuses nobody.
+    """
+
+    fpr: Floats
+    tpr: Floats
+    thresholds: Floats
+
+
+def roc_curve(members: ArrayLike, nonmembers: ArrayLike) -> Roc:
+    """Return every operating point of a score; tied scores share one point.
+
+    Args:
+        members: scores (m,), infinities allowed.
+        nonmembers: scores (n,).
+
+    Raises:
+        UndecidableError: when a side is empty.
+        NonFiniteError: when a score is NaN.
+    """
+    m, n = two_scores(members, nonmembers, "roc_curve")
+    scores = np.concatenate([m, n])
+    order = np.argsort(-scores)
+    scores, is_member = scores[order], order < len(m)
+    ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
+    true_positives = np.cumsum(is_member)[ends]
+    false_positives = ends + 1 - true_positives
+    nobody = np.nan if scores[0] == np.inf else np.inf
+    return Roc(
+        fpr=np.r_[0.0, false_positives / len(n)],
+        tpr=np.r_[0.0, true_positives / len(m)],
+        thresholds=np.r_[nobody, scores[ends]],
+    )
+
+
+def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> float:
+    """Return the largest TPR of a threshold whose realised FPR is at most `fpr`; O(n).
+
+    No interpolation and no randomised guess: a realised operating point.
+
+    Args:
+        members: scores (m,), infinities allowed.
+        nonmembers: scores (n,).
+        fpr: largest share of non-members that may be accused, in [0, 1].
+
+    Raises:
+        UndecidableError: when a side is empty.
+        NonFiniteError: when a score is NaN.
+        ConfigError: when `fpr` is outside [0, 1].
+    """
+    m, n = two_scores(members, nonmembers, "tpr_at_fpr")
+    allowed = allowed_false_positives(len(n), fpr=fpr)
+    if allowed == len(n):
+        return 1.0
+    # One more accusation than allowed would reach this score, so the threshold lies above it.
+    first_spared = np.partition(n, len(n) - 1 - allowed)[len(n) - 1 - allowed]
+    return float(np.mean(m > first_spared))
+
+
+def allowed_false_positives(n_nonmembers: int, *, fpr: float) -> int:
+    """Return the largest k with k / n_nonmembers <= fpr.
+
+    >>> allowed_false_positives(100, fpr=0.29)
+    29
+    """
+    require_share(fpr, "fpr")
+    # fpr * n rounds (0.29 * 100 < 29), the quotient of two integers does not mislead.
+    k = round(fpr * n_nonmembers)
+    return k if k / n_nonmembers <= fpr else k - 1
+
+
+def balanced_accuracy(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> float:
+    """Return (TPR + 1 - FPR) / 2 of guesses; 0.5 is chance, 1 is the worst leak.
+
+    Args:
+        guessed_members: bool (m,), True = "member", about rows that are members.
+        guessed_nonmembers: bool (n,), the same about rows that are not.
+
+    Raises:
+        UndecidableError: when a side is empty.
+    """
+    m, n = two_guesses(guessed_members, guessed_nonmembers, "balanced_accuracy")
+    return float(np.mean(m) + 1.0 - np.mean(n)) / 2
+
+
+def advantage(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> float:
+    """Return TPR - FPR of guesses, in [-1, 1]; 0 is chance, 1 is the worst leak.
+
+    Args and errors are those of `balanced_accuracy`.
+
+    Reference: membership advantage, Yeom et al., CSF 2018, definition 4.
+    """
+    m, n = two_guesses(guessed_members, guessed_nonmembers, "advantage")
+    return float(np.mean(m) - np.mean(n))
+
+
+def precision_at_prior(tpr: float, fpr: float, *, prior: float) -> float:
+    """Return the share of accused rows that are members when members are `prior` of all rows.
+
+    Args:
+        tpr: share of members accused, in [0, 1].
+        fpr: share of non-members accused, in [0, 1].
+        prior: share of members among the rows an attacker meets, in [0, 1].
+
+    Raises:
+        ConfigError: when an argument is outside [0, 1].
+        UndecidableError: when nobody is accused, so that there is no precision.
+
+    >>> round(precision_at_prior(0.05, 0.001, prior=0.01), 3)
+    0.336
+    """
+    for name, value in (("tpr", tpr), ("fpr", fpr), ("prior", prior)):
+        require_share(value, f"precision_at_prior: {name}")
+    right = prior * tpr
+    accused = right + (1 - prior) * fpr
+    if accused == 0:
+        raise UndecidableError(
+            f"precision_at_prior: tpr={tpr}, fpr={fpr}, prior={prior} accuse nobody; "
+            "precision needs at least one accusation."
+        )
+    return float(right / accused)

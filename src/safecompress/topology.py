@@ -1,0 +1,106 @@
+"""Which weights of a model exist: masks kept beside the model, never inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.errors import ModelError
+
+
+def maskable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters a topology may mask, by their first name (ties appear once).
+
+    Every floating-point parameter with two or more dimensions: weights of linear, convolution and
+    embedding layers. Biases and normalisation parameters have one dimension and stay dense.
+    """
+    return {
+        name: p
+        for name, p in module.named_parameters()
+        if p.ndim >= 2 and p.is_floating_point() and p.requires_grad
+    }
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Boolean masks of a model's maskable weights.
+
+    "Non-zeros" is the masks' count: a weight that has just been grown exists although it is zero.
+
+    Args:
+        masks: per parameter name a bool tensor of the parameter's shape; True where it exists.
+    """
+
+    masks: Mapping[str, Tensor]
+
+    @classmethod
+    def dense(cls, module: nn.Module) -> Topology:
+        """Return the topology in which every maskable weight exists."""
+        return cls(
+            {
+                name: torch.ones(p.shape, dtype=torch.bool)
+                for name, p in maskable_parameters(module).items()
+            }
+        )
+
+    @property
+    def nonzeros(self) -> int:
+        """Number of existing maskable weights."""
+        return sum(int(m.sum()) for m in self.masks.values())
+
+    @property
+    def total(self) -> int:
+        """Number of maskable weights."""
+        return sum(m.numel() for m in self.masks.values())
+
+    @property
+    def density(self) -> float:
+        """Existing share of the maskable weights, in [0, 1]."""
+        return self.nonzeros / self.total if self.total else 1.0
+
+    @property
+    def sparsity(self) -> float:
+        """Missing share of the maskable weights: 1 - density."""
+        return 1.0 - self.density
+
+    def layer_counts(self) -> dict[str, int]:
+        """Return the number of existing weights per parameter name."""
+        return {name: int(m.sum()) for name, m in self.masks.items()}
+
+    def layer_densities(self) -> dict[str, float]:
+        """Return the existing share per parameter name, in [0, 1]."""
+        return {name: int(m.sum()) / m.numel() for name, m in self.masks.items()}
+
+    def bind(self, module: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+        """Return (parameter, mask on its device) pairs, one per distinct parameter.
+
+        Raises:
+            ModelError: when the module lacks a masked parameter or its shape differs.
+        """
+        parameters = dict(module.named_parameters())
+        pairs = []
+        for name, mask in self.masks.items():
+            p = parameters.get(name)
+            if p is None or p.shape != mask.shape:
+                found = "no such parameter" if p is None else f"shape {tuple(p.shape)}"
+                raise ModelError(
+                    f"topology: '{name}' has a mask of shape {tuple(mask.shape)}, the model has "
+                    f"{found}; the topology belongs to another model."
+                )
+            pairs.append((p, mask.to(p.device)))
+        return pairs
+
+    def apply_(self, module: nn.Module) -> None:
+        """Set every weight that does not exist to zero, in place."""
+        with torch.no_grad():
+            for parameter, mask in self.bind(module):
+                parameter.masked_fill_(~mask, 0.0)
+
+    def apply_to_tensors_(self, tensors: Mapping[str, Tensor], names: Iterable[str] = ()) -> None:
+        """Zero missing entries of same-named tensors (weights, moments), in place."""
+        for name in names or self.masks:
+            if name in tensors and tensors[name].shape == self.masks[name].shape:
+                tensors[name].masked_fill_(~self.masks[name].to(tensors[name].device), 0.0)
