@@ -1,0 +1,24 @@
+"""Rows: where they come from, who is a member, who steers and who judges."""
+
+from __future__ import annotations
+
+from safecompress.data.ledger import Ledger
+from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
+from safecompress.data.preprocessing import Preprocessor
+from safecompress.data.raw import Column, RawData
+from safecompress.data.sources import load_source
+from safecompress.data.splits import SplitReport, Splits, halves
+
+__all__ = [
+    "Column",
+    "Ledger",
+    "Preprocessor",
+    "RawData",
+    "SplitReport",
+    "Splits",
+    "halves",
+    "load_source",
+    "load_splits",
+    "splits_from_arrays",
+    "splits_from_dataset",
+]

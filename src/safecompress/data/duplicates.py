@@ -1,0 +1,126 @@
+"""Exact duplicates: rows whose raw inputs are equal, whatever their labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from safecompress.data.raw import Array, RawData, first
+from safecompress.data.text import cut
+from safecompress.errors import SplitOverlapError
+from safecompress.protocols import Inputs, map_inputs
+
+Ids = NDArray[np.int64]
+
+
+def content_of_raw(raw: RawData, *, max_words: int | None) -> Ids:
+    """Return for each row the index of the first row with the same inputs, int64 (n,).
+
+    Inputs are compared before preprocessing, texts after they are cut to `max_words`: two rows a
+    model cannot tell apart because of the cut are duplicates.
+    """
+    if not isinstance(raw.columns, tuple):
+        return _first_equal(_array_bytes(raw.columns))
+    parts: list[Iterable[bytes]] = []
+    for column in raw.columns:
+        if column.kind == "numeric":
+            parts.append(_array_bytes(column.values.astype(np.float64)))
+        elif column.kind == "text":
+            parts.append(_text_bytes(cut(str(v), max_words) for v in column.values))
+        else:
+            parts.append(_text_bytes(str(v) for v in column.values))
+    return _first_equal(b"".join(row) for row in zip(*parts, strict=True))
+
+
+def content_of_inputs(inputs: Iterable[Inputs]) -> list[Ids]:
+    """Return the same for several groups of model-ready inputs, counted through all groups.
+
+    Returns:
+        One int64 array per group; equal numbers, within or across groups, mean equal inputs.
+    """
+    groups = [list(_input_bytes(group)) for group in inputs]
+    numbers = _first_equal(row for group in groups for row in group)
+    cuts = np.cumsum([len(group) for group in groups])[:-1]
+    return np.split(numbers, cuts)
+
+
+def check_disjoint(groups: Mapping[str, tuple[Ids, Ids]], *, what: str, remedy: str) -> None:
+    """Check that no two groups share a key.
+
+    Args:
+        groups: per group its rows' keys and their ids; no key may occur in two groups.
+        what: what two rows that share a key have in common, for the message.
+        remedy: what to do about it.
+
+    Raises:
+        SplitOverlapError: naming two groups, how many rows of the first are also in the second,
+            and the first of them.
+    """
+    names = list(groups)
+    for i, name in enumerate(names):
+        for other in names[i + 1 :]:
+            keys, ids = groups[name]
+            shared = np.isin(keys, groups[other][0])
+            if shared.any():
+                rows = np.sort(ids[shared])
+                raise SplitOverlapError(
+                    f"{name} and {other} share {len(rows)} rows{what} ({first(rows)}); {remedy}"
+                )
+
+
+def repeated(content: Ids) -> NDArray[np.bool_]:
+    """Return where a content has occurred before, bool (n,)."""
+    _, firsts = np.unique(content, return_index=True)
+    again = np.ones(len(content), dtype=bool)
+    again[firsts] = False
+    return again
+
+
+def _array_bytes(x: Array) -> Iterator[bytes]:
+    if x.dtype.kind == "f":
+        # Adding zero turns -0.0, which equals 0.0, into 0.0.
+        for row in x:
+            yield (row + 0).tobytes()
+    else:
+        for row in x:
+            yield row.tobytes()
+
+
+def _text_bytes(texts: Iterable[str]) -> Iterator[bytes]:
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        # The length in front keeps ("a", "bc") apart from ("ab", "c").
+        yield len(data).to_bytes(8, "big") + data
+
+
+def _input_bytes(inputs: Inputs) -> Iterator[bytes]:
+    tensors: list[Tensor] = []
+
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    map_inputs(collect, inputs)
+    parts = [_array_bytes(_as_array(t)) for t in tensors]
+    return (b"".join(row) for row in zip(*parts, strict=True))
+
+
+def _as_array(tensor: Tensor) -> Array:
+    plain = tensor.detach().cpu()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+def _first_equal(rows: Iterable[bytes]) -> Ids:
+    seen: dict[bytes, int] = {}
+    return np.array(
+        [
+            seen.setdefault(hashlib.blake2b(row, digest_size=16).digest(), i)
+            for i, row in enumerate(rows)
+        ],
+        dtype=np.int64,
+    )

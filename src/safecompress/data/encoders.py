@@ -1,0 +1,309 @@
+"""From numbers and categories to features: what is learnt from members, and how it is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.config import PreprocessingConfig, Section
+from safecompress.data.raw import Array
+from safecompress.errors import DataError
+
+_CHUNK_BYTES = 8 << 20
+_CHANNELS = (1, 3, 4)
+
+
+class ArrayEncoder(Section):
+    """An array of numbers, standardised feature by feature: (x - mean) / std.
+
+    Args:
+        shape: shape of one row as it comes.
+        flatten: whether a row leaves as one vector.
+        mean, std: per feature, float64, in row-major order; 0 and 1 where it is left alone.
+    """
+
+    kind: Literal["array"] = "array"
+    shape: tuple[int, ...]
+    flatten: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, x: Array, rows: NDArray[np.int64], config: PreprocessingConfig) -> ArrayEncoder:
+        """Learn mean and standard deviation of the rows listed."""
+        moments = fit_moments(x.reshape(len(x), -1), rows, config.features)
+        return cls(
+            shape=x.shape[1:],
+            flatten=config.layout == "table",
+            mean=tuple(moments.mean.tolist()),
+            std=tuple(moments.std.tolist()),
+        )
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one encoded row."""
+        return (len(self.mean),) if self.flatten else self.shape
+
+    def encode(self, x: Array, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows listed, float32 (len(rows), *output_shape)."""
+        check_shape(x, self.shape)
+        flat = x.reshape(len(x), -1)
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        out = np.empty((len(rows), flat.shape[1]), dtype=np.float32)
+        with np.errstate(over="ignore"):
+            for part in chunks(len(rows), row_bytes=8 * flat.shape[1]):
+                out[part] = (flat[rows[part]].astype(np.float64) - mean) / std
+        return out.reshape(len(rows), *self.output_shape)
+
+
+class ImageEncoder(Section):
+    """Images as float32 channels × height × width, normalised channel by channel.
+
+    Args:
+        shape: shape of one image as it comes.
+        channel_axis: axis of the channels in `shape`; None for grey images without one.
+        scale: pixels are divided by this: 255 for uint8, 1 otherwise.
+        mean, std: per channel, after scaling.
+    """
+
+    kind: Literal["image"] = "image"
+    shape: tuple[int, ...]
+    channel_axis: Literal[0, 2] | None
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, x: Array, rows: NDArray[np.int64], config: PreprocessingConfig) -> ImageEncoder:
+        """Learn mean and standard deviation per channel of the rows listed.
+
+        Raises:
+            DataError: when the array is no stack of images.
+        """
+        axis = channel_axis(x.shape)
+        scale = 255.0 if x.dtype == np.uint8 else 1.0
+        channels = 1 if axis is None else x.shape[1:][axis]
+        mean, std = np.zeros(channels), np.ones(channels)
+        if config.features != "none":
+            for c in range(channels):
+                mean[c], std[c] = _channel_moments(_channel(x, axis, c), rows, scale)
+        return cls(
+            shape=x.shape[1:],
+            channel_axis=axis,
+            scale=scale,
+            mean=tuple(mean.tolist()),
+            std=tuple(std.tolist()),
+        )
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Channels × height × width."""
+        rest = [size for i, size in enumerate(self.shape) if i != self.channel_axis]
+        return (len(self.mean), *rest)
+
+    def encode(self, x: Array, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the rows listed, float32 (len(rows), channels, height, width)."""
+        check_shape(x, self.shape)
+        if (self.scale == 255.0) != (x.dtype == np.uint8):
+            raise DataError(
+                f"images of type {x.dtype}; expected "
+                f"{'uint8' if self.scale == 255.0 else 'another type than uint8'}, as in training."
+            )
+        out = np.empty((len(rows), *self.output_shape), dtype=np.float32)
+        levels = np.arange(256, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            for part in chunks(len(rows), row_bytes=8 * int(np.prod(self.shape))):
+                block = x[rows[part]]
+                for c, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+                    pixels = _channel(block, self.channel_axis, c)
+                    if x.dtype == np.uint8:
+                        table = ((levels / self.scale - mean) / std).astype(np.float32)
+                        out[part, c] = table[pixels]
+                    else:
+                        out[part, c] = (pixels.astype(np.float64) / self.scale - mean) / std
+        return out
+
+
+class NumericEncoder(Section):
+    """A column of numbers; a missing one becomes the members' mean before standardising.
+
+    Whether a number was missing is not passed on: an indicator column is not made.
+    """
+
+    kind: Literal["numeric"] = "numeric"
+    name: str
+    fill: float
+    mean: float
+    std: float
+
+    @classmethod
+    def fit(cls, name: str, values: Array, config: PreprocessingConfig) -> NumericEncoder:
+        """Learn from the members' values; a column they all lack is filled with 0."""
+        known = values[~np.isnan(values)][:, None]
+        if len(known) == 0:
+            return cls(name=name, fill=0.0, mean=0.0, std=1.0)
+        rows = np.arange(len(known))
+        fill = float(fit_moments(known, rows, "standardise").mean[0])
+        filled = np.where(np.isnan(values), fill, values)[:, None]
+        moments = fit_moments(filled, np.arange(len(filled)), config.features)
+        return cls(name=name, fill=fill, mean=float(moments.mean[0]), std=float(moments.std[0]))
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return 1
+
+    def encode(self, values: Array) -> NDArray[np.float32]:
+        """Return float32 (n, 1)."""
+        filled = np.where(np.isnan(values), self.fill, values)
+        with np.errstate(over="ignore"):
+            return ((filled - self.mean) / self.std).astype(np.float32)[:, None]
+
+
+class CategoricalEncoder(Section):
+    """A column of categories, one 0/1 feature for each the members have.
+
+    A category no member has becomes all zeros; an empty cell is a category like any other.
+    """
+
+    kind: Literal["categorical"] = "categorical"
+    name: str
+    categories: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, name: str, values: Array) -> CategoricalEncoder:
+        """Learn the members' categories, in alphabetical order."""
+        return cls(name=name, categories=tuple(sorted({str(v) for v in values})))
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return len(self.categories)
+
+    def encode(self, values: Array) -> NDArray[np.float32]:
+        """Return float32 (n, width)."""
+        index = {category: i for i, category in enumerate(self.categories)}
+        found = np.array([index.get(str(v), -1) for v in values], dtype=np.int64)
+        out = np.zeros((len(values), self.width), dtype=np.float32)
+        known = np.flatnonzero(found >= 0)
+        out[known, found[known]] = 1.0
+        return out
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation per feature, float64; 0 and 1 for features left alone."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+
+def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
+    """Return what standardises the rows listed.
+
+    Args:
+        x: (n, features), finite.
+        rows: indices of the rows to learn from, at least one.
+        features: `none` leaves every feature alone; `auto` leaves those alone that are 0 or 1 in
+            every row listed; `standardise` none. A constant feature is only centred.
+
+    Raises:
+        DataError: when values are too large for their mean or spread to be a float64.
+    """
+    width = x.shape[1]
+    mean, std = np.zeros(width), np.ones(width)
+    if features == "none":
+        return Moments(mean, std)
+    total, squares = np.zeros(width), np.zeros(width)
+    binary, constant = np.ones(width, dtype=bool), np.ones(width, dtype=bool)
+    start = x[rows[0]]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in chunks(len(rows), row_bytes=8 * width):
+            block = x[rows[part]]
+            total += block.sum(axis=0, dtype=np.float64)
+            binary &= ((block == 0) | (block == 1)).all(axis=0)
+            constant &= (block == start).all(axis=0)
+        # The mean of equal values can differ from them in the last bit.
+        mean = np.where(constant, start.astype(np.float64), total / len(rows))
+        for part in chunks(len(rows), row_bytes=8 * width):
+            squares += ((x[rows[part]].astype(np.float64) - mean) ** 2).sum(axis=0)
+        std = np.sqrt(squares / len(rows))
+    if not np.isfinite(mean).all() or not np.isfinite(std).all():
+        raise DataError(
+            "features: values are too large to standardise (their squares overflow float64); "
+            "rescale them, or remove what stands for a missing value."
+        )
+    std[std == 0] = 1.0
+    if features == "auto":
+        mean[binary], std[binary] = 0.0, 1.0
+    return Moments(mean, std)
+
+
+def chunks(n: int, *, row_bytes: int) -> Iterator[slice]:
+    """Cut `n` rows into slices of limited memory."""
+    size = max(1, _CHUNK_BYTES // max(row_bytes, 1))
+    for begin in range(0, n, size):
+        yield slice(begin, min(begin + size, n))
+
+
+def check_shape(x: Array, shape: tuple[int, ...]) -> None:
+    """Refuse rows of another shape than the encoder was fitted on.
+
+    Raises:
+        DataError: naming both shapes.
+    """
+    if x.shape[1:] != shape:
+        raise DataError(
+            f"inputs of shape {x.shape[1:]} per row; the preprocessing was fitted on {shape}."
+        )
+
+
+def channel_axis(shape: tuple[int, ...]) -> Literal[0, 2] | None:
+    """Return the axis of the channels within one image of a stack (n, ...).
+
+    Raises:
+        DataError: when the array is no stack of images, or both or neither axis can be channels.
+    """
+    if len(shape) == 3:
+        return None
+    remedy = "set preprocessing.layout to table, or arrange the array as N×H×W×C or N×C×H×W"
+    if len(shape) != 4:
+        raise DataError(
+            f"inputs of shape {shape} are no images; expected N×H×W, N×H×W×C or N×C×H×W: {remedy}."
+        )
+    first_fits, last_fits = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+    if first_fits == last_fits:
+        which = "both the second and the last axis" if first_fits else "neither axis"
+        raise DataError(
+            f"inputs of shape {shape}: {which} can be the channels (1, 3 or 4); {remedy}."
+        )
+    return 0 if first_fits else 2
+
+
+def _channel(x: Array, axis: Literal[0, 2] | None, c: int) -> Array:
+    if axis is None:
+        return x
+    return x[:, c] if axis == 0 else x[..., c]
+
+
+def _channel_moments(pixels: Array, rows: NDArray[np.int64], scale: float) -> tuple[float, float]:
+    if pixels.dtype == np.uint8:
+        counts = np.zeros(256, dtype=np.int64)
+        for part in chunks(len(rows), row_bytes=8 * int(np.prod(pixels.shape[1:]))):
+            counts += np.bincount(pixels[rows[part]].ravel(), minlength=256)
+        levels = np.arange(256) / scale
+        mean = float(counts @ levels / counts.sum())
+        std = float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+        constant = np.count_nonzero(counts) == 1
+    else:
+        chosen = pixels[rows].astype(np.float64) / scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = float(chosen.mean()), float(chosen.std())
+        constant = bool((chosen == chosen.flat[0]).all())
+    if not np.isfinite(std):
+        raise DataError("images: values are too large to normalise; rescale them.")
+    return mean, 1.0 if constant or std == 0 else std

@@ -1,0 +1,157 @@
+"""From a configuration, arrays or a dataset to `Splits`, in one go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig
+from safecompress.data.duplicates import content_of_raw
+from safecompress.data.membership import (
+    Membership,
+    declared_members,
+    draw_rows,
+    resolve_membership,
+)
+from safecompress.data.partition import Shares, partition
+from safecompress.data.preprocessing import Preprocessor
+from safecompress.data.raw import RawData, raw_from_arrays
+from safecompress.data.sources import load_source
+from safecompress.data.splits import Splits, assemble
+from safecompress.data.torch_source import raw_from_dataset, to_array
+from safecompress.protocols import Rows
+
+
+def load_splits(config: DataConfig, *, seed: int, weights_given: bool) -> Splits:
+    """Read, split and preprocess; the same configuration and seed give the same splits.
+
+    Args:
+        config: the source, the split and the preprocessing.
+        seed: seed of every draw.
+        weights_given: whether training starts from weights somebody trained before; then
+            membership must be declared.
+
+    Raises:
+        MembershipError: when weights are given and membership is not declared.
+        SplitOverlapError: when groups share inputs and duplicates are not to be dropped.
+        DataError: when the data cannot be used.
+    """
+    membership = resolve_membership(config.split, weights_given=weights_given)
+    raw = load_source(config.source, seed=seed)
+    return splits_from_raw(
+        raw,
+        split=config.split,
+        preprocessing=config.preprocessing,
+        membership=membership,
+        seed=seed,
+    )
+
+
+def splits_from_arrays(
+    x: Any,
+    y: Any,
+    *,
+    seed: int,
+    split: SplitConfig | None = None,
+    preprocessing: PreprocessingConfig | None = None,
+    test: tuple[Any, Any] | None = None,
+    weights_given: bool = False,
+) -> Splits:
+    """Split and preprocess arrays or tensors.
+
+    Args:
+        x: inputs (n, ...), numbers.
+        y: labels (n,), class indices or names.
+        seed: seed of every draw.
+        split: who is a member and what judges; the defaults without.
+        preprocessing: how rows become tensors; the defaults without.
+        test: inputs and labels of a separate test part.
+        weights_given: as in `load_splits`.
+
+    Raises:
+        DataError: and its subclasses, as `load_splits`.
+    """
+    split = split or SplitConfig()
+    membership = resolve_membership(split, weights_given=weights_given)
+    pair = None if test is None else (to_array(test[0]), to_array(test[1]))
+    raw = raw_from_arrays(to_array(x), to_array(y), test=pair, where="arrays")
+    preprocessing = preprocessing or PreprocessingConfig()
+    return splits_from_raw(
+        raw, split=split, preprocessing=preprocessing, membership=membership, seed=seed
+    )
+
+
+def splits_from_dataset(
+    dataset: Any,
+    *,
+    seed: int,
+    split: SplitConfig | None = None,
+    preprocessing: PreprocessingConfig | None = None,
+    test: Any = None,
+    weights_given: bool = False,
+) -> Splits:
+    """Split and preprocess a map-style torch dataset of (input, label).
+
+    Args:
+        dataset: the rows, or the train part of them.
+        seed: seed of every draw.
+        split: who is a member and what judges; the defaults without.
+        preprocessing: how rows become tensors; the defaults without.
+        test: a separate test part.
+        weights_given: as in `load_splits`.
+
+    Raises:
+        DataError: and its subclasses, as `load_splits`.
+    """
+    split = split or SplitConfig()
+    membership = resolve_membership(split, weights_given=weights_given)
+    raw = raw_from_dataset(dataset, test=test)
+    preprocessing = preprocessing or PreprocessingConfig()
+    return splits_from_raw(
+        raw, split=split, preprocessing=preprocessing, membership=membership, seed=seed
+    )
+
+
+def splits_from_raw(
+    raw: RawData,
+    *,
+    split: SplitConfig,
+    preprocessing: PreprocessingConfig,
+    membership: Membership,
+    seed: int,
+) -> Splits:
+    """Split raw rows and preprocess them, learning on members only.
+
+    Raises:
+        DataError: and its subclasses, as `load_splits`.
+    """
+    declared = declared_members(raw, split, membership)
+    used = draw_rows(raw, split, seed=seed)
+    cut = partition(
+        used,
+        content_of_raw(raw, max_words=preprocessing.max_words),
+        names=torch.arange(len(raw)).numpy(),
+        declared=declared,
+        shares=Shares(split.members, split.steer, split.reference, split.deduplicate),
+        seed=seed,
+    )
+    preprocessor = Preprocessor.fit(raw, cut.members, preprocessing)
+
+    def rows(index: NDArray[Any]) -> Rows:
+        ids = torch.from_numpy(index)
+        return Rows(preprocessor.transform(raw, index), torch.from_numpy(raw.labels[index]), ids)
+
+    return assemble(
+        rows(cut.members),
+        steer_nonmembers=rows(cut.steer_nonmembers),
+        sealed_nonmembers=rows(cut.sealed_nonmembers),
+        reference=rows(cut.reference),
+        cut=cut,
+        membership=membership,
+        source_rows=len(raw),
+        used_rows=len(used),
+        class_names=raw.label_names,
+        preprocessor=preprocessor,
+    )

@@ -1,0 +1,150 @@
+"""Arrays from an `.npz`, read so that a damaged or hostile file ends in one readable message."""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from safecompress.config import NpzSource
+from safecompress.data.raw import Array, RawData, raw_from_arrays
+from safecompress.errors import DataError, did_you_mean
+
+MAX_ARRAY_BYTES = 16 << 30
+"""Largest array read; a header that declares more is refused before memory is asked for."""
+# Deflate cannot shrink by more than 1032 to 1, so a larger ratio means a forged directory entry.
+_MAX_RATIO = 1040
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+)
+
+
+def load_npz(source: NpzSource) -> RawData:
+    """Read the arrays that `source` names.
+
+    Raises:
+        DataError: on a missing, damaged or pickled file, a missing array, or unusable contents.
+    """
+    keys = {"x": source.x, "y": source.y}
+    if (source.test_x is None) != (source.test_y is None):
+        raise DataError(
+            f"{source.path}: a test part needs both test_x and test_y; got only "
+            f"{'test_y' if source.test_x is None else 'test_x'}."
+        )
+    if source.test_x is not None and source.test_y is not None:
+        keys |= {"test_x": source.test_x, "test_y": source.test_y}
+    arrays = read_npz(source.path, keys)
+    test = (arrays["test_x"], arrays["test_y"]) if "test_x" in arrays else None
+    return raw_from_arrays(arrays["x"], arrays["y"], test=test, where=str(source.path))
+
+
+def read_npz(path: Path, keys: dict[str, str]) -> dict[str, Array]:
+    """Read arrays from an `.npz` without ever unpickling.
+
+    Args:
+        path: the file.
+        keys: per wanted role the array's name in the file.
+
+    Returns:
+        Per role its array.
+
+    Raises:
+        DataError: naming the file, the array and what is wrong with it.
+    """
+    check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            present = [name.removesuffix(".npy") for name in archive.namelist()]
+            for role, key in keys.items():
+                if key not in present:
+                    raise DataError(
+                        f"{path}: no array '{key}' (asked for by {role}); the file holds: "
+                        f"{', '.join(present) or 'nothing'}{_hint(key, present)}"
+                    )
+            return {role: _read_member(archive, key, path) for role, key in keys.items()}
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            f"{path}: not an .npz, or cut short ({error}); write it again with "
+            "numpy.savez_compressed(path, x=..., y=...)."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: not readable ({error}).") from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path that is no file.
+
+    Raises:
+        DataError: when it does not exist or is a directory.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: is a directory; expected a file.")
+    if not path.exists():
+        raise DataError(f"{path}: no such file.")
+
+
+def _hint(key: str, present: list[str]) -> str:
+    hint = did_you_mean(key, present)
+    return hint if hint.startswith("; did") else "; name the array to read in the configuration."
+
+
+def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> Array:
+    name = key if key in archive.namelist() else f"{key}.npy"
+    where = f"{path}: array '{key}'"
+    info = archive.getinfo(name)
+    try:
+        with archive.open(info) as handle:
+            shape, dtype = _read_header(handle, where)
+            declared = dtype.itemsize * int(np.prod(shape, dtype=object))
+            expected = handle.tell() + declared
+    except _DAMAGE as error:
+        raise DataError(f"{where} is damaged ({error}).") from error
+    if declared > MAX_ARRAY_BYTES:
+        raise DataError(
+            f"{where} declares shape {shape} of {dtype}, {declared / 2**30:,.1f} GiB; more than "
+            f"the {MAX_ARRAY_BYTES >> 30} GiB that are read from a file."
+        )
+    if info.file_size != expected or info.file_size > _MAX_RATIO * info.compress_size + 1024:
+        raise DataError(
+            f"{where} declares shape {shape} of {dtype}, but the file does not hold that many "
+            "bytes; it is damaged."
+        )
+    try:
+        with archive.open(info) as handle:
+            return np.asarray(npy.read_array(handle, allow_pickle=False))
+    except _DAMAGE as error:
+        raise DataError(f"{where} is damaged ({error}).") from error
+    except MemoryError as error:
+        raise DataError(f"{where} needs {declared / 2**30:,.1f} GiB of memory.") from error
+
+
+def _read_header(handle: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = npy.read_magic(handle)
+    if version == (1, 0):
+        shape, _, dtype = npy.read_array_header_1_0(handle)
+    elif version == (2, 0):
+        shape, _, dtype = npy.read_array_header_2_0(handle)
+    else:
+        raise DataError(f"{where} has npy version {version}; expected plain numbers or strings.")
+    if dtype.hasobject:
+        raise DataError(
+            f"{where} holds pickled Python objects, which are never read because they can run "
+            "code; save it again as numbers or strings: numpy.asarray(values, dtype=...)."
+        )
+    if dtype.fields is not None:
+        raise DataError(f"{where} has named fields {dtype.names}; expected one plain array.")
+    return shape, dtype

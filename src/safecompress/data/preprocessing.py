@@ -1,0 +1,167 @@
+"""How raw rows become tensors, learnt on members only and kept as plain JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from safecompress.config import PreprocessingConfig, Section
+from safecompress.data.encoders import (
+    ArrayEncoder,
+    CategoricalEncoder,
+    ImageEncoder,
+    NumericEncoder,
+)
+from safecompress.data.raw import Column, RawData, refuse_rows
+from safecompress.data.text import TextEncoder
+from safecompress.errors import DataError
+
+Indices: TypeAlias = "Tensor | NDArray[np.int64] | list[int] | range"
+_BlockEncoder = Annotated[ArrayEncoder | ImageEncoder, Field(discriminator="kind")]
+_ColumnEncoder = Annotated[
+    NumericEncoder | CategoricalEncoder | TextEncoder, Field(discriminator="kind")
+]
+
+
+class Preprocessor(Section):
+    """Turns raw rows into float32 tensors; a value, equal to another with the same state.
+
+    Args:
+        version: of the format, for readers of the JSON.
+        block: what encodes an array; None for a table.
+        columns: what encodes each column of a table, in the order of the features.
+    """
+
+    version: Literal[1] = 1
+    block: _BlockEncoder | None = None
+    columns: tuple[_ColumnEncoder, ...] = ()
+
+    @classmethod
+    def fit(cls, raw: RawData, rows: Indices, config: PreprocessingConfig) -> Preprocessor:
+        """Learn from the rows listed, the members, and from no others.
+
+        Args:
+            raw: the source's rows.
+            rows: indices of the members.
+            config: what to learn.
+
+        Raises:
+            DataError: when there is nothing to learn from, or the layout does not fit.
+        """
+        index = _indices(rows)
+        if len(index) == 0:
+            raise DataError(f"{raw.where}: no members to fit the preprocessing on.")
+        if isinstance(raw.columns, tuple):
+            if config.layout == "image":
+                raise DataError(
+                    f"{raw.where}: preprocessing.layout is 'image' but the source is a table of "
+                    "columns; set it to auto or table."
+                )
+            return cls(columns=tuple(_fit_column(c, index, config) for c in raw.columns))
+        x = raw.columns
+        image = config.layout == "image" or (
+            config.layout == "auto" and x.ndim == 4 and x.dtype == np.uint8
+        )
+        encoder = ImageEncoder if image else ArrayEncoder
+        try:
+            return cls(block=encoder.fit(x, index, config))
+        except DataError as error:
+            raise DataError(f"{raw.where}: {error}") from error
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one preprocessed row."""
+        if self.block is not None:
+            return self.block.output_shape
+        return (sum(encoder.width for encoder in self.columns),)
+
+    def transform(self, raw: RawData, rows: Indices) -> Tensor:
+        """Return the rows listed, float32 (len(rows), *input_shape), contiguous and finite.
+
+        Raises:
+            DataError: when `raw` has other columns or shapes than the preprocessing was fitted on,
+                or values outside float32.
+        """
+        index = _indices(rows)
+        try:
+            values = self._encode(raw, index)
+        except DataError as error:
+            raise DataError(f"{raw.where}: {error}") from error
+        # The sum is finite if all values are; only otherwise is it worth looking at each.
+        if not bool(torch.isfinite(values.sum())):
+            finite = torch.isfinite(values.flatten(1)).all(dim=1).numpy()
+            bad = np.zeros(len(raw), dtype=bool)
+            bad[index[~finite]] = True
+            refuse_rows(
+                bad,
+                f"{raw.where}: values too large for float32",
+                "rescale them, or remove what stands for a missing value",
+            )
+        return values
+
+    def _encode(self, raw: RawData, index: NDArray[np.int64]) -> Tensor:
+        if self.block is not None:
+            if isinstance(raw.columns, tuple):
+                raise DataError("a table of columns; the preprocessing was fitted on an array.")
+            return torch.from_numpy(self.block.encode(raw.columns, index))
+        if not isinstance(raw.columns, tuple):
+            raise DataError("an array; the preprocessing was fitted on a table of columns.")
+        given = {column.name: column for column in raw.columns}
+        for encoder in self.columns:
+            if encoder.name not in given or given[encoder.name].kind != encoder.kind:
+                raise DataError(
+                    f"no {encoder.kind} column '{encoder.name}', which the preprocessing needs; "
+                    f"got {', '.join(f'{c.name} ({c.kind})' for c in raw.columns)}."
+                )
+        out = torch.empty((len(index), *self.input_shape), dtype=torch.float32)
+        begin = 0
+        for encoder in self.columns:
+            block = encoder.encode(given[encoder.name].values[index])
+            out[:, begin : begin + encoder.width] = torch.from_numpy(block)
+            begin += encoder.width
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole state as JSON-able values; `from_json` gives it back bit for bit."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Preprocessor:
+        """Rebuild from `to_json`'s state.
+
+        Raises:
+            DataError: when the state is not one.
+        """
+        try:
+            made = cls.model_validate(state)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise DataError(
+                f"preprocessing state: {where}: {error.errors()[0]['msg']}; expected what "
+                "Preprocessor.to_json() returned."
+            ) from error
+        if (made.block is None) == (not made.columns):
+            raise DataError("preprocessing state: expected either a block or columns, and one.")
+        return made
+
+
+def _fit_column(
+    column: Column, index: NDArray[np.int64], config: PreprocessingConfig
+) -> NumericEncoder | CategoricalEncoder | TextEncoder:
+    values = column.values[index]
+    match column.kind:
+        case "numeric":
+            return NumericEncoder.fit(column.name, values, config)
+        case "categorical":
+            return CategoricalEncoder.fit(column.name, values)
+        case "text":
+            return TextEncoder.fit(column.name, values, config)
+
+
+def _indices(rows: Indices) -> NDArray[np.int64]:
+    return np.asarray(rows, dtype=np.int64)

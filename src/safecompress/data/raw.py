@@ -1,0 +1,241 @@
+"""Rows as they come from a source, before anything is learnt from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.errors import DataError
+
+Kind: TypeAlias = Literal["numeric", "categorical", "text"]
+Array: TypeAlias = NDArray[Any]
+
+MAX_CLASSES = 65_536
+"""Labels are class indices; beyond this an index is far more likely an identifier or a year."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Args:
+        name: the column's name, unique in its table.
+        kind: `numeric`, `categorical` or `text`.
+        values: (n,) float64 with NaN for a missing value if numeric, otherwise strings (object).
+    """
+
+    name: str
+    kind: Kind
+    values: Array
+
+
+@dataclass(frozen=True)
+class RawData:
+    """All rows of a source; a row's index here is its id for good.
+
+    Args:
+        columns: one array (n, ...) of numbers, or the columns of a table.
+        labels: int64 (n,), class indices from 0.
+        label_names: one name per class.
+        test_from: index of the first row of the test part; None where the source has one part.
+        where: the source's name in messages.
+
+    Raises:
+        DataError: when lengths differ, or no two classes are there to tell apart.
+    """
+
+    columns: Array | tuple[Column, ...]
+    labels: NDArray[np.int64]
+    label_names: tuple[str, ...]
+    test_from: int | None = None
+    where: str = "data"
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        if n == 0:
+            raise DataError(f"{self.where}: no rows; expected at least one labelled row.")
+        sizes = (
+            {column.name: len(column.values) for column in self.columns}
+            if isinstance(self.columns, tuple)
+            else {"inputs": len(self.columns)}
+        )
+        if not sizes:
+            raise DataError(f"{self.where}: no columns beside the label; nothing to learn from.")
+        for name, size in sizes.items():
+            if size != n:
+                raise DataError(
+                    f"{self.where}: {size} rows in {name} but {n} labels; "
+                    "every row needs one label."
+                )
+        if len(np.unique(self.labels)) < 2:
+            raise DataError(
+                f"{self.where}: all {n} labels are '{self.label_names[int(self.labels[0])]}'; "
+                "a classifier needs at least two classes."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.label_names)
+
+
+def encode_labels(values: Array, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return class indices and class names.
+
+    Whole numbers are class indices already and stay as they are, so that a model trained elsewhere
+    keeps its classes; strings become indices in sorted order.
+
+    Args:
+        values: (n,) integers, booleans, whole-numbered floats, or strings.
+        where: name of the labels in messages.
+
+    Raises:
+        DataError: on another shape or type, fractions, NaN, negative or implausibly large labels.
+    """
+    if values.ndim != 1:
+        remedy = (
+            "use y.argmax(axis=1) if they are one-hot"
+            if values.ndim == 2 and values.shape[1] > 1
+            else "use y.ravel()"
+        )
+        raise DataError(
+            f"{where}: labels have shape {values.shape}; expected (n,), one label per row: "
+            f"{remedy}."
+        )
+    if values.dtype.kind in "US":
+        text = (
+            np.char.decode(values, "utf-8", "backslashreplace")
+            if values.dtype.kind == "S"
+            else values
+        )
+        names, indices = np.unique(text, return_inverse=True)
+        _refuse_many_classes(len(names), where)
+        return indices.astype(np.int64), tuple(str(name) for name in names)
+    if values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{where}: labels of type {values.dtype}; expected whole numbers from 0, or strings."
+        )
+    if values.dtype.kind == "f":
+        whole = np.isfinite(values) & (np.mod(np.where(np.isfinite(values), values, 0.5), 1) == 0)
+        refuse_rows(~whole, f"{where}: labels that are no whole numbers", "use class indices")
+    refuse_rows(values < 0, f"{where}: negative labels", "number the classes from 0")
+    if len(values) == 0:
+        return np.zeros(0, np.int64), ()
+    _refuse_many_classes(int(values.max()) + 1, where)
+    indices = values.astype(np.int64)
+    return indices, tuple(str(i) for i in range(int(indices.max()) + 1))
+
+
+def _refuse_many_classes(classes: int, where: str) -> None:
+    if classes > MAX_CLASSES:
+        raise DataError(
+            f"{where}: the labels make {classes} classes, more than the {MAX_CLASSES} supported; "
+            "number the classes from 0 without gaps, and check that this is the label."
+        )
+
+
+def refuse_rows(bad: Array, problem: str, remedy: str) -> None:
+    """Raise a `DataError` naming the first rows where `bad` (bool, (n,)) is true."""
+    if bool(np.any(bad)):
+        rows = np.flatnonzero(bad)
+        raise DataError(f"{problem} in {len(rows)} rows ({first(rows)}); {remedy}.")
+
+
+def first(rows: Iterable[int] | Array, *, word: str = "first", count: int = 3) -> str:
+    """Name the first few rows for a message.
+
+    >>> first([17, 40, 51, 99])
+    'first: 17, 40, 51'
+    """
+    named: Sequence[int] = [int(row) for row in rows][:count]
+    return f"{word}: {', '.join(str(row) for row in named)}"
+
+
+def check_array(x: Array, *, where: str) -> Array:
+    """Return inputs (n, ...) once they are known to be usable numbers.
+
+    Raises:
+        DataError: on another type, fewer than two dimensions, no features, NaN or infinity.
+    """
+    if x.dtype.kind not in "biuf":
+        what = "strings" if x.dtype.kind in "US" else f"type {x.dtype}"
+        raise DataError(
+            f"{where}: inputs are {what}; expected numbers"
+            f"{' (texts and categories come from a CSV)' if x.dtype.kind in 'US' else ''}."
+        )
+    if x.ndim < 2:
+        raise DataError(
+            f"{where}: inputs have shape {x.shape}; expected (n, features) or (n, ...): "
+            "use x.reshape(-1, 1) for a single feature."
+        )
+    if 0 in x.shape[1:]:
+        raise DataError(f"{where}: inputs have shape {x.shape}, so no features.")
+    if x.dtype.kind == "f":
+        finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1) if len(x) else np.ones(0, bool)
+        refuse_rows(
+            np.asarray(~finite),
+            f"{where}: NaN or infinity",
+            "drop these rows or fill the values in",
+        )
+    return np.ascontiguousarray(x)
+
+
+def raw_from_arrays(
+    x: Array,
+    y: Array,
+    *,
+    test: tuple[Array, Array] | None = None,
+    where: str = "data",
+) -> RawData:
+    """Make raw data from arrays, checked.
+
+    Args:
+        x: inputs (n, ...), numbers.
+        y: labels (n,), whole numbers from 0 or strings.
+        test: inputs and labels of a separate test part.
+        where: name in messages.
+
+    Raises:
+        DataError: on anything unusable.
+    """
+    x, y = _check_pair(x, y, where=where)
+    test_from = None
+    if test is not None:
+        test_x, test_y = _check_pair(*test, where=f"{where} (test part)")
+        if test_x.shape[1:] != x.shape[1:] or _family(test_x) != _family(x):
+            raise DataError(
+                f"{where}: the train part has rows of shape {x.shape[1:]} and type {x.dtype}, the "
+                f"test part {test_x.shape[1:]} and {test_x.dtype}; expected the same in both."
+            )
+        if (y.dtype.kind in "US") != (test_y.dtype.kind in "US"):
+            raise DataError(
+                f"{where}: labels are {y.dtype} in the train part and {test_y.dtype} in the test "
+                "part; expected the same kind in both."
+            )
+        test_from = len(x)
+        x, y = np.concatenate([x, test_x]), np.concatenate([y, test_y])
+    labels, names = encode_labels(y, where=where)
+    return RawData(x, labels, names, test_from, where)
+
+
+def _check_pair(x: Array, y: Array, *, where: str) -> tuple[Array, Array]:
+    x = check_array(x, where=where)
+    encode_labels(y, where=where)
+    if len(x) != len(y):
+        raise DataError(
+            f"{where}: {len(x)} rows of inputs but {len(y)} labels; every row needs one label."
+        )
+    if len(x) == 0:
+        raise DataError(f"{where}: no rows; expected at least one labelled row.")
+    return x, y
+
+
+def _family(x: Array) -> str:
+    return "integer" if x.dtype.kind in "iu" else x.dtype.kind

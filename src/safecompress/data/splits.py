@@ -1,0 +1,299 @@
+"""Who is a member, who steers, who judges: groups of rows, disjoint by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from safecompress.data.duplicates import check_disjoint, content_of_inputs
+from safecompress.data.ledger import Ledger
+from safecompress.data.partition import REMEDY, Partition, Shares, partition
+from safecompress.data.preprocessing import Preprocessor
+from safecompress.data.raw import first
+from safecompress.data.rows import check_ids, check_rows, input_shape, rows_digest, slice_rows
+from safecompress.errors import DataError
+from safecompress.protocols import Pool, Rows
+from safecompress.randomness import permutation
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What became of the source's rows.
+
+    Args:
+        membership: how it is known who is a member: `fresh`, `pair`, `index`, `unseen`, or
+            `declared` for rows given in memory.
+        source_rows: rows of the source.
+        used_rows: rows left after `split.rows`.
+        sizes: rows per group.
+        duplicates: rows per kind of duplicate, and whether they were kept or dropped.
+        dropped: ids of the rows dropped as duplicates.
+        classes_without_members: names of the classes that no member has; the model never trains
+            on them, so attacks on their rows say little.
+    """
+
+    membership: str
+    source_rows: int
+    used_rows: int
+    sizes: Mapping[str, int]
+    duplicates: Mapping[str, int]
+    dropped: tuple[int, ...]
+    classes_without_members: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Splits:
+    """Disjoint groups of model-ready rows.
+
+    The rows that judge are kept apart: they leave only through `open_sealed`, which counts.
+    Sealed members are trained on like all members and so are part of `members`; which ones they
+    are is not public.
+
+    Args:
+        members: all rows trained on.
+        steer: members and non-members that steer the loop; the non-members also validate.
+        reference: non-members set aside for defences, or None.
+        classes: number of classes.
+        class_names: one name per class.
+        input_shape: shape of one row's inputs.
+        preprocessor: how the rows were made from raw ones, or None.
+        report: counts, duplicates, membership.
+
+    Raises:
+        SplitOverlapError: when a row is in two groups, naming how many and the first of them.
+    """
+
+    members: Rows
+    steer: Pool[Rows]
+    reference: Rows | None
+    classes: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    preprocessor: Preprocessor | None
+    report: SplitReport
+    _sealed: Pool[Rows] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        held_out = {
+            "sealed.nonmembers": self._sealed.nonmembers,
+            "steer.nonmembers": self.steer.nonmembers,
+        }
+        if self.reference is not None:
+            held_out["reference"] = self.reference
+        halves_of_members = {
+            "sealed.members": self._sealed.members,
+            "steer.members": self.steer.members,
+        }
+        for name, rows in {**held_out, **halves_of_members, "members": self.members}.items():
+            check_ids(name, rows)
+        for groups in ({**held_out, "members": self.members}, {**held_out, **halves_of_members}):
+            check_disjoint(
+                {name: (rows.ids.numpy(), rows.ids.numpy()) for name, rows in groups.items()},
+                what="",
+                remedy=REMEDY,
+            )
+        halves_ids = torch.cat([rows.ids for rows in halves_of_members.values()])
+        if not torch.equal(halves_ids.sort().values, self.members.ids.sort().values):
+            raise DataError(
+                f"splits: the {len(self.members)} members are not the {len(halves_ids)} steering "
+                "and sealed members together; every member must be in exactly one of the two."
+            )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}={n}" for name, n in self.report.sizes.items())
+        return f"Splits({sizes}, classes={self.classes}, input_shape={self.input_shape})"
+
+    @classmethod
+    def from_rows(
+        cls,
+        members: Rows,
+        nonmembers: Rows,
+        *,
+        classes: int,
+        seed: int,
+        steer: float = 0.5,
+        reference: float = 0,
+        deduplicate: bool = False,
+        class_names: tuple[str, ...] | None = None,
+    ) -> Splits:
+        """Cut rows whose membership is known.
+
+        Args:
+            members: the rows that are, or will be, trained on.
+            nonmembers: rows of the same source that are not; ids are unique across both.
+            classes: number of classes.
+            seed: seed of the draw.
+            steer: share of either side that steers, in (0, 1); the rest is sealed.
+            reference: non-members set aside for defences, a count or a share.
+            deduplicate: drop non-members whose inputs equal a member's or an earlier one's
+                instead of failing.
+            class_names: one name per class; by default their numbers.
+
+        Raises:
+            SplitOverlapError: when members and non-members share ids, or inputs.
+            DataError: on too few rows or unusable labels or inputs.
+        """
+        if not 0 < steer < 1 or reference < 0:
+            raise DataError(
+                f"steer={steer} and reference={reference}; expected a share in (0, 1), and a count "
+                "or share of at least 0."
+            )
+        names = class_names or tuple(str(i) for i in range(classes))
+        for name, rows in (("members", members), ("nonmembers", nonmembers)):
+            check_rows(name, rows, classes)
+            check_ids(name, rows)
+        ids = {"nonmembers": nonmembers.ids.numpy(), "members": members.ids.numpy()}
+        check_disjoint(
+            {name: (keys, keys) for name, keys in ids.items()},
+            what="",
+            remedy="ids name rows of one source; number members and non-members apart, and never "
+            "put a trained row among the non-members.",
+        )
+        content = np.concatenate(content_of_inputs([members.inputs, nonmembers.inputs]))
+        total, m = len(content), len(members)
+        cut = partition(
+            np.arange(total),
+            content,
+            names=np.concatenate([ids["members"], ids["nonmembers"]]),
+            declared=np.arange(m),
+            shares=Shares(0.5, steer, reference, deduplicate),
+            seed=seed,
+        )
+
+        def others(positions: NDArray[np.int64]) -> Rows:
+            return nonmembers.take(torch.from_numpy(positions - m))
+
+        return assemble(
+            members.take(torch.from_numpy(cut.members)),
+            steer_nonmembers=others(cut.steer_nonmembers),
+            sealed_nonmembers=others(cut.sealed_nonmembers),
+            reference=others(cut.reference),
+            cut=cut,
+            membership="declared",
+            source_rows=total,
+            used_rows=total,
+            class_names=names,
+            preprocessor=None,
+        )
+
+    @cached_property
+    def sealed_digest(self) -> str:
+        """SHA-256 of the sealed rows: inputs, labels and ids of members and non-members."""
+        return rows_digest(self._sealed.members, self._sealed.nonmembers)
+
+    @cached_property
+    def sealed_sizes(self) -> tuple[int, int]:
+        """Number of sealed members and of sealed non-members."""
+        return len(self._sealed.members), len(self._sealed.nonmembers)
+
+    def digests(self) -> dict[str, str]:
+        """Return per group the SHA-256 of its rows, for provenance."""
+        found = {
+            "members": rows_digest(self.members),
+            "steer": rows_digest(self.steer.members, self.steer.nonmembers),
+            "sealed": self.sealed_digest,
+        }
+        if self.reference is not None:
+            found["reference"] = rows_digest(self.reference)
+        return found
+
+    def open_sealed(
+        self, ledger: Ledger, *, model_digest: str, run: str = ""
+    ) -> tuple[Pool[Rows], int]:
+        """Return the rows that judge, once the look is written down.
+
+        Args:
+            ledger: where looks are counted.
+            model_digest: identifies the model to be judged.
+            run: the run's name, for the ledger's readers.
+
+        Returns:
+            The sealed rows, and how many distinct models have looked so far, this one included.
+
+        Raises:
+            StorageError: when the look cannot be written down; the rows then stay sealed.
+        """
+        looks = ledger.look(self.sealed_digest, model_digest, run=run)
+        return self._sealed, looks
+
+
+def assemble(
+    members: Rows,
+    *,
+    steer_nonmembers: Rows,
+    sealed_nonmembers: Rows,
+    reference: Rows,
+    cut: Partition,
+    membership: str,
+    source_rows: int,
+    used_rows: int,
+    class_names: tuple[str, ...],
+    preprocessor: Preprocessor | None,
+) -> Splits:
+    """Put groups together; `members` are the steering ones followed by the sealed ones.
+
+    The two halves of the members are views of `members`, so that nothing is held twice.
+    """
+    steers = len(cut.steer_members)
+    present = set(members.labels.tolist())
+    steer = Pool(slice_rows(members, 0, steers), steer_nonmembers)
+    sealed = Pool(slice_rows(members, steers, len(members)), sealed_nonmembers)
+    return Splits(
+        members=members,
+        steer=steer,
+        reference=reference if len(reference) else None,
+        classes=len(class_names),
+        class_names=class_names,
+        input_shape=input_shape(members),
+        preprocessor=preprocessor,
+        report=SplitReport(
+            membership=membership,
+            source_rows=source_rows,
+            used_rows=used_rows,
+            sizes={
+                "members": len(members),
+                "steer.members": len(steer.members),
+                "steer.nonmembers": len(steer.nonmembers),
+                "sealed.members": len(sealed.members),
+                "sealed.nonmembers": len(sealed.nonmembers),
+                "reference": len(reference),
+            },
+            duplicates=dict(cut.duplicates),
+            dropped=tuple(int(row) for row in cut.dropped),
+            classes_without_members=tuple(
+                name for i, name in enumerate(class_names) if i not in present
+            ),
+        ),
+        _sealed=sealed,
+    )
+
+
+def halves(ids: Tensor, *, seed: int) -> Tensor:
+    """Choose the half of a pool that attackers fit on.
+
+    Args:
+        ids: int64 (n,), unique.
+        seed: seed of the choice.
+
+    Returns:
+        bool (n,), True for exactly ⌊n/2⌋ rows; which ones depends on the set of ids and the seed,
+        not on the order of the rows.
+
+    Raises:
+        DataError: when an id occurs twice, so that the choice would depend on the order.
+    """
+    order = ids.argsort()
+    ranked = ids[order]
+    if bool((ranked[1:] == ranked[:-1]).any()):
+        again = torch.unique(ranked[1:][ranked[1:] == ranked[:-1]])
+        raise DataError(f"halves: {len(again)} ids occur twice ({first(again.tolist())}).")
+    chosen = permutation(len(ids), seed, "halves")[: len(ids) // 2]
+    mask = torch.zeros(len(ids), dtype=torch.bool)
+    mask[order[chosen]] = True
+    return mask

@@ -1,0 +1,156 @@
+"""Rows from a user's own function that returns a torch Dataset."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, TensorDataset
+
+from safecompress.config import TorchSource
+from safecompress.data.raw import Array, RawData, raw_from_arrays
+from safecompress.errors import ConfigError, DataError, SafeCompressError
+from safecompress.randomness import seeded
+
+
+def load_torch(source: TorchSource, *, seed: int | None) -> RawData:
+    """Call the factory that `source` names and read its rows.
+
+    Args:
+        source: `package.module:function` and its keyword arguments; the current folder is
+            importable.
+        seed: seed of torch's global generators during the call.
+
+    Raises:
+        ConfigError: when the function cannot be imported.
+        DataError: when it fails or returns something else.
+    """
+    where = f"torch {source.factory}"
+    with current_folder_importable(), nullcontext() if seed is None else seeded(seed, "source"):
+        factory = import_callable(source.factory, where=where)
+        try:
+            made = factory(**source.options)
+        except SafeCompressError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{where}: called with {source.options} it raised {type(error).__name__}: {error}"
+            ) from error
+        if isinstance(made, tuple) and len(made) == 2:
+            return raw_from_dataset(made[0], test=made[1], where=where)
+        return raw_from_dataset(made, where=where)
+
+
+@contextmanager
+def current_folder_importable() -> Iterator[None]:
+    """Put the current folder first on the import path for the duration of the block."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def import_callable(path: str, *, where: str) -> Callable[..., Any]:
+    """Import `package.module:function`.
+
+    Raises:
+        ConfigError: on another form, a failing import, a missing name, or something not callable.
+    """
+    module_name, separator, name = path.partition(":")
+    if not (separator and module_name and name):
+        raise ConfigError(f"{where}: expected package.module:function, got '{path}'.")
+    try:
+        value: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(
+            f"{where}: importing {module_name} raised {type(error).__name__}: {error}; the current "
+            f"folder ({Path.cwd()}) and installed packages are searched."
+        ) from error
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise ConfigError(f"{where}: {module_name} has no '{name}'.")
+        value = getattr(value, part)
+    if not callable(value):
+        raise ConfigError(f"{where}: {path} is a {type(value).__name__}, not a function.")
+    return value  # type: ignore[no-any-return]
+
+
+def raw_from_dataset(dataset: Any, *, test: Any = None, where: str = "dataset") -> RawData:
+    """Read every row of a map-style dataset of (input, label), and of a separate test part.
+
+    Raises:
+        DataError: on another kind of dataset, rows of different shapes, or random rows.
+    """
+    x, y = _arrays(dataset, where=where)
+    if test is None:
+        return raw_from_arrays(x, y, where=where)
+    return raw_from_arrays(x, y, test=_arrays(test, where=f"{where} (test part)"), where=where)
+
+
+def _arrays(dataset: Any, *, where: str) -> tuple[Array, Array]:
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
+        return to_array(dataset.tensors[0]), to_array(dataset.tensors[1])
+    sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if isinstance(dataset, IterableDataset | dict | str) or not sized:
+        raise DataError(
+            f"{where}: got a {type(dataset).__name__}; expected a torch Dataset with a length, "
+            "indexed from 0, whose items are (input, label)."
+        )
+    if len(dataset) == 0:
+        raise DataError(f"{where}: the dataset is empty.")
+    start, _ = _item(dataset, 0, where)
+    again, _ = _item(dataset, 0, where)
+    if not np.array_equal(start, again):
+        raise DataError(
+            f"{where}: reading row 0 twice gave two different inputs; remove random transforms "
+            "(augmentation belongs to train.augment) so that a row is always the same row."
+        )
+    x = np.empty((len(dataset), *start.shape), dtype=start.dtype)
+    labels = []
+    for row in range(len(dataset)):
+        value, label = _item(dataset, row, where)
+        if value.shape != start.shape or value.dtype != start.dtype:
+            raise DataError(
+                f"{where}: row {row} has shape {value.shape} and type {value.dtype}, row 0 "
+                f"{start.shape} and {start.dtype}; expected the same for every row."
+            )
+        x[row] = value
+        labels.append(label)
+    return x, np.asarray(labels)
+
+
+def _item(dataset: Any, row: int, where: str) -> tuple[Array, Any]:
+    try:
+        item = dataset[row]
+    except Exception as error:
+        raise DataError(
+            f"{where}: reading row {row} raised {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(f"{where}: row {row} is a {type(item).__name__}; expected (input, label).")
+    label = item[1]
+    if isinstance(label, Tensor | np.ndarray | np.generic):
+        label = label.item() if len(np.shape(label)) == 0 or np.shape(label) == (1,) else None
+    if not isinstance(label, bool | int | float | str):
+        raise DataError(
+            f"{where}: row {row} has a label of type {type(item[1]).__name__}; expected one class "
+            "index or name."
+        )
+    return to_array(item[0]), label
+
+
+def to_array(value: Any) -> Array:
+    """Return a tensor, image, list or number as a numpy array; bfloat16 becomes float32."""
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return np.asarray(value)
