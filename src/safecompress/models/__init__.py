@@ -1,0 +1,8 @@
+"""Plain `nn.Module` families, models by import path, and one way to call any of them."""
+
+from safecompress.models.adapt import adapt, call
+from safecompress.models.build import build_model, check_model
+from safecompress.models.registry import MODELS
+from safecompress.models.weights import load_weights_
+
+__all__ = ["MODELS", "adapt", "build_model", "call", "check_model", "load_weights_"]

@@ -1,0 +1,117 @@
+"""Starting weights from a file, read without ever running code from it."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safecompress import files
+from safecompress.errors import DataError, ModelError
+
+_SHOWN = 5
+
+
+def load_weights_(module: nn.Module, path: Path) -> None:
+    """Replace the module's parameters and buffers by those in a file, all of them or none.
+
+    Args:
+        module: the model the weights belong to.
+        path: `.safetensors`, or a file for `torch.load` that holds a state dict, either plain or
+            under `state_dict` or `model`. A `module.` prefix on every name is removed.
+
+    Raises:
+        ModelError: when the file is missing, unreadable, would run code, or does not fit the model.
+    """
+    tensors = _without_prefix(_read(path))
+    own = {k: v for k, v in module.state_dict().items() if isinstance(v, Tensor)}
+    given = {t.data_ptr() for name, t in own.items() if name in tensors}
+    problems = []
+    # A tied parameter has several names; files often keep only one of them.
+    if missing := [n for n, t in own.items() if n not in tensors and t.data_ptr() not in given]:
+        problems.append(f"{len(missing)} missing ({_listed(missing)})")
+    if unexpected := [name for name in tensors if name not in own]:
+        problems.append(f"{len(unexpected)} unexpected ({_listed(unexpected)})")
+    mismatched = [
+        f"{name}: file {_described(tensors[name])}, model {_described(own[name])}"
+        for name in own
+        if name in tensors and not _fits(tensors[name], own[name])
+    ]
+    if mismatched:
+        problems.append(f"{len(mismatched)} of another shape or type ({_listed(mismatched)})")
+    if problems:
+        raise ModelError(
+            f"{path}: the weights do not fit the model: {'; '.join(problems)}. "
+            "Name the family and the options the weights were trained with."
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; model.weights must name a weights file.")
+    if path.suffix == ".safetensors":
+        try:
+            return files.read_tensors(path)
+        except DataError as error:
+            raise ModelError(str(error)) from error
+    try:
+        with warnings.catch_warnings():
+            # A file of a foreign pickle protocol is refused below, in words of our own.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: refused; it holds more than tensors, and reading it would run code from the "
+            "file. Save the model's state_dict(), best as .safetensors."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path}: not a readable weights file ({_first_line(error)}).") from error
+    return _state_dict(content, path)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if isinstance(content, Mapping) and content:
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        if len(tensors) == len(content):
+            return tensors
+    raise ModelError(
+        f"{path}: expected a state dict (names to tensors), plain or under 'state_dict' or "
+        f"'model', found {type(content).__name__}."
+    )
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "module."
+    if all(name.startswith(prefix) for name in tensors):
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
+
+
+def _fits(given: Tensor, own: Tensor) -> bool:
+    return given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def _listed(items: Sequence[str]) -> str:
+    rest = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f", and {rest} more" if rest > 0 else "")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,37 @@
+"""Sparse training: which weights exist at first, and how masks change.
+
+`initialise` makes the first topology; a `Strategy` drops some weights of every layer and grows as
+many elsewhere; `PROPOSALS`, `DROP_RULES` and `GROW_RULES` name what there is and take what other
+packages publish.
+"""
+
+from __future__ import annotations
+
+from safecompress.sparse.distributions import layer_counts
+from safecompress.sparse.drop import DROP_RULES, DropRule
+from safecompress.sparse.grow import GROW_RULES, GrowRule
+from safecompress.sparse.initialise import initialise
+from safecompress.sparse.layer import Layer
+from safecompress.sparse.proposals import PROPOSALS, Keep, rigl, set_, update
+from safecompress.sparse.rewire import rewire
+from safecompress.sparse.schedules import FractionPlan, drop_fraction
+from safecompress.sparse.strategy import Strategy
+
+__all__ = [
+    "DROP_RULES",
+    "GROW_RULES",
+    "PROPOSALS",
+    "DropRule",
+    "FractionPlan",
+    "GrowRule",
+    "Keep",
+    "Layer",
+    "Strategy",
+    "drop_fraction",
+    "initialise",
+    "layer_counts",
+    "rewire",
+    "rigl",
+    "set_",
+    "update",
+]

@@ -1,0 +1,142 @@
+"""Drop rules: which existing weights go. The lowest scores are dropped.
+
+A rule scores, a `Strategy` counts. To add one: subclass `DropRule`, write `score`, and register it
+or publish it in the entry-point group `safecompress.drop_rules`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from safecompress.registry import Registry
+from safecompress.sparse.layer import Layer, Requirement
+
+
+class DropRule(ABC):
+    """Scores existing weights; higher = kept. The object holds no state."""
+
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[Requirement]] = frozenset()
+    """What `score` needs besides the weights: `gradient`, `moving_average`."""
+    pooled: ClassVar[bool] = False
+    """Whether scores are comparable between layers, so that one threshold serves all of them."""
+
+    @abstractmethod
+    def score(self, layer: Layer) -> Tensor:
+        """Return scores of the layer's shape; only existing weights' scores are read.
+
+        Those must be finite.
+        """
+
+
+@dataclass(frozen=True)
+class MagnitudeDrop(DropRule):
+    """Drop the weights nearest to zero, whatever their sign.
+
+    Reference: Han et al., "Learning both Weights and Connections", NeurIPS 2015.
+    """
+
+    name: ClassVar[str] = "magnitude"
+
+    def score(self, layer: Layer) -> Tensor:
+        """Return |w|."""
+        return layer.weight.abs()
+
+
+@dataclass(frozen=True)
+class SetDrop(DropRule):
+    """Drop the smallest positive and the largest negative weights: the same share of each sign.
+
+    Where `magnitude` ranks both signs together, and would drop only positive weights if those
+    are the small ones, SET cuts each sign by itself and so keeps the balance of signs. The score
+    is a weight's quantile among the existing weights of its sign, so the n lowest scores are
+    n in total, divided between the signs in proportion to their numbers and rounded to whole
+    weights. Existing weights that are exactly zero have no sign and go first.
+
+    Reference: Mocanu et al., Nature Communications 2018, algorithm 1.
+    """
+
+    name: ClassVar[str] = "set"
+
+    def score(self, layer: Layer) -> Tensor:
+        """Return the quantile of |w| among existing weights of the same sign, float64 in [0, 1)."""
+        score = torch.zeros(layer.weight.shape, dtype=torch.float64)
+        for chosen in (layer.mask & (layer.weight > 0), layer.mask & (layer.weight < 0)):
+            magnitudes = layer.weight[chosen].abs()
+            quantiles = torch.empty(len(magnitudes), dtype=torch.float64)
+            steps = torch.arange(len(magnitudes), dtype=torch.float64) + 0.5
+            quantiles[torch.argsort(magnitudes, stable=True)] = steps / max(len(magnitudes), 1)
+            score[chosen] = quantiles
+        return score
+
+
+@dataclass(frozen=True)
+class ThresholdDrop(DropRule):
+    """Drop every weight below one threshold on |w| that all layers share.
+
+    Threshold pruning cuts all layers at the same value, so layers with many small weights lose
+    more than others. A fixed threshold leaves the number to chance; here it is placed where it
+    cuts exactly as many weights in all as `magnitude` would. Each layer grows back as many
+    as it lost, so its count stays; a layer never loses its last weight to the threshold.
+
+    Reference: Han et al., "Learning both Weights and Connections", NeurIPS 2015, for a threshold
+    on |w|; Mostafa and Wang, ICML 2019, for one shared by all layers in sparse training.
+    """
+
+    name: ClassVar[str] = "threshold"
+    pooled: ClassVar[bool] = True
+
+    def score(self, layer: Layer) -> Tensor:
+        """Return |w|."""
+        return layer.weight.abs()
+
+
+@dataclass(frozen=True)
+class TaylorDrop(DropRule):
+    """Drop the weights whose removal changes the loss least, to first order.
+
+    Reference: Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019.
+    """
+
+    name: ClassVar[str] = "taylor"
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"gradient"})
+
+    def score(self, layer: Layer) -> Tensor:
+        """Return |w · g|."""
+        return (layer.weight * layer.need("gradient")).abs()
+
+
+DROP_RULES: Registry[DropRule] = Registry("drop rule", "safecompress.drop_rules")
+DROP_RULES.add(
+    "magnitude",
+    MagnitudeDrop,
+    summary="drops the weights nearest to zero in each layer",
+    reference="Han et al., NeurIPS 2015",
+    cost="no data",
+)
+DROP_RULES.add(
+    "set",
+    SetDrop,
+    summary="drops the same share of each sign, nearest to zero first",
+    reference="Mocanu et al., Nature Communications 2018",
+    cost="no data; sorts the existing weights",
+)
+DROP_RULES.add(
+    "threshold",
+    ThresholdDrop,
+    summary="drops weights below one threshold that all layers share",
+    reference="Mostafa and Wang, ICML 2019",
+    cost="no data",
+)
+DROP_RULES.add(
+    "taylor",
+    TaylorDrop,
+    summary="drops the weights whose removal changes the loss least, to first order",
+    reference="Molchanov et al., CVPR 2019",
+    cost="a dense gradient",
+)

@@ -1,0 +1,107 @@
+"""The first topology: which weights a sparse network starts from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.errors import ConfigError, ModelError, NonFiniteError, did_you_mean
+from safecompress.randomness import generator
+from safecompress.sparse.distributions import kept_weights, layer_counts
+from safecompress.sparse.selection import largest
+from safecompress.topology import Topology, maskable_parameters
+
+METHODS = ("magnitude-global", "magnitude-layer", "scratch")
+
+
+def initialise(
+    weights: nn.Module | Mapping[str, Tensor],
+    *,
+    density: float,
+    distribution: str,
+    method: str,
+    seed: int,
+) -> Topology:
+    """Return masks that keep exactly `round(density * total)` weights, at least one per layer.
+
+    Equal magnitudes are settled by position and layer name; the result does not depend on the
+    order of the layers. The weights are only read.
+
+    Args:
+        weights: a module, or its maskable parameters by name (`maskable_parameters`).
+        density: share of the maskable weights kept, in (0, 1].
+        distribution: `uniform`, `er` or `erk`: how many each layer keeps; `magnitude-global`
+            ignores it, for there the weights decide.
+        method: `magnitude-global` (the largest |w| of the network), `magnitude-layer` (the largest
+            |w| of each layer) or `scratch` (positions drawn at random).
+        seed: fixes the random positions.
+
+    Raises:
+        ConfigError: on an unknown method or distribution, or a density that is impossible.
+        ModelError: when a weight cannot be masked.
+        NonFiniteError: when a weight is NaN or infinite.
+    """
+    tensors = maskable_parameters(weights) if isinstance(weights, nn.Module) else weights
+    if method not in METHODS:
+        raise ConfigError(f"initialise: '{method}' is unknown{did_you_mean(method, METHODS)}")
+    _check(tensors)
+    counts = layer_counts({n: tuple(t.shape) for n, t in tensors.items()}, density, distribution)
+    if method == "magnitude-global":
+        kept = _largest_of_all(tensors, density)
+    elif method == "magnitude-layer":
+        kept = _best_of_each(counts, lambda name: _magnitudes(name, tensors[name]))
+    else:
+        kept = _best_of_each(
+            counts,
+            lambda name: torch.rand(
+                tensors[name].numel(), generator=generator(seed, "initialise", name)
+            ),
+        )
+    return Topology({name: _mask(tensor.shape, kept[name]) for name, tensor in tensors.items()})
+
+
+def _check(tensors: Mapping[str, Tensor]) -> None:
+    unfit = [n for n, t in tensors.items() if t.ndim < 2 or not t.is_floating_point()]
+    if unfit:
+        raise ModelError(
+            f"initialise: {', '.join(repr(n) for n in sorted(unfit)[:3])} cannot be masked; only "
+            "floating-point weights with two or more dimensions can. Biases and normalisation "
+            "stay dense: pass maskable_parameters(module)."
+        )
+
+
+def _magnitudes(name: str, tensor: Tensor) -> Tensor:
+    """Return |w| as a flat CPU tensor."""
+    magnitudes = tensor.detach().abs().flatten().cpu()
+    if not bool(torch.isfinite(magnitudes).all()):
+        raise NonFiniteError(f"initialise: '{name}' holds NaN or infinite weights.")
+    return magnitudes
+
+
+def _best_of_each(counts: Mapping[str, int], scores: Callable[[str], Tensor]) -> dict[str, Tensor]:
+    return {name: largest(scores(name), count) for name, count in counts.items()}
+
+
+def _largest_of_all(tensors: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
+    """Return per layer the positions that are among the largest of the network."""
+    names = sorted(name for name, t in tensors.items() if t.numel())
+    flat = {name: _magnitudes(name, tensors[name]) for name in names}
+    kept = kept_weights({name: len(flat[name]) for name in names}, density)
+    pool = torch.cat([flat[name] for name in names])
+    starts = torch.tensor([0, *(len(flat[name]) for name in names)]).cumsum(0)
+    for name, start in zip(names, starts.tolist(), strict=False):
+        # Lifted out of the competition, so that no layer ends up empty and cuts the network.
+        pool[start + int(flat[name].argmax())] = math.inf
+    chosen = largest(pool, kept)
+    cuts = torch.searchsorted(chosen, starts)
+    positions = {name: chosen[cuts[i] : cuts[i + 1]] - starts[i] for i, name in enumerate(names)}
+    return {name: positions.get(name, torch.empty(0, dtype=torch.int64)) for name in tensors}
+
+
+def _mask(shape: torch.Size, positions: Tensor) -> Tensor:
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask.view(-1)[positions] = True
+    return mask

@@ -1,0 +1,89 @@
+"""Give a candidate new masks without leaving anything of the old ones behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from safecompress.candidate import Candidate
+from safecompress.errors import ModelError
+from safecompress.topology import Topology
+
+
+def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> Candidate:
+    """Return the candidate with new masks.
+
+    Only weights that exist both before and after keep their value and their optimiser state. All
+    others are zero with zero state: a grown weight revives nothing, a dropped one leaks nothing.
+    State of another shape, such as a step count, stays. Tied tensors stay tied.
+
+    Args:
+        parent: the candidate; its tensors are left untouched, unchanged ones are shared.
+        masks: bool masks of all maskable parameters.
+        proposal: name added to the lineage.
+
+    Raises:
+        ModelError: when the masks are not those of the parent's parameters.
+    """
+    old = parent.topology.masks
+    if set(masks) != set(old) or any(masks[n].shape != old[n].shape for n in old):
+        raise ModelError(
+            f"{proposal}: the new masks differ from the candidate's in names or shapes; "
+            "give one mask for every masked parameter, of its shape."
+        )
+    weights = dict(parent.weights)
+    optimizer = dict(parent.optimizer)
+    ever_active = dict(parent.ever_active)
+    for name in old:
+        gone = ~(old[name] & masks[name])
+        weight = masked_weight(parent, name)
+        weights[name] = _without(weight, gone)
+        weights.update(dict.fromkeys(_aliases(parent, name), weights[name]))
+        if name in optimizer:
+            optimizer[name] = {
+                key: _without(state, gone) if state.shape == weight.shape else state
+                for key, state in optimizer[name].items()
+            }
+        ever_active[name] = ever_active.get(name, old[name]) | masks[name]
+    return parent.evolve(
+        weights=weights,
+        optimizer=optimizer,
+        topology=Topology({name: masks[name] for name in old}),
+        ever_active=ever_active,
+        lineage=(*parent.lineage, proposal),
+    )
+
+
+def masked_weight(candidate: Candidate, name: str) -> Tensor:
+    """Return the weight that the mask called `name` belongs to.
+
+    Raises:
+        ModelError: when there is none of the mask's shape.
+    """
+    weight = candidate.weights.get(name)
+    shape = candidate.topology.masks[name].shape
+    if weight is None or weight.shape != shape:
+        found = "no such weight" if weight is None else f"one of shape {tuple(weight.shape)}"
+        raise ModelError(
+            f"candidate: '{name}' has a mask of shape {tuple(shape)} but {found}; "
+            "weights and topology belong to different models."
+        )
+    return weight
+
+
+def _without(tensor: Tensor, gone: Tensor) -> Tensor:
+    return tensor.detach().masked_fill(gone.to(tensor.device), 0)
+
+
+def _aliases(candidate: Candidate, name: str) -> list[str]:
+    """Return other names of the same tensor: a state dict lists tied parameters repeatedly."""
+    weight = candidate.weights[name]
+    return [
+        other
+        for other, tensor in candidate.weights.items()
+        if other != name
+        and other not in candidate.topology.masks
+        and tensor.shape == weight.shape
+        and tensor.data_ptr() == weight.data_ptr()
+    ]

@@ -1,0 +1,89 @@
+"""Lightning Fabric from the engine's configuration."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.csv_logs import CSVLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+from safecompress.config import EngineConfig
+from safecompress.errors import ConfigError
+
+
+def make_fabric(
+    config: EngineConfig, *, precision: str, stage: str, log_dir: Path | None
+) -> Fabric:
+    """Return a launched Fabric.
+
+    Args:
+        config: accelerator, devices and loggers.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        stage: name of the stage; its curves go to `log_dir/stage/version_N`.
+        log_dir: folder of the training curves; needed where loggers are asked for.
+
+    Raises:
+        ConfigError: when the hardware, the precision or a logger is not available.
+    """
+    if precision == "16-mixed" and device_of(config).type == "cpu":
+        # Fabric itself would train in bf16 instead, with no more than a warning.
+        raise ConfigError(
+            "train.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed, 32-true or auto."
+        )
+    fabric = _fabric(
+        config, precision=precision, loggers=_loggers(config, stage=stage, log_dir=log_dir)
+    )
+    fabric.launch()
+    return fabric
+
+
+def device_of(config: EngineConfig) -> torch.device:
+    """Return the device that this process will train on."""
+    return _fabric(config, precision="32-true", loggers=[]).device
+
+
+def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabric:
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    # Fabric announces its precision on the console, which belongs to the command line.
+    logger.setLevel(logging.WARNING)
+    try:
+        return Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=precision,  # type: ignore[arg-type]
+            loggers=loggers,
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"engine: accelerator {config.accelerator} with {config.devices} device(s) cannot be "
+            f"used here: {error} Try engine.accelerator: cpu and engine.devices: 1."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _loggers(config: EngineConfig, *, stage: str, log_dir: Path | None) -> list[Any]:
+    if not config.loggers:
+        return []
+    if log_dir is None:
+        raise ConfigError(
+            f"engine.loggers: {list(config.loggers)} need a folder to write to, and none was given."
+        )
+    made: list[Any] = []
+    for kind in dict.fromkeys(config.loggers):
+        if kind == "csv":
+            made.append(CSVLogger(log_dir, name=stage))
+        elif find_spec("tensorboard") or find_spec("tensorboardX"):
+            made.append(TensorBoardLogger(log_dir, name=stage))
+        else:
+            raise ConfigError(
+                "engine.loggers: tensorboard is not installed; "
+                "pip install 'safecompress[tensorboard]'."
+            )
+    return made

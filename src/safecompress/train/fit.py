@@ -1,0 +1,313 @@
+"""Training as a function: a candidate and a number of steps in, a new candidate out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from safecompress import randomness
+from safecompress.candidate import Candidate
+from safecompress.config import EngineConfig, TrainConfig
+from safecompress.errors import NonFiniteError
+from safecompress.protocols import Batch, Defense, ModelLike, Outputs, Rows, TrainingContext
+from safecompress.topology import Topology, maskable_parameters
+from safecompress.train.batches import Batches
+from safecompress.train.engine import device_of, make_fabric
+from safecompress.train.loss import TrainingLoss
+from safecompress.train.optimizers import (
+    load_optimizer_state_,
+    make_optimizer,
+    optimizer_state,
+    state_keys,
+)
+from safecompress.train.predict import mode, predict
+from safecompress.train.probe import Probed, choose_settings
+from safecompress.train.progress import OnProgress, Reporter
+from safecompress.train.scaler import load_scaler_state_, scaler_state
+from safecompress.train.schedule import learning_rate
+from safecompress.train.state import load_module_, module_tensors, require_finite
+from safecompress.train.step import (
+    Pairs,
+    average_pairs,
+    mask_gradients_,
+    mask_pairs,
+    reseed_,
+    update_averages_,
+    zero_missing_,
+)
+
+
+class Trainer:
+    """Trains candidates of one model in one stage.
+
+    The module is a workbench: every method first puts a candidate's tensors into it. Batches,
+    augmentation and dropout depend on (seed, stage, step) alone, so cutting a stage into pieces
+    changes no bit, and candidates at the same step see the same batches. Tensors of candidates
+    live on the CPU.
+
+    Under several processes (as `torchrun` starts them) every batch is shared out, gradients are
+    averaged, and every process returns the same candidate.
+
+    Args:
+        module: the model; moved to the engine's device and memory format.
+        rows: the rows trained on.
+        config: the stage's length, batches, optimiser and schedule.
+        seed: the run's seed.
+        engine: accelerator, devices and loggers.
+        stage: name of the stage, mixed into every seed; stages with the same name and seed see
+            the same batches.
+        defenses: changes to the loss, in order.
+        reference: rows for defences that need non-members.
+        track_moving_average: keep a moving average of dense gradients per maskable parameter.
+        settings: settings of an earlier probe to train with; by default probed now.
+        on_progress: called at most every 0.2 s.
+        log_dir: folder of training curves, where the engine asks for loggers.
+
+    Raises:
+        ConfigError: when hardware, data and configuration do not fit together.
+        DataError: when there are no rows.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        rows: Rows,
+        config: TrainConfig,
+        *,
+        seed: int,
+        engine: EngineConfig,
+        stage: str = "train",
+        defenses: Sequence[Defense] = (),
+        reference: Rows | None = None,
+        track_moving_average: bool = False,
+        settings: Probed | None = None,
+        on_progress: OnProgress | None = None,
+        log_dir: Path | None = None,
+    ) -> None:
+        device = device_of(engine)
+        module.to(device)
+        self._module, self._config = module, config
+        self._seed, self._stage = seed, stage
+        self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self._track = track_moving_average
+        self._bound: tuple[Topology, Pairs] | None = None
+        # A probe needs whole batches; shares of them are cut once the processes are known.
+        self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
+        self.settings = settings or choose_settings(
+            module, self._batches, config, device=device, total_steps=self.total_steps
+        )
+        module.to(memory_format=self.settings.torch_format)  # type: ignore[call-overload]
+        self._fabric = make_fabric(
+            engine, precision=self.settings.precision, stage=stage, log_dir=log_dir
+        )
+        self._rank, self._ranks = self._fabric.global_rank, self._fabric.world_size
+        self._batches.share_(rank=self._rank, ranks=self._ranks)
+        self._scaler: torch.amp.GradScaler | None = getattr(
+            self._fabric.strategy.precision, "scaler", None
+        )
+        self._fresh_scaler = scaler_state(self._scaler)
+        self._optimizer = make_optimizer(config, self._parameters, scaled=self._scaler is not None)
+        self._wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
+        self._reporter = Reporter(
+            on_progress, stage=stage, total=self.total_steps, rows=self._batches.size
+        )
+        context = TrainingContext(
+            classes=predict(module, rows.take(torch.arange(1))).classes if defenses else 0,
+            steps=self.total_steps,
+            seed=seed,
+            reference=reference,
+            device=self._fabric.device,
+        )
+        self._objective = TrainingLoss(defenses, context)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one epoch; a last batch that is not full is left out."""
+        return self._batches.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole stage."""
+        return round(self._config.epochs * self._batches.steps_per_epoch)
+
+    def start(self, topology: Topology | None = None) -> Candidate:
+        """Return a candidate at step 0 with the module's weights as they are now.
+
+        Args:
+            topology: which weights exist; all of them by default. The others become zero.
+        """
+        topology = topology or Topology.dense(self._module)
+        topology.apply_(self._module)
+        load_optimizer_state_(self._optimizer, self._config, self._parameters, {})
+        load_scaler_state_(self._scaler, self._fresh_scaler)
+        self._objective.load_state_({})
+        fresh = Candidate(
+            weights={},
+            optimizer={},
+            topology=topology,
+            ever_active={name: mask.clone() for name, mask in topology.masks.items()},
+        )
+        return self._collected(fresh, averages=self._averages(fresh), steps=0)
+
+    def load_(self, candidate: Candidate) -> None:
+        """Put a candidate's weights into the live module; weights that do not exist are zero."""
+        # Another trainer of the same module may have left it in its own memory format.
+        self._module.to(memory_format=self.settings.torch_format)  # type: ignore[call-overload]
+        load_module_(self._module, candidate.weights)
+        masks = self._masks(candidate.topology)
+        with torch.no_grad():
+            zero_missing_([p for p, _ in masks], [mask for _, mask in masks])
+
+    def outputs(self, candidate: Candidate, rows: Rows) -> Outputs:
+        """Return the candidate's outputs on `rows`.
+
+        Raises:
+            NonFiniteError: when a logit is NaN or infinite.
+        """
+        self.load_(candidate)
+        return predict(self._module, rows)
+
+    def train(self, candidate: Candidate, steps: int) -> Candidate:
+        """Return the candidate after `steps` more steps; the one given is left untouched.
+
+        Raises:
+            NonFiniteError: when the loss or a weight became NaN or infinite; names the step.
+        """
+        if steps <= 0:
+            return candidate
+        self._restore_(candidate)
+        masks = self._masks(candidate.topology)
+        averages = self._averages(candidate)
+        losses = torch.zeros(steps, device=self._fabric.device)
+        self._reporter.begin()
+        with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
+            for index in range(steps):
+                step = candidate.step + index
+                losses[index] = self._step_(step, masks, averages)
+                if self._reporter.due():
+                    self._report(losses[: index + 1], candidate.step)
+                if self._fabric.loggers and (step + 1) % self.steps_per_epoch == 0:
+                    self._log(losses[max(0, index + 1 - self.steps_per_epoch) : index + 1], step)
+        self._check(losses, candidate.step)
+        if candidate.step + steps >= self.total_steps:
+            self._reporter.report(losses, step=candidate.step + steps)
+        for logger in self._fabric.loggers:
+            logger.save()
+        return self._collected(candidate, averages=averages, steps=steps)
+
+    def gradient(self, candidate: Candidate, batches: int) -> dict[str, Tensor]:
+        """Return the mean gradient of the training loss, dense and in fp32.
+
+        Args:
+            candidate: where the gradient is taken.
+            batches: number of batches averaged: those the candidate would train on next.
+
+        Returns:
+            Per maskable parameter a CPU tensor of its shape; weights that do not exist have
+            gradients too, and weight decay has no part in it.
+        """
+        self._restore_(candidate)
+        parameters = maskable_parameters(self._module)
+        sums = [torch.zeros_like(p) for p in parameters.values()]
+        with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
+            for step in range(candidate.step, candidate.step + batches):
+                loss, _ = self._loss(step, self._module)
+                gradients = torch.autograd.grad(
+                    loss, list(parameters.values()), allow_unused=True, materialize_grads=True
+                )
+                torch._foreach_add_(sums, list(gradients))
+        if self._ranks > 1:
+            for total in sums:
+                total.copy_(self._fabric.all_reduce(total, reduce_op="mean"))  # type: ignore[arg-type]
+        return {
+            name: (total / batches).detach().to("cpu", copy=True).contiguous()
+            for name, total in zip(parameters, sums, strict=True)
+        }
+
+    def _step_(self, step: int, masks: Pairs, averages: Pairs) -> Tensor:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._config, step, total=self.total_steps)
+        loss, seen = self._loss(step, self._wrapped)
+        self._fabric.backward(loss)
+        if averages:
+            self._fabric.strategy.precision.unscale_gradients(self._optimizer)
+            update_averages_(averages, finite=self._scaler is None)
+        mask_gradients_(masks)
+        self._stepper.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._objective.after_step_(seen)
+        return loss.detach()
+
+    def _loss(self, step: int, model: ModelLike) -> tuple[Tensor, Batch | None]:
+        reseed_(self._fabric.device, self._seed, self._stage, "step", step, self._rank)
+        batch = self._batches.at(step, memory_format=self.settings.torch_format)
+        return self._objective(model, batch, step)
+
+    def _restore_(self, candidate: Candidate) -> None:
+        """Put weights, optimiser state and defences' state where they were."""
+        self.load_(candidate)
+        load_optimizer_state_(self._optimizer, self._config, self._parameters, candidate.optimizer)
+        masks = self._masks(candidate.topology)
+        for key in state_keys(self._config):
+            moments = [self._optimizer.state[p][key] for p, _ in masks]
+            zero_missing_(moments, [mask for _, mask in masks])
+        self._optimizer.zero_grad(set_to_none=True)
+        load_scaler_state_(self._scaler, self._fresh_scaler | dict(candidate.optimizer))
+        self._objective.load_state_(candidate.defenses)
+
+    def _masks(self, topology: Topology) -> Pairs:
+        """Return the topology's masks for this module, made once while it stays the same object."""
+        if self._bound is None or self._bound[0] is not topology:
+            self._bound = (topology, mask_pairs(topology, self._module))
+        return self._bound[1]
+
+    def _averages(self, candidate: Candidate) -> Pairs:
+        if not self._track:
+            return []
+        return average_pairs(maskable_parameters(self._module), candidate.moving_average)
+
+    def _collected(self, candidate: Candidate, *, averages: Pairs, steps: int) -> Candidate:
+        """Return the candidate with everything training has changed."""
+        if self._ranks > 1:
+            for buffer in self._module.buffers():
+                buffer.copy_(self._fabric.broadcast(buffer.detach().clone(), src=0))
+        state = optimizer_state(self._optimizer, self._parameters)
+        names = maskable_parameters(self._module)
+        return candidate.evolve(
+            weights=module_tensors(self._module),
+            optimizer=state | scaler_state(self._scaler),
+            moving_average={
+                name: average.to("cpu", copy=True).contiguous()
+                for name, (_, average) in zip(names, averages, strict=False)
+            }
+            if self._track
+            else candidate.moving_average,
+            defenses=self._objective.state() or candidate.defenses,
+            step=candidate.step + steps,
+        )
+
+    def _report(self, losses: Tensor, first: int) -> None:
+        if self._ranks == 1:
+            self._check(losses, first, weights=False)
+        self._reporter.report(losses, step=first + len(losses))
+
+    def _log(self, losses: Tensor, step: int) -> None:
+        rate = learning_rate(self._config, step, total=self.total_steps)
+        self._fabric.log_dict({"loss": float(losses.mean()), "lr": rate}, step=step + 1)
+
+    def _check(self, losses: Tensor, first: int, *, weights: bool = True) -> None:
+        """Raise NonFiniteError when a loss, or a weight where asked, is not finite."""
+        where = f"training ({self._stage})"
+        # With fp16 a step whose loss overflows is skipped and the scale halved: no failure yet.
+        bad = torch.nonzero(~torch.isfinite(losses if self._scaler is None else losses[-1:]))
+        if len(bad):
+            step = first + (int(bad[0]) if self._scaler is None else len(losses) - 1)
+            raise NonFiniteError(
+                f"{where}: the loss became NaN or infinite at step {step}; lower the learning "
+                "rate or warm up."
+            )
+        if weights:
+            require_finite(self._module, where=f"{where}, by step {first + len(losses)}")

@@ -1,0 +1,72 @@
+"""Outputs of a model: always fp32, always in evaluation mode, always in the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+from safecompress.errors import NonFiniteError
+from safecompress.models.adapt import call
+from safecompress.protocols import Outputs, Rows, map_inputs
+
+
+def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
+    """Return the model's outputs on `rows`.
+
+    Args:
+        module: any model; its training flag is restored and its weights, buffers and gradients
+            are left alone.
+        rows: n rows, on any device.
+        batch_size: rows per call; leave it alone, so that outputs do not depend on the caller.
+
+    Returns:
+        Outputs on the CPU, logits float32 (n, classes).
+
+    Raises:
+        NonFiniteError: when a logit is NaN or infinite.
+        ModelError: when the model's output has no logits.
+    """
+    parameter = next(module.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    pieces = []
+    with torch.inference_mode(), mode(module, training=False), _full_precision(device):
+        for start in range(0, max(1, len(rows)), batch_size):
+            index = torch.arange(start, min(start + batch_size, len(rows)))
+            inputs = map_inputs(lambda t, at=index: t[at].to(device), rows.inputs)  # type: ignore[misc]
+            pieces.append(call(module, inputs).float().cpu())
+    try:
+        # A copy made outside inference mode is an ordinary tensor, which attackers may train on.
+        return Outputs(torch.cat(pieces).clone(), rows.labels.cpu(), rows.ids.cpu())
+    except NonFiniteError as error:
+        raise NonFiniteError(
+            f"{error} The model's weights or its inputs are broken; lower the learning rate if "
+            "training diverged."
+        ) from error
+
+
+@contextmanager
+def mode(module: nn.Module, *, training: bool) -> Iterator[None]:
+    """Run a block with every submodule in training or evaluation mode; restore each one's flag."""
+    flags = [(m, m.training) for m in module.modules()]
+    module.train(training)
+    try:
+        yield
+    finally:
+        for submodule, flag in flags:
+            submodule.training = flag
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        if device.type == "cuda":
+            # cuDNN and cuBLAS may otherwise round fp32 inputs to 10 bits of mantissa.
+            stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+            precision = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("highest")
+            stack.callback(torch.set_float32_matmul_precision, precision)
+        yield

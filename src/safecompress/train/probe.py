@@ -1,0 +1,234 @@
+"""The fastest way to train one model on one machine, found by timing a few real steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from safecompress import randomness
+from safecompress.config import TrainConfig
+from safecompress.errors import ConfigError, DataError
+from safecompress.models.adapt import call
+from safecompress.train.batches import Batches
+from safecompress.train.optimizers import make_optimizer
+from safecompress.train.predict import mode
+
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+GAIN = 1.1
+"""How much faster than plain fp32 another setting must be to be chosen."""
+STEPS_WORTH_A_SETTING = 100
+"""A stage is probed only if it has this many steps for every setting tried, 3 % of its time."""
+
+_SAFE_CHANNELS = 16
+_LONG_STEP = 1.0
+"""Seconds of a first step that cannot all be kernels being chosen and memory allocated."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """How a stage is trained; recorded, so that a resumed run does the same arithmetic.
+
+    Args:
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        memory_format: `contiguous` or `channels_last`.
+        rates: rows per second of the settings timed, as `precision/memory_format`; empty when
+            nothing had to be timed.
+    """
+
+    precision: str = "32-true"
+    memory_format: str = "contiguous"
+    rates: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS or self.memory_format not in MEMORY_FORMATS:
+            raise DataError(
+                f"training settings: precision {self.precision!r}, memory format "
+                f"{self.memory_format!r}; expected one of {', '.join(PRECISIONS)} and one of "
+                f"{', '.join(MEMORY_FORMATS)}."
+            )
+
+    @property
+    def torch_format(self) -> torch.memory_format:
+        """The memory format as torch names it."""
+        return MEMORY_FORMATS[self.memory_format]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {
+            "precision": self.precision,
+            "memory_format": self.memory_format,
+            "rates": dict(self.rates),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Probed:
+        """Rebuild what `to_json` wrote.
+
+        Raises:
+            DataError: when something is missing or unknown.
+        """
+        try:
+            rates = {str(k): float(v) for k, v in value["rates"].items()}
+            return cls(value["precision"], value["memory_format"], rates)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(
+                f"training settings: {value!r} lacks precision, memory_format or rates."
+            ) from error
+
+
+def choose_settings(
+    module: nn.Module,
+    batches: Batches,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    total_steps: int,
+) -> Probed:
+    """Return the settings to train with.
+
+    What the configuration fixes is kept. Otherwise fp32 with contiguous tensors is the choice,
+    unless another setting is at least 10 % faster and the stage is long enough to earn the probe
+    back. Weights, buffers, gradients and generators are left as they were.
+
+    Args:
+        module: the model, on `device`.
+        batches: real batches.
+        config: precision and memory format, each possibly `auto`.
+        device: where the model is.
+        total_steps: length of the stage.
+
+    Raises:
+        ConfigError: when channels_last is asked for and cannot be used.
+    """
+    candidates = _candidates(config, device, obstacle=_obstacle(module, batches, device))
+    default = candidates[0]
+    if len(candidates) == 1 or total_steps < STEPS_WORTH_A_SETTING * len(candidates):
+        return default
+    seconds: dict[Probed, float] = {}
+    with _undisturbed(module), randomness.seeded(0, "probe"):
+        for settings in candidates:
+            seconds[settings] = _step_seconds(
+                module,
+                batches,
+                config,
+                settings,
+                device=device,
+                budget=min(0.1, 0.01 * total_steps * seconds.get(default, math.inf)),
+                hopeless=3.0 * seconds.get(default, math.inf),
+            )
+    best = min(candidates, key=lambda s: seconds[s])
+    chosen = best if seconds[best] * GAIN <= seconds[default] else default
+    rates = {f"{s.precision}/{s.memory_format}": batches.size / t for s, t in seconds.items()}
+    return Probed(chosen.precision, chosen.memory_format, rates)
+
+
+def _obstacle(module: nn.Module, batches: Batches, device: torch.device) -> str:
+    """Return why channels_last cannot be used, or an empty string."""
+    if not batches.images:
+        return "it needs images (n, channels, height, width)"
+    for name, layer in module.named_modules():
+        # oneDNN writes past its buffers in the backward pass of these layers (seen with torch
+        # 2.13 below 8 channels, one AVX2 register; 16 is one AVX-512 register).
+        if (
+            device.type == "cpu"
+            and isinstance(layer, nn.Conv2d)
+            and set(layer.kernel_size) == {1}
+            and max(layer.stride) > 1
+            and layer.in_channels < _SAFE_CHANNELS
+        ):
+            return (
+                f"on a CPU it can crash strided 1×1 convolutions of fewer than {_SAFE_CHANNELS} "
+                f"channels, as '{name}' is"
+            )
+    return ""
+
+
+def _candidates(config: TrainConfig, device: torch.device, *, obstacle: str) -> list[Probed]:
+    """Return the settings worth timing, the default one first."""
+    if config.memory_format == "channels_last" and obstacle:
+        raise ConfigError(
+            f"train.memory_format: channels_last cannot be used: {obstacle}; use auto."
+        )
+    precisions = [config.precision]
+    if config.precision == "auto":
+        precisions = ["32-true"]
+        if device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported()):
+            precisions.append("bf16-mixed")
+    formats = [config.memory_format]
+    if config.memory_format == "auto":
+        formats = ["contiguous"] if obstacle else ["contiguous", "channels_last"]
+    return [Probed(p, f) for p in precisions for f in formats]
+
+
+def _step_seconds(
+    module: nn.Module,
+    batches: Batches,
+    config: TrainConfig,
+    settings: Probed,
+    *,
+    device: torch.device,
+    budget: float,
+    hopeless: float,
+) -> float:
+    """Return the shortest time of a whole training step, in seconds.
+
+    Args:
+        module: the model, in training mode.
+        batches: real batches.
+        config: the optimiser.
+        settings: what to time.
+        device: where the model is.
+        budget: time at least this many seconds, and at least two steps after the first.
+        hopeless: give up on a setting whose steps take longer than this many seconds.
+    """
+    module.to(memory_format=settings.torch_format)  # type: ignore[call-overload]
+    parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    optimizer = make_optimizer(config, parameters, scaled=False)
+    dtype = torch.float16 if settings.precision == "16-mixed" else torch.bfloat16
+    times: list[float] = []
+    while len(times) < 3 or sum(times[1:]) < budget:
+        started = time.perf_counter()
+        batch = batches.at(len(times), memory_format=settings.torch_format)
+        with torch.autocast(device.type, dtype=dtype, enabled=settings.precision != "32-true"):
+            logits = call(module, batch.inputs)
+        functional.cross_entropy(logits.float(), batch.labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type != "cpu":
+            torch.get_device_module(device).synchronize()
+        times.append(time.perf_counter() - started)
+        if times[-1] > hopeless and (len(times) > 1 or times[-1] > _LONG_STEP):
+            break
+    # The first step pays for kernels being chosen and memory being allocated.
+    return min(times[1:] or times)
+
+
+@contextmanager
+def _undisturbed(module: nn.Module) -> Iterator[None]:
+    tensors = [*module.parameters(), *module.buffers()]
+    kept = [(t, t.detach().clone()) for t in tensors]
+    gradients = [(p, p.grad) for p in module.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
+    try:
+        with mode(module, training=True):
+            yield
+    finally:
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        with torch.no_grad():
+            for tensor, before in kept:
+                tensor.copy_(before)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient

@@ -1,0 +1,31 @@
+"""The learning rate as a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+
+from safecompress.config import TrainConfig
+
+
+def learning_rate(config: TrainConfig, step: int, *, total: int) -> float:
+    """Return the learning rate of one step.
+
+    Args:
+        config: peak rate, schedule, milestones and warm-up.
+        step: steps taken before this one, from 0; past the end the last rate stays.
+        total: steps of the stage.
+
+    >>> config = TrainConfig(lr=0.1, milestones=(0.5,), gamma=0.1)
+    >>> [round(learning_rate(config, step, total=4), 6) for step in range(4)]
+    [0.1, 0.1, 0.01, 0.01]
+    """
+    warm = round(config.warmup * total)
+    if step < warm:
+        return config.lr * (step + 1) / (warm + 1)
+    if config.schedule == "multi-step":
+        passed = sum(step >= round(share * total) for share in config.milestones)
+        return float(config.lr * config.gamma**passed)
+    if config.schedule == "cosine":
+        progress = min(1.0, (step - warm) / max(1, total - warm))
+        return config.lr * (1.0 + math.cos(math.pi * progress)) / 2.0
+    return config.lr
