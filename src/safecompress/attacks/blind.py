@@ -1,0 +1,218 @@
+"""The blind baseline: can members be told from non-members without any model?
+
+If they can, the two groups differ by themselves (by date, by collection, by an official test set)
+and every membership figure measured on them is void.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, one_hot
+
+from safecompress.errors import UndecidableError
+from safecompress.protocols import Inputs, Pool, Rows, leading_size, map_inputs
+from safecompress.randomness import derive, generator, permutation
+from safecompress.stats.intervals import auc_p_value
+from safecompress.stats.roc import auc
+
+LEVEL = 0.001
+"""Level of the alarm, shared by both classifiers: void figures must be rare where all is well."""
+
+_ROWS = 2000
+"""Most rows taken from each half of each group; an AUC of .53 still alarms with so many."""
+
+_ELEMENTS = 40_000_000
+"""Most input numbers looked at, unless that leaves fewer than 200 rows in a group."""
+
+_PROJECTED = 60
+_SELECTED = 60
+_MOST_CLASSES = 100
+_TOKEN_BUCKETS = 65_536
+_FEWEST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class BlindResult:
+    """How well inputs and labels alone tell members from non-members.
+
+    Args:
+        auc: of the classifier with the smaller p-value, on the judged half.
+        p_value: one-sided, against an AUC of at most 0.5, corrected for two classifiers.
+        alarm: p < 0.001; then every membership figure on these rows is void.
+        classifier: `logistic` or `boosting`, the one `auc` belongs to.
+        n_members, n_nonmembers: judged rows.
+        seconds: time it took.
+    """
+
+    auc: float
+    p_value: float
+    alarm: bool
+    classifier: str
+    n_members: int
+    n_nonmembers: int
+    seconds: float
+
+    @property
+    def message(self) -> str:
+        """What was seen and what it means, in one sentence."""
+        seen = (
+            f"blind baseline: inputs and labels alone tell members from non-members with AUC "
+            f"{self.auc:.3f} (p = {self.p_value:.2g}, {self.classifier})"
+        )
+        if not self.alarm:
+            return f"{seen}, no more than chance."
+        return (
+            f"{seen}: the groups differ without any model, so no membership figure means anything. "
+            "Draw members and non-members at random from one source."
+        )
+
+
+def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> BlindResult:
+    """Fit two classifiers that see no model on the fit half and judge them on the other half.
+
+    Inputs are flattened and reduced to at most 124 columns: a random projection, the columns whose
+    means differ most on the fit half, and each row's mean, deviation and extremes. Integer inputs
+    count as tokens and enter as bags of words. Labels enter as one-hot, or by their frequency
+    where there are more than 100.
+
+    Args:
+        pool: members and non-members.
+        halves: bool masks (n_members,) and (n_nonmembers,), True = fit half.
+        seed: of the rows taken, the projection and the classifiers.
+
+    Raises:
+        UndecidableError: when a half of a group has fewer than 20 rows.
+    """
+    started = time.perf_counter()
+    fit = pool.zip(halves, lambda rows, mask: _taken(rows, mask, name="fit", seed=seed))
+    judged = pool.zip(halves, lambda rows, mask: _taken(rows, ~mask, name="judged", seed=seed))
+    groups = (fit.members, fit.nonmembers, judged.members, judged.nonmembers)
+    sizes = [len(rows) for rows in groups]
+    if min(sizes) < _FEWEST_ROWS:
+        raise UndecidableError(
+            f"blind baseline: {min(sizes)} rows in one half of the members or non-members; "
+            f"expected at least {_FEWEST_ROWS}."
+        )
+    known = torch.arange(sum(sizes)) < sizes[0] + sizes[1]
+    target = torch.cat([torch.full((n,), g % 2 == 0) for g, n in enumerate(sizes)])
+    columns = [_reduced(part, known, target, seed=seed) for part in _parts(groups)]
+    columns.append(_label_columns(torch.cat([rows.labels for rows in groups]), known, target))
+    x = _standardised(torch.cat(columns, dim=1), known).numpy()
+    best_p, best_auc, best_name = 1.0, 0.5, "logistic"
+    for name, classifier in _classifiers(seed).items():
+        said = _fitted_scores(classifier, x, known.numpy(), target.numpy())
+        members, nonmembers = said[: sizes[2]], said[sizes[2] :]
+        p = min(1.0, 2 * auc_p_value(members, nonmembers))
+        if p <= best_p:
+            best_p, best_auc, best_name = p, auc(members, nonmembers), name
+    return BlindResult(
+        auc=best_auc,
+        p_value=best_p,
+        alarm=best_p < LEVEL,
+        classifier=best_name,
+        n_members=sizes[2],
+        n_nonmembers=sizes[3],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _taken(rows: Rows, mask: Tensor, *, name: str, seed: int) -> Rows:
+    """Return a random part of the chosen rows, small enough to look at."""
+    chosen = mask.nonzero().squeeze(1)
+    width = sum(t[:1].numel() for t in _tensors(rows.inputs)) if len(rows) else 1
+    most = min(_ROWS, max(200, _ELEMENTS // (4 * max(1, width))))
+    return rows.take(chosen[permutation(len(chosen), seed, "blind", name)[:most]])
+
+
+def _tensors(inputs: Inputs) -> tuple[Tensor, ...]:
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    return inputs if isinstance(inputs, tuple) else tuple(inputs.values())
+
+
+def _parts(groups: tuple[Rows, ...]) -> list[Tensor]:
+    """Return each input tensor of all groups together, flattened to (n, width)."""
+    flat = [
+        _tensors(map_inputs(lambda t: t.reshape(len(t), -1).cpu(), rows.inputs))
+        for rows in groups
+        if leading_size(rows.inputs)
+    ]
+    return [torch.cat(same) for same in zip(*flat, strict=True)]
+
+
+def _reduced(x: Tensor, known: Tensor, target: Tensor, *, seed: int) -> Tensor:
+    """Return at most 124 columns that say what (n, width) inputs look like, float32."""
+    source = generator(seed, "blind", "projection")
+    if not x.is_floating_point() and x.dtype != torch.bool:
+        table = torch.randn(_TOKEN_BUCKETS, _PROJECTED, generator=source)
+        projected = embedding_bag(x.long() % _TOKEN_BUCKETS, table, mode="sum")
+        x = x.float()
+    else:
+        x = x.float()
+        projected = x[:, :0]
+        if x.shape[1] > _SELECTED:
+            projected = x @ torch.randn(x.shape[1], _PROJECTED, generator=source)
+    summary = torch.stack(
+        [x.mean(dim=1), x.std(dim=1, correction=0), x.amin(dim=1), x.amax(dim=1)], dim=1
+    )
+    return torch.cat([projected, x[:, _most_different(x, known, target)], summary], dim=1)
+
+
+def _most_different(x: Tensor, known: Tensor, target: Tensor) -> Tensor:
+    """Return the columns whose means differ most between the fit half's two groups."""
+    if x.shape[1] <= _SELECTED:
+        return torch.arange(x.shape[1])
+    (mean, variance), (other_mean, other_variance) = (
+        (g.mean(dim=0), g.var(dim=0) / len(g)) for g in (x[known & target], x[known & ~target])
+    )
+    distance = (mean - other_mean).abs() / (variance + other_variance + 1e-12).sqrt()
+    return distance.topk(_SELECTED).indices
+
+
+def _label_columns(labels: Tensor, known: Tensor, target: Tensor) -> Tensor:
+    classes = int(labels.max()) + 1
+    if classes <= _MOST_CLASSES:
+        return one_hot(labels, classes).float()
+    counts = [
+        torch.bincount(labels[known & side], minlength=classes) + 1.0 for side in (target, ~target)
+    ]
+    return (counts[0] / counts[1]).log()[labels][:, None]
+
+
+def _standardised(x: Tensor, known: Tensor) -> Tensor:
+    """Return columns on the fit half's scale, cut at ±10 deviations."""
+    scale = x[known].std(dim=0, correction=0)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return ((x - x[known].mean(dim=0)) / scale).clamp(-10, 10).nan_to_num()
+
+
+def _classifiers(seed: int) -> dict[str, Any]:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    return {
+        "logistic": LogisticRegression(C=0.01, max_iter=200),
+        "boosting": HistGradientBoostingClassifier(
+            max_iter=40,
+            max_leaf_nodes=8,
+            early_stopping=False,
+            random_state=derive(seed, "blind", "boosting") % 2**32,
+        ),
+    }
+
+
+def _fitted_scores(
+    classifier: Any, x: np.ndarray, known: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    with warnings.catch_warnings():
+        # A classifier that has not converged is only a weaker one; nobody can act on the warning.
+        warnings.simplefilter("ignore")
+        classifier.fit(x[known], target[known])
+    return np.asarray(classifier.predict_proba(x[~known])[:, 1])

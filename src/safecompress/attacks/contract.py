@@ -1,0 +1,161 @@
+"""What every attack must keep to, built in or published by somebody else, as one function.
+
+>>> from safecompress.attacks import ATTACKS
+>>> violations(ATTACKS.build("loss", where="example"))
+()
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from safecompress.attacks.controls import no_leak, plant, planted_leak
+from safecompress.errors import SafeCompressError
+from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
+from safecompress.randomness import generator, permutation
+
+_ROWS = 400
+_CLASSES = 10
+_TOLERANCE = 1e-5
+"""Relative; where a row stands in a matrix product may move its last bits."""
+
+
+def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
+    """Return what the attack breaks, in words; empty when it keeps to everything.
+
+    It must be a frozen dataclass whose `repr` names its options, find a planted leak, stay silent
+    without one, give the same scores for the same seed, whatever the row order, leave torch's
+    global generator and its evidence alone, never look at the judged half, and score saturated
+    and enormous logits with finite numbers. Works for attacks that need nothing but outputs.
+
+    Args:
+        attack: the attack; it is run about ten times on 400 rows.
+        seed: of the synthetic outputs and of the attack.
+    """
+    rules: tuple[Callable[[Attack, int], Iterator[str]], ...] = (
+        _describes_itself,
+        _passes_controls,
+        _repeats_itself,
+        _ignores_the_judged_half,
+        _survives_extremes,
+    )
+    found: list[str] = []
+    for rule in rules:
+        try:
+            found += rule(attack, seed)
+        except SafeCompressError as error:
+            found.append(f"{rule.__name__.strip('_')}: raised {type(error).__name__}: {error}")
+    return tuple(found)
+
+
+def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
+    """Return outputs of an imaginary model that is right on about two thirds of n rows."""
+    source = generator(seed, "contract", "outputs")
+    labels = torch.randint(classes, (n,), generator=source)
+    logits = torch.randn(n, classes, generator=source)
+    logits[torch.arange(n), labels] += 2.0
+    return Outputs(logits, labels, torch.arange(n))
+
+
+def _describes_itself(attack: Attack, seed: int) -> Iterator[str]:
+    del seed
+    if not dataclasses.is_dataclass(attack) or not attack.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        yield "it is not a frozen dataclass, so its options can change behind its repr"
+        return
+    shown = repr(attack)
+    if type(attack).__name__ not in shown or " at 0x" in shown:
+        yield f"repr is the cache key and must name the class and nothing of the moment: {shown}"
+    missing = [f.name for f in dataclasses.fields(attack) if f"{f.name}=" not in shown]
+    if missing:
+        yield f"repr is the cache key and lacks the options {', '.join(missing)}"
+
+
+def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
+    outputs = synthetic_outputs(_ROWS, seed=seed)
+    for control in (planted_leak, no_leak):
+        result = control(outputs, attack, seed=seed)
+        if not result.ok:
+            yield result.message
+
+
+def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
+    groups = _leaky_groups(seed)
+    before = groups.map(lambda o: o.logits.clone())
+    state = torch.get_rng_state()
+    first, second = _run(attack, groups, seed=seed), _run(attack, groups, seed=seed)
+    if not torch.equal(state, torch.get_rng_state()):
+        yield "it draws from torch's global generator; use safecompress.randomness"
+    if not _all(groups.zip(before, lambda o, logits: torch.equal(o.logits, logits))):
+        yield "it changes its evidence in place"
+    if not _all(first.scores.zip(second.scores, torch.equal)):
+        yield "the same seed gives different scores"
+    order = groups.map(lambda o: permutation(len(o), seed, "contract", "order"))
+    shuffled = _run(attack, groups.zip(order, Outputs.take), seed=seed, order=order)
+    if not _all(_by_id(first).zip(_by_id(shuffled), _close)):
+        yield "scores depend on the order of the rows"
+
+
+def _ignores_the_judged_half(attack: Attack, seed: int) -> Iterator[str]:
+    groups = _leaky_groups(seed)
+    first = _run(attack, groups, seed=seed)
+    second = _run(attack, groups.map(_with_other_judged_rows), seed=seed)
+    if not math.isclose(first.threshold, second.threshold, rel_tol=_TOLERANCE):
+        yield "its threshold changes with the judged half"
+    # The judged half's first row is the same in both; it stands right behind the fit half.
+    place = groups.map(lambda o: 0 if attack.learns else len(o) // 2)
+    kept = [r.scores.zip(place, lambda s, i: s[i : i + 1]) for r in (first, second)]
+    if not _all(kept[0].zip(kept[1], _close)):
+        yield "a row's score changes with the other rows of the judged half"
+
+
+def _survives_extremes(attack: Attack, seed: int) -> Iterator[str]:
+    for name, scale in (("±1e4", 1e4), ("saturated", 60.0), ("equal", 0.0)):
+        groups = _leaky_groups(seed).map(
+            lambda o, s=scale: Outputs(o.logits.sign() * s, o.labels, o.ids)
+        )
+        scores = _run(attack, groups, seed=seed).scores
+        if not _all(scores.map(lambda s: bool(torch.isfinite(s).all()))):
+            yield f"scores of {name} logits are not finite"
+
+
+def _leaky_groups(seed: int) -> Pool[Outputs]:
+    outputs = synthetic_outputs(_ROWS, seed=seed)
+    members = outputs.take(torch.arange(_ROWS // 2))
+    return Pool(
+        plant(members, like=outputs, seed=seed), outputs.take(torch.arange(_ROWS // 2, _ROWS))
+    )
+
+
+def _run(
+    attack: Attack, groups: Pool[Outputs], *, seed: int, order: Pool[Tensor] | None = None
+) -> AttackResult:
+    """Run the attack; the fit half is each group's first half before it was put in `order`."""
+    halves = groups.map(lambda o: torch.arange(len(o)) < len(o) // 2)
+    if order is not None:
+        halves = halves.zip(order, lambda mask, index: mask[index])
+    return attack(groups.map(Evidence), halves=halves, seed=seed)
+
+
+def _with_other_judged_rows(outputs: Outputs) -> Outputs:
+    """Return outputs whose judged half is other rows, all but its first one."""
+    first_changed = len(outputs) // 2 + 1
+    logits = outputs.logits.clone()
+    logits[first_changed:] = logits[first_changed:].flip(1) * 3.0
+    return Outputs(logits, outputs.labels, outputs.ids)
+
+
+def _by_id(result: AttackResult) -> Pool[Tensor]:
+    return result.scores.zip(result.ids, lambda s, i: s[torch.argsort(i)])
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE)
+
+
+def _all(pool: Pool[bool]) -> bool:
+    return pool.members and pool.nonmembers

@@ -1,0 +1,50 @@
+"""Checks: measures judged against conditions, suites of them, and objectives that rank."""
+
+from safecompress.checks.check import Check, CheckResult
+from safecompress.checks.conditions import (
+    Condition,
+    Status,
+    at_least,
+    at_least_dense,
+    at_most,
+    at_most_dense,
+)
+from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
+from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
+from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
+from safecompress.checks.presets import check_from, default_suite, suite_from
+from safecompress.checks.subject import Subject
+from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
+
+__all__ = [
+    "EXIT_CODES",
+    "MEASURES",
+    "OBJECTIVES",
+    "Accuracy",
+    "AttackMeasure",
+    "Auc",
+    "BalancedAccuracy",
+    "Check",
+    "CheckResult",
+    "Condition",
+    "Density",
+    "Measure",
+    "Metric",
+    "Objective",
+    "Outcome",
+    "Ranked",
+    "Status",
+    "Subject",
+    "Suite",
+    "TprAtFpr",
+    "at_least",
+    "at_least_dense",
+    "at_most",
+    "at_most_dense",
+    "check_from",
+    "corrected_level",
+    "default_suite",
+    "metric_named",
+    "overall",
+    "suite_from",
+]

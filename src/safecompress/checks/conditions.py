@@ -1,0 +1,104 @@
+"""Conditions: thresholds as values, absolute or relative to the dense model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from safecompress.errors import ConfigError, did_you_mean
+from safecompress.protocols import Estimate
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    PASS = "PASS"  # noqa: S105 - not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    WARN = "WARN"
+    ERROR = "ERROR"
+    NOT_RUN = "NOT_RUN"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A bound that an estimate's whole interval must keep.
+
+    Args:
+        relation: `at_most` or `at_least`.
+        bound: the bound; for a relative condition, the allowed difference to the dense model.
+        relative: whether the difference to the dense model is judged instead of the figure.
+    """
+
+    relation: Literal["at_most", "at_least"]
+    bound: float
+    relative: bool = False
+
+    def judge(self, estimate: Estimate) -> Status:
+        """Return PASS when the interval keeps the bound, FAIL when it misses it altogether.
+
+        Args:
+            estimate: the figure, or for a relative condition its paired difference to dense.
+        """
+        low, high = estimate.low, estimate.high
+        if self.relation == "at_least":
+            low, high, bound = -high, -low, -self.bound
+        else:
+            bound = self.bound
+        if high <= bound:
+            return Status.PASS
+        return Status.FAIL if low > bound else Status.INCONCLUSIVE
+
+    def __str__(self) -> str:
+        sign = "≤" if self.relation == "at_most" else "≥"
+        if not self.relative:
+            return f"{sign} {self.bound:g}"
+        if self.bound == 0:
+            return f"{sign} dense"
+        return f"{sign} dense {'+' if self.bound > 0 else '−'} {abs(self.bound):g}"
+
+
+def at_most(bound: float) -> Condition:
+    """The figure's interval lies at or below `bound`."""
+    return Condition("at_most", bound)
+
+
+def at_least(bound: float) -> Condition:
+    """The figure's interval lies at or above `bound`."""
+    return Condition("at_least", bound)
+
+
+def at_most_dense(margin: float = 0.0) -> Condition:
+    """The figure exceeds the dense model's by at most `margin`, on the same rows."""
+    return Condition("at_most", margin, relative=True)
+
+
+def at_least_dense(margin: float = 0.0) -> Condition:
+    """The figure minus the dense model's is at least `margin` (usually negative)."""
+    return Condition("at_least", margin, relative=True)
+
+
+_MAKERS: dict[str, Callable[[float], Condition]] = {
+    "at_most": at_most,
+    "at_least": at_least,
+    "at_most_dense": at_most_dense,
+    "at_least_dense": at_least_dense,
+}
+
+
+def condition_from(settings: Mapping[str, float], *, where: str) -> Condition:
+    """Build a condition from `{at_most: 0.55}`.
+
+    Raises:
+        ConfigError: on anything but exactly one known relation.
+    """
+    if len(settings) != 1:
+        raise ConfigError(f"{where}: expected exactly one relation, got {dict(settings)}.")
+    ((relation, bound),) = settings.items()
+    if relation not in _MAKERS:
+        raise ConfigError(
+            f"{where}: unknown relation '{relation}'{did_you_mean(relation, _MAKERS)}"
+        )
+    return _MAKERS[relation](float(bound))

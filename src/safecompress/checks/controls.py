@@ -1,0 +1,104 @@
+"""Controls as checks: whether the tests themselves are to be believed.
+
+A control that fails is an ERROR, not a FAIL: it says nothing about the model and everything about
+the test. Each alarm has a one-sided level of .001, so that a sound audit with a dozen controls
+ends in an ERROR about once in a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from safecompress.attacks.controls import (
+    LEVEL,
+    PLANTED_AUC,
+    ControlResult,
+    blind_baseline,
+    no_leak,
+    planted_leak,
+)
+from safecompress.checks.check import CheckResult
+from safecompress.checks.conditions import Status
+from safecompress.checks.subject import Stopwatch, Subject
+from safecompress.errors import MissingEvidenceError, SafeCompressError, UndecidableError
+from safecompress.protocols import Attack, Estimate, Outputs, Pool, Rows
+from safecompress.stats import auc_interval, auc_p_value
+
+_CHANCE = f"at chance (p ≥ {LEVEL:g})"
+_CAUGHT = f"caught (AUC ≥ {PLANTED_AUC:g})"
+
+Seen: TypeAlias = tuple[bool, Estimate, str]
+"""Whether the control held, what was measured, and what it means in words."""
+
+
+def control_checks(
+    subject: Subject,
+    sealed: Pool[Rows],
+    *,
+    attacks: Sequence[Attack],
+    untouched: Subject | None = None,
+) -> tuple[CheckResult, ...]:
+    """Run every control of a verdict.
+
+    Args:
+        subject: the judged model.
+        sealed: the rows it is judged on, for the baseline that sees no model.
+        attacks: the attacks of the suite.
+        untouched: the same architecture before any training, on the same rows; no attack may tell
+            its members from its non-members. None where there is no such model.
+    """
+    results = [_held("control: blind baseline", _CHANCE, partial(_blind, subject, sealed))]
+    rows = subject.outputs.nonmembers
+    for attack in attacks:
+        planted = partial(_planted, rows, attack, seed=subject.seed)
+        silent = partial(_silent, rows, attack, seed=subject.seed)
+        results.append(_held(f"control: planted leak, {attack.name}", _CAUGHT, planted))
+        results.append(_held(f"control: no leak, {attack.name}", _CHANCE, silent))
+        if untouched is not None:
+            name = f"control: untouched model, {attack.name}"
+            results.append(_held(name, _CHANCE, partial(_untouched, untouched, attack)))
+    return tuple(results)
+
+
+def _held(name: str, condition: str, look: Callable[[], Seen]) -> CheckResult:
+    watch = Stopwatch()
+    try:
+        ok, estimate, message = look()
+    except (MissingEvidenceError, UndecidableError) as error:
+        # Too few rows for a control are too few for a verdict, and its checks say so themselves.
+        return CheckResult(name, Status.NOT_RUN, False, condition, None, watch.seconds, str(error))
+    except SafeCompressError as error:
+        return CheckResult(name, Status.ERROR, True, condition, None, watch.seconds, str(error))
+    status = Status.PASS if ok else Status.ERROR
+    return CheckResult(name, status, True, condition, estimate, watch.seconds, message)
+
+
+def _blind(subject: Subject, sealed: Pool[Rows]) -> Seen:
+    seen = blind_baseline(sealed, halves=subject.halves, seed=subject.seed)
+    estimate = Estimate(seen.auc, seen.auc, seen.auc, seen.n_members, seen.n_nonmembers)
+    return not seen.alarm, estimate, seen.message
+
+
+def _planted(rows: Outputs, attack: Attack, *, seed: int) -> Seen:
+    return _seen(planted_leak(rows, attack, seed=seed))
+
+
+def _silent(rows: Outputs, attack: Attack, *, seed: int) -> Seen:
+    return _seen(no_leak(rows, attack, seed=seed))
+
+
+def _seen(result: ControlResult) -> Seen:
+    value, n_members, n_nonmembers = result.auc, result.n_members, result.n_nonmembers
+    return result.ok, Estimate(value, value, value, n_members, n_nonmembers), result.message
+
+
+def _untouched(subject: Subject, attack: Attack) -> Seen:
+    scores = subject.attacked_by(attack).scores
+    found = auc_interval(scores.members, scores.nonmembers)
+    p = auc_p_value(scores.members, scores.nonmembers)
+    estimate = Estimate(
+        found.value, found.low, found.high, len(scores.members), len(scores.nonmembers)
+    )
+    return p >= LEVEL, estimate, f"before any training: AUC {found.value:.3f} (p = {p:.2g})"

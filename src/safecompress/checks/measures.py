@@ -1,0 +1,122 @@
+"""Measures: what a check looks at, each ending in an `Estimate`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from safecompress.attacks import ATTACKS
+from safecompress.checks.metrics import Auc, Metric, metric_named
+from safecompress.checks.subject import Stopwatch, Subject
+from safecompress.config import Request
+from safecompress.protocols import Attack, Estimate
+from safecompress.registry import Registry
+from safecompress.stats import Interval, accuracy_difference, clopper_pearson
+
+
+class Measure(ABC):
+    """One figure of a model, and its paired difference to another model on the same rows."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name, unique in a suite."""
+
+    @abstractmethod
+    def estimate(self, subject: Subject, *, level: float) -> Estimate:
+        """Return the figure with its interval."""
+
+    @abstractmethod
+    def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
+        """Return the figure minus the dense model's, with its paired interval."""
+
+
+@dataclass(frozen=True)
+class Accuracy(Measure):
+    """Task accuracy on the non-members, with its exact binomial interval."""
+
+    name: ClassVar[str] = "accuracy"
+
+    def estimate(self, subject: Subject, *, level: float) -> Estimate:
+        correct = subject.evidence.nonmembers.outputs.correct
+        found = clopper_pearson(int(correct.sum()), len(correct), level=level)
+        return Estimate(found.value, found.low, found.high, 0, len(correct))
+
+    def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
+        ours = subject.evidence.nonmembers.outputs.correct
+        theirs = dense.evidence.nonmembers.outputs.correct
+        found = accuracy_difference(ours, theirs, level=level)
+        return Estimate(found.value, found.low, found.high, 0, len(ours))
+
+
+@dataclass(frozen=True)
+class Density(Measure):
+    """Existing share of the maskable weights; exact, so its interval is a point."""
+
+    name: ClassVar[str] = "density"
+
+    def estimate(self, subject: Subject, *, level: float) -> Estimate:
+        del level
+        return Estimate(subject.density, subject.density, subject.density, 0, 0)
+
+    def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
+        del level
+        gap = subject.density - dense.density
+        return Estimate(gap, gap, gap, 0, 0)
+
+
+@dataclass(frozen=True)
+class AttackMeasure(Measure):
+    """How well an attack does against the model."""
+
+    attack: Attack
+    metric: Metric = field(default_factory=Auc)
+
+    @property
+    def name(self) -> str:
+        return f"{self.attack.name}.{self.metric.name}"
+
+    def estimate(self, subject: Subject, *, level: float) -> Estimate:
+        watch = Stopwatch()
+        result = subject.attacked_by(self.attack)
+        found = self.metric.interval(result, level=level, seed=subject.seed)
+        return self._estimate(found, self.metric.sizes(result), watch)
+
+    def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
+        watch = Stopwatch()
+        ours, theirs = subject.attacked_by(self.attack), dense.attacked_by(self.attack)
+        found = self.metric.difference(ours, theirs, level=level, seed=subject.seed)
+        return self._estimate(found, self.metric.sizes(ours), watch)
+
+    def _estimate(self, found: Interval, sizes: tuple[int, int], watch: Stopwatch) -> Estimate:
+        return Estimate(
+            found.value, found.low, found.high, *sizes, self.attack.knowledge, watch.seconds
+        )
+
+
+MEASURES: Registry[Measure] = Registry("measure", "safecompress.measures")
+MEASURES.add(
+    "accuracy", Accuracy, summary="task accuracy on rows never trained on", cost="milliseconds"
+)
+MEASURES.add("density", Density, summary="existing share of the maskable weights", cost="none")
+
+
+def _attack_measure(attack: str | Mapping[str, Any], metric: str = "auc") -> AttackMeasure:
+    """Build the measure of `{attack: {attack: NAME, metric: NAME}}`."""
+    request = attack if isinstance(attack, str) else dict(attack)
+    return AttackMeasure(ATTACKS.build(request, where="attack"), metric_named(metric))
+
+
+MEASURES.add(
+    "attack",
+    _attack_measure,
+    summary="how well an attack tells members from non-members",
+    cost="the attack's",
+)
+
+
+def measure_from(request: Request, *, where: str) -> Measure:
+    """Build a measure from `accuracy` or `{attack: {attack: loss, metric: auc}}`."""
+    return MEASURES.build(request, where=where)

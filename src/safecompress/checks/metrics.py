@@ -1,0 +1,189 @@
+"""How well an attack did: figures of an `AttackResult`, each with its interval and paired form."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from safecompress.errors import ConfigError, did_you_mean
+from safecompress.protocols import AttackResult, Pool
+from safecompress.stats import (
+    Interval,
+    auc,
+    auc_difference,
+    auc_interval,
+    balanced_accuracy,
+    balanced_accuracy_difference,
+    balanced_accuracy_interval,
+    bootstrap_difference,
+    tpr_at_fpr,
+    tpr_at_fpr_interval,
+)
+
+
+class Metric(ABC):
+    """One figure of an attack's result; higher = the attack does better = the model leaks more."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As written in a configuration."""
+
+    @abstractmethod
+    def value(self, result: AttackResult) -> float:
+        """Return the figure without its interval; for the loop."""
+
+    @abstractmethod
+    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
+        """Return the figure with its interval."""
+
+    @abstractmethod
+    def difference(
+        self, result: AttackResult, other: AttackResult, *, level: float, seed: int
+    ) -> Interval:
+        """Return this figure minus another model's on the same rows, with its paired interval."""
+
+    def sizes(self, result: AttackResult) -> tuple[int, int]:
+        """Return how many members and non-members the figure rests on."""
+        return len(result.scores.members), len(result.scores.nonmembers)
+
+
+@dataclass(frozen=True)
+class Auc(Metric):
+    """Area under the ROC curve; .5 is chance."""
+
+    name: ClassVar[str] = "auc"
+
+    def value(self, result: AttackResult) -> float:
+        return auc(result.scores.members, result.scores.nonmembers)
+
+    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
+        del seed
+        return auc_interval(result.scores.members, result.scores.nonmembers, level=level)
+
+    def difference(
+        self, result: AttackResult, other: AttackResult, *, level: float, seed: int
+    ) -> Interval:
+        del seed
+        return auc_difference(
+            result.scores.members,
+            result.scores.nonmembers,
+            other.scores.members,
+            other.scores.nonmembers,
+            level=level,
+        )
+
+
+@dataclass(frozen=True)
+class BalancedAccuracy(Metric):
+    """Mean of the true-positive and true-negative rate at a threshold learnt on the fit half.
+
+    Args:
+        per_class: one threshold per class instead of one for all.
+        advantage: report the advantage, TPR - FPR = 2 x balanced accuracy - 1, instead.
+    """
+
+    per_class: bool = False
+    advantage: bool = False
+
+    @property
+    def name(self) -> str:
+        base = "advantage" if self.advantage else "balanced-accuracy"
+        return f"class-{base}" if self.per_class else base
+
+    def value(self, result: AttackResult) -> float:
+        guesses = self._guesses(result)
+        return self._scaled(balanced_accuracy(guesses.members, guesses.nonmembers))
+
+    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
+        del seed
+        guesses = self._guesses(result)
+        found = balanced_accuracy_interval(guesses.members, guesses.nonmembers, level=level)
+        return Interval(*(self._scaled(v) for v in (found.value, found.low, found.high)))
+
+    def difference(
+        self, result: AttackResult, other: AttackResult, *, level: float, seed: int
+    ) -> Interval:
+        del seed
+        a, b = self._guesses(result), self._guesses(other)
+        found = balanced_accuracy_difference(
+            a.members, a.nonmembers, b.members, b.nonmembers, level=level
+        )
+        scale = 2.0 if self.advantage else 1.0
+        return Interval(*(scale * v for v in (found.value, found.low, found.high)))
+
+    def sizes(self, result: AttackResult) -> tuple[int, int]:
+        return len(result.guesses.members), len(result.guesses.nonmembers)
+
+    def _guesses(self, result: AttackResult) -> Pool[Tensor]:
+        return result.class_guesses if self.per_class else result.guesses
+
+    def _scaled(self, value: float) -> float:
+        return 2.0 * value - 1.0 if self.advantage else value
+
+
+@dataclass(frozen=True)
+class TprAtFpr(Metric):
+    """True-positive rate at a fixed false-positive rate; refused where it rests on few rows."""
+
+    fpr: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.fpr < 1.0:
+            raise ConfigError(f"tpr@{self.fpr:g}: the false-positive rate must lie in (0, 1).")
+
+    @property
+    def name(self) -> str:
+        return f"tpr@{self.fpr:g}"
+
+    def value(self, result: AttackResult) -> float:
+        return tpr_at_fpr(result.scores.members, result.scores.nonmembers, fpr=self.fpr)
+
+    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
+        return tpr_at_fpr_interval(
+            result.scores.members, result.scores.nonmembers, fpr=self.fpr, level=level, seed=seed
+        )
+
+    def difference(
+        self, result: AttackResult, other: AttackResult, *, level: float, seed: int
+    ) -> Interval:
+        return bootstrap_difference(
+            lambda members, nonmembers: tpr_at_fpr(members, nonmembers, fpr=self.fpr),
+            result.scores.members,
+            result.scores.nonmembers,
+            other.scores.members,
+            other.scores.nonmembers,
+            level=level,
+            seed=seed,
+        )
+
+
+_NAMED: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Auc(),
+        BalancedAccuracy(),
+        BalancedAccuracy(per_class=True),
+        BalancedAccuracy(advantage=True),
+        BalancedAccuracy(per_class=True, advantage=True),
+    )
+}
+
+
+def metric_named(name: str) -> Metric:
+    """Return the metric called `name`, e.g. `auc`, `balanced-accuracy` or `tpr@0.01`.
+
+    Raises:
+        ConfigError: on an unknown name.
+    """
+    if name in _NAMED:
+        return _NAMED[name]
+    if name.startswith("tpr@"):
+        try:
+            return TprAtFpr(float(name.removeprefix("tpr@")))
+        except ValueError as error:
+            raise ConfigError(f"metric '{name}': expected tpr@RATE, e.g. tpr@0.01.") from error
+    raise ConfigError(f"no metric is called '{name}'{did_you_mean(name, [*_NAMED, 'tpr@0.01'])}")

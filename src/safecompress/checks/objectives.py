@@ -1,0 +1,231 @@
+"""Objectives: how a round's candidates are ranked, and why.
+
+An objective sees what the tests said of every candidate on the same steering rows and returns a
+ranking, best first. Higher scores are better; scores are compared across rounds for early
+stopping only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from safecompress.errors import ConfigError
+from safecompress.randomness import generator
+from safecompress.registry import Registry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests said of one candidate on the steering rows.
+
+    Args:
+        name: the candidate's name.
+        accuracy: share of the steering non-members classified correctly, in [0, 1].
+        auc: AUC per attack.
+        attack_accuracy: balanced accuracy per attack, thresholds learnt on the fit half.
+        round: round number, from 0.
+    """
+
+    name: str
+    accuracy: float
+    auc: dict[str, float]
+    attack_accuracy: dict[str, float]
+    round: int = 0
+
+    @property
+    def worst_auc(self) -> float:
+        """AUC of the strongest attack."""
+        return max(self.auc.values())
+
+    @property
+    def worst_accuracy(self) -> float:
+        """Balanced accuracy of the strongest attack."""
+        return max(self.attack_accuracy.values())
+
+    @property
+    def mean_auc(self) -> float:
+        """Mean AUC over the attacks: less noisy than the strongest one's."""
+        return sum(self.auc.values()) / len(self.auc)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate's place: index among the outcomes, score (higher is better) and the reason."""
+
+    index: int
+    score: float
+    reason: str
+
+
+class Objective(ABC):
+    """Ranks candidates, best first."""
+
+    @abstractmethod
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        """Return every outcome once, best first; ties keep the order of the proposals."""
+
+
+def _by_score(scores: Sequence[float], reasons: Sequence[str]) -> list[Ranked]:
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    return [Ranked(i, scores[i], reasons[i]) for i in order]
+
+
+@dataclass(frozen=True)
+class TmScore(Objective):
+    """TM(λ) = task accuracy^λ / accuracy of the strongest attack (SafeCompress, ASE 2022).
+
+    Args:
+        trade_off: λ; above 1 favours accuracy.
+    """
+
+    trade_off: float = 1.0
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        scores = [o.accuracy**self.trade_off / max(o.worst_accuracy, 1e-9) for o in outcomes]
+        reasons = [
+            f"TM {s:.4f} = {o.accuracy:.4f}^{self.trade_off:g} / {o.worst_accuracy:.4f}"
+            for s, o in zip(scores, outcomes, strict=True)
+        ]
+        return _by_score(scores, reasons)
+
+
+@dataclass(frozen=True)
+class Weighted(Objective):
+    """accuracy - weight x leakage, leakage = 2 x strongest AUC - 1.
+
+    Args:
+        weight: accuracy points paid for one point of leakage.
+    """
+
+    weight: float = 1.0
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        scores = [o.accuracy - self.weight * (2 * o.worst_auc - 1) for o in outcomes]
+        reasons = [
+            f"{o.accuracy:.4f} − {self.weight:g} × {2 * o.worst_auc - 1:.4f}" for o in outcomes
+        ]
+        return _by_score(scores, reasons)
+
+
+@dataclass(frozen=True)
+class WorstAttacker(Objective):
+    """The lowest AUC of the strongest attack."""
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        return _by_score(
+            [-o.worst_auc for o in outcomes],
+            [f"strongest attack AUC {o.worst_auc:.4f}" for o in outcomes],
+        )
+
+
+@dataclass(frozen=True)
+class MostAccurate(Objective):
+    """The highest accuracy, whatever leaks; a control for the others."""
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        return _by_score(
+            [o.accuracy for o in outcomes], [f"accuracy {o.accuracy:.4f}" for o in outcomes]
+        )
+
+
+@dataclass(frozen=True)
+class RandomChoice(Objective):
+    """A fixed random order: the control every objective has to beat at equal training budget.
+
+    Args:
+        seed: fixes the order of every round.
+    """
+
+    seed: int = 0
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        draw = generator(self.seed, "random objective", outcomes[0].round if outcomes else 0)
+        order = torch.randperm(len(outcomes), generator=draw).tolist()
+        return [Ranked(i, float(-place), "random choice") for place, i in enumerate(order)]
+
+
+@dataclass(frozen=True)
+class Pareto(Objective):
+    """Successive fronts of (accuracy, 1 - strongest AUC); inside a front the most balanced first.
+
+    Balance is the product of accuracy and 1 - AUC, the area the point dominates.
+    """
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        points = [(o.accuracy, 1.0 - o.worst_auc) for o in outcomes]
+        left, ranked = list(range(len(points))), []
+        front = 0
+        while left:
+            best = [i for i in left if not any(_dominates(points[j], points[i]) for j in left)]
+            best.sort(key=lambda i: -points[i][0] * points[i][1])
+            ranked += [
+                Ranked(i, points[i][0] * points[i][1] - front, f"front {front + 1}") for i in best
+            ]
+            left = [i for i in left if i not in best]
+            front += 1
+        return ranked
+
+
+def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] >= b[0] and a[1] >= b[1] and a != b
+
+
+@dataclass(frozen=True)
+class Paired(Objective):
+    """The least leakage among candidates that keep the accuracy floor; the default.
+
+    Leakage is the mean AUC over the attacks on all steering rows. Every candidate is judged on
+    the same rows after training on the same batches, so differences between siblings carry far
+    less noise than the figures themselves, and a rank figure less than an attack's accuracy.
+
+    Args:
+        tolerance: accuracy a candidate may lie below the round's best, in [0, 1].
+    """
+
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance <= 1:
+            raise ConfigError(f"tolerance must lie in [0, 1], got {self.tolerance}.")
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        floor = max(o.accuracy for o in outcomes) - self.tolerance
+        keeps = [o.accuracy >= floor - 1e-12 for o in outcomes]
+        keys = [
+            (0, o.mean_auc, -o.accuracy) if kept else (1, -o.accuracy, o.mean_auc)
+            for o, kept in zip(outcomes, keeps, strict=True)
+        ]
+        order = sorted(range(len(outcomes)), key=lambda i: keys[i])
+        return [
+            Ranked(i, outcomes[i].accuracy / outcomes[i].mean_auc, self._reason(outcomes[i], floor))
+            for i in order
+        ]
+
+    def _reason(self, outcome: Outcome, floor: float) -> str:
+        if outcome.accuracy >= floor - 1e-12:
+            return (
+                f"mean AUC {outcome.mean_auc:.4f} at accuracy {outcome.accuracy:.4f} "
+                f"(floor {floor:.4f})"
+            )
+        return f"accuracy {outcome.accuracy:.4f} is below the floor {floor:.4f}"
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective", "safecompress.objectives")
+OBJECTIVES.add(
+    "paired", Paired, summary="least mean attack AUC at an accuracy floor, on the same rows"
+)
+OBJECTIVES.add(
+    "tm",
+    TmScore,
+    summary="task accuracy / attack accuracy",
+    reference="SafeCompress, ASE 2022; the exponent is ours",
+)
+OBJECTIVES.add("weighted", Weighted, summary="accuracy minus weighted leakage")
+OBJECTIVES.add("worst-attacker", WorstAttacker, summary="lowest AUC of the strongest attack")
+OBJECTIVES.add("pareto", Pareto, summary="successive Pareto fronts of accuracy and safety")
+OBJECTIVES.add("accuracy", MostAccurate, summary="accuracy alone; a control")
+OBJECTIVES.add("random", RandomChoice, summary="random choice; the control to beat")

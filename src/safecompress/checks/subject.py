@@ -1,0 +1,84 @@
+"""A model as its judge sees it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from safecompress.data import halves
+from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is known of one model on one pool of rows; every attack on it runs once.
+
+    Args:
+        name: how the report calls it: `dense`, `magnitude`, `compressed`, a candidate's name.
+        evidence: what attackers hold about members and non-members; the non-members are also
+            the rows accuracy is measured on.
+        halves: bool masks, True where a fitted attacker may learn.
+        density: existing share of the maskable weights, in [0, 1].
+        seed: seed of everything random in attacks and intervals.
+    """
+
+    name: str
+    evidence: Pool[Evidence]
+    halves: Pool[Tensor]
+    density: float
+    seed: int
+    _results: dict[str, AttackResult] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        outputs: Pool[Outputs],
+        *,
+        name: str,
+        density: float,
+        seed: int,
+        parent: Pool[Outputs] | None = None,
+    ) -> Subject:
+        """Build the subject of a model's outputs; halves follow from row ids and the seed."""
+        if parent is None:
+            evidence = outputs.map(Evidence)
+        else:
+            evidence = outputs.zip(parent, lambda o, p: Evidence(o, parent=p))
+        return cls(
+            name=name,
+            evidence=evidence,
+            halves=outputs.map(lambda o: halves(o.ids, seed=seed)),
+            density=density,
+            seed=seed,
+        )
+
+    @property
+    def outputs(self) -> Pool[Outputs]:
+        """The model's outputs on both groups."""
+        return self.evidence.map(lambda e: e.outputs)
+
+    def attacked_by(self, attack: Attack) -> AttackResult:
+        """Run an attack, or return what it said before."""
+        key = repr(attack)
+        if key not in self._results:
+            self._results[key] = attack(self.evidence, halves=self.halves, seed=self.seed)
+        return self._results[key]
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on the non-members, in [0, 1]."""
+        return float(self.evidence.nonmembers.outputs.correct.double().mean())
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Elapsed wall-clock time."""
+        return time.perf_counter() - self._started

@@ -1,0 +1,17 @@
+"""The defences a configuration can name."""
+
+from __future__ import annotations
+
+from safecompress.defenses.adversarial import AdversarialTraining
+from safecompress.protocols import Defense
+from safecompress.registry import Registry
+
+DEFENSES: Registry[Defense] = Registry("defence", "safecompress.defenses")
+
+DEFENSES.add(
+    "adversarial",
+    AdversarialTraining,
+    summary="an attacker learns beside the model, and the model learns to confuse it",
+    reference="Nasr, Shokri & Houmansadr, CCS 2018; gain bounded here",
+    cost="two more forward passes a batch from `start` on",
+)
