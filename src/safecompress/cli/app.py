@@ -1,0 +1,54 @@
+"""The application: verbs, exit codes and the handler every error ends in.
+
+Exit codes: 0 pass, 1 a critical check failed, 2 usage or bad input, 3 inconclusive, 4 a check or
+the program itself could not do its work, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from safecompress.cli import compress, demo, init, list_parts, report, validate
+from safecompress.errors import SafeCompressError
+
+app = typer.Typer(
+    name="safecompress",
+    help="Make a PyTorch model small, and prove with simulated attacks that it is safe to ship.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="compress")(compress.command)
+app.command(name="validate")(validate.command)
+app.command(name="report")(report.command)
+app.command(name="init")(init.command)
+app.command(name="list")(list_parts.command)
+app.command(name="demo")(demo.command)
+
+
+def main() -> None:
+    """Run the command line; every uncaught exception ends in a message and an exit code."""
+    try:
+        app()
+    except SafeCompressError as error:
+        _complain(str(error))
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _complain("interrupted.")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader went away (for example `| head`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(4) from None
+    except Exception as error:
+        traceback.print_exc()
+        _complain(f"internal error: {error!r}. Please report it with the lines above.")
+        raise SystemExit(4) from None
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"safecompress: {text}\n")

@@ -1,0 +1,95 @@
+"""`safecompress compress`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safecompress.cli.console import Watcher
+from safecompress.cli.table import comparison_table
+from safecompress.compress import Run, compress
+from safecompress.config import load_config
+from safecompress.errors import ConfigError
+from safecompress.runs import REPORT
+
+Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty.")]
+Seed = Annotated[int | None, typer.Option(help="Fixes every random decision.")]
+Assign = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show rounds and checks only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")]
+
+
+def command(
+    config: Annotated[Path | None, typer.Argument(help="YAML file; see `init`.")] = None,
+    out: Out = None,
+    seed: Seed = None,
+    assign: Assign = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Compress a model under simulated attacks, judge it, and write its report.
+
+    Ends with the verdict's exit code: 0 pass, 1 fail, 3 inconclusive, 4 error.
+    """
+    run = execute(
+        config,
+        out=out,
+        assignments=settings(assign, seed),
+        resume=resume,
+        quiet=quiet,
+        as_json=as_json,
+    )
+    raise typer.Exit(run.verdict.exit_code)
+
+
+def settings(assign: list[str] | None, seed: int | None) -> list[str]:
+    """Return the overrides of a command line, `--seed` included."""
+    return [*(assign or []), *([] if seed is None else [f"seed={seed}"])]
+
+
+def execute(
+    config: Path | None,
+    *,
+    out: Path | None,
+    assignments: list[str],
+    resume: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> Run:
+    """Run or resume, showing what happens, and print the outcome.
+
+    Raises:
+        ConfigError: when neither or both of a configuration and a folder to resume are given.
+    """
+    if (config is None) == (resume is None):
+        raise ConfigError(
+            "give a configuration to start a run, or --resume FOLDER to go on with one; "
+            "`safecompress init` writes a starter."
+        )
+    if resume is not None and (out is not None or assignments):
+        raise ConfigError("--resume takes its settings from the folder; drop the other options.")
+    with Watcher(quiet=quiet, as_json=as_json) as watcher:
+        if resume is not None:
+            run = compress(resume=resume, on_event=watcher)
+        else:
+            loaded = load_config(config or {}, assignments=assignments)
+            target = out if out is not None else _default_out(loaded.out, config, loaded.seed)
+            run = compress(config=loaded, out=target, on_event=watcher)
+    if not as_json:
+        comparison_table(run.verdict.document)
+        typer.echo(f"\n{run.verdict.status}: {run.verdict.sentence}")
+        typer.echo(f"report: {run.folder / REPORT}")
+    return run
+
+
+def _default_out(configured: Path | None, config: Path | None, seed: int) -> Path | None:
+    """Name the run after its configuration file unless the configuration names it."""
+    if configured is not None or config is None:
+        return configured
+    return Path("runs") / f"{config.stem}-seed{seed}"

@@ -1,0 +1,18 @@
+"""`safecompress report`: write a run's page again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safecompress.report import write_report
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+) -> None:
+    """Write the report of finished runs from their files."""
+    for run in runs:
+        typer.echo(str(write_report(run)))

@@ -1,0 +1,35 @@
+"""The table a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def comparison_table(document: Mapping[str, Any]) -> None:
+    """Print dense, baselines and compressed model with sealed figures and intervals.
+
+    Args:
+        document: as in `verdict.json`.
+    """
+    models = document["comparison"]
+    table = Table(
+        title=f"On the sealed rows, with {document['level']:.4g} intervals", title_justify="left"
+    )
+    table.add_column("")
+    for model in models:
+        table.add_column(model["name"], justify="right", no_wrap=True)
+    table.add_row("density", *(f"{m['density']:.3g}" for m in models))
+    table.add_row("accuracy", *(_figure(m["accuracy"]) for m in models))
+    for name in dict.fromkeys(name for m in models for name in m["attacks"]):
+        table.add_row(name, *(_figure(m["attacks"].get(name)) for m in models))
+    Console(highlight=False).print(table)
+
+
+def _figure(figure: Mapping[str, float] | None) -> str:
+    if figure is None:
+        return "-"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -1,0 +1,89 @@
+"""`safecompress validate`: everything checked before training, with the power of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safecompress.checks import AttackMeasure, Check, TprAtFpr, suite_from
+from safecompress.cli.compress import Assign, Seed, settings
+from safecompress.config import load_config
+from safecompress.data import Splits
+from safecompress.prepare import Prepared, prepare
+from safecompress.search import Timetable
+from safecompress.stats import power
+from safecompress.topology import Topology
+from safecompress.verdict import power_statement
+
+
+def command(
+    config: Annotated[Path, typer.Argument(help="YAML file.")],
+    seed: Seed = None,
+    assign: Assign = None,
+) -> None:
+    """Check a configuration, its data and its model; train nothing."""
+    prepared = prepare(load_config(config, assignments=settings(assign, seed)))
+    for line in describe(prepared):
+        typer.echo(line)
+
+
+def describe(prepared: Prepared) -> list[str]:
+    """Return what would run, and what its tests can and cannot decide, a line each."""
+    config, splits = prepared.config, prepared.splits
+    n_members, n_nonmembers = splits.sealed_sizes
+    level = config.verdict.level
+    steps = max(1, len(splits.members) // config.sparse.train.batch_size)
+    clock = Timetable.of(
+        config.sparse,
+        steps_per_epoch=steps,
+        total=round(config.sparse.train.epochs * steps),
+    )
+    candidates = len(config.steer.proposals) * config.steer.population
+    topology = Topology.dense(prepared.module)
+    suite = suite_from(config.verdict, density=config.sparse.density, relative=prepared.has_dense)
+    lines = [
+        f"model     {prepared.name}: {topology.total:,} maskable weights, "
+        f"{round(topology.total * config.sparse.density):,} kept",
+        f"data      {_groups(splits)}",
+        f"search    {clock.rounds} rounds of {candidates} candidates, settling {clock.settle} "
+        f"steps each; {clock.training_steps(candidates, 1):,} steps in all",
+        f"verdict   {len(suite.checks)} checks; "
+        + power_statement(n_members, n_nonmembers, level=level)["text"],
+    ]
+    for check in suite.checks:
+        lines += _warnings(check, n_members, n_nonmembers, level=level)
+    return [*lines, "valid"]
+
+
+def _groups(splits: Splits) -> str:
+    sizes = ", ".join(f"{n:,} {name}" for name, n in splits.report.sizes.items())
+    dropped = f"; {len(splits.report.dropped)} duplicates dropped" if splits.report.dropped else ""
+    return f"membership {splits.report.membership}: {sizes}{dropped}"
+
+
+def _warnings(check: Check, n_members: int, n_nonmembers: int, *, level: float) -> list[str]:
+    """Name a check these rows cannot settle, or can only fail."""
+    measure, condition = check.measure, check.condition
+    if not isinstance(measure, AttackMeasure):
+        return []
+    if isinstance(measure.metric, TprAtFpr):
+        if n_nonmembers * measure.metric.fpr < 10:
+            need = round(10 / measure.metric.fpr)
+            return [
+                f"warning   '{check.name}' can only end inconclusive: {n_nonmembers} sealed "
+                f"non-members, {need} needed."
+            ]
+        return []
+    if measure.metric.name != "auc" or condition.relative or condition.relation != "at_most":
+        return []
+    if measure.attack.learns:
+        n_members, n_nonmembers = n_members // 2, n_nonmembers // 2
+    half = power.auc_half_width(0.5, n_members, n_nonmembers, level=level)
+    if 0.5 + half > condition.bound:
+        return [
+            f"warning   '{check.name}' cannot pass: even at chance the interval is ±{half:.3f}; "
+            "seal more rows or relax the bound."
+        ]
+    return []

@@ -1,0 +1,231 @@
+"""The main job: a test-driven search for a small model that does not leak, and its verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from safecompress.candidate import Candidate
+from safecompress.checks import Suite, suite_from
+from safecompress.config import CompressConfig, dump_yaml, load_config
+from safecompress.data import Splits
+from safecompress.errors import InterruptedRunError, RunFolderError
+from safecompress.events import Event, Listener, silent
+from safecompress.files import read_json, tensors_digest, write_json, write_text
+from safecompress.modelfile import StoredModel, read_model, write_model
+from safecompress.prepare import Prepared, prepare
+from safecompress.provenance import provenance
+from safecompress.report import junit_xml, write_report
+from safecompress.runs import CONFIG, DENSE, FIGURES, JUNIT, MODEL, PROVENANCE, VERDICT, RunFolder
+from safecompress.search import Search, Timetable, start_candidate
+from safecompress.stages import Work
+from safecompress.topology import Topology
+from safecompress.verdict import Verdict, judge
+
+ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: the run folder.
+        model: the compressed model, a plain module in evaluation mode.
+        verdict: what the final suite adds up to.
+    """
+
+    folder: Path
+    model: nn.Module
+    verdict: Verdict
+
+
+def compress(
+    model: ModelSource | None = None,
+    data: Splits | None = None,
+    *,
+    config: CompressConfig | Mapping[str, Any] | str | Path | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    on_event: Listener = silent,
+) -> Run:
+    """Compress a model under simulated attacks and judge the result.
+
+    Args:
+        model: a trained module; or a callable that makes an untrained one; or None to use the
+            configuration's `model`.
+        data: the splits; or None to use the configuration's `data`. For a trained module its
+            membership must be declared.
+        config: settings, see `CompressConfig`; not with `resume`.
+        out: run folder, new or empty; by default `runs/NAME-seedN`.
+        resume: the folder of an interrupted run to go on with. Pass the same `model` and `data`
+            objects, if any were passed before.
+        on_event: called with every `Event`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: on anything the caller can fix, before any training.
+        StorageError: when the disk is full; the run can be resumed.
+        InterruptedRunError: on Ctrl-C; the run can be resumed.
+    """
+    if resume is None:
+        prepared = prepare(load_config({} if config is None else config), model, data)
+        folder = RunFolder.create(
+            prepared.default_out() if out is None else Path(out), dump_yaml(prepared.config)
+        )
+        with _held(folder):
+            return _run(prepared, folder, on_event)
+    if config is not None or out is not None:
+        raise RunFolderError(
+            f"resume={resume}: the folder holds its own configuration; give neither config nor out."
+        )
+    folder = RunFolder.reopen(Path(resume))
+    with _held(folder):
+        return _run(prepare(load_config(folder.path / CONFIG), model, data), folder, on_event)
+
+
+@contextmanager
+def _held(folder: RunFolder) -> Iterator[None]:
+    """Release the folder at the end; turn Ctrl-C into an error that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError(
+            f"interrupted; nothing committed is lost. Go on with: "
+            f"safecompress compress --resume {folder.path}"
+        ) from error
+    finally:
+        folder.release()
+
+
+def _run(prepared: Prepared, folder: RunFolder, listen: Listener) -> Run:
+    """The whole job as the figure draws it: dense, baselines, search, verdict."""
+    work = _take_up(prepared, folder, listen)
+    suite = suite_from(
+        work.config.verdict, density=work.config.sparse.density, relative=prepared.has_dense
+    )
+    work.plan(_steps_ahead(work, prepared))
+    dense = _stage(work, DENSE, lambda: _train_dense(work))
+    baselines: dict[str, StoredModel] = {
+        name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
+        for name in (work.config.baselines if prepared.has_dense else ())
+    }
+    chosen = _stage(work, MODEL, lambda: Search(work).run(dense))
+    return _judge(work, suite, dense if prepared.has_dense else None, baselines, chosen)
+
+
+def _steps_ahead(work: Work, prepared: Prepared) -> int:
+    """Return the optimiser steps of the stages whose model is not there yet, for the ETA."""
+    config, path = work.config, work.folder.path
+    sparse = work.trainer("sparse")
+    clock = Timetable.of(
+        config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
+    )
+    steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
+    steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
+    steps[MODEL] = clock.training_steps(len(config.steer.proposals), config.steer.population)
+    return sum(n for file, n in steps.items() if not (path / file).exists())
+
+
+def _take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
+    """Continue from the last checkpoint, or note what this run is made with."""
+    torch.set_num_threads(prepared.config.engine.threads or torch.get_num_threads())
+    work = Work(
+        config=prepared.config,
+        splits=prepared.splits,
+        module=prepared.module,
+        initial=prepared.initial,
+        folder=folder,
+        listen=listen,
+        notes=prepared.notes(),
+    )
+    made_with = provenance(prepared.config, prepared.splits)
+    made_with["model_sha256"] = tensors_digest(prepared.initial)
+    if (folder.path / PROVENANCE).exists():
+        _refuse_changes(read_json(folder.path / PROVENANCE), made_with, folder.path)
+    else:
+        write_json(folder.path / PROVENANCE, made_with)
+        write_json(folder.path / "preprocessing.json", prepared.preprocessing())
+    work.take_up(folder.restore())
+    return work
+
+
+def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Refuse to resume on other data, other starting weights or other settings."""
+    for key, what in (
+        ("splits", "the data"),
+        ("model_sha256", "the model's starting weights"),
+        ("config_sha256", "the configuration"),
+    ):
+        if recorded.get(key) != now[key]:
+            raise RunFolderError(
+                f"{path}: {what} changed since the run began; put it back, or start again in a "
+                "new folder."
+            )
+
+
+def _stage(work: Work, file: str, train: Callable[[], Candidate]) -> StoredModel:
+    """Return the stage's model from its file, or train it and write the file."""
+    path = work.folder.path / file
+    if not path.exists():
+        started = time.perf_counter()
+        candidate = train()
+        work.spent(file.removesuffix(".safetensors"), time.perf_counter() - started)
+        write_model(path, work.stored(candidate))
+        work.pieces = {}
+        work.commit()
+        work.listen(Event("saved", f"saved {path}", {"path": str(path)}))
+    return read_model(path)
+
+
+def _train_dense(work: Work) -> Candidate:
+    """Train the dense model, or take the given weights as they are."""
+    trainer = work.trainer("dense")
+    work.module.load_state_dict(dict(work.initial))
+    start = trainer.start(Topology.dense(work.module))
+    if trainer.total_steps:
+        work.enter("dense", "dense model")
+    return work.train_to("dense", start, trainer.total_steps, stage="dense")
+
+
+def _train_baseline(work: Work, dense: StoredModel) -> Candidate:
+    """Prune the dense model by magnitude and fine-tune it for as long as the search trains."""
+    work.enter("magnitude", "baseline: magnitude pruning, same density and epochs")
+    start = start_candidate(work, dense, method="magnitude-global")
+    return work.train_to("magnitude", start, work.trainer("sparse").total_steps, stage="sparse")
+
+
+def _judge(
+    work: Work,
+    suite: Suite,
+    dense: StoredModel | None,
+    baselines: Mapping[str, StoredModel],
+    chosen: StoredModel,
+) -> Run:
+    work.listen(Event("stage", "verdict on the sealed rows", {"stage": "verdict"}))
+    started = time.perf_counter()
+    verdict = judge(work, suite, dense=dense, models={**baselines, "compressed": chosen})
+    path = work.folder.path
+    work.spent("verdict", time.perf_counter() - started)
+    made_with = read_json(path / PROVENANCE) | {
+        "seconds": work.notes["seconds"],
+        "precision": work.trainer("sparse").settings.to_json(),
+    }
+    write_json(path / PROVENANCE, made_with)
+    write_json(path / FIGURES, verdict.figures)
+    # The verdict is written last: a folder that has one is a finished run.
+    write_json(path / VERDICT, verdict.document)
+    write_text(path / JUNIT, junit_xml(verdict.document, name=path.name))
+    write_report(path)
+    work.module.load_state_dict(dict(chosen.weights))
+    work.module.eval()
+    return Run(path, work.module, verdict)

@@ -1,0 +1,56 @@
+"""Take a finished run's model back as a plain module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from safecompress.config import load_config
+from safecompress.errors import ModelError, RunFolderError
+from safecompress.modelfile import read_model
+from safecompress.models import build_model
+from safecompress.runs import CONFIG, MODEL
+
+
+def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Return a run's compressed model in evaluation mode.
+
+    Args:
+        run: the run folder.
+        model: a callable that makes the (untrained) module; needed when the run was started with
+            a model object instead of a configured one.
+
+    Raises:
+        RunFolderError: when the folder holds no compressed model.
+        ModelError: when the module does not fit the stored weights.
+    """
+    folder = Path(run)
+    if not (folder / MODEL).is_file():
+        raise RunFolderError(
+            f"{folder}: no {MODEL} in it; the run is unfinished or this is not a run folder."
+        )
+    stored = read_model(folder / MODEL)
+    if model is not None:
+        module = model()
+    else:
+        config = load_config(folder / CONFIG)
+        if config.model is None:
+            raise ModelError(
+                f"{folder}: the run was started with a model object; pass a callable that makes "
+                "it: load(run, model=make_model)."
+            )
+        module = build_model(
+            config.model,
+            input_shape=tuple(stored.metadata["input_shape"]),
+            classes=int(stored.metadata["classes"]),
+            seed=0,
+        )
+    try:
+        module.load_state_dict(dict(stored.weights))
+    except RuntimeError as error:
+        raise ModelError(
+            f"{folder}: the module does not fit the stored weights: {error}"
+        ) from error
+    return module.eval()

@@ -1,0 +1,106 @@
+"""The model file: plain safetensors weights, the topology beside them, and what they mean.
+
+Weights keep their state_dict names, so any tool can read them. Masks are stored as packed bits
+under `topology/NAME`; everything else is JSON in the header's `safecompress` entry. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from safecompress.candidate import Candidate
+from safecompress.errors import DataError
+from safecompress.files import write_tensors
+from safecompress.topology import Topology
+
+SCHEMA_VERSION = 1
+_PREFIX = "topology/"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a model file holds.
+
+    Args:
+        weights: the module's state_dict.
+        topology: which maskable weights exist.
+        metadata: JSON values: model name and options, classes, input shape, preprocessing.
+    """
+
+    weights: Mapping[str, Tensor]
+    topology: Topology
+    metadata: Mapping[str, Any]
+
+    def candidate(self) -> Candidate:
+        """Return it as a candidate whose training has ended."""
+        lineage = tuple(self.metadata.get("lineage", ()))
+        return Candidate(self.weights, {}, self.topology, {}, lineage=lineage)
+
+
+def write_model(path: Path, model: StoredModel) -> None:
+    """Write a model file, atomically."""
+    tensors = dict(model.weights)
+    for name, mask in model.topology.masks.items():
+        bits = np.packbits(mask.cpu().numpy().ravel())
+        tensors[_PREFIX + name] = torch.from_numpy(bits)
+    document = {"schema_version": SCHEMA_VERSION, **model.metadata}
+    write_tensors(path, tensors, {"safecompress": json.dumps(document, allow_nan=False)})
+
+
+def read_model(path: Path) -> StoredModel:
+    """Read a model file.
+
+    Raises:
+        DataError: when it is missing, damaged, or of another kind or schema version.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such model file.")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = (handle.metadata() or {}).get("safecompress")
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
+    metadata = _parse_header(header, path)
+    weights = {n: t for n, t in tensors.items() if not n.startswith(_PREFIX)}
+    masks = {}
+    for stored in tensors.keys() - weights.keys():
+        name = stored.removeprefix(_PREFIX)
+        if name not in weights:
+            raise DataError(f"{path}: a topology for '{name}', which has no weights; damaged file.")
+        masks[name] = _unpack(tensors[stored], weights[name].shape, path)
+    ordered = {name: masks[name] for name in weights if name in masks}
+    return StoredModel(weights, Topology(ordered), metadata)
+
+
+def _parse_header(header: str | None, path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(header) if header else None
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: not written by SafeCompress (no 'safecompress' header).")
+    version = document.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema version {version!r}; this version reads {SCHEMA_VERSION}. "
+            "Update SafeCompress."
+        )
+    return document
+
+
+def _unpack(bits: Tensor, shape: torch.Size, path: Path) -> Tensor:
+    n = shape.numel()
+    if bits.dtype != torch.uint8 or bits.numel() != (n + 7) // 8:
+        raise DataError(f"{path}: a topology has {bits.numel()} bytes, expected {(n + 7) // 8}.")
+    mask = np.unpackbits(bits.numpy(), count=n).astype(bool).reshape(tuple(shape))
+    return torch.from_numpy(mask)

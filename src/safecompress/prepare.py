@@ -1,0 +1,180 @@
+"""Everything a run needs, built and checked before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.checks import suite_from
+from safecompress.config import CompressConfig
+from safecompress.data import Splits, load_splits
+from safecompress.defenses import DEFENSES
+from safecompress.errors import ConfigError, MembershipError, ModelError
+from safecompress.models import build_model, check_model, load_weights_
+from safecompress.randomness import seeded
+from safecompress.search import build_attacks, build_objective, build_proposals, first_topology
+from safecompress.stages import build_defenses
+from safecompress.topology import maskable_parameters
+from safecompress.train import require_images
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could begin.
+
+    Args:
+        config: the resolved configuration.
+        splits: the data.
+        module: the live module.
+        initial: its weights as given or initialised.
+        name: what the report calls the model.
+        trained: whether the weights were trained before this run.
+    """
+
+    config: CompressConfig
+    splits: Splits
+    module: nn.Module
+    initial: Mapping[str, Tensor]
+    name: str
+    trained: bool
+
+    @property
+    def has_dense(self) -> bool:
+        """Whether there is a trained dense model to prune and to compare with."""
+        return self.trained or self.dense_epochs > 0
+
+    @property
+    def dense_epochs(self) -> float:
+        """Epochs the dense model trains in this run."""
+        if self.config.dense is not None:
+            return self.config.dense.epochs
+        return 0.0 if self.trained else self.config.sparse.train.epochs
+
+    def default_out(self) -> Path:
+        """Return the run folder used when none is named."""
+        if self.config.out is not None:
+            return self.config.out
+        return Path("runs") / f"{self.name.split('.')[-1].replace(':', '-')}-seed{self.config.seed}"
+
+    def notes(self) -> dict[str, Any]:
+        """Return the facts a resumed run has to find again."""
+        needs = {r for p in build_proposals(self.config) for r in p.requires}
+        return {
+            "model": self.name,
+            "trained": self.trained,
+            "moving_average": "moving_average" in needs,
+            "seconds": {},
+        }
+
+    def preprocessing(self) -> Any:
+        """Return the fitted preprocessing as JSON, or None for rows given as tensors."""
+        fitted = self.splits.preprocessor
+        return None if fitted is None else fitted.to_json()
+
+
+def prepare(
+    config: CompressConfig,
+    model: nn.Module | Callable[[], nn.Module] | None = None,
+    data: Splits | None = None,
+) -> Prepared:
+    """Build the data, the model and every named part; train nothing.
+
+    Raises:
+        UsageError: on the first thing that cannot work, saying how to mend it.
+    """
+    trained = isinstance(model, nn.Module) or (
+        model is None and config.model is not None and config.model.weights is not None
+    )
+    _check_parts(config)
+    splits = _splits(config, data, trained=trained)
+    module, name = _module(config, model, splits)
+    check_model(module, splits.members, splits.classes)
+    if not maskable_parameters(module):
+        raise ModelError(
+            f"{name}: no weight with two or more dimensions that requires a gradient; there is "
+            "nothing to compress."
+        )
+    initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    prepared = Prepared(config, splits, module, initial, name, trained)
+    _check_stages(prepared)
+    build_defenses(config, splits)
+    first_topology(config, module, initial, method=config.sparse.initialise)
+    return prepared
+
+
+def _check_parts(config: CompressConfig) -> None:
+    """Build every named part once, so that a typo is found before the data are read."""
+    names = [p.name for p in build_proposals(config)]
+    if config.sparse.rounds and not names:
+        raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
+    attacks = [a.name for a in build_attacks(config)]
+    if not attacks:
+        raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
+    build_objective(config)
+    for i, request in enumerate(config.steer.defenses):
+        DEFENSES.build(request, where=f"steer.defenses[{i}]")
+    suite_from(config.verdict, density=config.sparse.density, relative=True)
+
+
+def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Splits:
+    if data is None:
+        if config.data is None:
+            raise ConfigError("data: missing; describe it in the configuration or pass Splits.")
+        return load_splits(config.data, seed=config.seed, weights_given=trained)
+    if trained and data.report.membership == "fresh":
+        raise MembershipError(
+            "the model is an object, so its weights count as trained, but the splits drew their "
+            "members afresh. A wrong guess gives a false PASS: make the splits with membership "
+            "'pair', 'index' or 'unseen', or pass a callable that makes an untrained model."
+        )
+    return data
+
+
+def _module(
+    config: CompressConfig, model: nn.Module | Callable[[], nn.Module] | None, splits: Splits
+) -> tuple[nn.Module, str]:
+    if isinstance(model, nn.Module):
+        return model, type(model).__name__
+    if model is not None:
+        with seeded(config.seed, "init"):
+            made = model()
+        if not isinstance(made, nn.Module):
+            raise ModelError(
+                f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."
+            )
+        return made, type(made).__name__
+    if config.model is None:
+        raise ConfigError("model: missing; name one in the configuration or pass one.")
+    module = build_model(
+        config.model,
+        input_shape=splits.input_shape,
+        classes=splits.classes,
+        seed=config.seed,
+    )
+    if config.model.weights is not None:
+        load_weights_(module, config.model.weights)
+    return module, config.model.name
+
+
+def _check_stages(prepared: Prepared) -> None:
+    config = prepared.config
+    if config.sparse.initialise != "scratch" and not prepared.has_dense:
+        raise ConfigError(
+            f"sparse.initialise is '{config.sparse.initialise}', which prunes a trained dense "
+            "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
+            "use 'scratch'."
+        )
+    for stage in (config.dense, config.sparse.train):
+        if stage is not None and stage.augment != "none":
+            require_images(prepared.splits.members.inputs)
+    if config.engine.threads is not None:
+        available = torch.get_num_threads()
+        if config.engine.threads > 4 * max(available, 1):
+            raise ConfigError(
+                f"engine.threads is {config.engine.threads}; this machine offers {available}."
+            )

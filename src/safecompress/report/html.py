@@ -1,0 +1,99 @@
+"""The report: one self-contained page that reads a run's files and computes no statistics."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from safecompress.files import write_text
+from safecompress.report.folder import RunFiles, read_folder
+from safecompress.report.lineage import read_nodes
+from safecompress.report.plots.rounds import MOST_NODES, rounds_tree
+from safecompress.report.safe import mapping, text
+from safecompress.report.view_comparison import comparison
+from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
+from safecompress.report.view_run import candidates, facts, openness
+from safecompress.report.view_verdict import check_groups, hero
+from safecompress.report.wording import seconds
+
+REPORT = "report.html"
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run folder, atomically, and return its path.
+
+    Raises:
+        RunFolderError: when the folder has no readable verdict.
+        StorageError: when the disk is full or the folder not writable.
+    """
+    path = Path(folder) / REPORT
+    write_text(path, render_report(Path(folder)))
+    return path
+
+
+def render_report(folder: Path) -> str:
+    """Return a run folder's report as HTML; the same files give the same page.
+
+    Raises:
+        RunFolderError: when the folder has no readable verdict.
+    """
+    template = _environment().get_template("report.html.j2")
+    return template.render(_context(read_folder(Path(folder))))
+
+
+def _context(run: RunFiles) -> dict[str, Any]:
+    nodes = read_nodes(run.history)
+    script = _asset("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {
+        "name": text(run.name, longest=120),
+        "created": text(run.provenance.get("created"), longest=60),
+        "version": text(run.provenance.get("safecompress"), longest=60),
+        "model": text(mapping(run.verdict.get("model")).get("name"), longest=200),
+        "notes": [text(note, longest=400) for note in run.notes],
+        "style": _trusted(_asset("report.css")),
+        "script": _trusted(script),
+        "script_digest": digest,
+        "hero": hero(run.verdict),
+        "checks": check_groups(run.verdict),
+        "comparison": comparison(run.verdict),
+        "rocs": roc_panels(run.figures, run.verdict),
+        "losses": loss_panels(run.figures),
+        "tree": rounds_tree(nodes, identity="rounds") if nodes else None,
+        "undrawn": max(0, len(nodes) - MOST_NODES),
+        "candidates": candidates(nodes),
+        "layers": layer_rows(run.figures),
+        "costs": cost_rows(run.figures, run.provenance),
+        "checks_took": seconds(mapping(run.provenance.get("seconds")).get("verdict")),
+        "open": openness(run.verdict),
+        "facts": facts(run.verdict, run.provenance, run.config),
+        "config": text(run.config, longest=60_000),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("safecompress.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return package_files("safecompress.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _trusted(content: str) -> Markup:
+    """Mark a file of this package as markup; never anything from a run."""
+    return Markup(content)  # noqa: S704 - our own stylesheet and script

@@ -1,0 +1,110 @@
+"""The verdict as JUnit XML, so that any CI shows a model's checks beside its other tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from safecompress.report.conditions import condition_words
+from safecompress.report.safe import mapping, mappings, number, text
+from safecompress.report.wording import Span
+
+# Everything outside XML 1.0's Char production.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PROPERTIES = ("verdict", "sentence", "looks", "level", "scope", "schema_version")
+
+
+def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
+    """Return the verdict as one JUnit test suite with one test case per check.
+
+    FAIL becomes a failure; ERROR, a critical NOT_RUN and an unknown status become an error;
+    INCONCLUSIVE and other NOT_RUN are skipped; WARN passes with its message as output. A verdict
+    of FAIL or ERROR that no check carries gets a test case of its own: it must not look green.
+
+    Args:
+        verdict: the document of verdict.json.
+        name: name of the suite, e.g. the run folder's.
+    """
+    checks = mappings(verdict.get("checks"))
+    suite = ET.Element("testsuite", name=_clean(name) or "safecompress")
+    properties = ET.SubElement(suite, "properties")
+    for key, value in _properties(verdict).items():
+        ET.SubElement(properties, "property", name=key, value=_clean(value))
+    total = 0.0
+    for index, check in enumerate(checks):
+        total += _add_check(suite, check, classname=_clean(name) or "safecompress", index=index)
+    _add_verdict(suite, verdict, classname=_clean(name) or "safecompress")
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("time", f"{total:.3f}")
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _properties(verdict: Mapping[str, Any]) -> dict[str, object]:
+    model = mapping(verdict.get("model"))
+    found = {key: verdict.get(key) for key in _PROPERTIES}
+    found |= {f"model.{k}": model.get(k) for k in ("name", "density", "nonzeros", "accuracy")}
+    found |= {"threat_model": mapping(verdict.get("threat_model")).get("kind")}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _add_check(suite: ET.Element, check: Mapping[str, Any], *, classname: str, index: int) -> float:
+    """Append one check's test case; return its seconds."""
+    seconds = max(number(check.get("seconds")) or 0.0, 0.0)
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=classname,
+        name=_clean(check.get("name")) or f"check {index + 1}",
+        time=f"{seconds:.3f}",
+    )
+    status = text(check.get("status"), longest=40)
+    message = _clean(_message(check))
+    critical = check.get("critical") is not False
+    if status == "FAIL":
+        _outcome(case, "failure", message, kind=status)
+    elif status == "INCONCLUSIVE" or (status == "NOT_RUN" and not critical):
+        ET.SubElement(case, "skipped", message=f"{status}: {message}")
+    elif status == "WARN":
+        ET.SubElement(case, "system-out").text = f"WARN: {message}"
+    elif status != "PASS":
+        _outcome(case, "error", message, kind=status or "unknown status")
+    return seconds
+
+
+def _add_verdict(suite: ET.Element, verdict: Mapping[str, Any], *, classname: str) -> None:
+    status = text(verdict.get("verdict"), longest=40)
+    red = suite.findall("testcase/failure") or suite.findall("testcase/error")
+    if red or status in {"PASS", "INCONCLUSIVE"}:
+        return
+    case = ET.SubElement(suite, "testcase", classname=classname, name="verdict", time="0.000")
+    message = _clean(verdict.get("sentence")) or "no verdict was reached"
+    _outcome(case, "failure" if status == "FAIL" else "error", message, kind=status or "ERROR")
+
+
+def _outcome(case: ET.Element, tag: str, message: str, *, kind: str) -> None:
+    ET.SubElement(case, tag, message=message, type=_clean(kind)).text = message
+
+
+def _message(check: Mapping[str, Any]) -> str:
+    span = Span.read(check)
+    parts = []
+    if span.value is not None:
+        parts.append(f"measured {span.value:.4g}")
+        if span.low is not None and span.high is not None:
+            parts[0] += f" [{span.low:.4g}, {span.high:.4g}]"
+    if condition := condition_words(check.get("condition")):
+        parts.append(f"wanted {condition}")
+    if told := text(check.get("message"), longest=2000):
+        parts.append(told)
+    return "; ".join(parts)
+
+
+def _clean(value: object) -> str:
+    return _NOT_XML.sub("", text(value, longest=4000))

@@ -1,0 +1,89 @@
+"""One figure with its interval, drawn against the bound it must keep."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from safecompress.report.conditions import Limit
+from safecompress.report.svg import Scale, picture, tag
+from safecompress.report.wording import Span, Style, figure, with_interval
+
+_WIDTH, _HEIGHT, _MARGIN, _LINE = 190.0, 36.0, 10.0, 12.0
+
+
+def interval_bar(span: Span, limit: Limit | None, *, style: Style, identity: str) -> Markup:
+    """Return the picture, or nothing where there is nothing to compare.
+
+    The bar's width is the interval; the tinted side of the tick is where it has to lie.
+
+    Args:
+        span: the figure with its interval.
+        limit: the bound, None where it is unknown.
+        style: how the figure is written.
+        identity: id of the picture, unique on the page.
+    """
+    if span.value is None or (limit is None and span.low == span.high):
+        return Markup()
+    signed = limit is not None and limit.relative
+    scale = _scale(span, limit)
+    parts = [
+        tag("line", class_="track", x1=scale.start, x2=scale.stop, y1=_LINE, y2=_LINE),
+        *(_bound(limit, scale, style) if limit is not None else ()),
+        *_marks(span, scale),
+    ]
+    written = with_interval(span, style, signed=signed)
+    rule = (
+        ""
+        if limit is None
+        else (
+            f"; to lie at or {'below' if limit.at_most else 'above'} "
+            f"{figure(limit.bound, style, signed=signed)}"
+        )
+    )
+    return picture(
+        *parts,
+        identity=identity,
+        width=_WIDTH,
+        height=_HEIGHT,
+        title="Figure, interval and bound",
+        description=f"{written}{rule}",
+    )
+
+
+def _scale(span: Span, limit: Limit | None) -> Scale:
+    shown = [*span.known, *([] if limit is None else [limit.bound])]
+    low, high = min(shown), max(shown)
+    pad = 0.3 * (high - low) or max(abs(high) * 0.2, 0.01)
+    return Scale(low - pad, high + pad, _MARGIN, _WIDTH - _MARGIN)
+
+
+def _bound(limit: Limit, scale: Scale, style: Style) -> list[Markup]:
+    x = scale(limit.bound)
+    left, right = (scale.start, x) if limit.at_most else (x, scale.stop)
+    anchor = "start" if x < 45 else "end" if x > _WIDTH - 45 else "middle"
+    label = figure(limit.bound, style, signed=limit.relative)
+    return [
+        tag("rect", class_="allowed", x=left, y=_LINE - 8, width=right - left, height=16, rx=3),
+        tag("line", class_="bound", x1=x, x2=x, y1=_LINE - 11, y2=_LINE + 11),
+        tag("text", label, class_="tick", x=x, y=_HEIGHT - 2, text_anchor=anchor),
+    ]
+
+
+def _marks(span: Span, scale: Scale) -> list[Markup]:
+    marks = []
+    if span.low is not None and span.high is not None:
+        left, right = sorted((scale(span.low), scale(span.high)))
+        marks.append(
+            tag(
+                "rect",
+                class_="range",
+                x=left,
+                y=_LINE - 3,
+                width=max(right - left, 1.0),
+                height=6,
+                rx=3,
+            )
+        )
+    if span.value is not None:
+        marks.append(tag("circle", class_="value", cx=scale(span.value), cy=_LINE, r=4.5))
+    return marks

@@ -1,0 +1,66 @@
+"""Reading values nobody vouches for: a run folder may be old, cut short, or written by others."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Control characters, lone surrogates, non-characters, and the marks that reorder text on screen.
+_UNFIT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def number(value: object) -> float | None:
+    """Return a finite float, or None for anything else (NaN, infinity, text, null, booleans)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def text(value: object, *, longest: int = 300) -> str:
+    r"""Return printable text of at most `longest` characters, an ellipsis where it was cut.
+
+    Only text and numbers are text; anything else gives nothing.
+
+    >>> text("a\x00b")
+    'a�b'
+    >>> text(None)
+    ''
+    """
+    if isinstance(value, str):
+        raw = value[: longest + 1]
+    elif isinstance(value, int) and value.bit_length() > 128:
+        raw = "a very large number"
+    elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        raw = str(value)
+    else:
+        return ""
+    clean = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", raw)
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return `value` if it is a mapping, otherwise an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """Return `value` if it is a list or tuple, otherwise an empty one."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def mappings(value: object) -> tuple[Mapping[str, Any], ...]:
+    """Return the mappings in a list, leaving out everything else."""
+    return tuple(item for item in sequence(value) if isinstance(item, Mapping))
+
+
+def numbers(value: object) -> tuple[float, ...]:
+    """Return a list's finite numbers; anything else in it becomes 0."""
+    return tuple(number(item) or 0.0 for item in sequence(value))

@@ -1,0 +1,167 @@
+"""What the page draws from figures.json: ROC curves, loss histograms, layers, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from safecompress.report.plots.bars import bar
+from safecompress.report.plots.losses import Histogram, loss_panel
+from safecompress.report.plots.roc import Curve, floor_of, roc_panel
+from safecompress.report.plots.subjects import css_class, ordered
+from safecompress.report.safe import mapping, mappings, number, numbers, sequence, text
+from safecompress.report.wording import MISSING, count, figure, seconds
+
+MOST_PANELS, MOST_LAYERS, MOST_COSTS, _MOST_SUBJECTS = 24, 400, 300, 8
+
+
+@dataclass(frozen=True)
+class RocPanel:
+    """One attack: its picture, and per model (name, class of its mark, AUC)."""
+
+    attack: str
+    picture: Markup
+    areas: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class LossPanel:
+    """One model's histograms."""
+
+    subject: str
+    css: str
+    picture: Markup
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer's weights."""
+
+    name: str
+    shape: str
+    total: str
+    nonzeros: str
+    density: str
+    coverage: str
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What one test took."""
+
+    name: str
+    stage: str
+    seconds: str
+    bar: Markup
+
+
+def roc_panels(figures: Mapping[str, Any], verdict: Mapping[str, Any]) -> tuple[RocPanel, ...]:
+    """Return one panel per attack, every model's curve in it."""
+    by_subject = {
+        text(name, longest=40): mapping(attacks)
+        for name, attacks in mapping(figures.get("roc")).items()
+    }
+    subjects = ordered(by_subject)[:_MOST_SUBJECTS]
+    attacks = dict.fromkeys(a for name in subjects for a in by_subject[name])
+    floor = floor_of(number(mapping(verdict.get("power")).get("n_nonmembers")))
+    panels = []
+    for index, attack in enumerate(list(attacks)[:MOST_PANELS]):
+        curves = {n: _curve(by_subject[n][attack]) for n in subjects if attack in by_subject[n]}
+        drawn = {name: curve for name, curve in curves.items() if curve.fpr and curve.tpr}
+        if not drawn:
+            continue
+        label = text(attack, longest=80)
+        picture = roc_panel(drawn, attack=label, floor=floor, identity=f"roc-{index + 1}")
+        areas = tuple((n, css_class(n), figure(c.auc, "auc")) for n, c in drawn.items())
+        panels.append(RocPanel(label, picture, areas))
+    return tuple(panels)
+
+
+def _curve(source: object) -> Curve:
+    found = mapping(source)
+    return Curve(
+        numbers(sequence(found.get("fpr"))[:20_000]),
+        numbers(sequence(found.get("tpr"))[:20_000]),
+        number(found.get("auc")),
+    )
+
+
+def loss_panels(figures: Mapping[str, Any]) -> tuple[LossPanel, ...]:
+    """Return one panel per model, all on the same axes."""
+    sources = {text(n, longest=40): mapping(h) for n, h in mapping(figures.get("loss")).items()}
+    read: dict[str, Histogram] = {}
+    for name in ordered(sources)[:_MOST_SUBJECTS]:
+        parts = (numbers(sequence(sources[name].get(k))[:2000]) for k in _HISTOGRAM)
+        histogram = Histogram.read(*parts)
+        if histogram is not None:
+            read[name] = histogram
+    if not read:
+        return ()
+    domain = (min(h.edges[0] for h in read.values()), max(h.edges[-1] for h in read.values()))
+    top = max(h.top for h in read.values()) * 1.05 or 1.0
+    return tuple(
+        LossPanel(
+            name,
+            css_class(name),
+            loss_panel(
+                histogram,
+                subject=name,
+                domain=domain,
+                top=top,
+                unit=text(sources[name].get("unit"), longest=60) or "loss",
+                identity=f"loss-{index + 1}",
+            ),
+        )
+        for index, (name, histogram) in enumerate(read.items())
+    )
+
+
+_HISTOGRAM = ("edges", "members", "nonmembers")
+
+
+def layer_rows(figures: Mapping[str, Any]) -> tuple[LayerRow, ...]:
+    """Return the table of layers."""
+    rows = []
+    for layer in mappings(figures.get("layers"))[:MOST_LAYERS]:
+        density, coverage = number(layer.get("density")), number(layer.get("coverage"))
+        shape = " × ".join(count(side) for side in sequence(layer.get("shape"))[:8])
+        rows.append(
+            LayerRow(
+                name=text(layer.get("name"), longest=120) or MISSING,
+                shape=shape or MISSING,
+                total=count(layer.get("total")),
+                nonzeros=count(layer.get("nonzeros")),
+                density=figure(density, "percent"),
+                coverage=figure(coverage, "percent"),
+                bar=bar(density, reached=coverage),
+            )
+        )
+    return tuple(rows)
+
+
+def cost_rows(figures: Mapping[str, Any], provenance: Mapping[str, Any]) -> tuple[CostRow, ...]:
+    """Return what every test took, then what the run's stages took, each on its own scale."""
+    tests = [
+        (
+            text(c.get("name"), longest=160) or MISSING,
+            text(c.get("stage"), longest=60),
+            c.get("seconds"),
+        )
+        for c in mappings(figures.get("costs"))[:MOST_COSTS]
+    ]
+    stages = [
+        (text(name, longest=160), "whole stage", value)
+        for name, value in list(mapping(provenance.get("seconds")).items())[:40]
+    ]
+    rows: list[CostRow] = []
+    for group in (tests, stages):
+        longest = max((number(value) or 0.0 for _, _, value in group), default=0.0)
+        for name, stage, value in group:
+            found = number(value)
+            share = None if found is None or longest <= 0 else found / longest
+            rows.append(CostRow(name, stage or MISSING, seconds(value), bar(share)))
+    return tuple(rows)

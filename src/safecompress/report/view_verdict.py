@@ -1,0 +1,230 @@
+"""What the page says about the verdict: the sentence, key figures, checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from safecompress.report.conditions import condition_words, limit_words, parse_limit
+from safecompress.report.plots.interval import interval_bar
+from safecompress.report.safe import mapping, mappings, number, text
+from safecompress.report.view_comparison import measure_label, subjects_of
+from safecompress.report.wording import (
+    MISSING,
+    Span,
+    beside,
+    count,
+    figure,
+    interval,
+    seconds,
+    style_of,
+    with_interval,
+)
+
+MOST_CHECKS = 300
+_WORDS = {
+    "PASS": "pass",
+    "FAIL": "fail",
+    "INCONCLUSIVE": "inconclusive",
+    "WARN": "warning",
+    "ERROR": "error",
+    "NOT_RUN": "not run",
+}
+_SENTENCES = {
+    "PASS": "Every critical check passed.",
+    "FAIL": "At least one critical check failed.",
+    "INCONCLUSIVE": "There were too few points to decide.",
+}
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+_CONTROL = "control:"
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A status: its word, and the class that gives it colour and sign."""
+
+    word: str
+    css: str
+
+    @classmethod
+    def of(cls, status: object) -> Badge:
+        """Return the badge of a status; one we do not know counts as an error."""
+        name = text(status, longest=40)
+        return cls(_WORDS.get(name, name or "error"), _css(name))
+
+
+def _css(status: str) -> str:
+    return status.lower().replace("_", "-") if status in _WORDS else "error"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One key figure."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Hero:
+    """The top of the page; `rest` is what follows the verdict's first sentence."""
+
+    badge: Badge
+    sentence: str
+    rest: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One line of the table of checks."""
+
+    badge: Badge
+    name: str
+    critical: bool
+    figure: str
+    interval: str
+    bar: Markup
+    condition: str
+    members: str
+    nonmembers: str
+    knowledge: str
+    seconds: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckGroup:
+    """Lines of the table of checks under one heading; the first has none."""
+
+    heading: str
+    rows: tuple[CheckRow, ...]
+
+
+def hero(verdict: Mapping[str, Any]) -> Hero:
+    """Return the top of the page."""
+    status = text(verdict.get("verdict"), longest=40)
+    sentence = text(verdict.get("sentence"), longest=600)
+    first, _, rest = _SENTENCE_END.sub("\n", sentence, count=1).partition("\n")
+    known = "No verdict: the tests could not be trusted or did not run."
+    return Hero(
+        Badge.of(status) if status in {*_SENTENCES, "ERROR"} else Badge(status or "error", "error"),
+        first or _SENTENCES.get(status, known),
+        rest,
+        (_size(verdict), _accuracy(verdict), _strongest(verdict), _passed(verdict)),
+    )
+
+
+def _size(verdict: Mapping[str, Any]) -> Tile:
+    model = mapping(verdict.get("model"))
+    kept = f"{count(model.get('nonzeros'))} of {count(model.get('maskable'))} maskable weights kept"
+    detail = kept if number(model.get("nonzeros")) is not None else "share of the weights kept"
+    return Tile("Density", figure(number(model.get("density")), "percent"), detail)
+
+
+def _accuracy(verdict: Mapping[str, Any]) -> Tile:
+    model = mapping(verdict.get("model"))
+    entries = subjects_of(verdict)
+    own = Span.read(mapping(entries.get("compressed")).get("accuracy"))
+    value = own.value if own.value is not None else number(model.get("accuracy"))
+    dense = number(mapping(model.get("dense")).get("accuracy"))
+    if dense is None:
+        dense = Span.read(mapping(entries.get("dense")).get("accuracy")).value
+    if dense is None:
+        return Tile(
+            "Accuracy", figure(value, "percent"), interval(own, "percent") or "no dense model"
+        )
+    differences = mapping(mapping(entries.get("compressed")).get("difference_to_dense"))
+    gap = Span.read(differences.get("accuracy"))
+    told = f"dense model {figure(dense, 'percent')}"
+    if gap.value is not None:
+        told += f"; difference {with_interval(gap, 'percent', signed=True)}"
+    return Tile("Accuracy", figure(value, "percent"), told)
+
+
+def _strongest(verdict: Mapping[str, Any]) -> Tile:
+    entries = subjects_of(verdict)
+    attacks = mapping(mapping(entries.get("compressed")).get("attacks"))
+    found = [
+        (Span.read(v), text(k, longest=80)) for k, v in attacks.items() if style_of(str(k)) == "auc"
+    ]
+    known = [(span.value, name, span) for span, name in found if span.value is not None]
+    if not known:
+        return Tile("Strongest attack", MISSING, "no attack was compared")
+    value, name, span = max(known, key=lambda item: item[0])
+    dense = Span.read(mapping(mapping(entries.get("dense")).get("attacks")).get(name)).value
+    attack = name.removesuffix(".auc")
+    told = f"{interval(span, 'auc')} AUC of the attack “{attack}”; guessing is .500"
+    if dense is not None:
+        told += f", the dense model {figure(dense, 'auc')}"
+    return Tile("Strongest attack", figure(value, "auc"), told.strip())
+
+
+def _passed(verdict: Mapping[str, Any]) -> Tile:
+    checks = mappings(verdict.get("checks"))
+    controls = [c for c in checks if _is_control(c)]
+    critical = [c for c in checks if c.get("critical") is True and not _is_control(c)]
+    others = len(checks) - len(controls) - len(critical)
+    told = [f"{others} more only inform"] if others else []
+    if controls:
+        told.append(f"{_count_passed(controls)} of {len(controls)} controls of the tests held")
+    ratio = f"{_count_passed(critical)} of {len(critical)}"
+    return Tile("Critical checks passed", ratio, "; ".join(told))
+
+
+def _count_passed(checks: Sequence[Mapping[str, Any]]) -> int:
+    return sum(c.get("status") == "PASS" for c in checks)
+
+
+def _is_control(check: Mapping[str, Any]) -> bool:
+    return text(check.get("name")).startswith(_CONTROL)
+
+
+def check_groups(verdict: Mapping[str, Any]) -> tuple[CheckGroup, ...]:
+    """Return the table of checks: those of the model, then the controls of the tests."""
+    indexed = list(enumerate(mappings(verdict.get("checks"))[:MOST_CHECKS]))
+    rows = [(_is_control(check), _check_row(check, index)) for index, check in indexed]
+    groups = (
+        CheckGroup("", tuple(row for control, row in rows if not control)),
+        CheckGroup(
+            "Controls: can the tests themselves be believed?",
+            tuple(row for control, row in rows if control),
+        ),
+    )
+    return tuple(group for group in groups if group.rows)
+
+
+def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
+    full_name = text(check.get("name"), longest=200) or f"check {index + 1}"
+    style = style_of(full_name)
+    span = Span.read(check)
+    limit = parse_limit(check.get("condition"))
+    relative = limit is not None and limit.relative
+    condition = condition_words(check.get("condition"))
+    knowledge = text(check.get("knowledge"), longest=40)
+    return CheckRow(
+        badge=Badge.of(check.get("status")),
+        name=_check_name(full_name, condition),
+        critical=check.get("critical") is True,
+        figure=figure(span.value, style, signed=relative)
+        if limit is None or relative
+        else beside(span.value, limit.bound, style),
+        interval=interval(span, style, signed=relative),
+        bar=interval_bar(span, limit, style=style, identity=f"check-{index + 1}-bar"),
+        condition=(condition if limit is None else limit_words(limit, style)) or MISSING,
+        members=count(check.get("n_members") or None),
+        nonmembers=count(check.get("n_nonmembers") or None),
+        knowledge=MISSING if knowledge in {"", "none"} else knowledge,
+        seconds=seconds(check.get("seconds")),
+        message=text(check.get("message"), longest=1000),
+    )
+
+
+def _check_name(name: str, condition: str) -> str:
+    bare = name.removesuffix(condition).strip() or name
+    return measure_label(bare.removeprefix(_CONTROL).strip() or bare)

@@ -1,0 +1,384 @@
+"""The test-driven loop: propose, settle, attack, select, train on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.attacks import ATTACKS
+from safecompress.candidate import Candidate
+from safecompress.checks import OBJECTIVES, Auc, BalancedAccuracy, Objective, Outcome, Subject
+from safecompress.checks.subject import Stopwatch
+from safecompress.config import CompressConfig, SparseConfig
+from safecompress.errors import ConfigError, NonFiniteError
+from safecompress.events import Event
+from safecompress.modelfile import StoredModel
+from safecompress.protocols import Attack, Proposal, ProposalContext
+from safecompress.randomness import derive
+from safecompress.sparse import PROPOSALS, Strategy, initialise
+from safecompress.stages import Work
+from safecompress.topology import Topology, maskable_parameters
+
+
+def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
+    """Build the configured proposals with the sparse section's defaults filled in.
+
+    Raises:
+        ConfigError: on a part that cannot be built, or two that are the same.
+    """
+    built: dict[str, Proposal] = {}
+    for index, request in enumerate(config.steer.proposals):
+        where = f"steer.proposals[{index}]"
+        proposal = PROPOSALS.build(request, where=where)
+        if isinstance(proposal, Strategy):
+            proposal = proposal.with_defaults(config.sparse)
+        if proposal.name in built:
+            raise ConfigError(
+                f"{where}: '{proposal.name}' is there already; remove it, or give it another "
+                "fraction."
+            )
+        built[proposal.name] = proposal
+    return tuple(built.values())
+
+
+def build_attacks(config: CompressConfig) -> list[Attack]:
+    """Build the attacks of the loop."""
+    return [
+        ATTACKS.build(request, where=f"steer.attacks[{i}]")
+        for i, request in enumerate(config.steer.attacks)
+    ]
+
+
+def build_objective(config: CompressConfig) -> Objective:
+    """Build the objective of the loop."""
+    return OBJECTIVES.build(config.steer.objective, where="steer.objective")
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """When the rounds of a search happen, in optimiser steps.
+
+    Args:
+        total: steps of the sparse stage.
+        end: step after which the mask stays.
+        rounds: number of rounds, equally long.
+        settle: steps a candidate trains before it is judged.
+    """
+
+    total: int
+    end: int
+    rounds: int
+    settle: int
+
+    @classmethod
+    def of(cls, sparse: SparseConfig, *, steps_per_epoch: int, total: int) -> Timetable:
+        """Lay the rounds out over the sparse stage."""
+        end = min(total, max(sparse.rounds, math.floor(total * sparse.end + 0.5)))
+        settle = max(1, math.floor(sparse.settle_epochs * steps_per_epoch + 0.5))
+        if sparse.rounds:
+            settle = min(settle, end // sparse.rounds)
+        return cls(total, end, sparse.rounds, settle)
+
+    def judged(self, number: int) -> int:
+        """Return the step at which round `number`'s candidates are judged."""
+        return self.end * (number + 1) // self.rounds
+
+    def proposed(self, number: int) -> int:
+        """Return the step at which round `number`'s candidates are proposed."""
+        return self.judged(number) - self.settle
+
+    def progress(self, number: int) -> float:
+        """Return the share of the update period that has passed, in [0, 1]."""
+        return number / (self.rounds - 1) if self.rounds > 1 else 0.0
+
+    def training_steps(self, proposals: int, population: int) -> int:
+        """Return the optimiser steps of a whole search with that many proposals."""
+        together = self.end - self.rounds * self.settle
+        return (
+            together * population
+            + self.rounds * self.settle * proposals * population
+            + (self.total - self.end)
+        )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A settled candidate and what the tests said of it; no `outcome` when it was discarded."""
+
+    name: str
+    parent: str
+    candidate: Candidate
+    outcome: Outcome | None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Search:
+    """The loop over rounds on one run's work."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._config = work.config
+        self._proposals = build_proposals(work.config)
+        self._attacks = build_attacks(work.config)
+        self._objective = build_objective(work.config)
+        trainer = work.trainer("sparse")
+        self.timetable = Timetable.of(
+            work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
+        )
+
+    def run(self, dense: StoredModel) -> Candidate:
+        """Search from the dense model and return the chosen candidate, fully trained."""
+        work, clock = self._work, self.timetable
+        work.enter("search", f"search: {clock.rounds} rounds of {len(self._proposals)} candidates")
+        population = self._population() or [
+            start_candidate(work, dense, method=work.config.sparse.initialise)
+        ]
+        for number in range(work.round, clock.rounds):
+            if self._stale():
+                population = [c.evolve(step=clock.end) for c in population]
+                break
+            parents = self._train(population, until=clock.proposed(number), number=number)
+            tested = [self._test(c) for c in self._settle(parents, number)]
+            population, records = self._select(parents, tested, number)
+            self._commit(population, records, number)
+        return work.train_to("final", population[0], clock.total, stage="sparse")
+
+    def _population(self) -> list[Candidate]:
+        pieces = self._work.pieces
+        size = sum(key.startswith("population/") for key in pieces)
+        return [pieces[f"population/{i}"] for i in range(size)]
+
+    def _stale(self) -> bool:
+        patience = self._config.sparse.patience
+        return patience is not None and self._work.notes.get("rounds_without_gain", 0) >= patience
+
+    def _train(
+        self, population: Sequence[Candidate], *, until: int, number: int
+    ) -> list[Candidate]:
+        return [
+            self._work.train_to(f"round {number + 1} parent {i + 1}", c, until, stage="sparse")
+            for i, c in enumerate(population)
+        ]
+
+    def _settle(self, parents: Sequence[Candidate], number: int) -> list[Tested]:
+        """Let every proposal change every parent, and every candidate train on the same batches."""
+        settled = []
+        for i, parent in enumerate(parents):
+            contexts = _Contexts(self._work, self.timetable, number)
+            for k, proposal in enumerate(self._proposals):
+                name = f"r{number + 1}p{i + 1}c{k + 1}"
+                watch = Stopwatch()
+                record: dict[str, Any] = {
+                    "round": number + 1,
+                    "candidate": name,
+                    "parent": f"r{number + 1}p{i + 1}",
+                    "proposal": proposal.name,
+                }
+                try:
+                    candidate = self._settle_one(parent, proposal, contexts, key=name, index=i)
+                    record |= {"step": candidate.step, "seconds": {"settle": watch.seconds}}
+                    settled.append(Tested(name, record["parent"], candidate, None, record))
+                except NonFiniteError as error:
+                    record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
+                    record |= {"status": "discarded", "reason": str(error)}
+                    settled.append(Tested(name, record["parent"], parent, None, record))
+        return settled
+
+    def _settle_one(
+        self, parent: Candidate, proposal: Proposal, contexts: _Contexts, *, key: str, index: int
+    ) -> Candidate:
+        clock = self.timetable
+        candidate = parent
+        for update in range(proposal.updates):
+            target = parent.step + clock.settle * (update + 1) // proposal.updates
+            piece = f"{key}/{update + 1}"
+            if piece not in self._work.pieces:
+                candidate = proposal(candidate, contexts.of(candidate, proposal, index, update))
+            candidate = self._work.train_to(piece, candidate, target, stage="sparse")
+        return candidate
+
+    def _test(self, tested: Tested) -> Tested:
+        """Attack a settled candidate and measure its accuracy, on the steering rows."""
+        record = dict(tested.record)
+        if record.get("status") == "discarded":
+            self._work.listen(Event("candidate", _line(record), record))
+            return tested
+        try:
+            outcome, figures = self._measure(tested)
+        except NonFiniteError as error:
+            record |= {"status": "discarded", "reason": str(error)}
+            outcome = None
+        else:
+            record["seconds"] = record["seconds"] | figures.pop("seconds")
+            record |= {"status": "ok"} | figures
+        self._work.listen(Event("candidate", _line(record), record))
+        return Tested(tested.name, tested.parent, tested.candidate, outcome, record)
+
+    def _measure(self, tested: Tested) -> tuple[Outcome, dict[str, Any]]:
+        watch = Stopwatch()
+        trainer = self._work.trainer("sparse")
+        outputs = self._work.splits.steer.map(lambda rows: trainer.outputs(tested.candidate, rows))
+        seconds_outputs = watch.seconds
+        subject = Subject.of(
+            outputs,
+            name=tested.name,
+            density=tested.candidate.topology.density,
+            seed=derive(self._config.seed, "steer"),
+        )
+        auc, attack_accuracy, measures, costs = {}, {}, {}, {}
+        for attack in self._attacks:
+            one = Stopwatch()
+            result = subject.attacked_by(attack)
+            auc[attack.name] = Auc().value(result)
+            attack_accuracy[attack.name] = BalancedAccuracy().value(result)
+            measures[f"{attack.name}.auc"] = auc[attack.name]
+            measures[f"{attack.name}.balanced-accuracy"] = attack_accuracy[attack.name]
+            costs[attack.name] = one.seconds
+        outcome = Outcome(
+            tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1
+        )
+        return outcome, {
+            "accuracy": subject.accuracy,
+            "measures": measures,
+            "density": subject.density,
+            "seconds": {"outputs": seconds_outputs, "tests": costs},
+        }
+
+    def _select(
+        self, parents: Sequence[Candidate], tested: Sequence[Tested], number: int
+    ) -> tuple[list[Candidate], list[dict[str, Any]]]:
+        """Return the next population and the round's history lines.
+
+        Where every candidate was discarded the parents go on unchanged.
+        """
+        records = {t.name: dict(t.record) for t in tested}
+        alive = [(t, t.outcome) for t in tested if t.outcome is not None]
+        if not alive:
+            text = f"round {number + 1}: every candidate was discarded; the parent goes on"
+            self._work.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
+            self._note_score(-math.inf)
+            return list(parents), list(records.values())
+        ranking = self._objective.rank([outcome for _, outcome in alive])
+        kept = ranking[: self._config.steer.population]
+        for place, ranked in enumerate(ranking):
+            records[alive[ranked.index][0].name] |= {
+                "rank": place + 1,
+                "selected": place < len(kept),
+                "reason": ranked.reason,
+            }
+        best = alive[kept[0].index][0]
+        self._note_score(kept[0].score)
+        text = f"round {number + 1}: {best.record['proposal']} chosen, {kept[0].reason}"
+        data = {"round": number + 1, "candidate": best.name}
+        self._work.listen(Event("selected", text, data))
+        return [alive[r.index][0].candidate for r in kept], list(records.values())
+
+    def _note_score(self, score: float) -> None:
+        notes = self._work.notes
+        if notes.get("best_score") is None or score > notes["best_score"]:
+            notes["best_score"] = score if math.isfinite(score) else None
+            notes["rounds_without_gain"] = 0
+        else:
+            notes["rounds_without_gain"] += 1
+
+    def _commit(
+        self, population: Sequence[Candidate], records: Sequence[dict[str, Any]], number: int
+    ) -> None:
+        work = self._work
+        work.round = number + 1
+        work.pieces = {f"population/{i}": c for i, c in enumerate(population)}
+        work.commit(lines=[_EMPTY_RECORD | record for record in records])
+
+
+_EMPTY_RECORD: dict[str, Any] = {
+    "accuracy": None,
+    "measures": {},
+    "density": None,
+    "rank": None,
+    "selected": False,
+    "reason": "",
+}
+
+
+class _Contexts:
+    """Proposal contexts of one parent; its gradient is computed once for all siblings."""
+
+    def __init__(
+        self,
+        work: Work,
+        timetable: Timetable,
+        number: int,
+    ) -> None:
+        self._work, self._config, self._number = work, work.config, number
+        self._progress = timetable.progress(number)
+        self._parent_gradient: dict[str, torch.Tensor] | None = None
+
+    def of(
+        self, candidate: Candidate, proposal: Proposal, parent: int, update: int
+    ) -> ProposalContext:
+        """Return what `proposal` may look at for its `update`-th change of `candidate`."""
+        gradient = None
+        if "gradient" in proposal.requires:
+            gradient = self._parent_gradient if update == 0 else None
+            if gradient is None:
+                batches = self._config.sparse.gradient_batches
+                gradient = self._work.trainer("sparse").gradient(candidate, batches)
+            if update == 0:
+                self._parent_gradient = gradient
+        seed = derive(self._config.seed, "propose", self._number, parent, proposal.name, update)
+        return ProposalContext(gradient, self._progress, seed)
+
+
+def start_candidate(work: Work, dense: StoredModel, *, method: str) -> Candidate:
+    """Return the sparse model the search starts from.
+
+    From the trained dense weights, pruned; or, for `scratch`, from the untrained weights under a
+    random mask.
+    """
+    trainer = work.trainer("sparse")
+    weights = work.initial if method == "scratch" else dense.weights
+    work.module.load_state_dict(dict(weights))
+    return trainer.start(first_topology(work.config, work.module, weights, method=method))
+
+
+def first_topology(
+    config: CompressConfig, module: nn.Module, weights: Mapping[str, Tensor], *, method: str
+) -> Topology:
+    """Return the topology a search or a baseline starts with.
+
+    Args:
+        config: gives density, distribution and seed.
+        module: says which parameters are maskable.
+        weights: a state_dict; its magnitudes count unless the method is `scratch`.
+        method: `magnitude-global`, `magnitude-layer` or `scratch`.
+
+    Raises:
+        ConfigError: when the density cannot be met exactly.
+    """
+    sparse = config.sparse
+    return initialise(
+        {name: weights[name] for name in maskable_parameters(module)},
+        density=sparse.density,
+        distribution=sparse.distribution,
+        method=method,
+        seed=derive(config.seed, "initialise"),
+    )
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    if record["status"] == "discarded":
+        return f"  {record['candidate']} {record['proposal']}: discarded ({record['reason']})"
+    figures = ", ".join(
+        f"{name.removesuffix('.auc')} {value:.3f}"
+        for name, value in record["measures"].items()
+        if name.endswith(".auc")
+    )
+    return (
+        f"  {record['candidate']} {record['proposal']}: accuracy {record['accuracy']:.3f}, "
+        f"AUC {figures}"
+    )

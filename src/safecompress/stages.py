@@ -1,0 +1,193 @@
+"""One run at work: its trainers, its folder, and training that survives interruption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from safecompress.candidate import Candidate
+from safecompress.config import CompressConfig, TrainConfig
+from safecompress.data import Splits
+from safecompress.defenses import DEFENSES
+from safecompress.errors import ConfigError
+from safecompress.events import Event, Listener
+from safecompress.modelfile import StoredModel
+from safecompress.protocols import Defense
+from safecompress.runs import Checkpoint, RunFolder
+from safecompress.train import Probed, Trainer
+
+# A checkpoint may cost at most this share of the time since the one before it.
+_CHECKPOINT_SHARE = 0.05
+
+
+def build_defenses(config: CompressConfig, splits: Splits) -> list[Defense]:
+    """Build the configured defences anew.
+
+    Raises:
+        ConfigError: on an unknown one, or one that needs reference rows where the split has none.
+    """
+    built = [
+        DEFENSES.build(request, where=f"steer.defenses[{i}]")
+        for i, request in enumerate(config.steer.defenses)
+    ]
+    for defense in built:
+        if defense.needs_reference and splits.reference is None:
+            raise ConfigError(
+                f"steer.defenses: '{defense.name}' needs rows that are neither members nor "
+                "judged; set data.split.reference, e.g. 0.2."
+            )
+    return built
+
+
+@dataclass
+class Work:
+    """What a run has in hand; everything in `pieces` and `notes` survives a kill.
+
+    Args:
+        config: the resolved configuration.
+        splits: the data.
+        module: the one live module; trainers move candidates through it.
+        initial: the module's weights as given or initialised.
+        folder: the open run folder.
+        listen: told what happens.
+    """
+
+    config: CompressConfig
+    splits: Splits
+    module: nn.Module
+    initial: Mapping[str, Tensor]
+    folder: RunFolder
+    listen: Listener
+    stage: str = ""
+    round: int = 0
+    pieces: dict[str, Candidate] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    _trainers: dict[str, Trainer] = field(default_factory=dict)
+    _last_commit: float = field(default_factory=time.monotonic)
+    _commit_cost: float = 0.0
+    _steps_left: int = 0
+
+    def take_up(self, checkpoint: Checkpoint | None) -> None:
+        """Continue from a checkpoint, or from the beginning."""
+        if checkpoint is not None:
+            self.stage, self.round = checkpoint.stage, checkpoint.round
+            self.pieces, self.notes = dict(checkpoint.work), dict(checkpoint.notes)
+
+    def enter(self, stage: str, text: str) -> None:
+        """Begin a stage, or continue it when the checkpoint was taken inside it."""
+        if self.stage != stage:
+            self.stage, self.round, self.pieces = stage, 0, {}
+        self.listen(Event("stage", text, {"stage": stage}))
+
+    def trainer(self, stage: str) -> Trainer:
+        """Return the trainer of the `dense` or the `sparse` stage.
+
+        Both baselines and candidates of a stage share its data order, so they differ only in
+        what is being compared.
+        """
+        if stage not in self._trainers:
+            settings = self.notes.get(f"settings/{stage}")
+            made = Trainer(
+                self.module,
+                self.splits.members,
+                self.train_config(stage),
+                seed=self.config.seed,
+                stage=stage,
+                engine=self.config.engine,
+                defenses=build_defenses(self.config, self.splits),
+                reference=self.splits.reference,
+                track_moving_average=stage == "sparse" and self.notes["moving_average"],
+                settings=None if settings is None else Probed.from_json(settings),
+                log_dir=self.folder.path / "logs",
+            )
+            self.notes[f"settings/{stage}"] = made.settings.to_json()
+            self._trainers[stage] = made
+        return self._trainers[stage]
+
+    def train_config(self, stage: str) -> TrainConfig:
+        """Return the training configuration of a stage; the dense one follows the sparse one."""
+        if stage == "sparse":
+            return self.config.sparse.train
+        if self.config.dense is not None:
+            return self.config.dense
+        epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs
+        return self.config.sparse.train.model_copy(update={"epochs": epochs})
+
+    def train_to(self, key: str, candidate: Candidate, step: int, *, stage: str) -> Candidate:
+        """Train a candidate to `step`, continuing where an interrupted run left this piece.
+
+        Args:
+            key: names this piece of work within the stage and round.
+            candidate: where it starts.
+            step: the stage's step to reach.
+            stage: whose trainer.
+
+        Raises:
+            NonFiniteError: when its loss or weights stop being finite.
+        """
+        trainer = self.trainer(stage)
+        current = self.pieces.get(key, candidate)
+        while current.step < step:
+            started, before = time.monotonic(), current.step
+            current = trainer.train(current, min(trainer.steps_per_epoch, step - current.step))
+            self.pieces[key] = current
+            rate = (current.step - before) / max(time.monotonic() - started, 1e-9)
+            self._steps_left = max(self._steps_left - (current.step - before), 0)
+            self._report_progress(key, current.step, step, rate)
+            self._commit_if_due()
+        self.pieces[key] = current
+        return current
+
+    def stored(self, candidate: Candidate) -> StoredModel:
+        """Return a trained candidate as what its model file holds."""
+        metadata = {
+            "model": self.notes["model"],
+            "classes": self.splits.classes,
+            "class_names": list(self.splits.class_names),
+            "input_shape": list(self.splits.input_shape),
+            "lineage": list(candidate.lineage),
+            "coverage": candidate.coverage(),
+            "density": candidate.topology.density,
+        }
+        return StoredModel(candidate.weights, candidate.topology, metadata)
+
+    def spent(self, what: str, seconds: float) -> None:
+        """Add to the time a part of the run took, resumed parts included."""
+        self.notes["seconds"][what] = self.notes["seconds"].get(what, 0.0) + seconds
+
+    def plan(self, steps: int) -> None:
+        """State how many training steps the whole run still has before it, for the ETA."""
+        self._steps_left = steps
+
+    def commit(self, *, lines: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Make everything in hand survive a kill."""
+        started = time.monotonic()
+        self.folder.commit(Checkpoint(self.stage, self.round, self.pieces, self.notes), lines=lines)
+        self._last_commit = time.monotonic()
+        self._commit_cost = self._last_commit - started
+
+    def _commit_if_due(self) -> None:
+        wait = max(self.config.engine.checkpoint_seconds, self._commit_cost / _CHECKPOINT_SHARE)
+        if time.monotonic() - self._last_commit >= wait:
+            self.commit()
+
+    def _report_progress(self, key: str, done: int, total: int, rate: float) -> None:
+        seconds = self._steps_left / rate
+        self.listen(
+            Event(
+                "progress",
+                f"{self.stage} {key}: step {done}/{total}, {rate:.0f} steps/s",
+                {
+                    "stage": self.stage,
+                    "piece": key,
+                    "done": done,
+                    "total": total,
+                    "rate": rate,
+                    "eta": seconds,
+                },
+            )
+        )
