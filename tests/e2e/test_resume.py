@@ -1,0 +1,141 @@
+"""A run killed at random points and resumed ends in the same bits as one left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safecompress.runs import CONFIG, HISTORY, MODEL, VERDICT, read_history
+from tests.support import count
+
+CONFIGURATION = """
+seed: 3
+data:
+  source: {source: sklearn, name: digits}
+  split: {members: 600, steer: 0.5, reference: 0.2}
+model: {name: mlp, options: {hidden: [48], batch_norm: true, dropout: 0.1}}
+dense: {epochs: 4, lr: 0.05, batch_size: 32, precision: 32-true}
+sparse:
+  density: 0.2
+  rounds: 3
+  settle_epochs: 1
+  train: {epochs: 8, lr: 0.05, batch_size: 32, precision: 32-true}
+steer:
+  proposals:
+    - rigl
+    - {set: {updates: 2}}
+    - update: {drop: magnitude, grow: momentum}
+  defenses: [adversarial]
+  population: 2
+engine: {threads: 1, checkpoint_seconds: 0}
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "safecompress.cli", "compress", *arguments, "--quiet"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def without_seconds(value: Any) -> Any:
+    """Drop what no two runs share: times, and the run's own name."""
+    if isinstance(value, dict):
+        return {k: without_seconds(v) for k, v in value.items() if k not in {"seconds", "looks"}}
+    if isinstance(value, list):
+        return [without_seconds(v) for v in value]
+    return value
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(CONFIGURATION)
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(configuration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    process = start(str(configuration), "--out", str(out))
+    _, complaint = process.communicate(timeout=300)
+    assert process.returncode in {0, 1, 3}, complaint.decode()
+    return out
+
+
+def kill_after(
+    process: subprocess.Popen[bytes], folder: Path, *, commits: int, delay: float
+) -> bool:
+    """Kill the process `delay` seconds after its `commits`-th checkpoint; False if it ended."""
+    pointer = folder / "state" / "current.json"
+    first = serial(pointer)
+    while process.poll() is None:
+        if serial(pointer) - first >= commits:
+            time.sleep(delay)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+        time.sleep(0.002)
+    return False
+
+
+def serial(pointer: Path) -> int:
+    try:
+        return int(json.loads(pointer.read_text())["serial"])
+    except (OSError, ValueError):
+        return 0
+
+
+def test_killed_and_resumed_equals_uninterrupted(
+    configuration: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    kills, draw = count(3, 30), random.Random(5)
+    done = attempt = 0
+    while done < kills:
+        folder = tmp_path / f"run{attempt}"
+        attempt += 1
+        process = start(str(configuration), "--out", str(folder))
+        while done < kills:
+            killed = kill_after(
+                process, folder, commits=draw.randint(0, 25), delay=draw.random() * 0.05
+            )
+            if not killed or not (folder / CONFIG).exists():
+                break
+            done += 1
+            process = start("--resume", str(folder))
+        _, complaint = process.communicate(timeout=300)
+        if not (folder / CONFIG).exists():
+            continue
+        assert process.returncode in {0, 1, 3}, complaint.decode()
+        assert (folder / MODEL).read_bytes() == (uninterrupted / MODEL).read_bytes()
+        assert without_seconds(read_history(folder)) == without_seconds(read_history(uninterrupted))
+        ours, theirs = (
+            without_seconds(json.loads((f / VERDICT).read_text())) for f in (folder, uninterrupted)
+        )
+        assert ours == theirs
+    assert done >= kills
+    assert (uninterrupted / HISTORY).read_text().count("\n") == 3 * 2 * 3 - 3
+
+
+def test_control_c_says_how_to_go_on(configuration: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start(str(configuration), "--out", str(folder))
+    while process.poll() is None and serial(folder / "state" / "current.json") < 3:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 130, complaint.decode()
+    assert f"--resume {folder}" in complaint.decode()
+    assert "Traceback" not in complaint.decode()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from safecompress import files
+from safecompress.errors import DataError, StorageError
+from safecompress.modelfile import StoredModel, read_model, write_model
+from safecompress.topology import Topology
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(path, {"a": float("nan")})
+    assert files.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_tensors_round_trip_bit_for_bit(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.randn(3, 4),
+        "b": torch.tensor([True, False]),
+        "c": torch.tensor(3.5, dtype=torch.float64),
+        "d": torch.empty(0, 3),
+        "e": torch.randn(4, 3).T,
+    }
+    files.write_tensors(tmp_path / "t.safetensors", tensors)
+    back = files.read_tensors(tmp_path / "t.safetensors")
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[k], tensors[k]) for k in tensors)
+    assert files.tensors_digest(back) == files.tensors_digest(tensors)
+
+
+@pytest.mark.parametrize("change", ["value", "name", "shape", "dtype"])
+def test_digest_sees_every_change(change: str) -> None:
+    base = {"a": torch.zeros(2, 3), "b": torch.ones(1)}
+    other = dict(base)
+    if change == "value":
+        other["a"] = base["a"].clone()
+        other["a"][1, 2] = 1e-30
+    elif change == "name":
+        other["c"] = other.pop("b")
+    elif change == "shape":
+        other["a"] = torch.zeros(3, 2)
+    else:
+        other["a"] = base["a"].to(torch.int32)
+    assert files.tensors_digest(base) != files.tensors_digest(other)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 100, b"\x80\x04K\x01."])
+def test_damaged_tensors_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.safetensors"):
+        files.read_tensors(path)
+
+
+def _model() -> StoredModel:
+    weights = {"l.weight": torch.randn(5, 3), "l.bias": torch.randn(5), "n": torch.tensor(3)}
+    mask = torch.rand(5, 3) < 0.3
+    return StoredModel(weights, Topology({"l.weight": mask}), {"model": "m", "lineage": []})
+
+
+def test_model_file_round_trip(tmp_path: Path) -> None:
+    stored = _model()
+    write_model(tmp_path / "m.safetensors", stored)
+    back = read_model(tmp_path / "m.safetensors")
+    assert all(torch.equal(back.weights[k], stored.weights[k]) for k in stored.weights)
+    assert torch.equal(back.topology.masks["l.weight"], stored.topology.masks["l.weight"])
+    assert back.metadata == stored.metadata
+
+
+def test_model_file_truncated_at_any_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    write_model(path, _model())
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError):
+            read_model(path)
+
+
+def test_foreign_safetensors_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    files.write_tensors(path, {"a": torch.zeros(1)})
+    with pytest.raises(DataError, match="not written by SafeCompress"):
+        read_model(path)

@@ -1,0 +1,165 @@
+"""The probe of precision and memory format."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from safecompress.config import EngineConfig, TrainConfig
+from safecompress.errors import ConfigError, DataError
+from safecompress.models import MODELS
+from safecompress.protocols import Rows
+from safecompress.train import Probed, Trainer
+from safecompress.train import probe as probe_module
+from safecompress.train.batches import Batches
+from safecompress.train.probe import choose_settings
+
+CPU = torch.device("cpu")
+
+
+def images(n=32):
+    g = torch.Generator().manual_seed(0)
+    return Rows(
+        torch.randn(n, 3, 8, 8, generator=g), torch.randint(4, (n,), generator=g), torch.arange(n)
+    )
+
+
+def net(name="vgg-small", width=0.25):
+    return MODELS.parts[name].factory(input_shape=(3, 8, 8), classes=4, width=width)
+
+
+def choose(module, rows, total_steps=10**6, **options):
+    config = TrainConfig(batch_size=8, **options)
+    batches = Batches(rows, config, seed=0, stage="s", device=CPU)
+    return choose_settings(module, batches, config, device=CPU, total_steps=total_steps)
+
+
+def test_the_probe_leaves_no_trace():
+    module, rows = net(), images()
+    module.eval()
+    module.classifier[1].weight.grad = torch.ones_like(module.classifier[1].weight)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    identities = [id(p) for p in module.parameters()]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    found = choose(module, rows)
+    assert len(found.rates) == 4
+    assert all(rate > 0 for rate in found.rates.values())
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert all(v.stride() == before[k].stride() for k, v in module.state_dict().items())
+    assert identities == [id(p) for p in module.parameters()]
+    assert torch.equal(state, torch.get_rng_state())
+    assert not module.training
+    assert module.features[0].weight.grad is None
+    assert torch.equal(module.classifier[1].weight.grad, torch.ones(4, 32))
+
+
+def test_training_does_not_depend_on_having_probed():
+    config = TrainConfig(epochs=1000, batch_size=8)
+    results = []
+    for settings in (None, Probed()):
+        torch.manual_seed(0)
+        made = Trainer(
+            net(),
+            images(),
+            config,
+            seed=0,
+            engine=EngineConfig(accelerator="cpu"),
+            settings=settings,
+        )
+        if settings is None:
+            probed = made.settings
+            assert len(probed.rates) == 4
+            made = Trainer(
+                made._module,
+                images(),
+                config,
+                seed=0,
+                engine=EngineConfig(accelerator="cpu"),
+                settings=Probed(),
+            )
+        results.append(made.train(made.start(), 2).weights)
+    assert all(torch.equal(v, results[1][k]) for k, v in results[0].items())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([1.0, 0.95, 0.92, 0.92], ("32-true", "contiguous")),
+        ([1.0, 0.80, 0.92, 0.85], ("32-true", "channels_last")),
+        ([1.0, 0.80, 0.92, 0.40], ("bf16-mixed", "channels_last")),
+        ([1.0, 2.0, 0.5, 3.0], ("bf16-mixed", "contiguous")),
+    ],
+)
+def test_only_a_clear_gain_changes_the_settings(monkeypatch, seconds, expected):
+    times = iter(seconds)
+    monkeypatch.setattr(probe_module, "_step_seconds", lambda *a, **k: next(times))
+    found = choose(net(), images())
+    assert (found.precision, found.memory_format) == expected
+    assert found.rates["32-true/contiguous"] == pytest.approx(8.0)
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("probed")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"total_steps": 399}, ("32-true", "contiguous")),
+        (
+            {"precision": "bf16-mixed", "memory_format": "channels_last"},
+            ("bf16-mixed", "channels_last"),
+        ),
+    ],
+)
+def test_nothing_is_timed_without_need(monkeypatch, options, expected):
+    monkeypatch.setattr(probe_module, "_step_seconds", refuse)
+    found = choose(net(), images(), **options)
+    assert (found.precision, found.memory_format) == expected
+    assert not found.rates
+
+
+def test_half_fixed_settings_keep_what_is_fixed():
+    assert set(choose(net(), images(), precision="32-true").rates) == {
+        "32-true/contiguous",
+        "32-true/channels_last",
+    }
+    table = Rows(torch.randn(32, 6), torch.zeros(32, dtype=torch.int64), torch.arange(32))
+    assert set(choose(nn.Linear(6, 2), table).rates) == {
+        "32-true/contiguous",
+        "bf16-mixed/contiguous",
+    }
+
+
+def test_layers_that_channels_last_can_crash_on_a_cpu_never_meet_it():
+    assert "32-true/channels_last" in choose(net("resnet8", width=1.0), images()).rates
+    assert set(choose(net("resnet8"), images()).rates) == {
+        "32-true/contiguous",
+        "bf16-mixed/contiguous",
+    }
+    with pytest.raises(ConfigError, match=r"blocks\.1\.shortcut\.0"):
+        choose(net("resnet8"), images(), memory_format="channels_last")
+
+
+def test_settings_come_back_from_json():
+    settings = Probed("bf16-mixed", "channels_last", {"32-true/contiguous": 10.0})
+    assert Probed.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"precision": "32-true", "memory_format": "rows", "rates": {}},
+        3,
+        {"rates": 1},
+        {"precision": "8", "memory_format": "contiguous", "rates": {}},
+    ],
+)
+def test_foreign_settings_are_refused(value):
+    with pytest.raises(DataError, match="training settings"):
+        Probed.from_json(value)
