@@ -35,7 +35,7 @@ lint: $(DEV) ## check style, formatting, types and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: $(DEV) ## list the benchmarks, or run one: make bench BENCH=name
 	@VENV='$(VENV)' sh scripts/bench.sh '$(BENCH)'
@@ -43,7 +43,7 @@ bench: $(DEV) ## list the benchmarks, or run one: make bench BENCH=name
 setup: $(DEV) ## only create the virtual environment, with everything for development
 
 clean: ## remove caches, build outputs and the virtual environment; never runs/ or results
-	rm -rf '$(VENV)' build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf '$(VENV)' build dist .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list

@@ -19,7 +19,7 @@ from safecompress.models import build_model, check_model, load_weights_
 from safecompress.randomness import seeded
 from safecompress.search import build_attacks, build_objective, build_proposals, first_topology
 from safecompress.stages import build_defenses
-from safecompress.topology import maskable_parameters
+from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
 
 
@@ -54,6 +54,12 @@ class Prepared:
         if self.config.dense is not None:
             return self.config.dense.epochs
         return 0.0 if self.trained else self.config.sparse.train.epochs
+
+    @property
+    def target_density(self) -> float:
+        """The density that whole weights allow: the wanted number of them over all there are."""
+        total = Topology.dense(self.module).total
+        return round(self.config.sparse.density * total) / total
 
     def default_out(self) -> Path:
         """Return the run folder used when none is named."""

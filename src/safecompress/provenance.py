@@ -25,6 +25,7 @@ def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "seed": config.seed,
         "config_sha256": hashlib.sha256(dump_yaml(config).encode()).hexdigest(),
         "splits": splits.digests(),
         "data": asdict(splits.report),

@@ -51,12 +51,10 @@ LIMITS = (
     "attacker who must learn them elsewhere.",
     "Passing is not a formal guarantee such as differential privacy.",
 )
-_THREATS = {
-    "compressed": "The attacker reaches only the compressed model, sees its full outputs, and "
-    "knows each record's true label.",
-    "both": "The attacker reaches the compressed and the dense model, sees their full outputs, and "
-    "knows each record's true label.",
-}
+THREAT_MODEL = (
+    "The attacker reaches only the compressed model, sees its full outputs, and knows each "
+    "record's true label. Where the dense model is out in the world too, more may be possible."
+)
 
 
 @dataclass(frozen=True)
@@ -128,10 +126,7 @@ def judge(
         "verdict": str(status),
         "sentence": sentence,
         "model": _model_facts(work, compressed, comparison),
-        "threat_model": {
-            "kind": work.config.verdict.threat_model,
-            "text": _THREATS[work.config.verdict.threat_model],
-        },
+        "threat_model": {"kind": "compressed", "text": THREAT_MODEL},
         "power": power_statement(n_members, n_nonmembers, level=level),
         "looks": looks,
         "level": level,
@@ -175,7 +170,6 @@ def _subjects(
             name=name,
             density=models[name].topology.density,
             seed=seed,
-            parent=outputs.get("dense") if work.config.verdict.threat_model == "both" else None,
         )
         for name, found in outputs.items()
     }
@@ -268,21 +262,17 @@ def _sentence(
         else f" Its strongest attack tells members from non-members with AUC {strongest[0]:.3f} "
         "(0.5 is guessing, 1 is certainty)."
     )
-    bad = [c.name for c in checks if c.critical and c.status is status]
+    critical = [c for c in checks if c.critical]
+    bad = [c.name for c in critical if c.status is status]
+    of = f"{len(bad)} of {len(critical)} critical checks"
     if status is Status.PASS:
-        return "Safe to ship by the tests that were asked for: every critical check passed." + told
+        return f"Safe to ship by the tests that were asked for: all {of} passed." + told
     if status is Status.FAIL:
-        return f"Not safe to ship: {len(bad)} critical check(s) failed ({_listed(bad)})." + told
+        return f"Not safe to ship: {of} failed: {_listed(bad)}." + told
     if status is Status.INCONCLUSIVE:
-        return (
-            f"Not decided: these rows are too few to settle {len(bad)} critical check(s) "
-            f"({_listed(bad)})." + told
-        )
+        return f"Not decided: these rows are too few to settle {of}: {_listed(bad)}." + told
     broken = [c.name for c in checks if c.status in {Status.ERROR, Status.NOT_RUN}]
-    return (
-        "No verdict: the tests themselves could not be trusted or did not run "
-        f"({_listed(broken)})." + told
-    )
+    return f"No verdict: tests could not be trusted or did not run: {_listed(broken)}." + told
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -121,13 +121,11 @@ def test_cutting_a_stage_changes_no_bit(optimizer, precision, memory_format):
     made = make()
     begin = start(made)
     whole = made.train(begin, 9)
-    for cut in (1, 4, 8):
+    for cut, trained_by in ((1, made), (4, make()), (8, made)):
         first = made.train(begin, cut)
         stored = Candidate.from_tensors(first.tensors(), step=first.step, lineage=first.lineage)
-        made.train(begin, 5)
-        assert same(whole, made.train(stored, 9 - cut)), f"cut after step {cut}"
-        resumed = make()
-        assert same(whole, resumed.train(stored, 9 - cut)), f"resumed after step {cut}"
+        made.train(begin, 2)
+        assert same(whole, trained_by.train(stored, 9 - cut)), f"cut after step {cut}"
     assert whole.step == 9
     assert not same(whole, made.train(begin, 8))
 
@@ -155,7 +153,6 @@ def test_missing_weights_and_their_state_stay_zero(optimizer, density, memory_fo
             for tensor in tensors:
                 if tensor.shape == mask.shape:
                     assert not tensor[~mask].any()
-                    assert not torch.signbit(candidate.weights[name][~mask]).any()
             assert mask.sum() == 0 or candidate.weights[name][mask].all()
     assert candidate.topology.nonzeros == sum(
         int(m.sum()) for m in candidate.topology.masks.values()
@@ -174,6 +171,9 @@ def test_stale_weights_and_state_outside_the_mask_never_come_back():
         topology.apply_to_tensors_({n: clean_state[n][key] for n in topology.masks})
     clean = dense.evolve(topology=topology, weights=clean_weights, optimizer=clean_state)
     assert same(dirty, made.train(clean, 2))
+    made.load_(dense.evolve(topology=topology))
+    for parameter, mask in topology.bind(made._module):
+        assert not torch.signbit(parameter[~mask]).any(), "-0 is another byte pattern than 0"
 
 
 def test_training_leaves_its_input_and_the_world_alone():

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,15 +66,20 @@ def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
 
 def _describes_itself(attack: Attack, seed: int) -> Iterator[str]:
     del seed
-    if not dataclasses.is_dataclass(attack) or not attack.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    parameters = getattr(type(attack), "__dataclass_params__", None)
+    if not getattr(parameters, "frozen", False):
         yield "it is not a frozen dataclass, so its options can change behind its repr"
         return
     shown = repr(attack)
     if type(attack).__name__ not in shown or " at 0x" in shown:
         yield f"repr is the cache key and must name the class and nothing of the moment: {shown}"
-    missing = [f.name for f in dataclasses.fields(attack) if f"{f.name}=" not in shown]
+    missing = [f.name for f in _options(attack) if f"{f.name}=" not in shown]
     if missing:
         yield f"repr is the cache key and lacks the options {', '.join(missing)}"
+
+
+def _options(attack: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(attack)
 
 
 def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
@@ -115,12 +122,14 @@ def _ignores_the_judged_half(attack: Attack, seed: int) -> Iterator[str]:
 
 def _survives_extremes(attack: Attack, seed: int) -> Iterator[str]:
     for name, scale in (("±1e4", 1e4), ("saturated", 60.0), ("equal", 0.0)):
-        groups = _leaky_groups(seed).map(
-            lambda o, s=scale: Outputs(o.logits.sign() * s, o.labels, o.ids)
-        )
+        groups = _leaky_groups(seed).map(partial(_only_signs, scale=scale))
         scores = _run(attack, groups, seed=seed).scores
         if not _all(scores.map(lambda s: bool(torch.isfinite(s).all()))):
             yield f"scores of {name} logits are not finite"
+
+
+def _only_signs(outputs: Outputs, *, scale: float) -> Outputs:
+    return Outputs(outputs.logits.sign() * scale, outputs.labels, outputs.ids)
 
 
 def _leaky_groups(seed: int) -> Pool[Outputs]:

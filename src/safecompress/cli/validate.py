@@ -42,7 +42,7 @@ def describe(prepared: Prepared) -> list[str]:
     )
     candidates = len(config.steer.proposals) * config.steer.population
     topology = Topology.dense(prepared.module)
-    suite = suite_from(config.verdict, density=config.sparse.density, relative=prepared.has_dense)
+    suite = suite_from(config.verdict, density=prepared.target_density, relative=prepared.has_dense)
     lines = [
         f"model     {prepared.name}: {topology.total:,} maskable weights, "
         f"{round(topology.total * config.sparse.density):,} kept",

@@ -5,7 +5,14 @@ with the nearest known one. Parts that plug in (attacks, proposals, defences, ob
 are written as `name` or `{name: {option: value}}` and are built, and so checked, before training.
 """
 
-from safecompress.config.reading import dump_yaml, load_config, override, parse_yaml, read_yaml
+from safecompress.config.reading import (
+    dump_yaml,
+    load_config,
+    load_section,
+    override,
+    parse_yaml,
+    read_yaml,
+)
 from safecompress.config.schema import (
     CheckConfig,
     CompressConfig,
@@ -48,6 +55,7 @@ __all__ = [
     "VerdictConfig",
     "dump_yaml",
     "load_config",
+    "load_section",
     "override",
     "parse_yaml",
     "read_yaml",

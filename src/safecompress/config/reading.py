@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from safecompress.config.schema import CompressConfig
+from safecompress.config.schema import CompressConfig, Section
 from safecompress.errors import ConfigError, did_you_mean
+
+S = TypeVar("S", bound=Section)
 
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -140,19 +142,35 @@ def load_config(
     if isinstance(source, str | Path):
         where = str(source)
         source = read_yaml(Path(source))
-    settings = _expand(override(source, assignments), where="")
+    settings: dict[str, Any] = _expand(override(source, assignments), where="")
+    return load_section(CompressConfig, settings, where=where)
+
+
+def load_section(section: type[S], settings: S | Mapping[str, Any] | None, *, where: str) -> S:
+    """Return one checked section.
+
+    Args:
+        section: which one.
+        settings: the section itself, a mapping of settings, or None for its defaults.
+        where: names it in messages.
+
+    Raises:
+        ConfigError: naming every problem at once.
+    """
+    if isinstance(settings, section):
+        return settings
     try:
-        return CompressConfig.model_validate(settings)
+        return section.model_validate({} if settings is None else settings)
     except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from error
+        raise ConfigError(_explain(error, section, where)) from error
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, section: type[BaseModel], where: str) -> str:
     lines = []
     for item in error.errors():
         path = ".".join(str(p) for p in item["loc"] if not _is_tag(p))
         if item["type"] == "extra_forbidden":
-            near = did_you_mean(str(item["loc"][-1]), _known_keys(item["loc"][:-1]))
+            near = did_you_mean(str(item["loc"][-1]), _known_keys(section, item["loc"][:-1]))
             lines.append(f"{path}: unknown key{near}")
         elif item["type"] == "missing":
             lines.append(f"{path}: missing; this key is required")
@@ -175,9 +193,9 @@ def _is_tag(part: str | int) -> bool:
     )
 
 
-def _known_keys(path: Sequence[str | int]) -> set[str]:
+def _known_keys(root: type[BaseModel], path: Sequence[str | int]) -> set[str]:
     """Walk the schema along an error's path and return the keys known there."""
-    sections: set[type[BaseModel]] = {CompressConfig}
+    sections: set[type[BaseModel]] = {root}
     for part in path:
         if not isinstance(part, str) or part in _TAGS:
             if part in _TAGS:

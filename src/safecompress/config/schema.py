@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Request: TypeAlias = str | dict[str, Any]
 """A part that plugs in: `name` or `{name: {option: value}}`."""
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+# Made absolute once, so that a run can be resumed from another folder.
+InputFile = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Section(BaseModel):
@@ -24,7 +26,7 @@ class NpzSource(Section):
     """Arrays in an `.npz`: one pair, or a train and a test pair. Pickled arrays are refused."""
 
     source: Literal["npz"]
-    path: Path
+    path: InputFile
     x: str = "x"
     y: str = "y"
     test_x: str | None = None
@@ -39,8 +41,8 @@ class CsvSource(Section):
     """
 
     source: Literal["csv"]
-    path: Path
-    test_path: Path | None = None
+    path: InputFile
+    test_path: InputFile | None = None
     label: str = "label"
     numeric: tuple[str, ...] | None = None
     categorical: tuple[str, ...] | None = None
@@ -87,7 +89,7 @@ class SplitConfig(Section):
     """
 
     membership: Literal["fresh", "pair", "index", "unseen"] | None = None
-    members_file: Path | None = None
+    members_file: InputFile | None = None
     members: Annotated[int, Field(gt=1)] | Share = 0.5
     steer: Share = 0.5
     reference: Annotated[int, Field(ge=0)] | Share = 0
@@ -153,7 +155,7 @@ class ModelConfig(Section):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
-    weights: Path | None = None
+    weights: InputFile | None = None
 
 
 class TrainConfig(Section):
@@ -297,13 +299,10 @@ class VerdictConfig(Section):
 
     Args:
         checks: the tests; empty means the default suite.
-        threat_model: `compressed` (the attacker reaches only the small model) or `both` (the dense
-            one too).
         level: confidence level of the intervals before correction for repeated looks.
     """
 
     checks: tuple[CheckConfig, ...] = ()
-    threat_model: Literal["compressed", "both"] = "compressed"
     level: Share = 0.95
 
 

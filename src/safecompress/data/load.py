@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig
+from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig, load_section
 from safecompress.data.duplicates import content_of_raw
 from safecompress.data.membership import (
     Membership,
@@ -54,8 +55,8 @@ def splits_from_arrays(
     y: Any,
     *,
     seed: int,
-    split: SplitConfig | None = None,
-    preprocessing: PreprocessingConfig | None = None,
+    split: SplitConfig | Mapping[str, Any] | None = None,
+    preprocessing: PreprocessingConfig | Mapping[str, Any] | None = None,
     test: tuple[Any, Any] | None = None,
     weights_given: bool = False,
 ) -> Splits:
@@ -65,21 +66,24 @@ def splits_from_arrays(
         x: inputs (n, ...), numbers.
         y: labels (n,), class indices or names.
         seed: seed of every draw.
-        split: who is a member and what judges; the defaults without.
-        preprocessing: how rows become tensors; the defaults without.
+        split: `SplitConfig` or its settings: who is a member and who judges.
+        preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
         test: inputs and labels of a separate test part.
         weights_given: as in `load_splits`.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
-    split = split or SplitConfig()
-    membership = resolve_membership(split, weights_given=weights_given)
+    config = load_section(SplitConfig, split, where="split")
+    membership = resolve_membership(config, weights_given=weights_given)
     pair = None if test is None else (to_array(test[0]), to_array(test[1]))
     raw = raw_from_arrays(to_array(x), to_array(y), test=pair, where="arrays")
-    preprocessing = preprocessing or PreprocessingConfig()
     return splits_from_raw(
-        raw, split=split, preprocessing=preprocessing, membership=membership, seed=seed
+        raw,
+        split=config,
+        preprocessing=load_section(PreprocessingConfig, preprocessing, where="preprocessing"),
+        membership=membership,
+        seed=seed,
     )
 
 
@@ -87,8 +91,8 @@ def splits_from_dataset(
     dataset: Any,
     *,
     seed: int,
-    split: SplitConfig | None = None,
-    preprocessing: PreprocessingConfig | None = None,
+    split: SplitConfig | Mapping[str, Any] | None = None,
+    preprocessing: PreprocessingConfig | Mapping[str, Any] | None = None,
     test: Any = None,
     weights_given: bool = False,
 ) -> Splits:
@@ -97,20 +101,23 @@ def splits_from_dataset(
     Args:
         dataset: the rows, or the train part of them.
         seed: seed of every draw.
-        split: who is a member and what judges; the defaults without.
-        preprocessing: how rows become tensors; the defaults without.
+        split: `SplitConfig` or its settings: who is a member and who judges.
+        preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
         test: a separate test part.
         weights_given: as in `load_splits`.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
-    split = split or SplitConfig()
-    membership = resolve_membership(split, weights_given=weights_given)
+    config = load_section(SplitConfig, split, where="split")
+    membership = resolve_membership(config, weights_given=weights_given)
     raw = raw_from_dataset(dataset, test=test)
-    preprocessing = preprocessing or PreprocessingConfig()
     return splits_from_raw(
-        raw, split=split, preprocessing=preprocessing, membership=membership, seed=seed
+        raw,
+        split=config,
+        preprocessing=load_section(PreprocessingConfig, preprocessing, where="preprocessing"),
+        membership=membership,
+        seed=seed,
     )
 
 

@@ -65,13 +65,15 @@ class SetDrop(DropRule):
 
     def score(self, layer: Layer) -> Tensor:
         """Return the quantile of |w| among existing weights of the same sign, float64 in [0, 1)."""
+        weights = layer.weight[layer.mask]
+        quantiles = torch.zeros(len(weights), dtype=torch.float64)
+        for of_sign in ((weights > 0).nonzero(), (weights < 0).nonzero()):
+            positions = of_sign.squeeze(1)
+            nearest_first = torch.argsort(weights[positions].abs(), stable=True)
+            steps = torch.arange(len(positions), dtype=torch.float64) + 0.5
+            quantiles[positions[nearest_first]] = steps / max(len(positions), 1)
         score = torch.zeros(layer.weight.shape, dtype=torch.float64)
-        for chosen in (layer.mask & (layer.weight > 0), layer.mask & (layer.weight < 0)):
-            magnitudes = layer.weight[chosen].abs()
-            quantiles = torch.empty(len(magnitudes), dtype=torch.float64)
-            steps = torch.arange(len(magnitudes), dtype=torch.float64) + 0.5
-            quantiles[torch.argsort(magnitudes, stable=True)] = steps / max(len(magnitudes), 1)
-            score[chosen] = quantiles
+        score[layer.mask] = quantiles
         return score
 
 
