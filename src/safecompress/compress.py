@@ -126,7 +126,7 @@ def _run(prepared: Prepared, folder: RunFolder, listen: Listener) -> Run:
 def _steps_ahead(work: Work, prepared: Prepared) -> int:
     """Return the optimiser steps of the stages whose model is not there yet, for the ETA."""
     config, path = work.config, work.folder.path
-    sparse = work.trainer("sparse")
+    sparse = work.trainer("search")
     clock = Timetable.of(
         config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
     )
@@ -194,14 +194,14 @@ def _train_dense(work: Work) -> Candidate:
     start = trainer.start(Topology.dense(work.module))
     if trainer.total_steps:
         work.enter("dense", "dense model")
-    return work.train_to("dense", start, trainer.total_steps, stage="dense")
+    return work.train_to("dense", start, trainer.total_steps, job="dense")
 
 
 def _train_baseline(work: Work, dense: StoredModel) -> Candidate:
     """Prune the dense model by magnitude and fine-tune it for as long as the search trains."""
     work.enter("magnitude", "baseline: magnitude pruning, same density and epochs")
-    start = start_candidate(work, dense, method="magnitude-global")
-    return work.train_to("magnitude", start, work.trainer("sparse").total_steps, stage="sparse")
+    start = start_candidate(work, dense, method="magnitude-global", job="baseline")
+    return work.train_to("magnitude", start, work.trainer("baseline").total_steps, job="baseline")
 
 
 def _judge(
@@ -218,7 +218,7 @@ def _judge(
     work.spent("verdict", time.perf_counter() - started)
     made_with = read_json(path / PROVENANCE) | {
         "seconds": work.notes["seconds"],
-        "precision": work.trainer("sparse").settings.to_json(),
+        "precision": work.trainer("search").settings.to_json(),
     }
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)

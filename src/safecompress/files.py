@@ -100,7 +100,7 @@ def write_tensors(
     """Write tensors as safetensors, atomically; shared storage is written once per name."""
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     # Serialised here, because save_file would create the file readable by its owner alone.
-    write_bytes(path, save(plain, metadata=dict(metadata or {})))
+    write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from safecompress.modelfile import StoredModel
 from safecompress.protocols import Attack, Proposal, ProposalContext
 from safecompress.randomness import derive
 from safecompress.sparse import PROPOSALS, Strategy, initialise
-from safecompress.stages import Work
+from safecompress.stages import Job, Work
 from safecompress.topology import Topology, maskable_parameters
 
 
@@ -126,7 +126,7 @@ class Search:
         self._proposals = build_proposals(work.config)
         self._attacks = build_attacks(work.config)
         self._objective = build_objective(work.config)
-        trainer = work.trainer("sparse")
+        trainer = work.trainer("search")
         self.timetable = Timetable.of(
             work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
         )
@@ -136,7 +136,7 @@ class Search:
         work, clock = self._work, self.timetable
         work.enter("search", f"search: {clock.rounds} rounds of {len(self._proposals)} candidates")
         population = self._population() or [
-            start_candidate(work, dense, method=work.config.sparse.initialise)
+            start_candidate(work, dense, method=work.config.sparse.initialise, job="search")
         ]
         for number in range(work.round, clock.rounds):
             if self._stale():
@@ -146,7 +146,7 @@ class Search:
             tested = [self._test(c) for c in self._settle(parents, number)]
             population, records = self._select(parents, tested, number)
             self._commit(population, records, number)
-        return work.train_to("final", population[0], clock.total, stage="sparse")
+        return work.train_to("final", population[0], clock.total, job="search")
 
     def _population(self) -> list[Candidate]:
         pieces = self._work.pieces
@@ -161,7 +161,7 @@ class Search:
         self, population: Sequence[Candidate], *, until: int, number: int
     ) -> list[Candidate]:
         return [
-            self._work.train_to(f"round {number + 1} parent {i + 1}", c, until, stage="sparse")
+            self._work.train_to(f"round {number + 1} parent {i + 1}", c, until, job="search")
             for i, c in enumerate(population)
         ]
 
@@ -199,7 +199,7 @@ class Search:
             piece = f"{key}/{update + 1}"
             if piece not in self._work.pieces:
                 candidate = proposal(candidate, contexts.of(candidate, proposal, index, update))
-            candidate = self._work.train_to(piece, candidate, target, stage="sparse")
+            candidate = self._work.train_to(piece, candidate, target, job="search")
         return candidate
 
     def _test(self, tested: Tested) -> Tested:
@@ -221,7 +221,7 @@ class Search:
 
     def _measure(self, tested: Tested) -> tuple[Outcome, dict[str, Any]]:
         watch = Stopwatch()
-        trainer = self._work.trainer("sparse")
+        trainer = self._work.trainer("search")
         outputs = self._work.splits.steer.map(lambda rows: trainer.outputs(tested.candidate, rows))
         seconds_outputs = watch.seconds
         subject = Subject.of(
@@ -327,23 +327,23 @@ class _Contexts:
             gradient = self._parent_gradient if update == 0 else None
             if gradient is None:
                 batches = self._config.sparse.gradient_batches
-                gradient = self._work.trainer("sparse").gradient(candidate, batches)
+                gradient = self._work.trainer("search").gradient(candidate, batches)
             if update == 0:
                 self._parent_gradient = gradient
         seed = derive(self._config.seed, "propose", self._number, parent, proposal.name, update)
         return ProposalContext(gradient, self._progress, seed)
 
 
-def start_candidate(work: Work, dense: StoredModel, *, method: str) -> Candidate:
-    """Return the sparse model the search starts from.
+def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
+    """Return the sparse model a search or a baseline starts from.
 
     From the trained dense weights, pruned; or, for `scratch`, from the untrained weights under a
     random mask.
     """
-    trainer = work.trainer("sparse")
     weights = work.initial if method == "scratch" else dense.weights
     work.module.load_state_dict(dict(weights))
-    return trainer.start(first_topology(work.config, work.module, weights, method=method))
+    topology = first_topology(work.config, work.module, weights, method=method)
+    return work.trainer(job).start(topology)
 
 
 def first_topology(

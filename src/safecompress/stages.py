@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -22,6 +22,10 @@ from safecompress.train import Probed, Trainer
 
 # A checkpoint may cost at most this share of the time since the one before it.
 _CHECKPOINT_SHARE = 0.05
+
+
+Job: TypeAlias = Literal["dense", "baseline", "search"]
+Stage: TypeAlias = Literal["dense", "sparse"]
 
 
 def build_defenses(config: CompressConfig, splits: Splits) -> list[Defense]:
@@ -66,7 +70,7 @@ class Work:
     round: int = 0
     pieces: dict[str, Candidate] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
-    _trainers: dict[str, Trainer] = field(default_factory=dict)
+    _trainers: dict[Job, Trainer] = field(default_factory=dict)
     _last_commit: float = field(default_factory=time.monotonic)
     _commit_cost: float = 0.0
     _steps_left: int = 0
@@ -83,13 +87,15 @@ class Work:
             self.stage, self.round, self.pieces = stage, 0, {}
         self.listen(Event("stage", text, {"stage": stage}))
 
-    def trainer(self, stage: str) -> Trainer:
-        """Return the trainer of the `dense` or the `sparse` stage.
+    def trainer(self, job: Job) -> Trainer:
+        """Return the trainer of a job, made when it is first asked for.
 
-        Both baselines and candidates of a stage share its data order, so they differ only in
-        what is being compared.
+        The baseline and the search train in the same stage: they share its length, its data
+        order and its probed settings, so they differ only in what is being compared. Defences
+        belong to the search alone.
         """
-        if stage not in self._trainers:
+        if job not in self._trainers:
+            stage: Stage = "dense" if job == "dense" else "sparse"
             settings = self.notes.get(f"settings/{stage}")
             made = Trainer(
                 self.module,
@@ -98,17 +104,17 @@ class Work:
                 seed=self.config.seed,
                 stage=stage,
                 engine=self.config.engine,
-                defenses=build_defenses(self.config, self.splits),
+                defenses=build_defenses(self.config, self.splits) if job == "search" else (),
                 reference=self.splits.reference,
-                track_moving_average=stage == "sparse" and self.notes["moving_average"],
+                track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
-                log_dir=self.folder.path / "logs",
+                log_dir=self.folder.path / "logs" / job,
             )
             self.notes[f"settings/{stage}"] = made.settings.to_json()
-            self._trainers[stage] = made
-        return self._trainers[stage]
+            self._trainers[job] = made
+        return self._trainers[job]
 
-    def train_config(self, stage: str) -> TrainConfig:
+    def train_config(self, stage: Stage) -> TrainConfig:
         """Return the training configuration of a stage; the dense one follows the sparse one."""
         if stage == "sparse":
             return self.config.sparse.train
@@ -117,19 +123,19 @@ class Work:
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs
         return self.config.sparse.train.model_copy(update={"epochs": epochs})
 
-    def train_to(self, key: str, candidate: Candidate, step: int, *, stage: str) -> Candidate:
+    def train_to(self, key: str, candidate: Candidate, step: int, *, job: Job) -> Candidate:
         """Train a candidate to `step`, continuing where an interrupted run left this piece.
 
         Args:
             key: names this piece of work within the stage and round.
             candidate: where it starts.
             step: the stage's step to reach.
-            stage: whose trainer.
+            job: whose trainer.
 
         Raises:
             NonFiniteError: when its loss or weights stop being finite.
         """
-        trainer = self.trainer(stage)
+        trainer = self.trainer(job)
         current = self.pieces.get(key, candidate)
         while current.step < step:
             started, before = time.monotonic(), current.step

@@ -156,7 +156,7 @@ def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[
 def _subjects(
     work: Work, sealed: Pool[Rows], models: Mapping[str, StoredModel]
 ) -> dict[str, Subject]:
-    trainer = work.trainer("sparse")
+    trainer = work.trainer("search")
 
     def outputs_of(model: StoredModel) -> Pool[Outputs]:
         candidate = model.candidate()
@@ -179,7 +179,7 @@ def _untouched(work: Work, sealed: Pool[Rows]) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
     if work.notes["trained"]:
         return None
-    trainer = work.trainer("sparse")
+    trainer = work.trainer("search")
     fresh = Candidate(work.initial, {}, Topology({}), {})
     outputs = sealed.map(lambda rows: trainer.outputs(fresh, rows))
     seed = derive(work.config.seed, "verdict")

@@ -85,7 +85,7 @@ def kill_after(
             time.sleep(delay)
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-                process.wait()
+                process.communicate()
                 return True
         time.sleep(0.002)
     return False

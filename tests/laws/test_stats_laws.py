@@ -190,13 +190,13 @@ def test_where_formulas_break_intervals_cover_at_least_that(name):
 
 @pytest.mark.parametrize("name", BOOTSTRAP)
 def test_the_general_bootstrap_covers_95_percent(name):
-    trials = count(30, 2000)
+    trials = count(20, 2000)
     check_rate(covered(BOOTSTRAP[name], level=0.95, trials=trials), trials, low=0.93, high=0.98)
 
 
 @pytest.mark.parametrize("name", NOMINAL | CONSERVATIVE)
 def test_levels_corrected_for_many_looks_hold(name):
-    trials = count(100, 2000)
+    trials = count(50, 2000)
     missed = trials - covered((NOMINAL | CONSERVATIVE)[name], level=0.999, trials=trials)
     assert clopper_pearson(missed, trials, level=0.98).low <= 0.001
 

@@ -94,7 +94,5 @@ def test_clopper_pearson(successes, n, level):
 def test_near_chance_the_p_value_is_brunner_and_munzels(shift, decimals):
     """The logit scale and the plain one meet at AUC 0.5; error, freedom and ties are the same."""
     members, nonmembers = normal(800, 1200, shift=shift, decimals=decimals)
-    reference = brunnermunzel(nonmembers, members, alternative="greater").pvalue
-    other = brunnermunzel(nonmembers, members, alternative="less").pvalue
-    side = min((reference, other), key=lambda p: abs(p - auc_p_value(members, nonmembers)))
-    assert auc_p_value(members, nonmembers) == pytest.approx(side, abs=1e-3)
+    reference = brunnermunzel(nonmembers, members, alternative="less").pvalue
+    assert auc_p_value(members, nonmembers) == pytest.approx(reference, abs=1e-3)

@@ -51,6 +51,11 @@ def test_tensors_round_trip_bit_for_bit(tmp_path: Path) -> None:
     assert files.tensors_digest(back) == files.tensors_digest(tensors)
 
 
+def test_no_tensors_are_tensors_too(tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "t.safetensors", {})
+    assert files.read_tensors(tmp_path / "t.safetensors") == {}
+
+
 @pytest.mark.parametrize("change", ["value", "name", "shape", "dtype"])
 def test_digest_sees_every_change(change: str) -> None:
     base = {"a": torch.zeros(2, 3), "b": torch.ones(1)}

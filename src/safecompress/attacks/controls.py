@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from safecompress.attacks.blind import BlindResult, blind_baseline
+from safecompress.attacks.blind import LEVEL, BlindResult, blind_baseline
 from safecompress.attacks.metric import by_blocks, log_odds
 from safecompress.attacks.neural import in_id_order
 from safecompress.errors import UndecidableError
@@ -34,8 +34,6 @@ __all__ = [
     "planted_leak",
 ]
 
-LEVEL = 0.001
-"""One-sided level of an alarm: a sound attack fails the no-leak control once in 1,000 audits."""
 
 PLANTED_AUC = 0.75
 """AUC an attack must reach on the planted leak; sound ones reach 0.85 and more."""

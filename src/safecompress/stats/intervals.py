@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from safecompress.errors import DataError, UndecidableError
 from safecompress.stats._inputs import (
     Floats,
+    Ints,
     counter_based,
     require_share,
     two_guesses,
@@ -184,19 +185,16 @@ def _bootstrap_bounds(
     members: Floats, nonmembers: Floats, *, fpr: float, tail: float, seed: int
 ) -> tuple[float, float]:
     random = counter_based(seed)
-    # About 50 replicates beyond each end.
-    count = max(4_000, math.ceil(50 / tail))
+    # Enough for about 20 replicates beyond each end.
+    count = max(4_000, math.ceil(20 / tail))
     total = len(members)
-    ascending = np.sort(members)
-    above = random.binomial(len(nonmembers), fpr, size=count)
+    descending = np.r_[np.inf, np.sort(nonmembers)[::-1], -np.inf]
+    spared: Ints = np.atleast_1d(np.searchsorted(np.sort(members), descending, side="right"))
+    beyond = np.r_[total - spared[:-1], total]
     # The true threshold lies between two neighbouring scores of non-members, `above` of them
     # beyond it: members beyond the upper one are accused for sure, beyond the lower one perhaps.
-    descending = np.r_[np.inf, np.sort(nonmembers)[::-1], -np.inf]
-    surely, perhaps = (
-        total - np.searchsorted(ascending, descending[rank], side="right")
-        for rank in (above, above + 1)
-    )
-    perhaps[above == len(nonmembers)] = total
+    above = random.binomial(len(nonmembers), fpr, size=count)
+    surely, perhaps = beyond[above], beyond[above + 1]
     lows, highs = np.zeros(count), np.ones(count)
     some, short = surely > 0, perhaps < total
     lows[some] = random.beta(surely[some], total - surely[some] + 1)

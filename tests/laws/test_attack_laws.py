@@ -1,0 +1,148 @@
+"""Laws of membership attacks: they find a leak, they do not invent one, they judge blindly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safecompress.attacks import ATTACKS
+from safecompress.attacks.contract import synthetic_outputs
+from safecompress.attacks.controls import blind_baseline, planted_leak
+from safecompress.attacks.neural import NeuralAttack
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows
+from safecompress.randomness import generator
+from safecompress.stats import auc_p_value, clopper_pearson
+from tests.support import count
+
+METRICS = ("loss", "confidence", "entropy", "modified-entropy")
+QUICK = {"neural-published": {"epochs": count(8, 100)}}
+
+
+def attack(name: str) -> Attack:
+    return ATTACKS.build({name: QUICK.get(name, {})}, where="test")
+
+
+def random_groups(members: int, nonmembers: int, *, classes: int, seed: int) -> Pool[Outputs]:
+    outputs = synthetic_outputs(members + nonmembers, classes=classes, seed=seed)
+    return Pool(
+        outputs.take(torch.arange(members)),
+        outputs.take(torch.arange(members, members + nonmembers)),
+    )
+
+
+def run(a: Attack, groups: Pool[Outputs], *, seed: int = 0):
+    halves = groups.map(lambda o: torch.arange(len(o)) < len(o) // 2)
+    return a(groups.map(Evidence), halves=halves, seed=seed)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS.parts))
+@pytest.mark.parametrize("classes", [2, 10])
+def test_every_attack_finds_the_planted_leak(name, classes):
+    for seed in range(count(1 if name == "neural-published" else 5, 50)):
+        result = planted_leak(
+            synthetic_outputs(400, classes=classes, seed=seed), attack(name), seed=seed
+        )
+        assert result.ok, result.message
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_attacks_raise_false_alarms_at_their_stated_rate(name):
+    nulls = count(200, 2000)
+    alarms = 0
+    for seed in range(nulls):
+        scores = run(attack(name), random_groups(150, 120, classes=5, seed=seed)).scores
+        alarms += auc_p_value(scores.members, scores.nonmembers) < 0.05
+    interval = clopper_pearson(alarms, nulls, level=0.99)
+    assert interval.low <= 0.05 <= interval.high, (alarms, nulls)
+
+
+def test_the_neural_attack_raises_false_alarms_at_its_stated_rate():
+    nulls = count(30, 400)
+    alarms = 0
+    for seed in range(nulls):
+        scores = run(
+            NeuralAttack(), random_groups(160, 120, classes=5, seed=seed), seed=seed
+        ).scores
+        alarms += auc_p_value(scores.members, scores.nonmembers) < 0.05
+    interval = clopper_pearson(alarms, nulls, level=0.99)
+    assert interval.low <= 0.05 <= interval.high, (alarms, nulls)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(4, 60), classes=st.integers(1, 12))
+def test_a_parameter_free_score_does_not_depend_on_the_row_order(name, seed, n, classes):
+    outputs = synthetic_outputs(n, classes=classes, seed=seed)
+    order = torch.randperm(n, generator=generator(seed, "order"))
+    a = attack(name)
+    # Where a row stands in memory decides which of two instructions computes its last bit.
+    torch.testing.assert_close(
+        a.score(None, Evidence(outputs.take(order))),
+        a.score(None, Evidence(outputs))[order],
+        rtol=1e-13,
+        atol=1e-15,
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+@settings(max_examples=40, deadline=None)
+@given(
+    logits=st.lists(
+        st.lists(st.floats(-1e4, 1e4, width=32), min_size=3, max_size=3), min_size=2, max_size=8
+    ),
+    label=st.integers(0, 2),
+)
+def test_scores_are_finite_whatever_the_logits(name, logits, label):
+    n = len(logits)
+    outputs = Outputs(torch.tensor(logits), torch.full((n,), label), torch.arange(n))
+    assert bool(torch.isfinite(attack(name).score(None, Evidence(outputs))).all())
+
+
+@pytest.mark.parametrize("name", ["neural", "neural-published"])
+def test_a_learning_attack_never_sees_the_judged_half(name):
+    groups = random_groups(120, 120, classes=4, seed=1)
+    kept, changed = run(attack(name), groups), run(attack(name), groups.map(_judged_replaced))
+    assert kept.threshold == changed.threshold
+    for side in ("members", "nonmembers"):
+        before, after = getattr(kept.scores, side), getattr(changed.scores, side)
+        torch.testing.assert_close(after[:10], before[:10], rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(after[10:], before[10:])
+
+
+def _judged_replaced(outputs: Outputs) -> Outputs:
+    """Change logits and labels of the judged half, all but its first ten rows."""
+    first = len(outputs) // 2 + 10
+    logits, labels = outputs.logits.clone(), outputs.labels.clone()
+    logits[first:] = logits[first:].flip(1) * 2
+    labels[first:] = (labels[first:] + 1) % outputs.classes
+    return Outputs(logits, labels, outputs.ids)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS.parts))
+def test_guesses_are_about_the_judged_half_and_follow_the_threshold(name):
+    groups = random_groups(60, 81, classes=3, seed=2)
+    a = attack(name)
+    result = run(a, groups)
+    for side, n in (("members", 60), ("nonmembers", 81)):
+        scores = getattr(result.scores, side)
+        judged = scores if a.learns else scores[n // 2 :]
+        assert torch.equal(getattr(result.guesses, side), judged >= result.threshold)
+        assert len(judged) == len(getattr(result.class_guesses, side)) == n - n // 2
+
+
+def test_the_blind_baseline_is_at_chance_on_rows_of_one_source():
+    audits = count(30, 1000)
+    alarms = 0
+    for seed in range(audits):
+        source = generator(seed, "blind")
+        rows = Rows(
+            torch.randn(400, 12, generator=source),
+            torch.randint(3, (400,), generator=source),
+            torch.arange(400),
+        )
+        pool = Pool(rows.take(torch.arange(200)), rows.take(torch.arange(200, 400)))
+        halves = pool.map(lambda r: torch.arange(len(r)) % 2 == 0)
+        alarms += blind_baseline(pool, halves=halves, seed=seed).alarm
+    assert clopper_pearson(alarms, audits, level=0.99).low <= 0.001

@@ -1,0 +1,127 @@
+"""Every registered attack keeps the contract, and every way to break it is noticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from safecompress.attacks import ATTACKS
+from safecompress.attacks.contract import violations
+from safecompress.attacks.metric import LossAttack
+from safecompress.protocols import Attack
+from tests.support import count
+
+QUICK = {"neural-published": {"epochs": count(8, 100)}}
+REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.parts)]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: next(iter(r)))
+def test_every_registered_attack_keeps_the_contract(request_):
+    assert violations(ATTACKS.build(request_, where="test")) == ()
+
+
+@dataclass(frozen=True)
+class Broken(Attack):
+    name = "broken"
+
+    def score(self, fitted, evidence):
+        return -evidence.outputs.losses
+
+
+class Anonymous(Broken):
+    def __repr__(self):
+        return object.__repr__(self)
+
+
+class Thawed(Attack):
+    name = "thawed"
+
+    def score(self, fitted, evidence):
+        return -evidence.outputs.losses
+
+
+@dataclass(frozen=True)
+class HiddenOption(Broken):
+    secret: int = field(default=3, repr=False)
+
+
+class WrongSign(Broken):
+    def score(self, fitted, evidence):
+        return evidence.outputs.losses
+
+
+class Blind(Broken):
+    def score(self, fitted, evidence):
+        return torch.zeros(len(evidence.outputs))
+
+
+class Dice(Broken):
+    def score(self, fitted, evidence):
+        return -evidence.outputs.losses + 0.01 * torch.rand(len(evidence.outputs))
+
+
+class RowOrder(Broken):
+    def score(self, fitted, evidence):
+        return -evidence.outputs.losses + 0.01 * torch.arange(len(evidence.outputs))
+
+
+class Peeks(Broken):
+    learns = True
+
+    def score(self, fitted, evidence):
+        losses = evidence.outputs.losses
+        return (losses.mean() - losses) / losses.std()
+
+
+class Overflows(Broken):
+    def score(self, fitted, evidence):
+        return (
+            torch.softmax(evidence.outputs.logits, 1)
+            .gather(1, evidence.outputs.labels[:, None])
+            .squeeze(1)
+            .log()
+        )
+
+
+class Scribbles(Broken):
+    def score(self, fitted, evidence):
+        scores = -evidence.outputs.losses
+        evidence.outputs.logits.mul_(0.5)
+        return scores
+
+
+class Greedy(Broken):
+    requires = frozenset({"target"})
+
+
+@pytest.mark.parametrize(
+    ("attack", "expected"),
+    [
+        (Anonymous(), "cache key"),
+        (Thawed(), "not a frozen dataclass"),
+        (HiddenOption(), "lacks the options secret"),
+        (WrongSign(), "planted-leak: broken has AUC 0."),
+        (Blind(), "planted-leak: broken has AUC 0.500"),
+        (Dice(), "global generator"),
+        (Dice(), "the same seed gives different scores"),
+        (RowOrder(), "order of the rows"),
+        (Peeks(), "other rows of the judged half"),
+        (Overflows(), "not finite"),
+        (Scribbles(), "in place"),
+        (Greedy(), "MissingEvidenceError"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else type(v).__name__,
+)
+def test_a_broken_attack_is_caught(attack, expected):
+    found = violations(attack)
+    assert any(expected in line for line in found), found
+
+
+def test_a_sound_attack_of_somebody_else_passes():
+    @dataclass(frozen=True)
+    class Mine(LossAttack):
+        name = "mine"
+
+    assert violations(Mine()) == ()

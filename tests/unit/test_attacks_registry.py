@@ -1,0 +1,53 @@
+"""The list of attacks is complete and says what each one is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import safecompress.attacks
+from safecompress.attacks import ATTACKS
+from safecompress.protocols import Attack
+
+NAMES = {"loss", "confidence", "entropy", "modified-entropy", "neural", "neural-published"}
+
+
+def attack_classes() -> set[type[Attack]]:
+    found = set()
+    for module in pkgutil.iter_modules(safecompress.attacks.__path__):
+        part = importlib.import_module(f"safecompress.attacks.{module.name}")
+        found |= {
+            c
+            for _, c in inspect.getmembers(part, inspect.isclass)
+            if issubclass(c, Attack) and not inspect.isabstract(c)
+        }
+    return found
+
+
+def test_the_registered_attacks_are_the_announced_ones():
+    assert set(ATTACKS.parts) == NAMES
+
+
+def test_no_attack_of_the_package_is_missing():
+    registered = {type(ATTACKS.build(name, where="test")) for name in ATTACKS.parts}
+    assert attack_classes() == registered
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_entry_says_what_it_is_where_it_is_from_and_what_it_costs(name):
+    part = ATTACKS.parts[name]
+    assert part.summary
+    assert part.reference
+    assert part.cost
+    assert ATTACKS.build(name, where="test").name == name
+
+
+def test_every_attack_has_its_own_cache_key():
+    keys = {repr(ATTACKS.build(name, where="test")) for name in NAMES}
+    assert len(keys) == len(NAMES)
+    wide = repr(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
+    assert wide not in keys
+    assert wide == repr(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
