@@ -266,7 +266,8 @@ def _sentence(
     bad = [c.name for c in critical if c.status is status]
     of = f"{len(bad)} of {len(critical)} critical checks"
     if status is Status.PASS:
-        return f"Safe to ship by the tests that were asked for: all {of} passed." + told
+        passed = f"all {len(critical)} critical checks passed"
+        return f"Safe to ship by the tests that were asked for: {passed}." + told
     if status is Status.FAIL:
         return f"Not safe to ship: {of} failed: {_listed(bad)}." + told
     if status is Status.INCONCLUSIVE:

@@ -65,15 +65,13 @@ def test_pairing_narrows_the_interval(seed):
     assert paired.high - paired.low < 0.6 * unpaired
 
 
-@pytest.mark.parametrize(("noise", "narrowest", "widest"), [(0.05, 0.0, 0.6), (3.0, 0.95, 1.2)])
-def test_near_one_each_interval_counts_as_far_as_the_models_differ(noise, narrowest, widest):
-    am, an, bm, bn = scored(0, n=60, shift=4.0, noise=noise)
+def test_near_one_the_skew_of_both_intervals_counts_and_so_does_pairing():
+    am, an, bm, bn = scored(0, n=200, shift=2.6, noise=0.1)
     a, b, both = auc_interval(am, an), auc_interval(bm, bn), auc_difference(am, an, bm, bn)
     below = math.hypot(a.value - a.low, b.high - b.value)
     above = math.hypot(a.high - a.value, b.value - b.low)
-    assert narrowest * below <= both.value - both.low
-    assert narrowest * above <= both.high - both.value
-    assert both.high - both.low <= widest * (below + above)
+    assert 0.2 < (both.value - both.low) / below < 0.6
+    assert 0.2 < (both.high - both.value) / above < 0.6
 
 
 @pytest.mark.parametrize("n", [50, 1000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,19 +18,23 @@ def comparison_table(document: Mapping[str, Any]) -> None:
     """
     models = document["comparison"]
     table = Table(
-        title=f"On the sealed rows, with {document['level']:.4g} intervals", title_justify="left"
+        title=f"On the sealed rows, with {document['level']:.4g} intervals",
+        title_justify="left",
+        box=box.SIMPLE,
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for model in models:
         table.add_column(model["name"], justify="right", no_wrap=True)
     table.add_row("density", *(f"{m['density']:.3g}" for m in models))
     table.add_row("accuracy", *(_figure(m["accuracy"]) for m in models))
     for name in dict.fromkeys(name for m in models for name in m["attacks"]):
-        table.add_row(name, *(_figure(m["attacks"].get(name)) for m in models))
+        attack, _, metric = name.partition(".")
+        figures = (_figure(m["attacks"].get(name)) for m in models)
+        table.add_row(f"{attack}\n  {metric}", *figures)
     Console(highlight=False).print(table)
 
 
 def _figure(figure: Mapping[str, float] | None) -> str:
     if figure is None:
         return "-"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{figure['value']:.3f}\n[{figure['low']:.3f}, {figure['high']:.3f}]"
