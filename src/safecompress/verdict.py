@@ -23,7 +23,7 @@ from safecompress.checks import (
 )
 from safecompress.checks.controls import control_checks
 from safecompress.data import Ledger
-from safecompress.errors import SafeCompressError
+from safecompress.errors import SafeCompressError, UndecidableError
 from safecompress.events import Event
 from safecompress.figures import figures_document
 from safecompress.files import tensors_digest
@@ -141,15 +141,24 @@ def judge(
 
 def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[str, Any]:
     """Return the smallest AUC these many rows can tell from chance, in numbers and in words."""
-    smallest = power.smallest_detectable_auc(n_members, n_nonmembers, level=level)
     half = power.auc_half_width(0.5, n_members, n_nonmembers, level=level)
+    rows = f"{n_members} members and {n_nonmembers} non-members"
+    try:
+        smallest = power.smallest_detectable_auc(n_members, n_nonmembers, level=level)
+    except UndecidableError:
+        smallest = None
+        text = f"{rows} are too few to tell any AUC from chance."
+    else:
+        text = (
+            f"{rows} tell an AUC of {smallest:.3f} or more from chance (power 80 %); near chance "
+            f"the interval is ±{half:.3f}."
+        )
     return {
         "smallest_detectable_auc": smallest,
         "half_width_at_chance": half,
         "n_members": n_members,
         "n_nonmembers": n_nonmembers,
-        "text": f"{n_members} members and {n_nonmembers} non-members tell an AUC of {smallest:.3f} "
-        f"or more from chance (power 80 %); near chance the interval is ±{half:.3f}.",
+        "text": text,
     }
 
 

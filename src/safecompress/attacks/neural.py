@@ -1,6 +1,6 @@
 """The neural attack: a few tiny networks on what one prediction gives away.
 
-On location30 it beats both the best metric attack and the published network at 1/50 of the
+On location30 it beats both the best metric attack and the published network, in about 1/60 of the
 latter's time; see `benchmarks/attacker_strength.py`.
 """
 
