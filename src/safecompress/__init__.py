@@ -4,12 +4,7 @@ The attack is the test, written first; the compressor proposes candidates, the t
 the best one lives on, and an honest verdict ends the run.
 """
 
-import os
-
-# Read once, when torch loads OpenMP. Threads that spin while they wait make small networks many
-# times slower as soon as anything else runs on the machine. Whoever sets it keeps their choice.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
+from safecompress import _threads  # noqa: F401 - before anything imports torch
 from safecompress.compress import Run, compress
 from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset

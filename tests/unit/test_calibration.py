@@ -54,14 +54,14 @@ def test_breaks_afterwards(broken):
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The file written by parallel workers for a test file with a law of each outcome."""
+    """The file written through a worker process for a test file with a law of each outcome."""
     folder: Path = tmp_path_factory.mktemp("calibrate")
     (folder / "conftest.py").write_text(_CONFTEST)
     (folder / "laws").mkdir()
     (folder / "laws" / "test_some.py").write_text(_LAWS)
     (folder / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "laws"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "1", "laws"],
         cwd=folder,
         env=os.environ | {"SAFECOMPRESS_CALIBRATE": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
