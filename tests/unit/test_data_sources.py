@@ -100,10 +100,10 @@ def test_a_factory_in_the_current_folder_is_called_under_the_seed(factories):
         ("broken", DataError, "RuntimeError: no disk today"),
         ("nothing", DataError, "got a NoneType"),
         ("missing", ConfigError, "has no 'missing'"),
-        ("value", ConfigError, "int, not a function"),
+        ("value", ConfigError, "int, not a callable"),
         ("nowhere_at_all:f", ConfigError, "ModuleNotFoundError"),
         ("unimportable_rows:f", ConfigError, "does_not_exist_anywhere"),
-        ("own_rows:", ConfigError, "expected package.module:function"),
+        ("own_rows:", ConfigError, "expected package.module:callable"),
     ],
 )
 def test_factories_that_cannot_work_are_refused(factories, name, error, message):

@@ -68,7 +68,7 @@ def test_families_get_their_options():
         ("no_such_module:f", {}, ModelError, "No module named"),
         ("user_models:plian", {}, ModelError, "did you mean 'plain'"),
         ("user_models:", {}, ModelError, "package.module:callable"),
-        ("user_models:NUMBER", {}, ModelError, "is int"),
+        ("user_models:NUMBER", {}, ModelError, "is a int"),
         ("user_models:wrong", {}, ModelError, "returned int"),
         ("user_models:broken", {}, ModelError, "no licence"),
         ("user_models:plain", {}, ModelError, "features"),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +13,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 from safecompress.config import TorchSource
 from safecompress.data.raw import Array, RawData, raw_from_arrays
 from safecompress.errors import ConfigError, DataError, SafeCompressError
+from safecompress.imports import current_folder_importable, import_callable
 from safecompress.randomness import seeded
 
 
@@ -34,7 +31,7 @@ def load_torch(source: TorchSource, *, seed: int | None) -> RawData:
     """
     where = f"torch {source.factory}"
     with current_folder_importable(), nullcontext() if seed is None else seeded(seed, "source"):
-        factory = import_callable(source.factory, where=where)
+        factory = import_callable(source.factory, where=where, error=ConfigError)
         try:
             made = factory(**source.options)
         except SafeCompressError:
@@ -46,42 +43,6 @@ def load_torch(source: TorchSource, *, seed: int | None) -> RawData:
         if isinstance(made, tuple) and len(made) == 2:
             return raw_from_dataset(made[0], test=made[1], where=where)
         return raw_from_dataset(made, where=where)
-
-
-@contextmanager
-def current_folder_importable() -> Iterator[None]:
-    """Put the current folder first on the import path for the duration of the block."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def import_callable(path: str, *, where: str) -> Callable[..., Any]:
-    """Import `package.module:function`.
-
-    Raises:
-        ConfigError: on another form, a failing import, a missing name, or something not callable.
-    """
-    module_name, separator, name = path.partition(":")
-    if not (separator and module_name and name):
-        raise ConfigError(f"{where}: expected package.module:function, got '{path}'.")
-    try:
-        value: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"{where}: importing {module_name} raised {type(error).__name__}: {error}; the current "
-            f"folder ({Path.cwd()}) and installed packages are searched."
-        ) from error
-    for part in name.split("."):
-        if not hasattr(value, part):
-            raise ConfigError(f"{where}: {module_name} has no '{name}'.")
-        value = getattr(value, part)
-    if not callable(value):
-        raise ConfigError(f"{where}: {path} is a {type(value).__name__}, not a function.")
-    return value  # type: ignore[no-any-return]
 
 
 def raw_from_dataset(dataset: Any, *, test: Any = None, where: str = "dataset") -> RawData:

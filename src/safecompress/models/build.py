@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +12,8 @@ from torch.nn.parameter import is_lazy
 
 from safecompress import randomness
 from safecompress.config import ModelConfig
-from safecompress.errors import ConfigError, ModelError, SafeCompressError, did_you_mean
+from safecompress.errors import ConfigError, ModelError, SafeCompressError
+from safecompress.imports import current_folder_importable, import_callable
 from safecompress.models.adapt import adapt, call
 from safecompress.models.registry import MODELS
 from safecompress.models.weights import load_weights_
@@ -60,8 +57,8 @@ def build_model(
 
 
 def _from_import_path(config: ModelConfig, data: dict[str, Any]) -> nn.Module:
-    with _current_folder_importable():
-        factory = _imported(config.name)
+    with current_folder_importable():
+        factory = import_callable(config.name, where="model", error=ModelError)
         arguments = _accepted(factory, data) | config.options
         try:
             module = factory(**arguments)
@@ -86,44 +83,6 @@ def _accepted(factory: Callable[..., Any], data: dict[str, Any]) -> dict[str, An
     except (TypeError, ValueError):
         return {}
     return {name: value for name, value in data.items() if name in parameters}
-
-
-def _imported(path: str) -> Callable[..., Any]:
-    module_name, _, name = path.partition(":")
-    if not module_name or not name:
-        raise ModelError(f"model '{path}': expected an import path package.module:callable.")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ModelError(
-            f"model '{path}': importing '{module_name}' failed: {type(error).__name__}: {error}. "
-            f"Modules are sought among the installed packages and in {Path.cwd()}."
-        ) from error
-    target: Any = module
-    for part in name.split("."):
-        if not hasattr(target, part):
-            public = [n for n in dir(target) if not n.startswith("_")]
-            near = did_you_mean(part, public) if len(public) <= 50 else "."
-            raise ModelError(f"model '{path}': {module_name} has no '{name}'{near}")
-        target = getattr(target, part)
-    if not callable(target):
-        raise ModelError(
-            f"model '{path}': '{name}' is {type(target).__name__}; expected something callable "
-            "that returns a torch.nn.Module."
-        )
-    return target  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(folder)
 
 
 def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
