@@ -9,7 +9,7 @@ from safecompress.compress import Run, compress
 from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
 from safecompress.errors import SafeCompressError, UsageError
-from safecompress.load import load
+from safecompress.load import load, load_preprocessor
 from safecompress.verdict import Verdict
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "compress",
     "load",
     "load_config",
+    "load_preprocessor",
     "splits_from_arrays",
     "splits_from_dataset",
 ]

@@ -23,7 +23,17 @@ from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared, prepare
 from safecompress.provenance import provenance
 from safecompress.report import junit_xml, write_report
-from safecompress.runs import CONFIG, DENSE, FIGURES, JUNIT, MODEL, PROVENANCE, VERDICT, RunFolder
+from safecompress.runs import (
+    CONFIG,
+    DENSE,
+    FIGURES,
+    JUNIT,
+    MODEL,
+    PREPROCESSING,
+    PROVENANCE,
+    VERDICT,
+    RunFolder,
+)
 from safecompress.search import Search, Timetable, start_candidate
 from safecompress.stages import Work
 from safecompress.topology import Topology
@@ -82,7 +92,7 @@ def compress(
         folder = RunFolder.create(
             prepared.default_out() if out is None else Path(out), dump_yaml(prepared.config)
         )
-        with _held(folder):
+        with _held(folder), _threads(prepared.config.engine.threads):
             return _run(prepared, folder, on_event)
     if config is not None or out is not None:
         raise RunFolderError(
@@ -90,7 +100,20 @@ def compress(
         )
     folder = RunFolder.reopen(Path(resume))
     with _held(folder):
-        return _run(prepare(load_config(folder.path / CONFIG), model, data), folder, on_event)
+        prepared = prepare(load_config(folder.path / CONFIG), model, data)
+        with _threads(prepared.config.engine.threads):
+            return _run(prepared, folder, on_event)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Use that many torch threads (None: as many as before) and put the number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -138,7 +161,6 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
 
 def _take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
     """Continue from the last checkpoint, or note what this run is made with."""
-    torch.set_num_threads(prepared.config.engine.threads or torch.get_num_threads())
     work = Work(
         config=prepared.config,
         splits=prepared.splits,
@@ -151,10 +173,13 @@ def _take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
     made_with = provenance(prepared.config, prepared.splits)
     made_with["model_sha256"] = tensors_digest(prepared.initial)
     if (folder.path / PROVENANCE).exists():
-        _refuse_changes(read_json(folder.path / PROVENANCE), made_with, folder.path)
+        recorded = read_json(folder.path / PROVENANCE)
+        _refuse_changes(recorded, made_with, folder.path)
+        # Sums over another number of threads round differently; the same bits need the same one.
+        torch.set_num_threads(recorded["threads"])
     else:
         write_json(folder.path / PROVENANCE, made_with)
-        write_json(folder.path / "preprocessing.json", prepared.preprocessing())
+        write_json(folder.path / PREPROCESSING, prepared.preprocessing())
     work.take_up(folder.restore())
     return work
 

@@ -8,10 +8,28 @@ from pathlib import Path
 from torch import nn
 
 from safecompress.config import load_config
+from safecompress.data import Preprocessor
 from safecompress.errors import ModelError, RunFolderError
+from safecompress.files import read_json
 from safecompress.modelfile import read_model
 from safecompress.models import build_model
-from safecompress.runs import CONFIG, MODEL
+from safecompress.runs import CONFIG, MODEL, PREPROCESSING
+
+
+def load_preprocessor(run: str | Path) -> Preprocessor:
+    """Return what turns new raw rows into a run's model inputs; see `Preprocessor.apply`.
+
+    Raises:
+        RunFolderError: when the run's rows were given as ready tensors, or there is no such run.
+        DataError: when the file is damaged.
+    """
+    path = Path(run) / PREPROCESSING
+    if not path.is_file():
+        raise RunFolderError(f"{run}: no {PREPROCESSING} in it; not a run folder.")
+    state = read_json(path)
+    if state is None:
+        raise RunFolderError(f"{run}: its rows were given as ready tensors; nothing was fitted.")
+    return Preprocessor.from_json(state)
 
 
 def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn.Module:

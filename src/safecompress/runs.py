@@ -30,6 +30,7 @@ from safecompress.files import (
 )
 
 CONFIG, HISTORY, PROVENANCE = "config.yaml", "history.jsonl", "provenance.json"
+PREPROCESSING = "preprocessing.json"
 MODEL, DENSE, VERDICT, FIGURES = (
     "model.safetensors",
     "dense.safetensors",

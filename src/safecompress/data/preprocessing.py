@@ -17,7 +17,7 @@ from safecompress.data.encoders import (
     ImageEncoder,
     NumericEncoder,
 )
-from safecompress.data.raw import Column, RawData, refuse_rows
+from safecompress.data.raw import Array, Column, RawData, refuse_rows
 from safecompress.data.text import TextEncoder
 from safecompress.errors import DataError
 
@@ -89,7 +89,7 @@ class Preprocessor(Section):
         """
         index = _indices(rows)
         try:
-            values = self._encode(raw, index)
+            values = self._encode(raw.columns, index)
         except DataError as error:
             raise DataError(f"{raw.where}: {error}") from error
         # The sum is finite if all values are; only otherwise is it worth looking at each.
@@ -104,19 +104,54 @@ class Preprocessor(Section):
             )
         return values
 
-    def _encode(self, raw: RawData, index: NDArray[np.int64]) -> Tensor:
+    def apply(self, rows: Any) -> Tensor:
+        """Return new rows, without labels, as the model takes them.
+
+        Args:
+            rows: for a table, its columns by name (a mapping of sequences, or a data frame);
+                otherwise an array (n, ...) like the one the preprocessing was fitted on.
+
+        Returns:
+            float32 (n, *input_shape), finite.
+
+        Raises:
+            DataError: when a column is missing, a shape differs, or a value is no number.
+        """
+        columns = np.asarray(rows) if self.block is not None else self._columns_of(rows)
+        n = len(columns[0].values) if isinstance(columns, tuple) else len(columns)
+        values = self._encode(columns, np.arange(n))
+        if not bool(torch.isfinite(values).all()):
+            raise DataError("new rows: values that are infinite or too large for float32.")
+        return values
+
+    def _columns_of(self, rows: Any) -> tuple[Column, ...]:
+        made = []
+        for encoder in self.columns:
+            try:
+                values = list(rows[encoder.name])
+            except (KeyError, TypeError, IndexError) as error:
+                raise DataError(
+                    f"new rows: no column '{encoder.name}'; expected columns "
+                    f"{', '.join(e.name for e in self.columns)}."
+                ) from error
+            made.append(Column(encoder.name, encoder.kind, _column_values(values, encoder)))
+        if len({len(column.values) for column in made}) > 1:
+            raise DataError("new rows: columns of different lengths.")
+        return tuple(made)
+
+    def _encode(self, columns: Array | tuple[Column, ...], index: NDArray[np.int64]) -> Tensor:
         if self.block is not None:
-            if isinstance(raw.columns, tuple):
+            if isinstance(columns, tuple):
                 raise DataError("a table of columns; the preprocessing was fitted on an array.")
-            return torch.from_numpy(self.block.encode(raw.columns, index))
-        if not isinstance(raw.columns, tuple):
+            return torch.from_numpy(self.block.encode(columns, index))
+        if not isinstance(columns, tuple):
             raise DataError("an array; the preprocessing was fitted on a table of columns.")
-        given = {column.name: column for column in raw.columns}
+        given = {column.name: column for column in columns}
         for encoder in self.columns:
             if encoder.name not in given or given[encoder.name].kind != encoder.kind:
                 raise DataError(
                     f"no {encoder.kind} column '{encoder.name}', which the preprocessing needs; "
-                    f"got {', '.join(f'{c.name} ({c.kind})' for c in raw.columns)}."
+                    f"got {', '.join(f'{c.name} ({c.kind})' for c in columns)}."
                 )
         out = torch.empty((len(index), *self.input_shape), dtype=torch.float32)
         begin = 0
@@ -161,6 +196,15 @@ def _fit_column(
             return CategoricalEncoder.fit(column.name, values)
         case "text":
             return TextEncoder.fit(column.name, values, config)
+
+
+def _column_values(values: list[Any], encoder: _ColumnEncoder) -> Array:
+    if encoder.kind != "numeric":
+        return np.array(["" if v is None else str(v) for v in values], dtype=object)
+    try:
+        return np.array([np.nan if v is None or v == "" else float(v) for v in values])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"new rows: column '{encoder.name}' is numeric: {error}.") from error
 
 
 def _indices(rows: Indices) -> NDArray[np.int64]:
