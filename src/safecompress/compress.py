@@ -56,6 +56,10 @@ class Run:
     model: nn.Module
     verdict: Verdict
 
+    def report(self) -> Path:
+        """Write the report again from the folder's files; return its path."""
+        return write_report(self.folder)
+
 
 def compress(
     model: ModelSource | None = None,
@@ -69,7 +73,7 @@ def compress(
     """Compress a model under simulated attacks and judge the result.
 
     Args:
-        model: a trained module; or a callable that makes an untrained one; or None to use the
+        model: a trained module, which is left as it is; or a callable that makes an untrained one; or None to use the
             configuration's `model`.
         data: the splits; or None to use the configuration's `data`. For a trained module its
             membership must be declared.

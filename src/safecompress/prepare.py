@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,8 @@ def _module(
     config: CompressConfig, model: nn.Module | Callable[[], nn.Module] | None, splits: Splits
 ) -> tuple[nn.Module, str]:
     if isinstance(model, nn.Module):
-        return model, type(model).__name__
+        # The caller's model stays as it is; the run works on a copy.
+        return copy.deepcopy(model), type(model).__name__
     if model is not None:
         with seeded(config.seed, "init"):
             made = model()

@@ -175,6 +175,9 @@ def test_a_trained_model_is_taken_as_it_is_and_judged_against(tmp_path: Path) ->
     )
     dense = read_model(tmp_path / "run" / DENSE)
     assert all(torch.equal(dense.weights[k], before[k]) for k in before)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert run.model is not model
+    assert run.report() == tmp_path / "run" / "report.html"
     names = [c.name for c in run.verdict.checks]
     assert not any("untouched" in n for n in names), "a given model cannot vouch for itself"
 
