@@ -73,8 +73,8 @@ def compress(
     """Compress a model under simulated attacks and judge the result.
 
     Args:
-        model: a trained module, which is left as it is; or a callable that makes an untrained one; or None to use the
-            configuration's `model`.
+        model: a trained module, which is left as it is; a callable that makes an untrained one;
+            or None to use the configuration's `model`.
         data: the splits; or None to use the configuration's `data`. For a trained module its
             membership must be declared.
         config: settings, see `CompressConfig`; not with `resume`.
