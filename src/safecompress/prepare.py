@@ -122,6 +122,8 @@ def _check_parts(config: CompressConfig) -> None:
     attacks = [a.name for a in build_attacks(config)]
     if not attacks:
         raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
+    if twice := sorted({name for name in attacks if attacks.count(name) > 1}):
+        raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
     build_objective(config)
     for i, request in enumerate(config.steer.defenses):
         DEFENSES.build(request, where=f"steer.defenses[{i}]")

@@ -112,6 +112,7 @@ CONFIGURATIONS = [
     ("fraction above one", put("steer.proposals", [{"rigl": {"fraction": 1.5}}]), "fraction"),
     ("two names in one request", put("steer.proposals", [{"rigl": {}, "set": {}}]), "one name"),
     ("unknown attack", put("steer.attacks", ["los"]), "did you mean 'loss'"),
+    ("attack twice", put("steer.attacks", ["loss", "loss"]), "listed twice"),
     ("no attack", put("steer.attacks", []), "empty"),
     ("unknown attack option", put("steer.attacks", [{"neural": {"epoch": 3}}]), "unknown option"),
     ("unknown objective", put("steer.objective", "pare"), "pareto"),
