@@ -11,13 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from safecompress.attacks.controls import blind_baseline
 from safecompress.checks import suite_from
 from safecompress.config import CompressConfig
-from safecompress.data import Splits, load_splits
+from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES
-from safecompress.errors import ConfigError, MembershipError, ModelError
+from safecompress.errors import (
+    ConfigError,
+    DataError,
+    MembershipError,
+    ModelError,
+    UndecidableError,
+)
 from safecompress.models import build_model, check_model, load_weights_
-from safecompress.randomness import seeded
+from safecompress.randomness import derive, seeded
 from safecompress.search import build_attacks, build_objective, build_proposals, first_topology
 from safecompress.stages import build_defenses
 from safecompress.topology import Topology, maskable_parameters
@@ -111,6 +118,7 @@ def prepare(
     _check_stages(prepared)
     build_defenses(config, splits)
     first_topology(config, module, initial, method=config.sparse.initialise)
+    _check_blind(config, splits)
     return prepared
 
 
@@ -135,13 +143,30 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
         if config.data is None:
             raise ConfigError("data: missing; describe it in the configuration or pass Splits.")
         return load_splits(config.data, seed=config.seed, weights_given=trained)
-    if trained and data.report.membership == "fresh":
+    # Ready tensors with declared members need no word more: nothing was drawn, nothing fitted.
+    if trained and data.preprocessor is not None and not data.report.weights_given:
         raise MembershipError(
-            "the model is an object, so its weights count as trained, but the splits drew their "
-            "members afresh. A wrong guess gives a false PASS: make the splits with membership "
-            "'pair', 'index' or 'unseen', or pass a callable that makes an untrained model."
+            "the model is an object, so its weights count as trained, but the splits were made "
+            "for an untrained one. A wrong guess gives a false PASS: make them with "
+            "weights_given=True and membership 'pair', 'index' or 'unseen', or pass a callable "
+            "that makes an untrained model."
         )
     return data
+
+
+def _check_blind(config: CompressConfig, splits: Splits) -> None:
+    """Refuse groups of rows that differ without any model, before hours are spent on them."""
+    steer, seed = splits.steer, derive(config.seed, "blind")
+    cut = steer.map(lambda rows: halves(rows.ids, seed=seed))
+    try:
+        seen = blind_baseline(steer, halves=cut, seed=seed)
+    except UndecidableError:
+        return
+    if seen.alarm:
+        raise DataError(
+            f"{seen.message} A column or word that names its rows (an identifier, a date) does "
+            "the same: leave it out."
+        )
 
 
 def _module(
@@ -151,8 +176,14 @@ def _module(
         # The caller's model stays as it is; the run works on a copy.
         return copy.deepcopy(model), type(model).__name__
     if model is not None:
-        with seeded(config.seed, "init"):
-            made = model()
+        try:
+            with seeded(config.seed, "init"):
+                made = model()
+        except TypeError as error:
+            raise ModelError(
+                f"model: calling {getattr(model, '__name__', model)!r} without arguments raised: "
+                f"{error}; pass a callable that needs none, e.g. lambda: Net(width=64)."
+            ) from error
         if not isinstance(made, nn.Module):
             raise ModelError(
                 f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."

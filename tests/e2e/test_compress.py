@@ -36,7 +36,12 @@ def make_splits(*, membership: str | None = None, seed: int = 0) -> Splits:
     if membership is None:
         return splits_from_arrays(x, y, seed=0)
     return splits_from_arrays(
-        x[:600], y[:600], test=(x[600:], y[600:]), split={"membership": membership}, seed=0
+        x[:600],
+        y[:600],
+        test=(x[600:], y[600:]),
+        split={"membership": membership},
+        seed=0,
+        weights_given=True,
     )
 
 

@@ -6,13 +6,13 @@ the program itself could not do its work, 130 interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 
 import typer
 
 from safecompress.cli import compress, demo, init, list_parts, report, validate
+from safecompress.cli.console import mute_stdout
 from safecompress.errors import SafeCompressError
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def main() -> None:
         raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader went away (for example `| head`); there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_stdout()
         raise SystemExit(4) from None
     except Exception as error:
         traceback.print_exc()

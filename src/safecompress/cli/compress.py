@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import Watcher
+from safecompress.cli.console import Watcher, mute_stdout
 from safecompress.cli.table import comparison_table
 from safecompress.compress import Run, compress
 from safecompress.config import load_config
@@ -82,9 +82,12 @@ def execute(
             target = out if out is not None else _default_out(loaded.out, config, loaded.seed)
             run = compress(config=loaded, out=target, on_event=watcher)
     if not as_json:
-        comparison_table(run.verdict.document)
-        typer.echo(f"\n{run.verdict.status}: {run.verdict.sentence}")
-        typer.echo(f"report: {run.folder / REPORT}")
+        try:
+            comparison_table(run.verdict.document)
+            typer.echo(f"\n{run.verdict.status}: {run.verdict.sentence}")
+            typer.echo(f"report: {run.folder / REPORT}")
+        except BrokenPipeError:
+            mute_stdout()
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from types import TracebackType
@@ -26,7 +27,7 @@ class Watcher:
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet, self._json = quiet, as_json
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = QuietPipeConsole(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = time.monotonic()
@@ -55,7 +56,13 @@ class Watcher:
             self._bar.stop()
 
     def __call__(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; when nobody reads any more, the run goes on unwatched."""
+        try:
+            self._show(event)
+        except BrokenPipeError:
+            mute_stdout()
+
+    def _show(self, event: Event) -> None:
         if self._json:
             line = {"event": event.kind, "text": event.text.strip(), **event.data}
             sys.stdout.write(json.dumps(line, default=str) + "\n")
@@ -82,6 +89,19 @@ class Watcher:
         elif not self._quiet and time.monotonic() - self._last_line > _PIPE_SECONDS:
             self._last_line = time.monotonic()
             self._console.print(f"  … {event.text}, {eta}", markup=False)
+
+
+class QuietPipeConsole(Console):
+    """A console that reports a closed pipe instead of ending the program with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the caller decide: 1 would read as a failed verdict."""
+        raise BrokenPipeError
+
+
+def mute_stdout() -> None:
+    """Send what is still printed nowhere; for `| head`, which stops reading."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def duration(seconds: float) -> str:

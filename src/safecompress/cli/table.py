@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from safecompress.cli.console import QuietPipeConsole
 
 
 def comparison_table(document: Mapping[str, Any]) -> None:
@@ -31,7 +32,7 @@ def comparison_table(document: Mapping[str, Any]) -> None:
         attack, _, metric = name.partition(".")
         figures = (_figure(m["attacks"].get(name)) for m in models)
         table.add_row(f"{attack}\n  {metric}", *figures)
-    Console(highlight=False).print(table)
+    QuietPipeConsole(highlight=False).print(table)
 
 
 def _figure(figure: Mapping[str, float] | None) -> str:

@@ -47,6 +47,7 @@ def describe(prepared: Prepared) -> list[str]:
         f"model     {prepared.name}: {topology.total:,} maskable weights, "
         f"{round(topology.total * config.sparse.density):,} kept",
         f"data      {_groups(splits)}",
+        f"inputs    shape {splits.input_shape}, {splits.classes} classes{_columns(splits)}",
         f"search    {clock.rounds} rounds of {candidates} candidates, settling {clock.settle} "
         f"steps each; {clock.training_steps(candidates, 1):,} steps in all",
         f"verdict   {len(suite.checks)} checks; "
@@ -61,6 +62,12 @@ def _groups(splits: Splits) -> str:
     sizes = ", ".join(f"{n:,} {name}" for name, n in splits.report.sizes.items())
     dropped = f"; {len(splits.report.dropped)} duplicates dropped" if splits.report.dropped else ""
     return f"membership {splits.report.membership}: {sizes}{dropped}"
+
+
+def _columns(splits: Splits) -> str:
+    """Name the columns of a table and what each was taken for."""
+    encoders = () if splits.preprocessor is None else splits.preprocessor.columns
+    return "".join(f"\n          {e.name}: {e.kind}, {e.width} inputs" for e in encoders)
 
 
 def _warnings(check: Check, n_members: int, n_nonmembers: int, *, level: float) -> list[str]:

@@ -102,7 +102,7 @@ class PreprocessingConfig(Section):
 
     Args:
         features: numeric features and columns: `auto` (leave 0/1 data alone, otherwise
-            standardise), `none`, `standardise`.
+            standardise; with given weights, `none`), `none`, `standardise`.
         layout: `auto` (4-D uint8 arrays are images), `table`, `image` (N×H×W×C or N×C×H×W).
         vocabulary: most words or word pairs to keep for a text column.
         ngrams: longest run of words that counts as one feature.

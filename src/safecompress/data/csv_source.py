@@ -34,6 +34,10 @@ class _Table:
         return [row[index] for row in self.cells]
 
 
+_IDENTIFIER_SHARE = 0.95
+_FEWEST_TO_SUSPECT = 20
+
+
 def load_csv(source: CsvSource) -> RawData:
     """Read the file or files that `source` names.
 
@@ -144,7 +148,30 @@ def _kinds(table: _Table, source: CsvSource) -> dict[str, Kind]:
             f"{table.path}: column {table.header.index('') + 1} has no name; name it, or leave it "
             'out with drop: [""].'
         )
-    return {name: listed.get(name) or _infer(table.column(name)) for name in features}
+    return {name: listed.get(name) or _inferred(table, name) for name in features}
+
+
+def _inferred(table: _Table, name: str) -> Kind:
+    """Return a column's kind; refuse what looks like an identifier.
+
+    Terms are learnt on members alone, so a name of its own in every row would mark the members
+    before any model has seen them.
+    """
+    cells = table.column(name)
+    kind = _infer(cells)
+    spaced = sum(len(cell.split()) > 1 for cell in cells)
+    if (
+        kind == "text"
+        and len(cells) >= _FEWEST_TO_SUSPECT
+        and len(set(cells)) >= _IDENTIFIER_SHARE * len(cells)
+        and spaced <= (1 - _IDENTIFIER_SHARE) * len(cells)
+    ):
+        raise DataError(
+            f"{table.path}: column '{name}' looks like an identifier ({len(set(cells))} distinct "
+            f"words in {len(cells)} rows); list it under data.source.drop, or under text if it "
+            "really is text."
+        )
+    return kind
 
 
 def _check_known(table: _Table, name: str, what: str) -> None:

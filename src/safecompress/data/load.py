@@ -47,6 +47,7 @@ def load_splits(config: DataConfig, *, seed: int, weights_given: bool) -> Splits
         preprocessing=config.preprocessing,
         membership=membership,
         seed=seed,
+        weights_given=weights_given,
     )
 
 
@@ -69,7 +70,9 @@ def splits_from_arrays(
         split: `SplitConfig` or its settings: who is a member and who judges.
         preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
         test: inputs and labels of a separate test part.
-        weights_given: as in `load_splits`.
+        weights_given: whether a trained model will be judged on these splits; then membership
+            must be declared, and numbers are left as they are unless `preprocessing` says
+            otherwise.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
@@ -84,6 +87,7 @@ def splits_from_arrays(
         preprocessing=load_section(PreprocessingConfig, preprocessing, where="preprocessing"),
         membership=membership,
         seed=seed,
+        weights_given=weights_given,
     )
 
 
@@ -104,7 +108,9 @@ def splits_from_dataset(
         split: `SplitConfig` or its settings: who is a member and who judges.
         preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
         test: a separate test part.
-        weights_given: as in `load_splits`.
+        weights_given: whether a trained model will be judged on these splits; then membership
+            must be declared, and numbers are left as they are unless `preprocessing` says
+            otherwise.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
@@ -118,6 +124,7 @@ def splits_from_dataset(
         preprocessing=load_section(PreprocessingConfig, preprocessing, where="preprocessing"),
         membership=membership,
         seed=seed,
+        weights_given=weights_given,
     )
 
 
@@ -128,12 +135,18 @@ def splits_from_raw(
     preprocessing: PreprocessingConfig,
     membership: Membership,
     seed: int,
+    weights_given: bool = False,
 ) -> Splits:
     """Split raw rows and preprocess them, learning on members only.
+
+    Given weights were trained on inputs as they are; unless the configuration says otherwise,
+    numbers are then left alone, because standardising them would judge another model.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
+    if weights_given and preprocessing.features == "auto":
+        preprocessing = preprocessing.model_copy(update={"features": "none"})
     declared = declared_members(raw, split, membership)
     used = draw_rows(raw, split, seed=seed)
     cut = partition(
@@ -161,4 +174,5 @@ def splits_from_raw(
         used_rows=len(used),
         class_names=raw.label_names,
         preprocessor=preprocessor,
+        weights_given=weights_given,
     )

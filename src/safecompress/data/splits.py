@@ -36,6 +36,7 @@ class SplitReport:
         dropped: ids of the rows dropped as duplicates.
         classes_without_members: names of the classes that no member has; the model never trains
             on them, so attacks on their rows say little.
+        weights_given: whether the splits were made for weights that were trained before.
     """
 
     membership: str
@@ -45,6 +46,7 @@ class SplitReport:
     duplicates: Mapping[str, int]
     dropped: tuple[int, ...]
     classes_without_members: tuple[str, ...]
+    weights_given: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -235,6 +237,7 @@ def assemble(
     used_rows: int,
     class_names: tuple[str, ...],
     preprocessor: Preprocessor | None,
+    weights_given: bool = False,
 ) -> Splits:
     """Put groups together; `members` are the steering ones followed by the sealed ones.
 
@@ -269,6 +272,7 @@ def assemble(
             classes_without_members=tuple(
                 name for i, name in enumerate(class_names) if i not in present
             ),
+            weights_given=weights_given,
         ),
         _sealed=sealed,
     )
