@@ -1,0 +1,32 @@
+"""Every recipe is complete and fits its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from safecompress.cli.validate import describe
+from safecompress.config import load_config
+from safecompress.prepare import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+
+
+def test_there_are_recipes() -> None:
+    assert {p.stem for p in RECIPES} >= {
+        "location30",
+        "banking77",
+        "cifar100-alexnet",
+        "vgg-c-cifar100",
+    }
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def test_recipes_are_valid(recipe: Path, data_dir: Path) -> None:
+    prepared = prepare(load_config(recipe))
+    lines = describe(prepared)
+    assert lines[-1] == "valid"
+    assert not [line for line in lines if line.startswith("warning")]
