@@ -77,14 +77,13 @@ def splits_from_arrays(
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
-    config = load_section(SplitConfig, split, where="split")
-    membership = resolve_membership(config, weights_given=weights_given)
+    config, how, membership = _declared(split, preprocessing, weights_given=weights_given)
     pair = None if test is None else (to_array(test[0]), to_array(test[1]))
     raw = raw_from_arrays(to_array(x), to_array(y), test=pair, where="arrays")
     return splits_from_raw(
         raw,
         split=config,
-        preprocessing=load_section(PreprocessingConfig, preprocessing, where="preprocessing"),
+        preprocessing=how,
         membership=membership,
         seed=seed,
         weights_given=weights_given,
@@ -115,17 +114,28 @@ def splits_from_dataset(
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
-    config = load_section(SplitConfig, split, where="split")
-    membership = resolve_membership(config, weights_given=weights_given)
+    config, how, membership = _declared(split, preprocessing, weights_given=weights_given)
     raw = raw_from_dataset(dataset, test=test)
     return splits_from_raw(
         raw,
         split=config,
-        preprocessing=load_section(PreprocessingConfig, preprocessing, where="preprocessing"),
+        preprocessing=how,
         membership=membership,
         seed=seed,
         weights_given=weights_given,
     )
+
+
+def _declared(
+    split: SplitConfig | Mapping[str, Any] | None,
+    preprocessing: PreprocessingConfig | Mapping[str, Any] | None,
+    *,
+    weights_given: bool,
+) -> tuple[SplitConfig, PreprocessingConfig, Membership]:
+    """Check what the caller said, before any row is looked at."""
+    config = load_section(SplitConfig, split, where="split")
+    how = load_section(PreprocessingConfig, preprocessing, where="preprocessing")
+    return config, how, resolve_membership(config, weights_given=weights_given)
 
 
 def splits_from_raw(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,3 @@ class Estimate:
     n_nonmembers: int
     knowledge: str = "none"
     seconds: float = 0.0
-
-    def with_seconds(self, seconds: float) -> Estimate:
-        """Return a copy with the time it took."""
-        return replace(self, seconds=seconds)
