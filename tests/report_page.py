@@ -78,10 +78,11 @@ class Page(HTMLParser):
 
 def colours(css: str) -> dict[str, dict[str, str]]:
     """Return the colours of both schemes by name."""
-    light, dark = re.split(r"@media screen and \(prefers-color-scheme: dark\)", css)[:2]
-    pair = re.compile(r"--([a-z-]+): (#[0-9a-f]{6})\b")
-    day = dict(pair.findall(light))
-    return {"light": day, "dark": day | dict(pair.findall(dark.split("}")[0]))}
+    pairs = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", css)
+    return {
+        "light": {name: light for name, light, _ in pairs},
+        "dark": {name: dark for name, _, dark in pairs},
+    }
 
 
 def contrast(one: str, other: str) -> float:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from safecompress.topology import Topology
+
+
+@dataclass(frozen=True)
+class SoftTarget:
+    """What a candidate is trained towards: hard labels, soft ones, or a mixture.
+
+    Args:
+        share: share of the target that comes from the soft label, in [0, 1].
+        temperature: the soft label is raised to 1 / temperature and normalised, > 0; above 1 it
+            says more about the classes that are not the likeliest.
+    """
+
+    share: float = 0.0
+    temperature: float = 1.0
+
+
+HARD = SoftTarget()
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,7 @@ class Candidate:
         moving_average: per maskable parameter a dense moving average of gradients; empty unless
             a grow rule asked for it.
         defenses: per defence name its state tensors.
+        soft_target: how much of the training target comes from soft labels.
         step: optimiser steps taken in this stage of training.
         lineage: names of the proposals that made it, oldest first.
     """
@@ -35,6 +53,7 @@ class Candidate:
     ever_active: Mapping[str, Tensor]
     moving_average: Mapping[str, Tensor] = field(default_factory=dict)
     defenses: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    soft_target: SoftTarget = HARD
     step: int = 0
     lineage: tuple[str, ...] = ()
 
@@ -60,11 +79,17 @@ class Candidate:
                 flat |= {f"{group}/{name}/{key}": v for key, v in state.items()}
         return flat
 
+    def settings(self) -> dict[str, Any]:
+        """Return what is not a tensor, as JSON, for a checkpoint."""
+        return {
+            "step": self.step,
+            "lineage": list(self.lineage),
+            "soft_target": asdict(self.soft_target),
+        }
+
     @classmethod
-    def from_tensors(
-        cls, flat: Mapping[str, Tensor], *, step: int, lineage: tuple[str, ...]
-    ) -> Candidate:
-        """Rebuild what `tensors` flattened."""
+    def from_tensors(cls, flat: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Candidate:
+        """Rebuild a candidate from what `tensors` and `settings` returned."""
         groups: dict[str, dict[str, Tensor]] = {}
         nested: dict[str, dict[str, dict[str, Tensor]]] = {"optimizer": {}, "defenses": {}}
         for name, tensor in flat.items():
@@ -81,6 +106,7 @@ class Candidate:
             ever_active=groups.get("ever_active", {}),
             moving_average=groups.get("moving_average", {}),
             defenses=nested["defenses"],
-            step=step,
-            lineage=lineage,
+            soft_target=SoftTarget(**settings["soft_target"]),
+            step=settings["step"],
+            lineage=tuple(settings["lineage"]),
         )

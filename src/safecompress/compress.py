@@ -16,9 +16,22 @@ from safecompress.candidate import Candidate
 from safecompress.checks import Suite, suite_from
 from safecompress.config import CompressConfig, dump_yaml, load_config
 from safecompress.data import Splits
-from safecompress.errors import InterruptedRunError, RunFolderError
+from safecompress.errors import (
+    DataError,
+    InterruptedRunError,
+    MemoryShortageError,
+    RunFolderError,
+    telling_memory_shortage,
+)
 from safecompress.events import Event, Listener, silent
-from safecompress.files import read_json, tensors_digest, write_json, write_text
+from safecompress.files import (
+    is_full_disk,
+    read_json,
+    storage_error,
+    tensors_digest,
+    write_json,
+    write_text,
+)
 from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared, prepare
 from safecompress.provenance import provenance
@@ -34,8 +47,15 @@ from safecompress.runs import (
     VERDICT,
     RunFolder,
 )
-from safecompress.search import Search, Timetable, start_candidate
+from safecompress.search import (
+    Search,
+    Timetable,
+    candidates_per_parent,
+    needs_teachers,
+    start_candidate,
+)
 from safecompress.stages import Work
+from safecompress.teachers import soft_labels, training_steps
 from safecompress.topology import Topology
 from safecompress.verdict import Verdict, judge
 
@@ -122,14 +142,23 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: RunFolder) -> Iterator[None]:
-    """Release the folder at the end; turn Ctrl-C into an error that says how to go on."""
+    """Release the folder at the end; turn what ends a run early into an error that says so."""
+    go_on = f"nothing committed is lost. Go on with: safecompress compress --resume {folder.path}"
     try:
-        yield
+        with telling_memory_shortage():
+            yield
     except KeyboardInterrupt as error:
-        raise InterruptedRunError(
-            f"interrupted; nothing committed is lost. Go on with: "
-            f"safecompress compress --resume {folder.path}"
+        raise InterruptedRunError(f"interrupted; {go_on}") from error
+    except MemoryShortageError as error:
+        raise MemoryShortageError(
+            f"{error}; {go_on}, with more memory free; or start again with a smaller "
+            "train.batch_size."
         ) from error
+    except (OSError, DataError) as error:
+        # Whatever else reads and writes, such as a logger of training curves, meets the same disk.
+        if is_full_disk(error) or not folder.path.is_dir():
+            raise storage_error(folder.path / CONFIG, error) from error
+        raise
     finally:
         folder.release()
 
@@ -146,20 +175,34 @@ def _run(prepared: Prepared, folder: RunFolder, listen: Listener) -> Run:
         name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
         for name in (work.config.baselines if prepared.has_dense else ())
     }
-    chosen = _stage(work, MODEL, lambda: Search(work).run(dense))
+    chosen = _stage(work, MODEL, lambda: _search(work, dense))
     return _judge(work, suite, dense if prepared.has_dense else None, baselines, chosen)
+
+
+def _search(work: Work, dense: StoredModel) -> Candidate:
+    """Train the teachers where a proposal needs them, then search."""
+    if needs_teachers(work.config):
+        started = time.perf_counter()
+        # Once the search has begun, `enter` would throw its pieces away.
+        work.soft_labels = soft_labels(work)
+        work.spent("teachers", time.perf_counter() - started)
+    return Search(work).run(dense)
 
 
 def _steps_ahead(work: Work, prepared: Prepared) -> int:
     """Return the optimiser steps of the stages whose model is not there yet, for the ETA."""
     config, path = work.config, work.folder.path
-    sparse = work.trainer("search")
+    # The search's own trainer waits for the teachers' labels; this one is as long.
+    sparse = work.trainer("baseline")
     clock = Timetable.of(
         config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
     )
     steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
-    steps[MODEL] = clock.training_steps(len(config.steer.proposals), config.steer.population)
+    steps[MODEL] = clock.training_steps(candidates_per_parent(config), config.steer.population)
+    if needs_teachers(config):
+        train = config.teachers.train or work.whole_training()
+        steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)
     return sum(n for file, n in steps.items() if not (path / file).exists())
 
 
@@ -170,6 +213,7 @@ def _take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
         splits=prepared.splits,
         module=prepared.module,
         initial=prepared.initial,
+        untrained=prepared.untrained,
         folder=folder,
         listen=listen,
         notes=prepared.notes(),
@@ -177,15 +221,28 @@ def _take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
     made_with = provenance(prepared.config, prepared.splits)
     made_with["model_sha256"] = tensors_digest(prepared.initial)
     if (folder.path / PROVENANCE).exists():
-        recorded = read_json(folder.path / PROVENANCE)
+        recorded = _recorded(folder.path / PROVENANCE)
         _refuse_changes(recorded, made_with, folder.path)
         # Sums over another number of threads round differently; the same bits need the same one.
         torch.set_num_threads(recorded["threads"])
     else:
-        write_json(folder.path / PROVENANCE, made_with)
+        # In this order: where there is a provenance, a resumed run writes neither again.
         write_json(folder.path / PREPROCESSING, prepared.preprocessing())
+        write_json(folder.path / PROVENANCE, made_with)
+    if folder.warning:
+        listen(Event("note", folder.warning, {"path": str(folder.path)}))
     work.take_up(folder.restore())
     return work
+
+
+def _recorded(path: Path) -> Mapping[str, Any]:
+    try:
+        recorded = read_json(path)
+    except DataError as error:
+        raise RunFolderError(f"{error} Put it back, or start again in a new folder.") from error
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("threads"), int):
+        raise RunFolderError(f"{path}: damaged; put it back, or start again in a new folder.")
+    return recorded
 
 
 def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
@@ -206,10 +263,16 @@ def _stage(work: Work, file: str, train: Callable[[], Candidate]) -> StoredModel
     """Return the stage's model from its file, or train it and write the file."""
     path = work.folder.path / file
     if not path.exists():
+        if file in work.notes["saved"]:
+            raise RunFolderError(
+                f"{path}: missing, though its stage has ended; put it back, or start again in a "
+                "new folder."
+            )
         started = time.perf_counter()
         candidate = train()
         work.spent(file.removesuffix(".safetensors"), time.perf_counter() - started)
         write_model(path, work.stored(candidate))
+        work.notes["saved"] = [*work.notes["saved"], file]
         work.pieces = {}
         work.commit()
         work.listen(Event("saved", f"saved {path}", {"path": str(path)}))
@@ -223,14 +286,15 @@ def _train_dense(work: Work) -> Candidate:
     start = trainer.start(Topology.dense(work.module))
     if trainer.total_steps:
         work.enter("dense", "dense model")
-    return work.train_to("dense", start, trainer.total_steps, job="dense")
+    return work.train_to("dense", start, trainer.total_steps, trainer=trainer)
 
 
 def _train_baseline(work: Work, dense: StoredModel) -> Candidate:
     """Prune the dense model by magnitude and fine-tune it for as long as the search trains."""
     work.enter("magnitude", "baseline: magnitude pruning, same density and epochs")
     start = start_candidate(work, dense, method="magnitude-global", job="baseline")
-    return work.train_to("magnitude", start, work.trainer("baseline").total_steps, job="baseline")
+    trainer = work.trainer("baseline")
+    return work.train_to("magnitude", start, trainer.total_steps, trainer=trainer)
 
 
 def _judge(

@@ -12,6 +12,7 @@ SafeCompressError                     exit 4 on the command line unless a subcla
 ├── MissingEvidenceError              the audit lacks what an attack asked for (check: NOT_RUN)
 ├── UndecidableError                  too few points for the figure (check: INCONCLUSIVE)
 ├── NonFiniteError                    NaN or infinity in outputs or loss (candidate discarded)
+├── MemoryShortageError               the machine or the GPU has no memory left (likewise)
 ├── StorageError                      the disk is full or not writable; earlier work is intact
 └── InterruptedRunError               exit 130: stopped by the user, resumable
 ```
@@ -20,7 +21,11 @@ SafeCompressError                     exit 4 on the command line unless a subcla
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
 class SafeCompressError(Exception):
@@ -71,6 +76,10 @@ class NonFiniteError(SafeCompressError):
     """NaN or infinity in a model's outputs, gradients or loss."""
 
 
+class MemoryShortageError(SafeCompressError):
+    """The machine's or the GPU's memory is used up."""
+
+
 class StorageError(SafeCompressError):
     """The disk is full or the folder not writable; what was committed before is intact."""
 
@@ -79,6 +88,24 @@ class InterruptedRunError(SafeCompressError):
     """The run was stopped by the user and can be resumed."""
 
     exit_code = 130
+
+
+@contextmanager
+def telling_memory_shortage() -> Iterator[None]:
+    """Turn every way in which Python and torch say that memory is used up into one error.
+
+    Raises:
+        MemoryShortageError: for a MemoryError, torch's OutOfMemoryError (a RuntimeError), and the
+            plain RuntimeError of its CPU allocator.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = str(error).strip()
+        if not isinstance(error, MemoryError) and not _MEMORY.search(told):
+            raise
+        first = told.splitlines()[0] if told else type(error).__name__
+        raise MemoryShortageError(f"out of memory: {first[:200]}") from error
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

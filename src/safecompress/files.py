@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,11 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             sync_folder(path.parent)
         except (OSError, SafetensorError) as error:
-            raise _storage_error(path, error) from error
+            raise storage_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # On a read-only disk even this fails, and must not hide why the write did.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -52,16 +54,28 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _storage_error(path: Path, error: Exception) -> Exception:
-    number = getattr(error, "errno", None)
-    text = str(error)
-    if number in _NO_SPACE or "No space left" in text:
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that the disk, or the user's share of it, is full."""
+    return getattr(error, "errno", None) in _NO_SPACE or "No space left" in str(error)
+
+
+def storage_error(path: Path, error: Exception) -> StorageError:
+    """Return what to tell the user when `path` could not be written."""
+    if is_full_disk(error):
         return StorageError(
             f"{path}: the disk is full. Earlier work is intact: free some space and resume."
         )
-    if number in _NO_PERMISSION or "Permission denied" in text:
-        return StorageError(f"{path}: not writable ({error}). Choose another folder with --out.")
-    return StorageError(f"{path}: could not be written ({error}).")
+    if not path.parent.is_dir():
+        return StorageError(
+            f"{path}: its folder is gone, so nothing can be kept. Put it back and resume, or start "
+            "again with another --out."
+        )
+    if getattr(error, "errno", None) in _NO_PERMISSION or "Permission denied" in str(error):
+        return StorageError(
+            f"{path}: not writable ({error}). Make it writable, or choose another folder with "
+            "--out."
+        )
+    return StorageError(f"{path}: could not be written ({error}). Earlier work is intact.")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -117,12 +131,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hex."""
+def sha256(path: Path, *, length: int | None = None) -> str:
+    """Return the SHA-256 of a file, or of its first `length` bytes, as hex."""
     digest = hashlib.sha256()
+    left = path.stat().st_size if length is None else length
     with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
+        while block := handle.read(min(left, 1 << 20)):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
 
 

@@ -1,11 +1,13 @@
 """The model file: plain safetensors weights, the topology beside them, and what they mean.
 
 Weights keep their state_dict names, so any tool can read them. Masks are stored as packed bits
-under `topology/NAME`; everything else is JSON in the header's `safecompress` entry. No pickle.
+under `topology/NAME`; everything else is JSON in the header's `safecompress` entry, with the
+SHA-256 of all of it: a model is read as it was written, or refused. No pickle.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import DataError
-from safecompress.files import write_tensors
+from safecompress.files import tensors_digest, write_tensors
 from safecompress.topology import Topology
 
 SCHEMA_VERSION = 1
@@ -53,7 +55,10 @@ def write_model(path: Path, model: StoredModel) -> None:
         bits = np.packbits(mask.cpu().numpy().ravel())
         tensors[_PREFIX + name] = torch.from_numpy(bits)
     document = {"schema_version": SCHEMA_VERSION, **model.metadata}
-    write_tensors(path, tensors, {"safecompress": json.dumps(document, allow_nan=False)})
+    # One entry, because safetensors writes several in no fixed order, and equal runs give equal
+    # bytes.
+    signed = {"sha256": _digest(document, tensors), **document}
+    write_tensors(path, tensors, {"safecompress": json.dumps(signed, allow_nan=False)})
 
 
 def read_model(path: Path) -> StoredModel:
@@ -70,7 +75,7 @@ def read_model(path: Path) -> StoredModel:
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
-    metadata = _parse_header(header, path)
+    metadata = _parse_header(header, tensors, path)
     weights = {n: t for n, t in tensors.items() if not n.startswith(_PREFIX)}
     masks = {}
     for stored in tensors.keys() - weights.keys():
@@ -82,20 +87,32 @@ def read_model(path: Path) -> StoredModel:
     return StoredModel(weights, Topology(ordered), metadata)
 
 
-def _parse_header(header: str | None, path: Path) -> dict[str, Any]:
+def _parse_header(header: str | None, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     try:
         document = json.loads(header) if header else None
     except ValueError:
         document = None
     if not isinstance(document, dict):
         raise DataError(f"{path}: not written by SafeCompress (no 'safecompress' header).")
-    version = document.pop("schema_version", None)
+    recorded = document.pop("sha256", None)
+    version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DataError(
             f"{path}: schema version {version!r}; this version reads {SCHEMA_VERSION}. "
             "Update SafeCompress."
         )
+    if recorded != _digest(document, tensors):
+        raise DataError(
+            f"{path}: damaged or changed since it was written (its SHA-256 is not the recorded "
+            "one); put it back from a copy, or run again in a new folder."
+        )
+    del document["schema_version"]
     return document
+
+
+def _digest(document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    text = json.dumps(document, allow_nan=False) + tensors_digest(tensors)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _unpack(bits: Tensor, shape: torch.Size, path: Path) -> Tensor:

@@ -23,10 +23,17 @@ from safecompress.errors import (
     ModelError,
     UndecidableError,
 )
-from safecompress.models import build_model, check_model, load_weights_
+from safecompress.models import build_model, check_model, fresh_weights, load_weights_
 from safecompress.randomness import derive, seeded
-from safecompress.search import build_attacks, build_objective, build_proposals, first_topology
+from safecompress.search import (
+    build_attacks,
+    build_objective,
+    build_proposals,
+    first_topology,
+    needs_teachers,
+)
 from safecompress.stages import build_defenses
+from safecompress.teachers import held_out
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
 
@@ -40,6 +47,7 @@ class Prepared:
         splits: the data.
         module: the live module.
         initial: its weights as given or initialised.
+        untrained: weights that no data has touched, for models that are trained anew.
         name: what the report calls the model.
         trained: whether the weights were trained before this run.
     """
@@ -48,6 +56,7 @@ class Prepared:
     splits: Splits
     module: nn.Module
     initial: Mapping[str, Tensor]
+    untrained: Mapping[str, Tensor]
     name: str
     trained: bool
 
@@ -83,6 +92,7 @@ class Prepared:
             "trained": self.trained,
             "moving_average": "moving_average" in needs,
             "seconds": {},
+            "saved": [],
         }
 
     def preprocessing(self) -> Any:
@@ -114,7 +124,11 @@ def prepare(
             "nothing to compress."
         )
     initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    prepared = Prepared(config, splits, module, initial, name, trained)
+    untrained: Mapping[str, Tensor] = initial
+    if needs_teachers(config):
+        held_out(splits.members, config.teachers, seed=config.seed)
+        untrained = _untrained(config, module) if trained else initial
+    prepared = Prepared(config, splits, module, initial, untrained, name, trained)
     _check_stages(prepared)
     build_defenses(config, splits)
     first_topology(config, module, initial, method=config.sparse.initialise)
@@ -200,6 +214,21 @@ def _module(
     if config.model.weights is not None:
         load_weights_(module, config.model.weights)
     return module, config.model.name
+
+
+def _untrained(config: CompressConfig, module: nn.Module) -> Mapping[str, Tensor]:
+    """Return weights for the teachers of a model that came with trained ones.
+
+    Raises:
+        ModelError: when the model has parameters that no module knows how to initialise.
+    """
+    try:
+        return fresh_weights(module, seed=config.seed)
+    except ModelError as error:
+        raise ModelError(
+            f"{error} The proposal soft-labels trains teachers from untrained weights: give the "
+            "module a reset_parameters method, or list steer.proposals without soft-labels."
+        ) from error
 
 
 def _check_stages(prepared: Prepared) -> None:

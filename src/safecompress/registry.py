@@ -81,7 +81,8 @@ class Registry(Generic[T]):
             ConfigError: on an unknown name, unknown option or an option's bad value.
         """
         name, options = split_request(request, where=where)
-        parts = self.all()
+        # A built-in part needs no look at what is installed, and no plug-in can break it.
+        parts = self.parts if name in self.parts else self.all()
         if name not in parts:
             raise ConfigError(
                 f"{where}: no {self.kind} is called '{name}'{did_you_mean(name, parts)}"

@@ -1,9 +1,8 @@
 """The run folder: one run's configuration, history, checkpoints and results.
 
-A checkpoint is committed in two steps: the tensors under a new name, then `state/current.json`,
-which names them and the length of `history.jsonl`. A kill at any moment leaves either the old
-checkpoint or the new one; what was appended to the history after the last commit is cut off when
-the run is resumed.
+A commit appends to the history, then writes a checkpoint that names the history's length. A kill at
+any moment leaves either the old checkpoint or the new one; what was appended to the history after
+it is cut off when the run is resumed.
 """
 
 from __future__ import annotations
@@ -11,23 +10,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from safecompress.candidate import Candidate
-from safecompress.errors import DataError, RunFolderError, StorageError
-from safecompress.files import (
-    read_json,
-    read_tensors,
-    sha256,
-    write_json,
-    write_tensors,
-    write_text,
+from safecompress.checkpoints import (
+    Checkpoint,
+    Committed,
+    drop_others,
+    find_whole,
+    read_checkpoint,
+    serials,
+    write_checkpoint,
 )
+from safecompress.errors import DataError, RunFolderError, StorageError
+from safecompress.files import storage_error, sync_folder, write_text
 
 CONFIG, HISTORY, PROVENANCE = "config.yaml", "history.jsonl", "provenance.json"
 PREPROCESSING = "preprocessing.json"
@@ -40,32 +38,24 @@ MODEL, DENSE, VERDICT, FIGURES = (
 REPORT, JUNIT = "report.html", "junit.xml"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where a run stands.
+class RunFolder:
+    """One run folder, locked against other processes while it is open.
 
     Args:
-        stage: the stage being worked on.
-        round: the round being worked on, from 0.
-        work: named candidates: the population and whatever of this round is under way.
-        notes: JSON values that go with them.
+        path: the folder.
     """
-
-    stage: str
-    round: int = 0
-    work: Mapping[str, Candidate] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-
-class RunFolder:
-    """One run folder, locked against other processes while it is open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.warning = ""
+        """What was found damaged when the folder was opened and could be done without."""
+        self._state, self._history = path / "state", path / HISTORY
         self._lock = FileLock(path / ".lock")
+        self._standing: Committed | None = None
+        self._newest = 0
 
     def acquire(self) -> None:
-        """Take the folder's lock.
+        """Take the folder's lock; the system frees it when its process ends, however it ends.
 
         Raises:
             RunFolderError: when another process works on it.
@@ -76,12 +66,10 @@ class RunFolder:
         except Timeout as error:
             raise RunFolderError(
                 f"{self.path}: another process is working on this run; wait for it or use "
-                "another --out."
+                f"another --out. If none is, on no machine, delete {self.path / '.lock'}."
             ) from error
         except OSError as error:
-            raise StorageError(
-                f"{self.path}: not writable ({error}). Choose another folder with --out."
-            ) from error
+            raise storage_error(self.path / ".lock", error) from error
 
     def release(self) -> None:
         """Give the lock back."""
@@ -98,13 +86,13 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: a file, not a folder; choose another --out.")
         cls._refuse_occupied(path)
+        folder = cls(path)
         try:
-            (path / "state").mkdir(parents=True, exist_ok=True)
+            folder._state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
                 f"{path}: cannot be created ({error}); choose another --out."
             ) from error
-        folder = cls(path)
         folder.acquire()
         try:
             folder._refuse_occupied(path)
@@ -125,31 +113,36 @@ class RunFolder:
                 f"{path}: holds an unfinished run. Go on with: "
                 f"safecompress compress --resume {path}"
             )
-        foreign = (
-            [p.name for p in path.iterdir() if p.name not in {".lock", "state"}]
-            if path.is_dir()
-            else []
-        )
+        foreign = [
+            str(p.relative_to(path))
+            for p in (*path.glob("*"), *path.glob("state/*"))
+            if p not in {path / ".lock", path / "state"}
+        ]
         if foreign:
             raise RunFolderError(
-                f"{path}: not empty (it holds '{sorted(foreign)[0]}'); choose an empty --out."
+                f"{path}: not empty (it holds '{min(foreign)}'); choose an empty --out."
             )
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
-        """Lock an existing run folder and cut its history back to the last commit.
+        """Lock an existing run folder and put it back to its last whole commit.
 
         Raises:
-            RunFolderError: when there is no run, or another process works on it.
+            RunFolderError: when there is no run, another process works on it, or it is damaged.
+            StorageError: when the folder is not writable.
         """
         if not (path / CONFIG).is_file():
             raise RunFolderError(f"{path}: no run to resume (no {CONFIG} in it).")
         folder = cls(path)
         folder.acquire()
         try:
-            for stray in [*path.glob(".*.tmp"), *(path / "state").glob(".*.tmp")]:
+            for stray in [*path.glob(".*.tmp"), *folder._state.glob(".*.tmp")]:
                 stray.unlink(missing_ok=True)
+            folder._find_standing()
             folder._cut_history()
+        except OSError as error:
+            folder.release()
+            raise storage_error(path / HISTORY, error) from error
         except BaseException:
             folder.release()
             raise
@@ -158,103 +151,92 @@ class RunFolder:
     def commit(self, checkpoint: Checkpoint, *, lines: Sequence[Mapping[str, Any]] = ()) -> None:
         """Append `lines` to the history and make `checkpoint` the one to resume from.
 
+        The checkpoint before it is kept, those before that are deleted first, so that a disk never
+        has to hold more than two.
+
         Raises:
             StorageError: when the disk is full; the previous checkpoint is intact.
+            RunFolderError: when another process has written to the folder in spite of the lock.
         """
-        if lines:
-            self._append_history(lines)
-        current = self._current()
-        serial = (current["serial"] if current else 0) + 1
-        name = f"{serial:06d}.safetensors"
-        flat: dict[str, Tensor] = {}
-        for key, candidate in checkpoint.work.items():
-            flat |= {f"{key}|{n}": t for n, t in candidate.tensors().items()}
-        (self.path / "state").mkdir(exist_ok=True)
-        write_tensors(self.path / "state" / name, flat)
-        document = {
-            "serial": serial,
-            "file": name,
-            "sha256": sha256(self.path / "state" / name),
-            "stage": checkpoint.stage,
-            "round": checkpoint.round,
-            "work": {
-                k: {"step": c.step, "lineage": list(c.lineage)} for k, c in checkpoint.work.items()
-            },
-            "notes": dict(checkpoint.notes),
-            "history_bytes": self._history_bytes(),
-        }
-        write_json(self.path / "state" / "current.json", document)
-        for old in (self.path / "state").glob("*.safetensors"):
-            if old.name != name:
-                old.unlink(missing_ok=True)
+        self._refuse_a_second_writer()
+        try:
+            self._state.mkdir(exist_ok=True)
+            drop_others(self._state, self._standing.serial if self._standing else 0)
+            if lines:
+                self._append_history(lines)
+            serial = self._newest + 1
+            self._standing = write_checkpoint(
+                self._state, checkpoint, serial=serial, history=self._history
+            )
+        except OSError as error:
+            raise storage_error(self._history, error) from error
+        self._newest = serial
 
     def restore(self) -> Checkpoint | None:
         """Return the last committed checkpoint, or None before the first.
 
         Raises:
-            RunFolderError: when it is damaged.
+            RunFolderError: when it was damaged while the folder was open.
         """
-        document = self._current()
-        if document is None:
+        if self._standing is None:
             return None
-        path = self.path / "state" / str(document["file"])
         try:
-            if sha256(path) != document["sha256"]:
-                raise DataError("its SHA-256 is not the recorded one")
-            flat = read_tensors(path)
-        except (DataError, OSError) as error:
-            raise RunFolderError(
-                f"{path}: the checkpoint is damaged ({error}); start the run again in a new folder."
-            ) from error
-        groups: dict[str, dict[str, Tensor]] = {key: {} for key in document["work"]}
-        for name, tensor in flat.items():
-            key, rest = name.split("|", 1)
-            groups[key][rest] = tensor
-        work = {
-            key: Candidate.from_tensors(
-                groups[key], step=meta["step"], lineage=tuple(meta["lineage"])
-            )
-            for key, meta in document["work"].items()
-        }
-        return Checkpoint(document["stage"], document["round"], work, document["notes"])
+            return read_checkpoint(self._state, self._standing)
+        except DataError as error:
+            raise RunFolderError(f"{error} Resume again, from the checkpoint before.") from error
 
     def history(self) -> list[dict[str, Any]]:
         """Return the committed history, one mapping per candidate."""
         return read_history(self.path)
 
-    def _current(self) -> dict[str, Any] | None:
-        path = self.path / "state" / "current.json"
-        if not path.exists():
-            return None
-        document = read_json(path)
-        if not isinstance(document, dict) or not {"serial", "file", "work"} <= document.keys():
-            raise RunFolderError(f"{path}: damaged; start the run again in a new folder.")
-        return document
+    def _find_standing(self) -> None:
+        """Find the newest whole checkpoint; every step after it is deterministic and repeated."""
+        found = serials(self._state)
+        self._newest = max(found, default=0)
+        complaints = []
+        for serial in reversed(found):
+            try:
+                self._standing = find_whole(self._state, serial, history=self._history)
+                break
+            except DataError as error:
+                complaints.append(str(error))
+        if not complaints:
+            return
+        if self._standing is None:
+            raise RunFolderError(
+                f"{self.path}: damaged, and there is no whole checkpoint to go on from. "
+                f"{complaints[0]} Put the file back if there is a copy, or start the run again in "
+                "a new folder."
+            )
+        self.warning = (
+            f"damaged: {complaints[0]} The run goes on from the checkpoint before and ends in the "
+            "same result."
+        )
 
-    def _history_bytes(self) -> int:
-        path = self.path / HISTORY
-        return path.stat().st_size if path.exists() else 0
+    def _refuse_a_second_writer(self) -> None:
+        """Notice what a lock cannot prevent where it does not reach across machines."""
+        if max(serials(self._state), default=0) > self._newest:
+            raise RunFolderError(
+                f"{self.path}: another process has written to this run, so the lock does not hold "
+                "on this file system. Stop all but one; this one has stopped and harmed nothing."
+            )
 
     def _append_history(self, lines: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        path = self.path / HISTORY
-        try:
-            with path.open("ab") as handle:
-                handle.write(text.encode())
-                handle.flush()
-                os.fsync(handle.fileno())
-        except OSError as error:
-            raise StorageError(
-                f"{path}: could not be written ({error}). Earlier work is intact: free some "
-                "space and resume."
-            ) from error
+        is_new = not self._history.exists()
+        # What a failed commit left behind must not stand between two commits.
+        self._cut_history()
+        with self._history.open("ab") as handle:
+            handle.write(text.encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+        if is_new:
+            sync_folder(self.path)
 
     def _cut_history(self) -> None:
-        document = self._current()
-        committed = int(document["history_bytes"]) if document else 0
-        path = self.path / HISTORY
-        if path.exists() and path.stat().st_size > committed:
-            with path.open("rb+") as handle:
+        committed = self._standing.history_bytes if self._standing else 0
+        if self._history.exists() and self._history.stat().st_size > committed:
+            with self._history.open("rb+") as handle:
                 handle.truncate(committed)
                 os.fsync(handle.fileno())
 

@@ -15,12 +15,18 @@ from safecompress.candidate import Candidate
 from safecompress.checks import OBJECTIVES, Auc, BalancedAccuracy, Objective, Outcome, Subject
 from safecompress.checks.subject import Stopwatch
 from safecompress.config import CompressConfig, SparseConfig
-from safecompress.errors import ConfigError, NonFiniteError
+from safecompress.errors import (
+    ConfigError,
+    MemoryShortageError,
+    NonFiniteError,
+    telling_memory_shortage,
+)
 from safecompress.events import Event
+from safecompress.files import tensors_digest
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Attack, Proposal, ProposalContext
-from safecompress.randomness import derive
-from safecompress.sparse import PROPOSALS, Strategy, initialise
+from safecompress.randomness import derive, permutation
+from safecompress.sparse import PROPOSALS, initialise, with_defaults
 from safecompress.stages import Job, Work
 from safecompress.topology import Topology, maskable_parameters
 
@@ -34,9 +40,7 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     built: dict[str, Proposal] = {}
     for index, request in enumerate(config.steer.proposals):
         where = f"steer.proposals[{index}]"
-        proposal = PROPOSALS.build(request, where=where)
-        if isinstance(proposal, Strategy):
-            proposal = proposal.with_defaults(config.sparse)
+        proposal = with_defaults(PROPOSALS.build(request, where=where), config.sparse)
         if proposal.name in built:
             raise ConfigError(
                 f"{where}: '{proposal.name}' is there already; remove it, or give it another "
@@ -44,6 +48,19 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
             )
         built[proposal.name] = proposal
     return tuple(built.values())
+
+
+def candidates_per_parent(config: CompressConfig) -> int:
+    """Return how many candidates a parent gets in a round."""
+    listed = len(config.steer.proposals)
+    return min(listed, config.steer.draw or listed)
+
+
+def needs_teachers(config: CompressConfig) -> bool:
+    """Return whether a proposal uses soft labels, and there are rounds in which it may."""
+    return config.sparse.rounds > 0 and any(
+        "soft_labels" in proposal.requires for proposal in build_proposals(config)
+    )
 
 
 def build_attacks(config: CompressConfig) -> list[Attack]:
@@ -126,7 +143,7 @@ class Search:
         self._proposals = build_proposals(work.config)
         self._attacks = build_attacks(work.config)
         self._objective = build_objective(work.config)
-        trainer = work.trainer("search")
+        self._trainer = trainer = work.trainer("search")
         self.timetable = Timetable.of(
             work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
         )
@@ -134,10 +151,9 @@ class Search:
     def run(self, dense: StoredModel) -> Candidate:
         """Search from the dense model and return the chosen candidate, fully trained."""
         work, clock = self._work, self.timetable
-        work.enter("search", f"search: {clock.rounds} rounds of {len(self._proposals)} candidates")
-        population = self._population() or [
-            start_candidate(work, dense, method=work.config.sparse.initialise, job="search")
-        ]
+        candidates = candidates_per_parent(work.config)
+        work.enter("search", f"search: {clock.rounds} rounds of {candidates} candidates")
+        population = self._population() or self._first_population(dense)
         for number in range(work.round, clock.rounds):
             if self._stale():
                 population = [c.evolve(step=clock.end) for c in population]
@@ -146,12 +162,18 @@ class Search:
             tested = [self._test(c) for c in self._settle(parents, number)]
             population, records = self._select(parents, tested, number)
             self._commit(population, records, number)
-        return work.train_to("final", population[0], clock.total, job="search")
+        return work.train_to("final", population[0], clock.total, trainer=self._trainer)
 
     def _population(self) -> list[Candidate]:
         pieces = self._work.pieces
         size = sum(key.startswith("population/") for key in pieces)
         return [pieces[f"population/{i}"] for i in range(size)]
+
+    def _first_population(self, dense: StoredModel) -> list[Candidate]:
+        """Return the parents of the first round: one, or equal ones that draw different moves."""
+        config = self._config
+        start = start_candidate(self._work, dense, method=config.sparse.initialise, job="search")
+        return [start] * (1 if config.steer.draw is None else config.steer.population)
 
     def _stale(self) -> bool:
         patience = self._config.sparse.patience
@@ -161,7 +183,9 @@ class Search:
         self, population: Sequence[Candidate], *, until: int, number: int
     ) -> list[Candidate]:
         return [
-            self._work.train_to(f"round {number + 1} parent {i + 1}", c, until, job="search")
+            self._work.train_to(
+                f"round {number + 1} parent {i + 1}", c, until, trainer=self._trainer
+            )
             for i, c in enumerate(population)
         ]
 
@@ -170,7 +194,8 @@ class Search:
         settled = []
         for i, parent in enumerate(parents):
             contexts = _Contexts(self._work, self.timetable, number)
-            for k, proposal in enumerate(self._proposals):
+            twins: dict[str, str] = {}
+            for k, proposal in enumerate(self._drawn(number, i)):
                 name = f"r{number + 1}p{i + 1}c{k + 1}"
                 watch = Stopwatch()
                 record: dict[str, Any] = {
@@ -180,26 +205,38 @@ class Search:
                     "proposal": proposal.name,
                 }
                 try:
-                    candidate = self._settle_one(parent, proposal, contexts, key=name, index=i)
+                    with telling_memory_shortage():
+                        changed = proposal(parent, contexts.of(parent, proposal, i, 0))
+                        if twin := _twin(changed, proposal, name, twins):
+                            raise _SameCandidateError(f"the same as {twin}")
+                        candidate = self._settle_one(changed, proposal, contexts, name, i)
                     record |= {"step": candidate.step, "seconds": {"settle": watch.seconds}}
                     settled.append(Tested(name, record["parent"], candidate, None, record))
-                except NonFiniteError as error:
+                except (NonFiniteError, MemoryShortageError, _SameCandidateError) as error:
                     record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
                     record |= {"status": "discarded", "reason": str(error)}
                     settled.append(Tested(name, record["parent"], parent, None, record))
         return settled
 
+    def _drawn(self, number: int, parent: int) -> tuple[Proposal, ...]:
+        """Return the proposals of a round, all of them or as many as are to be drawn."""
+        draw = self._config.steer.draw
+        if draw is None:
+            return self._proposals
+        order = permutation(len(self._proposals), self._config.seed, "draw", number, parent)
+        return tuple(self._proposals[k] for k in sorted(order[:draw].tolist()))
+
     def _settle_one(
-        self, parent: Candidate, proposal: Proposal, contexts: _Contexts, *, key: str, index: int
+        self, changed: Candidate, proposal: Proposal, contexts: _Contexts, key: str, index: int
     ) -> Candidate:
-        clock = self.timetable
-        candidate = parent
+        """Train a changed candidate, changing it again where the proposal says so."""
+        clock, candidate, begin = self.timetable, changed, changed.step
         for update in range(proposal.updates):
-            target = parent.step + clock.settle * (update + 1) // proposal.updates
             piece = f"{key}/{update + 1}"
-            if piece not in self._work.pieces:
+            if update and piece not in self._work.pieces:
                 candidate = proposal(candidate, contexts.of(candidate, proposal, index, update))
-            candidate = self._work.train_to(piece, candidate, target, job="search")
+            target = begin + clock.settle * (update + 1) // proposal.updates
+            candidate = self._work.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate
 
     def _test(self, tested: Tested) -> Tested:
@@ -209,8 +246,9 @@ class Search:
             self._work.listen(Event("candidate", _line(record), record))
             return tested
         try:
-            outcome, figures = self._measure(tested)
-        except NonFiniteError as error:
+            with telling_memory_shortage():
+                outcome, figures = self._measure(tested)
+        except (NonFiniteError, MemoryShortageError) as error:
             record |= {"status": "discarded", "reason": str(error)}
             outcome = None
         else:
@@ -303,6 +341,18 @@ _EMPTY_RECORD: dict[str, Any] = {
     "selected": False,
     "reason": "",
 }
+
+
+class _SameCandidateError(Exception):
+    """A sibling is this very candidate: training and testing it again would tell nothing."""
+
+
+def _twin(changed: Candidate, proposal: Proposal, name: str, seen: dict[str, str]) -> str | None:
+    """Return the name of an earlier sibling that is the same candidate, and note this one."""
+    if proposal.updates > 1:
+        return None
+    digest = f"{changed.soft_target} {tensors_digest(changed.tensors())}"
+    return None if (first := seen.setdefault(digest, name)) == name else first
 
 
 class _Contexts:

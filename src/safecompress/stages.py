@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
+from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
 from safecompress.defenses import DEFENSES
@@ -17,7 +18,7 @@ from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Defense
-from safecompress.runs import Checkpoint, RunFolder
+from safecompress.runs import RunFolder
 from safecompress.train import Probed, Trainer
 
 # A checkpoint may cost at most this share of the time since the one before it.
@@ -56,6 +57,7 @@ class Work:
         splits: the data.
         module: the one live module; trainers move candidates through it.
         initial: the module's weights as given or initialised.
+        untrained: weights that no data has touched; `initial` unless trained weights were given.
         folder: the open run folder.
         listen: told what happens.
     """
@@ -64,12 +66,14 @@ class Work:
     splits: Splits
     module: nn.Module
     initial: Mapping[str, Tensor]
+    untrained: Mapping[str, Tensor]
     folder: RunFolder
     listen: Listener
     stage: str = ""
     round: int = 0
     pieces: dict[str, Candidate] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    soft_labels: Tensor | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
     _last_commit: float = field(default_factory=time.monotonic)
     _commit_cost: float = 0.0
@@ -106,6 +110,7 @@ class Work:
                 engine=self.config.engine,
                 defenses=build_defenses(self.config, self.splits) if job == "search" else (),
                 reference=self.splits.reference,
+                soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
                 log_dir=self.folder.path / "logs" / job,
@@ -123,19 +128,23 @@ class Work:
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs
         return self.config.sparse.train.model_copy(update={"epochs": epochs})
 
-    def train_to(self, key: str, candidate: Candidate, step: int, *, job: Job) -> Candidate:
+    def whole_training(self) -> TrainConfig:
+        """Return how this model is trained from nothing, also where the dense stage is skipped."""
+        dense = self.train_config("dense")
+        return dense if dense.epochs else self.config.sparse.train
+
+    def train_to(self, key: str, candidate: Candidate, step: int, *, trainer: Trainer) -> Candidate:
         """Train a candidate to `step`, continuing where an interrupted run left this piece.
 
         Args:
             key: names this piece of work within the stage and round.
             candidate: where it starts.
             step: the stage's step to reach.
-            job: whose trainer.
+            trainer: trains it.
 
         Raises:
             NonFiniteError: when its loss or weights stop being finite.
         """
-        trainer = self.trainer(job)
         current = self.pieces.get(key, candidate)
         while current.step < step:
             started, before = time.monotonic(), current.step

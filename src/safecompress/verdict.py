@@ -41,6 +41,7 @@ COMPARED: tuple[tuple[str, str], ...] = (
     ("modified-entropy", "auc"),
     ("modified-entropy", "class-balanced-accuracy"),
     ("neural", "auc"),
+    ("neural", "balanced-accuracy"),
     ("modified-entropy", "tpr@0.01"),
 )
 SCOPE = "metric and neural black-box attacks only; no shadow-model or label-only attack was run"

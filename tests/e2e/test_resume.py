@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from safecompress.checkpoints import serials
 from safecompress.runs import CONFIG, HISTORY, MODEL, VERDICT, read_history
 from tests.support import count
 
@@ -78,10 +79,9 @@ def kill_after(
     process: subprocess.Popen[bytes], folder: Path, *, commits: int, delay: float
 ) -> bool:
     """Kill the process `delay` seconds after its `commits`-th checkpoint; False if it ended."""
-    pointer = folder / "state" / "current.json"
-    first = serial(pointer)
+    first = serial(folder)
     while process.poll() is None:
-        if serial(pointer) - first >= commits:
+        if serial(folder) - first >= commits:
             time.sleep(delay)
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
@@ -91,11 +91,8 @@ def kill_after(
     return False
 
 
-def serial(pointer: Path) -> int:
-    try:
-        return int(json.loads(pointer.read_text())["serial"])
-    except (OSError, ValueError):
-        return 0
+def serial(folder: Path) -> int:
+    return max(serials(folder / "state"), default=0)
 
 
 def test_killed_and_resumed_equals_uninterrupted(
@@ -132,7 +129,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 def test_control_c_says_how_to_go_on(configuration: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start(str(configuration), "--out", str(folder))
-    while process.poll() is None and serial(folder / "state" / "current.json") < 3:
+    while process.poll() is None and serial(folder) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=120)

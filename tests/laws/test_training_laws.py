@@ -123,7 +123,7 @@ def test_cutting_a_stage_changes_no_bit(optimizer, precision, memory_format):
     whole = made.train(begin, 9)
     for cut, trained_by in ((1, made), (4, make()), (8, made)):
         first = made.train(begin, cut)
-        stored = Candidate.from_tensors(first.tensors(), step=first.step, lineage=first.lineage)
+        stored = Candidate.from_tensors(first.tensors(), first.settings())
         made.train(begin, 2)
         assert same(whole, trained_by.train(stored, 9 - cut)), f"cut after step {cut}"
     assert whole.step == 9

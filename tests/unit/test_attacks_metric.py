@@ -12,6 +12,7 @@ from safecompress.attacks.metric import (
     EntropyAttack,
     LossAttack,
     ModifiedEntropyAttack,
+    Terms,
     by_blocks,
     log_odds,
     terms,
@@ -86,8 +87,8 @@ def test_an_enormous_mistake_costs_what_the_formula_says():
 def test_adding_a_constant_to_all_logits_changes_nothing(attack):
     plain = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)).double()
     labels = torch.arange(50) % 6
-    shifted = attack.metric(plain + 1e3, labels)
-    torch.testing.assert_close(shifted, attack.metric(plain, labels), rtol=1e-9, atol=1e-9)
+    shifted = attack.metric(terms(plain + 1e3, labels))
+    torch.testing.assert_close(shifted, attack.metric(terms(plain, labels)), rtol=1e-9, atol=1e-9)
 
 
 def test_label_free_attacks_do_not_read_the_label():
@@ -109,9 +110,25 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     assert torch.equal(by_blocks(log_odds, given), whole)
 
 
+def test_the_gradient_of_the_terms_is_theirs():
+    logits = 6 * torch.randn(20, 7, generator=torch.Generator().manual_seed(2)).double()
+    labels = torch.cat([logits[:10].argmax(dim=1), torch.arange(10) % 7])
+    assert torch.autograd.gradcheck(lambda z: tuple(terms(z, labels)), logits.requires_grad_())
+
+
+def test_the_terms_of_outputs_are_computed_once_and_taken_along(monkeypatch):
+    given = outputs(torch.randn(30, 4).tolist(), [i % 4 for i in range(30)])
+    whole = Terms.of(given)
+    monkeypatch.setattr("safecompress.attacks.metric.terms", None)
+    assert torch.equal(Terms.of(given).odds, whole.odds)
+    some = torch.tensor([7, 3, 29])
+    for taken, value in zip(Terms.of(given.take(some)), whole, strict=True):
+        assert torch.equal(taken, value[some])
+
+
 def test_terms_have_a_gradient_even_where_they_saturate():
     logits = torch.tensor([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0], [90.0, 1.0, 0.0]], requires_grad=True)
     labels = torch.tensor([1, 0, 0])
     seen = terms(logits, labels)
-    (seen.loss + seen.entropy + seen.modified_entropy(labels)).sum().backward()
+    (seen.loss + seen.entropy + seen.modified_entropy).sum().backward()
     assert bool(torch.isfinite(logits.grad).all())

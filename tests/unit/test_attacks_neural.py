@@ -117,9 +117,9 @@ def test_the_published_attack_shows_as_many_members_as_nonmembers(monkeypatch):
     ("request_", "message"),
     [
         ({"neural": {"hidden": 0}}, "hidden is 0; expected at least 1"),
-        ({"neural": {"heads": 1}}, "heads is 1; expected at least 2"),
-        ({"neural": {"epochs": 0}}, "epochs is 0"),
-        ({"neural": {"learning_rate": 0}}, "learning_rate is 0"),
+        ({"neural": {"kinks": 0}}, "kinks is 0; expected at least 1"),
+        ({"neural": {"top": 0}}, "top is 0; expected at least 1"),
+        ({"neural": {"steps": -1}}, "steps is -1; expected at least 0"),
         ({"neural": {"hiden": 3}}, "did you mean 'hidden'"),
         ({"neural-published": {"epochs": 0}}, "epochs is 0"),
         ({"neural-published": {"batch_size": 7}}, "batch_size is 7; expected an even number"),

@@ -110,3 +110,42 @@ def test_foreign_safetensors_are_refused(tmp_path: Path) -> None:
     files.write_tensors(path, {"a": torch.zeros(1)})
     with pytest.raises(DataError, match="not written by SafeCompress"):
         read_model(path)
+
+
+def test_a_flip_of_any_bit_of_a_model_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    write_model(path, _model())
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(DataError):
+            read_model(path)
+
+
+def test_a_read_only_disk_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, *arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(StorageError, match="not writable"):
+        files.write_text(tmp_path / "a.txt", "new")
+
+
+def test_a_folder_that_is_gone_is_told_as_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="its folder is gone"):
+        files.write_text(tmp_path / "gone" / "a.txt", "new")
+
+
+def test_a_digest_of_the_first_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc" * 1_000_000)
+    whole = files.sha256(path)
+    assert files.sha256(path, length=3_000_000) == whole
+    short = files.sha256(path, length=2_000_001)
+    path.write_bytes((b"abc" * 1_000_000)[:2_000_001])
+    assert files.sha256(path) == short != whole

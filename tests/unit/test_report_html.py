@@ -19,6 +19,7 @@ import pytest
 
 from safecompress.errors import RunFolderError
 from safecompress.report import render_report, write_report
+from safecompress.report.wording import figure
 from tests.report_fixture import (
     CONFIG,
     NOTHING,
@@ -150,22 +151,28 @@ def test_nothing_is_asked_of_any_network(case: str) -> None:
     }
     assert {t for t in targets if not t.startswith("#")} == {"data:,"}
     own = [e.text for e in page(case).elements if e.tag in {"style", "script"}]
-    own += [e.attributes[k] for e in page(case).elements for k in e.attributes if k == "style"]
+    # The name of the SVG vocabulary is no address to load from.
+    loading = r"url\(|@import|https?:(?!//www\.w3\.org/2000/svg\")|fetch\(|XMLHttp|import\("
     for content in own:
-        assert re.search(r"url\(|@import|https?:|fetch\(|XMLHttp|import\(", content) is None
+        assert re.search(loading, content) is None
 
 
 @every_case
 def test_only_our_own_script_may_run(case: str) -> None:
     scripts = page(case).all("script")
     assert len(scripts) == 1
-    digest = base64.b64encode(hashlib.sha256(scripts[0].text.encode()).digest()).decode()
+    styles = page(case).all("style")
+    assert len(styles) == 1
     policy = next(
         e.attributes["content"]
         for e in page(case).all("meta")
         if e.attributes.get("http-equiv") == "Content-Security-Policy"
     )
-    assert f"script-src 'sha256-{digest}'" in policy
+    for kind, element in (("script", scripts[0]), ("style", styles[0])):
+        digest = base64.b64encode(hashlib.sha256(element.text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert [e for e in page(case).elements if "style" in e.attributes] == []
     assert "default-src 'none'" in policy
     assert [k for e in page(case).elements for k in e.attributes if k.startswith("on")] == []
 
@@ -274,6 +281,28 @@ def test_every_check_has_a_row_with_its_figures() -> None:
     absent = next(r for r in rows if "shadow" in r)
     assert "not run" in absent
     assert "which this audit does not have" in absent
+
+
+def test_behind_every_plot_is_a_table() -> None:
+    plots = [e for e in page("full").all("svg") if "data-reads" in e.attributes]
+    tables = [e for e in page("full").all("details") if e.attributes.get("class") == "readings"]
+    assert len(plots) == len(tables) == 6
+    drawn = figures(("dense",))
+    curve = drawn["roc"]["dense"]["loss"]
+    found = max(t for f, t in zip(curve["fpr"], curve["tpr"], strict=True) if f <= 0.1)
+    assert f"10.0%{figure(found, 'percent')}" in "".join(tables[0].text.split())
+    counts = drawn["loss"]["dense"]["members"]
+    assert tables[3].text.count(" to ") == len(counts)
+    assert figure(max(counts) / sum(counts), "percent") in tables[3].text
+
+
+def test_every_legend_entry_names_something_drawn() -> None:
+    series = {e.attributes.get("data-series") for e in page("full").elements}
+    entries = {e.attributes.get("data-toggle") for e in page("full").all("li")} - {None}
+    assert entries == {
+        *("dense", "magnitude", "compressed", "members", "non-members", "not chosen", "discarded")
+    }
+    assert entries <= series
 
 
 def test_comparison_shows_models_and_differences() -> None:

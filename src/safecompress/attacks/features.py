@@ -1,7 +1,8 @@
-"""What a black-box attacker reads off one prediction, and the small network that reads it.
+"""What a black-box attacker reads off one prediction, and a small network that reads it.
 
-Shared by the neural attack, which learns on cached outputs, and by adversarial training, which
-needs the same features differentiable and inside the model's own training.
+The features are those of the neural attack, which solves for its own network on cached outputs.
+Adversarial training needs them differentiable, and a network that learns inside the model's own
+training.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from safecompress.attacks.metric import terms
+from safecompress.attacks.metric import Terms, minus_log, terms
 from safecompress.randomness import generator
 
 Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -17,7 +18,7 @@ Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
 (heads, 1, hidden), (heads, hidden, 1) and (heads, 1, 1)."""
 
 
-def features(logits: Tensor, labels: Tensor, *, top: int) -> Tensor:
+def features(logits: Tensor, labels: Tensor, *, top: int, seen: Terms | None = None) -> Tensor:
     """Return what the attacker sees of each row, differentiable in `logits` and always finite.
 
     The `top` largest log-probabilities in falling order (so the class's identity is gone and the
@@ -28,23 +29,26 @@ def features(logits: Tensor, labels: Tensor, *, top: int) -> Tensor:
         logits: float (n, classes).
         labels: int64 (n,).
         top: how many sorted log-probabilities to keep; fewer where there are fewer classes.
+        seen: the rows' terms, where they are known already.
 
     Returns:
-        (n, min(top, classes) + 7), dtype of `logits`.
+        (n, min(top, classes) + 7), dtype of the terms.
     """
-    seen = terms(logits, labels)
-    ranked = torch.topk(-seen.surprise, min(top, logits.shape[1]), dim=1).values
+    seen = terms(logits, labels) if seen is None else seen
+    ranked, classes = torch.topk(logits, min(top, logits.shape[1]), dim=1)
+    ranked = ranked.to(seen.odds.dtype)
+    log_probabilities = ranked - ranked[:, :1] - minus_log(seen.top_odds)[:, None]
     single = (
         seen.odds,
         seen.top_odds,
         torch.sigmoid(seen.odds),
         seen.loss,
         seen.entropy,
-        seen.modified_entropy(labels),
-        (logits.argmax(dim=1) == labels).to(logits.dtype),
+        seen.modified_entropy,
+        (classes[:, 0] == labels).to(seen.odds.dtype),
     )
     # With a single class the log-odds are infinite and say nothing.
-    return torch.cat([ranked, torch.stack(single, dim=1).nan_to_num(posinf=0.0)], dim=1)
+    return torch.cat([log_probabilities, torch.stack(single, dim=1).nan_to_num(posinf=0.0)], dim=1)
 
 
 def feature_count(classes: int, *, top: int) -> int:

@@ -3,6 +3,8 @@
 All four are computed in float64 from log-odds instead of probabilities, so that saturated rows
 stay apart as long as their loss is above 1e-320 (a logit gap of about 740); a plain fp64 softmax
 ties them from a gap of 37 on. Higher scores are worse: they look more like a member.
+
+They share their terms, which are computed once for each `Outputs`, in one pass over the logits.
 """
 
 from __future__ import annotations
@@ -14,13 +16,17 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from safecompress.protocols import Attack, Evidence, Outputs
 
-Metric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+PerRow: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-_BLOCK = 1 << 21
-"""Logits worked on at once; bounds the fp64 copies to about 16 MB each, whatever the classes."""
+_BLOCK = 1 << 17
+"""Logits worked on at once: 1 MB in fp64, so that a pass finds them in the processor's cache."""
+
+_NOTHING = -800.0
+"""Its exponential is exactly zero, and so is their product; that of -inf would be NaN."""
 
 
 def log_odds(logits: Tensor, index: Tensor) -> Tensor:
@@ -46,11 +52,11 @@ def true_class_log_odds(outputs: Outputs) -> Tensor:
     return by_blocks(log_odds, outputs)
 
 
-def by_blocks(metric: Metric, outputs: Outputs) -> Tensor:
-    """Apply `metric(logits, labels)` to blocks of rows in float64; return float64 (n,)."""
+def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
+    """Apply `function(logits, labels)` to blocks of rows in float64; return float64 (n, …)."""
     rows = max(1, _BLOCK // max(1, outputs.classes))
     parts = [
-        metric(logits.double(), labels)
+        function(logits.double(), labels)
         for logits, labels in zip(
             torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True
         )
@@ -59,80 +65,104 @@ def by_blocks(metric: Metric, outputs: Outputs) -> Tensor:
 
 
 class Terms(NamedTuple):
-    """What every metric is made of, each free of cancellation.
+    """What every metric is made of, each (n,) and free of cancellation.
 
     Args:
-        odds: (n,), log-odds of the true class.
-        top_odds: (n,), log-odds of the top class.
-        surprise: (n, classes), −log p.
-        complement: (n, classes), −log(1 − p); with a single class 0.
-        probabilities: (n, classes).
+        odds: log-odds of the true class; +inf where there is only one class.
+        top_odds: log-odds of the top class; +inf where there is only one class.
+        entropy: −Σ p log p, in nats.
+        modified_entropy: −(1 − p_y) log p_y − Σ_{i≠y} p_i log(1 − p_i), in nats.
+
+    Reference: Song & Mittal, USENIX Security 2021, equations 7 and 8.
     """
 
     odds: Tensor
     top_odds: Tensor
-    surprise: Tensor
-    complement: Tensor
-    probabilities: Tensor
+    entropy: Tensor
+    modified_entropy: Tensor
+
+    @classmethod
+    def of(cls, outputs: Outputs) -> Terms:
+        """Return the terms of all rows in float64, computed once for these outputs."""
+        return cls(*outputs.per_row(_terms_table).unbind(1))
 
     @property
     def loss(self) -> Tensor:
         """Cross-entropy −log p_y, (n,), in nats."""
         return minus_log(self.odds)
 
-    @property
-    def entropy(self) -> Tensor:
-        """Entropy −Σ p log p, (n,), in nats."""
-        return (self.probabilities * self.surprise).sum(dim=1)
 
-    def modified_entropy(self, labels: Tensor) -> Tensor:
-        """Return −(1 − p_y) log p_y − Σ_{i≠y} p_i log(1 − p_i), (n,), in nats.
-
-        Reference: Song & Mittal, USENIX Security 2021, equation 8.
-        """
-        wrong = (self.probabilities * self.complement).scatter(1, labels[:, None], 0.0)
-        return torch.sigmoid(-self.odds) * self.loss + wrong.sum(dim=1)
+def _terms_table(outputs: Outputs) -> Tensor:
+    """Return the terms as the columns of one float64 table, (n, 4)."""
+    return by_blocks(lambda z, y: torch.stack(terms(z, y), dim=1), outputs)
 
 
 def terms(logits: Tensor, labels: Tensor) -> Terms:
     """Return the terms of every metric, differentiable in `logits`.
 
     Only the top class of a row can have p > ½, so it alone needs its log-odds; for every other
-    class the plain formulas lose nothing.
+    class the plain formulas lose nothing. Exponentials are taken relative to the runner-up, so
+    that the others' share is exact however far the top class is ahead.
+
+    Args:
+        logits: float (n, classes).
+        labels: int64 (n,).
     """
-    top = logits.argmax(dim=1)
-    column = top[:, None]
-    top_odds = log_odds(logits, top)
-    surprise = -torch.log_softmax(logits, dim=1)
-    surprise = surprise.scatter(1, column, minus_log(top_odds)[:, None])
-    probabilities = torch.exp(-surprise)
-    complement = -torch.log1p(-probabilities.scatter(1, column, 0.0))
-    if logits.shape[1] > 1:
-        complement = complement.scatter(1, column, minus_log(-top_odds)[:, None])
-    return Terms(log_odds(logits, labels), top_odds, surprise, complement, probabilities)
+    if logits.shape[1] == 1:
+        certain, zero = logits[:, 0] * 0.0 + torch.inf, logits[:, 0] * 0.0
+        return Terms(certain, certain, zero, zero)
+    top = logits.detach().max(dim=1).indices[:, None]
+    label = labels[:, None]
+    runner_up = logits.detach().scatter(1, top, -torch.inf).amax(dim=1, keepdim=True)
+
+    behind = (logits - runner_up).scatter_(1, top, _NOTHING)
+    share = torch.exp(behind)
+    total = share.sum(dim=1)
+    lead = (logits.gather(1, top) - runner_up).squeeze(1)
+    top_odds = lead - torch.log(total)
+    top_surprise, top_probability = minus_log(top_odds), torch.sigmoid(top_odds)
+    # −log p of the runner-up; every other class's is this minus how far it is behind.
+    surprise = lead + top_surprise
+    unit = torch.exp(-surprise)
+    entropy = (
+        top_probability * top_surprise
+        + unit * (surprise * total - (share * behind).sum(dim=1))
+    )  # fmt: skip
+
+    hit = (top == label).squeeze(1)
+    probabilities = (share * unit[:, None]).scatter(1, label, 0.0)
+    label_behind = (logits.gather(1, label) - runner_up).squeeze(1)
+    label_probability = torch.exp(label_behind.clamp(max=0.0) - surprise)
+    missed = label_behind - surprise - torch.log1p(-label_probability)
+    odds = torch.where(hit, top_odds, missed)
+    others = torch.where(hit, 0.0, top_probability * (top_surprise + top_odds))
+    others = others - (probabilities * torch.log1p(-probabilities)).sum(dim=1)
+    modified_entropy = torch.sigmoid(-odds) * minus_log(odds) + others
+    return Terms(odds, top_odds, entropy, modified_entropy)
 
 
 def minus_log(odds: Tensor) -> Tensor:
-    """Return −log p from the log-odds of p; torch's own softplus is cut to linear at 20."""
-    return (-odds).clamp(min=0) + torch.log1p(torch.exp(-odds.abs()))
+    """Return −log p from the log-odds of p."""
+    # By default softplus is cut to linear at 20, where it still has digits to lose; not at 40.
+    return softplus(-odds, threshold=40.0)
 
 
 @dataclass(frozen=True)
 class MetricAttack(Attack):
-    """A parameter-free attack; authors give `metric(logits, labels)`, higher = more member."""
+    """A parameter-free attack; authors give `metric(terms)`, higher = more member."""
 
     name: ClassVar[str] = "metric"
 
     @staticmethod
     @abstractmethod
-    def metric(logits: Tensor, labels: Tensor) -> Tensor:
-        """Return one score per row of float64 `logits` (n, classes), higher = more member."""
+    def metric(seen: Terms) -> Tensor:
+        """Return one score per row from its float64 terms, higher = more member."""
 
     @final
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
         """Return one score per row, float64 (n,), higher = more member."""
         del fitted
-        return by_blocks(self.metric, evidence.outputs)
+        return self.metric(Terms.of(evidence.outputs))
 
 
 @dataclass(frozen=True)
@@ -145,9 +175,9 @@ class LossAttack(MetricAttack):
     name: ClassVar[str] = "loss"
 
     @staticmethod
-    def metric(logits: Tensor, labels: Tensor) -> Tensor:
+    def metric(seen: Terms) -> Tensor:
         """Return minus the cross-entropy."""
-        return -minus_log(log_odds(logits, labels))
+        return -seen.loss
 
 
 @dataclass(frozen=True)
@@ -163,10 +193,9 @@ class ConfidenceAttack(MetricAttack):
     name: ClassVar[str] = "confidence"
 
     @staticmethod
-    def metric(logits: Tensor, labels: Tensor) -> Tensor:
+    def metric(seen: Terms) -> Tensor:
         """Return the log-odds of the top class; 0 where there is only one class."""
-        del labels
-        return log_odds(logits, logits.argmax(dim=1)).nan_to_num(posinf=0.0)
+        return seen.top_odds.nan_to_num(posinf=0.0)
 
 
 @dataclass(frozen=True)
@@ -179,9 +208,9 @@ class EntropyAttack(MetricAttack):
     name: ClassVar[str] = "entropy"
 
     @staticmethod
-    def metric(logits: Tensor, labels: Tensor) -> Tensor:
+    def metric(seen: Terms) -> Tensor:
         """Return minus the entropy."""
-        return -terms(logits, labels).entropy
+        return -seen.entropy
 
 
 @dataclass(frozen=True)
@@ -194,6 +223,6 @@ class ModifiedEntropyAttack(MetricAttack):
     name: ClassVar[str] = "modified-entropy"
 
     @staticmethod
-    def metric(logits: Tensor, labels: Tensor) -> Tensor:
+    def metric(seen: Terms) -> Tensor:
         """Return minus the modified entropy."""
-        return -terms(logits, labels).modified_entropy(labels)
+        return -seen.modified_entropy

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -76,19 +77,31 @@ def _by_score(scores: Sequence[float], reasons: Sequence[str]) -> list[Ranked]:
 
 @dataclass(frozen=True)
 class TmScore(Objective):
-    """TM(λ) = task accuracy^λ / accuracy of the strongest attack (SafeCompress, ASE 2022).
+    """TM(λ) = task accuracy^λ / what the strongest attack reaches (SafeCompress, ASE 2022).
 
     Args:
         trade_off: λ; above 1 favours accuracy.
+        attack: `accuracy`, balanced, as published; or `auc`, which carries far less noise because
+            it needs no threshold.
     """
 
     trade_off: float = 1.0
+    attack: Literal["accuracy", "auc"] = "accuracy"
+
+    def __post_init__(self) -> None:
+        if self.attack not in ("accuracy", "auc"):
+            raise ConfigError(f"attack is {self.attack!r}; expected accuracy or auc.")
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        scores = [o.accuracy**self.trade_off / max(o.worst_accuracy, 1e-9) for o in outcomes]
+        reached = [o.worst_auc if self.attack == "auc" else o.worst_accuracy for o in outcomes]
+        scores = [
+            o.accuracy**self.trade_off / max(r, 1e-9)
+            for o, r in zip(outcomes, reached, strict=True)
+        ]
+        power = "" if self.trade_off == 1 else f"^{self.trade_off:g}"
         reasons = [
-            f"TM {s:.4f} = {o.accuracy:.4f}^{self.trade_off:g} / {o.worst_accuracy:.4f}"
-            for s, o in zip(scores, outcomes, strict=True)
+            f"TM {s:.4f} = {o.accuracy:.4f}{power} / {self.attack} {r:.4f}"
+            for s, o, r in zip(scores, outcomes, reached, strict=True)
         ]
         return _by_score(scores, reasons)
 
@@ -176,7 +189,7 @@ def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
 
 @dataclass(frozen=True)
 class Paired(Objective):
-    """The least leakage among candidates that keep the accuracy floor; the default.
+    """The least leakage among candidates that keep the accuracy floor.
 
     Leakage is the mean AUC over the attacks on all steering rows. Every candidate is judged on
     the same rows after training on the same batches, so differences between siblings carry far
@@ -221,7 +234,7 @@ OBJECTIVES.add(
 OBJECTIVES.add(
     "tm",
     TmScore,
-    summary="task accuracy / attack accuracy",
+    summary="task accuracy / accuracy or AUC of the strongest attack",
     reference="SafeCompress, ASE 2022; the exponent is ours",
 )
 OBJECTIVES.add("weighted", Weighted, summary="accuracy minus weighted leakage")

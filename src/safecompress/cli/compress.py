@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from safecompress.cli.console import Watcher, mute_stdout
+from safecompress.cli.console import Watcher, mute_stdout, print_json
 from safecompress.cli.table import comparison_table
 from safecompress.compress import Run, compress
 from safecompress.config import load_config
@@ -81,14 +81,28 @@ def execute(
             loaded = load_config(config or {}, assignments=assignments)
             target = out if out is not None else _default_out(loaded.out, config, loaded.seed)
             run = compress(config=loaded, out=target, on_event=watcher)
-    if not as_json:
-        try:
+    try:
+        if as_json:
+            print_json(_outcome(run))
+        else:
             comparison_table(run.verdict.document)
             typer.echo(f"\n{run.verdict.status}: {run.verdict.sentence}")
             typer.echo(f"report: {run.folder / REPORT}")
-        except BrokenPipeError:
-            mute_stdout()
+    except BrokenPipeError:
+        mute_stdout()
     return run
+
+
+def _outcome(run: Run) -> dict[str, Any]:
+    """Return the last line of `--json`."""
+    return {
+        "event": "verdict",
+        "text": run.verdict.sentence,
+        "status": str(run.verdict.status),
+        "exit_code": run.verdict.exit_code,
+        "folder": str(run.folder),
+        "report": str(run.folder / REPORT),
+    }
 
 
 def _default_out(configured: Path | None, config: Path | None, seed: int) -> Path | None:

@@ -248,11 +248,40 @@ class SparseConfig(Section):
         return self
 
 
+class TeachersConfig(Section):
+    """Teachers, whose labels of the members they never saw the proposal `soft-labels` uses.
+
+    The members are dealt into `folds`. Every teacher is the same model, trained anew on all but
+    `held_out` folds, and labels the rows of those; a row's soft label is the mean over the
+    teachers that never saw it. Trained once a run, and only where a proposal asks.
+
+    Args:
+        folds: number of teachers, at least 2.
+        held_out: folds each teacher leaves out, at least 1 and fewer than `folds`.
+        train: their training; by default the dense model's.
+    """
+
+    folds: Annotated[int, Field(ge=2)] = 4
+    held_out: Annotated[int, Field(ge=1)] = 2
+    train: TrainConfig | None = None
+
+    @model_validator(mode="after")
+    def _somebody_is_taught(self) -> TeachersConfig:
+        if self.held_out >= self.folds:
+            raise ValueError(
+                f"held_out {self.held_out} leaves the teachers of {self.folds} folds nothing to "
+                "learn from; hold out fewer or make more folds"
+            )
+        return self
+
+
 class SteerConfig(Section):
     """What happens at every round on the steering rows.
 
     Args:
-        proposals: ways to change the mask; every one gives a candidate.
+        proposals: ways to change a candidate; every one gives a candidate.
+        draw: how many of the proposals, drawn at random anew in every round, give candidates;
+            None takes all.
         defenses: changes to training that every candidate carries.
         attacks: attacks run on every candidate.
         objective: how candidates are ranked.
@@ -261,13 +290,15 @@ class SteerConfig(Section):
 
     proposals: tuple[Request, ...] = (
         "rigl",
-        "set",
-        {"update": {"drop": "magnitude", "grow": "random-unfired"}},
-        {"update": {"drop": "taylor", "grow": "gradient"}},
+        {"soft-labels": {"share": 0.6, "mask": "rigl"}},
+        {"soft-labels": {"share": 1.0, "mask": "rigl"}},
+        {"soft-labels": {"share": 1.0, "temperature": 2.0, "mask": "rigl"}},
     )
+    draw: Annotated[int, Field(ge=1)] | None = None
     defenses: tuple[Request, ...] = ()
-    attacks: tuple[Request, ...] = ("loss", "modified-entropy")
-    objective: Request = "paired"
+    attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
+    # A dictionary cannot be a frozen section's default without being shared: a fresh one each time.
+    objective: Request = Field(default_factory=lambda: {"tm": {"attack": "auc"}})
     population: Annotated[int, Field(ge=1)] = 1
 
 
@@ -334,6 +365,7 @@ class CompressConfig(Section):
         model: the model; may be left out when one is passed to `compress`.
         dense: training of the dense model before compression, or of a model given with weights
             (then 0 epochs by default).
+        teachers: models that label the members they never saw, where a proposal uses such labels.
         baselines: other ways of the same density, trained for the same epochs and judged on the
             same sealed rows: `magnitude`.
     """
@@ -344,6 +376,7 @@ class CompressConfig(Section):
     model: ModelConfig | None = None
     dense: TrainConfig | None = None
     sparse: SparseConfig
+    teachers: TeachersConfig = TeachersConfig()
     steer: SteerConfig = SteerConfig()
     verdict: VerdictConfig = VerdictConfig()
     baselines: tuple[Literal["magnitude"], ...] = ("magnitude",)

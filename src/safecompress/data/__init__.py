@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safecompress.data.duplicates import content_of_inputs
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
 from safecompress.data.preprocessing import Preprocessor
@@ -16,6 +17,7 @@ __all__ = [
     "RawData",
     "SplitReport",
     "Splits",
+    "content_of_inputs",
     "halves",
     "load_source",
     "load_splits",

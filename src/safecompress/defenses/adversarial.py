@@ -80,7 +80,7 @@ class AdversarialTraining(Defense):
         attacker_steps: attacker steps per model step, at least 1.
         gain: `confusion` (attacker says ½ of members) or `clamped` (its cross-entropy on members,
             raised up to log 2).
-        attacker: `neural`, the small network of the attack of that name.
+        attacker: `neural`, a small network on the features of the attack of that name.
 
     Raises:
         ConfigError: when an option is out of range.

@@ -3,6 +3,14 @@
 from safecompress.models.adapt import adapt, call
 from safecompress.models.build import build_model, check_model
 from safecompress.models.registry import MODELS
-from safecompress.models.weights import load_weights_
+from safecompress.models.weights import fresh_weights, load_weights_
 
-__all__ = ["MODELS", "adapt", "build_model", "call", "check_model", "load_weights_"]
+__all__ = [
+    "MODELS",
+    "adapt",
+    "build_model",
+    "call",
+    "check_model",
+    "fresh_weights",
+    "load_weights_",
+]

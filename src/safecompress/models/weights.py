@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from safecompress import files
 from safecompress.errors import DataError, ModelError
+from safecompress.randomness import seeded
 
 _SHOWN = 5
 
@@ -52,6 +54,33 @@ def load_weights_(module: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
+
+
+def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
+    """Return weights as if the module had just been made, whatever it was trained on.
+
+    Args:
+        module: left as it is.
+        seed: fixes the initialisation.
+
+    Returns:
+        A state dict: every parameter and every buffer set by its module's `reset_parameters`.
+
+    Raises:
+        ModelError: naming the first parameter whose module has no `reset_parameters`.
+    """
+    copied = copy.deepcopy(module)
+    with seeded(seed, "fresh"):
+        for name, part in copied.named_modules():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif own := next((n for n, _ in part.named_parameters(recurse=False)), None):
+                raise ModelError(
+                    f"the parameter '{f'{name}.{own}'.lstrip('.')}' cannot be initialised anew: "
+                    f"{type(part).__name__} has no reset_parameters."
+                )
+    return {name: tensor.detach().clone() for name, tensor in copied.state_dict().items()}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 import torch
@@ -50,9 +51,11 @@ class AttackResult:
         scores: float64 per scored row, higher = more member. For a parameter-free attack these
             are all rows of the pool, otherwise the score half.
         ids: int64 per scored row.
-        guesses: bool per row of the score half, "member", by one threshold learnt on the fit half.
-        class_guesses: the same by one threshold per class.
-        threshold: the global threshold learnt on the fit half.
+        known: scores of the fit half; thresholds are learnt on it.
+        judged: scores of the score half; guesses are made about it.
+        labels: int64 per row of the pool.
+        halves: bool per row of the pool, True = fit half.
+        classes: number of classes.
         knowledge: who set the thresholds: `auditor` (an upper bound) or `shadow`.
         seconds: time to fit and score.
     """
@@ -60,11 +63,39 @@ class AttackResult:
     attack: str
     scores: Pool[Tensor]
     ids: Pool[Tensor]
-    guesses: Pool[Tensor]
-    class_guesses: Pool[Tensor]
-    threshold: float
+    known: Pool[Tensor]
+    judged: Pool[Tensor]
+    labels: Pool[Tensor]
+    halves: Pool[Tensor]
+    classes: int
     knowledge: str
     seconds: float
+
+    @cached_property
+    def threshold(self) -> float:
+        """The score from which on a row is called a member, learnt on the fit half."""
+        return best_threshold(self.known.members, self.known.nonmembers)
+
+    @cached_property
+    def guesses(self) -> Pool[Tensor]:
+        """Bool per row of the score half, "member", by one threshold for all."""
+        return self.judged.map(lambda s: s >= self.threshold)
+
+    @cached_property
+    def class_guesses(self) -> Pool[Tensor]:
+        """The same by one threshold per class."""
+        known = self.labels.zip(self.halves, lambda y, mask: y[mask])
+        judged = self.labels.zip(self.halves, lambda y, mask: y[~mask])
+        thresholds = class_thresholds(
+            self.known.members,
+            self.known.nonmembers,
+            known.members,
+            known.nonmembers,
+            classes=self.classes,
+            default=self.threshold,
+        )
+        per_class = torch.as_tensor(thresholds)
+        return self.judged.zip(judged, lambda s, y: s >= per_class[y])
 
 
 class Attack(ABC):
@@ -78,7 +109,7 @@ class Attack(ABC):
     requires: ClassVar[frozenset[str]] = frozenset()
     """Evidence fields needed besides `outputs`: any of `parent`, `rows`, `target`."""
     learns: ClassVar[bool] = False
-    """Whether scores depend on `fit`; then only the score half is scored."""
+    """Whether it has a `fit` to learn with; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> Any:
@@ -91,7 +122,7 @@ class Attack(ABC):
 
     @final
     def __call__(self, pool: Pool[Evidence], *, halves: Pool[Tensor], seed: int) -> AttackResult:
-        """Fit on one half of the pool, score, and learn thresholds on the fit half.
+        """Fit on one half of the pool and score; thresholds are learnt on the fit half, too.
 
         Args:
             pool: evidence about members and non-members.
@@ -109,41 +140,33 @@ class Attack(ABC):
                 raise MissingEvidenceError(
                     f"{self.name}: needs '{field_name}', which this audit does not have."
                 )
-        known = pool.zip(halves, lambda e, mask: e.take(mask))
-        judged = pool.zip(halves, lambda e, mask: e.take(~mask))
-        if min(len(e.outputs) for p in (known, judged) for e in (p.members, p.nonmembers)) == 0:
+        sizes = halves.map(lambda mask: (int(mask.sum()), int((~mask).sum())))
+        if min(*sizes.members, *sizes.nonmembers) == 0:
             raise UndecidableError(
                 f"{self.name}: one half of the members or non-members is empty; "
                 "give each pool at least 2 rows."
             )
-        fitted = self.fit(known, seed=seed)
         if self.learns:
-            known_scores = known.map(lambda e: self._checked_score(fitted, e))
-            scores = judged_scores = judged.map(lambda e: self._checked_score(fitted, e))
-            ids = judged.map(lambda e: e.outputs.ids)
+            fit_half = pool.zip(halves, lambda e, mask: e.take(mask))
+            score_half = pool.zip(halves, lambda e, mask: e.take(~mask))
+            fitted = self.fit(fit_half, seed=seed)
+            known = fit_half.map(lambda e: self._checked_score(fitted, e))
+            scores = judged = score_half.map(lambda e: self._checked_score(fitted, e))
+            ids = score_half.map(lambda e: e.outputs.ids)
         else:
-            scores = pool.map(lambda e: self._checked_score(fitted, e))
-            known_scores = scores.zip(halves, lambda s, mask: s[mask])
-            judged_scores = scores.zip(halves, lambda s, mask: s[~mask])
+            scores = pool.map(lambda e: self._checked_score(None, e))
+            known = scores.zip(halves, lambda s, mask: s[mask])
+            judged = scores.zip(halves, lambda s, mask: s[~mask])
             ids = pool.map(lambda e: e.outputs.ids)
-        threshold = best_threshold(known_scores.members, known_scores.nonmembers)
-        per_class = torch.as_tensor(
-            class_thresholds(
-                known_scores.members,
-                known_scores.nonmembers,
-                known.members.outputs.labels,
-                known.nonmembers.outputs.labels,
-                classes=pool.members.outputs.classes,
-                default=threshold,
-            )
-        )
         return AttackResult(
             attack=self.name,
             scores=scores,
             ids=ids,
-            guesses=judged_scores.map(lambda s: s >= threshold),
-            class_guesses=judged_scores.zip(judged, lambda s, e: s >= per_class[e.outputs.labels]),
-            threshold=threshold,
+            known=known,
+            judged=judged,
+            labels=pool.map(lambda e: e.outputs.labels),
+            halves=halves,
+            classes=pool.members.outputs.classes,
             knowledge=self.knowledge,
             seconds=time.perf_counter() - started,
         )

@@ -28,10 +28,11 @@ class ProposalContext:
 
 
 class Proposal(ABC):
-    """One way to change a candidate: candidate in, candidate out, mask counts kept exactly."""
+    """One way to change a candidate, its mask or how it trains; mask counts are kept exactly."""
 
     requires: frozenset[str] = frozenset()
-    """Any of `gradient` (the context's) and `moving_average` (the candidate's)."""
+    """Any of `gradient` (the context's), `moving_average` (the candidate's) and `soft_labels` (the
+    run trains teachers)."""
     updates: int = 1
     """How often it is applied while a candidate settles, at equal distances."""
 

@@ -51,16 +51,17 @@ def render_report(folder: Path) -> str:
 def _context(run: RunFiles) -> dict[str, Any]:
     nodes = read_nodes(run.history)
     script = _asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = _asset("report.css")
     return {
         "name": text(run.name, longest=120),
         "created": text(run.provenance.get("created"), longest=60),
         "version": text(run.provenance.get("safecompress"), longest=60),
         "model": text(mapping(run.verdict.get("model")).get("name"), longest=200),
         "notes": [text(note, longest=400) for note in run.notes],
-        "style": _trusted(_asset("report.css")),
+        "style": _trusted(style),
+        "style_digest": _digest(style),
         "script": _trusted(script),
-        "script_digest": digest,
+        "script_digest": _digest(script),
         "hero": hero(run.verdict),
         "checks": check_groups(run.verdict),
         "comparison": comparison(run.verdict),
@@ -92,6 +93,11 @@ def _environment() -> Environment:
 @cache
 def _asset(name: str) -> str:
     return package_files("safecompress.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _digest(content: str) -> str:
+    """Return what a content security policy calls a file's hash."""
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 def _trusted(content: str) -> Markup:

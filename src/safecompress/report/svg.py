@@ -41,7 +41,13 @@ def coordinate(value: float) -> str:
 
 
 def picture(
-    *children: str, identity: str, width: float, height: float, title: str, description: str
+    *children: str,
+    identity: str,
+    width: float,
+    height: float,
+    title: str,
+    description: str,
+    **attributes: str | float | None,
 ) -> Markup:
     """Return an image with a name and a description for those who do not see it.
 
@@ -52,6 +58,7 @@ def picture(
         height: the same.
         title: what it is.
         description: what it shows.
+        attributes: more of the element's own.
     """
     names = f"{identity}-title {identity}-desc"
     return tag(
@@ -65,15 +72,27 @@ def picture(
         viewBox=f"0 0 {coordinate(width)} {coordinate(height)}",
         width=width,
         height=height,
+        **attributes,
     )
 
 
-def path(points: Iterable[tuple[float, float]], **attributes: str | float | None) -> Markup:
-    """Return a line through `points`, leaving out points nearer than half a pixel to the last."""
+def path(
+    points: Iterable[tuple[float, float]],
+    *,
+    apart: float = 0.5,
+    **attributes: str | float | None,
+) -> Markup:
+    """Return a line through `points`, leaving out points nearer than `apart` px to the last.
+
+    Args:
+        points: in the drawing's own coordinates.
+        apart: small where figures are read back from the line.
+        attributes: of the element.
+    """
     kept: list[tuple[float, float]] = []
     skipped: tuple[float, float] | None = None
     for x, y in points:
-        if kept and math.hypot(x - kept[-1][0], y - kept[-1][1]) < 0.5:
+        if kept and math.hypot(x - kept[-1][0], y - kept[-1][1]) < apart:
             skipped = (x, y)
         else:
             kept.append((x, y))
@@ -111,6 +130,13 @@ class Scale:
             width = self.high - self.low
             share = (inside - self.low) / width if 0 < width < math.inf else 0.5
         return self.start + share * (self.stop - self.start)
+
+    @property
+    def words(self) -> str:
+        """The scale as an attribute, so that the page's script can read figures back."""
+        ends = (coordinate(self.start), coordinate(self.stop))
+        kind = "log" if self.logarithmic else "linear"
+        return f"{self.low!r} {self.high!r} {ends[0]} {ends[1]} {kind}"
 
 
 def decades(low: float, high: float) -> list[float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -13,27 +14,39 @@ from safecompress.report.plots.losses import Histogram, loss_panel
 from safecompress.report.plots.roc import Curve, floor_of, roc_panel
 from safecompress.report.plots.subjects import css_class, ordered
 from safecompress.report.safe import mapping, mappings, number, numbers, sequence, text
-from safecompress.report.wording import MISSING, count, figure, seconds
+from safecompress.report.wording import MISSING, Value, count, figure, seconds
 
-MOST_PANELS, MOST_LAYERS, MOST_COSTS, _MOST_SUBJECTS = 24, 400, 300, 8
+MOST_PANELS, MOST_LAYERS, MOST_COSTS, MOST_BINS, _MOST_SUBJECTS = 24, 400, 300, 100, 8
+_RATES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A line of the table behind a plot: where on the horizontal axis, and the figures there."""
+
+    place: str
+    figures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class RocPanel:
-    """One attack: its picture, and per model (name, class of its mark, AUC)."""
+    """One attack: its picture, per model (name, class of its mark, AUC), and figures."""
 
     attack: str
     picture: Markup
     areas: tuple[tuple[str, str, str], ...]
+    readings: tuple[Reading, ...]
 
 
 @dataclass(frozen=True)
 class LossPanel:
-    """One model's histograms."""
+    """One model's histograms; `readings` has a line per bin."""
 
     subject: str
     css: str
+    unit: str
     picture: Markup
+    readings: tuple[Reading, ...]
 
 
 @dataclass(frozen=True)
@@ -43,9 +56,9 @@ class LayerRow:
     name: str
     shape: str
     total: str
-    nonzeros: str
-    density: str
-    coverage: str
+    nonzeros: Value
+    density: Value
+    coverage: Value
     bar: Markup
 
 
@@ -55,7 +68,7 @@ class CostRow:
 
     name: str
     stage: str
-    seconds: str
+    seconds: Value
     bar: Markup
 
 
@@ -77,8 +90,21 @@ def roc_panels(figures: Mapping[str, Any], verdict: Mapping[str, Any]) -> tuple[
         label = text(attack, longest=80)
         picture = roc_panel(drawn, attack=label, floor=floor, identity=f"roc-{index + 1}")
         areas = tuple((n, css_class(n), figure(c.auc, "auc")) for n, c in drawn.items())
-        panels.append(RocPanel(label, picture, areas))
+        panels.append(RocPanel(label, picture, areas, _rates(drawn.values(), floor)))
     return tuple(panels)
+
+
+def _rates(curves: Iterable[Curve], floor: float) -> tuple[Reading, ...]:
+    """Return what each model's attacker finds at some false-positive rates."""
+    shown = list(curves)
+    rates = [floor, *(rate for rate in _RATES if rate > floor)]
+    return tuple(
+        Reading(
+            figure(rate, "percent"),
+            tuple(figure(curve.found_at(rate), "percent") for curve in shown),
+        )
+        for rate in rates
+    )
 
 
 def _curve(source: object) -> Curve:
@@ -103,21 +129,35 @@ def loss_panels(figures: Mapping[str, Any]) -> tuple[LossPanel, ...]:
         return ()
     domain = (min(h.edges[0] for h in read.values()), max(h.edges[-1] for h in read.values()))
     top = max(h.top for h in read.values()) * 1.05 or 1.0
-    return tuple(
-        LossPanel(
-            name,
-            css_class(name),
-            loss_panel(
-                histogram,
-                subject=name,
-                domain=domain,
-                top=top,
-                unit=text(sources[name].get("unit"), longest=60) or "loss",
-                identity=f"loss-{index + 1}",
-            ),
+    panels = []
+    for index, (name, histogram) in enumerate(read.items()):
+        unit = text(sources[name].get("unit"), longest=60) or "loss"
+        picture = loss_panel(
+            histogram,
+            subject=name,
+            domain=domain,
+            top=top,
+            unit=unit,
+            identity=f"loss-{index + 1}",
         )
-        for index, (name, histogram) in enumerate(read.items())
+        panels.append(LossPanel(name, css_class(name), unit, picture, _bins(histogram)))
+    return tuple(panels)
+
+
+def _bins(histogram: Histogram) -> tuple[Reading, ...]:
+    """Return the shares of both groups in each bin; the first `MOST_BINS` bins."""
+    edges = [_edge(edge) for edge in histogram.edges[: MOST_BINS + 1]]
+    return tuple(
+        Reading(f"{low} to {high}", (figure(members, "percent"), figure(nonmembers, "percent")))
+        for (low, high), members, nonmembers in zip(
+            pairwise(edges), histogram.members, histogram.nonmembers, strict=False
+        )
     )
+
+
+def _edge(value: float) -> str:
+    written = f"{value:.2f}" if abs(value) < 1e4 else f"{value:.3g}"
+    return written.replace("-", "−")
 
 
 _HISTOGRAM = ("edges", "members", "nonmembers")
@@ -134,9 +174,9 @@ def layer_rows(figures: Mapping[str, Any]) -> tuple[LayerRow, ...]:
                 name=text(layer.get("name"), longest=120) or MISSING,
                 shape=shape or MISSING,
                 total=count(layer.get("total")),
-                nonzeros=count(layer.get("nonzeros")),
-                density=figure(density, "percent"),
-                coverage=figure(coverage, "percent"),
+                nonzeros=Value.of(number(layer.get("nonzeros")), count(layer.get("nonzeros"))),
+                density=Value.of(density, figure(density, "percent")),
+                coverage=Value.of(coverage, figure(coverage, "percent")),
                 bar=bar(density, reached=coverage),
             )
         )
@@ -163,5 +203,6 @@ def cost_rows(figures: Mapping[str, Any], provenance: Mapping[str, Any]) -> tupl
         for name, stage, value in group:
             found = number(value)
             share = None if found is None or longest <= 0 else found / longest
-            rows.append(CostRow(name, stage or MISSING, seconds(value), bar(share)))
+            took = Value.of(found, seconds(value))
+            rows.append(CostRow(name, stage or MISSING, took, bar(share)))
     return tuple(rows)

@@ -10,18 +10,10 @@ from typing import Any
 from safecompress.report.lineage import Node
 from safecompress.report.safe import mapping, number, sequence, text
 from safecompress.report.view_comparison import measure_label
-from safecompress.report.wording import MISSING, count, figure, seconds, style_of
+from safecompress.report.wording import MISSING, Value, count, figure, seconds, style_of
 
 MOST_CANDIDATES, _MOST_FACTS, _DEEPEST = 1000, 300, 6
 _SEED = re.compile(r"^seed:\s*(\d{1,30})\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Value:
-    """A table cell: what is shown, and the number it sorts by (empty where there is none)."""
-
-    shown: str
-    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,26 +82,22 @@ def _candidate_row(node: Node, names: Sequence[str]) -> CandidateRow:
     settle, _, tests = node.seconds
     return CandidateRow(
         anchor=f"candidate-{node.index + 1}",
-        round=_value(float(node.round), str(node.round)),
+        round=Value.of(float(node.round), str(node.round)),
         name=node.name,
         proposal=node.proposal,
         parent=node.parent_name or MISSING,
-        density=_value(node.density, figure(node.density, "percent")),
-        accuracy=_value(node.accuracy, figure(node.accuracy, "percent")),
+        density=Value.of(node.density, figure(node.density, "percent")),
+        accuracy=Value.of(node.accuracy, figure(node.accuracy, "percent")),
         measures=tuple(
-            _value(node.measures.get(n), figure(node.measures.get(n), style_of(n))) for n in names
+            Value.of(node.measures.get(n), figure(node.measures.get(n), style_of(n))) for n in names
         ),
-        rank=_value(node.rank, MISSING if node.rank is None else f"{node.rank:.0f}"),
+        rank=Value.of(node.rank, MISSING if node.rank is None else f"{node.rank:.0f}"),
         fate=fate,
         css=css,
-        settle=_value(settle, seconds(settle)),
-        tests=_value(tests, seconds(tests)),
+        settle=Value.of(settle, seconds(settle)),
+        tests=Value.of(tests, seconds(tests)),
         reason=node.reason,
     )
-
-
-def _value(value: float | None, shown: str) -> Value:
-    return Value(shown, "" if value is None else repr(value))
 
 
 def openness(verdict: Mapping[str, Any]) -> Openness:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
-from safecompress.report.conditions import condition_words, limit_words, parse_limit
+from safecompress.report.conditions import Limit, condition_words, limit_words, parse_limit
 from safecompress.report.plots.interval import interval_bar
 from safecompress.report.safe import mapping, mappings, number, text
 from safecompress.report.view_comparison import measure_label, subjects_of
 from safecompress.report.wording import (
     MISSING,
     Span,
+    Value,
     beside,
     count,
     figure,
@@ -34,6 +35,7 @@ _WORDS = {
     "ERROR": "error",
     "NOT_RUN": "not run",
 }
+_SEVERITY = ("error", "fail", "inconclusive", "not-run", "warn", "pass")
 _SENTENCES = {
     "PASS": "Every critical check passed.",
     "FAIL": "At least one critical check failed.",
@@ -82,19 +84,20 @@ class Hero:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One line of the table of checks."""
+    """One line of the table of checks; `rank` sorts by status, the worst first."""
 
     badge: Badge
     name: str
     critical: bool
-    figure: str
+    rank: int
+    figure: Value
     interval: str
     bar: Markup
     condition: str
     members: str
-    nonmembers: str
+    nonmembers: Value
     knowledge: str
-    seconds: str
+    seconds: Value
     message: str
 
 
@@ -203,26 +206,45 @@ def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
     full_name = text(check.get("name"), longest=200) or f"check {index + 1}"
     style = style_of(full_name)
     span = Span.read(check)
-    limit = parse_limit(check.get("condition"))
+    limit = _limit(check, span)
     relative = limit is not None and limit.relative
     condition = condition_words(check.get("condition"))
     knowledge = text(check.get("knowledge"), longest=40)
+    shown = (
+        figure(span.value, style, signed=relative)
+        if limit is None or relative
+        else beside(span.value, limit.bound, style)
+    )
+    badge = Badge.of(check.get("status"))
     return CheckRow(
-        badge=Badge.of(check.get("status")),
+        badge=badge,
         name=_check_name(full_name, condition),
         critical=check.get("critical") is True,
-        figure=figure(span.value, style, signed=relative)
-        if limit is None or relative
-        else beside(span.value, limit.bound, style),
+        rank=_SEVERITY.index(badge.css),
+        figure=Value.of(span.value, shown),
         interval=interval(span, style, signed=relative),
         bar=interval_bar(span, limit, style=style, identity=f"check-{index + 1}-bar"),
         condition=(condition if limit is None else limit_words(limit, style)) or MISSING,
         members=count(check.get("n_members") or None),
-        nonmembers=count(check.get("n_nonmembers") or None),
+        nonmembers=Value.of(
+            number(check.get("n_nonmembers")), count(check.get("n_nonmembers") or None)
+        ),
         knowledge=MISSING if knowledge in {"", "none"} else knowledge,
-        seconds=seconds(check.get("seconds")),
+        seconds=Value.of(number(check.get("seconds")), seconds(check.get("seconds"))),
         message=text(check.get("message"), longest=1000),
     )
+
+
+def _limit(check: Mapping[str, Any], span: Span) -> Limit | None:
+    """Return the bound, which a condition writes with six digits only.
+
+    A check that passed is not drawn as if it had missed its bound by the rounding.
+    """
+    limit = parse_limit(check.get("condition"))
+    if limit is None or span.value is None or check.get("status") != "PASS":
+        return limit
+    rounded = f"{span.value:g}" == f"{limit.bound:g}"
+    return replace(limit, bound=span.value) if rounded else limit
 
 
 def _check_name(name: str, condition: str) -> str:

@@ -35,6 +35,19 @@ class Span:
         return tuple(x for x in (self.low, self.value, self.high) if x is not None)
 
 
+@dataclass(frozen=True)
+class Value:
+    """A table cell: what is shown, and the number it sorts by (empty where there is none)."""
+
+    shown: str
+    key: str = ""
+
+    @classmethod
+    def of(cls, value: float | None, shown: str) -> Value:
+        """Return the cell of a figure, or of one that was not measured."""
+        return cls(shown, "" if value is None else repr(value))
+
+
 def style_of(measure: str) -> Style:
     """Return how a measure of this name is written.
 

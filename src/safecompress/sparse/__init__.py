@@ -12,7 +12,16 @@ from safecompress.sparse.drop import DROP_RULES, DropRule
 from safecompress.sparse.grow import GROW_RULES, GrowRule
 from safecompress.sparse.initialise import initialise
 from safecompress.sparse.layer import Layer
-from safecompress.sparse.proposals import PROPOSALS, Keep, rigl, set_, update
+from safecompress.sparse.proposals import (
+    PROPOSALS,
+    Keep,
+    SoftLabels,
+    rigl,
+    set_,
+    soft_labels,
+    update,
+    with_defaults,
+)
 from safecompress.sparse.rewire import rewire
 from safecompress.sparse.schedules import FractionPlan, drop_fraction
 from safecompress.sparse.strategy import Strategy
@@ -26,6 +35,7 @@ __all__ = [
     "GrowRule",
     "Keep",
     "Layer",
+    "SoftLabels",
     "Strategy",
     "drop_fraction",
     "initialise",
@@ -33,5 +43,7 @@ __all__ = [
     "rewire",
     "rigl",
     "set_",
+    "soft_labels",
     "update",
+    "with_defaults",
 ]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from safecompress.registry import Registry
 from safecompress.sparse.layer import Layer, Requirement
+from safecompress.sparse.selection import places
 
 
 class DropRule(ABC):
@@ -65,15 +66,16 @@ class SetDrop(DropRule):
 
     def score(self, layer: Layer) -> Tensor:
         """Return the quantile of |w| among existing weights of the same sign, float64 in [0, 1)."""
-        weights = layer.weight[layer.mask]
+        existing = places(layer.mask.flatten())
+        weights = layer.weight.flatten()[existing]
         quantiles = torch.zeros(len(weights), dtype=torch.float64)
-        for of_sign in ((weights > 0).nonzero(), (weights < 0).nonzero()):
-            positions = of_sign.squeeze(1)
+        for of_sign in (weights > 0, weights < 0):
+            positions = places(of_sign)
             nearest_first = torch.argsort(weights[positions].abs(), stable=True)
             steps = torch.arange(len(positions), dtype=torch.float64) + 0.5
             quantiles[positions[nearest_first]] = steps / max(len(positions), 1)
         score = torch.zeros(layer.weight.shape, dtype=torch.float64)
-        score[layer.mask] = quantiles
+        score.view(-1)[existing] = quantiles
         return score
 
 

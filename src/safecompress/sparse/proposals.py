@@ -1,11 +1,13 @@
-"""The named ways to change a candidate's mask, from which a configuration chooses."""
+"""The named ways to change a candidate, from which a configuration chooses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import final
 
-from safecompress.candidate import Candidate
-from safecompress.config import Request
+from safecompress.candidate import Candidate, SoftTarget
+from safecompress.config import Request, SparseConfig
+from safecompress.errors import ConfigError
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.registry import Registry
 from safecompress.sparse.drop import DROP_RULES
@@ -27,6 +29,89 @@ class Keep(Proposal):
         """Return the parent with `keep` added to its lineage."""
         del context
         return parent.evolve(lineage=(*parent.lineage, self.name))
+
+
+@final
+@dataclass(frozen=True)
+class SoftLabels(Proposal):
+    """From now on train towards soft labels, after a change of the mask.
+
+    The soft label of a member is what teachers say of it that were trained without it, so a
+    candidate that fits it has nothing of that member's own label to memorise. `share` mixes it
+    with the hard label: 1 leaves the hard label out, 0 goes back to it. Later proposals that
+    change the mask alone keep the target.
+
+    Args:
+        target: share and temperature of the soft label.
+        mask: the change of the mask that goes with it.
+
+    Raises:
+        ConfigError: on a share outside [0, 1], a temperature that is not above 0, or a `mask` that
+            is itself soft labels.
+
+    Reference: SELENA, Tang et al., USENIX Security 2022 (split ensemble and self-distillation);
+    mixing with the hard label: Hinton et al., 2015.
+    """
+
+    target: SoftTarget
+    mask: Proposal
+    requires: frozenset[str] = field(init=False, repr=False, compare=False)
+    updates: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        share, temperature = self.target.share, self.target.temperature
+        if not 0 <= share <= 1:
+            raise ConfigError(f"share is {share!r}; expected a number in [0, 1].")
+        if not 0 < temperature < float("inf"):
+            raise ConfigError(f"temperature is {temperature!r}; expected a finite number above 0.")
+        if isinstance(self.mask, SoftLabels):
+            raise ConfigError("mask is soft-labels again; expected a change of the mask.")
+        needs = {"soft_labels"} if share else set()
+        object.__setattr__(self, "requires", self.mask.requires | needs)
+        object.__setattr__(self, "updates", self.mask.updates)
+
+    @property
+    def name(self) -> str:
+        """The mask's name, the share, and a temperature that is not 1, e.g. `rigl soft=1 T=2`."""
+        share, temperature = self.target.share, self.target.temperature
+        return f"{self.mask.name} soft={share:g}" + (
+            f" T={temperature:g}" if temperature != 1 else ""
+        )
+
+    def with_defaults(self, sparse: SparseConfig) -> SoftLabels:
+        """Return it with the mask's open options taken from `sparse`."""
+        return replace(self, mask=with_defaults(self.mask, sparse))
+
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the candidate with its mask changed and its share of soft labels set."""
+        changed = self.mask(parent, context)
+        return changed.evolve(soft_target=self.target, lineage=(*parent.lineage, self.name))
+
+
+def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
+    """Return the proposal with everything left open taken from `sparse`; its name stays."""
+    if isinstance(proposal, Strategy | SoftLabels):
+        return proposal.with_defaults(sparse)
+    return proposal
+
+
+def soft_labels(
+    *, share: float = 1.0, temperature: float = 1.0, mask: Request = "keep"
+) -> SoftLabels:
+    """Return the proposal that trains on towards labels of teachers that never saw the row.
+
+    Args:
+        share: share of the target that comes from the soft label, in [0, 1].
+        temperature: the soft label is raised to 1 / temperature and normalised.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a number outside its range.
+
+    >>> soft_labels(share=0.5, mask="rigl").name
+    'rigl soft=0.5'
+    """
+    return SoftLabels(SoftTarget(share, temperature), PROPOSALS.build(mask, where="mask"))
 
 
 def update(
@@ -127,6 +212,13 @@ PROPOSALS.add(
     summary="any drop rule with any grow rule, e.g. {drop: taylor, grow: momentum}",
     reference="the rules' own",
     cost="the rules' own",
+)
+PROPOSALS.add(
+    "soft-labels",
+    soft_labels,
+    summary="from now on learns from teachers that never saw the row: {share: 0.5, mask: rigl}",
+    reference="SELENA, Tang et al., USENIX Security 2022",
+    cost="the teachers, once a run",
 )
 PROPOSALS.add(
     "keep",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
@@ -36,13 +37,13 @@ def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> 
     optimizer = dict(parent.optimizer)
     ever_active = dict(parent.ever_active)
     for name in old:
-        gone = ~(old[name] & masks[name])
+        kept = (old[name] & masks[name]).flatten().nonzero().squeeze(1)
         weight = masked_weight(parent, name)
-        weights[name] = _without(weight, gone)
+        weights[name] = _only(weight, kept)
         weights.update(dict.fromkeys(_aliases(parent, name), weights[name]))
         if name in optimizer:
             optimizer[name] = {
-                key: _without(state, gone) if state.shape == weight.shape else state
+                key: _only(state, kept) if state.shape == weight.shape else state
                 for key, state in optimizer[name].items()
             }
         ever_active[name] = ever_active.get(name, old[name]) | masks[name]
@@ -72,8 +73,13 @@ def masked_weight(candidate: Candidate, name: str) -> Tensor:
     return weight
 
 
-def _without(tensor: Tensor, gone: Tensor) -> Tensor:
-    return tensor.detach().masked_fill(gone.to(tensor.device), 0)
+def _only(tensor: Tensor, kept: Tensor) -> Tensor:
+    """Return the tensor with zeros everywhere but at the flat positions `kept`."""
+    positions = kept.to(tensor.device)
+    only = torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    only.view(-1)[positions] = tensor.detach().flatten()[positions]
+    # Positions count in the order of the dimensions, whatever the tensor's memory format.
+    return torch.empty_like(tensor).copy_(only) if not tensor.is_contiguous() else only
 
 
 def _aliases(candidate: Candidate, name: str) -> list[str]:

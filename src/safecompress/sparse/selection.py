@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
+
+_SAMPLE = 1 << 15
+"""Values looked at to guess the n-th smallest of a longer tensor."""
 
 
 def smallest(values: Tensor, n: int) -> Tensor:
     """Return the positions of the `n` smallest values; of equal values the first positions win.
 
     Exactly `n` positions come back however many values are equal, and they do not depend on the
-    order in which a selection algorithm happens to visit ties. Partial selection: O(len(values)).
+    order in which a selection algorithm happens to visit ties. Partial selection: O(len(values)),
+    and where few of many are wanted little more than one comparison with each value.
 
     Args:
-        values: CPU (m,), finite.
+        values: CPU (m,), no NaN.
         n: how many, in [0, m].
 
     Returns:
@@ -28,16 +34,42 @@ def smallest(values: Tensor, n: int) -> Tensor:
     if n >= len(values):
         return torch.arange(len(values))
     numbers = _comparable(values)
+    few = _few_smallest(numbers, n)
+    if few is not None:
+        return few[smallest(numbers[few], n)]
     # NumPy's partition is several times faster than torch.topk and kthvalue at millions of values.
     threshold = float(np.partition(numbers.numpy(), n - 1)[n - 1])
-    chosen = (numbers <= threshold).nonzero().squeeze(1)
+    chosen = places(numbers <= threshold)
     excess = len(chosen) - n
     if excess:
-        tied = (numbers[chosen] == threshold).nonzero().squeeze(1)
+        tied = places(numbers[chosen] == threshold)
         stays = torch.ones(len(chosen), dtype=torch.bool)
         stays[tied[-excess:]] = False
         chosen = chosen[stays]
     return chosen
+
+
+def places(chosen: Tensor) -> Tensor:
+    """Return the positions, int64 and ascending, at which a flat CPU mask is True."""
+    # On the CPU nearly twice as fast as torch.nonzero.
+    return torch.from_numpy(np.flatnonzero(chosen.numpy()))
+
+
+def _few_smallest(numbers: Tensor, n: int) -> Tensor | None:
+    """Return ascending positions of some values, the `n` smallest and their ties among them.
+
+    None where that would not save anything.
+    """
+    every = len(numbers) // _SAMPLE
+    if every < 2 or n > len(numbers) // 8:
+        return None
+    sample = numbers[::every].contiguous().numpy()
+    # Some standard deviations more than its share, so that the guess is seldom too small.
+    share = n / every
+    rank = math.ceil(share + 4.0 * math.sqrt(share) + 4.0)
+    guess = float(np.partition(sample, rank)[rank])
+    few = places(numbers <= guess)
+    return few if n <= len(few) <= len(numbers) // 4 else None
 
 
 def largest(values: Tensor, n: int) -> Tensor:

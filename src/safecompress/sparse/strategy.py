@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import final
@@ -19,7 +20,7 @@ from safecompress.sparse.grow import GrowRule
 from safecompress.sparse.layer import Layer, Requirement
 from safecompress.sparse.rewire import masked_weight, rewire
 from safecompress.sparse.schedules import FractionPlan, Schedule
-from safecompress.sparse.selection import largest, smallest
+from safecompress.sparse.selection import largest, places, smallest
 
 _PUBLISHED = {("set", "random"): "set", ("magnitude", "gradient"): "rigl"}
 
@@ -140,9 +141,7 @@ class Strategy(Proposal):
 
     def _going(self, layers: Mapping[str, Layer], fraction: float) -> dict[str, Tensor]:
         """Return per layer the flat positions of the weights to drop."""
-        existing = {
-            name: layer.mask.flatten().nonzero().squeeze(1) for name, layer in layers.items()
-        }
+        existing = {name: places(layer.mask.flatten()) for name, layer in layers.items()}
         wanted = {
             name: min(round(fraction * len(at)), layers[name].mask.numel() - len(at))
             for name, at in existing.items()
@@ -163,30 +162,47 @@ class Strategy(Proposal):
         """Return the layer's mask with `dropped` gone and as many missing weights grown."""
         mask = layer.mask.clone(memory_format=torch.contiguous_format)
         if len(dropped):
-            missing = (~layer.mask).flatten().nonzero().squeeze(1)
-            scores = self._scores(self.grow, layer, missing)
-            grown = missing[largest(scores, len(dropped))]
             flat = mask.view(-1)
+            grown = largest(self._missing_scores(layer, places(flat)), len(dropped))
             flat[dropped] = False
             flat[grown] = True
         return mask
 
     def _scores(self, rule: DropRule | GrowRule, layer: Layer, positions: Tensor) -> Tensor:
         """Return the rule's checked scores at the flat `positions`."""
+        chosen = self._all_scores(rule, layer)[positions]
+        self._check(chosen, rule, layer)
+        return chosen
+
+    def _missing_scores(self, layer: Layer, existing: Tensor) -> Tensor:
+        """Return the grow rule's checked scores, flat; existing weights have the lowest there is.
+
+        Most weights are missing, so filling the others takes less than listing these.
+        """
+        scores = self._all_scores(self.grow, layer).clone()
+        if not scores.is_floating_point():
+            scores = scores.double()
+        scores[existing] = 0.0
+        self._check(scores, self.grow, layer)
+        scores[existing] = -math.inf
+        return scores
+
+    def _all_scores(self, rule: DropRule | GrowRule, layer: Layer) -> Tensor:
         scores = rule.score(layer)
         if scores.shape != layer.weight.shape:
             raise ConfigError(
                 f"{self.name}: rule '{rule.name}' returned scores of shape {tuple(scores.shape)} "
                 f"for '{layer.name}'; expected the weight's, {tuple(layer.weight.shape)}."
             )
-        chosen = scores.flatten()[positions]
+        return scores.flatten()
+
+    def _check(self, chosen: Tensor, rule: DropRule | GrowRule, layer: Layer) -> None:
         if len(chosen) and not bool(torch.isfinite(torch.stack(chosen.aminmax())).all()):
             bad = int((~torch.isfinite(chosen)).sum())
             raise NonFiniteError(
                 f"{self.name}: {bad} of {len(chosen)} scores of rule '{rule.name}' are NaN or "
                 f"infinite in '{layer.name}'; its weights or gradients have diverged."
             )
-        return chosen
 
 
 def _dense(tensors: Mapping[str, Tensor] | None, name: str) -> Tensor | None:

@@ -100,14 +100,20 @@ def _best_per_group(members: Floats, nonmembers: Floats, groups: Ints) -> tuple[
     """
     scores = np.concatenate([members, nonmembers])
     order = np.argsort(-scores)
-    if bool((groups != groups[0]).any()):
+    one_group = bool((groups == groups[0]).all())
+    if not one_group:
         order = order[np.argsort(groups[order], kind="stable")]
-    scores, groups, is_member = scores[order], groups[order], order < len(members)
+        groups = groups[order]
+    scores, is_member = scores[order], order < len(members)
 
-    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    sizes = np.diff(np.r_[starts, len(groups)])
-    running = np.r_[0, np.cumsum(is_member)]
-    m_total = running[starts + sizes] - running[starts]
+    last = np.ones(len(groups), dtype=bool)
+    np.not_equal(groups[1:], groups[:-1], out=last[:-1])
+    ends = np.flatnonzero(last) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    sizes = ends - starts
+    running = np.zeros(len(scores) + 1, dtype=np.int64)
+    np.cumsum(is_member, out=running[1:])
+    m_total = running[ends] - running[starts]
     group = np.repeat(np.arange(len(starts)), sizes)
 
     # Rows at or above each row, in its group: the counts that "score >= this score" accuses.
@@ -115,8 +121,9 @@ def _best_per_group(members: Floats, nonmembers: Floats, groups: Ints) -> tuple[
     accused = np.arange(1, len(scores) + 1) - starts[group]
     # TPR - FPR times both group sizes, in integers: equally good thresholds tie exactly.
     gain = true_positives * (sizes - m_total)[group] - (accused - true_positives) * m_total[group]
-    last_of_tie = np.r_[(scores[1:] != scores[:-1]) | (groups[1:] != groups[:-1]), True]
-    gain[~last_of_tie] = np.iinfo(gain.dtype).min
+    # Only the last of tied rows is a threshold's count.
+    last[:-1] |= scores[1:] != scores[:-1]
+    gain[~last] = np.iinfo(gain.dtype).min
     best = np.maximum.reduceat(gain, starts)
     # Scores descend within a group: its first best row is its largest best threshold.
     winners = np.flatnonzero(gain == best[group])

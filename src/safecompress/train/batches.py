@@ -22,11 +22,18 @@ class Step:
         inputs: the batch's inputs, augmented.
         labels: int64 (b,).
         ids: int64 (b,).
+        index: int64 (b,), the rows' positions among the rows trained on.
     """
 
     inputs: Inputs
     labels: Tensor
     ids: Tensor
+    index: Tensor
+
+
+def steps_per_epoch(rows: int, config: TrainConfig) -> int:
+    """Return the steps of one epoch over `rows` rows; a last batch that is not full is left out."""
+    return rows // min(config.batch_size, rows)
 
 
 class Batches:
@@ -61,7 +68,7 @@ class Batches:
         if config.augment == "crop-flip":
             require_images(rows.inputs)
         self.size = min(config.batch_size, len(rows))
-        self.steps_per_epoch = len(rows) // self.size
+        self.steps_per_epoch = steps_per_epoch(len(rows), config)
         self.images = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 4
         self._rows = Rows(
             map_inputs(lambda t: t.to(device), rows.inputs),
@@ -101,4 +108,4 @@ class Batches:
         if self.images and isinstance(inputs, Tensor):
             inputs = inputs.contiguous(memory_format=memory_format)
         labels = self._rows.labels.index_select(0, index)
-        return Step(inputs, labels, self._rows.ids.index_select(0, index))
+        return Step(inputs, labels, self._rows.ids.index_select(0, index), index)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,30 +15,19 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
 from safecompress.protocols import Batch, Defense, ModelLike, Outputs, Rows, TrainingContext
 from safecompress.topology import Topology, maskable_parameters
+from safecompress.train.active import Active, active_weights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import device_of, make_fabric
 from safecompress.train.loss import TrainingLoss
-from safecompress.train.optimizers import (
-    load_optimizer_state_,
-    make_optimizer,
-    optimizer_state,
-    state_keys,
-)
+from safecompress.train.memory import kept_memory
+from safecompress.train.optimizers import load_optimizer_state_, make_optimizer, optimizer_state
 from safecompress.train.predict import mode, predict
 from safecompress.train.probe import Probed, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.scaler import load_scaler_state_, scaler_state
 from safecompress.train.schedule import learning_rate
 from safecompress.train.state import load_module_, module_tensors, require_finite
-from safecompress.train.step import (
-    Pairs,
-    average_pairs,
-    mask_gradients_,
-    mask_pairs,
-    reseed_,
-    update_averages_,
-    zero_missing_,
-)
+from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
 
 
 class Trainer:
@@ -61,6 +51,7 @@ class Trainer:
             the same batches.
         defenses: changes to the loss, in order.
         reference: rows for defences that need non-members.
+        soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: settings of an earlier probe to train with; by default probed now.
         on_progress: called at most every 0.2 s.
@@ -82,6 +73,7 @@ class Trainer:
         stage: str = "train",
         defenses: Sequence[Defense] = (),
         reference: Rows | None = None,
+        soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
         settings: Probed | None = None,
         on_progress: OnProgress | None = None,
@@ -93,13 +85,13 @@ class Trainer:
         self._seed, self._stage = seed, stage
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._track = track_moving_average
-        self._bound: tuple[Topology, Pairs] | None = None
+        self._bound: tuple[Topology, Active] | None = None
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         self.settings = settings or choose_settings(
             module, self._batches, config, device=device, total_steps=self.total_steps
         )
-        module.to(memory_format=self.settings.torch_format)  # type: ignore[call-overload]
+        self._lay_out_()
         self._fabric = make_fabric(
             engine, precision=self.settings.precision, stage=stage, log_dir=log_dir
         )
@@ -109,8 +101,11 @@ class Trainer:
             self._fabric.strategy.precision, "scaler", None
         )
         self._fresh_scaler = scaler_state(self._scaler)
-        self._optimizer = make_optimizer(config, self._parameters, scaled=self._scaler is not None)
-        self._wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
+        self._optimizer = make_optimizer(config, self._parameters)
+        wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
+        # On one device in fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
+        alone = self._ranks == 1 and self.settings.precision == "32-true"
+        self._model: nn.Module = module if alone else wrapped
         self._reporter = Reporter(
             on_progress, stage=stage, total=self.total_steps, rows=self._batches.size
         )
@@ -121,7 +116,7 @@ class Trainer:
             reference=reference,
             device=self._fabric.device,
         )
-        self._objective = TrainingLoss(defenses, context)
+        self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -140,8 +135,10 @@ class Trainer:
             topology: which weights exist; all of them by default. The others become zero.
         """
         topology = topology or Topology.dense(self._module)
+        self._lay_out_()
         topology.apply_(self._module)
-        load_optimizer_state_(self._optimizer, self._config, self._parameters, {})
+        active = self._active(topology)
+        load_optimizer_state_(self._optimizer, self._config, active, {})
         load_scaler_state_(self._scaler, self._fresh_scaler)
         self._objective.load_state_({})
         fresh = Candidate(
@@ -154,12 +151,14 @@ class Trainer:
 
     def load_(self, candidate: Candidate) -> None:
         """Put a candidate's weights into the live module; weights that do not exist are zero."""
+        self._lay_out_()
+        load_module_(self._module, candidate.weights)
+        for part in sparse_parts(self._active(candidate.topology)):
+            part.read_()
+
+    def _lay_out_(self) -> None:
         # Another trainer of the same module may have left it in its own memory format.
         self._module.to(memory_format=self.settings.torch_format)  # type: ignore[call-overload]
-        load_module_(self._module, candidate.weights)
-        masks = self._masks(candidate.topology)
-        with torch.no_grad():
-            zero_missing_([p for p, _ in masks], [mask for _, mask in masks])
 
     def outputs(self, candidate: Candidate, rows: Rows) -> Outputs:
         """Return the candidate's outputs on `rows`.
@@ -179,14 +178,14 @@ class Trainer:
         if steps <= 0:
             return candidate
         self._restore_(candidate)
-        masks = self._masks(candidate.topology)
+        active = self._active(candidate.topology)
         averages = self._averages(candidate)
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
-        with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
+        with kept_memory(), self._training():
             for index in range(steps):
                 step = candidate.step + index
-                losses[index] = self._step_(step, masks, averages)
+                losses[index] = self._step_(step, active, averages)
                 if self._reporter.due():
                     self._report(losses[: index + 1], candidate.step)
                 if self._fabric.loggers and (step + 1) % self.steps_per_epoch == 0:
@@ -212,7 +211,7 @@ class Trainer:
         self._restore_(candidate)
         parameters = maskable_parameters(self._module)
         sums = [torch.zeros_like(p) for p in parameters.values()]
-        with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
+        with kept_memory(), self._training():
             for step in range(candidate.step, candidate.step + batches):
                 loss, _ = self._loss(step, self._module)
                 gradients = torch.autograd.grad(
@@ -227,19 +226,33 @@ class Trainer:
             for name, total in zip(parameters, sums, strict=True)
         }
 
-    def _step_(self, step: int, masks: Pairs, averages: Pairs) -> Tensor:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._config, step, total=self.total_steps)
-        loss, seen = self._loss(step, self._wrapped)
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
+            yield
+
+    def _step_(self, step: int, active: Active, averages: Pairs) -> Tensor:
+        self._optimizer.param_groups[0]["lr"] = learning_rate(
+            self._config, step, total=self.total_steps
+        )
+        loss, seen = self._loss(step, self._model)
         self._fabric.backward(loss)
         if averages:
-            self._fabric.strategy.precision.unscale_gradients(self._optimizer)
-            update_averages_(averages, finite=self._scaler is None)
-        mask_gradients_(masks)
+            scale = None if self._scaler is None else self._scaler.get_scale()
+            update_averages_(averages, scale=scale)
+        sparse = sparse_parts(active)
+        for part in sparse:
+            part.read_gradient_()
         self._stepper.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        for part in sparse:
+            part.write_()
+        self._forget_gradients_()
         self._objective.after_step_(seen)
         return loss.detach()
+
+    def _forget_gradients_(self) -> None:
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
     def _loss(self, step: int, model: ModelLike) -> tuple[Tensor, Batch | None]:
         reseed_(self._fabric.device, self._seed, self._stage, "step", step, self._rank)
@@ -249,19 +262,16 @@ class Trainer:
     def _restore_(self, candidate: Candidate) -> None:
         """Put weights, optimiser state and defences' state where they were."""
         self.load_(candidate)
-        load_optimizer_state_(self._optimizer, self._config, self._parameters, candidate.optimizer)
-        masks = self._masks(candidate.topology)
-        for key in state_keys(self._config):
-            moments = [self._optimizer.state[p][key] for p, _ in masks]
-            zero_missing_(moments, [mask for _, mask in masks])
-        self._optimizer.zero_grad(set_to_none=True)
+        active = self._active(candidate.topology)
+        load_optimizer_state_(self._optimizer, self._config, active, candidate.optimizer)
+        self._forget_gradients_()
         load_scaler_state_(self._scaler, self._fresh_scaler | dict(candidate.optimizer))
-        self._objective.load_state_(candidate.defenses)
+        self._objective.load_state_(candidate.defenses, soft_target=candidate.soft_target)
 
-    def _masks(self, topology: Topology) -> Pairs:
-        """Return the topology's masks for this module, made once while it stays the same object."""
+    def _active(self, topology: Topology) -> Active:
+        """Return what is trained under a topology, made once while it stays the same object."""
         if self._bound is None or self._bound[0] is not topology:
-            self._bound = (topology, mask_pairs(topology, self._module))
+            self._bound = (topology, active_weights(self._parameters, topology, self._module))
         return self._bound[1]
 
     def _averages(self, candidate: Candidate) -> Pairs:
@@ -274,7 +284,8 @@ class Trainer:
         if self._ranks > 1:
             for buffer in self._module.buffers():
                 buffer.copy_(self._fabric.broadcast(buffer.detach().clone(), src=0))
-        state = optimizer_state(self._optimizer, self._parameters)
+        active = self._active(candidate.topology)
+        state = optimizer_state(self._optimizer, self._config, active)
         names = maskable_parameters(self._module)
         return candidate.evolve(
             weights=module_tensors(self._module),

@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy plus what the defences add."""
+"""What training minimises: cross-entropy to hard or soft labels, plus what the defences add."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from safecompress.candidate import HARD, SoftTarget
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext
@@ -20,13 +21,23 @@ class TrainingLoss:
     Args:
         defenses: changes to the loss, in order; each is prepared for the stage.
         context: what they prepare themselves with.
+        soft_labels: float32 (rows trained on, classes), probabilities; None without any.
 
     Raises:
         ConfigError: when a defence is listed twice or lacks its reference rows.
     """
 
-    def __init__(self, defenses: Sequence[Defense], context: TrainingContext) -> None:
+    def __init__(
+        self,
+        defenses: Sequence[Defense],
+        context: TrainingContext,
+        *,
+        soft_labels: Tensor | None = None,
+    ) -> None:
         self._defenses, self._steps = tuple(defenses), context.steps
+        self._soft_labels = None if soft_labels is None else soft_labels.to(context.device)
+        self._soft_target = HARD
+        self._tempered: dict[float, Tensor] = {}
         names = [defense.name for defense in defenses]
         for defense in defenses:
             if names.count(defense.name) > 1:
@@ -42,7 +53,7 @@ class TrainingLoss:
     def __call__(self, model: ModelLike, batch: Step, step: int) -> tuple[Tensor, Batch | None]:
         """Return one step's loss, a scalar, and what `after_step_` will show the defences."""
         logits = call(model, batch.inputs)
-        loss = functional.cross_entropy(logits, batch.labels)
+        loss = functional.cross_entropy(logits, self._targets(batch, logits))
         if not self._defenses:
             return loss, None
         seen = Batch(
@@ -60,6 +71,28 @@ class TrainingLoss:
                 loss = loss + penalty
         return loss, seen
 
+    def _targets(self, batch: Step, logits: Tensor) -> Tensor:
+        """Return class indices, or class probabilities where some of the target is soft."""
+        share = self._soft_target.share
+        if not share:
+            return batch.labels
+        targets = share * self._soft(self._soft_target.temperature).index_select(0, batch.index)
+        hard = torch.full_like(batch.labels, 1 - share, dtype=targets.dtype)
+        targets.scatter_add_(1, batch.labels.unsqueeze(1), hard.unsqueeze(1))
+        return targets.to(logits.dtype)
+
+    def _soft(self, temperature: float) -> Tensor:
+        """Return the soft labels at a temperature, made once."""
+        if self._soft_labels is None:
+            raise ConfigError(
+                "the candidate trains towards soft labels, but its trainer was given none; pass "
+                "soft_labels."
+            )
+        if temperature not in self._tempered:
+            powered = self._soft_labels.double() ** (1 / temperature)
+            self._tempered[temperature] = (powered / powered.sum(1, keepdim=True)).float()
+        return self._tempered[temperature]
+
     def after_step_(self, seen: Batch | None) -> None:
         """Let the defences act after the optimiser's step."""
         if seen is not None:
@@ -75,8 +108,14 @@ class TrainingLoss:
             for defense in self._defenses
         }
 
-    def load_state_(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Give every defence copies of its tensors; one without any starts afresh."""
+    def load_state_(
+        self, state: Mapping[str, Mapping[str, Tensor]], *, soft_target: SoftTarget = HARD
+    ) -> None:
+        """Set the target, and give every defence copies of its tensors.
+
+        A defence without any tensors starts afresh.
+        """
+        self._soft_target = soft_target
         for defense in self._defenses:
             stored = state.get(defense.name, {})
             defense.load_state_({key: torch.clone(value) for key, value in stored.items()})

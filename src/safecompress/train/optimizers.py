@@ -9,24 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.config import TrainConfig
+from safecompress.train.active import Active, Existing
 
 FUSED_DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
 STEP = "step"
 
 
 def make_optimizer(
-    config: TrainConfig, parameters: Mapping[str, nn.Parameter], *, scaled: bool
+    config: TrainConfig, parameters: Mapping[str, nn.Parameter]
 ) -> torch.optim.Optimizer:
     """Return the configured optimiser.
 
     Args:
         config: optimiser, momentum and weight decay; the rate is set anew at every step.
         parameters: trained parameters, all on one device.
-        scaled: whether gradients will be scaled (fp16); a fused optimiser would unscale them only
-            inside its step, after masks and moving averages have read them.
     """
     devices = {p.device.type for p in parameters.values()}
-    fused = not scaled and devices <= FUSED_DEVICES
+    fused = devices <= FUSED_DEVICES
     options: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
@@ -52,16 +51,19 @@ def state_keys(config: TrainConfig) -> tuple[str, ...]:
 def load_optimizer_state_(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
-    parameters: Mapping[str, nn.Parameter],
+    active: Active,
     state: Mapping[str, Mapping[str, Tensor]],
 ) -> None:
-    """Give the optimiser copies of a candidate's state; what the candidate lacks starts at zero.
+    """Let the optimiser move `active`, with copies of a candidate's state.
 
-    A zero momentum buffer and none at all lead to the same first step, since there is no dampening.
+    What the candidate lacks starts at zero; state of weights that do not exist is left out. A zero
+    momentum buffer and none at all lead to the same first step, since there is no dampening.
     """
+    moved = [part.values if isinstance(part, Existing) else part for part in active.values()]
+    optimizer.param_groups[0]["params"] = moved
     optimizer.state.clear()
     fused = bool(optimizer.defaults.get("fused"))
-    for name, parameter in parameters.items():
+    for (name, part), parameter in zip(active.items(), moved, strict=True):
         stored = state.get(name, {})
         own = optimizer.state[parameter]
         if config.optimizer == "adamw":
@@ -69,20 +71,33 @@ def load_optimizer_state_(
             count = stored.get(STEP, torch.zeros(()))
             own[STEP] = count.to(device=device, dtype=torch.float32, copy=True)
         for key in state_keys(config):
-            own[key] = torch.zeros_like(parameter)
+            own[key] = torch.zeros_like(parameter, requires_grad=False)
             if key in stored:
-                own[key].copy_(stored[key])
+                given = stored[key]
+                own[key].copy_(part.compact(given) if isinstance(part, Existing) else given)
 
 
 def optimizer_state(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer, config: TrainConfig, active: Active
 ) -> dict[str, dict[str, Tensor]]:
-    """Return copies of the optimiser's state, on the CPU, per parameter name."""
+    """Return copies of the optimiser's state, on the CPU, per parameter name.
+
+    Tensors have their parameter's shape, and zeros where a weight does not exist.
+    """
+    keys = state_keys(config)
     return {
         name: {
-            key: value.detach().to("cpu", copy=True).contiguous()
-            for key, value in optimizer.state[parameter].items()
+            key: _whole(part, value, expand=key in keys)
+            for key, value in optimizer.state[
+                part.values if isinstance(part, Existing) else part
+            ].items()
             if isinstance(value, Tensor)
         }
-        for name, parameter in parameters.items()
+        for name, part in active.items()
     }
+
+
+def _whole(part: nn.Parameter | Existing, value: Tensor, *, expand: bool) -> Tensor:
+    if expand and isinstance(part, Existing):
+        value = part.expand(value)
+    return value.detach().to("cpu", copy=True).contiguous()

@@ -18,6 +18,7 @@ from safecompress.config import TrainConfig
 from safecompress.errors import ConfigError, DataError
 from safecompress.models.adapt import call
 from safecompress.train.batches import Batches
+from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
 from safecompress.train.predict import mode
 
@@ -117,7 +118,7 @@ def choose_settings(
     if len(candidates) == 1 or total_steps < STEPS_WORTH_A_SETTING * len(candidates):
         return default
     seconds: dict[Probed, float] = {}
-    with _undisturbed(module), randomness.seeded(0, "probe"):
+    with _undisturbed(module), kept_memory(), randomness.seeded(0, "probe"):
         for settings in candidates:
             seconds[settings] = _step_seconds(
                 module,
@@ -195,7 +196,7 @@ def _step_seconds(
     """
     module.to(memory_format=settings.torch_format)  # type: ignore[call-overload]
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    optimizer = make_optimizer(config, parameters, scaled=False)
+    optimizer = make_optimizer(config, parameters)
     dtype = torch.float16 if settings.precision == "16-mixed" else torch.bfloat16
     times: list[float] = []
     while len(times) < 3 or sum(times[1:]) < budget:

@@ -1,9 +1,4 @@
-"""The parts of one training step that know about masks; everything else is PyTorch's.
-
-Multiplying the gradient is all that masking costs. A weight that does not exist starts at zero
-with zero optimiser state, and with a zero gradient neither momentum nor weight decay nor AdamW
-can move it, so nothing has to be masked after the step.
-"""
+"""The parts of one training step that are not PyTorch's."""
 
 from __future__ import annotations
 
@@ -13,30 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from safecompress import randomness
-from safecompress.topology import Topology
 
 AVERAGE_DECAY = 0.9
 """Decay of the moving average of gradients, per step."""
 
 Pairs = Sequence[tuple[nn.Parameter, Tensor]]
 """Parameters, each with a tensor of its shape, type and memory layout."""
-
-
-def mask_pairs(topology: Topology, module: nn.Module) -> Pairs:
-    """Return each parameter that is not dense with its mask as numbers, 0 or 1."""
-    pairs = []
-    for parameter, mask in topology.bind(module):
-        if not bool(mask.all()):
-            pairs.append((parameter, torch.empty_like(parameter).copy_(mask).detach()))
-    return pairs
-
-
-def zero_missing_(tensors: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
-    """Zero the entries of tensors that do not exist; one pass over all of them."""
-    if tensors:
-        torch._foreach_mul_(list(tensors), list(masks))
-        # A negative number times zero is -0; adding zero makes it +0, the same bytes everywhere.
-        torch._foreach_add_(list(tensors), 0.0)
 
 
 def average_pairs(parameters: Mapping[str, nn.Parameter], averages: Mapping[str, Tensor]) -> Pairs:
@@ -50,30 +27,22 @@ def average_pairs(parameters: Mapping[str, nn.Parameter], averages: Mapping[str,
     return pairs
 
 
-def mask_gradients_(pairs: Pairs) -> None:
-    """Zero the gradients of weights that do not exist."""
-    gradients, masks = _with_gradients(pairs)
-    if gradients:
-        torch._foreach_mul_(gradients, masks)
-
-
-def update_averages_(pairs: Pairs, *, finite: bool) -> None:
+def update_averages_(pairs: Pairs, *, scale: float | None) -> None:
     """Move each average by 1 - AVERAGE_DECAY towards the present, dense gradient.
 
     Args:
         pairs: parameters and their averages.
-        finite: False where fp16 gradients may have overflowed; such entries count as zero.
+        scale: what fp16 multiplied the loss by, None without; entries that overflowed count as
+            zero.
     """
-    gradients, averages = _with_gradients(pairs)
-    if not finite:
-        gradients = [torch.nan_to_num(g, nan=0.0, posinf=0.0, neginf=0.0) for g in gradients]
+    present = [(p.grad, average) for p, average in pairs if p.grad is not None]
+    gradients, averages = [g for g, _ in present], [average for _, average in present]
+    if scale is not None:
+        gradients = [
+            torch.nan_to_num(g / scale, nan=0.0, posinf=0.0, neginf=0.0) for g in gradients
+        ]
     if gradients:
         torch._foreach_lerp_(averages, gradients, 1.0 - AVERAGE_DECAY)
-
-
-def _with_gradients(pairs: Pairs) -> tuple[list[Tensor], list[Tensor]]:
-    present = [(p.grad, other) for p, other in pairs if p.grad is not None]
-    return [g for g, _ in present], [other for _, other in present]
 
 
 def reseed_(device: torch.device, seed: int, *names: str | int) -> None:

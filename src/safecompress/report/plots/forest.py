@@ -45,16 +45,20 @@ def forest(
                 text_anchor=anchor,
             )
         )
+    told = []
     for row, (name, span) in enumerate(spans.items()):
-        parts += _marks(span, scale, y=_ROW * (row + 0.5), css=css_class(name))
-    told = "; ".join(f"{name} {with_interval(span, style)}" for name, span in spans.items())
+        words = f"{name} {with_interval(span, style)}"
+        marks = _marks(span, scale, y=_ROW * (row + 0.5), css=css_class(name))
+        area = tag("rect", class_="area", x=0, y=_ROW * row, width=_WIDTH, height=_ROW)
+        parts.append(tag("g", tag("title", words), area, *marks, data_series=name))
+        told.append(words)
     return picture(
         *parts,
         identity=identity,
         width=_WIDTH,
         height=height,
         title="Figures of the models side by side",
-        description=told,
+        description="; ".join(told),
     )
 
 

@@ -9,6 +9,7 @@ from safecompress.report.svg import Scale, picture, tag
 from safecompress.report.wording import Span, Style, figure, with_interval
 
 _WIDTH, _HEIGHT, _MARGIN, _LINE = 190.0, 36.0, 10.0, 12.0
+_LEAST_PAD = 0.01
 
 
 def interval_bar(span: Span, limit: Limit | None, *, style: Style, identity: str) -> Markup:
@@ -45,15 +46,18 @@ def interval_bar(span: Span, limit: Limit | None, *, style: Style, identity: str
         identity=identity,
         width=_WIDTH,
         height=_HEIGHT,
-        title="Figure, interval and bound",
-        description=f"{written}{rule}",
+        # Browsers show the title on hover, so the figures belong here.
+        title=f"{written}{rule}",
+        description="The figure as a dot, its interval as a bar, the bound as a tick.",
     )
 
 
 def _scale(span: Span, limit: Limit | None) -> Scale:
     shown = [*span.known, *([] if limit is None else [limit.bound])]
     low, high = min(shown), max(shown)
-    pad = 0.3 * (high - low) or max(abs(high) * 0.2, 0.01)
+    largest = max(abs(low), abs(high))
+    # A gap too small to matter does not fill the picture.
+    pad = max(0.3 * (high - low), min(0.2 * largest, _LEAST_PAD)) or _LEAST_PAD
     return Scale(low - pad, high + pad, _MARGIN, _WIDTH - _MARGIN)
 
 

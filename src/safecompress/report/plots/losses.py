@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -12,6 +13,8 @@ from safecompress.report.svg import Scale, path, picture, round_ticks, tag
 from safecompress.report.wording import figure
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 360.0, 230.0, 46.0, 44.0, 10.0, 10.0
+# A height read back at a pointer is then right to a hundredth of a point.
+_READABLE = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ def loss_panel(
     y = Scale(0.0, top, _HEIGHT - _BOTTOM, _TOP)
     return picture(
         *_axes(x, y, unit),
-        path(_steps(histogram.edges, histogram.members, x, y), class_="members"),
-        path(_steps(histogram.edges, histogram.nonmembers, x, y), class_="nonmembers"),
+        _outline(histogram, "members", x, y),
+        _outline(histogram, "nonmembers", x, y),
         identity=identity,
         width=_WIDTH,
         height=_HEIGHT,
@@ -79,7 +82,20 @@ def loss_panel(
             f"Share of rows per bin of {unit}: members filled, non-members as an outline, "
             f"between {figure(domain[0], 'plain')} and {figure(domain[1], 'plain')}."
         ),
+        data_x=x.words,
+        data_y=y.words,
+        data_reads="bins",
+        data_unit=unit,
     )
+
+
+def _outline(
+    histogram: Histogram, group: Literal["members", "nonmembers"], x: Scale, y: Scale
+) -> Markup:
+    heights = histogram.members if group == "members" else histogram.nonmembers
+    name = "members" if group == "members" else "non-members"
+    points = _steps(histogram.edges, heights, x, y)
+    return path(points, apart=_READABLE, class_=group, data_series=name)
 
 
 def _steps(

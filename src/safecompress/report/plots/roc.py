@@ -11,7 +11,9 @@ from safecompress.report.plots.subjects import css_class
 from safecompress.report.svg import Scale, decades, path, picture, tag
 from safecompress.report.wording import figure
 
-_SIZE, _LEFT, _BOTTOM, _TOP, _RIGHT = 300.0, 52.0, 44.0, 10.0, 14.0
+_SIZE, _LEFT, _BOTTOM, _TOP, _RIGHT = 300.0, 52.0, 44.0, 10.0, 20.0
+# Closer together than this no two points differ in what can be read at a pointer.
+_READABLE = 0.1
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,11 @@ class Curve:
     fpr: Sequence[float]
     tpr: Sequence[float]
     auc: float | None
+
+    def found_at(self, rate: float) -> float:
+        """Return the largest recorded TPR whose FPR is at most `rate`."""
+        pairs = zip(self.fpr, self.tpr, strict=False)
+        return max((tpr for fpr, tpr in pairs if fpr <= rate), default=0.0)
 
 
 def floor_of(n_nonmembers: float | None) -> float:
@@ -46,7 +53,9 @@ def roc_panel(curves: Mapping[str, Curve], *, attack: str, floor: float, identit
     lines = [
         path(
             ((x(a), y(b)) for a, b in _visible(curve, floor)),
+            apart=_READABLE,
             class_=f"curve {css_class(name)}",
+            data_series=name,
         )
         for name, curve in curves.items()
     ]
@@ -61,6 +70,10 @@ def roc_panel(curves: Mapping[str, Curve], *, attack: str, floor: float, identit
         height=_SIZE,
         title=f"ROC of the attack {attack}",
         description=f"True-positive rate against false-positive rate, both logarithmic. {told}.",
+        data_x=x.words,
+        data_y=y.words,
+        data_reads="rates",
+        data_unit="FPR",
     )
 
 

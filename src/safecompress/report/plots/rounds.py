@@ -132,7 +132,19 @@ def _edge(
     curve = ", ".join(
         f"{coordinate(a)} {coordinate(b)}" for a, b in ((middle, py), (middle, y), (x, y))
     )
-    return tag("path", d=f"M{drawn}C{curve}", class_=f"edge{_state(node)}")
+    return tag(
+        "path",
+        d=f"M{drawn}C{curve}",
+        class_=f"edge{_state(node)}",
+        data_series=_series(node),
+    )
+
+
+def _series(node: Node) -> str | None:
+    """Return the legend's entry that the node belongs to; those that lived on are always shown."""
+    if node.on_path or node.selected:
+        return None
+    return "discarded" if node.discarded else "not chosen"
 
 
 def _state(node: Node) -> str:
@@ -156,7 +168,9 @@ def _box(node: Node, place: tuple[float, float], layout: Layout) -> Markup:
         tick_x, tick_y = (x + w - 18, y + 20) if layout.labelled else (x + 5, y + 3)
         drawn = f"M{coordinate(tick_x)} {coordinate(tick_y + 5)}l4 4 7 -8"
         parts.append(tag("path", d=drawn, class_="check"))
-    return tag("g", *parts, class_=f"box{_state(node)}", aria_hidden="true")
+    return tag(
+        "g", *parts, class_=f"box{_state(node)}", data_series=_series(node), aria_hidden="true"
+    )
 
 
 def _cross(x: float, y: float, w: float, h: float) -> str:
@@ -220,5 +234,6 @@ def _hit(
             aria_hidden="true",
         ),
         href=f"#candidate-{node.index + 1}",
+        data_series=_series(node),
         aria_label="; ".join(lines),
     )

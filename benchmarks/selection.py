@@ -1,0 +1,371 @@
+"""Does a test that chooses the model beat chance, and every fixed way of being as small?
+
+A cell is one method on one data set, density and seed: a whole run of `safecompress.compress`,
+judged on sealed rows that steered nothing. Every method starts from the same dense model and spends
+the same training: as many optimiser steps as SafeCompress takes with its candidates and its
+teachers, spread over a longer path of as many rounds. A cell ends in one JSON file and is skipped
+when that file exists; dense models and teachers are kept in `--work` and shared by the methods.
+
+    SAFECOMPRESS_DATA=/path/to/data python benchmarks/selection.py location30 --seeds 100 101
+
+Named in advance: the figure is TM = accuracy / AUC of the strongest of three attacks (loss,
+modified entropy, neural), on the sealed rows; the test is the paired t-test over seeds of
+SafeCompress minus the other method, two-sided, at .05, Holm-corrected over the methods of a data
+set and density. Methods and settings were chosen on seeds 0 to 9; seeds from 100 on are the
+confirmation, run once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import ttest_1samp
+
+from safecompress import compress, load_config
+from safecompress.config import CompressConfig, dump_yaml
+from safecompress.files import write_json
+from safecompress.runs import DENSE, PROVENANCE, VERDICT, RunFolder
+from safecompress.search import Timetable, candidates_per_parent, needs_teachers
+from safecompress.teachers import FOLDER as TEACHERS
+from safecompress.teachers import training_steps
+from safecompress.train import steps_per_epoch
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results" / "selection"
+DENSITIES = (0.05, 0.1)
+ATTACKS = ("loss", "modified-entropy", "neural")
+
+DATA: dict[str, tuple[str, ...]] = {
+    "location30": ("sparse.settle_epochs=3",),
+    "banking77": ("dense.batch_size=128", "sparse.train.batch_size=128", "sparse.settle_epochs=2"),
+    "cifar100-alexnet": ("dense.epochs=12", "sparse.train.epochs=8", "sparse.rounds=2"),
+}
+"""Recipe and what is set otherwise than in it, the same for every method."""
+
+MASKS = ("rigl", "set", "unfired", "taylor")
+_UNFIRED = '{"update":{"drop":"magnitude","grow":"random-unfired"}}'
+_TAYLOR = '{"update":{"drop":"taylor","grow":"gradient"}}'
+_HALF = '{"soft-labels":{"share":0.6,"mask":"rigl"}}'
+_FULL = '{"soft-labels":{"share":1.0,"mask":"rigl"}}'
+_WARM = '{"soft-labels":{"share":1.0,"temperature":2,"mask":"rigl"}}'
+_MASK_MOVES = f'["rigl","set",{_UNFIRED},{_TAYLOR}]'
+_MOVES = f'["rigl",{_HALF},{_FULL},{_WARM}]'
+_TM = 'steer.objective={"tm":{"attack":"auc"}}'
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to a sparse model.
+
+    Args:
+        settings: assignments to the configuration.
+        role: `main` methods are compared in the final table; `attempt` ones were tried on the way.
+        stretched: whether its epochs are stretched until it spends as much as SafeCompress.
+    """
+
+    settings: tuple[str, ...]
+    role: str = "main"
+    stretched: bool = True
+    says: str = ""
+
+
+REFERENCE = "safecompress"
+METHODS: dict[str, Method] = {
+    "magnitude": Method(("sparse.rounds=0",), says="static mask of the largest, fine-tuned"),
+    "set": Method(('steer.proposals=["set"]', _TM)),
+    "rigl": Method(('steer.proposals=["rigl"]', _TM)),
+    "random": Method(
+        (f"steer.proposals={_MOVES}", "steer.draw=1", _TM), says="one move at random each round"
+    ),
+    "best-of-4": Method(
+        (f"steer.proposals={_MOVES}", "steer.draw=1", "steer.population=4", _TM),
+        says="four random paths, the best in the last round's tests goes on",
+    ),
+    REFERENCE: Method((f"steer.proposals={_MOVES}", _TM), stretched=False),
+    "warm-soft-rigl": Method(
+        (f"steer.proposals=[{_WARM}]", _TM), says="the same soft move every round, nothing chosen"
+    ),
+    "soft-rigl": Method(
+        (f"steer.proposals=[{_FULL}]", _TM), says="the same soft move every round, nothing chosen"
+    ),
+    "half-soft-rigl": Method(
+        (f"steer.proposals=[{_HALF}]", _TM), says="the same half-soft move every round"
+    ),
+    "rigl-short": Method(
+        ('steer.proposals=["rigl"]', _TM), stretched=False, says="one path of the recipe's length"
+    ),
+    "masks-paired": Method(
+        (f"steer.proposals={_MASK_MOVES}", "steer.objective=paired"),
+        role="attempt",
+        says="attempt 1: four mask strategies, greedy, mean AUC at an accuracy floor",
+    ),
+    "masks-tm": Method(
+        (f"steer.proposals={_MASK_MOVES}", _TM),
+        role="attempt",
+        says="attempt 2: the same, judged by TM with AUC",
+    ),
+    "masks-random": Method(
+        (f"steer.proposals={_MASK_MOVES}", "steer.draw=1", _TM),
+        role="attempt",
+        says="control of attempts 1 to 4: mask strategies at random",
+    ),
+    "masks-population": Method(
+        (f"steer.proposals={_MASK_MOVES}", "steer.draw=2", "steer.population=2", _TM),
+        role="attempt",
+        says="attempt 3: two lineages that live on, four candidates a round",
+    ),
+    "masks-fraction": Method(
+        (
+            'steer.proposals=[{"rigl":{"fraction":0.1}},{"rigl":{"fraction":0.3}},'
+            '{"rigl":{"fraction":0.5}},{"set":{"fraction":0.5}}]',
+            _TM,
+        ),
+        role="attempt",
+        says="attempt 4: fractions from .1 to .5",
+    ),
+    "soft-paired": Method(
+        (f"steer.proposals={_MOVES}", "steer.objective=paired"),
+        role="attempt",
+        says="attempt 6: SafeCompress (attempt 5) judged by mean AUC at an accuracy floor",
+    ),
+    "soft-population": Method(
+        (f"steer.proposals={_MOVES}", "steer.draw=2", "steer.population=2", _TM),
+        role="attempt",
+        says="attempt 7: SafeCompress with two lineages",
+    ),
+}
+
+
+def main() -> None:
+    """Run the cells that have no result yet and print the tables of all that have one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="*", choices=[*DATA, []], help="which sets; none only prints")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    parser.add_argument("--densities", type=float, nargs="*", default=list(DENSITIES))
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "selection")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    methods = options.methods or [n for n, m in METHODS.items() if m.role == "main"]
+    for name in options.data:
+        for seed in options.seeds:
+            for density in options.densities:
+                for method in methods:
+                    path = options.out / f"{name}-{density:g}-{method}-seed{seed}.json"
+                    if not path.exists():
+                        cell = run_cell(name, density, method, seed, work=options.work)
+                        write_json(path, cell)
+                        print(f"{path.name}: {cell['seconds']:.0f} s", flush=True)
+    print_tables([json.loads(p.read_text()) for p in sorted(options.out.glob("*-seed*.json"))])
+
+
+def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -> dict[str, Any]:
+    """Make one run and return what the cell's file holds."""
+    config = configured(data, density, method, seed)
+    shared = work / f"{data}-seed{seed}"
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=made(work)) as scratch:
+        out = Path(scratch) / "run"
+        RunFolder.create(out, dump_yaml(config)).release()
+        copy_stages(shared, out)
+        compress(resume=out)
+        copy_stages(out, shared)
+        verdict = json.loads((out / VERDICT).read_text())
+        made_with = json.loads((out / PROVENANCE).read_text())
+    figures = {row["name"]: row_figures(row) for row in verdict["comparison"]}
+    return {
+        "benchmark": "selection",
+        "data": data,
+        "density": density,
+        "method": method,
+        "seed": seed,
+        "role": "developed" if seed < 100 else "confirmed",
+        "steps": spent(config),
+        "figures": figures["compressed"],
+        "dense": figures["dense"],
+        "lineage": verdict["model"].get("lineage"),
+        "settings": [*DATA[data], *METHODS[method].settings],
+        "versions": {key: made_with[key] for key in ("safecompress", "torch", "python")},
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def configured(data: str, density: float, method: str, seed: int) -> CompressConfig:
+    """Return the cell's configuration, its epochs stretched to the common budget."""
+    chosen = METHODS[method]
+    common = (
+        *DATA[data],
+        f"seed={seed}",
+        f"sparse.density={density}",
+        "baselines=[]",
+        "dense.precision=32-true",
+        "sparse.train.precision=32-true",
+    )
+    recipe = ROOT / "recipes" / f"{data}.yaml"
+    config = load_config(recipe, assignments=[*common, *chosen.settings])
+    if not chosen.stretched:
+        return config
+    budget = spent(load_config(recipe, assignments=[*common, *METHODS[REFERENCE].settings]))
+    # What a step more of the path costs does not depend on where it is, so one division will do.
+    low, high = config.sparse.train.epochs, 64 * config.sparse.train.epochs
+    for _ in range(40):
+        epochs = (low + high) / 2
+        stretched = load_config(
+            recipe, assignments=[*common, *chosen.settings, f"sparse.train.epochs={epochs}"]
+        )
+        if spent(stretched) > budget:
+            high = epochs
+        else:
+            low = epochs
+    return load_config(
+        recipe, assignments=[*common, *chosen.settings, f"sparse.train.epochs={low}"]
+    )
+
+
+def spent(config: CompressConfig) -> int:
+    """Return the optimiser steps of a run after its dense model: teachers, candidates and path."""
+    members = members_of(config)
+    each = steps_per_epoch(members, config.sparse.train)
+    total = round(config.sparse.train.epochs * each)
+    clock = Timetable.of(config.sparse, steps_per_epoch=each, total=total)
+    steps = clock.training_steps(candidates_per_parent(config), config.steer.population)
+    if needs_teachers(config):
+        train = config.teachers.train or config.dense or config.sparse.train
+        steps += training_steps(members, config.teachers, train)
+    return steps
+
+
+def members_of(config: CompressConfig) -> int:
+    """Return the number of members of a recipe that states it as a count."""
+    members = None if config.data is None else config.data.split.members
+    if not isinstance(members, int):
+        raise TypeError(f"data.split.members is {members!r}; expected a count")
+    return members
+
+
+def made(folder: Path) -> Path:
+    """Return the folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def copy_stages(source: Path, target: Path) -> None:
+    """Copy the dense model and the teachers' labels, which no method changes."""
+    for file in (DENSE, *(f"{TEACHERS}/{p.name}" for p in source.glob(f"{TEACHERS}/*"))):
+        if (source / file).exists() and not (target / file).exists():
+            made((target / file).parent)
+            shutil.copyfile(source / file, target / file)
+
+
+def row_figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return one model's sealed figures."""
+    values = {name: estimate["value"] for name, estimate in row["attacks"].items()}
+    strongest = max(values[f"{attack}.auc"] for attack in ATTACKS)
+    accuracies = [v for name, v in values.items() if name.endswith("balanced-accuracy")]
+    accuracy = row["accuracy"]["value"]
+    return {
+        "accuracy": accuracy,
+        **values,
+        "strongest.auc": strongest,
+        "strongest.balanced-accuracy": max(accuracies),
+        "tm": accuracy / max(accuracies),
+        "tm.auc": accuracy / strongest,
+    }
+
+
+def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
+    """Print one table per data set, density and role."""
+    groups = sorted({(c["data"], c["density"], c["role"]) for c in cells})
+    print("Sealed rows; mean over seeds ± standard deviation between seeds; p: paired t-test of TM")
+    print("with AUC, SafeCompress minus the method, on the seeds both have, Holm-corrected.")
+    for data, density, role in groups:
+        chosen = [c for c in cells if (c["data"], c["density"], c["role"]) == (data, density, role)]
+        print(f"\n{data}, density {density:g}, {role}")
+        print(table(chosen))
+
+
+def table(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return a data set's table at one density, in Markdown."""
+    seeds = {
+        name: {c["seed"]: c["figures"] for c in cells if c["method"] == name} for name in METHODS
+    }
+    dense = {c["seed"]: c["dense"] for c in cells}
+    compared = {
+        name: compared_to_reference(seeds[REFERENCE], seeds[name])
+        for name in METHODS
+        if name != REFERENCE and METHODS[name].role == "main"
+    }
+    corrected = holm({name: c["p"] for name, c in compared.items() if c is not None})
+    lines = [
+        "| method | seeds | accuracy | strongest AUC | balanced accuracy | TPR@1 % | TM "
+        "| TM with AUC | SafeCompress minus this | p |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found in {"dense": dense, **seeds}.items():
+        if not found:
+            continue
+        figures = [
+            spread([f[key] for f in found.values()])
+            for key in (
+                "accuracy",
+                "strongest.auc",
+                "strongest.balanced-accuracy",
+                "modified-entropy.tpr@0.01",
+                "tm",
+                "tm.auc",
+            )
+        ]
+        against = compared.get(name)
+        last = ["", ""]
+        if against is not None:
+            last = [f"{against['mean']:+.3f}, ahead in {against['ahead']} of {against['n']}"]
+            last.append(f"{corrected[name]:.2g}")
+        lines.append("| " + " | ".join([name, str(len(found)), *figures, *last]) + " |")
+    return "\n".join(lines)
+
+
+def compared_to_reference(
+    reference: Mapping[int, Mapping[str, float]], other: Mapping[int, Mapping[str, float]]
+) -> dict[str, Any] | None:
+    """Return the paired differences of TM with AUC and their test; None below two seeds."""
+    shared = sorted(set(reference) & set(other))
+    if len(shared) < 2:
+        return None
+    differences = np.array([reference[s]["tm.auc"] - other[s]["tm.auc"] for s in shared])
+    return {
+        "n": len(shared),
+        "mean": float(differences.mean()),
+        "ahead": int((differences > 0).sum()),
+        "p": float(ttest_1samp(differences, 0.0).pvalue),
+    }
+
+
+def holm(values: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values corrected for their number by Holm's step-down method."""
+    corrected, largest = {}, 0.0
+    for place, name in enumerate(sorted(values, key=lambda n: values[n])):
+        largest = max(largest, min(1.0, values[name] * (len(values) - place)))
+        corrected[name] = largest
+    return corrected
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.3f} ± {deviation:.3f}"
+
+
+if __name__ == "__main__":
+    main()

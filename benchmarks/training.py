@@ -1,0 +1,346 @@
+"""How fast does the trainer train, next to itself without masks and next to a plain loop?
+
+Three kinds of cells, each one JSON file, skipped when that file exists:
+
+- `masks`: our trainer with a mask of 5 % against our trainer with the dense one. Goals: at most
+  3 % slower for AlexNet and the small CNN (`vgg-small`), 4 % for the two MLPs.
+- `loop`: our trainer with its automatic choice against a plain fp32 loop of the same model and
+  batch size: a DataLoader over a TensorDataset, torch.optim.SGD as it comes, weights multiplied by
+  their masks after every step. Goals: 2 times as fast for the small CNN, 1.4 times for AlexNet and
+  for the MLP of 1.3 million weights, slower for none.
+- `update`: seconds of one mask update of ResNet-18, 11 million weights.
+
+    OMP_NUM_THREADS=1 python benchmarks/training.py
+
+Both sides of a comparison take turns for a few tenths of a second on one thread each. Time is the
+CPU time of the process, which other work on the machine disturbs least; the result is the median of
+the turns' ratios. The sides of `loop` are two processes, because the trainer sets up memory for
+its whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, pad
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from safecompress.config import EngineConfig, TrainConfig
+from safecompress.files import write_json
+from safecompress.models import MODELS
+from safecompress.protocols import ProposalContext, Rows
+from safecompress.randomness import seeded
+from safecompress.sparse import PROPOSALS, initialise
+from safecompress.topology import Topology
+from safecompress.train import Probed, Trainer
+
+RESULTS = Path(__file__).parent / "results" / "training"
+DENSITY = 0.05
+ROWS = 2048
+IMAGE = (3, 32, 32)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of the zoo with inputs and a batch size that one core manages."""
+
+    model: str
+    shape: tuple[int, ...]
+    classes: int
+    batch: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+SUBJECTS = {
+    "mlp": Subject("mlp", (446,), 30, 64),
+    "mlp-1.3m": Subject("mlp", (446,), 30, 128, {"hidden": (1024, 768)}),
+    "alexnet": Subject("alexnet", IMAGE, 100, 64),
+    "vgg-small": Subject("vgg-small", IMAGE, 10, 64),
+    "vgg16": Subject("vgg16", IMAGE, 10, 8),
+    "vgg-c": Subject("vgg-c", IMAGE, 10, 8),
+    "resnet8": Subject("resnet8", IMAGE, 10, 64),
+    "resnet20": Subject("resnet20", IMAGE, 10, 32),
+    "resnet18": Subject("resnet18", IMAGE, 10, 8),
+}
+MASKED = ("mlp", "mlp-1.3m", "alexnet", "vgg-small")
+AUGMENTED = ("alexnet", "vgg-small", "resnet8")
+UPDATES = ("rigl", "set")
+
+Turn = Callable[[int], None]
+"""Trains some steps."""
+
+
+def main() -> None:
+    """Run the cells that have no result yet and print the table of all that have one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--turns", type=int, default=9, help="turns of each side in `loop`")
+    parser.add_argument("--seconds", type=float, default=0.3, help="CPU seconds of a turn")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, run in cells(options.turns, options.seconds):
+        path = options.out / f"{name}.json"
+        if not path.exists():
+            write_json(path, {"benchmark": "training", "cell": name, **run(), **machine()})
+            print(f"{path.name}", flush=True)
+    for path in sorted(options.out.glob("*.json")):
+        print(line(json.loads(path.read_text())))
+
+
+def cells(turns: int, seconds: float) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Yield every cell's name and what runs it."""
+    for name in MASKED:
+        yield f"masks-{name}", lambda n=name: masks(n, turns=6 * turns, seconds=seconds / 4)
+    for name in SUBJECTS:
+        for density in (1.0, DENSITY):
+            yield (
+                f"loop-{name}-{density:g}",
+                lambda n=name, d=density: loop(n, d, "none", turns=turns, seconds=seconds),
+            )
+    for name in AUGMENTED:
+        yield (
+            f"loop-{name}-1-augmented",
+            lambda n=name: loop(n, 1.0, "crop-flip", turns=turns, seconds=seconds),
+        )
+    for name in UPDATES:
+        yield f"update-{name}", lambda n=name: update(n, turns=turns)
+
+
+def masks(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
+    """Compare one step with a mask of 5 % and with the dense one, in fp32 and one layout."""
+    sides = {d: turn_of(trainer(name, "none", Probed()), d) for d in (1.0, DENSITY)}
+    times = take_turns(
+        {str(d): lambda steps, t=turn: timed(t, steps) for d, turn in sides.items()},
+        turns=turns,
+        seconds=seconds,
+    )
+    return {"subject": name, **compared(times, of=str(DENSITY), to="1.0")}
+
+
+def loop(name: str, density: float, augment: str, *, turns: int, seconds: float) -> dict[str, Any]:
+    """Compare a plain loop's step with ours."""
+    context = multiprocessing.get_context("spawn")
+    pipes, settings = {}, None
+    for side in ("plain", "ours"):
+        pipes[side], theirs = context.Pipe()
+        context.Process(target=serve, args=(theirs, side, name, density, augment)).start()
+        settings = pipes[side].recv()
+    times = take_turns(
+        {side: lambda steps, p=pipe: asked(p, steps) for side, pipe in pipes.items()},
+        turns=turns,
+        seconds=seconds,
+    )
+    for pipe in pipes.values():
+        pipe.send(0)
+    result = compared(times, of="plain", to="ours")
+    result["speedup"] = result.pop("ratio")
+    return {
+        "subject": name,
+        "density": density,
+        "augment": augment,
+        "settings": settings,
+        **result,
+    }
+
+
+def update(name: str, *, turns: int) -> dict[str, Any]:
+    """Time one mask update, all layers together."""
+    made = trainer("resnet18", "none", Probed())
+    parent = made.start(topology(made._module, DENSITY))
+    g = torch.Generator().manual_seed(0)
+    gradient = {k: torch.randn(m.shape, generator=g) for k, m in parent.topology.masks.items()}
+    proposal = PROPOSALS.build(name, where="training")
+    times = []
+    for _ in range(turns):
+        started = time.process_time()
+        proposal(parent, ProposalContext(gradient, 0.0, 0))
+        times.append(time.process_time() - started)
+    return {"subject": "resnet18", "seconds": statistics.median(times)}
+
+
+def serve(pipe: Connection, side: str, name: str, density: float, augment: str) -> None:
+    """Train as many steps as the pipe asks for and answer with their times, until it asks for 0."""
+    torch.set_num_threads(1)
+    if side == "ours":
+        made = trainer(name, augment, None)
+        turn = turn_of(made, density)
+        turn(2)
+        pipe.send(made.settings.to_json())
+    else:
+        turn = plain_loop(name, density, augment)
+        turn(2)
+        pipe.send(None)
+    while steps := pipe.recv():
+        pipe.send(timed(turn, steps))
+
+
+def trainer(name: str, augment: str, settings: Probed | None) -> Trainer:
+    """Return our trainer, whose stage is long enough to be probed unless settings are given."""
+    config = TrainConfig(epochs=100_000, batch_size=SUBJECTS[name].batch, lr=0.01, augment=augment)
+    return Trainer(
+        model(name),
+        rows(name),
+        config,
+        seed=0,
+        engine=EngineConfig(accelerator="cpu"),
+        settings=settings,
+    )
+
+
+def turn_of(made: Trainer, density: float) -> Turn:
+    """Return a turn of our trainer; restoring and collecting the candidate is part of it."""
+    state = [made.start(topology(made._module, density))]
+
+    def turn(steps: int) -> None:
+        state[0] = made.train(state[0], steps)
+
+    return turn
+
+
+def plain_loop(name: str, density: float, augment: str) -> Turn:
+    """Return a turn of the loop that everybody writes."""
+    network, data = model(name).train(), rows(name)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
+    pairs: list[tuple[nn.Parameter, Tensor]] = []
+    if density < 1.0:
+        mask = topology(network, density)
+        mask.apply_(network)
+        pairs = [(p, m.float()) for p, m in mask.bind(network)]
+    dataset: Dataset[Any] = TensorDataset(data.inputs, data.labels)
+    if augment != "none":
+        dataset = CropFlip(data.inputs, data.labels)
+    batches = endless(DataLoader(dataset, SUBJECTS[name].batch, shuffle=True, drop_last=True))
+
+    def turn(steps: int) -> None:
+        for _ in range(steps):
+            x, y = next(batches)
+            optimizer.zero_grad()
+            cross_entropy(network(x), y).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for parameter, kept in pairs:
+                    parameter.mul_(kept)
+
+    return turn
+
+
+class CropFlip(Dataset[Any]):
+    """Rows cropped and mirrored one by one, as image libraries do it."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self._images, self._labels = images, labels
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return one augmented row."""
+        image = self._images[index]
+        top, left, mirrored = torch.randint(9, (3,)).tolist()
+        height, width = image.shape[1:]
+        image = pad(image, (4, 4, 4, 4))[:, top : top + height, left : left + width]
+        return (image.flip(2) if mirrored > 3 else image), self._labels[index]
+
+
+def endless(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches, epoch after epoch."""
+    while True:
+        yield from loader
+
+
+def model(name: str) -> nn.Module:
+    """Return the subject's model with weights that depend on nothing."""
+    subject = SUBJECTS[name]
+    with seeded(0, "benchmark", "init"):
+        made: nn.Module = MODELS.parts[subject.model].factory(
+            input_shape=subject.shape, classes=subject.classes, **subject.options
+        )
+    return made
+
+
+def rows(name: str) -> Rows:
+    """Return random rows; what is in them does not change the time."""
+    subject = SUBJECTS[name]
+    g = torch.Generator().manual_seed(0)
+    inputs = torch.randn(ROWS, *subject.shape, generator=g)
+    labels = torch.randint(subject.classes, (ROWS,), generator=g)
+    return Rows(inputs, labels, torch.arange(ROWS))
+
+
+def topology(network: nn.Module, density: float) -> Topology:
+    """Return the mask of the largest weights of each layer, shared out by ERK."""
+    return initialise(
+        network, density=density, distribution="erk", method="magnitude-layer", seed=0
+    )
+
+
+def timed(turn: Turn, steps: int) -> float:
+    """Return the CPU seconds of one step."""
+    started = time.process_time()
+    turn(steps)
+    return (time.process_time() - started) / steps
+
+
+def asked(pipe: Connection, steps: int) -> float:
+    """Return what a process at the other end of the pipe measured."""
+    pipe.send(steps)
+    seconds: float = pipe.recv()
+    return seconds
+
+
+def take_turns(
+    sides: dict[str, Callable[[int], float]], *, turns: int, seconds: float
+) -> dict[str, list[float]]:
+    """Return per side the seconds of a step in every turn; who goes first alternates."""
+    first = max(side(2) for side in sides.values())
+    steps = max(2, round(seconds / first))
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(turns):
+        for name in list(sides)[:: 1 if turn % 2 else -1]:
+            times[name].append(sides[name](steps))
+    return times
+
+
+def compared(times: dict[str, list[float]], *, of: str, to: str) -> dict[str, Any]:
+    """Return both sides' milliseconds a step and the turns' median ratio, with quartiles."""
+    ratios = [a / b for a, b in zip(times[of], times[to], strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return {
+        "milliseconds": {name: 1e3 * statistics.median(t) for name, t in times.items()},
+        "turns": len(ratios),
+        "ratio": statistics.median(ratios),
+        "quartiles": [low, high],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure of speed depends on."""
+    return {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+
+
+def line(cell: dict[str, Any]) -> str:
+    """Return one cell's row of the table."""
+    if "seconds" in cell:
+        return f"{cell['cell']:28} {cell['seconds']:.3f} s"
+    times = ", ".join(f"{name} {t:.2f} ms" for name, t in cell["milliseconds"].items())
+    value, (low, high) = cell.get("speedup", cell.get("ratio")), cell["quartiles"]
+    return f"{cell['cell']:28} {value:.3f} ({low:.3f} to {high:.3f}); {times}"
+
+
+if __name__ == "__main__":
+    main()

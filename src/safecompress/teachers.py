@@ -1,0 +1,131 @@
+"""Teachers: models that never saw some of the members, and what they say of those.
+
+What a model says of a row it was trained on carries that row's own label; what a model says of a
+row it never saw cannot. So the members are dealt into folds, every teacher leaves some folds out,
+and a member's soft label comes only from teachers that never saw it.
+
+Reference: split-ensemble, Tang et al., "Mitigating Membership Inference Attacks by
+Self-Distillation Through a Novel Ensemble Architecture", USENIX Security 2022, section 4.1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from safecompress.config import TeachersConfig, TrainConfig
+from safecompress.data import content_of_inputs
+from safecompress.errors import DataError, RunFolderError
+from safecompress.events import Event
+from safecompress.files import read_tensors, tensors_digest, write_tensors
+from safecompress.protocols import Rows
+from safecompress.randomness import derive, permutation
+from safecompress.stages import Work
+from safecompress.topology import Topology
+from safecompress.train import Probed, Trainer, steps_per_epoch
+
+FOLDER = "teachers"
+
+
+def held_out(members: Rows, config: TeachersConfig, *, seed: int) -> Tensor:
+    """Return which rows each teacher never sees.
+
+    Args:
+        members: the rows that are dealt; equal inputs always share a fold.
+        config: number of folds, and how many each teacher leaves out.
+        seed: the run's seed.
+
+    Returns:
+        Bool (folds, members); every row is left out by exactly `held_out` teachers.
+
+    Raises:
+        DataError: when there are fewer distinct rows than folds.
+    """
+    content = torch.from_numpy(content_of_inputs([members.inputs])[0])
+    distinct, owner = torch.unique(content, return_inverse=True)
+    if len(distinct) < config.folds:
+        raise DataError(
+            f"teachers.folds is {config.folds}, but the members have only {len(distinct)} distinct "
+            "rows; make fewer folds."
+        )
+    fold = (permutation(len(distinct), seed, "teachers", "folds") % config.folds)[owner]
+    teachers = torch.arange(config.folds).unsqueeze(1)
+    return (fold - teachers) % config.folds < config.held_out
+
+
+def training_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
+    """Return about how many optimiser steps all teachers take together."""
+    rows = members * (config.folds - config.held_out) // config.folds
+    return config.folds * round(train.epochs * steps_per_epoch(rows, train))
+
+
+def soft_labels(work: Work) -> Tensor:
+    """Train the teachers, or read what those of an interrupted run left, and return the labels.
+
+    Returns:
+        Class probabilities, float32 (members, classes), in the order of the members.
+
+    Raises:
+        NonFiniteError: when a teacher diverges.
+        RunFolderError: when a file in the run folder is not what this run wrote.
+    """
+    config, members = work.config.teachers, work.splits.members
+    unseen = held_out(members, config, seed=work.config.seed)
+    work.enter("teachers", f"teachers: {config.folds}, each without its own share of the members")
+    labels = torch.zeros(len(members), work.splits.classes)
+    for number, rows in enumerate(unseen):
+        path = work.folder.path / FOLDER / f"{number + 1}.safetensors"
+        if not path.exists():
+            _teach(work, number, rows, path)
+        labels[rows] += _read(path, members.ids[rows], classes=work.splits.classes)
+    return labels / config.held_out
+
+
+def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
+    """Train one teacher on the rows it may see and write what it says of the others."""
+    members = work.splits.members
+    settings = work.notes.get("settings/teachers")
+    trainer = Trainer(
+        work.module,
+        members.take(torch.nonzero(~unseen).squeeze(1)),
+        work.config.teachers.train or work.whole_training(),
+        seed=derive(work.config.seed, "teacher", number),
+        stage="teacher",
+        engine=work.config.engine,
+        settings=None if settings is None else Probed.from_json(settings),
+    )
+    work.notes["settings/teachers"] = trainer.settings.to_json()
+    work.module.load_state_dict(dict(work.untrained))
+    start = trainer.start(Topology.dense(work.module))
+    key = f"teacher {number + 1}"
+    taught = work.train_to(key, start, trainer.total_steps, trainer=trainer)
+    rows = members.take(torch.nonzero(unseen).squeeze(1))
+    said = trainer.outputs(taught, rows).logits.softmax(1)
+    path.parent.mkdir(exist_ok=True)
+    write_tensors(path, {"ids": rows.ids, "probabilities": said})
+    work.pieces.pop(key, None)
+    work.commit()
+    work.listen(
+        Event("note", f"  {key}: accuracy {_accuracy(said, rows):.3f} on rows it never saw", {})
+    )
+
+
+def _read(path: Path, ids: Tensor, *, classes: int) -> Tensor:
+    try:
+        stored = read_tensors(path)
+    except DataError as error:
+        raise RunFolderError(f"{error} Delete it, and the teacher is trained again.") from error
+    said = stored.get("probabilities")
+    fits = said is not None and said.shape == (len(ids), classes)
+    if said is None or not fits or not torch.equal(stored.get("ids", ids[:0]), ids):
+        raise RunFolderError(
+            f"{path}: not this run's (digest {tensors_digest(stored)[:12]}); delete it, and the "
+            "teacher is trained again."
+        )
+    return said
+
+
+def _accuracy(said: Tensor, rows: Rows) -> float:
+    return float((said.argmax(1) == rows.labels).double().mean())

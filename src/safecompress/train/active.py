@@ -1,0 +1,102 @@
+"""What the optimiser moves: dense parameters, and vectors of the weights that exist.
+
+A weight that does not exist is no part of any vector, so neither momentum nor weight decay nor
+AdamW can move it, and it has no state. Gathering gradients and scattering weights costs less than
+the optimiser saves by not visiting the missing ones: a sparse step is no slower than a dense one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.topology import Topology
+
+
+@dataclass(frozen=True, eq=False)
+class Existing:
+    """The existing weights of one sparse parameter, as a vector.
+
+    Args:
+        parameter: the whole parameter, its entries packed without gaps in any memory format.
+        positions: int64 (n,), places in memory of the weights that exist, ascending.
+        values: (n,) what the optimiser moves; the parameter follows by `write_`.
+    """
+
+    parameter: nn.Parameter
+    positions: Tensor
+    values: nn.Parameter
+
+    @classmethod
+    def of(cls, parameter: nn.Parameter, mask: Tensor) -> Existing:
+        """Return the weights of `parameter` that exist by `mask`, bool of its shape."""
+        in_memory = torch.empty_like(parameter, dtype=torch.bool).copy_(mask)
+        positions = _memory(in_memory).nonzero().squeeze(1)
+        values = _memory(parameter.detach()).index_select(0, positions)
+        return cls(parameter, positions, nn.Parameter(values))
+
+    def read_(self) -> None:
+        """Take the values from the parameter, and zero its missing weights."""
+        memory = _memory(self.parameter.detach())
+        torch.index_select(memory, 0, self.positions, out=self.values.detach())
+        memory.zero_()
+        self.write_()
+
+    def read_gradient_(self) -> None:
+        """Take the gradient of the existing weights from the parameter's."""
+        gradient = self.parameter.grad
+        self.values.grad = None if gradient is None else self.compact(gradient)
+
+    def write_(self) -> None:
+        """Put the values back into the parameter; missing weights are left as they are."""
+        _memory(self.parameter.detach()).scatter_(0, self.positions, self.values.detach())
+
+    def compact(self, tensor: Tensor) -> Tensor:
+        """Return the existing entries of a tensor of the parameter's shape, (n,)."""
+        own = self.parameter
+        if tensor.stride() != own.stride() or tensor.device != own.device:
+            tensor = torch.empty_like(own).copy_(tensor)
+        return _memory(tensor.detach()).index_select(0, self.positions)
+
+    def expand(self, vector: Tensor) -> Tensor:
+        """Return a tensor of the parameter's shape with `vector` in it, zero elsewhere."""
+        whole = torch.zeros_like(self.parameter, requires_grad=False)
+        _memory(whole).scatter_(0, self.positions, vector)
+        return whole
+
+
+Active = Mapping[str, nn.Parameter | Existing]
+"""Per name what is trained: the parameter itself where it is dense, else its existing weights."""
+
+
+def active_weights(
+    parameters: Mapping[str, nn.Parameter], topology: Topology, module: nn.Module
+) -> Active:
+    """Return what of the parameters is trained under a topology.
+
+    Args:
+        parameters: the module's trained parameters.
+        topology: which weights exist.
+        module: the live module.
+
+    Raises:
+        ModelError: when the topology belongs to another model.
+    """
+    masks = {id(p): mask for p, mask in topology.bind(module) if not bool(mask.all())}
+    return {
+        name: Existing.of(p, masks[id(p)]) if id(p) in masks else p
+        for name, p in parameters.items()
+    }
+
+
+def sparse_parts(active: Active) -> list[Existing]:
+    """Return the parameters that are not dense."""
+    return [part for part in active.values() if isinstance(part, Existing)]
+
+
+def _memory(tensor: Tensor) -> Tensor:
+    """Return a packed tensor's entries in the order they lie in memory, as a view."""
+    return tensor.as_strided((tensor.numel(),), (1,), tensor.storage_offset())

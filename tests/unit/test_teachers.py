@@ -1,0 +1,157 @@
+"""Soft labels: who is taught by whom, and what a candidate then learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from safecompress import compress
+from safecompress.config import TeachersConfig
+from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
+from safecompress.files import read_tensors, write_tensors
+from safecompress.models import fresh_weights
+from safecompress.protocols import Rows
+from safecompress.runs import read_history
+from safecompress.sparse import PROPOSALS
+from safecompress.teachers import held_out
+from tests.small_runs import SETTINGS, brisk, make_model, splits, stopping_at
+
+SOFT = {"soft-labels": {"share": 0.7, "mask": "rigl"}}
+STEER = SETTINGS["steer"] | {"proposals": [SOFT, "set"]}
+
+
+@pytest.fixture(autouse=True)
+def _brisk():
+    with brisk():
+        yield
+
+
+def rows(n, distinct=None):
+    x = torch.arange(n, dtype=torch.float32).remainder(distinct or n).unsqueeze(1)
+    return Rows(x, torch.zeros(n, dtype=torch.int64), torch.arange(n))
+
+
+@pytest.mark.parametrize(("folds", "left_out"), [(2, 1), (4, 2), (5, 1), (7, 6)])
+def test_every_row_is_left_out_equally_often_and_folds_are_even(folds, left_out):
+    unseen = held_out(rows(100), TeachersConfig(folds=folds, held_out=left_out), seed=3)
+    assert unseen.shape == (folds, 100)
+    assert bool((unseen.sum(0) == left_out).all())
+    sizes = unseen.sum(1)
+    assert int(sizes.max() - sizes.min()) <= left_out
+
+
+def test_equal_rows_are_never_divided():
+    unseen = held_out(rows(100, distinct=13), TeachersConfig(folds=5, held_out=2), seed=0)
+    for k in range(13):
+        alike = unseen[:, k::13]
+        assert bool((alike == alike[:, :1]).all())
+
+
+def test_too_few_distinct_rows_are_refused():
+    with pytest.raises(DataError, match=r"folds is 4.*only 3 distinct"):
+        held_out(rows(50, distinct=3), TeachersConfig(), seed=0)
+
+
+@pytest.mark.parametrize("options", [{"share": 1.5}, {"share": -0.1}, {"temperature": 0}])
+def test_soft_labels_refuse_numbers_out_of_range(options):
+    with pytest.raises(ConfigError, match=r"expected a (finite )?number"):
+        PROPOSALS.build({"soft-labels": options}, where="here")
+
+
+def test_soft_labels_of_soft_labels_are_refused():
+    with pytest.raises(ConfigError, match="soft-labels again"):
+        PROPOSALS.build({"soft-labels": {"mask": "soft-labels"}}, where="here")
+
+
+def test_only_a_share_of_soft_labels_needs_teachers():
+    assert "soft_labels" in PROPOSALS.build(SOFT, where="here").requires
+    hard = {"soft-labels": {"share": 0, "mask": "rigl"}}
+    assert "soft_labels" not in PROPOSALS.build(hard, where="here").requires
+
+
+def run(folder, data=None, **options):
+    return compress(
+        make_model, data or splits(), config=SETTINGS | {"steer": STEER}, out=folder, **options
+    )
+
+
+def labels_of(folder):
+    found = {}
+    for path in sorted((folder / "teachers").iterdir()):
+        said = read_tensors(path)
+        for row, probabilities in zip(said["ids"].tolist(), said["probabilities"], strict=True):
+            found.setdefault(row, []).append(probabilities)
+    return {row: torch.stack(said) for row, said in found.items()}
+
+
+def test_no_soft_label_depends_on_its_own_rows_label(tmp_path):
+    run(tmp_path / "a")
+    before = labels_of(tmp_path / "a")
+    other = splits.__wrapped__()
+    member = int(other.members.ids[5])
+    other.members.labels[5] = (other.members.labels[5] + 1) % 3
+    run(tmp_path / "b", other)
+    after = labels_of(tmp_path / "b")
+    assert torch.equal(before[member], after[member])
+    assert sum(not torch.equal(before[row], after[row]) for row in before) > len(before) / 2
+
+
+def test_a_run_killed_among_its_teachers_ends_in_the_same_model(tmp_path):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Exception, match="note 2"):
+        run(tmp_path / "cut", on_event=stopping_at("note", 2))
+    assert len(list((tmp_path / "cut" / "teachers").iterdir())) == 2
+    resumed = compress(make_model, splits(), resume=tmp_path / "cut")
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name])
+    assert any("soft=0.7" in line["proposal"] for line in read_history(tmp_path / "whole"))
+
+
+def test_a_teachers_file_of_another_run_is_refused(tmp_path):
+    with pytest.raises(Exception, match="note 1"):
+        run(tmp_path / "run", on_event=stopping_at("note", 1))
+    path = tmp_path / "run" / "teachers" / "1.safetensors"
+    stored = read_tensors(path)
+    write_tensors(path, stored | {"ids": stored["ids"].flip(0)})
+    with pytest.raises(RunFolderError, match=r"not this run's.*delete it"):
+        compress(make_model, splits(), resume=tmp_path / "run")
+
+
+def test_the_same_candidate_is_not_trained_twice(tmp_path):
+    steer = SETTINGS["steer"] | {"proposals": [SOFT, "rigl", "set"]}
+    compress(make_model, splits(), config=SETTINGS | {"steer": steer}, out=tmp_path / "run")
+    lines = read_history(tmp_path / "run")
+    first = [line for line in lines if line["round"] == 1]
+    assert [line["status"] for line in first] == ["ok", "ok", "ok"]
+    soft_won = next(line for line in first if line["selected"])["proposal"].startswith("rigl soft")
+    second = {line["proposal"]: line for line in lines if line["round"] == 2}
+    twin = (
+        second["rigl"]["status"] == "discarded" and "the same as r2p1c1" in second["rigl"]["reason"]
+    )
+    assert twin == soft_won
+
+
+def test_fresh_weights_owe_nothing_to_the_trained_ones():
+    module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    module(torch.randn(20, 4))
+    drawn = fresh_weights(module, seed=1)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            tensor.add_(7)
+    again = fresh_weights(module, seed=1)
+    assert drawn.keys() == before.keys()
+    assert all(torch.equal(drawn[name], again[name]) for name in drawn)
+    assert torch.equal(module.state_dict()["0.weight"], before["0.weight"] + 7)
+
+
+def test_a_parameter_nobody_can_reset_is_named():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(2, 2)
+            self.scale = nn.Parameter(torch.ones(1))
+
+    with pytest.raises(ModelError, match=r"'1\.scale' cannot be initialised anew: Scaled"):
+        fresh_weights(nn.Sequential(nn.Linear(2, 2), Scaled()), seed=0)
