@@ -213,6 +213,8 @@ class Search:
                     record |= {"step": candidate.step, "seconds": {"settle": watch.seconds}}
                     settled.append(Tested(name, record["parent"], candidate, None, record))
                 except (NonFiniteError, MemoryShortageError, _SameCandidateError) as error:
+                    # Who never settled stands in for no sibling: what it lacked may be there again.
+                    twins = {key: first for key, first in twins.items() if first != name}
                     record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
                     record |= {"status": "discarded", "reason": str(error)}
                     settled.append(Tested(name, record["parent"], parent, None, record))

@@ -61,7 +61,8 @@ def verdict_of(splits: Splits, folder: Path, model: Any = None, **changes: Any) 
         config=SETTINGS | changes,
         out=folder,
     )
-    assert [line["status"] for line in read_history(folder)] == ["ok", "ok"]
+    for line in read_history(folder):
+        assert line["status"] == "ok" or line["reason"].startswith("the same as ")
     assert (folder / REPORT).stat().st_size < 1_000_000
     for name in (VERDICT, FIGURES):
         assert all(map(math.isfinite, numbers(json.loads((folder / name).read_text()))))

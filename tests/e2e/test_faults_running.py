@@ -173,10 +173,21 @@ def test_a_candidate_without_memory_is_discarded_and_the_loop_goes_on(
     assert [line["status"] for line in lost] == ["discarded"] * 2
     assert all(line["reason"].startswith("out of memory: ") for line in lost)
     assert all("\n" not in line["reason"] and not line["selected"] for line in lost)
-    assert [line["selected"] for line in history if line["proposal"] == "set"] == [True, True]
+    assert [line["selected"] for line in history if line not in lost] == [True, True]
     assert sum("discarded (out of memory" in line for line in lines) == 2
     assert (folder / VERDICT).exists()
     assert run.verdict.exit_code in {0, 1, 3}
+
+
+def test_the_twin_of_a_candidate_without_memory_is_tried_in_its_stead(folder: Path) -> None:
+    """In the last round nothing is dropped any more, so both proposals make the same candidate."""
+    steer = {"proposals": ["rigl", "set"], "attacks": ["loss"]}
+    begin(folder.parent / "whole", steer=steer)
+    assert read_history(folder.parent / "whole")[-1]["reason"] == "the same as r2p1c1"
+    with pytest.MonkeyPatch.context() as patch:
+        raising_for(patch, "train", by_rigl, MemoryError())
+        begin(folder, steer=steer)
+    assert [line["selected"] for line in read_history(folder)] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("method", ["train", "outputs"])

@@ -33,6 +33,26 @@ def test_selection_of_every_type(dtype):
     assert largest(values, 2).tolist() == [0, 4]
 
 
+@pytest.mark.parametrize("n", [0, 1, 7, 1000, 12_500, 25_000, 199_999])
+@pytest.mark.parametrize("kind", ["spread", "ties", "equal", "rising", "falling", "rare"])
+def test_selection_among_many_is_a_stable_sort_cut_short(kind, n):
+    g = torch.Generator().manual_seed(n)
+    size = 200_000
+    values = {
+        "spread": torch.randn(size, generator=g),
+        "ties": torch.randint(50, (size,), generator=g).float(),
+        "equal": torch.ones(size),
+        "rising": torch.arange(size).float(),
+        "falling": -torch.arange(size).float(),
+        # All that is small lies between the places that a regular sample looks at.
+        "rare": torch.where(torch.arange(size) % 6 == 1, -1.0, torch.rand(size, generator=g)),
+    }[kind]
+    lowest = torch.sort(values, stable=True).indices[:n].sort().values
+    highest = torch.sort(values, stable=True, descending=True).indices[:n].sort().values
+    assert torch.equal(smallest(values, n), lowest)
+    assert torch.equal(largest(values, n), highest)
+
+
 def test_selection_leaves_its_input_alone():
     values = torch.tensor([3.0, 1.0, 2.0])
     smallest(values, 2)
