@@ -228,8 +228,9 @@ def round_seconds(
     for record in history:
         spent, seconds = rounds[record["round"]], record["seconds"]
         spent["settle"] += seconds["settle"]
-        spent["outputs"] += seconds["outputs"]
-        for attack, cost in seconds["tests"].items():
+        # A candidate that was discarded has not been tested.
+        spent["outputs"] += seconds.get("outputs", 0.0)
+        for attack, cost in seconds.get("tests", {}).items():
             spent["neural" if attack == "neural" else "metric"] += cost
     return [rounds[number] for number in sorted(rounds)]
 

@@ -34,7 +34,13 @@ from tests.support import count
 PAIRS = sorted(itertools.product(DROP_RULES.all(), GROW_RULES.all()))
 DISTRIBUTIONS = ("uniform", "er", "erk")
 METHODS = ("magnitude-global", "magnitude-layer", "scratch")
-EXAMPLES = {"set": {}, "rigl": {}, "keep": {}, "update": {"drop": "taylor", "grow": "momentum"}}
+EXAMPLES = {
+    "set": {},
+    "rigl": {},
+    "keep": {},
+    "update": {"drop": "taylor", "grow": "momentum"},
+    "soft-labels": {"share": 0.5, "mask": "rigl"},
+}
 """Options that make every registered proposal work in the contract tests."""
 
 each_pair = pytest.mark.parametrize(("drop", "grow"), PAIRS)
@@ -319,7 +325,7 @@ def test_every_part_says_what_it_is_and_costs(registry):
 @each_proposal
 def test_contract_of_proposals(name):
     proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    assert proposal.requires <= {"gradient", "moving_average"}
+    assert proposal.requires <= {"gradient", "moving_average", "soft_labels"}
     assert proposal.updates >= 1
     assert proposal == PROPOSALS.build({name: EXAMPLES[name]}, where="test")
     parent = candidate()
@@ -343,7 +349,8 @@ def test_contract_of_proposals_asks_only_for_what_it_declares(name):
     if "moving_average" not in proposal.requires:
         parent = parent.evolve(moving_average={})
     proposal(parent, situation)
-    for need in proposal.requires:
+    # Soft labels are the trainer's to have: the proposal only says that it will train on them.
+    for need in proposal.requires - {"soft_labels"}:
         lacking = parent.evolve(moving_average={}) if need == "moving_average" else parent
         context_lacking = replace(situation, gradient=None) if need == "gradient" else situation
         with pytest.raises(ConfigError, match=f"has no {need.replace('_', ' ')}"):
