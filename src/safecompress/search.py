@@ -152,7 +152,11 @@ class Search:
         """Search from the dense model and return the chosen candidate, fully trained."""
         work, clock = self._work, self.timetable
         candidates = candidates_per_parent(work.config)
-        work.enter("search", f"search: {clock.rounds} rounds of {candidates} candidates")
+        work.enter(
+            "search",
+            f"search: {clock.rounds} rounds of {candidates} candidates",
+            rounds=clock.rounds,
+        )
         population = self._population() or self._first_population(dense)
         for number in range(work.round, clock.rounds):
             if self._stale():
@@ -299,7 +303,7 @@ class Search:
         records = {t.name: dict(t.record) for t in tested}
         alive = [(t, t.outcome) for t in tested if t.outcome is not None]
         if not alive:
-            text = f"round {number + 1}: every candidate was discarded; the parent goes on"
+            text = f"round {number + 1} of {self.timetable.rounds}: every candidate was discarded; the parent goes on"
             self._work.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
             self._note_score(-math.inf)
             return list(parents), list(records.values())
@@ -313,7 +317,10 @@ class Search:
             }
         best = alive[kept[0].index][0]
         self._note_score(kept[0].score)
-        text = f"round {number + 1}: {best.record['proposal']} chosen, {kept[0].reason}"
+        text = (
+            f"round {number + 1} of {self.timetable.rounds}: {best.record['proposal']} chosen, "
+            f"{kept[0].reason}"
+        )
         data = {"round": number + 1, "candidate": best.name}
         self._work.listen(Event("selected", text, data))
         return [alive[r.index][0].candidate for r in kept], list(records.values())

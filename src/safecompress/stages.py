@@ -85,11 +85,17 @@ class Work:
             self.stage, self.round = checkpoint.stage, checkpoint.round
             self.pieces, self.notes = dict(checkpoint.work), dict(checkpoint.notes)
 
-    def enter(self, stage: str, text: str) -> None:
-        """Begin a stage, or continue it when the checkpoint was taken inside it."""
+    def enter(self, stage: str, text: str, **data: Any) -> None:
+        """Begin a stage, or continue it when the checkpoint was taken inside it.
+
+        Args:
+            stage: its name.
+            text: what a person is told.
+            data: what else a program is told.
+        """
         if self.stage != stage:
             self.stage, self.round, self.pieces = stage, 0, {}
-        self.listen(Event("stage", text, {"stage": stage}))
+        self.listen(Event("stage", text, {"stage": stage} | data))
 
     def trainer(self, job: Job) -> Trainer:
         """Return the trainer of a job, made when it is first asked for.
