@@ -50,7 +50,7 @@ from safecompress.runs import (
 from safecompress.search import (
     Search,
     Timetable,
-    candidates_per_parent,
+    fields,
     needs_teachers,
     start_candidate,
 )
@@ -199,7 +199,7 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
     )
     steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
-    steps[MODEL] = clock.training_steps(candidates_per_parent(config), config.steer.population)
+    steps[MODEL] = clock.training_steps(fields(config))
     if needs_teachers(config):
         train = config.teachers.train or work.whole_training()
         steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)

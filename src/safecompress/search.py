@@ -50,10 +50,47 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     return tuple(built.values())
 
 
-def candidates_per_parent(config: CompressConfig) -> int:
-    """Return how many candidates a parent gets in a round."""
-    listed = len(config.steer.proposals)
-    return min(listed, config.steer.draw or listed)
+@dataclass(frozen=True)
+class Field:
+    """How many models one round of a search holds, none of them discarded.
+
+    Args:
+        parents: models that train up to the proposals.
+        candidates: models that settle and are judged.
+        kept: models that go on.
+    """
+
+    parents: int
+    candidates: int
+    kept: int
+
+
+def fields(config: CompressConfig) -> tuple[Field, ...]:
+    """Return the size of every round of the configured search."""
+    steer, listed = config.steer, len(config.steer.proposals)
+    drawn = min(listed, steer.draw or listed)
+    rounds = []
+    parents = 1
+    if steer.search == "every-round" and steer.draw is not None:
+        parents = steer.population
+    for number in range(config.sparse.rounds):
+        if steer.search == "every-round":
+            candidates = parents * drawn
+            kept = min(steer.population, candidates)
+        else:
+            candidates = parents if number else drawn
+            kept = min(candidates, max(steer.population, math.ceil(candidates / 2)))
+        rounds.append(Field(parents, candidates, kept))
+        parents = kept
+    return tuple(rounds)
+
+
+def rounds_in_words(config: CompressConfig) -> str:
+    """Return how many candidates the rounds have, e.g. `4 rounds of 5, 3, 2, 1 candidates`."""
+    sizes = [size.candidates for size in fields(config)]
+    if len(set(sizes)) > 1:
+        return f"{len(sizes)} rounds of {', '.join(map(str, sizes))} candidates"
+    return f"{len(sizes)} rounds of {sizes[0] if sizes else 0} candidates"
 
 
 def needs_teachers(config: CompressConfig) -> bool:
@@ -84,43 +121,49 @@ class Timetable:
         total: steps of the sparse stage.
         end: step after which the mask stays.
         rounds: number of rounds, equally long.
-        settle: steps a candidate trains before it is judged.
+        settle: steps a candidate trains before it is judged; None is the whole round.
     """
 
     total: int
     end: int
     rounds: int
-    settle: int
+    settle: int | None
 
     @classmethod
     def of(cls, sparse: SparseConfig, *, steps_per_epoch: int, total: int) -> Timetable:
         """Lay the rounds out over the sparse stage."""
         end = min(total, max(sparse.rounds, math.floor(total * sparse.end + 0.5)))
-        settle = max(1, math.floor(sparse.settle_epochs * steps_per_epoch + 0.5))
-        if sparse.rounds:
-            settle = min(settle, end // sparse.rounds)
+        settle = None
+        if sparse.settle_epochs is not None:
+            settle = max(1, math.floor(sparse.settle_epochs * steps_per_epoch + 0.5))
+            if sparse.rounds:
+                settle = min(settle, end // sparse.rounds)
         return cls(total, end, sparse.rounds, settle)
+
+    def began(self, number: int) -> int:
+        """Return the step at which round `number` begins."""
+        return self.end * number // self.rounds
 
     def judged(self, number: int) -> int:
         """Return the step at which round `number`'s candidates are judged."""
-        return self.end * (number + 1) // self.rounds
+        return self.began(number + 1)
 
     def proposed(self, number: int) -> int:
         """Return the step at which round `number`'s candidates are proposed."""
-        return self.judged(number) - self.settle
+        return self.began(number) if self.settle is None else self.judged(number) - self.settle
 
     def progress(self, number: int) -> float:
         """Return the share of the update period that has passed, in [0, 1]."""
         return number / (self.rounds - 1) if self.rounds > 1 else 0.0
 
-    def training_steps(self, proposals: int, population: int) -> int:
-        """Return the optimiser steps of a whole search with that many proposals."""
-        together = self.end - self.rounds * self.settle
-        return (
-            together * population
-            + self.rounds * self.settle * proposals * population
-            + (self.total - self.end)
-        )
+    def training_steps(self, sizes: Sequence[Field]) -> int:
+        """Return the optimiser steps of a whole search whose rounds have these sizes."""
+        steps = self.total - (self.end if self.rounds else 0)
+        for number, size in enumerate(sizes):
+            proposed = self.proposed(number)
+            steps += (proposed - self.began(number)) * size.parents
+            steps += (self.judged(number) - proposed) * size.candidates
+        return steps
 
 
 @dataclass(frozen=True)
@@ -141,6 +184,7 @@ class Search:
         self._work = work
         self._config = work.config
         self._proposals = build_proposals(work.config)
+        self._fields = fields(work.config)
         self._attacks = build_attacks(work.config)
         self._objective = build_objective(work.config)
         self._trainer = trainer = work.trainer("search")
@@ -151,12 +195,7 @@ class Search:
     def run(self, dense: StoredModel) -> Candidate:
         """Search from the dense model and return the chosen candidate, fully trained."""
         work, clock = self._work, self.timetable
-        candidates = candidates_per_parent(work.config)
-        work.enter(
-            "search",
-            f"search: {clock.rounds} rounds of {candidates} candidates",
-            rounds=clock.rounds,
-        )
+        work.enter("search", f"search: {rounds_in_words(work.config)}", rounds=clock.rounds)
         population = self._population() or self._first_population(dense)
         for number in range(work.round, clock.rounds):
             if self._stale():
@@ -175,9 +214,9 @@ class Search:
 
     def _first_population(self, dense: StoredModel) -> list[Candidate]:
         """Return the parents of the first round: one, or equal ones that draw different moves."""
-        config = self._config
-        start = start_candidate(self._work, dense, method=config.sparse.initialise, job="search")
-        return [start] * (1 if config.steer.draw is None else config.steer.population)
+        method = self._config.sparse.initialise
+        start = start_candidate(self._work, dense, method=method, job="search")
+        return [start] * (self._fields[0].parents if self._fields else 1)
 
     def _stale(self) -> bool:
         patience = self._config.sparse.patience
@@ -199,7 +238,7 @@ class Search:
         for i, parent in enumerate(parents):
             contexts = _Contexts(self._work, self.timetable, number)
             twins: dict[str, str] = {}
-            for k, proposal in enumerate(self._drawn(number, i)):
+            for k, proposal in enumerate(self._chances(parent, number, i)):
                 name = f"r{number + 1}p{i + 1}c{k + 1}"
                 watch = Stopwatch()
                 record: dict[str, Any] = {
@@ -224,24 +263,28 @@ class Search:
                     settled.append(Tested(name, record["parent"], parent, None, record))
         return settled
 
-    def _drawn(self, number: int, parent: int) -> tuple[Proposal, ...]:
-        """Return the proposals of a round, all of them or as many as are to be drawn."""
-        draw = self._config.steer.draw
-        if draw is None:
+    def _chances(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
+        """Return the proposals that one parent gets in a round."""
+        steer = self._config.steer
+        if steer.search == "tournament" and parent.lineage:
+            # A lineage stands for its proposal; it is what the tests compare.
+            return tuple(p for p in self._proposals if p.name == parent.lineage[-1])
+        if steer.draw is None:
             return self._proposals
-        order = permutation(len(self._proposals), self._config.seed, "draw", number, parent)
-        return tuple(self._proposals[k] for k in sorted(order[:draw].tolist()))
+        order = permutation(len(self._proposals), self._config.seed, "draw", number, index)
+        return tuple(self._proposals[k] for k in sorted(order[: steer.draw].tolist()))
 
     def _settle_one(
         self, changed: Candidate, proposal: Proposal, contexts: _Contexts, key: str, index: int
     ) -> Candidate:
         """Train a changed candidate, changing it again where the proposal says so."""
-        clock, candidate, begin = self.timetable, changed, changed.step
+        candidate, begin = changed, changed.step
+        judged = self.timetable.judged(contexts.number)
         for update in range(proposal.updates):
             piece = f"{key}/{update + 1}"
             if update and piece not in self._work.pieces:
                 candidate = proposal(candidate, contexts.of(candidate, proposal, index, update))
-            target = begin + clock.settle * (update + 1) // proposal.updates
+            target = begin + (judged - begin) * (update + 1) // proposal.updates
             candidate = self._work.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate
 
@@ -303,12 +346,12 @@ class Search:
         records = {t.name: dict(t.record) for t in tested}
         alive = [(t, t.outcome) for t in tested if t.outcome is not None]
         if not alive:
-            text = f"round {number + 1} of {self.timetable.rounds}: every candidate was discarded; the parent goes on"
+            text = f"{self._round(number)}: every candidate was discarded; the parent goes on"
             self._work.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
             self._note_score(-math.inf)
             return list(parents), list(records.values())
         ranking = self._objective.rank([outcome for _, outcome in alive])
-        kept = ranking[: self._config.steer.population]
+        kept = ranking[: self._fields[number].kept]
         for place, ranked in enumerate(ranking):
             records[alive[ranked.index][0].name] |= {
                 "rank": place + 1,
@@ -317,13 +360,13 @@ class Search:
             }
         best = alive[kept[0].index][0]
         self._note_score(kept[0].score)
-        text = (
-            f"round {number + 1} of {self.timetable.rounds}: {best.record['proposal']} chosen, "
-            f"{kept[0].reason}"
-        )
+        text = f"{self._round(number)}: {best.record['proposal']} chosen, {kept[0].reason}"
         data = {"round": number + 1, "candidate": best.name}
         self._work.listen(Event("selected", text, data))
         return [alive[r.index][0].candidate for r in kept], list(records.values())
+
+    def _round(self, number: int) -> str:
+        return f"round {number + 1} of {self.timetable.rounds}"
 
     def _note_score(self, score: float) -> None:
         notes = self._work.notes
@@ -373,7 +416,7 @@ class _Contexts:
         timetable: Timetable,
         number: int,
     ) -> None:
-        self._work, self._config, self._number = work, work.config, number
+        self._work, self._config, self.number = work, work.config, number
         self._progress = timetable.progress(number)
         self._parent_gradient: dict[str, torch.Tensor] | None = None
 
@@ -389,7 +432,7 @@ class _Contexts:
                 gradient = self._work.trainer("search").gradient(candidate, batches)
             if update == 0:
                 self._parent_gradient = gradient
-        seed = derive(self._config.seed, "propose", self._number, parent, proposal.name, update)
+        seed = derive(self._config.seed, "propose", self.number, parent, proposal.name, update)
         return ProposalContext(gradient, self._progress, seed)
 
 

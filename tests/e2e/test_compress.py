@@ -54,8 +54,9 @@ def settings(**changes: Any) -> dict[str, Any]:
         "sparse": SPARSE,
         "steer": {"proposals": PROPOSALS, "attacks": ["loss", "modified-entropy"]},
         "engine": {"threads": 1},
-    }
-    return base | changes
+    } | changes
+    base["steer"] = {"search": "every-round"} | base["steer"]
+    return base
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from safecompress.checkpoints import serials
+from safecompress.config import dump_yaml, load_config
 from safecompress.runs import CONFIG, HISTORY, MODEL, VERDICT, read_history
 from tests.support import count
 
@@ -28,7 +30,6 @@ dense: {epochs: 4, lr: 0.05, batch_size: 32, precision: 32-true}
 sparse:
   density: 0.2
   rounds: 3
-  settle_epochs: 1
   train: {epochs: 8, lr: 0.05, batch_size: 32, precision: 32-true}
 steer:
   proposals:
@@ -39,6 +40,11 @@ steer:
   population: 2
 engine: {threads: 1, checkpoint_seconds: 0}
 """
+SEARCHES = {
+    "every-round": (("steer.search=every-round", "sparse.settle_epochs=1"), (3, 6, 6)),
+    "tournament": ((), (3, 2, 2)),
+}
+"""What is set for each search, and the candidates in its rounds."""
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -59,10 +65,17 @@ def without_seconds(value: Any) -> Any:
     return value
 
 
+@pytest.fixture(scope="module", params=list(SEARCHES))
+def search(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def configuration(search: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = SEARCHES[search][0]
+    config = load_config(yaml.safe_load(CONFIGURATION), assignments=settings)
     path = tmp_path_factory.mktemp("config") / "small.yaml"
-    path.write_text(CONFIGURATION)
+    path.write_text(dump_yaml(config))
     return path
 
 
@@ -96,9 +109,9 @@ def serial(folder: Path) -> int:
 
 
 def test_killed_and_resumed_equals_uninterrupted(
-    configuration: Path, uninterrupted: Path, tmp_path: Path
+    search: str, configuration: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    kills, draw = count(3, 30), random.Random(5)
+    kills, draw = count(2, 15), random.Random(5)
     done = attempt = 0
     while done < kills:
         folder = tmp_path / f"run{attempt}"
@@ -123,7 +136,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         )
         assert ours == theirs
     assert done >= kills
-    assert (uninterrupted / HISTORY).read_text().count("\n") == 3 * 2 * 3 - 3
+    assert (uninterrupted / HISTORY).read_text().count("\n") == sum(SEARCHES[search][1])
 
 
 def test_control_c_says_how_to_go_on(configuration: Path, tmp_path: Path) -> None:

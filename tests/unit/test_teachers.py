@@ -119,7 +119,7 @@ def test_a_teachers_file_of_another_run_is_refused(tmp_path):
 
 
 def test_the_same_candidate_is_not_trained_twice(tmp_path):
-    steer = SETTINGS["steer"] | {"proposals": [SOFT, "rigl", "set"]}
+    steer = SETTINGS["steer"] | {"proposals": [SOFT, "rigl", "set"], "search": "every-round"}
     compress(make_model, splits(), config=SETTINGS | {"steer": steer}, out=tmp_path / "run")
     lines = read_history(tmp_path / "run")
     first = [line for line in lines if line["round"] == 1]

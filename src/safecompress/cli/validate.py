@@ -12,7 +12,7 @@ from safecompress.cli.compress import Assign, Seed, settings
 from safecompress.config import load_config
 from safecompress.data import Splits
 from safecompress.prepare import Prepared, prepare
-from safecompress.search import Timetable
+from safecompress.search import Timetable, fields, rounds_in_words
 from safecompress.stats import power
 from safecompress.topology import Topology
 from safecompress.verdict import power_statement
@@ -29,6 +29,10 @@ def command(
         typer.echo(line)
 
 
+def _settle(clock: Timetable) -> str:
+    return "a whole round" if clock.settle is None else f"{clock.settle} steps"
+
+
 def describe(prepared: Prepared) -> list[str]:
     """Return what would run, and what its tests can and cannot decide, a line each."""
     config, splits = prepared.config, prepared.splits
@@ -40,7 +44,6 @@ def describe(prepared: Prepared) -> list[str]:
         steps_per_epoch=steps,
         total=round(config.sparse.train.epochs * steps),
     )
-    candidates = len(config.steer.proposals) * config.steer.population
     topology = Topology.dense(prepared.module)
     suite = suite_from(config.verdict, density=prepared.target_density, relative=prepared.has_dense)
     lines = [
@@ -48,8 +51,8 @@ def describe(prepared: Prepared) -> list[str]:
         f"{round(topology.total * config.sparse.density):,} kept",
         f"data      {_groups(splits)}",
         f"inputs    shape {splits.input_shape}, {splits.classes} classes{_columns(splits)}",
-        f"search    {clock.rounds} rounds of {candidates} candidates, settling {clock.settle} "
-        f"steps each; {clock.training_steps(candidates, 1):,} steps in all",
+        f"search    {rounds_in_words(config)}, settling {_settle(clock)} each; "
+        f"{clock.training_steps(fields(config)):,} steps in all",
         f"verdict   {len(suite.checks)} checks; "
         + power_statement(n_members, n_nonmembers, level=level)["text"],
     ]

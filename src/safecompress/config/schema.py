@@ -203,14 +203,16 @@ class SparseConfig(Section):
 
     The sparse stage lasts `train.epochs`. Mask updates happen in its first `end` share, in
     `rounds` equal rounds: each trains, proposes, and lets every candidate settle for
-    `settle_epochs` on the same batches before it is judged. The rest trains the chosen mask.
+    `settle_epochs` on the same batches before it is judged, by default the whole round: what looks
+    best after a short settle is often not what is best in the end. The rest trains the chosen mask.
 
     Args:
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
         initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`.
         rounds: mask updates; 0 keeps the first mask.
-        settle_epochs: epochs a candidate trains before it is judged, in (0, round length].
+        settle_epochs: epochs a candidate trains before it is judged, in (0, round length]; None
+            is the whole round.
         end: share of the stage after which the mask stays, in (0, 1].
         fraction: share of a layer's weights dropped and grown at the first update, in (0, 1).
         fraction_schedule: `cosine`, `linear` (to `fraction_end`) or `constant`.
@@ -224,7 +226,7 @@ class SparseConfig(Section):
     initialise: Literal["magnitude-global", "magnitude-layer", "scratch"] = "magnitude-global"
     train: TrainConfig = TrainConfig()
     rounds: Annotated[int, Field(ge=0)] = 6
-    settle_epochs: Positive = 2.0
+    settle_epochs: Positive | None = None
     end: Annotated[float, Field(gt=0, le=1)] = 0.75
     fraction: Share = 0.3
     fraction_schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -239,7 +241,7 @@ class SparseConfig(Section):
 
     @model_validator(mode="after")
     def _rounds_have_room(self) -> SparseConfig:
-        if self.rounds and self.settle_epochs > self.round_epochs + 1e-9:
+        if self.rounds and (self.settle_epochs or 0.0) > self.round_epochs + 1e-9:
             raise ValueError(
                 f"settle_epochs {self.settle_epochs:g} is longer than a round: "
                 f"{self.train.epochs:g} epochs × end {self.end:g} / {self.rounds} rounds = "
@@ -280,20 +282,26 @@ class SteerConfig(Section):
 
     Args:
         proposals: ways to change a candidate; every one gives a candidate.
-        draw: how many of the proposals, drawn at random anew in every round, give candidates;
-            None takes all.
+        search: `tournament`: each proposal starts a lineage in the first round and is repeated in
+            every later one, and each round's tests let the better half of the lineages go on;
+            `every-round`: all proposals start from each survivor in every round, as SafeCompress
+            (ASE 2022) does.
+        draw: how many of the proposals, drawn at random, give candidates: anew in every round, or
+            once where it is a tournament; None takes all.
         defenses: changes to training that every candidate carries.
         attacks: attacks run on every candidate.
         objective: how candidates are ranked.
-        population: candidates kept for the next round.
+        population: candidates kept for the next round; in a tournament, the fewest kept.
     """
 
     proposals: tuple[Request, ...] = (
         "rigl",
+        {"soft-labels": {"share": 0.3, "mask": "rigl"}},
         {"soft-labels": {"share": 0.6, "mask": "rigl"}},
         {"soft-labels": {"share": 1.0, "mask": "rigl"}},
         {"soft-labels": {"share": 1.0, "temperature": 2.0, "mask": "rigl"}},
     )
+    search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None
     defenses: tuple[Request, ...] = ()
     attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
