@@ -15,7 +15,7 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
 from safecompress.protocols import Batch, Defense, ModelLike, Outputs, Rows, TrainingContext
 from safecompress.topology import Topology, maskable_parameters
-from safecompress.train.active import Active, active_weights, sparse_parts
+from safecompress.train.active import Active, Existing, active_weights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import device_of, make_fabric
 from safecompress.train.loss import TrainingLoss
@@ -26,6 +26,11 @@ from safecompress.train.probe import Probed, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.scaler import load_scaler_state_, scaler_state
 from safecompress.train.schedule import learning_rate
+from safecompress.train.sparse_linear import (
+    SparseLinears,
+    computing_sparsely,
+    sparse_linears,
+)
 from safecompress.train.state import load_module_, module_tensors, require_finite
 from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
 
@@ -85,7 +90,8 @@ class Trainer:
         self._seed, self._stage = seed, stage
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._track = track_moving_average
-        self._bound: tuple[Topology, Active] | None = None
+        self._bound: tuple[Topology, Active, SparseLinears] | None = None
+        self._called: dict[nn.Linear, bool] = {}
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         self.settings = settings or choose_settings(
@@ -104,8 +110,8 @@ class Trainer:
         self._optimizer = make_optimizer(config, self._parameters)
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
         # On one device in fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
-        alone = self._ranks == 1 and self.settings.precision == "32-true"
-        self._model: nn.Module = module if alone else wrapped
+        self._alone = self._ranks == 1 and self.settings.precision == "32-true"
+        self._model: nn.Module = module if self._alone else wrapped
         self._reporter = Reporter(
             on_progress, stage=stage, total=self.total_steps, rows=self._batches.size
         )
@@ -182,10 +188,12 @@ class Trainer:
         averages = self._averages(candidate)
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
-        with kept_memory(), self._training():
+        sparsely = self._sparse_linears(candidate)
+        with kept_memory(), self._training(), computing_sparsely(sparsely):
+            gathered = self._gathered(active, sparsely)
             for index in range(steps):
                 step = candidate.step + index
-                losses[index] = self._step_(step, active, averages)
+                losses[index] = self._step_(step, active, gathered, averages)
                 if self._reporter.due():
                     self._report(losses[: index + 1], candidate.step)
                 if self._fabric.loggers and (step + 1) % self.steps_per_epoch == 0:
@@ -231,7 +239,9 @@ class Trainer:
         with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
             yield
 
-    def _step_(self, step: int, active: Active, averages: Pairs) -> Tensor:
+    def _step_(
+        self, step: int, active: Active, gathered: Sequence[Existing], averages: Pairs
+    ) -> Tensor:
         self._optimizer.param_groups[0]["lr"] = learning_rate(
             self._config, step, total=self.total_steps
         )
@@ -240,12 +250,12 @@ class Trainer:
         if averages:
             scale = None if self._scaler is None else self._scaler.get_scale()
             update_averages_(averages, scale=scale)
-        sparse = sparse_parts(active)
-        for part in sparse:
+        for part in gathered:
             part.read_gradient_()
         self._stepper.step()
-        for part in sparse:
+        for part in sparse_parts(active):
             part.write_()
+            part.values.grad = None
         self._forget_gradients_()
         self._objective.after_step_(seen)
         return loss.detach()
@@ -271,8 +281,47 @@ class Trainer:
     def _active(self, topology: Topology) -> Active:
         """Return what is trained under a topology, made once while it stays the same object."""
         if self._bound is None or self._bound[0] is not topology:
-            self._bound = (topology, active_weights(self._parameters, topology, self._module))
+            active = active_weights(self._parameters, topology, self._module)
+            self._bound = (topology, active, sparse_linears(active, self._module))
         return self._bound[1]
+
+    def _sparse_linears(self, candidate: Candidate) -> SparseLinears:
+        """Return the layers that compute with their existing weights in this stage.
+
+        Whoever looks at whole weights or their gradients (moving averages, defences, wrappers of
+        mixed precision and several processes) gets them; so does a model that uses a layer's
+        weight without calling the layer.
+        """
+        self._active(candidate.topology)
+        if self._bound is None or self._track or self._objective.defended or not self._alone:
+            return {}
+        found = self._bound[2]
+        if unknown := {layer: how for layer, how in found.items() if layer not in self._called}:
+            self._called |= self._calls(unknown, candidate)
+        return {layer: how for layer, how in found.items() if self._called[layer]}
+
+    def _calls(self, layers: SparseLinears, candidate: Candidate) -> dict[nn.Linear, bool]:
+        """Return of each layer whether the model uses its weight by calling it, and only so."""
+        buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()]
+        with self._training(), computing_sparsely(layers):
+            loss, _ = self._loss(candidate.step, self._module)
+            loss.backward()  # type: ignore[no-untyped-call]
+        called = {
+            layer: part.values.grad is not None and part.parameter.grad is None
+            for layer, (part, _) in layers.items()
+        }
+        for part, _ in layers.values():
+            part.values.grad = None
+        self._forget_gradients_()
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        return called
+
+    @staticmethod
+    def _gathered(active: Active, sparsely: SparseLinears) -> list[Existing]:
+        """Return the sparse parameters whose gradient is read from the dense one."""
+        direct = {id(part) for part, _ in sparsely.values()}
+        return [part for part in sparse_parts(active) if id(part) not in direct]
 
     def _averages(self, candidate: Candidate) -> Pairs:
         if not self._track:

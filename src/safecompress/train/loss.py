@@ -71,6 +71,11 @@ class TrainingLoss:
                 loss = loss + penalty
         return loss, seen
 
+    @property
+    def defended(self) -> bool:
+        """Whether any defence adds to the loss."""
+        return bool(self._defenses)
+
     def _targets(self, batch: Step, logits: Tensor) -> Tensor:
         """Return class indices, or class probabilities where some of the target is soft."""
         share = self._soft_target.share
