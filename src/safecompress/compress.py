@@ -213,7 +213,7 @@ def _take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
         splits=prepared.splits,
         module=prepared.module,
         initial=prepared.initial,
-        untrained=prepared.untrained,
+        fresh=prepared.fresh,
         folder=folder,
         listen=listen,
         notes=prepared.notes(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Prepared:
         splits: the data.
         module: the live module.
         initial: its weights as given or initialised.
-        untrained: weights that no data has touched, for models that are trained anew.
+        fresh: gives weights that no data has touched, others for each number.
         name: what the report calls the model.
         trained: whether the weights were trained before this run.
     """
@@ -56,7 +57,7 @@ class Prepared:
     splits: Splits
     module: nn.Module
     initial: Mapping[str, Tensor]
-    untrained: Mapping[str, Tensor]
+    fresh: Callable[[int], Mapping[str, Tensor]]
     name: str
     trained: bool
 
@@ -124,11 +125,11 @@ def prepare(
             "nothing to compress."
         )
     initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    untrained: Mapping[str, Tensor] = initial
+    fresh = partial(_fresh, config, model, splits, module)
     if needs_teachers(config):
         held_out(splits.members, config.teachers, seed=config.seed)
-        untrained = _untrained(config, module) if trained else initial
-    prepared = Prepared(config, splits, module, initial, untrained, name, trained)
+        fresh(0)
+    prepared = Prepared(config, splits, module, initial, fresh, name, trained)
     _check_stages(prepared)
     build_defenses(config, splits)
     first_topology(config, module, initial, method=config.sparse.initialise)
@@ -216,14 +217,27 @@ def _module(
     return module, config.model.name
 
 
-def _untrained(config: CompressConfig, module: nn.Module) -> Mapping[str, Tensor]:
-    """Return weights for the teachers of a model that came with trained ones.
+def _fresh(
+    config: CompressConfig,
+    model: nn.Module | Callable[[], nn.Module] | None,
+    splits: Splits,
+    module: nn.Module,
+    number: int,
+) -> Mapping[str, Tensor]:
+    """Return weights for a teacher, who shares none with the others or the dense model.
 
     Raises:
-        ModelError: when the model has parameters that no module knows how to initialise.
+        ModelError: when the model came trained, as an object, and has parameters that no module
+            knows how to initialise.
     """
+    seed = derive(config.seed, "fresh", number)
+    if not isinstance(model, nn.Module):
+        named = config.model and config.model.model_copy(update={"weights": None})
+        anew = config.model_copy(update={"seed": seed, "model": named})
+        made, _ = _module(anew, model, splits)
+        return {k: v.detach().clone() for k, v in made.state_dict().items()}
     try:
-        return fresh_weights(module, seed=config.seed)
+        return fresh_weights(module, seed=seed)
     except ModelError as error:
         raise ModelError(
             f"{error} The proposal soft-labels trains teachers from untrained weights: give the "

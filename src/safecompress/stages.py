@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -57,7 +57,7 @@ class Work:
         splits: the data.
         module: the one live module; trainers move candidates through it.
         initial: the module's weights as given or initialised.
-        untrained: weights that no data has touched; `initial` unless trained weights were given.
+        fresh: gives weights that no data has touched, others for each number.
         folder: the open run folder.
         listen: told what happens.
     """
@@ -66,7 +66,7 @@ class Work:
     splits: Splits
     module: nn.Module
     initial: Mapping[str, Tensor]
-    untrained: Mapping[str, Tensor]
+    fresh: Callable[[int], Mapping[str, Tensor]]
     folder: RunFolder
     listen: Listener
     stage: str = ""

@@ -97,7 +97,8 @@ def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
         settings=None if settings is None else Probed.from_json(settings),
     )
     work.notes["settings/teachers"] = trainer.settings.to_json()
-    work.module.load_state_dict(dict(work.untrained))
+    # Teachers that began alike would err alike; their mean is the better label for differing.
+    work.module.load_state_dict(dict(work.fresh(number)))
     start = trainer.start(Topology.dense(work.module))
     key = f"teacher {number + 1}"
     taught = work.train_to(key, start, trainer.total_steps, trainer=trainer)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from safecompress import compress
-from safecompress.config import TeachersConfig
+from safecompress import compress, splits_from_arrays
+from safecompress.config import TeachersConfig, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
 from safecompress.files import read_tensors, write_tensors
 from safecompress.models import fresh_weights
+from safecompress.prepare import prepare
 from safecompress.protocols import Rows
 from safecompress.runs import read_history
 from safecompress.sparse import PROPOSALS
@@ -155,3 +156,24 @@ def test_a_parameter_nobody_can_reset_is_named():
 
     with pytest.raises(ModelError, match=r"'1\.scale' cannot be initialised anew: Scaled"):
         fresh_weights(nn.Sequential(nn.Linear(2, 2), Scaled()), seed=0)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
+    x = torch.randn(400, 6)
+    y = x[:, :3].argmax(dim=1)
+    data = splits_from_arrays(
+        x[:200],
+        y[:200],
+        test=(x[200:], y[200:]),
+        split={"membership": "pair"},
+        seed=0,
+        weights_given=trained,
+    )
+    config = load_config(SETTINGS | {"steer": STEER})
+    prepared = prepare(config, make_model() if trained else make_model, data)
+    first, again, second = prepared.fresh(0), prepared.fresh(0), prepared.fresh(1)
+    name = next(iter(first))
+    assert torch.equal(first[name], again[name])
+    assert not torch.equal(first[name], second[name])
+    assert not torch.equal(first[name], prepared.initial[name])
