@@ -5,6 +5,7 @@ the best one lives on, and an honest verdict ends the run.
 """
 
 from safecompress import _threads  # noqa: F401 - before anything imports torch
+from safecompress.audit import Audit, Limits, audit
 from safecompress.compress import Run, compress
 from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
@@ -13,12 +14,15 @@ from safecompress.load import load, load_preprocessor
 from safecompress.verdict import Verdict
 
 __all__ = [
+    "Audit",
     "CompressConfig",
+    "Limits",
     "Run",
     "SafeCompressError",
     "Splits",
     "UsageError",
     "Verdict",
+    "audit",
     "compress",
     "load",
     "load_config",

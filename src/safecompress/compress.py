@@ -32,6 +32,7 @@ from safecompress.files import (
     write_json,
     write_text,
 )
+from safecompress.judge import judge
 from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared, prepare
 from safecompress.provenance import provenance
@@ -57,7 +58,7 @@ from safecompress.search import (
 from safecompress.stages import Work
 from safecompress.teachers import soft_labels, training_steps
 from safecompress.topology import Topology
-from safecompress.verdict import Verdict, judge
+from safecompress.verdict import Verdict
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
 

@@ -8,39 +8,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safecompress.attacks import ATTACKS
 from safecompress.checks import Auc, CheckResult, Subject
+from safecompress.errors import MissingEvidenceError, UndecidableError
 from safecompress.modelfile import StoredModel
+from safecompress.protocols import Attack
 from safecompress.stats import roc_curve
 
 
 def figures_document(
     subjects: Mapping[str, Subject],
-    compressed: StoredModel,
     checks: Sequence[CheckResult],
     *,
-    attacks: Sequence[str],
+    attacks: Sequence[Attack],
+    layers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the JSON document of `figures.json`.
 
     Args:
         subjects: the judged models by name.
-        compressed: the chosen model, for its layers.
         checks: what was run, for its cost.
-        attacks: names of the attacks whose curves are drawn.
+        attacks: the attacks whose curves are drawn.
+        layers: what `layers_of` says of the judged model; empty where only outputs are known.
     """
     return {
         "roc": {name: _rocs(s, attacks) for name, s in subjects.items()},
         "loss": _loss_histograms(subjects),
-        "layers": _layers(compressed),
+        "layers": list(layers),
         "costs": [{"name": c.name, "stage": "verdict", "seconds": c.seconds} for c in checks],
     }
 
 
-def _rocs(subject: Subject, attacks: Sequence[str]) -> dict[str, Any]:
+def _rocs(subject: Subject, attacks: Sequence[Attack]) -> dict[str, Any]:
     rocs = {}
-    for name in dict.fromkeys(attacks):
-        result = subject.attacked_by(ATTACKS.build(name, where="figures"))
+    for name, attack in {attack.name: attack for attack in attacks}.items():
+        try:
+            result = subject.attacked_by(attack)
+        except (MissingEvidenceError, UndecidableError):
+            # Its check says why; there is no curve to draw.
+            continue
         curve = roc_curve(result.scores.members, result.scores.nonmembers)
         keep = _thinned(curve.fpr)
         rocs[name] = {
@@ -79,7 +84,8 @@ def _loss_histograms(subjects: Mapping[str, Subject]) -> dict[str, Any]:
     }
 
 
-def _layers(model: StoredModel) -> list[dict[str, Any]]:
+def layers_of(model: StoredModel) -> list[dict[str, Any]]:
+    """Return per sparse layer its shape, counts, density and coverage."""
     coverage = model.metadata.get("coverage", {})
     return [
         {

@@ -78,6 +78,18 @@ def storage_error(path: Path, error: Exception) -> StorageError:
     return StorageError(f"{path}: could not be written ({error}). Earlier work is intact.")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        StorageError: when it cannot be made, or a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` atomically."""
     with replacing(path) as temporary:

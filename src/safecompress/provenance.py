@@ -16,8 +16,8 @@ from safecompress.config import CompressConfig, dump_yaml
 from safecompress.data import Splits
 
 
-def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
-    """Return the JSON document of `provenance.json`, before anything is trained."""
+def surroundings() -> dict[str, Any]:
+    """Return versions, machine and time, as `provenance.json` begins with them."""
     return {
         "safecompress": importlib.metadata.version("safecompress"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -25,6 +25,12 @@ def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+    }
+
+
+def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
+    """Return the JSON document of `provenance.json`, before anything is trained."""
+    return surroundings() | {
         "seed": config.seed,
         "config_sha256": hashlib.sha256(dump_yaml(config).encode()).hexdigest(),
         "splits": splits.digests(),

@@ -1,13 +1,11 @@
-"""The verdict: the chosen model judged once, on rows that never steered anything."""
+"""What a verdict is, and how it is reached from the outputs of models; no model is met here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from safecompress.attacks import ATTACKS
-from safecompress.candidate import Candidate
 from safecompress.checks import (
     EXIT_CODES,
     Accuracy,
@@ -17,47 +15,24 @@ from safecompress.checks import (
     Status,
     Subject,
     Suite,
-    corrected_level,
-    metric_named,
     overall,
 )
-from safecompress.checks.controls import control_checks
-from safecompress.data import Ledger
 from safecompress.errors import SafeCompressError, UndecidableError
-from safecompress.events import Event
-from safecompress.figures import figures_document
-from safecompress.files import sha256, tensors_digest
-from safecompress.modelfile import StoredModel
-from safecompress.protocols import Estimate, Outputs, Pool, Rows
-from safecompress.randomness import derive
-from safecompress.runs import MODEL
-from safecompress.stages import Work
+from safecompress.protocols import Attack, Estimate
 from safecompress.stats import power
-from safecompress.topology import Topology
 
 SCHEMA_VERSION = 1
-COMPARED: tuple[tuple[str, str], ...] = (
-    ("loss", "auc"),
-    ("modified-entropy", "auc"),
-    ("modified-entropy", "class-balanced-accuracy"),
-    ("neural", "auc"),
-    ("neural", "balanced-accuracy"),
-    ("modified-entropy", "tpr@0.01"),
-)
-SCOPE = "metric and neural black-box attacks only; no shadow-model or label-only attack was run"
 LIMITS = (
     "It holds for the attacks listed, not for every attack: a stronger one may find more.",
     "It holds for this training set, drawn as stated; it says nothing of any one person's record "
     "beyond the averages and rates shown.",
-    "Thresholds learnt by the auditor on half of the sealed rows are an upper bound for an "
+    "Thresholds learnt by the auditor on half of the judged rows are an upper bound for an "
     "attacker who must learn them elsewhere.",
-    "Looks are counted for one set of sealed rows in one folder of runs: another seed seals other "
-    "rows, and whoever tries many seeds and ships the best has to say so.",
     "Passing is not a formal guarantee such as differential privacy.",
 )
 THREAT_MODEL = (
-    "The attacker reaches only the compressed model, sees its full outputs, and knows each "
-    "record's true label. Where the dense model is out in the world too, more may be possible."
+    "The attacker reaches only the judged model, sees its full outputs, and knows each record's "
+    "true label. Where the dense model is out in the world too, more may be possible."
 )
 
 
@@ -85,62 +60,66 @@ class Verdict:
         return EXIT_CODES[self.status]
 
 
-def judge(
-    work: Work, suite: Suite, *, dense: StoredModel | None, models: Mapping[str, StoredModel]
-) -> Verdict:
-    """Open the sealed rows and judge `models['compressed']`.
+@dataclass(frozen=True)
+class Finding:
+    """What the checks and controls said of one model.
 
     Args:
-        work: the run.
-        suite: the final suite.
-        dense: the dense parent, for paired differences; None without one.
-        models: the compressed model and the baselines, by name.
+        status: what they add up to; a control that failed makes it an ERROR.
+        sentence: the same in plain words.
+        checks: every check, controls last.
+        document: the part of `verdict.json` that does not depend on where the outputs came from.
     """
-    compressed = models["compressed"]
-    ledger = Ledger(work.folder.path.parent / "sealed-ledger.jsonl")
-    sealed, looks = work.splits.open_sealed(
-        ledger, model_digest=tensors_digest(compressed.weights), run=work.folder.path.name
-    )
-    level = corrected_level(work.config.verdict.level, looks)
-    named = ({"dense": dense} if dense is not None else {}) | dict(models)
-    subjects = _subjects(work, sealed, named)
-    parent = subjects.get("dense")
 
-    def told(result: CheckResult) -> None:
-        work.listen(Event("check", _line(result), result.to_json()))
+    status: Status
+    sentence: str
+    checks: tuple[CheckResult, ...]
+    document: Mapping[str, Any]
 
-    results = suite.run(subjects["compressed"], parent, level=level, on_result=told)
-    controls = control_checks(
-        subjects["compressed"],
-        sealed,
-        attacks=_attacks_of(suite),
-        untouched=_untouched(work, sealed),
-    )
-    for control in controls:
+
+def find(
+    subjects: Mapping[str, Subject],
+    judged: str,
+    suite: Suite,
+    *,
+    compared: Sequence[AttackMeasure],
+    controls: Callable[[Sequence[Attack]], tuple[CheckResult, ...]],
+    level: float,
+    told: Callable[[CheckResult], None],
+) -> Finding:
+    """Run a suite and its controls on one of several models.
+
+    Args:
+        subjects: models by name, on the same rows; `dense` is the one the others are compared to.
+        judged: whose verdict it is.
+        suite: the checks.
+        compared: what is shown of every model beside its accuracy.
+        controls: runs the controls of the given attacks.
+        level: confidence level of the intervals.
+        told: called after each check and control.
+    """
+    subject, dense = subjects[judged], subjects.get("dense")
+    results = suite.run(subject, dense, level=level, on_result=told)
+    held = controls(attacks_of(suite))
+    for control in held:
         told(control)
-    checks = (*results, *controls)
-    status = (
-        overall(results) if not any(c.status is Status.ERROR for c in controls) else Status.ERROR
-    )
-    comparison = [_compared(s, parent, level=level) for s in subjects.values()]
-    sentence = _sentence(status, checks, comparison)
-    n_members, n_nonmembers = len(sealed.members), len(sealed.nonmembers)
+    checks = (*results, *held)
+    status = Status.ERROR if any(c.status is Status.ERROR for c in held) else overall(results)
+    comparison = [_compared(s, dense, compared, level=level) for s in subjects.values()]
+    row = next(r for r in comparison if r["name"] == judged)
+    sentence = _sentence(status, checks, row)
+    rows = subject.outputs.map(len)
     document = {
         "schema_version": SCHEMA_VERSION,
         "verdict": str(status),
         "sentence": sentence,
-        "model": _model_facts(work, compressed, comparison),
-        "threat_model": {"kind": "compressed", "text": THREAT_MODEL},
-        "power": power_statement(n_members, n_nonmembers, level=level),
-        "looks": looks,
+        "judged": judged,
+        "power": power_statement(rows.members, rows.nonmembers, level=level),
         "level": level,
-        "scope": SCOPE,
         "checks": [c.to_json() for c in checks],
         "comparison": comparison,
-        "limits": list(LIMITS),
     }
-    figures = figures_document(subjects, compressed, checks, attacks=[a for a, _ in COMPARED])
-    return Verdict(status, sentence, checks, document, figures)
+    return Finding(status, sentence, checks, document)
 
 
 def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[str, Any]:
@@ -166,40 +145,8 @@ def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[
     }
 
 
-def _subjects(
-    work: Work, sealed: Pool[Rows], models: Mapping[str, StoredModel]
-) -> dict[str, Subject]:
-    trainer = work.trainer("search")
-
-    def outputs_of(model: StoredModel) -> Pool[Outputs]:
-        candidate = model.candidate()
-        return sealed.map(lambda rows: trainer.outputs(candidate, rows))
-
-    outputs = {name: outputs_of(model) for name, model in models.items()}
-    seed = derive(work.config.seed, "verdict")
-    return {
-        name: Subject.of(
-            found,
-            name=name,
-            density=models[name].topology.density,
-            seed=seed,
-        )
-        for name, found in outputs.items()
-    }
-
-
-def _untouched(work: Work, sealed: Pool[Rows]) -> Subject | None:
-    """Return the model before any training, or None where the weights were given trained."""
-    if work.notes["trained"]:
-        return None
-    trainer = work.trainer("search")
-    fresh = Candidate(work.initial, {}, Topology({}), {})
-    outputs = sealed.map(lambda rows: trainer.outputs(fresh, rows))
-    seed = derive(work.config.seed, "verdict")
-    return Subject.of(outputs, name="untouched", density=1.0, seed=seed)
-
-
-def _attacks_of(suite: Suite) -> list[Any]:
+def attacks_of(suite: Suite) -> list[Attack]:
+    """Return the attacks of a suite, each once."""
     found = {
         repr(c.measure.attack): c.measure.attack
         for c in suite.checks
@@ -208,11 +155,9 @@ def _attacks_of(suite: Suite) -> list[Any]:
     return list(found.values())
 
 
-def _compared(subject: Subject, dense: Subject | None, *, level: float) -> dict[str, Any]:
-    measures: list[Measure] = [
-        AttackMeasure(ATTACKS.build(attack, where="comparison"), metric_named(metric))
-        for attack, metric in COMPARED
-    ]
+def _compared(
+    subject: Subject, dense: Subject | None, measures: Sequence[AttackMeasure], *, level: float
+) -> dict[str, Any]:
     attacks = {m.name: _figure(m, subject, None, level=level) for m in measures}
     difference = None
     if dense is not None and subject is not dense:
@@ -242,31 +187,7 @@ def _figure(
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def _model_facts(
-    work: Work, compressed: StoredModel, comparison: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    by_name = {row["name"]: row for row in comparison}
-    parameters = sum(p.numel() for p in work.module.parameters())
-    dense = by_name.get("dense")
-    return {
-        "name": work.notes["model"],
-        "sha256": sha256(work.folder.path / MODEL),
-        "density": compressed.topology.density,
-        "parameters": parameters,
-        "maskable": compressed.topology.total,
-        "nonzeros": compressed.topology.nonzeros,
-        "accuracy": by_name["compressed"]["accuracy"]["value"],
-        "lineage": compressed.metadata["lineage"],
-        "dense": None
-        if dense is None
-        else {"parameters": parameters, "accuracy": dense["accuracy"]["value"]},
-    }
-
-
-def _sentence(
-    status: Status, checks: Sequence[CheckResult], comparison: Sequence[Mapping[str, Any]]
-) -> str:
-    row = next(r for r in comparison if r["name"] == "compressed")
+def _sentence(status: Status, checks: Sequence[CheckResult], row: Mapping[str, Any]) -> str:
     strongest = max(
         ((v["value"], k) for k, v in row["attacks"].items() if k.endswith(".auc")), default=None
     )
@@ -295,7 +216,8 @@ def _listed(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _line(result: CheckResult) -> str:
+def check_line(result: CheckResult) -> str:
+    """Return one check as a line for a person."""
     e = result.estimate
     figure = "" if e is None else f" {e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
     return f"  {result.status:<12} {result.name}{figure}"

@@ -12,7 +12,18 @@ import safecompress.attacks
 from safecompress.attacks import ATTACKS
 from safecompress.protocols import Attack
 
-NAMES = {"loss", "confidence", "entropy", "modified-entropy", "neural", "neural-published"}
+NAMES = {
+    "loss",
+    "confidence",
+    "entropy",
+    "modified-entropy",
+    "neural",
+    "neural-published",
+    "gap",
+    "lira-online",
+    "lira-offline",
+    "rmia",
+}
 
 
 def attack_classes() -> set[type[Attack]]:

@@ -50,6 +50,7 @@ class BlindResult:
         p_value: one-sided, against an AUC of at most 0.5, corrected for two classifiers.
         alarm: p < 0.001; then every membership figure on these rows is void.
         classifier: `logistic` or `boosting`, the one `auc` belongs to.
+        looked_at: `inputs and labels`, or `labels` where the rows have no inputs.
         n_members, n_nonmembers: judged rows.
         seconds: time it took.
     """
@@ -58,6 +59,7 @@ class BlindResult:
     p_value: float
     alarm: bool
     classifier: str
+    looked_at: str
     n_members: int
     n_nonmembers: int
     seconds: float
@@ -66,7 +68,7 @@ class BlindResult:
     def message(self) -> str:
         """What was seen and what it means, in one sentence."""
         seen = (
-            f"blind baseline: inputs and labels alone tell members from non-members with AUC "
+            f"blind baseline: {self.looked_at} alone tell members from non-members with AUC "
             f"{self.auc:.3f} (p = {self.p_value:.2g}, {self.classifier})"
         )
         if not self.alarm:
@@ -83,7 +85,7 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
     Inputs are flattened and reduced to at most 124 columns: a random projection, the columns whose
     means differ most on the fit half, and each row's mean, deviation and extremes. Integer inputs
     count as tokens and enter as bags of words. Labels enter as one-hot, or by their frequency
-    where there are more than 100.
+    where there are more than 100. Inputs (n, 0) are none: then labels alone are looked at.
 
     Args:
         pool: members and non-members.
@@ -105,7 +107,8 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
         )
     known = torch.arange(sum(sizes)) < sizes[0] + sizes[1]
     target = torch.cat([torch.full((n,), g % 2 == 0) for g, n in enumerate(sizes)])
-    columns = [_reduced(part, known, target, seed=seed) for part in _parts(groups)]
+    parts = [part for part in _parts(groups) if part.shape[1]]
+    columns = [_reduced(part, known, target, seed=seed) for part in parts]
     columns.append(_label_columns(torch.cat([rows.labels for rows in groups]), known, target))
     x = _standardised(torch.cat(columns, dim=1), known).numpy()
     best_p, best_auc, best_name = 1.0, 0.5, "logistic"
@@ -120,6 +123,7 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
         p_value=best_p,
         alarm=best_p < LEVEL,
         classifier=best_name,
+        looked_at="inputs and labels" if parts else "labels",
         n_members=sizes[2],
         n_nonmembers=sizes[3],
         seconds=time.perf_counter() - started,

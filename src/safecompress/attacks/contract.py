@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from safecompress.attacks.controls import no_leak, plant, planted_leak
+from safecompress.attacks.controls import evidence_for, no_leak, plant, planted_leak
 from safecompress.errors import SafeCompressError
 from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
 from safecompress.randomness import generator, permutation
@@ -33,7 +34,8 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     It must be a frozen dataclass whose `repr` names its options, find a planted leak, stay silent
     without one, give the same scores for the same seed, whatever the row order, leave torch's
     global generator and its evidence alone, never look at the judged half, and score saturated
-    and enormous logits with finite numbers. Works for attacks that need nothing but outputs.
+    and enormous logits with finite numbers. Works for attacks that need nothing but outputs and
+    references, which are imagined.
 
     Args:
         attack: the attack; it is run about ten times on 400 rows.
@@ -91,30 +93,42 @@ def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
 
 
 def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
-    groups = _leaky_groups(seed)
-    before = groups.map(lambda o: o.logits.clone())
+    pool = _leaky_pool(attack, seed)
+    before = pool.map(_copied)
     state = torch.get_rng_state()
-    first, second = _run(attack, groups, seed=seed), _run(attack, groups, seed=seed)
+    first, second = _run(attack, pool, seed=seed), _run(attack, pool, seed=seed)
     if not torch.equal(state, torch.get_rng_state()):
         yield "it draws from torch's global generator; use safecompress.randomness"
-    if not _all(groups.zip(before, lambda o, logits: torch.equal(o.logits, logits))):
+    if not _all(pool.map(_copied).zip(before, _equal)):
         yield "it changes its evidence in place"
     if not _all(first.scores.zip(second.scores, torch.equal)):
         yield "the same seed gives different scores"
-    order = groups.map(lambda o: permutation(len(o), seed, "contract", "order"))
-    shuffled = _run(attack, groups.zip(order, Outputs.take), seed=seed, order=order)
+    order = pool.map(lambda e: permutation(len(e.outputs), seed, "contract", "order"))
+    shuffled = _run(attack, pool.zip(order, Evidence.take), seed=seed, order=order)
     if not _all(_by_id(first).zip(_by_id(shuffled), _close)):
         yield "scores depend on the order of the rows"
 
 
+def _copied(evidence: Evidence) -> tuple[Tensor, ...]:
+    outputs, references = evidence.outputs, evidence.references
+    held = [outputs.logits, outputs.labels]
+    if references is not None:
+        held += [references.log_odds, references.seen]
+    return tuple(t.clone() for t in held)
+
+
+def _equal(now: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> bool:
+    return all(map(torch.equal, now, before))
+
+
 def _ignores_the_judged_half(attack: Attack, seed: int) -> Iterator[str]:
-    groups = _leaky_groups(seed)
-    first = _run(attack, groups, seed=seed)
-    second = _run(attack, groups.map(_with_other_judged_rows), seed=seed)
+    pool = _leaky_pool(attack, seed)
+    changed = pool.map(lambda e: replace(e, outputs=_with_other_judged_rows(e.outputs)))
+    first, second = _run(attack, pool, seed=seed), _run(attack, changed, seed=seed)
     if not math.isclose(first.threshold, second.threshold, rel_tol=_TOLERANCE):
         yield "its threshold changes with the judged half"
     # The judged half's first row is the same in both; it stands right behind the fit half.
-    place = groups.map(lambda o: 0 if attack.learns else len(o) // 2)
+    place = pool.map(lambda e: 0 if attack.learns else len(e.outputs) // 2)
     kept = [r.scores.zip(place, lambda s, i: s[i : i + 1]) for r in (first, second)]
     if not _all(kept[0].zip(kept[1], _close)):
         yield "a row's score changes with the other rows of the judged half"
@@ -122,8 +136,8 @@ def _ignores_the_judged_half(attack: Attack, seed: int) -> Iterator[str]:
 
 def _survives_extremes(attack: Attack, seed: int) -> Iterator[str]:
     for name, scale in (("±1e4", 1e4), ("saturated", 60.0), ("equal", 0.0)):
-        groups = _leaky_groups(seed).map(partial(_only_signs, scale=scale))
-        scores = _run(attack, groups, seed=seed).scores
+        pool = _leaky_pool(attack, seed, changed=partial(_only_signs, scale=scale))
+        scores = _run(attack, pool, seed=seed).scores
         if not _all(scores.map(lambda s: bool(torch.isfinite(s).all()))):
             yield f"scores of {name} logits are not finite"
 
@@ -132,22 +146,29 @@ def _only_signs(outputs: Outputs, *, scale: float) -> Outputs:
     return Outputs(outputs.logits.sign() * scale, outputs.labels, outputs.ids)
 
 
-def _leaky_groups(seed: int) -> Pool[Outputs]:
+def _as_they_are(outputs: Outputs) -> Outputs:
+    return outputs
+
+
+def _leaky_pool(
+    attack: Attack, seed: int, *, changed: Callable[[Outputs], Outputs] = _as_they_are
+) -> Pool[Evidence]:
+    """Return evidence about planted members and about non-members, outputs `changed`."""
     outputs = synthetic_outputs(_ROWS, seed=seed)
-    members = outputs.take(torch.arange(_ROWS // 2))
-    return Pool(
-        plant(members, like=outputs, seed=seed), outputs.take(torch.arange(_ROWS // 2, _ROWS))
-    )
+    evidence = evidence_for(attack, changed(outputs), seed=seed)
+    first, last = torch.arange(_ROWS // 2), torch.arange(_ROWS // 2, _ROWS)
+    planted = changed(plant(outputs.take(first), like=outputs, seed=seed))
+    return Pool(replace(evidence.take(first), outputs=planted), evidence.take(last))
 
 
 def _run(
-    attack: Attack, groups: Pool[Outputs], *, seed: int, order: Pool[Tensor] | None = None
+    attack: Attack, pool: Pool[Evidence], *, seed: int, order: Pool[Tensor] | None = None
 ) -> AttackResult:
     """Run the attack; the fit half is each group's first half before it was put in `order`."""
-    halves = groups.map(lambda o: torch.arange(len(o)) < len(o) // 2)
+    halves = pool.map(lambda e: torch.arange(len(e.outputs)) < len(e.outputs) // 2)
     if order is not None:
         halves = halves.zip(order, lambda mask, index: mask[index])
-    return attack(groups.map(Evidence), halves=halves, seed=seed)
+    return attack(pool, halves=halves, seed=seed)
 
 
 def _with_other_judged_rows(outputs: Outputs) -> Outputs:

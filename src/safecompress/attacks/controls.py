@@ -8,17 +8,17 @@ blind baseline, asks whether members and non-members differ without any model.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from safecompress.attacks.blind import LEVEL, BlindResult, blind_baseline
-from safecompress.attacks.metric import by_blocks, log_odds
+from safecompress.attacks.metric import by_blocks, true_class_log_odds
 from safecompress.attacks.neural import in_id_order
 from safecompress.errors import UndecidableError
-from safecompress.protocols import Attack, Evidence, Outputs, Pool
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, log_odds
 from safecompress.randomness import generator, permutation
 from safecompress.stats.intervals import auc_p_value
 from safecompress.stats.roc import auc
@@ -29,6 +29,8 @@ __all__ = [
     "BlindResult",
     "ControlResult",
     "blind_baseline",
+    "evidence_for",
+    "imaginary_references",
     "no_leak",
     "plant",
     "planted_leak",
@@ -39,6 +41,9 @@ PLANTED_AUC = 0.75
 """AUC an attack must reach on the planted leak; sound ones reach 0.85 and more."""
 
 _FEWEST_ROWS = 200
+_REFERENCES = 16
+_REFERENCE_SPREAD = 0.5
+"""Of the imaginary references around the model, relative to how its own rows differ."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class ControlResult:
         ok: whether the attack did as it must.
         n_members, n_nonmembers: rows the figures rest on.
         seconds: time it took.
+        least_auc: AUC that a sound attack reaches on the planted leak.
     """
 
     control: str
@@ -63,9 +69,10 @@ class ControlResult:
     n_members: int
     n_nonmembers: int
     seconds: float
+    least_auc: float = PLANTED_AUC
 
     _EXPECTED: ClassVar[dict[str, str]] = {
-        "planted-leak": f"an AUC of {PLANTED_AUC:g} or more at p < {LEVEL:g}, for the leak is real",
+        "planted-leak": f"an AUC of {{:.3g}} or more at p < {LEVEL:g}, for the leak is real",
         "no-leak": f"p ≥ {LEVEL:g}, for nobody trained on any of these rows",
     }
 
@@ -74,7 +81,8 @@ class ControlResult:
         """What was seen and what was expected, in one sentence."""
         return (
             f"{self.control}: {self.attack} has AUC {self.auc:.3f} (p = {self.p_value:.2g}) on "
-            f"{self.n_members} + {self.n_nonmembers} rows; expected {self._EXPECTED[self.control]}."
+            f"{self.n_members} + {self.n_nonmembers} rows; expected "
+            f"{self._EXPECTED[self.control].format(self.least_auc)}."
         )
 
 
@@ -86,22 +94,26 @@ def planted_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResul
 
     Args:
         outputs: of rows nobody trained on, at least 200.
-        attack: may need no evidence besides the outputs.
+        attack: may need no evidence besides outputs and references, which are imagined here.
         seed: of the cut into two groups, of the leak, and of the attack.
 
     Raises:
-        UndecidableError: on fewer than 200 rows, or a single class.
-        MissingEvidenceError: when the attack needs more than outputs.
+        UndecidableError: on fewer than 200 rows, or a single class; for a label-only attack also
+            where the model makes so few mistakes that there is no gap to find.
+        MissingEvidenceError: when the attack needs more than outputs and references.
     """
     started = time.perf_counter()
-    groups = _two_groups(outputs, seed=seed)
     if outputs.classes < 2:
         raise UndecidableError("planted-leak: with a single class there is nothing to leak.")
-    planted = Pool(plant(groups.members, like=outputs, seed=seed), groups.nonmembers)
+    groups = _two_groups(outputs, attack, seed=seed)
+    leaking = plant(groups.members.outputs, like=outputs, seed=seed)
+    planted = Pool(replace(groups.members, outputs=leaking), groups.nonmembers)
+    least = _reachable(planted.map(lambda e: e.outputs), attack)
     scores = _attacked(planted, attack, seed=seed)
     value, p = auc(scores.members, scores.nonmembers), _p_value(scores)
-    caught = p < LEVEL and value >= PLANTED_AUC
-    return _result("planted-leak", attack, scores, value, p, ok=caught, started=started)
+    caught = p < LEVEL and value >= least
+    result = _result("planted-leak", attack, scores, value, p, ok=caught, started=started)
+    return replace(result, least_auc=least)
 
 
 def no_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
@@ -109,15 +121,16 @@ def no_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
 
     Args:
         outputs: of rows nobody trained on, at least 200.
-        attack: may need no evidence besides the outputs.
+        attack: may need no evidence besides outputs and references, which are imagined here.
         seed: of the cut into two groups and of the attack.
 
     Raises:
-        UndecidableError: on fewer than 200 rows.
-        MissingEvidenceError: when the attack needs more than outputs.
+        UndecidableError: on fewer than 200 rows, or a single class and an attack that needs
+            references.
+        MissingEvidenceError: when the attack needs more than outputs and references.
     """
     started = time.perf_counter()
-    scores = _attacked(_two_groups(outputs, seed=seed), attack, seed=seed)
+    scores = _attacked(_two_groups(outputs, attack, seed=seed), attack, seed=seed)
     value, p = auc(scores.members, scores.nonmembers), _p_value(scores)
     return _result("no-leak", attack, scores, value, p, ok=p >= LEVEL, started=started)
 
@@ -147,22 +160,72 @@ def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
     return Outputs(raised.to(members.logits.dtype), members.labels, members.ids)
 
 
-def _two_groups(outputs: Outputs, *, seed: int) -> Pool[Outputs]:
+def evidence_for(attack: Attack, outputs: Outputs, *, seed: int) -> Evidence:
+    """Return the evidence that `attack` requires of rows nobody trained on, references imagined."""
+    needed = "references" in attack.requires
+    return Evidence(
+        outputs, references=imaginary_references(outputs, seed=seed) if needed else None
+    )
+
+
+def imaginary_references(outputs: Outputs, *, seed: int) -> References:
+    """Return references that say of the rows what this model says, give or take.
+
+    There are 16, and each saw half of the rows, so that each row was seen by half of them. What a
+    reference saw it memorised, as `plant` does.
+
+    Args:
+        outputs: of rows nobody trained on; at least two classes.
+        seed: of who saw what, of the leak, and of how the references differ.
+
+    Raises:
+        UndecidableError: where there is a single class.
+    """
+    if outputs.classes < 2:
+        raise UndecidableError("controls: with a single class references have nothing to say.")
+    source = generator(seed, "control", "references")
+    shape = _REFERENCES, len(outputs)
+    seen = torch.rand(shape, generator=source).argsort(dim=0) < _REFERENCES // 2
+    unseen_odds = true_class_log_odds(outputs)
+    seen_odds = true_class_log_odds(plant(outputs, like=outputs, seed=seed))
+    noise = torch.randn(shape, generator=source, dtype=torch.float64)
+    noise *= _REFERENCE_SPREAD * unseen_odds.std()
+    return References(torch.where(seen, seen_odds, unseen_odds) + noise, seen)
+
+
+def _two_groups(outputs: Outputs, attack: Attack, *, seed: int) -> Pool[Evidence]:
     if len(outputs) < _FEWEST_ROWS:
         raise UndecidableError(
             f"controls: {len(outputs)} rows nobody trained on; expected at least {_FEWEST_ROWS} "
             "to tell a broken attack from bad luck."
         )
-    ordered = in_id_order(outputs)
-    order = permutation(len(ordered), seed, "control", "groups")
-    half = len(ordered) // 2
-    return Pool(ordered.take(order[:half]), ordered.take(order[half:]))
+    evidence = evidence_for(attack, in_id_order(outputs), seed=seed)
+    order = permutation(len(outputs), seed, "control", "groups")
+    half = len(outputs) // 2
+    return Pool(evidence.take(order[:half]), evidence.take(order[half:]))
 
 
-def _attacked(groups: Pool[Outputs], attack: Attack, *, seed: int) -> Pool[Tensor]:
+def _reachable(planted: Pool[Outputs], attack: Attack) -> float:
+    """Return the AUC that a sound attack reaches on the planted leak.
+
+    Who sees the predicted class alone finds no more than the gap in correctness.
+    """
+    if not attack.label_only:
+        return PLANTED_AUC
+    correct = planted.map(lambda o: o.correct.double())
+    if _p_value(correct) >= LEVEL:
+        wrong = int((~planted.nonmembers.correct).sum())
+        raise UndecidableError(
+            f"planted-leak: the model is wrong on {wrong} of {len(planted.nonmembers)} rows nobody "
+            f"trained on, too few to tell a broken {attack.name} attack from bad luck."
+        )
+    return min(PLANTED_AUC, auc(correct.members, correct.nonmembers))
+
+
+def _attacked(groups: Pool[Evidence], attack: Attack, *, seed: int) -> Pool[Tensor]:
     """Return the attack's scores; the groups are in random order, so a prefix is a random half."""
-    halves = groups.map(lambda o: torch.arange(len(o)) < len(o) // 2)
-    return attack(groups.map(Evidence), halves=halves, seed=seed).scores
+    halves = groups.map(lambda e: torch.arange(len(e.outputs)) < len(e.outputs) // 2)
+    return attack(groups, halves=halves, seed=seed).scores
 
 
 def _p_value(scores: Pool[Tensor]) -> float:

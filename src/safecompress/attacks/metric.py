@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from safecompress.protocols import Attack, Evidence, Outputs
+from safecompress.protocols import Attack, Evidence, Outputs, log_odds
 
 PerRow: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,21 +27,6 @@ _BLOCK = 1 << 17
 
 _NOTHING = -800.0
 """Its exponential is exactly zero, and so is their product; that of -inf would be NaN."""
-
-
-def log_odds(logits: Tensor, index: Tensor) -> Tensor:
-    """Return log p − log(1 − p) of one class per row, exact where a softmax saturates.
-
-    Args:
-        logits: float (n, classes).
-        index: int64 (n,), the class.
-
-    Returns:
-        (n,), same dtype as `logits`; +inf where there is only one class.
-    """
-    column = index[:, None]
-    others = torch.logsumexp(logits.scatter(1, column, -torch.inf), dim=1)
-    return logits.gather(1, column).squeeze(1) - others
 
 
 def true_class_log_odds(outputs: Outputs) -> Tensor:

@@ -11,6 +11,7 @@ from safecompress.attacks import ATTACKS
 from safecompress.checks.metrics import Auc, Metric, metric_named
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.config import Request
+from safecompress.errors import MissingEvidenceError
 from safecompress.protocols import Attack, Estimate
 from safecompress.registry import Registry
 from safecompress.stats import Interval, accuracy_difference, clopper_pearson
@@ -59,12 +60,19 @@ class Density(Measure):
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         del level
-        return Estimate(subject.density, subject.density, subject.density, 0, 0)
+        density = _known(subject)
+        return Estimate(density, density, density, 0, 0)
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         del level
-        gap = subject.density - dense.density
+        gap = _known(subject) - _known(dense)
         return Estimate(gap, gap, gap, 0, 0)
+
+
+def _known(subject: Subject) -> float:
+    if subject.density is None:
+        raise MissingEvidenceError(f"the density of '{subject.name}' is not known.")
+    return subject.density
 
 
 @dataclass(frozen=True)

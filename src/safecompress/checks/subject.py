@@ -20,36 +20,35 @@ class Subject:
         evidence: what attackers hold about members and non-members; the non-members are also
             the rows accuracy is measured on.
         halves: bool masks, True where a fitted attacker may learn.
-        density: existing share of the maskable weights, in [0, 1].
+        density: existing share of the maskable weights, in [0, 1]; None where it is not known.
         seed: seed of everything random in attacks and intervals.
     """
 
     name: str
     evidence: Pool[Evidence]
     halves: Pool[Tensor]
-    density: float
+    density: float | None
     seed: int
     _results: dict[str, AttackResult] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
         cls,
-        outputs: Pool[Outputs],
+        outputs: Pool[Outputs] | Pool[Evidence],
         *,
         name: str,
-        density: float,
+        density: float | None,
         seed: int,
-        parent: Pool[Outputs] | None = None,
     ) -> Subject:
-        """Build the subject of a model's outputs; halves follow from row ids and the seed."""
-        if parent is None:
-            evidence = outputs.map(Evidence)
-        else:
-            evidence = outputs.zip(parent, lambda o, p: Evidence(o, parent=p))
+        """Build the subject of a model's outputs, or of all that attackers hold about them.
+
+        Halves follow from row ids and the seed.
+        """
+        evidence = outputs.map(_held)
         return cls(
             name=name,
             evidence=evidence,
-            halves=outputs.map(lambda o: halves(o.ids, seed=seed)),
+            halves=evidence.map(lambda e: halves(e.outputs.ids, seed=seed)),
             density=density,
             seed=seed,
         )
@@ -70,6 +69,10 @@ class Subject:
     def accuracy(self) -> float:
         """Accuracy on the non-members, in [0, 1]."""
         return float(self.evidence.nonmembers.outputs.correct.double().mean())
+
+
+def _held(what: Outputs | Evidence) -> Evidence:
+    return Evidence(what) if isinstance(what, Outputs) else what
 
 
 class Stopwatch:

@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from safecompress.cli import compress, demo, init, list_parts, report, validate
+from safecompress.cli import audit, compress, demo, init, list_parts, report, validate
 from safecompress.cli.console import mute_stdout
 from safecompress.errors import SafeCompressError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="compress")(compress.command)
+app.command(name="audit")(audit.command)
 app.command(name="validate")(validate.command)
 app.command(name="report")(report.command)
 app.command(name="init")(init.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from safecompress.checks import MEASURES, OBJECTIVES
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
 from safecompress.models import MODELS
-from safecompress.registry import Registry
+from safecompress.registry import Part, Registry
 from safecompress.sparse import DROP_RULES, GROW_RULES, PROPOSALS
 
 KINDS: dict[str, Registry[Any]] = {
@@ -36,10 +37,30 @@ def command(
         raise ConfigError(f"list: no kind '{kind}'{did_you_mean(kind, KINDS)}")
     console = Console()
     for name in KINDS if kind is None else (kind,):
-        table = Table(title=name, title_justify="left", box=None, title_style="bold")
-        for column in ("name", "what", "cost", "reference"):
-            table.add_column(column, overflow="fold")
-        for part in KINDS[name].all().values():
-            table.add_row(part.name, part.summary, part.cost, part.reference)
-        console.print(table)
+        console.print(_table(name, KINDS[name].all().values()))
         console.print()
+
+
+def _table(title: str, parts: Collection[Part[Any]]) -> Table:
+    """Return a kind's parts as a table; what they need has a column where one needs something."""
+    columns: dict[str, Callable[[Part[Any]], str]] = {
+        "name": lambda part: part.name,
+        "what": lambda part: part.summary,
+        "needs": _needs,
+        "cost": lambda part: part.cost,
+        "reference": lambda part: part.reference,
+    }
+    if not any(map(_needs, parts)):
+        del columns["needs"]
+    table = Table(title=title, title_justify="left", box=None, title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for part in parts:
+        table.add_row(*(text(part) for text in columns.values()))
+    return table
+
+
+def _needs(part: Part[Any]) -> str:
+    """Return what the part's class says it requires; a factory function says nothing."""
+    needed = getattr(part.factory, "requires", None)
+    return ", ".join(sorted(needed)) if isinstance(needed, frozenset) else ""

@@ -18,15 +18,17 @@ def comparison_table(document: Mapping[str, Any]) -> None:
         document: as in `verdict.json`.
     """
     models = document["comparison"]
+    rows = "sealed" if document["kind"] == "compress" else "recorded"
     table = Table(
-        title=f"On the sealed rows, with {document['level']:.4g} intervals",
+        title=f"On the {rows} rows, with {document['level']:.4g} intervals",
         title_justify="left",
         box=box.SIMPLE,
     )
     table.add_column("", no_wrap=True)
     for model in models:
         table.add_column(model["name"], justify="right", no_wrap=True)
-    table.add_row("density", *(f"{m['density']:.3g}" for m in models))
+    if any(m["density"] is not None for m in models):
+        table.add_row("density", *(f"{m['density']:.3g}" for m in models))
     table.add_row("accuracy", *(_figure(m["accuracy"]) for m in models))
     for name in dict.fromkeys(name for m in models for name in m["attacks"]):
         attack, _, metric = name.partition(".")

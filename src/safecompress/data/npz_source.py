@@ -5,6 +5,8 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +18,8 @@ from safecompress.data.raw import Array, RawData, raw_from_arrays
 from safecompress.errors import DataError, did_you_mean
 
 MAX_ARRAY_BYTES = 16 << 30
-"""Largest array read; a header that declares more is refused before memory is asked for."""
+"""Most that is read from a file; a header that declares more is refused before memory is asked
+for."""
 # Deflate cannot shrink by more than 1032 to 1, so a larger ratio means a forged directory entry.
 _MAX_RATIO = 1040
 _DAMAGE = (
@@ -29,6 +32,8 @@ _DAMAGE = (
     OSError,
     RuntimeError,
     SyntaxError,
+    RecursionError,
+    MemoryError,
     tokenize.TokenError,
 )
 
@@ -52,12 +57,24 @@ def load_npz(source: NpzSource) -> RawData:
     return raw_from_arrays(arrays["x"], arrays["y"], test=test, where=str(source.path))
 
 
-def read_npz(path: Path, keys: dict[str, str]) -> dict[str, Array]:
+def list_npz(path: Path) -> list[str]:
+    """Return the names of the arrays in an `.npz`.
+
+    Raises:
+        DataError: on a missing or damaged file.
+    """
+    check_file(path)
+    with _opened(path) as archive:
+        return _names(archive)
+
+
+def read_npz(path: Path, keys: dict[str, str], *, most: int = MAX_ARRAY_BYTES) -> dict[str, Array]:
     """Read arrays from an `.npz` without ever unpickling.
 
     Args:
         path: the file.
         keys: per wanted role the array's name in the file.
+        most: bytes that all arrays together may take.
 
     Returns:
         Per role its array.
@@ -66,16 +83,31 @@ def read_npz(path: Path, keys: dict[str, str]) -> dict[str, Array]:
         DataError: naming the file, the array and what is wrong with it.
     """
     check_file(path)
+    with _opened(path) as archive:
+        present = _names(archive)
+        for role, key in keys.items():
+            if key not in present:
+                asked = "" if role == key else f" (asked for by {role})"
+                raise DataError(
+                    f"{path}: no array '{key}'{asked}; the file holds: "
+                    f"{', '.join(present[:20]) or 'nothing'}{_hint(key, present)}"
+                )
+        arrays: dict[str, Array] = {}
+        for role, key in keys.items():
+            left = most - sum(array.nbytes for array in arrays.values())
+            arrays[role] = _read_member(archive, key, path, most=left)
+        return arrays
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            present = [name.removesuffix(".npy") for name in archive.namelist()]
-            for role, key in keys.items():
-                if key not in present:
-                    raise DataError(
-                        f"{path}: no array '{key}' (asked for by {role}); the file holds: "
-                        f"{', '.join(present) or 'nothing'}{_hint(key, present)}"
-                    )
-            return {role: _read_member(archive, key, path) for role, key in keys.items()}
+            yield archive
     except zipfile.BadZipFile as error:
         raise DataError(
             f"{path}: not an .npz, or cut short ({error}); write it again with "
@@ -102,7 +134,7 @@ def _hint(key: str, present: list[str]) -> str:
     return hint if hint.startswith("; did") else "; name the array to read in the configuration."
 
 
-def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> Array:
+def _read_member(archive: zipfile.ZipFile, key: str, path: Path, *, most: int) -> Array:
     name = key if key in archive.namelist() else f"{key}.npy"
     where = f"{path}: array '{key}'"
     info = archive.getinfo(name)
@@ -112,11 +144,11 @@ def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> Array:
             declared = dtype.itemsize * int(np.prod(shape, dtype=object))
             expected = handle.tell() + declared
     except _DAMAGE as error:
-        raise DataError(f"{where} is damaged ({error}).") from error
-    if declared > MAX_ARRAY_BYTES:
+        raise DataError(f"{where} is damaged ({_brief(error)}).") from error
+    if declared > most:
         raise DataError(
             f"{where} declares shape {shape} of {dtype}, {declared / 2**30:,.1f} GiB; more than "
-            f"the {MAX_ARRAY_BYTES >> 30} GiB that are read from a file."
+            f"the {most / 2**30:,.1f} GiB that may still be read from this file."
         )
     if info.file_size != expected or info.file_size > _MAX_RATIO * info.compress_size + 1024:
         raise DataError(
@@ -127,9 +159,15 @@ def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> Array:
         with archive.open(info) as handle:
             return np.asarray(npy.read_array(handle, allow_pickle=False))
     except _DAMAGE as error:
-        raise DataError(f"{where} is damaged ({error}).") from error
+        raise DataError(f"{where} is damaged ({_brief(error)}).") from error
     except MemoryError as error:
         raise DataError(f"{where} needs {declared / 2**30:,.1f} GiB of memory.") from error
+
+
+def _brief(error: BaseException) -> str:
+    """Return what an error says, without the file's contents that numpy quotes in it."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:160]
 
 
 def _read_header(handle: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

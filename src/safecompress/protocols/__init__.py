@@ -6,8 +6,9 @@ model into an `Estimate`; a `Proposal` turns one `Candidate` into another; a `De
 training loss; a `Recipe` makes a trained model from rows and a seed.
 """
 
-from safecompress.protocols.attack import Attack, AttackResult, Evidence
+from safecompress.protocols.attack import Attack, AttackResult, Evidence, References
 from safecompress.protocols.estimate import Estimate
+from safecompress.protocols.odds import log_odds
 from safecompress.protocols.proposal import Proposal, ProposalContext
 from safecompress.protocols.rows import Inputs, Outputs, Pool, Rows, leading_size, map_inputs
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
@@ -26,8 +27,10 @@ __all__ = [
     "Proposal",
     "ProposalContext",
     "Recipe",
+    "References",
     "Rows",
     "TrainingContext",
     "leading_size",
+    "log_odds",
     "map_inputs",
 ]

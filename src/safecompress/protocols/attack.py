@@ -12,8 +12,110 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
+from safecompress.protocols.odds import log_odds
 from safecompress.protocols.rows import Outputs, Pool, Rows
 from safecompress.stats.thresholds import best_threshold, class_thresholds
+
+_BLOCK = 1 << 17
+"""Logits turned into float64 at once: 1 MB."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What reference models (shadow models) said of some rows, and which of them saw which row.
+
+    Args:
+        log_odds: float64 (k, n), log p_y − log(1 − p_y) of each row's label y by each of k
+            references; finite.
+        seen: bool (k, n), whether the row was in that reference's training set.
+
+    Raises:
+        DataError: on other shapes or dtypes, or without a single reference.
+        NonFiniteError: on NaN or infinite log-odds.
+
+    Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
+    """
+
+    log_odds: Tensor
+    seen: Tensor
+
+    def __post_init__(self) -> None:
+        given = tuple(self.log_odds.shape)
+        if self.log_odds.ndim != 2 or given[0] == 0 or self.seen.shape != self.log_odds.shape:
+            raise DataError(
+                f"references: log_odds {given}, seen {tuple(self.seen.shape)}; expected (k, n) "
+                "for both, with at least one reference."
+            )
+        if self.log_odds.dtype != torch.float64 or self.seen.dtype != torch.bool:
+            raise DataError(
+                f"references: log_odds {self.log_odds.dtype}, seen {self.seen.dtype}; "
+                "expected torch.float64 and torch.bool."
+            )
+        if not bool(torch.isfinite(self.log_odds).all()):
+            bad = int((~torch.isfinite(self.log_odds)).any(dim=0).sum())
+            raise NonFiniteError(f"references: {bad} of {given[1]} rows are NaN or infinite.")
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, seen: Tensor) -> References:
+        """Read the log-odds of the labels off the references' logits, in float64.
+
+        Args:
+            logits: float (k, n, classes), at least 2 classes; 16-bit logits tie and hide leakage.
+            labels: int64 (n,), in [0, classes).
+            seen: bool (k, n), whether the row was in that reference's training set.
+
+        Raises:
+            DataError: on other shapes or dtypes, or labels outside the classes.
+            NonFiniteError: on NaN or infinite logits.
+        """
+        if logits.ndim != 3 or labels.shape != logits.shape[1:2] or not logits.is_floating_point():
+            raise DataError(
+                f"references: logits {logits.dtype} {tuple(logits.shape)}, labels "
+                f"{tuple(labels.shape)}; expected float (k, n, classes) and (n,)."
+            )
+        count, _, classes = logits.shape
+        if classes < 2:
+            raise DataError(f"references: {classes} classes; log-odds need at least 2.")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise DataError(
+                f"references: labels run from {int(labels.min())} to {int(labels.max())} but "
+                f"the references have {classes} classes."
+            )
+        if not bool(torch.isfinite(logits.sum()) or torch.isfinite(logits).all()):
+            bad = int((~torch.isfinite(logits)).any(dim=2).any(dim=0).sum())
+            raise NonFiniteError(f"references: {bad} of {len(labels)} rows are NaN or infinite.")
+        rows = max(1, _BLOCK // classes)
+        blocks = zip(
+            torch.split(logits.flatten(0, 1), rows),
+            torch.split(labels.repeat(count), rows),
+            strict=True,
+        )
+        odds = torch.cat([log_odds(z.double(), y) for z, y in blocks])
+        return cls(odds.reshape(count, len(labels)), seen)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.log_odds.shape[1]
+
+    def take(self, index: Tensor) -> References:
+        """Return what was said of the rows at `index` (int64 positions or a bool mask)."""
+        return References(self.log_odds[:, index], self.seen[:, index])
+
+    def together(self, other: References) -> References:
+        """Return the rows of both; the references must be the same models in the same order.
+
+        Raises:
+            DataError: when they are not equally many.
+        """
+        if len(self.seen) != len(other.seen):
+            raise DataError(
+                f"references: {len(self.seen)} of one group of rows, {len(other.seen)} of the "
+                "other; expected the same reference models for both."
+            )
+        return References(
+            torch.cat([self.log_odds, other.log_odds], dim=1),
+            torch.cat([self.seen, other.seen], dim=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -25,12 +127,24 @@ class Evidence:
         parent: the dense parent's outputs on the same rows.
         rows: the rows themselves.
         target: the target model, for white-box attacks.
+        references: what reference models said of the same rows.
+
+    Raises:
+        DataError: when `references` are of another number of rows.
     """
 
     outputs: Outputs
     parent: Outputs | None = None
     rows: Rows | None = None
     target: nn.Module | None = None
+    references: References | None = None
+
+    def __post_init__(self) -> None:
+        if self.references is not None and len(self.references) != len(self.outputs):
+            raise DataError(
+                f"evidence: outputs of {len(self.outputs)} rows, references of "
+                f"{len(self.references)}; expected the same rows in the same order."
+            )
 
     def take(self, index: Tensor) -> Evidence:
         """Return the evidence about the rows at `index`."""
@@ -39,6 +153,7 @@ class Evidence:
             None if self.parent is None else self.parent.take(index),
             None if self.rows is None else self.rows.take(index),
             self.target,
+            None if self.references is None else self.references.take(index),
         )
 
 
@@ -107,14 +222,27 @@ class Attack(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Evidence fields needed besides `outputs`: any of `parent`, `rows`, `target`."""
+    """Evidence fields needed besides `outputs`: `parent`, `rows`, `target`, `references`."""
     learns: ClassVar[bool] = False
     """Whether it has a `fit` to learn with; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
+    label_only: ClassVar[bool] = False
+    """Whether it reads the predicted class alone; no such attack finds more than correctness."""
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> Any:
         """Learn from rows whose membership is known; return what `score` needs (or None)."""
         del known, seed
+
+    def survey(self, references: References) -> Any:
+        """Return what `score` needs to know of all rows' references together (or None).
+
+        Only an attack that requires references and does not learn is asked. All rows are there,
+        for what references said of a row does not tell whether the target saw it.
+
+        Args:
+            references: of all rows, members or not.
+        """
+        del references
 
     @abstractmethod
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
@@ -136,7 +264,7 @@ class Attack(ABC):
         """
         started = time.perf_counter()
         for field_name in sorted(self.requires):
-            if getattr(pool.members, field_name) is None:
+            if any(getattr(e, field_name) is None for e in (pool.members, pool.nonmembers)):
                 raise MissingEvidenceError(
                     f"{self.name}: needs '{field_name}', which this audit does not have."
                 )
@@ -154,7 +282,8 @@ class Attack(ABC):
             scores = judged = score_half.map(lambda e: self._checked_score(fitted, e))
             ids = score_half.map(lambda e: e.outputs.ids)
         else:
-            scores = pool.map(lambda e: self._checked_score(None, e))
+            surveyed = self._surveyed(pool)
+            scores = pool.map(lambda e: self._checked_score(surveyed, e))
             known = scores.zip(halves, lambda s, mask: s[mask])
             judged = scores.zip(halves, lambda s, mask: s[~mask])
             ids = pool.map(lambda e: e.outputs.ids)
@@ -170,6 +299,12 @@ class Attack(ABC):
             knowledge=self.knowledge,
             seconds=time.perf_counter() - started,
         )
+
+    def _surveyed(self, pool: Pool[Evidence]) -> Any:
+        members, nonmembers = pool.members.references, pool.nonmembers.references
+        if "references" not in self.requires or members is None or nonmembers is None:
+            return None
+        return self.survey(members.together(nonmembers))
 
     def _checked_score(self, fitted: Any, evidence: Evidence) -> Tensor:
         scores = self.score(fitted, evidence).double()

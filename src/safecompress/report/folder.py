@@ -53,6 +53,8 @@ def read_folder(folder: Path) -> RunFiles:
             f"verdict.json has schema version {text(version, longest=40) or 'none'}; this page was "
             f"made for version {SCHEMA_VERSION} and may leave something out."
         )
+    # An audit of recorded outputs has no rounds and no configuration to miss.
+    loop = verdict.get("kind") != "audit"
     return RunFiles(
         name=folder.resolve().name or "run",
         verdict=verdict,
@@ -60,8 +62,8 @@ def read_folder(folder: Path) -> RunFiles:
         provenance=_read_optional(
             folder / "provenance.json", "the versions and digests of this run", notes
         ),
-        history=_read_history(folder / "history.jsonl", notes),
-        config=_read_config(folder / "config.yaml", notes),
+        history=_read_history(folder / "history.jsonl", notes) if loop else (),
+        config=_read_config(folder / "config.yaml", notes) if loop else "",
         notes=tuple(notes),
     )
 

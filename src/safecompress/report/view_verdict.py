@@ -123,8 +123,17 @@ def hero(verdict: Mapping[str, Any]) -> Hero:
     )
 
 
+def judged(verdict: Mapping[str, Any]) -> str:
+    """Return the name that the judged model has in the comparison."""
+    return text(verdict.get("judged"), longest=80) or "compressed"
+
+
 def _size(verdict: Mapping[str, Any]) -> Tile:
     model = mapping(verdict.get("model"))
+    if verdict.get("kind") == "audit":
+        power = mapping(verdict.get("power"))
+        rows = f"{count(power.get('n_members'))} + {count(power.get('n_nonmembers'))}"
+        return Tile("Rows", rows, "members and non-members whose outputs were recorded")
     kept = f"{count(model.get('nonzeros'))} of {count(model.get('maskable'))} maskable weights kept"
     detail = kept if number(model.get("nonzeros")) is not None else "share of the weights kept"
     return Tile("Density", figure(number(model.get("density")), "percent"), detail)
@@ -133,7 +142,7 @@ def _size(verdict: Mapping[str, Any]) -> Tile:
 def _accuracy(verdict: Mapping[str, Any]) -> Tile:
     model = mapping(verdict.get("model"))
     entries = subjects_of(verdict)
-    own = Span.read(mapping(entries.get("compressed")).get("accuracy"))
+    own = Span.read(mapping(entries.get(judged(verdict))).get("accuracy"))
     value = own.value if own.value is not None else number(model.get("accuracy"))
     dense = number(mapping(model.get("dense")).get("accuracy"))
     if dense is None:
@@ -142,7 +151,7 @@ def _accuracy(verdict: Mapping[str, Any]) -> Tile:
         return Tile(
             "Accuracy", figure(value, "percent"), interval(own, "percent") or "no dense model"
         )
-    differences = mapping(mapping(entries.get("compressed")).get("difference_to_dense"))
+    differences = mapping(mapping(entries.get(judged(verdict))).get("difference_to_dense"))
     gap = Span.read(differences.get("accuracy"))
     told = f"dense model {figure(dense, 'percent')}"
     if gap.value is not None:
@@ -152,7 +161,7 @@ def _accuracy(verdict: Mapping[str, Any]) -> Tile:
 
 def _strongest(verdict: Mapping[str, Any]) -> Tile:
     entries = subjects_of(verdict)
-    attacks = mapping(mapping(entries.get("compressed")).get("attacks"))
+    attacks = mapping(mapping(entries.get(judged(verdict))).get("attacks"))
     found = [
         (Span.read(v), text(k, longest=80)) for k, v in attacks.items() if style_of(str(k)) == "auc"
     ]

@@ -1,0 +1,29 @@
+"""The correctness gap: all that an attacker can use who is told the predicted class alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from safecompress.protocols import Attack, Evidence
+
+
+@dataclass(frozen=True)
+class GapAttack(Attack):
+    """Members are classified correctly more often.
+
+    Its advantage is the gap between training and test accuracy, so a defence that hides or flattens
+    confidence does not weaken it.
+
+    Reference: Yeom et al., CSF 2018, adversary 1 with the zero-one loss.
+    """
+
+    name: ClassVar[str] = "gap"
+    label_only: ClassVar[bool] = True
+
+    def score(self, fitted: Any, evidence: Evidence) -> Tensor:
+        """Return 1.0 where the prediction is right, 0.0 where it is wrong, float64 (n,)."""
+        del fitted
+        return evidence.outputs.correct.double()

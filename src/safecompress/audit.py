@@ -1,0 +1,287 @@
+"""The audit: a verdict on a model that only its outputs speak for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from safecompress.attacks import ATTACKS
+from safecompress.checks import (
+    Accuracy,
+    AttackMeasure,
+    Check,
+    CheckResult,
+    Subject,
+    Suite,
+    at_least_dense,
+    at_most,
+    at_most_dense,
+    metric_named,
+)
+from safecompress.checks.controls import control_checks
+from safecompress.data import Recorded, read_outputs
+from safecompress.errors import ConfigError, DataError
+from safecompress.events import Event, Listener, silent
+from safecompress.figures import figures_document
+from safecompress.files import make_folder, sha256, write_json, write_text
+from safecompress.protocols import Attack, Outputs, Pool, Rows
+from safecompress.provenance import surroundings
+from safecompress.randomness import derive
+from safecompress.report import junit_xml, write_report
+from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, check_line, find
+
+MODEL, DENSE = "model", "dense"
+_ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
+_ACCURACY_LOSS = 0.05
+_SHOWN_FPR = 0.01
+AUDIT_LIMITS = (
+    "The file holds outputs only: that its members were trained on, its non-members were not, and "
+    "both were drawn alike is taken on trust. Labels alone were compared.",
+    "Rows that were looked at while the model was being chosen make it look safer than it is.",
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an audited model must keep.
+
+    Args:
+        max_auc: most that any attack's AUC may be, in [0.5, 1].
+        max_advantage: most that any attack's membership advantage (TPR - FPR) may be, in [0, 1];
+            None does not ask.
+        max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
+            taken at, both in (0, 1).
+
+    Raises:
+        ConfigError: on a number outside its range.
+    """
+
+    max_auc: float = 0.60
+    max_advantage: float | None = None
+    max_tpr: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.max_auc <= 1:
+            raise ConfigError(f"max_auc is {self.max_auc:g}; expected a number in [0.5, 1].")
+        if self.max_advantage is not None and not 0 <= self.max_advantage <= 1:
+            raise ConfigError(
+                f"max_advantage is {self.max_advantage:g}; expected a number in [0, 1]."
+            )
+        for tpr, fpr in self.max_tpr:
+            if not 0 < tpr < 1 or not 0 < fpr < 1:
+                raise ConfigError(
+                    f"max_tpr is {tpr:g}@{fpr:g}; expected two numbers in (0, 1), for example "
+                    "0.01@0.001: at most 1 % of the members found where 0.1 % of the non-members "
+                    "are taken for members."
+                )
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit.
+
+    Args:
+        folder: where its files are; None where nothing was written.
+        verdict: what the checks add up to.
+    """
+
+    folder: Path | None
+    verdict: Verdict
+
+
+def audit(
+    target: str | Path | Recorded,
+    *,
+    baseline: str | Path | Recorded | None = None,
+    limits: Limits | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    out: str | Path | None = None,
+    on_event: Listener = silent,
+) -> Audit:
+    """Attack a model through its recorded outputs and say whether it keeps the limits.
+
+    Args:
+        target: an `.npz` as `read_outputs` takes it, or what that returned.
+        baseline: the same of the dense model, rows in the same order; then the target must not
+            leak more, nor lose more than five points of accuracy.
+        limits: what is asked; by default no attack's AUC above 0.60.
+        level: confidence level of the intervals, in (0, 1).
+        seed: fixes which half of the rows learning attacks learn on, and their randomness.
+        out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
+            those of an earlier audit replaced; None writes nothing.
+        on_event: hears of every check.
+
+    Raises:
+        UsageError: on a file that cannot be audited, naming what is wrong with it.
+        StorageError: when the folder cannot be written.
+    """
+    started = time.perf_counter()
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
+    recorded = _recorded(target)
+    parent = None if baseline is None else _recorded(baseline)
+    if parent is not None:
+        _require_same_rows(recorded, parent)
+    subjects = _subjects(recorded, parent, seed=derive(seed, "audit"))
+    judged = subjects[MODEL]
+    suite = audit_suite(recorded, limits or Limits(), relative=parent is not None)
+    attacks = {c.measure.attack.name: c.measure.attack for c in _attacking(suite)}
+
+    def told(result: CheckResult) -> None:
+        on_event(Event("check", check_line(result), result.to_json()))
+
+    finding = find(
+        subjects,
+        MODEL,
+        suite,
+        compared=_compared(list(attacks.values())),
+        controls=lambda found: control_checks(judged, _rows(recorded), attacks=found),
+        level=level,
+        told=told,
+    )
+    accuracy = finding.document["comparison"][-1]["accuracy"]
+    document = dict(finding.document) | {
+        "kind": "audit",
+        "model": {
+            "name": recorded.path.stem,
+            "accuracy": accuracy and accuracy["value"],
+            "outputs": recorded.kind,
+            "classes": recorded.outputs.members.classes,
+            "references": recorded.references,
+        },
+        "threat_model": {"kind": "outputs", "text": THREAT_MODEL},
+        "looks": 1,
+        "scope": _scope(recorded),
+        "limits": [*LIMITS, *AUDIT_LIMITS],
+    }
+    figures = figures_document(subjects, finding.checks, attacks=list(attacks.values()))
+    verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
+    if out is None:
+        return Audit(None, verdict)
+    made_with = surroundings() | {
+        "seed": seed,
+        "file": str(recorded.path),
+        "file_sha256": sha256(recorded.path),
+        "baseline": parent and str(parent.path),
+        "baseline_sha256": parent and sha256(parent.path),
+        "seconds": {"verdict": time.perf_counter() - started},
+    }
+    return Audit(_write(Path(out), verdict, made_with), verdict)
+
+
+def audit_suite(recorded: Recorded, limits: Limits, *, relative: bool) -> Suite:
+    """Return the checks of an audit.
+
+    Args:
+        recorded: what is judged; reference attacks join where it has references.
+        limits: what is asked.
+        relative: whether there is a dense model to compare with.
+    """
+    attacks = [ATTACKS.build(name, where="audit") for name in _ATTACKS]
+    attacks += _reference_attacks(recorded)
+    asked = [(metric_named("auc"), limits.max_auc)]
+    if limits.max_advantage is not None:
+        asked.append((metric_named("advantage"), limits.max_advantage))
+    asked += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
+    checks = [
+        _check(AttackMeasure(attack, metric), at_most(bound))
+        for metric, bound in asked
+        for attack in attacks
+    ]
+    by_class = AttackMeasure(attacks[2], metric_named("class-balanced-accuracy"))
+    checks.append(_check(by_class, at_most(limits.max_auc)))
+    if relative:
+        checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
+        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in attacks]
+    return Suite(tuple(checks))
+
+
+def _check(measure: Any, condition: Any) -> Check:
+    return Check(f"{measure.name} {condition}", measure, condition)
+
+
+def _attacking(suite: Suite) -> list[Any]:
+    return [c for c in suite.checks if isinstance(c.measure, AttackMeasure)]
+
+
+def _reference_attacks(recorded: Recorded) -> list[Attack]:
+    """Return the strongest reference attacks that the file's references allow."""
+    references = recorded.evidence.map(lambda e: e.references)
+    members, nonmembers = references.members, references.nonmembers
+    if members is None or nonmembers is None:
+        return []
+    seen = torch.cat([members.seen, nonmembers.seen], dim=1)
+    both = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
+    names = ["lira-online" if both >= 2 else "lira-offline", "rmia"]
+    return [ATTACKS.build(name, where="audit") for name in names]
+
+
+def _compared(attacks: list[Attack]) -> list[AttackMeasure]:
+    """Return what is shown of every model: all AUCs, and the rates of the strongest kinds."""
+    shown = [AttackMeasure(attack) for attack in attacks]
+    low = [a for a in attacks if a.name in {"modified-entropy", "lira-online", "rmia"}]
+    return shown + [AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low]
+
+
+def _recorded(given: str | Path | Recorded) -> Recorded:
+    return given if isinstance(given, Recorded) else read_outputs(Path(given).expanduser())
+
+
+def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
+    """Refuse a baseline whose rows are not the target's: no difference could be paired."""
+    for group in ("members", "nonmembers"):
+        a, b = (getattr(r.outputs, group).labels for r in (ours, theirs))
+        if len(a) != len(b) or not torch.equal(a, b):
+            raise DataError(
+                f"{theirs.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
+                f"{ours.path}; the baseline's rows must be the target's, in the same order."
+            )
+
+
+def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict[str, Subject]:
+    named = ({} if parent is None else {DENSE: parent}) | {MODEL: recorded}
+    return {
+        name: Subject.of(found.evidence, name=name, density=None, seed=seed)
+        for name, found in named.items()
+    }
+
+
+def _rows(recorded: Recorded) -> Pool[Rows]:
+    """Return the rows as far as the file knows them: labels without inputs."""
+
+    def without_inputs(o: Outputs) -> Rows:
+        return Rows(torch.zeros(len(o), 0), o.labels, o.ids)
+
+    return recorded.outputs.map(without_inputs)
+
+
+def _scope(recorded: Recorded) -> str:
+    if recorded.references:
+        return (
+            f"metric, neural and label-only black-box attacks, and attacks with "
+            f"{recorded.references} reference models; nothing saw the model's weights"
+        )
+    return (
+        "metric attacks, a neural one and the label-only gap; without reference models no "
+        "shadow-model attack could be run, and nothing saw the model's weights"
+    )
+
+
+def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:
+    make_folder(folder)
+    write_json(folder / PROVENANCE, made_with)
+    write_json(folder / FIGURES, verdict.figures)
+    write_json(folder / VERDICT, verdict.document)
+    write_text(folder / JUNIT, junit_xml(verdict.document, name=folder.resolve().name))
+    write_report(folder)
+    return folder
+
+
+__all__ = ["REPORT", "Audit", "Limits", "audit", "audit_suite"]

@@ -1,0 +1,200 @@
+"""What a model said, from an `.npz`: all that an audit needs when the model itself stays away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from safecompress.data.npz_source import list_npz, read_npz
+from safecompress.data.raw import Array
+from safecompress.errors import DataError, NonFiniteError
+from safecompress.protocols import Evidence, Outputs, Pool, References
+
+GROUPS = ("member", "nonmember")
+MOST_BYTES = 512 << 20
+"""Largest sum of arrays read from one file: 100,000 rows of 1,000 classes in fp32 are 381 MB."""
+_SUM_OFF = 1e-2
+"""Rows of probabilities sum to one within this, as rounded and half-precision ones still do."""
+_TINY = 1e-38
+_SAME_ROWS = 0.1
+_COPIES = "the same rows are in both groups"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Outputs read from a file.
+
+    Args:
+        evidence: outputs of members and non-members, with references where the file has any.
+        kind: `logits` or `probabilities`, as the file's arrays were recognised.
+        references: number of reference models.
+        path: the file.
+    """
+
+    evidence: Pool[Evidence]
+    kind: str
+    references: int
+    path: Path
+
+    @property
+    def outputs(self) -> Pool[Outputs]:
+        """The outputs of both groups."""
+        return self.evidence.map(lambda e: e.outputs)
+
+
+def read_outputs(path: Path) -> Recorded:
+    """Read `member_logits`, `member_labels`, `nonmember_logits`, `nonmember_labels`.
+
+    Logits are numbers (n, classes). Probabilities are recognised: no entry outside [0, 1] and
+    every row summing to 1. Reference models are optional: `member_reference_logits` (models, n,
+    classes), `nonmember_reference_logits`, and as bool (models, n) `member_reference_seen` and
+    `nonmember_reference_seen`, whether a row was in that model's training set; without them no row
+    was. Nothing is unpickled.
+
+    Args:
+        path: the `.npz`.
+
+    Raises:
+        DataError: naming the file, the array, what it holds and what was expected.
+    """
+    present = list_npz(path)
+    names = [f"{group}_{what}" for group in GROUPS for what in ("logits", "labels")]
+    with_references = [n for n in (f"{g}_reference_logits" for g in GROUPS) if n in present]
+    if len(with_references) == 1:
+        raise DataError(
+            f"{path}: has {with_references[0]} only; reference logits are needed of both groups."
+        )
+    if with_references:
+        names += with_references
+        names += [n for n in (f"{g}_reference_seen" for g in GROUPS) if n in present]
+    arrays = read_npz(path, {name: name for name in names}, most=MOST_BYTES)
+    groups = {group: _group(arrays, group, path) for group in GROUPS}
+    classes = {group: logits.shape[1] for group, (logits, _) in groups.items()}
+    if classes["member"] != classes["nonmember"]:
+        raise DataError(
+            f"{path}: member_logits have {classes['member']} classes, nonmember_logits "
+            f"{classes['nonmember']}; expected one model's outputs."
+        )
+    kind = "logits"
+    if all(_are_probabilities(logits) for logits, _ in groups.values()):
+        kind = "probabilities"
+        groups = {g: (logits.clamp_min(_TINY).log(), y) for g, (logits, y) in groups.items()}
+    first = 0
+    outputs = {}
+    for group, (logits, labels) in groups.items():
+        ids = torch.arange(first, first + len(labels))
+        try:
+            outputs[group] = Outputs(logits, labels, ids)
+        except (DataError, NonFiniteError) as error:
+            raise DataError(f"{path}: {group} {error}") from error
+        first += len(labels)
+    pool = Pool(outputs["member"], outputs["nonmember"])
+    _refuse_copies(pool, path)
+    evidence = pool.map(Evidence)
+    count = 0
+    if with_references:
+        found = {g: _references(arrays, g, outputs[g], path) for g in GROUPS}
+        count = len(found["member"].log_odds)
+        if count != len(found["nonmember"].log_odds):
+            raise DataError(
+                f"{path}: {count} reference models of members, "
+                f"{len(found['nonmember'].log_odds)} of non-members; expected the same models."
+            )
+        evidence = Pool(
+            Evidence(pool.members, references=found["member"]),
+            Evidence(pool.nonmembers, references=found["nonmember"]),
+        )
+    return Recorded(evidence, kind, count, path)
+
+
+def _group(arrays: dict[str, Array], group: str, path: Path) -> tuple[Tensor, Tensor]:
+    logits, labels = arrays[f"{group}_logits"], arrays[f"{group}_labels"]
+    where = f"{path}: array '{group}_logits'"
+    if logits.dtype.kind != "f":
+        raise DataError(f"{where} is of {logits.dtype}; expected floating-point numbers.")
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise DataError(
+            f"{where} has shape {logits.shape}; expected (rows, classes) with at least 2 classes."
+            + (" Of one logit z of two classes, give the columns 0 and z." if logits.ndim else "")
+        )
+    if not len(logits):
+        raise DataError(f"{where} has no rows.")
+    return _floats(logits, where), _labels(labels, len(logits), f"{path}: array '{group}_labels'")
+
+
+def _floats(array: Array, where: str) -> Tensor:
+    """Return a float32 tensor, refusing what float32 cannot hold."""
+    if array.dtype.itemsize > 4 and array.size and not _fits(array):
+        raise DataError(f"{where} holds numbers beyond float32's range; expected logits.")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _fits(array: Array) -> bool:
+    # NaN and infinity are somebody else's complaint, who says how many there are.
+    with np.errstate(over="ignore"):
+        return bool(np.isinf(array.astype(np.float32)).sum() == np.isinf(array).sum())
+
+
+def _labels(labels: Array, rows: int, where: str) -> Tensor:
+    if labels.shape != (rows,):
+        hint = " One-hot labels become numbers by argmax(1)." if labels.ndim == 2 else ""
+        raise DataError(f"{where} has shape {labels.shape}; expected ({rows},).{hint}")
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{where} is of {labels.dtype}; expected integers, the true classes.")
+    if labels.size and labels.dtype == np.uint64 and int(labels.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{where} holds {int(labels.max())}; expected a class.")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    inside = bool((values >= 0).all()) and bool((values <= 1).all())
+    return inside and bool(((values.sum(dim=1) - 1).abs() <= _SUM_OFF).all())
+
+
+def _references(arrays: dict[str, Array], group: str, own: Outputs, path: Path) -> References:
+    name = f"{group}_reference_logits"
+    array, where = arrays[name], f"{path}: array '{name}'"
+    wanted = (len(own), own.classes)
+    if array.dtype.kind != "f" or array.ndim != 3 or array.shape[1:] != wanted or not len(array):
+        raise DataError(
+            f"{where} has shape {array.shape} of {array.dtype}; expected floating-point numbers "
+            f"(models, {wanted[0]}, {wanted[1]})."
+        )
+    logits = _floats(array, where)
+    if _are_probabilities(logits.flatten(0, 1)):
+        logits = logits.clamp_min(_TINY).log()
+    seen: Any = arrays.get(f"{group}_reference_seen")
+    if seen is None:
+        seen = np.zeros(array.shape[:2], dtype=bool)
+    if seen.dtype != np.bool_ or seen.shape != array.shape[:2]:
+        raise DataError(
+            f"{path}: array '{group}_reference_seen' has shape {seen.shape} of {seen.dtype}; "
+            f"expected bool {array.shape[:2]}."
+        )
+    try:
+        return References.of(logits, own.labels, torch.from_numpy(np.ascontiguousarray(seen)))
+    except (DataError, NonFiniteError) as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _refuse_copies(pool: Pool[Outputs], path: Path) -> None:
+    """Refuse groups that share rows: an audit of rows against themselves finds nothing.
+
+    A model that says the same of many rows repeats itself inside a group just as often.
+    """
+    keys = pool.map(
+        lambda o: [row.tobytes() for row in np.c_[o.logits.numpy(), o.labels.numpy()[:, None]]]
+    )
+    members, distinct = set(keys.members), set(keys.nonmembers)
+    shared = sum(key in members for key in keys.nonmembers) / len(keys.nonmembers)
+    repeated = 1 - len(distinct) / len(keys.nonmembers)
+    if shared > _SAME_ROWS and shared > 2 * repeated:
+        raise DataError(
+            f"{path}: {_COPIES}: {shared:.0%} of the non-members have exactly a member's outputs; "
+            "non-members are rows that the model was not trained on."
+        )
