@@ -142,7 +142,15 @@ def _check_parts(config: CompressConfig) -> None:
     names = [p.name for p in build_proposals(config)]
     if config.sparse.rounds and not names:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
-    attacks = [a.name for a in build_attacks(config)]
+    built = build_attacks(config)
+    for index, attack in enumerate(built):
+        if attack.requires:
+            needs = ", ".join(sorted(attack.requires))
+            raise ConfigError(
+                f"steer.attacks[{index}]: {attack.name} needs {needs}, which the loop does not "
+                "have; take an attack on outputs alone, e.g. loss or neural."
+            )
+    attacks = [a.name for a in built]
     if not attacks:
         raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
     if twice := sorted({name for name in attacks if attacks.count(name) > 1}):

@@ -118,6 +118,7 @@ CONFIGURATIONS = [
     ("unknown objective", put("steer.objective", "pare"), "pareto"),
     ("unknown defence", put("steer.defenses", ["adverserial"]), "did you mean 'adversarial'"),
     ("defence without reference", put("steer.defenses", ["adversarial"]), "split.reference"),
+    ("attack without its evidence", put("steer.attacks", ["lira-online"]), "needs references"),
     ("settle longer than a round", put("sparse.settle_epochs", 50), "longer than a round"),
     ("prune without a dense model", put("dense", {"epochs": 0}), "scratch"),
     ("milestones fall", put("sparse.train.milestones", [0.9, 0.1]), "milestones must rise"),

@@ -264,9 +264,9 @@ class TestWhatTheyFind:
 
     @pytest.mark.parametrize("attack", [ONLINE[2], OFFLINE[2]], ids=repr)
     def test_rmia_finds_it_too(self, attack):
-        assert found(attack, world(1500, references=64, apart=1.5)) > (
-            0.75 if attack.online else 0.65
-        )
+        # Offline it only guesses what references that saw the row would say.
+        least = 0.75 if attack.online else 0.65
+        assert found(attack, world(1500, references=64, apart=1.5)) > least
 
     @pytest.mark.parametrize("attack", ALL, ids=repr)
     def test_nothing_where_models_do_not_differ(self, attack):
@@ -353,19 +353,17 @@ class TestEdges:
     def test_ratios_keep_apart_where_probabilities_saturate_or_underflow(self):
         attack = RmiaAttack(gamma=1.0, online=True)
         seen = torch.tensor([[True] * 3, [False] * 3])
-        for target, said in (((50.0, 60.0, 70.0), 45.0), ((-1e3, -900.0, -800.0), -1e3)):
+        for target, said, lowest in (
+            # p is 1 − exp(−φ) to first order here, and exp(φ) there.
+            ((50.0, 60.0, 70.0), 45.0, math.exp(-45.0) - math.exp(-50.0)),
+            ((-990.0, -900.0, -800.0), -1e3, 10.0),
+        ):
+            # p_in and p_out are the same, and so is their mean.
             references = References(torch.full((2, 3), said, dtype=torch.float64), seen)
             evidence = Evidence(outputs_of(torch.tensor(target)), references=references)
             ratios = attack.fit(Pool(evidence, evidence), seed=0).ratios
             assert bool((ratios.diff() > 0).all())
-            # p_in and p_out are the same here, and so is their mean.
-            assert ratios[0] == pytest.approx(
-                -math.log1p(math.exp(-target[0])) + math.log1p(math.exp(-said))
-                if said > 0
-                else target[0] - said,
-                rel=1e-9,
-                abs=1e-25,
-            )
+            assert ratios[0].item() == pytest.approx(lowest, rel=1e-9, abs=0.0)
 
     @pytest.mark.parametrize("a", [0.0, 0.3, 1.0])
     def test_the_offline_mean_is_the_formula_at_both_ends(self, a):
@@ -393,10 +391,7 @@ class TestEdges:
         for part, all_at_once in zip(Mean.of(references, online=True), whole, strict=True):
             torch.testing.assert_close(part, all_at_once, rtol=1e-12, atol=1e-15)
 
-    @pytest.mark.parametrize("attack", ALL, ids=repr)
-    def test_more_gamma_never_raises_a_score(self, attack):
-        if not isinstance(attack, RmiaAttack):
-            pytest.skip("has no gamma")
+    def test_more_gamma_never_raises_a_score(self):
         pool = world(60, references=6, apart=1.0)
         low, high = (run(RmiaAttack(gamma=g), pool).scores.members for g in (1.0, 3.0))
         assert bool((high <= low).all())

@@ -10,6 +10,7 @@ import pytest
 
 import safecompress.attacks
 from safecompress.attacks import ATTACKS
+from safecompress.cli import list_parts
 from safecompress.protocols import Attack
 
 NAMES = {
@@ -62,3 +63,15 @@ def test_every_attack_has_its_own_cache_key():
     wide = repr(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
     assert wide not in keys
     assert wide == repr(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
+
+
+def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    list_parts.command("attacks")
+    _, headings, *lines = capsys.readouterr().out.splitlines()
+    column = headings.index("needs")
+    needs = {line.split()[0]: line[column:].split()[0] for line in lines if line.split()}
+    needy = {name for name, need in needs.items() if need == "references"}
+    assert needy == {"lira-online", "lira-offline", "rmia"}
+    list_parts.command("models")
+    assert "needs" not in capsys.readouterr().out.splitlines()[1]

@@ -123,7 +123,7 @@ class RmiaAttack(Attack):
     learns: ClassVar[bool] = True
     knowledge: ClassVar[str] = "shadow"
 
-    gamma: float = 2.0
+    gamma: float = 1.0
     a: float = 0.3
     online: bool | None = None
 

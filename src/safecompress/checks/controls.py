@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from safecompress.attacks.controls import (
     LEVEL,
-    PLANTED_AUC,
     ControlResult,
     blind_baseline,
     no_leak,
@@ -27,7 +26,7 @@ from safecompress.protocols import Attack, Estimate, Outputs, Pool, Rows
 from safecompress.stats import auc_interval, auc_p_value
 
 _CHANCE = f"at chance (p ≥ {LEVEL:g})"
-_CAUGHT = f"caught (AUC ≥ {PLANTED_AUC:g})"
+_CAUGHT = "caught"
 
 Seen: TypeAlias = tuple[bool, Estimate, str]
 """Whether the control held, what was measured, and what it means in words."""

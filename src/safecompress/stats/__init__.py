@@ -5,6 +5,7 @@ A score is higher the more it says "member". Nothing here knows a model or a fil
 
 from __future__ import annotations
 
+from safecompress.stats.epsilon import one_run_epsilon, one_run_p_value
 from safecompress.stats.intervals import (
     Interval,
     auc_interval,
@@ -52,6 +53,8 @@ __all__ = [
     "bootstrap_difference",
     "class_thresholds",
     "clopper_pearson",
+    "one_run_epsilon",
+    "one_run_p_value",
     "precision_at_prior",
     "proportion_half_width",
     "roc_curve",

@@ -1,0 +1,98 @@
+"""Lower bounds on the ε of differential privacy, from guesses about who was in the training set."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import optimize, stats
+
+from safecompress.errors import DataError
+
+_LARGEST = 50.0
+"""An accuracy of 1 - 2e-22; no number of guesses that anybody makes can tell more."""
+
+
+def one_run_p_value(
+    correct: int, guesses: int, *, canaries: int, epsilon: float, delta: float
+) -> float:
+    """Return the chance of so many correct guesses if training were (ε, δ)-private.
+
+    Every canary was put in or left out by a fair coin of its own, all in one training run.
+
+    Args:
+        correct: guesses that were right.
+        guesses: guesses made; the auditor may abstain.
+        canaries: coins thrown, at least `guesses`.
+        epsilon: ε of the guarantee that is doubted, at least 0.
+        delta: its δ, in [0, 1].
+
+    Returns:
+        An upper bound of the p-value, in [0, 1].
+
+    Raises:
+        DataError: when the counts do not fit together, or a parameter is out of range.
+
+    Reference: Steinke, Nasr & Jagielski, "Privacy auditing with one (1) training run", NeurIPS
+    2023, theorem 3.1 and its corollary for (ε, δ).
+    """
+    _check(correct, guesses, canaries, delta)
+    if not epsilon >= 0:
+        raise DataError(f"epsilon is {epsilon}; expected a number of at least 0.")
+    accuracy = 1.0 / (1.0 + math.exp(-epsilon))
+    pure = float(stats.binom.sf(correct - 1, guesses, accuracy))
+    if not delta or not correct:
+        return pure
+    # Largest mean, over i, of the chances of i fewer to one fewer correct guesses.
+    below = stats.binom.pmf(np.arange(correct - 1, -1, -1), guesses, accuracy)
+    share = float((np.cumsum(below) / np.arange(1, correct + 1)).max())
+    return min(1.0, pure + 2.0 * canaries * delta * share)
+
+
+def one_run_epsilon(
+    correct: int,
+    guesses: int,
+    *,
+    canaries: int | None = None,
+    delta: float = 0.0,
+    level: float = 0.95,
+) -> float:
+    """Return the largest ε that so many correct guesses refute, 0 where they refute none.
+
+    Args:
+        correct: guesses that were right.
+        guesses: guesses made.
+        canaries: coins thrown; by default every canary was guessed.
+        delta: δ of the guarantee, in [0, 1].
+        level: one-sided confidence, in (0, 1).
+
+    Raises:
+        DataError: when the counts do not fit together, or a parameter is out of range.
+
+    >>> round(one_run_epsilon(100, 100), 2)
+    3.49
+    """
+    coins = guesses if canaries is None else canaries
+    _check(correct, guesses, coins, delta)
+    if not 0 < level < 1:
+        raise DataError(f"level is {level}; expected a number in (0, 1).")
+
+    def excess(epsilon: float) -> float:
+        p = one_run_p_value(correct, guesses, canaries=coins, epsilon=epsilon, delta=delta)
+        return p - (1.0 - level)
+
+    if excess(0.0) > 0:
+        return 0.0
+    if excess(_LARGEST) <= 0:
+        return _LARGEST
+    return float(optimize.brentq(excess, 0.0, _LARGEST, xtol=1e-10))
+
+
+def _check(correct: int, guesses: int, canaries: int, delta: float) -> None:
+    if not 0 <= correct <= guesses <= canaries or guesses == 0:
+        raise DataError(
+            f"{correct} correct of {guesses} guesses about {canaries} canaries; expected "
+            "0 ≤ correct ≤ guesses ≤ canaries and at least one guess."
+        )
+    if not 0 <= delta <= 1:
+        raise DataError(f"delta is {delta}; expected a number in [0, 1].")
