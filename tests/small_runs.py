@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from safecompress import Splits, compress, splits_from_arrays, stages, verdict
+from safecompress import Splits, compress, judge, splits_from_arrays, stages
 from safecompress.attacks import blind
 from safecompress.compress import Run
 from safecompress.errors import SafeCompressError
@@ -72,7 +72,7 @@ def stopping_at(kind: str, number: int, error: BaseException | None = None) -> L
 def brisk() -> Iterator[None]:
     """Leave out what takes long and no fault touches; commit whenever a commit is possible."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verdict, "COMPARED", (("loss", "auc"),))
+        patch.setattr(judge, "COMPARED", (("loss", "auc"),))
         every = blind._classifiers
         patch.setattr(blind, "_classifiers", lambda seed: {"logistic": every(seed)["logistic"]})
         patch.setattr(stages, "_CHECKPOINT_SHARE", float("inf"))

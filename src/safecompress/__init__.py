@@ -11,6 +11,7 @@ from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
 from safecompress.errors import SafeCompressError, UsageError
 from safecompress.load import load, load_preprocessor
+from safecompress.record import record
 from safecompress.verdict import Verdict
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "load",
     "load_config",
     "load_preprocessor",
+    "record",
     "splits_from_arrays",
     "splits_from_dataset",
 ]

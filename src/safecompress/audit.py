@@ -28,8 +28,8 @@ from safecompress.data import Recorded, read_outputs
 from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.figures import figures_document
-from safecompress.files import make_folder, sha256, write_json, write_text
-from safecompress.protocols import Attack, Outputs, Pool, Rows
+from safecompress.files import make_folder, sha256, tensors_digest, write_json, write_text
+from safecompress.protocols import Attack
 from safecompress.provenance import surroundings
 from safecompress.randomness import derive
 from safecompress.report import junit_xml, write_report
@@ -41,8 +41,8 @@ _ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
 _ACCURACY_LOSS = 0.05
 _SHOWN_FPR = 0.01
 AUDIT_LIMITS = (
-    "The file holds outputs only: that its members were trained on, its non-members were not, and "
-    "both were drawn alike is taken on trust. Labels alone were compared.",
+    "That members were trained on, non-members were not, and both were drawn alike is taken on "
+    "trust, but for what the blind baseline compared.",
     "Rows that were looked at while the model was being chosen make it look safer than it is.",
 )
 
@@ -142,7 +142,7 @@ def audit(
         MODEL,
         suite,
         compared=_compared(list(attacks.values())),
-        controls=lambda found: control_checks(judged, _rows(recorded), attacks=found),
+        controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
         level=level,
         told=told,
     )
@@ -167,10 +167,8 @@ def audit(
         return Audit(None, verdict)
     made_with = surroundings() | {
         "seed": seed,
-        "file": str(recorded.path),
-        "file_sha256": sha256(recorded.path),
-        "baseline": parent and str(parent.path),
-        "baseline_sha256": parent and sha256(parent.path),
+        "audited": _identity(recorded),
+        "baseline": parent and _identity(parent),
         "seconds": {"verdict": time.perf_counter() - started},
     }
     return Audit(_write(Path(out), verdict, made_with), verdict)
@@ -253,13 +251,13 @@ def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict
     }
 
 
-def _rows(recorded: Recorded) -> Pool[Rows]:
-    """Return the rows as far as the file knows them: labels without inputs."""
-
-    def without_inputs(o: Outputs) -> Rows:
-        return Rows(torch.zeros(len(o), 0), o.labels, o.ids)
-
-    return recorded.outputs.map(without_inputs)
+def _identity(recorded: Recorded) -> dict[str, str]:
+    """Return the file's name and digest, or the digest of what was said where there is no file."""
+    if recorded.path.is_file():
+        return {"file": str(recorded.path), "sha256": sha256(recorded.path)}
+    outputs = recorded.outputs
+    tensors = {"members": outputs.members.logits, "nonmembers": outputs.nonmembers.logits}
+    return {"model": str(recorded.path), "outputs_sha256": tensors_digest(tensors)}
 
 
 def _scope(recorded: Recorded) -> str:

@@ -72,14 +72,14 @@ def fields(config: CompressConfig) -> tuple[Field, ...]:
     rounds = []
     parents = 1
     if steer.search == "every-round" and steer.draw is not None:
-        parents = steer.population
+        parents = steer.kept
     for number in range(config.sparse.rounds):
         if steer.search == "every-round":
             candidates = parents * drawn
-            kept = min(steer.population, candidates)
+            kept = min(steer.kept, candidates)
         else:
             candidates = parents if number else drawn
-            kept = min(candidates, max(steer.population, math.ceil(candidates / 2)))
+            kept = min(candidates, max(steer.kept, math.ceil(candidates / 2)))
         rounds.append(Field(parents, candidates, kept))
         parents = kept
     return tuple(rounds)

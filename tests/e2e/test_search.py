@@ -34,7 +34,7 @@ def settings(**steer: Any) -> dict[str, Any]:
 
 
 def test_each_round_halves_the_lineages_and_each_keeps_its_proposal(tmp_path: Path) -> None:
-    run = compress(make_model, make_splits(), config=settings(), out=tmp_path / "run")
+    run = compress(make_model, make_splits(), config=settings(population=1), out=tmp_path / "run")
     history = read_history(run.folder)
     rounds = [[h for h in history if h["round"] == r] for r in (1, 2, 3, 4)]
     assert [len(lines) for lines in rounds] == [5, 3, 2, 1]
@@ -47,7 +47,7 @@ def test_each_round_halves_the_lineages_and_each_keeps_its_proposal(tmp_path: Pa
 
 
 def test_the_fewest_kept_and_the_random_lineage(tmp_path: Path) -> None:
-    compress(make_model, make_splits(), config=settings(population=2), out=tmp_path / "two")
+    compress(make_model, make_splits(), config=settings(), out=tmp_path / "two")
     assert Counter(h["round"] for h in read_history(tmp_path / "two")) == {1: 5, 2: 3, 3: 2, 4: 2}
     compress(make_model, make_splits(), config=settings(draw=1), out=tmp_path / "random")
     history = read_history(tmp_path / "random")
@@ -59,7 +59,7 @@ def test_the_fewest_kept_and_the_random_lineage(tmp_path: Path) -> None:
     "steer",
     [
         {},
-        {"population": 2},
+        {"population": 1},
         {"draw": 2},
         {"search": "every-round"},
         {"search": "every-round", "population": 2},

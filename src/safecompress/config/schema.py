@@ -291,7 +291,8 @@ class SteerConfig(Section):
         defenses: changes to training that every candidate carries.
         attacks: attacks run on every candidate.
         objective: how candidates are ranked.
-        population: candidates kept for the next round; in a tournament, the fewest kept.
+        population: candidates kept for the next round; in a tournament, the fewest kept, so that
+            the last round's tests choose among them. None is 2 in a tournament and 1 otherwise.
     """
 
     proposals: tuple[Request, ...] = (
@@ -307,7 +308,12 @@ class SteerConfig(Section):
     attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
     # A dictionary cannot be a frozen section's default without being shared: a fresh one each time.
     objective: Request = Field(default_factory=lambda: {"tm": {"attack": "auc"}})
-    population: Annotated[int, Field(ge=1)] = 1
+    population: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def kept(self) -> int:
+        """Fewest candidates that go on from a round."""
+        return self.population or (2 if self.search == "tournament" else 1)
 
 
 class CheckConfig(Section):

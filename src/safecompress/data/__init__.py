@@ -5,7 +5,7 @@ from __future__ import annotations
 from safecompress.data.duplicates import content_of_inputs
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
-from safecompress.data.outputs_file import Recorded, read_outputs
+from safecompress.data.outputs_file import Recorded, read_outputs, recorded_outputs
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import Column, RawData
 from safecompress.data.sources import load_source
@@ -24,6 +24,7 @@ __all__ = [
     "load_source",
     "load_splits",
     "read_outputs",
+    "recorded_outputs",
     "splits_from_arrays",
     "splits_from_dataset",
 ]

@@ -1,8 +1,8 @@
-"""What a model said, from an `.npz`: all that an audit needs when the model itself stays away."""
+"""What a model said: all that an audit needs, from a file when the model itself stays away."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from safecompress.data.npz_source import list_npz, read_npz
 from safecompress.data.raw import Array
 from safecompress.errors import DataError, NonFiniteError
-from safecompress.protocols import Evidence, Outputs, Pool, References
+from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
 
 GROUPS = ("member", "nonmember")
 MOST_BYTES = 512 << 20
@@ -27,19 +27,21 @@ _COPIES = "the same rows are in both groups"
 
 @dataclass(frozen=True)
 class Recorded:
-    """Outputs read from a file.
+    """Recorded outputs of one model.
 
     Args:
         evidence: outputs of members and non-members, with references where the file has any.
-        kind: `logits` or `probabilities`, as the file's arrays were recognised.
+        kind: `logits` or `probabilities`, as they were recognised.
         references: number of reference models.
-        path: the file.
+        path: the file, or the model's name.
+        rows: the rows themselves; without inputs where only a file of outputs is known.
     """
 
     evidence: Pool[Evidence]
     kind: str
     references: int
     path: Path
+    rows: Pool[Rows]
 
     @property
     def outputs(self) -> Pool[Outputs]:
@@ -80,10 +82,6 @@ def read_outputs(path: Path) -> Recorded:
             f"{path}: member_logits have {classes['member']} classes, nonmember_logits "
             f"{classes['nonmember']}; expected one model's outputs."
         )
-    kind = "logits"
-    if all(_are_probabilities(logits) for logits, _ in groups.values()):
-        kind = "probabilities"
-        groups = {g: (logits.clamp_min(_TINY).log(), y) for g, (logits, y) in groups.items()}
     first = 0
     outputs = {}
     for group, (logits, labels) in groups.items():
@@ -93,23 +91,42 @@ def read_outputs(path: Path) -> Recorded:
         except (DataError, NonFiniteError) as error:
             raise DataError(f"{path}: {group} {error}") from error
         first += len(labels)
-    pool = Pool(outputs["member"], outputs["nonmember"])
-    _refuse_copies(pool, path)
-    evidence = pool.map(Evidence)
-    count = 0
-    if with_references:
-        found = {g: _references(arrays, g, outputs[g], path) for g in GROUPS}
-        count = len(found["member"].log_odds)
-        if count != len(found["nonmember"].log_odds):
-            raise DataError(
-                f"{path}: {count} reference models of members, "
-                f"{len(found['nonmember'].log_odds)} of non-members; expected the same models."
-            )
-        evidence = Pool(
-            Evidence(pool.members, references=found["member"]),
-            Evidence(pool.nonmembers, references=found["nonmember"]),
+    recorded = recorded_outputs(Pool(outputs["member"], outputs["nonmember"]), path=path)
+    if not with_references:
+        return recorded
+    found = {g: _references(arrays, g, outputs[g], path) for g in GROUPS}
+    counts = [len(found[g].log_odds) for g in GROUPS]
+    if counts[0] != counts[1]:
+        raise DataError(
+            f"{path}: {counts[0]} reference models of members, {counts[1]} of non-members; "
+            "expected the same models."
         )
-    return Recorded(evidence, kind, count, path)
+    references = Pool(*(found[g] for g in GROUPS))
+    evidence = recorded.evidence.zip(references, lambda e, r: replace(e, references=r))
+    return replace(recorded, evidence=evidence, references=counts[0])
+
+
+def recorded_outputs(
+    outputs: Pool[Outputs], *, path: Path, rows: Pool[Rows] | None = None
+) -> Recorded:
+    """Return outputs as an audit takes them, probabilities turned into logits.
+
+    Args:
+        outputs: what the model said of members and non-members.
+        path: the file they are from, or the model's name.
+        rows: the rows, where they are known.
+
+    Raises:
+        DataError: when the same rows are in both groups.
+    """
+    both = (outputs.members, outputs.nonmembers)
+    kind = "probabilities" if all(_are_probabilities(o.logits) for o in both) else "logits"
+    if kind == "probabilities":
+        outputs = outputs.map(lambda o: Outputs(o.logits.clamp_min(_TINY).log(), o.labels, o.ids))
+    _refuse_copies(outputs, path)
+    if rows is None:
+        rows = outputs.map(lambda o: Rows(torch.zeros(len(o), 0), o.labels, o.ids))
+    return Recorded(outputs.map(Evidence), kind, 0, path, rows)
 
 
 def _group(arrays: dict[str, Array], group: str, path: Path) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,111 @@
+"""What a model says of two groups of rows, recorded for an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from safecompress.data import Recorded, recorded_outputs
+from safecompress.errors import DataError, ModelError
+from safecompress.protocols import Inputs, Pool, Rows, leading_size, map_inputs
+from safecompress.train.predict import predict
+
+Group: TypeAlias = tuple[Any, Any]
+"""Inputs and labels of one group: a tensor, an array, or a tuple or mapping of them; and (n,)."""
+
+
+def record(
+    model: nn.Module | Callable[..., Any], members: Group, nonmembers: Group, *, name: str = "model"
+) -> Recorded:
+    """Ask a model about rows it was trained on and rows it was not.
+
+    Args:
+        model: a module, called in evaluation mode and fp32; or any callable that takes the inputs
+            of up to 512 rows and returns logits or probabilities (n, classes), a tensor, an array,
+            or an object with `logits`, as Hugging Face models return.
+        members: inputs and labels of rows the model was trained on, preprocessed as it wants them.
+        nonmembers: the same of rows it was not trained on.
+        name: what the report calls the model.
+
+    Returns:
+        What `audit` takes; with the rows, so that it can tell whether the groups differ without
+        any model.
+
+    Raises:
+        DataError: when inputs and labels do not fit together.
+        ModelError: when what the model returned is not one row of logits per row.
+        NonFiniteError: when a logit is NaN or infinite.
+    """
+    module = model if isinstance(model, nn.Module) else _Called(model)
+    first = _rows(members, "members", start=0)
+    second = _rows(nonmembers, "nonmembers", start=len(first))
+    rows = Pool(first, second)
+    return recorded_outputs(rows.map(lambda r: predict(module, r)), path=Path(name), rows=rows)
+
+
+class _Called(nn.Module):
+    """Any callable as a module without parameters."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        said = self._function(*inputs, **named)
+        if isinstance(said, np.ndarray):
+            said = torch.from_numpy(np.ascontiguousarray(said))
+        size = leading_size(inputs or named)
+        shape = tuple(getattr(getattr(said, "logits", said), "shape", ()))
+        if shape and (len(shape) != 2 or shape[0] != size):
+            raise ModelError(
+                f"the model returned shape {shape} for {size} rows; expected ({size}, classes)."
+            )
+        return said
+
+
+def _rows(group: Group, where: str, *, start: int) -> Rows:
+    try:
+        inputs, labels = group
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: expected a pair of inputs and labels, got {type(group).__name__}."
+        ) from error
+    tensors = _inputs(inputs, where)
+    given = torch.as_tensor(np.asarray(labels))
+    if given.ndim != 1 or given.dtype == torch.bool or given.is_floating_point():
+        raise DataError(
+            f"{where}: labels have shape {tuple(given.shape)} and type {given.dtype}; expected "
+            "integers (n,), the true classes."
+        )
+    sizes: list[int] = []
+    map_inputs(lambda t: sizes.append(len(t)) or t, tensors)  # type: ignore[func-returns-value]
+    if set(sizes) != {len(given)} or not len(given):
+        raise DataError(
+            f"{where}: {', '.join(map(str, sizes))} rows of inputs and {len(given)} labels; "
+            "expected one label for every row, and at least one row."
+        )
+    return Rows(tensors, given.long(), torch.arange(start, start + len(given)))
+
+
+def _inputs(inputs: Any, where: str) -> Inputs:
+    if isinstance(inputs, Mapping):
+        return {str(key): _tensor(value, where) for key, value in inputs.items()}
+    if isinstance(inputs, tuple):
+        return tuple(_tensor(value, where) for value in inputs)
+    return _tensor(inputs, where)
+
+
+def _tensor(value: Any, where: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{where}: inputs of {type(value).__name__} cannot become a tensor ({error}); give "
+            "tensors or numeric arrays, preprocessed as the model wants them."
+        ) from error
+    return tensor.detach()
