@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from torch import nn
 
 from safecompress.attacks import ATTACKS
 from safecompress.checks import (
@@ -25,13 +27,14 @@ from safecompress.checks import (
 )
 from safecompress.checks.controls import control_checks
 from safecompress.data import Recorded, read_outputs
-from safecompress.errors import ConfigError, DataError
+from safecompress.errors import ConfigError, DataError, SafeCompressError
 from safecompress.events import Event, Listener, silent
 from safecompress.figures import figures_document
 from safecompress.files import make_folder, sha256, tensors_digest, write_json, write_text
-from safecompress.protocols import Attack
+from safecompress.protocols import Attack, AttackResult
 from safecompress.provenance import surroundings
 from safecompress.randomness import derive
+from safecompress.record import Group, record
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, check_line, find
@@ -40,6 +43,8 @@ MODEL, DENSE = "model", "dense"
 _ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
 _ACCURACY_LOSS = 0.05
 _SHOWN_FPR = 0.01
+_SHOWN = 10
+Model: TypeAlias = nn.Module | Callable[..., Any]
 AUDIT_LIMITS = (
     "That members were trained on, non-members were not, and both were drawn alike is taken on "
     "trust, but for what the blind baseline compared.",
@@ -83,34 +88,57 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Exposed:
+    """A member that the strongest attack is surest of.
+
+    Args:
+        row: its place among the members, from 0.
+        score: the attack's score.
+        false_positive_rate: share of the non-members that score as high or higher, in [0, 1].
+    """
+
+    row: int
+    score: float
+    false_positive_rate: float
+
+
+@dataclass(frozen=True)
 class Audit:
     """A finished audit.
 
     Args:
         folder: where its files are; None where nothing was written.
         verdict: what the checks add up to.
+        strongest: the attack with the largest AUC; empty where none could be measured.
+        exposed: the members it is surest of, surest first.
     """
 
     folder: Path | None
     verdict: Verdict
+    strongest: str
+    exposed: tuple[Exposed, ...]
 
 
 def audit(
-    target: str | Path | Recorded,
+    target: str | Path | Recorded | Model,
+    data: tuple[Group, Group] | None = None,
     *,
-    baseline: str | Path | Recorded | None = None,
+    baseline: str | Path | Recorded | Model | None = None,
     limits: Limits | None = None,
     level: float = 0.95,
     seed: int = 0,
     out: str | Path | None = None,
     on_event: Listener = silent,
 ) -> Audit:
-    """Attack a model through its recorded outputs and say whether it keeps the limits.
+    """Attack a model through its outputs and say whether it keeps the limits.
 
     Args:
-        target: an `.npz` as `read_outputs` takes it, or what that returned.
-        baseline: the same of the dense model, rows in the same order; then the target must not
-            leak more, nor lose more than five points of accuracy.
+        target: a module, or any callable that returns logits or probabilities; or what is recorded
+            of one: an `.npz` as `read_outputs` takes it, or what that or `record` returned.
+        data: for a model, the rows it was trained on and rows it was not, each a pair of inputs and
+            labels.
+        baseline: the dense model, or its outputs on the same rows in the same order; then the
+            target must not leak more, nor lose more than five points of accuracy.
         limits: what is asked; by default no attack's AUC above 0.60.
         level: confidence level of the intervals, in (0, 1).
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
@@ -125,8 +153,8 @@ def audit(
     started = time.perf_counter()
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
-    recorded = _recorded(target)
-    parent = None if baseline is None else _recorded(baseline)
+    recorded = _recorded(target, data)
+    parent = None if baseline is None else _recorded(baseline, data)
     if parent is not None:
         _require_same_rows(recorded, parent)
     subjects = _subjects(recorded, parent, seed=derive(seed, "audit"))
@@ -161,17 +189,19 @@ def audit(
         "scope": _scope(recorded),
         "limits": [*LIMITS, *AUDIT_LIMITS],
     }
+    strongest, exposed = _most_exposed(judged, list(attacks.values()))
+    document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
     figures = figures_document(subjects, finding.checks, attacks=list(attacks.values()))
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
     if out is None:
-        return Audit(None, verdict)
+        return Audit(None, verdict, strongest, exposed)
     made_with = surroundings() | {
         "seed": seed,
         "audited": _identity(recorded),
         "baseline": parent and _identity(parent),
         "seconds": {"verdict": time.perf_counter() - started},
     }
-    return Audit(_write(Path(out), verdict, made_with), verdict)
+    return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
 
 
 def audit_suite(recorded: Recorded, limits: Limits, *, relative: bool) -> Suite:
@@ -228,8 +258,38 @@ def _compared(attacks: list[Attack]) -> list[AttackMeasure]:
     return shown + [AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low]
 
 
-def _recorded(given: str | Path | Recorded) -> Recorded:
-    return given if isinstance(given, Recorded) else read_outputs(Path(given).expanduser())
+def _recorded(given: str | Path | Recorded | Model, data: tuple[Group, Group] | None) -> Recorded:
+    if isinstance(given, Recorded):
+        return given
+    if isinstance(given, str | Path):
+        return read_outputs(Path(given).expanduser())
+    if data is None:
+        raise ConfigError(
+            "data: missing; a model is audited on ((member inputs, labels), (non-member inputs, "
+            "labels))."
+        )
+    return record(given, *data, name=getattr(given, "__name__", type(given).__name__))
+
+
+def _most_exposed(subject: Subject, attacks: list[Attack]) -> tuple[str, tuple[Exposed, ...]]:
+    """Return the strongest attack's name and the members it is surest of."""
+    found: list[tuple[float, AttackResult]] = []
+    for attack in attacks:
+        with suppress(SafeCompressError):
+            result = subject.attacked_by(attack)
+            found.append((metric_named("auc").value(result), result))
+    if not found:
+        return "", ()
+    _, result = max(found, key=lambda pair: pair[0])
+    members, others = result.scores.members, result.scores.nonmembers.sort().values
+    first = int(subject.outputs.members.ids.min())
+    exposed = []
+    for place in members.argsort(descending=True, stable=True)[:_SHOWN].tolist():
+        below = int(torch.searchsorted(others, members[place]))
+        rate = (len(others) - below) / len(others)
+        row = int(result.ids.members[place]) - first
+        exposed.append(Exposed(row, float(members[place]), rate))
+    return result.attack, tuple(exposed)
 
 
 def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
