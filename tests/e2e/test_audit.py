@@ -100,6 +100,8 @@ def test_verdict_exit_code_and_files(
         assert (out / name).stat().st_size
     page = html.unescape((out / "report.html").read_text())
     assert "is missing" not in page
+    assert "sealed" not in page.split("<main>")[1].replace("sealed rows were", "")
+    assert ("Members most exposed" in page) == bool(document["exposed"]["members"])
     assert document["scope"] in page
 
 

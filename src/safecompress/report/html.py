@@ -19,7 +19,7 @@ from safecompress.report.plots.rounds import MOST_NODES, rounds_tree
 from safecompress.report.safe import mapping, text
 from safecompress.report.view_comparison import comparison
 from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
-from safecompress.report.view_run import candidates, facts, openness
+from safecompress.report.view_run import candidates, exposures, facts, openness
 from safecompress.report.view_verdict import check_groups, hero
 from safecompress.report.wording import seconds
 
@@ -74,6 +74,8 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "costs": cost_rows(run.figures, run.provenance),
         "checks_took": seconds(mapping(run.provenance.get("seconds")).get("verdict")),
         "open": openness(run.verdict),
+        "searched": run.verdict.get("kind") != "audit",
+        "exposed": exposures(run.verdict),
         "facts": facts(run.verdict, run.provenance, run.config),
         "config": text(run.config, longest=60_000),
     }

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from safecompress.report.lineage import Node
-from safecompress.report.safe import mapping, number, sequence, text
+from safecompress.report.safe import mapping, mappings, number, sequence, text
 from safecompress.report.view_comparison import measure_label
 from safecompress.report.wording import MISSING, Value, count, figure, seconds, style_of
 
-MOST_CANDIDATES, _MOST_FACTS, _DEEPEST = 1000, 300, 6
+MOST_CANDIDATES, _MOST_FACTS, _DEEPEST, _MOST_EXPOSED = 1000, 300, 6, 100
 _SEED = re.compile(r"^seed:\s*(\d{1,30})\s*$", re.MULTILINE)
 
 
@@ -115,6 +115,40 @@ def openness(verdict: Mapping[str, Any]) -> Openness:
         scope=text(verdict.get("scope"), longest=1000) or "not stated",
         limits=tuple(text(limit, longest=600) for limit in sequence(verdict.get("limits"))[:40]),
     )
+
+
+@dataclass(frozen=True)
+class ExposedRow:
+    """A member that an attack is sure of: its place, the score, and who else reaches it."""
+
+    row: Value
+    score: Value
+    rate: Value
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """The members that the strongest attack is surest of, and the attack."""
+
+    attack: str
+    rows: tuple[ExposedRow, ...]
+
+
+def exposures(verdict: Mapping[str, Any]) -> Exposures:
+    """Return the most exposed members, none where they were not recorded."""
+    entry = mapping(verdict.get("exposed"))
+    rows = []
+    for member in mappings(entry.get("members"))[:_MOST_EXPOSED]:
+        place, score = number(member.get("row")), number(member.get("score"))
+        rate = number(member.get("false_positive_rate"))
+        rows.append(
+            ExposedRow(
+                Value.of(place, count(place)),
+                Value.of(score, "–" if score is None else f"{score:.4g}"),
+                Value.of(rate, figure(rate, "percent")),
+            )
+        )
+    return Exposures(text(entry.get("attack"), longest=80), tuple(rows))
 
 
 def facts(
