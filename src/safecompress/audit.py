@@ -18,6 +18,8 @@ from safecompress.checks import (
     AttackMeasure,
     Check,
     CheckResult,
+    Condition,
+    Measure,
     Subject,
     Suite,
     at_least_dense,
@@ -37,7 +39,7 @@ from safecompress.randomness import derive
 from safecompress.record import Group, record
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, check_line, find
+from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
 
 MODEL, DENSE = "model", "dense"
 _ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
@@ -159,8 +161,8 @@ def audit(
         _require_same_rows(recorded, parent)
     subjects = _subjects(recorded, parent, seed=derive(seed, "audit"))
     judged = subjects[MODEL]
-    suite = audit_suite(recorded, limits or Limits(), relative=parent is not None)
-    attacks = {c.measure.attack.name: c.measure.attack for c in _attacking(suite)}
+    suite = audit_suite(recorded, limits or Limits(), baseline=parent)
+    attacks = attacks_of(suite)
 
     def told(result: CheckResult) -> None:
         on_event(Event("check", check_line(result), result.to_json()))
@@ -169,7 +171,7 @@ def audit(
         subjects,
         MODEL,
         suite,
-        compared=_compared(list(attacks.values())),
+        compared=_compared(attacks),
         controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
         level=level,
         told=told,
@@ -189,9 +191,9 @@ def audit(
         "scope": _scope(recorded),
         "limits": [*LIMITS, *AUDIT_LIMITS],
     }
-    strongest, exposed = _most_exposed(judged, list(attacks.values()))
+    strongest, exposed = _most_exposed(judged, attacks)
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
-    figures = figures_document(subjects, finding.checks, attacks=list(attacks.values()))
+    figures = figures_document(subjects, finding.checks, attacks=attacks)
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
     if out is None:
         return Audit(None, verdict, strongest, exposed)
@@ -204,13 +206,14 @@ def audit(
     return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
 
 
-def audit_suite(recorded: Recorded, limits: Limits, *, relative: bool) -> Suite:
+def audit_suite(recorded: Recorded, limits: Limits, *, baseline: Recorded | None) -> Suite:
     """Return the checks of an audit.
 
     Args:
         recorded: what is judged; reference attacks join where it has references.
         limits: what is asked.
-        relative: whether there is a dense model to compare with.
+        baseline: the dense model to compare with; by reference attacks where it has references,
+            too.
     """
     attacks = [ATTACKS.build(name, where="audit") for name in _ATTACKS]
     attacks += _reference_attacks(recorded)
@@ -225,18 +228,15 @@ def audit_suite(recorded: Recorded, limits: Limits, *, relative: bool) -> Suite:
     ]
     by_class = AttackMeasure(attacks[2], metric_named("class-balanced-accuracy"))
     checks.append(_check(by_class, at_most(limits.max_auc)))
-    if relative:
+    if baseline is not None:
         checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
-        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in attacks]
+        both = attacks if baseline.references else attacks[: len(_ATTACKS)]
+        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in both]
     return Suite(tuple(checks))
 
 
-def _check(measure: Any, condition: Any) -> Check:
+def _check(measure: Measure, condition: Condition) -> Check:
     return Check(f"{measure.name} {condition}", measure, condition)
-
-
-def _attacking(suite: Suite) -> list[Any]:
-    return [c for c in suite.checks if isinstance(c.measure, AttackMeasure)]
 
 
 def _reference_attacks(recorded: Recorded) -> list[Attack]:

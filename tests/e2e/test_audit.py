@@ -146,6 +146,18 @@ def test_a_baseline_adds_paired_differences(tmp_path: Path) -> None:
         audit(saved(tmp_path, small), baseline=saved(tmp_path, other, "other"))
 
 
+def test_a_baseline_without_references_is_compared_by_the_other_attacks(tmp_path: Path) -> None:
+    found = with_references(leak=1.2)
+    plain = {k: v for k, v in found.items() if "reference" not in k}
+    ours, theirs = saved(tmp_path, found), saved(tmp_path, plain, "dense")
+    verdict = audit(ours, baseline=theirs).verdict
+    names = [c.name for c in verdict.checks]
+    assert "lira-online.auc ≤ 0.6" in names
+    assert "lira-online.auc ≤ dense" not in names
+    assert verdict.status == "FAIL"
+    assert "lira-online.auc ≤ dense" in [c.name for c in audit(ours, baseline=ours).verdict.checks]
+
+
 def test_limits_become_checks(tmp_path: Path) -> None:
     path = saved(tmp_path, arrays(leak=0.5))
     result = run(
