@@ -32,6 +32,11 @@ class Reader(nn.Module):
         return self.head(self.second(hidden).relu())
 
 
+@pytest.fixture(autouse=True)
+def _small_layers_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_linear, "SMALLEST", 1000)
+
+
 def plain() -> nn.Module:
     # A bias before normalisation has no gradient but rounding, which AdamW would blow up.
     return nn.Sequential(
@@ -71,12 +76,15 @@ def trained(make: object, steps: tuple[int, ...], optimizer: str = "sgd") -> Can
     return candidate
 
 
-def test_layers_are_chosen_by_density_and_size():
+def test_layers_are_chosen_by_density_and_size(monkeypatch):
     module = plain()
     active = active_weights(dict(module.named_parameters()), sparse(module), module)
     assert set(sparse_linears(active, module)) == {module[0], module[3]}
     dense = active_weights(dict(module.named_parameters()), sparse(module, 0.2), module)
     assert not sparse_linears(dense, module)
+    monkeypatch.setattr(sparse_linear, "SMALLEST", 11_000)
+    assert set(sparse_linears(active, module)) == {module[0]}
+    monkeypatch.setattr(sparse_linear, "SMALLEST", 1000)
     shared = nn.Sequential(nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 100))
     shared[2].weight = shared[0].weight
     active = active_weights(dict(shared.named_parameters()), sparse(shared), shared)

@@ -20,8 +20,9 @@ from safecompress.train.active import Active, Existing
 
 DENSEST = 0.1
 """Densest layer computed so; above it the dense product is as fast (benchmarks/training.py)."""
-SMALLEST = 8192
-"""Fewest entries of a weight, missing ones included, for which it is worth the bookkeeping."""
+SMALLEST = 65_536
+"""Fewest entries of a weight, missing ones included; the dense product of a smaller one is over
+before the bookkeeping is."""
 
 
 @dataclass(frozen=True, eq=False)
