@@ -24,7 +24,11 @@ TRAIN = {"epochs": 2, "lr": 0.05, "batch_size": 50, "precision": "32-true"}
 SETTINGS: dict[str, Any] = {
     "sparse": {"density": 0.5, "rounds": 2, "settle_epochs": 0.5, "train": TRAIN},
     # Changed twice, a candidate of SET never is the same as its sibling of RigL.
-    "steer": {"proposals": ["rigl", {"set": {"updates": 2}}], "attacks": ["loss"]},
+    "steer": {
+        "search": "every-round",
+        "proposals": ["rigl", {"set": {"updates": 2}}],
+        "attacks": ["loss"],
+    },
     "verdict": {
         "checks": [{"measure": {"attack": {"attack": "loss"}}, "condition": {"at_most": 0.9}}]
     },

@@ -181,7 +181,7 @@ def test_a_candidate_without_memory_is_discarded_and_the_loop_goes_on(
 
 def test_the_twin_of_a_candidate_without_memory_is_tried_in_its_stead(folder: Path) -> None:
     """In the last round nothing is dropped any more, so both proposals make the same candidate."""
-    steer = {"proposals": ["rigl", "set"], "attacks": ["loss"]}
+    steer = {"search": "every-round", "proposals": ["rigl", "set"], "attacks": ["loss"]}
     begin(folder.parent / "whole", steer=steer)
     assert read_history(folder.parent / "whole")[-1]["reason"] == "the same as r2p1c1"
     with pytest.MonkeyPatch.context() as patch:
