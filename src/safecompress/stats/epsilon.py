@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize, stats
+from numpy.typing import NDArray
+from scipy.special import betainc, gammaln
 
 from safecompress.errors import DataError
 
-_LARGEST = 50.0
-"""An accuracy of 1 - 2e-22; no number of guesses that anybody makes can tell more."""
+_LARGEST = 36.0
+"""An accuracy of 1 - 2e-16; no number of guesses that anybody makes can tell more."""
+_EXACT = 1e-10
 
 
 def one_run_p_value(
@@ -40,11 +42,11 @@ def one_run_p_value(
     if not epsilon >= 0:
         raise DataError(f"epsilon is {epsilon}; expected a number of at least 0.")
     accuracy = 1.0 / (1.0 + math.exp(-epsilon))
-    pure = float(stats.binom.sf(correct - 1, guesses, accuracy))
+    pure = 1.0 if not correct else float(betainc(correct, guesses - correct + 1, accuracy))
     if not delta or not correct:
         return pure
     # Largest mean, over i, of the chances of i fewer to one fewer correct guesses.
-    below = stats.binom.pmf(np.arange(correct - 1, -1, -1), guesses, accuracy)
+    below = _binomial(np.arange(correct - 1, -1, -1), guesses, accuracy)
     share = float((np.cumsum(below) / np.arange(1, correct + 1)).max())
     return min(1.0, pure + 2.0 * canaries * delta * share)
 
@@ -85,7 +87,17 @@ def one_run_epsilon(
         return 0.0
     if excess(_LARGEST) <= 0:
         return _LARGEST
-    return float(optimize.brentq(excess, 0.0, _LARGEST, xtol=1e-10))
+    low, high = 0.0, _LARGEST
+    while high - low > _EXACT:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) <= 0 else (low, middle)
+    return low
+
+
+def _binomial(k: NDArray[np.intp], n: int, p: float) -> NDArray[np.float64]:
+    """Return the chances of k successes among n, each with chance 0 < p < 1."""
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return np.asarray(np.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p)))
 
 
 def _check(correct: int, guesses: int, canaries: int, delta: float) -> None:
