@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.csv_logs import CSVLogger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from safecompress.config import EngineConfig
 from safecompress.errors import ConfigError
+
+if TYPE_CHECKING:
+    # It imports a compiler that takes a second to load, and nothing but training needs it.
+    from lightning_fabric import Fabric
 
 
 def make_fabric(
@@ -48,6 +49,8 @@ def device_of(config: EngineConfig) -> torch.device:
 
 
 def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabric:
+    from lightning_fabric import Fabric
+
     logger = logging.getLogger("lightning_fabric")
     level = logger.level
     # Fabric announces its precision on the console, which belongs to the command line.
@@ -75,6 +78,9 @@ def _loggers(config: EngineConfig, *, stage: str, log_dir: Path | None) -> list[
         raise ConfigError(
             f"engine.loggers: {list(config.loggers)} need a folder to write to, and none was given."
         )
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
     made: list[Any] = []
     for kind in dict.fromkeys(config.loggers):
         if kind == "csv":
