@@ -260,6 +260,8 @@ def test_tab_reaches_every_control_in_order_and_shows_where_it_is(report: Opened
     report.page.keyboard.press("Tab")
     assert report.page.evaluate("document.activeElement.textContent") == "Skip to the verdict"
     report.page.keyboard.press("Enter")
+    # The key returns before the browser has followed the link.
+    report.page.wait_for_url("**#verdict")
     assert report.page.url.endswith("#verdict")
 
 
