@@ -36,9 +36,10 @@ from safecompress import compress, load_config
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.files import write_json
 from safecompress.runs import DENSE, PROVENANCE, VERDICT, RunFolder
-from safecompress.search import Timetable, fields, needs_teachers
+from safecompress.search import needs_teachers
 from safecompress.teachers import FOLDER as TEACHERS
 from safecompress.teachers import training_steps
+from safecompress.timetable import Timetable, fields
 from safecompress.train import steps_per_epoch
 
 ROOT = Path(__file__).parents[1]

@@ -50,13 +50,12 @@ from safecompress.runs import (
 )
 from safecompress.search import (
     Search,
-    Timetable,
-    fields,
     needs_teachers,
     start_candidate,
 )
 from safecompress.stages import Work
 from safecompress.teachers import soft_labels, training_steps
+from safecompress.timetable import Timetable, fields
 from safecompress.topology import Topology
 from safecompress.verdict import Verdict
 

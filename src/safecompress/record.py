@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from safecompress.data import Recorded, recorded_outputs
 from safecompress.errors import DataError, ModelError
-from safecompress.protocols import Inputs, Pool, Rows, leading_size, map_inputs
+from safecompress.protocols import Inputs, Pool, Rows, leading_size, tensors_of
 from safecompress.train.predict import predict
 
 Group: TypeAlias = tuple[Any, Any]
@@ -82,8 +82,7 @@ def _rows(group: Group, where: str, *, start: int) -> Rows:
             f"{where}: labels have shape {tuple(given.shape)} and type {given.dtype}; expected "
             "integers (n,), the true classes."
         )
-    sizes: list[int] = []
-    map_inputs(lambda t: sizes.append(len(t)) or t, tensors)  # type: ignore[func-returns-value]
+    sizes = [len(tensor) for tensor in tensors_of(tensors)]
     if set(sizes) != {len(given)} or not len(given):
         raise DataError(
             f"{where}: {', '.join(map(str, sizes))} rows of inputs and {len(given)} labels; "

@@ -14,7 +14,7 @@ from safecompress.attacks import ATTACKS
 from safecompress.candidate import Candidate
 from safecompress.checks import OBJECTIVES, Auc, BalancedAccuracy, Objective, Outcome, Subject
 from safecompress.checks.subject import Stopwatch
-from safecompress.config import CompressConfig, SparseConfig
+from safecompress.config import CompressConfig
 from safecompress.errors import (
     ConfigError,
     MemoryShortageError,
@@ -28,6 +28,7 @@ from safecompress.protocols import Attack, Proposal, ProposalContext
 from safecompress.randomness import derive, permutation
 from safecompress.sparse import PROPOSALS, initialise, with_defaults
 from safecompress.stages import Job, Work
+from safecompress.timetable import Timetable, fields, rounds_in_words
 from safecompress.topology import Topology, maskable_parameters
 
 
@@ -50,49 +51,6 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     return tuple(built.values())
 
 
-@dataclass(frozen=True)
-class Field:
-    """How many models one round of a search holds, none of them discarded.
-
-    Args:
-        parents: models that train up to the proposals.
-        candidates: models that settle and are judged.
-        kept: models that go on.
-    """
-
-    parents: int
-    candidates: int
-    kept: int
-
-
-def fields(config: CompressConfig) -> tuple[Field, ...]:
-    """Return the size of every round of the configured search."""
-    steer, listed = config.steer, len(config.steer.proposals)
-    drawn = min(listed, steer.draw or listed)
-    rounds = []
-    parents = 1
-    if steer.search == "every-round" and steer.draw is not None:
-        parents = steer.kept
-    for number in range(config.sparse.rounds):
-        if steer.search == "every-round":
-            candidates = parents * drawn
-            kept = min(steer.kept, candidates)
-        else:
-            candidates = parents if number else drawn
-            kept = min(candidates, max(steer.kept, math.ceil(candidates / 2)))
-        rounds.append(Field(parents, candidates, kept))
-        parents = kept
-    return tuple(rounds)
-
-
-def rounds_in_words(config: CompressConfig) -> str:
-    """Return how many candidates the rounds have, e.g. `4 rounds of 5, 3, 2, 1 candidates`."""
-    sizes = [size.candidates for size in fields(config)]
-    if len(set(sizes)) > 1:
-        return f"{len(sizes)} rounds of {', '.join(map(str, sizes))} candidates"
-    return f"{len(sizes)} rounds of {sizes[0] if sizes else 0} candidates"
-
-
 def needs_teachers(config: CompressConfig) -> bool:
     """Return whether a proposal uses soft labels, and there are rounds in which it may."""
     return config.sparse.rounds > 0 and any(
@@ -111,59 +69,6 @@ def build_attacks(config: CompressConfig) -> list[Attack]:
 def build_objective(config: CompressConfig) -> Objective:
     """Build the objective of the loop."""
     return OBJECTIVES.build(config.steer.objective, where="steer.objective")
-
-
-@dataclass(frozen=True)
-class Timetable:
-    """When the rounds of a search happen, in optimiser steps.
-
-    Args:
-        total: steps of the sparse stage.
-        end: step after which the mask stays.
-        rounds: number of rounds, equally long.
-        settle: steps a candidate trains before it is judged; None is the whole round.
-    """
-
-    total: int
-    end: int
-    rounds: int
-    settle: int | None
-
-    @classmethod
-    def of(cls, sparse: SparseConfig, *, steps_per_epoch: int, total: int) -> Timetable:
-        """Lay the rounds out over the sparse stage."""
-        end = min(total, max(sparse.rounds, math.floor(total * sparse.end + 0.5)))
-        settle = None
-        if sparse.settle_epochs is not None:
-            settle = max(1, math.floor(sparse.settle_epochs * steps_per_epoch + 0.5))
-            if sparse.rounds:
-                settle = min(settle, end // sparse.rounds)
-        return cls(total, end, sparse.rounds, settle)
-
-    def began(self, number: int) -> int:
-        """Return the step at which round `number` begins."""
-        return self.end * number // self.rounds
-
-    def judged(self, number: int) -> int:
-        """Return the step at which round `number`'s candidates are judged."""
-        return self.began(number + 1)
-
-    def proposed(self, number: int) -> int:
-        """Return the step at which round `number`'s candidates are proposed."""
-        return self.began(number) if self.settle is None else self.judged(number) - self.settle
-
-    def progress(self, number: int) -> float:
-        """Return the share of the update period that has passed, in [0, 1]."""
-        return number / (self.rounds - 1) if self.rounds > 1 else 0.0
-
-    def training_steps(self, sizes: Sequence[Field]) -> int:
-        """Return the optimiser steps of a whole search whose rounds have these sizes."""
-        steps = self.total - (self.end if self.rounds else 0)
-        for number, size in enumerate(sizes):
-            proposed = self.proposed(number)
-            steps += (proposed - self.began(number)) * size.parents
-            steps += (self.judged(number) - proposed) * size.candidates
-        return steps
 
 
 @dataclass(frozen=True)
@@ -308,8 +213,9 @@ class Search:
 
     def _measure(self, tested: Tested) -> tuple[Outcome, dict[str, Any]]:
         watch = Stopwatch()
-        trainer = self._work.trainer("search")
-        outputs = self._work.splits.steer.map(lambda rows: trainer.outputs(tested.candidate, rows))
+        outputs = self._work.splits.steer.map(
+            lambda rows: self._trainer.outputs(tested.candidate, rows)
+        )
         seconds_outputs = watch.seconds
         subject = Subject.of(
             outputs,

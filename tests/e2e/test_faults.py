@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,9 @@ from lightning_fabric.loggers.csv_logs import CSVLogger
 from safecompress.errors import RunFolderError, StorageError
 from safecompress.events import Event
 from safecompress.runs import CONFIG, HISTORY, REPORT, VERDICT
-from tests.small_runs import begin, brisk, go_on, kept, one_message, result
+from tests.small_runs import begin, go_on, kept, one_message, result
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _brisk() -> Iterator[None]:
-    with brisk():
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The result of a run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    begin(folder)
-    return result(folder)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "run"
+pytestmark = pytest.mark.usefixtures("brisk_runs")
 
 
 KINDS = {

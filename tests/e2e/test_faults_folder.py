@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from tests.small_runs import (
     SETTINGS,
     Stopped,
     begin,
-    brisk,
     go_on,
     make_model,
     result,
@@ -36,18 +34,7 @@ from tests.small_runs import (
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _brisk() -> Iterator[None]:
-    with brisk():
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The result of a run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    begin(folder)
-    return result(folder)
+pytestmark = pytest.mark.usefixtures("brisk_runs")
 
 
 @pytest.fixture

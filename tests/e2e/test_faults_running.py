@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,9 @@ from safecompress.candidate import Candidate
 from safecompress.errors import InterruptedRunError, MemoryShortageError, NonFiniteError
 from safecompress.runs import VERDICT, read_history
 from safecompress.train import Trainer
-from tests.small_runs import Stopped, begin, brisk, go_on, kept, one_message, result, stopping_at
+from tests.small_runs import Stopped, begin, go_on, kept, one_message, result, stopping_at
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _brisk() -> Iterator[None]:
-    with brisk():
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The result of a run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    begin(folder)
-    return result(folder)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "run"
+pytestmark = pytest.mark.usefixtures("brisk_runs")
 
 
 # Signals and listeners

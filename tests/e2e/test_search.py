@@ -13,8 +13,8 @@ from safecompress import compress
 from safecompress.config import CompressConfig, load_config
 from safecompress.modelfile import read_model
 from safecompress.runs import MODEL, read_history
-from safecompress.search import Timetable, fields
 from safecompress.stages import Work
+from safecompress.timetable import Timetable, fields
 from safecompress.train import Trainer
 from tests.e2e.test_compress import SPARSE, make_model, make_splits
 

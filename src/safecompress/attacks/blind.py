@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, one_hot
 
 from safecompress.errors import UndecidableError
-from safecompress.protocols import Inputs, Pool, Rows, leading_size, map_inputs
+from safecompress.protocols import Pool, Rows, leading_size, map_inputs, tensors_of
 from safecompress.randomness import derive, generator, permutation
 from safecompress.stats.intervals import auc_p_value
 from safecompress.stats.roc import auc
@@ -133,21 +133,15 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
 def _taken(rows: Rows, mask: Tensor, *, name: str, seed: int) -> Rows:
     """Return a random part of the chosen rows, small enough to look at."""
     chosen = mask.nonzero().squeeze(1)
-    width = sum(t[:1].numel() for t in _tensors(rows.inputs)) if len(rows) else 1
+    width = sum(t[:1].numel() for t in tensors_of(rows.inputs)) if len(rows) else 1
     most = min(_ROWS, max(200, _ELEMENTS // (4 * max(1, width))))
     return rows.take(chosen[permutation(len(chosen), seed, "blind", name)[:most]])
-
-
-def _tensors(inputs: Inputs) -> tuple[Tensor, ...]:
-    if isinstance(inputs, Tensor):
-        return (inputs,)
-    return inputs if isinstance(inputs, tuple) else tuple(inputs.values())
 
 
 def _parts(groups: tuple[Rows, ...]) -> list[Tensor]:
     """Return each input tensor of all groups together, flattened to (n, width)."""
     flat = [
-        _tensors(map_inputs(lambda t: t.reshape(len(t), -1).cpu(), rows.inputs))
+        tensors_of(map_inputs(lambda t: t.reshape(len(t), -1).cpu(), rows.inputs))
         for rows in groups
         if leading_size(rows.inputs)
     ]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from safecompress.audit import Audit, Limits, audit
+from safecompress.audit import Limits, audit
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import Watcher, mute_stdout, print_json
-from safecompress.cli.table import comparison_table
+from safecompress.cli.console import Watcher
+from safecompress.cli.outcome import show_outcome
 from safecompress.errors import ConfigError
 from safecompress.files import write_text
 from safecompress.report import junit_xml, markdown_summary, render_report
-from safecompress.runs import REPORT
 
 Bound = Annotated[
     list[str] | None,
@@ -72,15 +71,7 @@ def command(
         write_text(html, render_report(folder))
     if markdown is not None:
         write_text(markdown, markdown_summary(document))
-    try:
-        if as_json:
-            print_json(_outcome(found, folder))
-        else:
-            comparison_table(document)
-            typer.echo(f"\n{found.verdict.status}: {found.verdict.sentence}")
-            typer.echo(f"report: {folder / REPORT}")
-    except BrokenPipeError:
-        mute_stdout()
+    show_outcome(found.verdict, folder, as_json=as_json)
     raise typer.Exit(found.verdict.exit_code)
 
 
@@ -92,14 +83,3 @@ def _rates(text: str) -> tuple[float, float]:
         raise ConfigError(
             f"--max-tpr is '{text}'; expected TPR@FPR, for example 0.01@0.001."
         ) from error
-
-
-def _outcome(found: Audit, folder: Path) -> dict[str, Any]:
-    return {
-        "event": "verdict",
-        "text": found.verdict.sentence,
-        "status": str(found.verdict.status),
-        "exit_code": found.verdict.exit_code,
-        "folder": str(folder),
-        "report": str(folder / REPORT),
-    }

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import Watcher, mute_stdout, print_json
-from safecompress.cli.table import comparison_table
+from safecompress.cli.console import Watcher
+from safecompress.cli.outcome import show_outcome
 from safecompress.compress import Run, compress
 from safecompress.config import load_config
 from safecompress.errors import ConfigError
-from safecompress.runs import REPORT
 
 Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty.")]
 Seed = Annotated[int | None, typer.Option(help="Fixes every random decision.")]
@@ -81,28 +80,8 @@ def execute(
             loaded = load_config(config or {}, assignments=assignments)
             target = out if out is not None else _default_out(loaded.out, config, loaded.seed)
             run = compress(config=loaded, out=target, on_event=watcher)
-    try:
-        if as_json:
-            print_json(_outcome(run))
-        else:
-            comparison_table(run.verdict.document)
-            typer.echo(f"\n{run.verdict.status}: {run.verdict.sentence}")
-            typer.echo(f"report: {run.folder / REPORT}")
-    except BrokenPipeError:
-        mute_stdout()
+    show_outcome(run.verdict, run.folder, as_json=as_json)
     return run
-
-
-def _outcome(run: Run) -> dict[str, Any]:
-    """Return the last line of `--json`."""
-    return {
-        "event": "verdict",
-        "text": run.verdict.sentence,
-        "status": str(run.verdict.status),
-        "exit_code": run.verdict.exit_code,
-        "folder": str(run.folder),
-        "report": str(run.folder / REPORT),
-    }
 
 
 def _default_out(configured: Path | None, config: Path | None, seed: int) -> Path | None:

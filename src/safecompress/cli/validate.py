@@ -12,8 +12,8 @@ from safecompress.cli.compress import Assign, Seed, settings
 from safecompress.config import load_config
 from safecompress.data import Splits
 from safecompress.prepare import Prepared, prepare
-from safecompress.search import Timetable, fields, rounds_in_words
 from safecompress.stats import power
+from safecompress.timetable import Timetable, fields, rounds_in_words
 from safecompress.topology import Topology
 from safecompress.verdict import power_statement
 

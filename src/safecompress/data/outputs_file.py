@@ -22,7 +22,6 @@ _SUM_OFF = 1e-2
 """Rows of probabilities sum to one within this, as rounded and half-precision ones still do."""
 _TINY = 1e-38
 _SAME_ROWS = 0.1
-_COPIES = "the same rows are in both groups"
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def recorded_outputs(
     both = (outputs.members, outputs.nonmembers)
     kind = "probabilities" if all(_are_probabilities(o.logits) for o in both) else "logits"
     if kind == "probabilities":
-        outputs = outputs.map(lambda o: Outputs(o.logits.clamp_min(_TINY).log(), o.labels, o.ids))
+        outputs = outputs.map(lambda o: Outputs(_logits_of(o.logits), o.labels, o.ids))
     _refuse_copies(outputs, path)
     if rows is None:
         rows = outputs.map(lambda o: Rows(torch.zeros(len(o), 0), o.labels, o.ids))
@@ -146,15 +145,12 @@ def _group(arrays: dict[str, Array], group: str, path: Path) -> tuple[Tensor, Te
 
 def _floats(array: Array, where: str) -> Tensor:
     """Return a float32 tensor, refusing what float32 cannot hold."""
-    if array.dtype.itemsize > 4 and array.size and not _fits(array):
-        raise DataError(f"{where} holds numbers beyond float32's range; expected logits.")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-
-
-def _fits(array: Array) -> bool:
-    # NaN and infinity are somebody else's complaint, who says how many there are.
     with np.errstate(over="ignore"):
-        return bool(np.isinf(array.astype(np.float32)).sum() == np.isinf(array).sum())
+        single = np.ascontiguousarray(array, dtype=np.float32)
+    # NaN and infinity are somebody else's complaint, who says how many there are.
+    if array.dtype.itemsize > 4 and np.isinf(single).sum() != np.isinf(array).sum():
+        raise DataError(f"{where} holds numbers beyond float32's range; expected logits.")
+    return torch.from_numpy(single)
 
 
 def _labels(labels: Array, rows: int, where: str) -> Tensor:
@@ -173,6 +169,10 @@ def _are_probabilities(values: Tensor) -> bool:
     return inside and bool(((values.sum(dim=1) - 1).abs() <= _SUM_OFF).all())
 
 
+def _logits_of(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(_TINY).log()
+
+
 def _references(arrays: dict[str, Array], group: str, own: Outputs, path: Path) -> References:
     name = f"{group}_reference_logits"
     array, where = arrays[name], f"{path}: array '{name}'"
@@ -184,7 +184,7 @@ def _references(arrays: dict[str, Array], group: str, own: Outputs, path: Path) 
         )
     logits = _floats(array, where)
     if _are_probabilities(logits.flatten(0, 1)):
-        logits = logits.clamp_min(_TINY).log()
+        logits = _logits_of(logits)
     seen: Any = arrays.get(f"{group}_reference_seen")
     if seen is None:
         seen = np.zeros(array.shape[:2], dtype=bool)
@@ -212,6 +212,6 @@ def _refuse_copies(pool: Pool[Outputs], path: Path) -> None:
     repeated = 1 - len(distinct) / len(keys.nonmembers)
     if shared > _SAME_ROWS and shared > 2 * repeated:
         raise DataError(
-            f"{path}: {_COPIES}: {shared:.0%} of the non-members have exactly a member's outputs; "
-            "non-members are rows that the model was not trained on."
+            f"{path}: the same rows are in both groups: {shared:.0%} of the non-members have "
+            "exactly a member's outputs; non-members are rows that the model was not trained on."
         )

@@ -10,7 +10,15 @@ from safecompress.protocols.attack import Attack, AttackResult, Evidence, Refere
 from safecompress.protocols.estimate import Estimate
 from safecompress.protocols.odds import log_odds
 from safecompress.protocols.proposal import Proposal, ProposalContext
-from safecompress.protocols.rows import Inputs, Outputs, Pool, Rows, leading_size, map_inputs
+from safecompress.protocols.rows import (
+    Inputs,
+    Outputs,
+    Pool,
+    Rows,
+    leading_size,
+    map_inputs,
+    tensors_of,
+)
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
 
 __all__ = [
@@ -33,4 +41,5 @@ __all__ = [
     "leading_size",
     "log_odds",
     "map_inputs",
+    "tensors_of",
 ]

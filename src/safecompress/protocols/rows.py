@@ -32,12 +32,16 @@ def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     return {key: function(t) for key, t in inputs.items()}
 
 
+def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Return the tensors that `inputs` are made of."""
+    if isinstance(inputs, Tensor):
+        return (inputs,)
+    return inputs if isinstance(inputs, tuple) else tuple(inputs.values())
+
+
 def leading_size(inputs: Inputs) -> int:
     """Return the number of rows of `inputs`."""
-    if isinstance(inputs, Tensor):
-        return len(inputs)
-    tensors = inputs if isinstance(inputs, tuple) else tuple(inputs.values())
-    return len(tensors[0])
+    return len(tensors_of(inputs)[0])
 
 
 @dataclass(frozen=True)
