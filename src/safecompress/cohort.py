@@ -41,7 +41,7 @@ from safecompress.prepare import prepare
 from safecompress.protocols import Inputs, References, Rows
 from safecompress.randomness import derive, permutation
 from safecompress.recipe import make_models, take_up
-from safecompress.runs import CONFIG, RunFolder
+from safecompress.runs import CONFIG, STATE, RunFolder
 
 PLAN, ROWS = "plan.json", "rows.safetensors"
 DENSE, COMPRESSED = "dense", "compressed"
@@ -95,6 +95,8 @@ class Plan:
         members: rows that each of them trains on.
         steer: share of its other rows that steer its search, in (0, 1).
         reference: rows that each sets aside for defences.
+        keep_models: whether the models stay beside what they say, for attacks that ask more of
+            them; in `NUMBER/dense.safetensors` and `NUMBER/model.safetensors`.
     """
 
     config: CompressConfig
@@ -103,6 +105,7 @@ class Plan:
     members: int
     steer: float = 0.5
     reference: int = 0
+    keep_models: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -117,6 +120,7 @@ class Plan:
             "members": self.members,
             "steer": self.steer,
             "reference": self.reference,
+            "keep_models": self.keep_models,
         }
 
     def splits(self, number: int) -> Splits:
@@ -184,8 +188,8 @@ class Cohort:
         stated = read_json(folder / PLAN)
         rows = rows_from_named(read_tensors(folder / ROWS))
         config = load_config(folder / CONFIG)
-        names = tuple(stated["class_names"])
-        plan = Plan(config, rows, names, stated["members"], stated["steer"], stated["reference"])
+        stated |= {"class_names": tuple(stated["class_names"])}
+        plan = Plan(config, rows, **{k: v for k, v in stated.items() if k != "key"})
         if plan.key != stated["key"]:
             raise DataError(f"{folder}: damaged; its plan does not fit its rows or configuration.")
         return cls(folder, plan)
@@ -241,7 +245,7 @@ class Cohort:
         finally:
             folder.release()
             torch.set_num_threads(threads)
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path / STATE if self.plan.keep_models else path, ignore_errors=True)
 
     def logits(self, number: int, which: str) -> Tensor:
         """Return what one model says of every row, float32 (n, classes).

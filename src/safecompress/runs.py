@@ -28,7 +28,7 @@ from safecompress.errors import DataError, RunFolderError, StorageError
 from safecompress.files import storage_error, sync_folder, write_text
 
 CONFIG, HISTORY, PROVENANCE = "config.yaml", "history.jsonl", "provenance.json"
-PREPROCESSING = "preprocessing.json"
+PREPROCESSING, STATE = "preprocessing.json", "state"
 MODEL, DENSE, VERDICT, FIGURES = (
     "model.safetensors",
     "dense.safetensors",
@@ -49,7 +49,7 @@ class RunFolder:
         self.path = path
         self.warning = ""
         """What was found damaged when the folder was opened and could be done without."""
-        self._state, self._history = path / "state", path / HISTORY
+        self._state, self._history = path / STATE, path / HISTORY
         self._lock = FileLock(path / ".lock")
         self._standing: Committed | None = None
         self._newest = 0
@@ -116,7 +116,7 @@ class RunFolder:
         foreign = [
             str(p.relative_to(path))
             for p in (*path.glob("*"), *path.glob("state/*"))
-            if p not in {path / ".lock", path / "state"}
+            if p not in {path / ".lock", path / STATE}
         ]
         if foreign:
             raise RunFolderError(

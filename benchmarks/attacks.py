@@ -1,0 +1,301 @@
+"""Every attack on the same dense and compressed targets, means over a cohort.
+
+A cohort is many models of one recipe on recorded draws of the same rows: each is the target once,
+and the others are its shadow models. A cell is one target; it ends in one JSON file and is skipped
+when that file exists. The cohort's models and the attacks' scores are kept in `--work`; scores of
+all targets are pooled for the rates at few false positives, which one target's rows do not carry.
+
+    SAFECOMPRESS_DATA=/path/to/data python benchmarks/attacks.py location30 --work /path/to/models
+
+The compressed targets replay the path that the search chose most often in the confirmation of
+`benchmarks/selection.py`; on CIFAR-100 they follow RigL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from safecompress import load_config
+from safecompress.attacks import ATTACKS
+from safecompress.checks import Subject
+from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan
+from safecompress.config import Request, ShadowsConfig
+from safecompress.data import Ledger, load_splits
+from safecompress.data.rows import concatenate
+from safecompress.errors import UndecidableError
+from safecompress.events import Event
+from safecompress.files import write_json
+from safecompress.protocols import Evidence, Outputs, Pool, References
+from safecompress.randomness import derive, generator, permutation
+from safecompress.stats import auc, tpr_at_fpr
+from safecompress.workers import train_cohort
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results" / "attacks"
+KINDS = (DENSE, COMPRESSED)
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set's cohort.
+
+    Args:
+        count: number of models.
+        settings: what is set otherwise than in the recipe.
+        replay: the path of proposals, the same in every round.
+    """
+
+    count: int
+    replay: str
+    settings: tuple[str, ...] = ()
+
+
+SETS = {
+    "location30": Set(64, "rigl soft=1 T=2"),
+    "banking77": Set(32, "rigl soft=0.3", ("dense.batch_size=128", "sparse.train.batch_size=128")),
+    "cifar100-alexnet": Set(
+        16,
+        "rigl",
+        (
+            "dense.augment=none",
+            "dense.epochs=10",
+            "sparse.train.augment=none",
+            "sparse.train.epochs=10",
+            "sparse.rounds=5",
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack as it is asked here.
+
+    Args:
+        attack: as in a configuration.
+        shadows: which of the other models are its shadow models: `none`, `all`, or `15`: so many,
+            drawn at random.
+        outside: of them, only so many for each row, drawn from those that did not see it.
+    """
+
+    attack: Request
+    shadows: str = "none"
+    outside: int | None = None
+
+
+ROWS: dict[str, Row] = {
+    "loss": Row("loss"),
+    "confidence": Row("confidence"),
+    "entropy": Row("entropy"),
+    "modified entropy": Row("modified-entropy"),
+    "gap (label only)": Row("gap"),
+    "neural": Row("neural"),
+    "LiRA online, fixed variance": Row("lira-online", "all"),
+    "LiRA online, own variance": Row({"lira-online": {"variance": "per-example"}}, "all"),
+    "LiRA online, fixed variance, 15 shadows": Row("lira-online", "15"),
+    "LiRA offline, fixed variance": Row("lira-offline", "all"),
+    "LiRA offline, own variance": Row({"lira-offline": {"variance": "per-example"}}, "all"),
+    "LiRA offline, fixed variance, 4 for each row": Row("lira-offline", "all", outside=4),
+    "RMIA online": Row("rmia", "all"),
+    "RMIA offline": Row({"rmia": {"online": False}}, "all"),
+    "RMIA offline, 4 for each row": Row("rmia", "all", outside=4),
+    "RMIA offline, 2 for each row": Row("rmia", "all", outside=2),
+    "RMIA offline, 1 for each row": Row("rmia", "all", outside=1),
+}
+FPRS = (0.001, 0.01)
+
+
+def main() -> None:
+    """Run the cells that have no result yet and print the tables of all that have one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="*", choices=[*SETS, []], help="which sets; none only prints")
+    parser.add_argument("--models", type=int, help="fewer models than the cohort's")
+    parser.add_argument("--workers", type=int, help="models trained at once")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "cohorts")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.data:
+        cohort = begin(name, options.work)
+        count = options.models or SETS[name].count
+        shadows = ShadowsConfig(count=count, workers=options.workers)
+        train_cohort(cohort, count, shadows, listen=say)
+        attack_all(name, cohort, count, out=options.out)
+    for path in sorted(options.out.glob("*-pooled.json")):
+        print_table(json.loads(path.read_text()), options.out)
+
+
+def say(event: Event) -> None:
+    """Print how far the training is."""
+    if event.data.get("stage") == "shadows":
+        print(event.text, f"(left: {event.data['eta'] / 60:.0f} min)", flush=True)
+
+
+def begin(name: str, work: Path) -> Cohort:
+    """Begin a data set's cohort, or go on with it."""
+    chosen = SETS[name]
+    fixed = ("baselines=[]", "dense.precision=32-true", "sparse.train.precision=32-true")
+    recipe = ROOT / "recipes" / f"{name}.yaml"
+    config = load_config(recipe, assignments=["seed=300", *fixed, *chosen.settings])
+    if config.data is None:
+        raise TypeError(f"{recipe}: no data section")
+    splits = load_splits(config.data, seed=config.seed, weights_given=False)
+    replay = {"replay": (chosen.replay,) * config.sparse.rounds, "attacks": ("loss",)}
+    config = config.model_copy(
+        update={"data": None, "steer": config.steer.model_copy(update=replay | {"population": 1})}
+    )
+    # No row is sealed here: each is a member of some of the models and not of the others.
+    opened, _ = splits.open_sealed(Ledger(None), model_digest="cohort")
+    rows = concatenate(splits.members, splits.steer.nonmembers, opened.nonmembers)
+    plan = Plan(config, rows, splits.class_names, members=len(splits.members), keep_models=True)
+    return Cohort.begin(work / name, plan)
+
+
+def attack_all(name: str, cohort: Cohort, count: int, *, out: Path) -> None:
+    """Attack every model of a cohort, and pool what the attacks said."""
+    logits = {kind: [cohort.logits(k, kind) for k in range(count)] for kind in KINDS}
+    ids = cohort.plan.rows.ids
+    everyone = {kind: cohort.references(range(count), kind, ids) for kind in KINDS}
+    for target in range(count):
+        path = out / f"{name}-target{target:02d}.json"
+        scores = cohort.folder / f"scores-{target:02d}.npz"
+        if not (path.exists() and scores.exists()):
+            cell, said = run_cell(name, cohort, target, logits, everyone)
+            np.savez(scores, **said)
+            write_json(path, cell)
+            print(f"{path.name}: {cell['seconds']:.0f} s", flush=True)
+    write_json(out / f"{name}-pooled.json", pooled(name, cohort, count))
+
+
+def run_cell(
+    name: str,
+    cohort: Cohort,
+    target: int,
+    logits: Mapping[str, Sequence[torch.Tensor]],
+    everyone: Mapping[str, References],
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Attack one model; return what its file holds, and every score."""
+    started = time.perf_counter()
+    count = len(logits[DENSE])
+    seed = derive(cohort.plan.config.seed, "attacked", target)
+    figures: dict[str, Any] = {}
+    said: dict[str, np.ndarray] = {}
+    for kind in KINDS:
+        figures[kind] = {}
+        for label, row in ROWS.items():
+            references = shown_to(row, target, everyone[kind], seed=seed)
+            evidence = held(cohort, target, logits[kind][target], references)
+            subject = Subject.of(evidence, name=kind, density=None, seed=seed)
+            figures[kind]["accuracy"] = subject.accuracy
+            result = subject.attacked_by(ATTACKS.build(row.attack, where=label))
+            members, nonmembers = result.scores.members, result.scores.nonmembers
+            figures[kind][label] = {
+                "auc": auc(members, nonmembers),
+                **{f"tpr@{fpr:g}": allowed(members, nonmembers, fpr) for fpr in FPRS},
+                "seconds": result.seconds,
+            }
+            said[f"{kind}|{label}|members"] = members.numpy()
+            said[f"{kind}|{label}|nonmembers"] = nonmembers.numpy()
+    cell = {
+        "benchmark": "attacks",
+        "data": name,
+        "target": target,
+        "shadows": count - 1,
+        "members": int(cohort.plan.seen(target + 1)[target].sum()),
+        "rows": len(cohort.plan.rows),
+        "figures": figures,
+        "versions": {"torch": torch.__version__},
+        "seconds": time.perf_counter() - started,
+    }
+    return cell, said
+
+
+def held(
+    cohort: Cohort, target: int, logits: torch.Tensor, references: References | None
+) -> Pool[Evidence]:
+    """Return what an attacker holds of one target."""
+    seen, rows = cohort.plan.seen(target + 1)[target], cohort.plan.rows
+
+    def evidence(mask: torch.Tensor) -> Evidence:
+        outputs = Outputs(logits[mask], rows.labels[mask], rows.ids[mask])
+        return Evidence(outputs, references=None if references is None else references.take(mask))
+
+    return Pool(evidence(seen), evidence(~seen))
+
+
+def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> References | None:
+    """Return what an attack's shadow models say of every row; None where it has none."""
+    if row.shadows == "none":
+        return None
+    others = torch.tensor([k for k in range(len(everyone.seen)) if k != target])
+    if row.shadows != "all":
+        others = others[permutation(len(others), seed, "shadows")[: int(row.shadows)]]
+    odds, seen = everyone.log_odds[others], everyone.seen[others]
+    if row.outside is None:
+        return References(odds, seen)
+    # Those that did not see the row first, in random order; a column each.
+    drawn = torch.rand(seen.shape, generator=generator(seed, "outside")) + seen
+    chosen = drawn.argsort(dim=0)[: row.outside]
+    return References(odds.gather(0, chosen), seen.gather(0, chosen))
+
+
+def allowed(members: torch.Tensor, nonmembers: torch.Tensor, fpr: float) -> float | None:
+    """Return the true-positive rate, or None where so few non-members do not carry it."""
+    try:
+        return tpr_at_fpr(members, nonmembers, fpr=fpr)
+    except UndecidableError:
+        return None
+
+
+def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:
+    """Return figures of all targets' scores together."""
+    files = [np.load(cohort.folder / f"scores-{k:02d}.npz") for k in range(count)]
+    figures: dict[str, Any] = {}
+    for kind in KINDS:
+        figures[kind] = {}
+        for label in ROWS:
+            members, nonmembers = (
+                torch.from_numpy(np.concatenate([f[f"{kind}|{label}|{group}"] for f in files]))
+                for group in ("members", "nonmembers")
+            )
+            figures[kind][label] = {
+                "auc": auc(members, nonmembers),
+                **{f"tpr@{fpr:g}": allowed(members, nonmembers, fpr) for fpr in FPRS},
+            }
+    return {"benchmark": "attacks", "data": name, "targets": count, "pooled": figures}
+
+
+def print_table(document: Mapping[str, Any], out: Path) -> None:
+    """Print a data set's table, in Markdown."""
+    name, count = document["data"], document["targets"]
+    cells = [json.loads(p.read_text()) for p in sorted(out.glob(f"{name}-target*.json"))][:count]
+    print(f"\n{name}, {count} targets. AUC: mean ± deviation between targets. TPR: pooled.")
+    for kind in KINDS:
+        accuracy = np.mean([c["figures"][kind]["accuracy"] for c in cells])
+        print(f"\n{kind}, accuracy {accuracy:.3f}\n")
+        print("| attack | AUC | TPR@0.1 % | TPR@1 % | seconds |\n|---|---|---|---|---|")
+        for label in ROWS:
+            each = [c["figures"][kind][label] for c in cells]
+            aucs = [e["auc"] for e in each]
+            rates = [document["pooled"][kind][label][f"tpr@{fpr:g}"] for fpr in FPRS]
+            shown = ["n/a" if r is None else f"{100 * r:.2f} %" for r in rates]
+            spread = np.std(aucs, ddof=1) if len(aucs) > 1 else 0.0
+            seconds = np.mean([e["seconds"] for e in each])
+            print(
+                f"| {label} | {np.mean(aucs):.3f} ± {spread:.3f} | {' | '.join(shown)} "
+                f"| {seconds:.2f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
