@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
 from safecompress.attacks.controls import blind_baseline, evidence_for, planted_leak
-from safecompress.attacks.neural import NeuralAttack
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows
 from safecompress.randomness import generator
 from safecompress.stats import auc_p_value, clopper_pearson
 from tests.support import count
 
 METRICS = ("loss", "confidence", "entropy", "modified-entropy")
+NULLS = {"neural-published": (5, 200)}
 QUICK = {"neural-published": {"epochs": count(8, 100)}}
 
 
@@ -52,24 +52,15 @@ def test_every_attack_finds_the_planted_leak(name, classes):
         assert result.ok, result.message
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_metric_attacks_raise_false_alarms_at_their_stated_rate(name):
-    nulls = count(200, 2000)
+@pytest.mark.parametrize("name", sorted(ATTACKS.parts))
+def test_every_attack_raises_false_alarms_at_its_stated_rate(name):
+    """One-sided 5 % on models that know nothing; what costs most is asked less often."""
+    quick, full = NULLS.get(name, (200, 2000) if name in METRICS else (40, 2000))
+    nulls = count(quick, full)
     alarms = 0
     for seed in range(nulls):
-        scores = run(attack(name), random_groups(150, 120, classes=5, seed=seed)).scores
-        alarms += auc_p_value(scores.members, scores.nonmembers) < 0.05
-    interval = clopper_pearson(alarms, nulls, level=0.99)
-    assert interval.low <= 0.05 <= interval.high, (alarms, nulls)
-
-
-def test_the_neural_attack_raises_false_alarms_at_its_stated_rate():
-    nulls = count(30, 400)
-    alarms = 0
-    for seed in range(nulls):
-        scores = run(
-            NeuralAttack(), random_groups(160, 120, classes=5, seed=seed), seed=seed
-        ).scores
+        groups = random_groups(160, 120, classes=5, seed=seed)
+        scores = run(attack(name), groups, seed=seed).scores
         alarms += auc_p_value(scores.members, scores.nonmembers) < 0.05
     interval = clopper_pearson(alarms, nulls, level=0.99)
     assert interval.low <= 0.05 <= interval.high, (alarms, nulls)
