@@ -20,7 +20,7 @@ _FIRST = 512
 _CLASSES = 10
 _REST = 4.0
 """Seconds kept for the blind baseline, the report and the files."""
-_CONTROLS = 2.0
+_CONTROLS = 4.0
 """What follows an attack that has run: its controls and intervals, in times of what it took."""
 
 

@@ -87,5 +87,6 @@ def _filled(module: nn.Module, stored: StoredModel, where: Path) -> nn.Module:
     try:
         module.load_state_dict(dict(stored.weights))
     except RuntimeError as error:
-        raise ModelError(f"{where}: the module does not fit the stored weights: {error}") from error
+        told = " ".join(str(error).split())[:300]
+        raise ModelError(f"{where}: the module does not fit the stored weights: {told}") from error
     return module.eval()

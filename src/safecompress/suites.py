@@ -83,10 +83,10 @@ class Tier:
 
 
 TIERS = (
-    Tier("metric attacks", ("loss", "confidence", "modified-entropy"), 0.05, 1e-5),
-    Tier("the label-only gap", ("gap",), 0.05, 1e-5),
-    Tier("a neural attack", ("neural",), 0.3, 1.5e-4),
-    Tier("reference attacks", ("lira-online", "lira-offline", "rmia"), 0.2, 1e-4),
+    Tier("metric attacks", ("loss", "confidence", "modified-entropy"), 0.01, 3e-6),
+    Tier("the label-only gap", ("gap",), 0.01, 3e-6),
+    Tier("a neural attack", ("neural",), 0.05, 1.5e-5),
+    Tier("reference attacks", ("lira-online", "lira-offline", "rmia"), 0.05, 1e-5),
 )
 """Cheapest first: with little time the first ones run. A new attack joins by its name."""
 
