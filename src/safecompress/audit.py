@@ -1,93 +1,42 @@
-"""The audit: a verdict on a model that only its outputs speak for."""
+"""The audit: a verdict on any model, or on what is recorded of one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from torch import nn
 
-from safecompress.attacks import ATTACKS
-from safecompress.checks import (
-    Accuracy,
-    AttackMeasure,
-    Check,
-    CheckResult,
-    Condition,
-    Measure,
-    Subject,
-    Suite,
-    at_least_dense,
-    at_most,
-    at_most_dense,
-    metric_named,
-    shadow_attacks,
-)
+from safecompress.budget import Budget, Plan, plan_attacks
+from safecompress.cases import Case, Given, open_case
+from safecompress.checks import CheckResult, Subject, corrected_level, metric_named
 from safecompress.checks.controls import control_checks
-from safecompress.data import Recorded, read_outputs
-from safecompress.errors import ConfigError, DataError, SafeCompressError
+from safecompress.config import DataConfig, load_section, seconds_of
+from safecompress.data import Recorded
+from safecompress.errors import ConfigError, SafeCompressError
 from safecompress.events import Event, Listener, silent
 from safecompress.figures import figures_document
-from safecompress.files import make_folder, sha256, tensors_digest, write_json, write_text
+from safecompress.files import make_folder, write_json, write_text
 from safecompress.protocols import Attack, AttackResult
 from safecompress.provenance import surroundings
 from safecompress.randomness import derive
-from safecompress.record import Group, record
+from safecompress.record import Group
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.suites import Limits, audit_suite, shown_of_all
 from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
 
 MODEL, DENSE = "model", "dense"
-_ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
-_ACCURACY_LOSS = 0.05
-_SHOWN_FPR = 0.01
 _SHOWN = 10
-Model: TypeAlias = nn.Module | Callable[..., Any]
-AUDIT_LIMITS = (
+DECLARED = (
     "That members were trained on, non-members were not, and both were drawn alike is taken on "
-    "trust, but for what the blind baseline compared.",
-    "Rows that were looked at while the model was being chosen make it look safer than it is.",
+    "trust, but for what the blind baseline compared."
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an audited model must keep.
-
-    Args:
-        max_auc: most that any attack's AUC may be, in [0.5, 1].
-        max_advantage: most that any attack's membership advantage (TPR - FPR) may be, in [0, 1];
-            None does not ask.
-        max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
-            taken at, both in (0, 1).
-
-    Raises:
-        ConfigError: on a number outside its range.
-    """
-
-    max_auc: float = 0.60
-    max_advantage: float | None = None
-    max_tpr: tuple[tuple[float, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.max_auc <= 1:
-            raise ConfigError(f"max_auc is {self.max_auc:g}; expected a number in [0.5, 1].")
-        if self.max_advantage is not None and not 0 <= self.max_advantage <= 1:
-            raise ConfigError(
-                f"max_advantage is {self.max_advantage:g}; expected a number in [0, 1]."
-            )
-        for tpr, fpr in self.max_tpr:
-            if not 0 < tpr < 1 or not 0 < fpr < 1:
-                raise ConfigError(
-                    f"max_tpr is {tpr:g}@{fpr:g}; expected two numbers in (0, 1), for example "
-                    "0.01@0.001: at most 1 % of the members found where 0.1 % of the non-members "
-                    "are taken for members."
-                )
+CHOSEN = "Rows that were looked at while the model was being chosen make it look safer than it is."
 
 
 @dataclass(frozen=True)
@@ -123,46 +72,78 @@ class Audit:
 
 
 def audit(
-    target: str | Path | Recorded | Model,
-    data: tuple[Group, Group] | None = None,
+    target: Given,
+    data: tuple[Group, Group] | DataConfig | Mapping[str, Any] | None = None,
     *,
-    baseline: str | Path | Recorded | Model | None = None,
+    baseline: Given | None = None,
     limits: Limits | None = None,
     level: float = 0.95,
     seed: int = 0,
+    time_budget: str | float | None = None,
+    trust_code: bool = False,
     out: str | Path | None = None,
     on_event: Listener = silent,
 ) -> Audit:
     """Attack a model through its outputs and say whether it keeps the limits.
 
     Args:
-        target: a module, or any callable that returns logits or probabilities; or what is recorded
-            of one: an `.npz` as `read_outputs` takes it, or what that or `record` returned.
-        data: for a model, the rows it was trained on and rows it was not, each a pair of inputs and
-            labels.
-        baseline: the dense model, or its outputs on the same rows in the same order; then the
-            target must not leak more, nor lose more than five points of accuracy.
+        target: a module, or any callable that returns logits or probabilities; the path of an
+            `.onnx`, of a Hugging Face classifier's folder, or of a run folder; or what is recorded
+            of a model: an `.npz` as `read_outputs` takes it, or what that or `record` returned.
+        data: the rows the model was trained on and rows it was not, each a pair of inputs and
+            labels; for a path of a model also a configuration's `data` section. A run folder and
+            recorded outputs bring their own.
+        baseline: the dense model, or its outputs on the same rows in the same order; of a run
+            `dense` or `magnitude`. Then the target must not leak more, nor lose more than five
+            points of accuracy.
         limits: what is asked; by default no attack's AUC above 0.60.
-        level: confidence level of the intervals, in (0, 1).
+        level: confidence level of the intervals, in (0, 1), before correction for repeated looks
+            at the sealed rows of a run.
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
+        time_budget: seconds, or a text such as `2m`; the attacks are those that fit. None runs all.
+        trust_code: whether code that a run folder names may be imported and called.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
             those of an earlier audit replaced; None writes nothing.
         on_event: hears of every check.
 
     Raises:
-        UsageError: on a file that cannot be audited, naming what is wrong with it.
+        UsageError: on what cannot be audited, naming what is wrong with it.
         StorageError: when the folder cannot be written.
     """
-    started = time.perf_counter()
+    budget = Budget(_seconds(time_budget), time.perf_counter())
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
-    recorded = _recorded(target, data)
-    parent = None if baseline is None else _recorded(baseline, data)
-    if parent is not None:
-        _require_same_rows(recorded, parent)
-    subjects = _subjects(recorded, parent, seed=derive(seed, "audit"))
+    limits = limits or Limits()
+    asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
+    case = open_case(
+        target,
+        load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
+        baseline=baseline,
+        seed=seed,
+        budget=budget,
+        trust_code=trust_code,
+        asked=asked,
+    )
+    verdict, strongest, exposed = _judged(case, limits, level, seed, budget, on_event)
+    if out is None:
+        return Audit(None, verdict, strongest, exposed)
+    made_with = surroundings() | {
+        "seed": seed,
+        "audited": case.identity,
+        "baseline": case.baseline_identity,
+        "seconds": {"verdict": time.perf_counter() - budget.started},
+    }
+    return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
+
+
+def _judged(
+    case: Case, limits: Limits, level: float, seed: int, budget: Budget, on_event: Listener
+) -> tuple[Verdict, str, tuple[Exposed, ...]]:
+    recorded = case.recorded
+    subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
     judged = subjects[MODEL]
-    suite = audit_suite(recorded, limits or Limits(), baseline=parent)
+    plan = plan_attacks(subjects, MODEL, budget)
+    suite = audit_suite(limits, attacks=plan.attacks, baseline=case.parent)
     attacks = attacks_of(suite)
 
     def told(result: CheckResult) -> None:
@@ -172,106 +153,41 @@ def audit(
         subjects,
         MODEL,
         suite,
-        compared=_compared(attacks),
+        compared=shown_of_all(attacks),
         controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
-        level=level,
+        level=corrected_level(level, case.looks),
         told=told,
     )
     accuracy = finding.document["comparison"][-1]["accuracy"]
     document = dict(finding.document) | {
         "kind": "audit",
         "model": {
-            "name": recorded.path.stem,
+            "name": case.name,
             "accuracy": accuracy and accuracy["value"],
             "outputs": recorded.kind,
             "classes": recorded.outputs.members.classes,
             "references": recorded.references,
         },
         "threat_model": {"kind": "outputs", "text": THREAT_MODEL},
-        "looks": 1,
-        "scope": _scope(recorded),
-        "limits": [*LIMITS, *AUDIT_LIMITS],
+        "looks": case.looks,
+        "scope": _scope(recorded, plan),
+        "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
     }
     strongest, exposed = _most_exposed(judged, attacks)
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
     figures = figures_document(subjects, finding.checks, attacks=attacks)
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
-    if out is None:
-        return Audit(None, verdict, strongest, exposed)
-    made_with = surroundings() | {
-        "seed": seed,
-        "audited": _identity(recorded),
-        "baseline": parent and _identity(parent),
-        "seconds": {"verdict": time.perf_counter() - started},
-    }
-    return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
+    return verdict, strongest, exposed
 
 
-def audit_suite(recorded: Recorded, limits: Limits, *, baseline: Recorded | None) -> Suite:
-    """Return the checks of an audit.
-
-    Args:
-        recorded: what is judged; reference attacks join where it has references.
-        limits: what is asked.
-        baseline: the dense model to compare with; by reference attacks where it has references,
-            too.
-    """
-    attacks = [ATTACKS.build(name, where="audit") for name in _ATTACKS]
-    attacks += _reference_attacks(recorded)
-    asked = [(metric_named("auc"), limits.max_auc)]
-    if limits.max_advantage is not None:
-        asked.append((metric_named("advantage"), limits.max_advantage))
-    asked += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
-    checks = [
-        _check(AttackMeasure(attack, metric), at_most(bound))
-        for metric, bound in asked
-        for attack in attacks
-    ]
-    by_class = AttackMeasure(attacks[2], metric_named("class-balanced-accuracy"))
-    checks.append(_check(by_class, at_most(limits.max_auc)))
-    if baseline is not None:
-        checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
-        both = attacks if baseline.references else attacks[: len(_ATTACKS)]
-        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in both]
-    return Suite(tuple(checks))
+def _seconds(time_budget: str | float | None) -> float:
+    try:
+        return float("inf") if time_budget is None else seconds_of(time_budget)
+    except ValueError as error:
+        raise ConfigError(f"time_budget: {error}.") from error
 
 
-def _check(measure: Measure, condition: Condition) -> Check:
-    return Check(f"{measure.name} {condition}", measure, condition)
-
-
-def _reference_attacks(recorded: Recorded) -> list[Attack]:
-    """Return the strongest reference attacks that the file's references allow."""
-    references = recorded.evidence.map(lambda e: e.references)
-    members, nonmembers = references.members, references.nonmembers
-    if members is None or nonmembers is None:
-        return []
-    seen = torch.cat([members.seen, nonmembers.seen], dim=1)
-    both = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
-    return [ATTACKS.build(name, where="audit") for name in shadow_attacks(both)]
-
-
-def _compared(attacks: list[Attack]) -> list[AttackMeasure]:
-    """Return what is shown of every model: all AUCs, and the rates of the strongest kinds."""
-    shown = [AttackMeasure(attack) for attack in attacks]
-    low = [a for a in attacks if a.name in {"modified-entropy", "lira-online", "rmia"}]
-    return shown + [AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low]
-
-
-def _recorded(given: str | Path | Recorded | Model, data: tuple[Group, Group] | None) -> Recorded:
-    if isinstance(given, Recorded):
-        return given
-    if isinstance(given, str | Path):
-        return read_outputs(Path(given).expanduser())
-    if data is None:
-        raise ConfigError(
-            "data: missing; a model is audited on ((member inputs, labels), (non-member inputs, "
-            "labels))."
-        )
-    return record(given, *data, name=getattr(given, "__name__", type(given).__name__))
-
-
-def _most_exposed(subject: Subject, attacks: list[Attack]) -> tuple[str, tuple[Exposed, ...]]:
+def _most_exposed(subject: Subject, attacks: Sequence[Attack]) -> tuple[str, tuple[Exposed, ...]]:
     """Return the strongest attack's name and the members it is surest of."""
     found: list[tuple[float, AttackResult]] = []
     for attack in attacks:
@@ -282,25 +198,12 @@ def _most_exposed(subject: Subject, attacks: list[Attack]) -> tuple[str, tuple[E
         return "", ()
     _, result = max(found, key=lambda pair: pair[0])
     members, others = result.scores.members, result.scores.nonmembers.sort().values
-    first = int(subject.outputs.members.ids.min())
     exposed = []
     for place in members.argsort(descending=True, stable=True)[:_SHOWN].tolist():
         below = int(torch.searchsorted(others, members[place]))
         rate = (len(others) - below) / len(others)
-        row = int(result.ids.members[place]) - first
-        exposed.append(Exposed(row, float(members[place]), rate))
+        exposed.append(Exposed(int(result.ids.members[place]), float(members[place]), rate))
     return result.attack, tuple(exposed)
-
-
-def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
-    """Refuse a baseline whose rows are not the target's: no difference could be paired."""
-    for group in ("members", "nonmembers"):
-        a, b = (getattr(r.outputs, group).labels for r in (ours, theirs))
-        if len(a) != len(b) or not torch.equal(a, b):
-            raise DataError(
-                f"{theirs.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
-                f"{ours.path}; the baseline's rows must be the target's, in the same order."
-            )
 
 
 def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict[str, Subject]:
@@ -311,25 +214,16 @@ def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict
     }
 
 
-def _identity(recorded: Recorded) -> dict[str, str]:
-    """Return the file's name and digest, or the digest of what was said where there is no file."""
-    if recorded.path.is_file():
-        return {"file": str(recorded.path), "sha256": sha256(recorded.path)}
-    outputs = recorded.outputs
-    tensors = {"members": outputs.members.logits, "nonmembers": outputs.nonmembers.logits}
-    return {"model": str(recorded.path), "outputs_sha256": tensors_digest(tensors)}
-
-
-def _scope(recorded: Recorded) -> str:
+def _scope(recorded: Recorded, plan: Plan) -> str:
+    """Say which attacks ran and which did not, and why."""
+    parts = [", ".join(plan.tiers)]
     if recorded.references:
-        return (
-            f"metric, neural and label-only black-box attacks, and attacks with "
-            f"{recorded.references} reference models; nothing saw the model's weights"
-        )
-    return (
-        "metric attacks, a neural one and the label-only gap; without reference models no "
-        "shadow-model attack could be run, and nothing saw the model's weights"
-    )
+        parts[0] += f" with {recorded.references} reference models"
+    else:
+        parts.append("without reference models no shadow-model attack could be run")
+    if plan.left_out:
+        parts.append(f"left out for time: {', '.join(plan.left_out)}")
+    return "; ".join([*parts, "nothing saw the model's weights"])
 
 
 def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import nn
 
-from safecompress.config import load_config
+from safecompress.config import CompressConfig, load_config
 from safecompress.data import Preprocessor
-from safecompress.errors import ModelError, RunFolderError
+from safecompress.errors import DataError, ModelError, RunFolderError
 from safecompress.files import read_json
-from safecompress.modelfile import read_model
+from safecompress.modelfile import StoredModel, read_model
 from safecompress.models import build_model
 from safecompress.runs import CONFIG, MODEL, PREPROCESSING
 
@@ -51,24 +51,42 @@ def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn
         )
     stored = read_model(folder / MODEL)
     if model is not None:
-        module = model()
-    else:
-        config = load_config(folder / CONFIG)
-        if config.model is None:
-            raise ModelError(
-                f"{folder}: the run was started with a model object; pass a callable that makes "
-                "it: load(run, model=make_model)."
-            )
-        module = build_model(
-            config.model,
-            input_shape=tuple(stored.metadata["input_shape"]),
-            classes=int(stored.metadata["classes"]),
-            seed=0,
+        return _filled(model(), stored, folder)
+    return load_stored(stored, load_config(folder / CONFIG), where=folder)
+
+
+def load_stored(stored: StoredModel, config: CompressConfig, *, where: Path) -> nn.Module:
+    """Return a stored model of a run, made as the run's configuration says, in evaluation mode.
+
+    Args:
+        stored: its file's contents.
+        config: the run's configuration.
+        where: names it in messages.
+
+    Raises:
+        ModelError: when the configuration names no model, or one that does not fit the weights.
+        DataError: when the file does not say what the model is for.
+    """
+    if config.model is None:
+        raise ModelError(
+            f"{where}: the run was started with a model object; pass a callable that makes "
+            "it: load(run, model=make_model)."
         )
+    try:
+        input_shape = tuple(int(size) for size in stored.metadata["input_shape"])
+        classes = int(stored.metadata["classes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: the model file does not say its input_shape and classes."
+        ) from error
+    module = build_model(config.model, input_shape=input_shape, classes=classes, seed=0)
+    return _filled(module, stored, where)
+
+
+def _filled(module: nn.Module, stored: StoredModel, where: Path) -> nn.Module:
     try:
         module.load_state_dict(dict(stored.weights))
     except RuntimeError as error:
-        raise ModelError(
-            f"{folder}: the module does not fit the stored weights: {error}"
-        ) from error
+        told = " ".join(str(error).split())[:300]
+        raise ModelError(f"{where}: the module does not fit the stored weights: {told}") from error
     return module.eval()

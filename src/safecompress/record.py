@@ -41,11 +41,26 @@ def record(
         ModelError: when what the model returned is not one row of logits per row.
         NonFiniteError: when a logit is NaN or infinite.
     """
-    module = model if isinstance(model, nn.Module) else _Called(model)
-    first = _rows(members, "members", start=0)
-    second = _rows(nonmembers, "nonmembers", start=len(first))
-    rows = Pool(first, second)
-    return recorded_outputs(rows.map(lambda r: predict(module, r)), path=Path(name), rows=rows)
+    first = rows_of(members, "members", start=0)
+    second = rows_of(nonmembers, "nonmembers", start=len(first))
+    return record_rows(model, Pool(first, second), path=Path(name))
+
+
+def record_rows(model: nn.Module | Callable[..., Any], rows: Pool[Rows], *, path: Path) -> Recorded:
+    """Ask a model about rows that are ready for it; otherwise as `record`.
+
+    Args:
+        model: the same.
+        rows: members and non-members.
+        path: the model's file, or its name.
+    """
+    module = as_module(model)
+    return recorded_outputs(rows.map(lambda r: predict(module, r)), path=path, rows=rows)
+
+
+def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:
+    """Return a module as it is, and any other callable as one without parameters."""
+    return model if isinstance(model, nn.Module) else _Called(model)
 
 
 class _Called(nn.Module):
@@ -68,14 +83,19 @@ class _Called(nn.Module):
         return said
 
 
-def _rows(group: Group, where: str, *, start: int) -> Rows:
+def rows_of(group: Group, where: str, *, start: int) -> Rows:
+    """Return a group as rows, numbered from `start`.
+
+    Raises:
+        DataError: when inputs and labels do not fit together.
+    """
     try:
         inputs, labels = group
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{where}: expected a pair of inputs and labels, got {type(group).__name__}."
         ) from error
-    tensors = _inputs(inputs, where)
+    tensors = inputs_of(inputs, where)
     given = torch.as_tensor(np.asarray(labels))
     if given.ndim != 1 or given.dtype == torch.bool or given.is_floating_point():
         raise DataError(
@@ -91,7 +111,12 @@ def _rows(group: Group, where: str, *, start: int) -> Rows:
     return Rows(tensors, given.long(), torch.arange(start, start + len(given)))
 
 
-def _inputs(inputs: Any, where: str) -> Inputs:
+def inputs_of(inputs: Any, where: str) -> Inputs:
+    """Return tensors of what was given: a tensor, an array, or a tuple or mapping of them.
+
+    Raises:
+        DataError: when something in it cannot become a tensor.
+    """
     if isinstance(inputs, Mapping):
         return {str(key): _tensor(value, where) for key, value in inputs.items()}
     if isinstance(inputs, tuple):

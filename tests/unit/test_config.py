@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from safecompress.config import (
     CompressConfig,
     dump_yaml,
+    load_audit_config,
     load_config,
     override,
     parse_yaml,
@@ -112,3 +116,33 @@ def test_schema_is_json_schema() -> None:
     schema = CompressConfig.model_json_schema()
     assert schema["type"] == "object"
     assert "sparse" in schema["properties"]
+
+
+def test_the_documented_audit_configuration_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "audit.yaml").write_text(block)
+    config = load_audit_config(tmp_path / "audit.yaml")
+    assert config.time_budget == 120
+    assert config.limits.max_tpr == ("0.01@0.001",)
+    assert load_audit_config(config) is config
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "target: missing"),
+        ({"target": "a", "limit": {}}, "did you mean 'limits'"),
+        ({"target": "a", "limits": {"max_acu": 0.6}}, "did you mean 'max_auc'"),
+        ({"target": "a", "limits": {"max_auc": 0.4}}, "limits.max_auc"),
+        ({"target": "a", "limits": {"max_tpr": ["0.01"]}}, "no TPR@FPR"),
+        ({"target": "a", "time_budget": "soon"}, "no length of time"),
+        ({"target": "a", "data": {"source": {"source": "npz"}}}, "data.source.path: missing"),
+        ({"target": "a", "data": {"source": {"source": "npz", "path": "a", "tset_path": "b"}}},
+         "did you mean 'test_path'"),
+        ({"target": "a", "sparse": {"density": 0.1}}, "sparse: unknown key"),
+    ],
+)  # fmt: skip
+def test_a_wrong_audit_configuration_is_refused(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_audit_config(settings)

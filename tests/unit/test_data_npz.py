@@ -227,3 +227,15 @@ def test_a_pickle_is_never_run(tmp_path):
     with pytest.raises(DataError, match="never read"):
         load_source(archived(tmp_path / "a.npz", ("x.npy", bomb.getvalue()), ("y.npy", b"")))
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_test_part_may_be_a_file_of_its_own(tmp_path):
+    saved(tmp_path / "b.npz", x=X[:3] + 100, y=Y[:3], u=X[:2], v=Y[:2])
+    ours = saved(tmp_path / "a.npz", x=X, y=Y)
+    raw = load_source(ours.model_copy(update={"test_path": tmp_path / "b.npz"}))
+    assert raw.test_from == 8
+    np.testing.assert_array_equal(raw.columns[8:], X[:3] + 100)
+    named = {"test_path": tmp_path / "b.npz", "test_x": "u", "test_y": "v"}
+    assert len(load_source(ours.model_copy(update=named))) == 10
+    with pytest.raises(DataError, match=r"c\.npz"):
+        load_source(ours.model_copy(update={"test_path": tmp_path / "c.npz"}))

@@ -1,44 +1,74 @@
-"""`safecompress audit`: a verdict on a model's recorded outputs."""
+"""`safecompress audit`: a verdict on any model, or on its recorded outputs."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from safecompress.audit import Limits, audit
-from safecompress.cli.compress import Json, Quiet
+from safecompress.cli.compress import Assign, Json, Quiet
 from safecompress.cli.console import Watcher
 from safecompress.cli.outcome import show_outcome
+from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
 from safecompress.files import write_text
 from safecompress.report import junit_xml, markdown_summary, render_report
 
-Bound = Annotated[
+_YAML = {".yaml", ".yml"}
+Rates = Annotated[
     list[str] | None,
     typer.Option("--max-tpr", metavar="TPR@FPR", help="E.g. 0.01@0.001; may be repeated."),
+]
+Files = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        metavar="MEMBERS NONMEMBERS",
+        help="Two .csv, or two .npz with x and y: rows trained on, and rows not.",
+    ),
+]
+Text = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="Text of a .csv; twice for a pair.")
 ]
 
 
 def command(
-    outputs: Annotated[
+    target: Annotated[
         Path,
         typer.Argument(
-            help=".npz with member_logits (n, classes), member_labels (n,), nonmember_logits and "
-            "nonmember_labels."
+            help="A configuration (.yaml), an .onnx, a Hugging Face classifier's folder, a run "
+            "folder, or an .npz of recorded outputs."
         ),
     ],
-    baseline: Annotated[
-        Path | None, typer.Option(help="The dense model's outputs on the same rows.")
+    data: Files = None,
+    text: Text = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Label of a .csv; 'label' by default.")
     ] = None,
-    max_auc: Annotated[float, typer.Option(help="Most that any attack's AUC may be.")] = 0.60,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The dense model, as TARGET; of a run, 'dense' or 'magnitude'."),
+    ] = None,
+    max_auc: Annotated[
+        float | None, typer.Option(help="Most that any attack's AUC may be; 0.60 by default.")
+    ] = None,
     max_advantage: Annotated[
         float | None, typer.Option(help="Most that any attack's TPR - FPR may be.")
     ] = None,
-    max_tpr: Bound = None,
-    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Fixes every random decision.")] = 0,
+    max_tpr: Rates = None,
+    level: Annotated[
+        float | None, typer.Option(help="Confidence level of the intervals; 0.95 by default.")
+    ] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The attacks that fit: 60s, 2m, 1h.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Fixes every random decision.")] = None,
+    assign: Assign = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Import code that a run folder names.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; audits/NAME by default.")
     ] = None,
@@ -48,25 +78,38 @@ def command(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Attack a model through its recorded outputs; no model and no configuration is needed.
+    """Attack a model and say whether it keeps its limits; options win over a configuration.
 
     Ends with the verdict's exit code: 0 pass, 1 fail, 3 inconclusive, 4 error.
     """
-    limits = Limits(max_auc, max_advantage, tuple(_rates(text) for text in max_tpr or []))
-    folder = Path("audits") / outputs.stem if out is None else out
+    given = {
+        "data": _data(data, text or [], label),
+        "baseline": baseline,
+        "limits.max_auc": max_auc,
+        "limits.max_advantage": max_advantage,
+        "limits.max_tpr": max_tpr or None,
+        "level": level,
+        "time_budget": time_budget,
+        "seed": seed,
+    }
+    config = _config(target, given, assign or [])
+    folder = out or config.out or Path("audits") / _name(target, config)
     with Watcher(quiet=quiet, as_json=as_json) as watcher:
         found = audit(
-            outputs,
-            baseline=baseline,
-            limits=limits,
-            level=level,
-            seed=seed,
+            config.target,
+            config.data,
+            baseline=config.baseline,
+            limits=_limits(config),
+            level=config.level,
+            seed=config.seed,
+            time_budget=config.time_budget,
+            trust_code=trust_code,
             out=folder,
             on_event=watcher,
         )
     document = found.verdict.document
     if junit is not None:
-        write_text(junit, junit_xml(document, name=outputs.stem))
+        write_text(junit, junit_xml(document, name=folder.name))
     if html is not None:
         write_text(html, render_report(folder))
     if markdown is not None:
@@ -75,11 +118,44 @@ def command(
     raise typer.Exit(found.verdict.exit_code)
 
 
-def _rates(text: str) -> tuple[float, float]:
-    tpr, _, fpr = text.partition("@")
-    try:
-        return float(tpr), float(fpr)
-    except ValueError as error:
+def _config(target: Path, given: dict[str, Any], assign: list[str]) -> AuditConfig:
+    """Return the settings: those of the file, if it is one, then the options, then `--set`."""
+    options = [f"{k}={json.dumps(v)}" for k, v in given.items() if v is not None]
+    start = target if target.suffix.lower() in _YAML else {"target": str(target)}
+    return load_audit_config(start, assignments=[*options, *assign])
+
+
+def _data(files: tuple[Path, Path] | None, text: list[str], label: str | None) -> Any:
+    """Return the `data` section that two files of rows stand for."""
+    if files is None:
+        if text or label:
+            raise ConfigError("--text and --label describe the files of --data; give it, too.")
+        return None
+    suffixes = {path.suffix.lower() for path in files}
+    if len(suffixes) > 1 or not suffixes <= {".csv", ".npz"}:
         raise ConfigError(
-            f"--max-tpr is '{text}'; expected TPR@FPR, for example 0.01@0.001."
-        ) from error
+            f"--data {files[0]} {files[1]}: expected two .csv or two .npz, members first."
+        )
+    kind = suffixes.pop()[1:]
+    columns: dict[str, Any] = {}
+    if kind == "csv":
+        columns = ({"text": text} if text else {}) | ({"label": label} if label else {})
+    elif text or label:
+        raise ConfigError("--text and --label name columns of a .csv; an .npz holds x and y.")
+    source = {"source": kind, "path": str(files[0]), "test_path": str(files[1])}
+    return {"source": source | columns, "split": {"membership": "pair"}}
+
+
+def _limits(config: AuditConfig) -> Limits:
+    rates = [rate.partition("@") for rate in config.limits.max_tpr]
+    return Limits(
+        config.limits.max_auc,
+        config.limits.max_advantage,
+        tuple((float(tpr), float(fpr)) for tpr, _, fpr in rates),
+    )
+
+
+def _name(target: Path, config: AuditConfig) -> str:
+    """Name the results after what was named on the command line."""
+    path = target if target.suffix.lower() in _YAML else config.target
+    return path.stem if path.is_file() else path.name

@@ -5,8 +5,10 @@ with the nearest known one. Parts that plug in (attacks, proposals, defences, ob
 are written as `name` or `{name: {option: value}}` and are built, and so checked, before training.
 """
 
+from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
 from safecompress.config.reading import (
     dump_yaml,
+    load_audit_config,
     load_config,
     load_section,
     override,
@@ -37,11 +39,13 @@ from safecompress.config.schema import (
 )
 
 __all__ = [
+    "AuditConfig",
     "CheckConfig",
     "CompressConfig",
     "CsvSource",
     "DataConfig",
     "EngineConfig",
+    "LimitsConfig",
     "ModelConfig",
     "NpzSource",
     "PreprocessingConfig",
@@ -58,9 +62,11 @@ __all__ = [
     "TrainConfig",
     "VerdictConfig",
     "dump_yaml",
+    "load_audit_config",
     "load_config",
     "load_section",
     "override",
     "parse_yaml",
     "read_yaml",
+    "seconds_of",
 ]

@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from safecompress.config.audit import AuditConfig
 from safecompress.config.schema import CompressConfig, Section
 from safecompress.errors import ConfigError, did_you_mean
 
@@ -134,7 +135,20 @@ def load_config(
     Raises:
         ConfigError: naming every problem at once, each with its place and its remedy.
     """
-    if isinstance(source, CompressConfig):
+    return _loaded(CompressConfig, source, assignments)
+
+
+def load_audit_config(
+    source: AuditConfig | Mapping[str, Any] | str | Path, *, assignments: Sequence[str] = ()
+) -> AuditConfig:
+    """Return an audit's checked configuration; see `load_config`."""
+    return _loaded(AuditConfig, source, assignments)
+
+
+def _loaded(
+    section: type[S], source: S | Mapping[str, Any] | str | Path, assignments: Sequence[str]
+) -> S:
+    if isinstance(source, section):
         if not assignments:
             return source
         source = source.model_dump(mode="json", exclude_unset=True)
@@ -142,8 +156,9 @@ def load_config(
     if isinstance(source, str | Path):
         where = str(source)
         source = read_yaml(Path(source))
-    settings: dict[str, Any] = _expand(override(source, assignments), where="")
-    return load_section(CompressConfig, settings, where=where)
+    given = override(cast(Mapping[str, Any], source), assignments)
+    settings: dict[str, Any] = _expand(given, where="")
+    return load_section(section, settings, where=where)
 
 
 def load_section(section: type[S], settings: S | Mapping[str, Any] | None, *, where: str) -> S:

@@ -30,10 +30,14 @@ class Section(BaseModel):
 
 
 class NpzSource(Section):
-    """Arrays in an `.npz`: one pair, or a train and a test pair. Pickled arrays are refused."""
+    """Arrays in an `.npz`: one pair, or a train and a test pair. Pickled arrays are refused.
+
+    The test pair is `test_x` and `test_y` of the same file, or a file of its own: `test_path`.
+    """
 
     source: Literal["npz"]
     path: InputFile
+    test_path: InputFile | None = None
     x: str = "x"
     y: str = "y"
     test_x: str | None = None
@@ -136,8 +140,8 @@ class DataConfig(Section):
     def _membership_fits_source(self) -> DataConfig:
         membership, split = self.split.membership, self.split
         paired = (
-            (isinstance(self.source, NpzSource) and self.source.test_x is not None)
-            or (isinstance(self.source, CsvSource) and self.source.test_path is not None)
+            (isinstance(self.source, NpzSource | CsvSource) and self.source.test_path is not None)
+            or (isinstance(self.source, NpzSource) and self.source.test_x is not None)
             or isinstance(self.source, TorchSource)
         )
         if membership == "pair" and not paired:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safecompress.data.duplicates import content_of_inputs
+from safecompress.data.groups import Groups, distinct_rows, load_groups
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
 from safecompress.data.outputs_file import Recorded, read_outputs, recorded_outputs
@@ -13,6 +14,7 @@ from safecompress.data.splits import SplitReport, Splits, halves
 
 __all__ = [
     "Column",
+    "Groups",
     "Ledger",
     "Preprocessor",
     "RawData",
@@ -20,7 +22,9 @@ __all__ = [
     "SplitReport",
     "Splits",
     "content_of_inputs",
+    "distinct_rows",
     "halves",
+    "load_groups",
     "load_source",
     "load_splits",
     "read_outputs",

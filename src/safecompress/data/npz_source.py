@@ -44,6 +44,12 @@ def load_npz(source: NpzSource) -> RawData:
     Raises:
         DataError: on a missing, damaged or pickled file, a missing array, or unusable contents.
     """
+    if source.test_path is not None:
+        names = {"x": source.test_x or source.x, "y": source.test_y or source.y}
+        train = read_npz(source.path, {"x": source.x, "y": source.y})
+        apart = read_npz(source.test_path, names)
+        pair = (apart["x"], apart["y"])
+        return raw_from_arrays(train["x"], train["y"], test=pair, where=str(source.path))
     keys = {"x": source.x, "y": source.y}
     if (source.test_x is None) != (source.test_y is None):
         raise DataError(

@@ -91,7 +91,7 @@ def partition(
         members, others = np.intersect1d(rows, declared), np.setdiff1d(rows, declared)
         duplicates = {"among_members_kept": int(repeated(content[members]).sum())}
         if shares.deduplicate:
-            others, dropped = _without_duplicates(members, others, content)
+            others, dropped = without_duplicates(members, others, content)
             duplicates |= dropped
     result = _cut(members, others, content, shares=shares, seed=seed, duplicates=duplicates)
     dropped_rows = np.setdiff1d(rows, np.concatenate([members, others]))
@@ -111,7 +111,8 @@ def partition(
     return result
 
 
-def _without_duplicates(members: Ids, others: Ids, content: Ids) -> tuple[Ids, dict[str, int]]:
+def without_duplicates(members: Ids, others: Ids, content: Ids) -> tuple[Ids, dict[str, int]]:
+    """Return the others that equal no member and no earlier other, and how many were dropped."""
     like_members = np.isin(content[others], content[members])
     kept = others[~like_members]
     again = repeated(content[kept])

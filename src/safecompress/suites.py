@@ -1,0 +1,161 @@
+"""What an audit asks of a model: its limits, its attacks in tiers, and the checks they become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from safecompress.attacks import ATTACKS
+from safecompress.checks import (
+    Accuracy,
+    AttackMeasure,
+    Check,
+    Condition,
+    Measure,
+    Suite,
+    at_least_dense,
+    at_most,
+    at_most_dense,
+    metric_named,
+    shadow_attacks,
+)
+from safecompress.data import Recorded
+from safecompress.errors import ConfigError
+from safecompress.protocols import Attack, Evidence, Pool
+
+_ACCURACY_LOSS = 0.05
+_SHOWN_FPR = 0.01
+_BY_CLASS = "modified-entropy"
+_LIRA = ("lira-online", "lira-offline")
+_AT_LOW_FPR = {"modified-entropy", "lira-online", "rmia"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an audited model must keep.
+
+    Args:
+        max_auc: most that any attack's AUC may be, in [0.5, 1].
+        max_advantage: most that any attack's membership advantage (TPR - FPR) may be, in [0, 1];
+            None does not ask.
+        max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
+            taken at, both in (0, 1).
+
+    Raises:
+        ConfigError: on a number outside its range.
+    """
+
+    max_auc: float = 0.60
+    max_advantage: float | None = None
+    max_tpr: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.max_auc <= 1:
+            raise ConfigError(f"max_auc is {self.max_auc:g}; expected a number in [0.5, 1].")
+        if self.max_advantage is not None and not 0 <= self.max_advantage <= 1:
+            raise ConfigError(
+                f"max_advantage is {self.max_advantage:g}; expected a number in [0, 1]."
+            )
+        for tpr, fpr in self.max_tpr:
+            if not 0 < tpr < 1 or not 0 < fpr < 1:
+                raise ConfigError(
+                    f"max_tpr is {tpr:g}@{fpr:g}; expected two numbers in (0, 1), for example "
+                    "0.01@0.001: at most 1 % of the members found where 0.1 % of the non-members "
+                    "are taken for members."
+                )
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Attacks that join an audit together.
+
+    Args:
+        name: what the scope calls them.
+        attacks: names in the registry; those whose evidence an audit lacks stay away.
+        seconds: what one attack takes, whatever the rows.
+        per_row: seconds it takes more for each row of ten classes; both as measured on one core.
+    """
+
+    name: str
+    attacks: tuple[str, ...]
+    seconds: float
+    per_row: float
+
+
+TIERS = (
+    Tier("metric attacks", ("loss", "confidence", "modified-entropy"), 0.01, 3e-6),
+    Tier("the label-only gap", ("gap",), 0.01, 3e-6),
+    Tier("a neural attack", ("neural",), 0.05, 1.5e-5),
+    Tier("reference attacks", ("lira-online", "lira-offline", "rmia"), 0.05, 1e-5),
+)
+"""Cheapest first: with little time the first ones run. A new attack joins by its name."""
+
+
+def attacks_for(tier: Tier, evidence: Pool[Evidence]) -> list[Attack]:
+    """Return the attacks of a tier whose evidence is there, built with their defaults."""
+    built = [ATTACKS.build(name, where="audit") for name in tier.attacks]
+    useless = _weaker_lira(evidence)
+    return [
+        attack
+        for attack in built
+        if attack.name != useless
+        and all(
+            getattr(e, field) is not None
+            for field in attack.requires
+            for e in (evidence.members, evidence.nonmembers)
+        )
+    ]
+
+
+def _weaker_lira(evidence: Pool[Evidence]) -> str:
+    """Return which LiRA to leave out: the online one needs references that saw each row."""
+    members, nonmembers = evidence.members.references, evidence.nonmembers.references
+    if members is None or nonmembers is None:
+        return ""
+    seen = torch.cat([members.seen, nonmembers.seen], dim=1)
+    both = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
+    return next(name for name in _LIRA if name not in shadow_attacks(both))
+
+
+def audit_suite(
+    limits: Limits, *, attacks: Sequence[Attack], baseline: Recorded | None = None
+) -> Suite:
+    """Return the checks of an audit.
+
+    Args:
+        limits: what is asked.
+        attacks: the attacks, `modified-entropy` among them.
+        baseline: the dense model to compare with, by the attacks whose evidence it has, too.
+    """
+    asked = [(metric_named("auc"), limits.max_auc)]
+    if limits.max_advantage is not None:
+        asked.append((metric_named("advantage"), limits.max_advantage))
+    asked += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
+    checks = [
+        _check(AttackMeasure(attack, metric), at_most(bound))
+        for metric, bound in asked
+        for attack in attacks
+    ]
+    by_class = next(attack for attack in attacks if attack.name == _BY_CLASS)
+    measure = AttackMeasure(by_class, metric_named("class-balanced-accuracy"))
+    checks.append(_check(measure, at_most(limits.max_auc)))
+    if baseline is not None:
+        checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
+        able = {a.name for tier in TIERS for a in attacks_for(tier, baseline.evidence)}
+        both = [attack for attack in attacks if attack.name in able]
+        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in both]
+    return Suite(tuple(checks))
+
+
+def _check(measure: Measure, condition: Condition) -> Check:
+    return Check(f"{measure.name} {condition}", measure, condition)
+
+
+def shown_of_all(attacks: Sequence[Attack]) -> list[AttackMeasure]:
+    """Return what is shown of every model: all AUCs, and the rates of the strongest kinds."""
+    low = [a for a in attacks if a.name in _AT_LOW_FPR]
+    return [AttackMeasure(attack) for attack in attacks] + [
+        AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low
+    ]

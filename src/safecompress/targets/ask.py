@@ -1,0 +1,188 @@
+"""From a target and rows to what the target says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from safecompress.config import CsvSource, DataConfig
+from safecompress.data import (
+    Groups,
+    Preprocessor,
+    RawData,
+    Recorded,
+    distinct_rows,
+    load_groups,
+)
+from safecompress.errors import DataError, ModelError, NonFiniteError
+from safecompress.protocols import Inputs, Outputs, Pool, Rows, map_inputs
+from safecompress.record import Group, inputs_of, record_rows, rows_of
+from safecompress.targets.target import Target
+
+_FEWEST = 30
+_SURE = 2.33
+"""Standard errors above chance: one model in a hundred that guesses gets there."""
+
+Asked: TypeAlias = "DataConfig | tuple[Group, Group]"
+
+
+def target_of(model: nn.Module | Callable[..., Any]) -> Target:
+    """Return a module, or any callable that answers for a batch, as a target."""
+
+    def inputs(given: Any) -> Inputs:
+        made = inputs_of(given, "data")
+        return map_inputs(lambda t: t.float() if t.dtype == torch.float64 else t, made)
+
+    return Target(
+        path=Path(getattr(model, "__name__", type(model).__name__)),
+        kind="module",
+        model=model,
+        inputs=lambda pool: pool.map(inputs),
+        texts=False,
+        labels=(),
+        files=(),
+    )
+
+
+def rows_for(target: Target, data: Asked, *, seed: int) -> Pool[Rows]:
+    """Return the rows as the target takes them.
+
+    Args:
+        target: the model.
+        data: where the rows come from; or members and non-members, each inputs and labels.
+        seed: seed of `data.split.rows`, and of a source that generates rows.
+
+    Raises:
+        UsageError: when the rows cannot be used, or do not fit the target.
+    """
+    if not isinstance(data, DataConfig):
+        return _given_rows(target, data)
+    groups = load_groups(data, seed=seed)
+    indices = Pool(groups.members, groups.nonmembers)
+    inputs = target.inputs(indices.map(_values(target, groups, data)))
+    numbers = _class_numbers(target, groups.raw)
+    rows = inputs.zip(
+        indices,
+        lambda x, at: Rows(x, torch.from_numpy(numbers[at]), torch.from_numpy(at)),
+    )
+    return distinct_rows(rows, deduplicate=data.split.deduplicate)
+
+
+def ask(target: Target, rows: Pool[Rows]) -> Recorded:
+    """Return what a target says of rows that `rows_for` made.
+
+    Raises:
+        ModelError: when the answers of a file's or folder's model are not finite, of too few
+            classes, or no better than guessing on the rows it was trained on, which is what wrong
+            preprocessing looks like.
+    """
+    if not target.files:
+        return record_rows(target.model, rows, path=target.path)
+    try:
+        recorded = record_rows(target.model, rows, path=target.path)
+    except NonFiniteError as error:
+        raise ModelError(
+            f"{target.path}: {error} Check that these rows are what the model was trained on."
+        ) from error
+    except DataError as error:
+        raise DataError(f"{target.path}: {error}") from error
+    _refuse_guessing(recorded.outputs.members, target)
+    return recorded
+
+
+def _given_rows(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
+    try:
+        (members, first), (others, second) = data
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            "data: expected ((member inputs, labels), (non-member inputs, labels)), or settings "
+            f"of a data source; got {type(data).__name__}."
+        ) from error
+    inputs = target.inputs(Pool(members, others))
+    ours = rows_of((inputs.members, first), "members", start=0)
+    theirs = rows_of((inputs.nonmembers, second), "nonmembers", start=len(ours))
+    return Pool(ours, theirs)
+
+
+def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
+    """Return a function from row numbers to what the target's `inputs` takes.
+
+    Rows go in as the source has them; only a `preprocessing` that was written down is applied.
+    """
+    raw = groups.raw
+    if target.texts:
+        columns = _texts(raw, data)
+        return lambda at: tuple([str(text) for text in column[at]] for column in columns)
+    if "preprocessing" in data.model_fields_set:
+        how = data.preprocessing
+        if "features" not in how.model_fields_set:
+            how = how.model_copy(update={"features": "none"})
+        fitted = Preprocessor.fit(raw, groups.members, how)
+        return lambda at: fitted.transform(raw, at).numpy()
+    if isinstance(raw.columns, tuple):
+        named = {column.name: column.values for column in raw.columns}
+        return lambda at: {name: values[at] for name, values in named.items()}
+    array = raw.columns
+    return lambda at: array[at]
+
+
+def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
+    """Return the columns of texts, in the order in which they are listed."""
+    present = (
+        {column.name: column.values for column in raw.columns if column.kind == "text"}
+        if isinstance(raw.columns, tuple)
+        else {}
+    )
+    listed = (data.source.text or ()) if isinstance(data.source, CsvSource) else ()
+    names = list(listed or present)
+    if len(names) not in ({1, 2} if listed else {1}):
+        raise DataError(
+            f"{raw.where}: {len(names)} columns of text ({', '.join(names)[:200] or 'none'}); "
+            "this model takes one, or two as a pair: list it under data.source.text (--text)."
+        )
+    return [present[name] for name in names]
+
+
+def _class_numbers(target: Target, raw: RawData) -> NDArray[np.int64]:
+    """Return labels as the target numbers its classes; names are looked up among its own."""
+    if not target.labels or all(name.isdigit() for name in raw.label_names):
+        return raw.labels
+    known = _lower(target.labels)
+    wanted = _lower(raw.label_names)
+    if unknown := [name for name in wanted if name not in known]:
+        raise DataError(
+            f"{raw.where}: label '{unknown[0][:60]}' is no class of {target.path} "
+            f"({', '.join(target.labels)[:200]}); name the labels as the model does, or number "
+            "them as it does, from 0."
+        )
+    return np.array([known.index(name) for name in wanted])[raw.labels]
+
+
+def _lower(names: Sequence[str]) -> list[str]:
+    return [name.strip().lower() for name in names]
+
+
+def _refuse_guessing(members: Outputs, target: Target) -> None:
+    """Refuse answers that have nothing to do with the labels: they could only end in a PASS."""
+    n, said = len(members), members.logits.argmax(dim=1)
+    if n < _FEWEST:
+        return
+    shares: Mapping[str, torch.Tensor] = {
+        name: torch.bincount(classes, minlength=members.classes).double() / n
+        for name, classes in (("said", said), ("true", members.labels))
+    }
+    chance = float((shares["said"] * shares["true"]).sum())
+    right = float(members.correct.double().mean())
+    if right - chance <= _SURE * math.sqrt(chance * (1 - chance) / n):
+        raise ModelError(
+            f"{target.path}: right on {right:.1%} of {n} members, and guessing would be on "
+            f"{chance:.1%}. It cannot have been trained on these inputs and labels: check the "
+            "preprocessing and the order of the classes. A verdict would be a false PASS."
+        )

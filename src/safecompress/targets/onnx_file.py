@@ -1,0 +1,273 @@
+"""An ONNX file as a target: shapes, types and batch size are the graph's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from safecompress.errors import ConfigError, DataError, ModelError
+from safecompress.protocols import Inputs
+from safecompress.targets.target import Target, brief
+
+INSTALL = "pip install 'safecompress[onnx]'"
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(int16)": np.int16,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}
+_FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+_SAID_TO_BE = ("logits", "probabilities", "probs")
+_BATCH = 64
+"""Rows a call, where the graph leaves it open: activations of large images still fit."""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One input of the graph: its name, its type, and its sizes, None where they are open."""
+
+    name: str
+    dtype: Any
+    shape: tuple[int | None, ...]
+
+
+class OnnxModel:
+    """A graph as a callable: inputs in the graph's order in, its logits or probabilities out.
+
+    Args:
+        session: of onnxruntime.
+        slots: the graph's inputs.
+        output: the name of the output that answers.
+        path: the file, for messages.
+    """
+
+    def __init__(self, session: Any, slots: tuple[_Slot, ...], output: str, path: Path) -> None:
+        self._session, self._slots, self._output, self._path = session, slots, output, path
+        fixed = {slot.shape[0] for slot in slots if slot.shape} - {None}
+        if len(fixed) > 1:
+            raise ModelError(f"{path}: its inputs have batches of {sorted(map(str, fixed))} rows.")
+        self._fixed = next(iter(fixed), None)
+
+    def __call__(self, *inputs: Tensor) -> NDArray[np.float32]:
+        """Return (n, classes) for n rows, asked in batches as large as the graph's."""
+        arrays = [tensor.numpy() for tensor in inputs]
+        step = self._fixed or _BATCH
+        said = [
+            self._ask([array[start : start + step] for array in arrays])
+            for start in range(0, len(arrays[0]), step)
+        ]
+        return np.concatenate(said)
+
+    def _ask(self, arrays: list[Any]) -> NDArray[np.float32]:
+        rows = len(arrays[0])
+        if self._fixed:
+            # The last batch is filled up with copies of its last row.
+            fill = np.minimum(np.arange(self._fixed), rows - 1)
+            arrays = [array[fill] for array in arrays]
+        feed = {slot.name: array for slot, array in zip(self._slots, arrays, strict=True)}
+        try:
+            (said,) = self._session.run([self._output], feed)
+        except Exception as error:
+            raise ModelError(
+                f"{self._path}: the graph failed on its inputs: {brief(error)}"
+            ) from error
+        if said.ndim != 2 or len(said) != len(arrays[0]) or said.shape[1] < 2:
+            raise ModelError(
+                f"{self._path}: output '{self._output}' has shape {said.shape} for "
+                f"{len(arrays[0])} rows; expected ({len(arrays[0])}, classes) with at least 2 "
+                "classes. Of one logit z of two classes, let the graph return 0 and z."
+            )
+        with np.errstate(over="ignore"):
+            return np.asarray(said[:rows], dtype=np.float32)
+
+
+def open_onnx(path: Path) -> Target:
+    """Read an ONNX file; its weights may lie beside it, but nowhere else.
+
+    Raises:
+        ConfigError: when onnxruntime or onnx is not installed.
+        ModelError: when the file is damaged, or is no classifier of numbers.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file.")
+    weights = _weights_beside(path)
+    session = _session(path)
+    slots = tuple(_slot(node, path) for node in session.get_inputs())
+    if not slots:
+        raise ModelError(f"{path}: the graph has no inputs.")
+    model = OnnxModel(session, slots, _answer(session.get_outputs(), path), path)
+
+    def inputs(rows: Any) -> Inputs:
+        given = _by_slot(rows, slots, path)
+        return tuple(_fitted(array, slot, path) for slot, array in zip(slots, given, strict=True))
+
+    return Target(
+        path=path,
+        kind="onnx",
+        model=model,
+        inputs=lambda pool: pool.map(inputs),
+        texts=False,
+        labels=(),
+        files=(path, *weights),
+    )
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"{path}: onnxruntime is not installed; {INSTALL}.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise ModelError(f"{path}: onnxruntime cannot load it: {brief(error)}") from error
+
+
+def _weights_beside(path: Path) -> list[Path]:
+    """Return the files that hold the graph's weights.
+
+    Raises:
+        ModelError: when it is no ONNX file, or one of them is missing or outside the file's folder.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ConfigError(f"{path}: onnx is not installed; {INSTALL}.") from error
+    try:
+        graph = onnx.load(str(path), load_external_data=False)
+    except Exception as error:
+        raise ModelError(f"{path}: not an ONNX file, or damaged ({brief(error)}).") from error
+    if not graph.HasField("graph"):
+        raise ModelError(f"{path}: not an ONNX file: there is no graph in it.")
+    folder = path.resolve().parent
+    found = []
+    for name in sorted(set(_external(graph))):
+        file = (folder / name).resolve()
+        if Path(name).is_absolute() or folder not in file.parents:
+            raise ModelError(
+                f"{path}: wants its weights from '{name[:100]}', outside its own folder; refused. "
+                "Save the model again with its weights beside it."
+            )
+        if not file.is_file():
+            raise ModelError(f"{path}: its weights '{name[:100]}' are not beside it.")
+        found.append(file)
+    return found
+
+
+def _external(message: Any) -> Iterator[str]:
+    """Find every reference to a file, in subgraphs and functions too."""
+    if message.DESCRIPTOR.name == "TensorProto" and message.external_data:
+        yield from (entry.value for entry in message.external_data if entry.key == "location")
+    for field, value in message.ListFields():
+        if field.message_type is None or field.name == "external_data":
+            continue
+        # One message has DESCRIPTOR itself; several are a container of them.
+        for part in [value] if hasattr(value, "DESCRIPTOR") else value:
+            yield from _external(part)
+
+
+def _slot(node: Any, path: Path) -> _Slot:
+    if node.type not in _TYPES:
+        raise ModelError(
+            f"{path}: input '{node.name}' is of {node.type}; expected numbers. Put what makes "
+            "numbers of it in front of the model, under data.preprocessing."
+        )
+    shape = tuple(size if isinstance(size, int) and size > 0 else None for size in node.shape)
+    return _Slot(node.name, _TYPES[node.type], shape)
+
+
+def _answer(outputs: Any, path: Path) -> str:
+    """Return the name of the output that holds logits or probabilities."""
+    listed = ", ".join(f"'{node.name}' {node.type} {node.shape}" for node in outputs)[:300]
+    if any("map(" in node.type for node in outputs):
+        raise ModelError(
+            f"{path}: its outputs are {listed}; a sequence of maps cannot be read. With skl2onnx, "
+            "convert again with options={id(model): {'zipmap': False}}."
+        )
+    able = [
+        node.name
+        for node in outputs
+        if node.type in _FLOATS and (node.shape is None or len(node.shape) in {0, 2})
+    ]
+    named = [name for name in able if name.lower() in _SAID_TO_BE]
+    if len(able) == 1 or len(named) == 1:
+        return str((named or able)[0])
+    raise ModelError(
+        f"{path}: its outputs are {listed}; expected one of floating-point numbers (rows, classes)"
+        + (", or one called logits or probabilities." if able else ".")
+    )
+
+
+def _by_slot(rows: Any, slots: tuple[_Slot, ...], path: Path) -> list[Any]:
+    """Return one array for each input, however the caller holds them."""
+    names = [slot.name for slot in slots]
+    if isinstance(rows, Mapping):
+        if set(rows) == set(names):
+            return [rows[name] for name in names]
+        if len(slots) == 1:
+            return [_table(rows, path)]
+        raise DataError(
+            f"{path}: takes the inputs {', '.join(names)}; got {', '.join(map(str, rows))[:200]}."
+        )
+    given = list(rows) if isinstance(rows, tuple) else [rows]
+    if len(given) != len(slots):
+        raise DataError(
+            f"{path}: takes {len(slots)} inputs ({', '.join(names)}); got {len(given)}. Give a "
+            "mapping or a tuple of them, or a table with these columns."
+        )
+    return given
+
+
+def _table(columns: Mapping[str, Any], path: Path) -> NDArray[Any]:
+    for name, values in columns.items():
+        if np.asarray(values).dtype.kind not in "biuf":
+            raise DataError(
+                f"{path}: column '{name}' holds no numbers; say under data.preprocessing how the "
+                "columns become numbers, as in training, or leave it out with data.source.drop."
+            )
+    return np.stack([np.asarray(values) for values in columns.values()], axis=1)
+
+
+def _fitted(values: Any, slot: _Slot, path: Path) -> Tensor:
+    """Return values in the type of an input, refused where they do not fit it."""
+    array = np.asarray(values)
+    where = f"{path}: input '{slot.name}'"
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where} takes numbers; got {array.dtype}.")
+    if array.ndim == 1 and len(slot.shape) == 2 and slot.shape[1] in {1, None}:
+        array = array[:, None]
+    wanted = ", ".join("?" if size is None else str(size) for size in slot.shape[1:])
+    fits = len(slot.shape) in {0, array.ndim} and all(
+        size in {None, have} for size, have in zip(slot.shape[1:], array.shape[1:], strict=False)
+    )
+    if not fits:
+        raise DataError(
+            f"{where} takes rows of shape ({wanted}); these rows have shape "
+            f"{array.shape[1:]}. Say under data.preprocessing what training did to them, for "
+            "example layout: image."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array.astype(slot.dtype))
+    exact = cast.dtype.kind == "f" or np.array_equal(cast, array)
+    if not exact or not np.isfinite(cast).all():
+        raise DataError(
+            f"{where} is of {cast.dtype}; these rows, of {array.dtype}, do not fit into it."
+        )
+    return torch.from_numpy(cast)

@@ -1,0 +1,138 @@
+"""A run folder of ours as a target: its own model, its own sealed rows, one more look at them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from safecompress.config import CompressConfig, TorchSource, load_config
+from safecompress.data import Ledger, Splits, load_splits
+from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_mean
+from safecompress.files import read_json, tensors_digest
+from safecompress.load import load_stored
+from safecompress.modelfile import StoredModel, read_model
+from safecompress.protocols import Pool, Rows
+from safecompress.runs import CONFIG, MODEL, PROVENANCE, VERDICT
+
+LEDGER = "sealed-ledger.jsonl"
+_IN_PYTHON = "Audit it in Python on rows of your choice: audit(load(run, model=make_model), data)."
+
+
+@dataclass(frozen=True)
+class RunTarget:
+    """A finished run, its sealed rows still sealed.
+
+    Args:
+        folder: the run folder.
+        file: name of the judged model's file in it.
+        config: its resolved configuration.
+        splits: its rows, known to be those of the run.
+        stored: the judged model's file.
+    """
+
+    folder: Path
+    file: str
+    config: CompressConfig
+    splits: Splits
+    stored: StoredModel
+
+    def module(self) -> nn.Module:
+        """Return the judged model."""
+        return load_stored(self.stored, self.config, where=self.folder / self.file)
+
+    def baseline(self, name: str) -> nn.Module:
+        """Return another model of the run, `dense` or `magnitude`.
+
+        Raises:
+            ConfigError: when the run has no such model.
+        """
+        path = self.folder / f"{Path(name).name.removesuffix('.safetensors')}.safetensors"
+        named = {p.stem for p in self.folder.glob("*.safetensors")} - {Path(self.file).stem}
+        if path.stem not in named or Path(name).parent not in {Path(), self.folder}:
+            raise ConfigError(
+                f"baseline: {self.folder} has no model '{name}' beside the judged one"
+                f"{did_you_mean(name, named)}"
+            )
+        return load_stored(read_model(path), self.config, where=path)
+
+    def open_sealed(self, asked: Mapping[str, Any]) -> tuple[Pool[Rows], int]:
+        """Return the sealed rows and how often they have been looked at, this look included.
+
+        Judging again in another way is another look: who may try limits, seeds and attacks until
+        one passes has chosen by the sealed rows. The same audit of the same model is free.
+
+        Args:
+            asked: everything that the verdict depends on besides the model, as JSON.
+        """
+        text = tensors_digest(self.stored.weights) + json.dumps(asked, sort_keys=True)
+        return self.splits.open_sealed(
+            Ledger(self.folder.parent / LEDGER),
+            model_digest=hashlib.sha256(text.encode()).hexdigest(),
+            run=f"audit of {self.folder.name}/{self.file}",
+        )
+
+
+def open_run(path: Path, *, trust_code: bool) -> RunTarget:
+    """Read a run folder, or one of the model files in it.
+
+    Args:
+        path: the folder, or for example its `dense.safetensors`.
+        trust_code: whether a model or data set made by `package.module:callable` may be imported
+            and called, as the folder's configuration says.
+
+    Raises:
+        RunFolderError: when the run is unfinished, needs objects or code that are not there, or
+            its rows are no longer the ones it was judged on.
+        UsageError: when a file is damaged.
+    """
+    folder, file = (path, MODEL) if path.is_dir() else (path.parent, path.name)
+    if not (folder / VERDICT).is_file() or not (folder / file).is_file():
+        raise RunFolderError(
+            f"{folder}: the run is not finished (no {VERDICT} or no {file}); go on with: "
+            f"safecompress compress --resume {folder}"
+        )
+    config = load_config(folder / CONFIG)
+    if config.model is None or config.data is None:
+        what = "model" if config.model is None else "data"
+        raise RunFolderError(
+            f"{folder}: the run was started with a {what} object, which the folder does not hold. "
+            + _IN_PYTHON
+        )
+    if not trust_code:
+        _refuse_code(config, folder)
+    stored = read_model(folder / file)
+    trained = config.model.weights is not None
+    splits = load_splits(config.data, seed=config.seed, weights_given=trained)
+    _require_same_rows(splits, folder)
+    return RunTarget(folder, file, config, splits, stored)
+
+
+def _refuse_code(config: CompressConfig, folder: Path) -> None:
+    """Refuse to run what a folder names: it may have come from anybody."""
+    named = {"model": config.model.name if config.model else ""}
+    if config.data is not None and isinstance(config.data.source, TorchSource):
+        named["data"] = config.data.source.factory
+    for what, name in named.items():
+        if ":" in name:
+            raise RunFolderError(
+                f"{folder}: its {what} is made by code, '{name[:100]}', which an audit does not "
+                "run unasked; where the folder is yours, pass --trust-code (trust_code=True)."
+            )
+
+
+def _require_same_rows(splits: Splits, folder: Path) -> None:
+    try:
+        recorded = read_json(folder / PROVENANCE)["splits"]["sealed"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / PROVENANCE}: damaged; put it back from a copy.") from error
+    if recorded != splits.sealed_digest:
+        raise RunFolderError(
+            f"{folder}: its data changed since the run; its sealed rows cannot be found again. "
+            "Put the data back."
+        )
