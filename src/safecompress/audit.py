@@ -39,7 +39,14 @@ from safecompress.randomness import derive
 from safecompress.record import Group, record
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
+from safecompress.verdict import (
+    LIMITS,
+    Verdict,
+    attacks_of,
+    check_line,
+    find,
+    threat_model,
+)
 
 MODEL, DENSE = "model", "dense"
 _ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
@@ -127,6 +134,7 @@ def audit(
     *,
     baseline: str | Path | Recorded | Model | None = None,
     limits: Limits | None = None,
+    white_box: bool = False,
     level: float = 0.95,
     seed: int = 0,
     out: str | Path | None = None,
@@ -142,6 +150,8 @@ def audit(
         baseline: the dense model, or its outputs on the same rows in the same order; then the
             target must not leak more, nor lose more than five points of accuracy.
         limits: what is asked; by default no attack's AUC above 0.60.
+        white_box: whether the attacker holds the model itself and computes inside it; of a module
+            only.
         level: confidence level of the intervals, in (0, 1).
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
@@ -155,8 +165,11 @@ def audit(
     started = time.perf_counter()
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
-    recorded = _recorded(target, data)
-    parent = None if baseline is None else _recorded(baseline, data)
+    recorded = _recorded(target, data, white_box=white_box)
+    parent = None
+    if baseline is not None:
+        inside = white_box and isinstance(baseline, nn.Module)
+        parent = _recorded(baseline, data, white_box=inside)
     if parent is not None:
         _require_same_rows(recorded, parent)
     subjects = _subjects(recorded, parent, seed=derive(seed, "audit"))
@@ -186,7 +199,7 @@ def audit(
             "classes": recorded.outputs.members.classes,
             "references": recorded.references,
         },
-        "threat_model": {"kind": "outputs", "text": THREAT_MODEL},
+        "threat_model": {"kind": "outputs", "text": threat_model(white_box=_inside(recorded))},
         "looks": 1,
         "scope": _scope(recorded),
         "limits": [*LIMITS, *AUDIT_LIMITS],
@@ -210,13 +223,15 @@ def audit_suite(recorded: Recorded, limits: Limits, *, baseline: Recorded | None
     """Return the checks of an audit.
 
     Args:
-        recorded: what is judged; reference attacks join where it has references.
+        recorded: what is judged; reference attacks join where it has references, the white-box
+            attack where it has internals.
         limits: what is asked.
-        baseline: the dense model to compare with; by reference attacks where it has references,
-            too.
+        baseline: the dense model to compare with; by those attacks where it has the same, too.
     """
     attacks = [ATTACKS.build(name, where="audit") for name in _ATTACKS]
     attacks += _reference_attacks(recorded)
+    if _inside(recorded):
+        attacks.append(ATTACKS.build("white-box", where="audit"))
     asked = [(metric_named("auc"), limits.max_auc)]
     if limits.max_advantage is not None:
         asked.append((metric_named("advantage"), limits.max_advantage))
@@ -230,7 +245,8 @@ def audit_suite(recorded: Recorded, limits: Limits, *, baseline: Recorded | None
     checks.append(_check(by_class, at_most(limits.max_auc)))
     if baseline is not None:
         checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
-        both = attacks if baseline.references else attacks[: len(_ATTACKS)]
+        held = baseline.evidence.members
+        both = [a for a in attacks if all(getattr(held, r) is not None for r in a.requires)]
         checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in both]
     return Suite(tuple(checks))
 
@@ -258,17 +274,29 @@ def _compared(attacks: list[Attack]) -> list[AttackMeasure]:
     return shown + [AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low]
 
 
-def _recorded(given: str | Path | Recorded | Model, data: tuple[Group, Group] | None) -> Recorded:
-    if isinstance(given, Recorded):
-        return given
-    if isinstance(given, str | Path):
-        return read_outputs(Path(given).expanduser())
+def _recorded(
+    given: str | Path | Recorded | Model, data: tuple[Group, Group] | None, *, white_box: bool
+) -> Recorded:
+    if isinstance(given, Recorded | str | Path):
+        found = given if isinstance(given, Recorded) else read_outputs(Path(given).expanduser())
+        if white_box and not _inside(found):
+            raise ConfigError(
+                f"white_box: of {found.path} only outputs are known; give the torch.nn.Module "
+                "and its data, or what record(…, white_box=True) returned."
+            )
+        return found
     if data is None:
         raise ConfigError(
             "data: missing; a model is audited on ((member inputs, labels), (non-member inputs, "
             "labels))."
         )
-    return record(given, *data, name=getattr(given, "__name__", type(given).__name__))
+    name = getattr(given, "__name__", type(given).__name__)
+    return record(given, *data, name=name, white_box=white_box)
+
+
+def _inside(recorded: Recorded) -> bool:
+    """Return whether it is known what the model computes inside."""
+    return recorded.evidence.members.internals is not None
 
 
 def _most_exposed(subject: Subject, attacks: list[Attack]) -> tuple[str, tuple[Exposed, ...]]:
@@ -321,15 +349,16 @@ def _identity(recorded: Recorded) -> dict[str, str]:
 
 
 def _scope(recorded: Recorded) -> str:
+    ran, missing = ["metric attacks, a neural one and the label-only gap"], []
     if recorded.references:
-        return (
-            f"metric, neural and label-only black-box attacks, and attacks with "
-            f"{recorded.references} reference models; nothing saw the model's weights"
-        )
-    return (
-        "metric attacks, a neural one and the label-only gap; without reference models no "
-        "shadow-model attack could be run, and nothing saw the model's weights"
-    )
+        ran.append(f"attacks with {recorded.references} reference models")
+    else:
+        missing.append("without reference models no shadow-model attack could be run")
+    if _inside(recorded):
+        ran.append("a white-box attack")
+    else:
+        missing.append("nothing saw the model's weights")
+    return "; ".join([", ".join(ran), *missing])
 
 
 def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:

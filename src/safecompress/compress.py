@@ -166,9 +166,7 @@ def _held(folder: RunFolder) -> Iterator[None]:
 def _run(prepared: Prepared, folder: RunFolder, listen: Listener) -> Run:
     """The whole job as the figure draws it: dense, baselines, search, verdict."""
     work = _take_up(prepared, folder, listen)
-    suite = suite_from(
-        work.config.verdict, density=prepared.target_density, relative=prepared.has_dense
-    )
+    suite = suite_from(work.config, density=prepared.target_density, relative=prepared.has_dense)
     work.plan(_steps_ahead(work, prepared))
     dense = _stage(work, DENSE, lambda: _train_dense(work))
     baselines: dict[str, StoredModel] = {

@@ -21,12 +21,12 @@ from safecompress.events import Event
 from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
 from safecompress.modelfile import StoredModel
-from safecompress.protocols import Outputs, Pool, Rows
+from safecompress.protocols import Evidence, Pool, Rows
 from safecompress.randomness import derive
 from safecompress.runs import MODEL
 from safecompress.stages import Work
 from safecompress.topology import Topology
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, check_line, find
+from safecompress.verdict import LIMITS, Verdict, attacks_of, check_line, find, threat_model
 
 COMPARED: tuple[tuple[str, str], ...] = (
     ("loss", "auc"),
@@ -36,7 +36,12 @@ COMPARED: tuple[tuple[str, str], ...] = (
     ("neural", "balanced-accuracy"),
     ("modified-entropy", "tpr@0.01"),
 )
+_COMPARED_INSIDE = ("auc", "balanced-accuracy")
+"""What is shown of every white-box attack of the suite."""
 SCOPE = "metric and neural black-box attacks only; no shadow-model or label-only attack was run"
+SCOPE_INSIDE = (
+    "metric, neural black-box and white-box attacks; no shadow-model or label-only attack was run"
+)
 LOOKS = (
     "Looks are counted for one set of sealed rows in one folder of runs: another seed seals other "
     "rows, and whoever tries many seeds and ships the best has to say so."
@@ -60,7 +65,18 @@ def judge(
         ledger, model_digest=tensors_digest(compressed.weights), run=work.folder.path.name
     )
     named = ({"dense": dense} if dense is not None else {}) | dict(models)
-    subjects = _subjects(work, sealed, named)
+    compared = [
+        AttackMeasure(ATTACKS.build(attack, where="comparison"), metric_named(metric))
+        for attack, metric in COMPARED
+    ]
+    compared += [
+        AttackMeasure(attack, metric_named(metric))
+        for attack in attacks_of(suite)
+        if attack.white_box
+        for metric in _COMPARED_INSIDE
+    ]
+    inside = any(measure.attack.white_box for measure in compared)
+    subjects = _subjects(work, sealed, named, inside=inside)
 
     def told(result: CheckResult) -> None:
         work.listen(Event("check", check_line(result), result.to_json()))
@@ -69,12 +85,12 @@ def judge(
         subjects,
         "compressed",
         suite,
-        compared=[
-            AttackMeasure(ATTACKS.build(attack, where="comparison"), metric_named(metric))
-            for attack, metric in COMPARED
-        ],
+        compared=compared,
         controls=lambda attacks: control_checks(
-            subjects["compressed"], sealed, attacks=attacks, untouched=_untouched(work, sealed)
+            subjects["compressed"],
+            sealed,
+            attacks=attacks,
+            untouched=_untouched(work, sealed, inside=inside),
         ),
         level=corrected_level(work.config.verdict.level, looks),
         told=told,
@@ -82,51 +98,56 @@ def judge(
     document = dict(finding.document) | {
         "kind": "compress",
         "model": _model_facts(work, compressed, finding.document["comparison"]),
-        "threat_model": {"kind": "compressed", "text": THREAT_MODEL},
+        "threat_model": {"kind": "compressed", "text": threat_model(white_box=inside)},
         "looks": looks,
-        "scope": SCOPE,
+        "scope": SCOPE_INSIDE if inside else SCOPE,
         "limits": [*LIMITS, LOOKS],
     }
     figures = figures_document(
         subjects,
         finding.checks,
-        attacks=[ATTACKS.build(name, where="figures") for name, _ in COMPARED],
+        attacks=[measure.attack for measure in compared],
         layers=layers_of(compressed),
     )
     return Verdict(finding.status, finding.sentence, finding.checks, document, figures)
 
 
 def _subjects(
-    work: Work, sealed: Pool[Rows], models: Mapping[str, StoredModel]
+    work: Work, sealed: Pool[Rows], models: Mapping[str, StoredModel], *, inside: bool
 ) -> dict[str, Subject]:
-    trainer = work.trainer("search")
-
-    def outputs_of(model: StoredModel) -> Pool[Outputs]:
-        candidate = model.candidate()
-        return sealed.map(lambda rows: trainer.outputs(candidate, rows))
-
-    outputs = {name: outputs_of(model) for name, model in models.items()}
     seed = derive(work.config.seed, "verdict")
     return {
         name: Subject.of(
-            found,
+            _evidence(work, model.candidate(), sealed, inside=inside),
             name=name,
-            density=models[name].topology.density,
+            density=model.topology.density,
             seed=seed,
         )
-        for name, found in outputs.items()
+        for name, model in models.items()
     }
 
 
-def _untouched(work: Work, sealed: Pool[Rows]) -> Subject | None:
+def _evidence(
+    work: Work, candidate: Candidate, sealed: Pool[Rows], *, inside: bool
+) -> Pool[Evidence]:
+    """Return what attackers hold about the sealed rows; `inside`, for white-box ones, too."""
+    trainer = work.trainer("search")
+
+    def held(rows: Rows) -> Evidence:
+        outputs = trainer.outputs(candidate, rows)
+        return Evidence(outputs, internals=trainer.internals(candidate, rows) if inside else None)
+
+    return sealed.map(held)
+
+
+def _untouched(work: Work, sealed: Pool[Rows], *, inside: bool) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
     if work.notes["trained"]:
         return None
-    trainer = work.trainer("search")
     fresh = Candidate(work.initial, {}, Topology({}), {})
-    outputs = sealed.map(lambda rows: trainer.outputs(fresh, rows))
+    evidence = _evidence(work, fresh, sealed, inside=inside)
     seed = derive(work.config.seed, "verdict")
-    return Subject.of(outputs, name="untouched", density=1.0, seed=seed)
+    return Subject.of(evidence, name="untouched", density=1.0, seed=seed)
 
 
 def _model_facts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from safecompress.attacks import ATTACKS
 from safecompress.checks.check import Check
 from safecompress.checks.conditions import (
@@ -14,21 +16,24 @@ from safecompress.checks.conditions import (
 from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measure, measure_from
 from safecompress.checks.metrics import BalancedAccuracy, TprAtFpr
 from safecompress.checks.suite import Suite
-from safecompress.config import CheckConfig, VerdictConfig
+from safecompress.config import CheckConfig, CompressConfig
+from safecompress.protocols import Attack
 
 DEFAULT_MAX_AUC = 0.60
 DEFAULT_ACCURACY_LOSS = 0.05
 _STANDARD_ATTACKS = ("loss", "modified-entropy", "neural")
 
 
-def default_suite(*, density: float | None, relative: bool) -> Suite:
+def default_suite(*, density: float | None, relative: bool, more: Sequence[Attack] = ()) -> Suite:
     """Return the suite of a run that names no checks.
 
     Args:
         density: the target density, or None where size is not judged.
         relative: whether there is a dense model to compare with.
+        more: attacks beside the standard ones, judged by the same bounds.
     """
     attacks = [ATTACKS.build(name, where="default suite") for name in _STANDARD_ATTACKS]
+    attacks += more
     checks = []
     if density is not None:
         checks.append(_named(Density(), at_most(density + 1e-9), name="density"))
@@ -58,10 +63,24 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
     return _named(measure, condition, name=config.name, critical=config.critical)
 
 
-def suite_from(config: VerdictConfig, *, density: float, relative: bool) -> Suite:
-    """Build the suite of a run: the configured checks, or the default suite."""
-    if not config.checks:
-        return default_suite(density=density, relative=relative)
-    return Suite(
-        tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(config.checks))
-    )
+def steering_attacks(config: CompressConfig) -> list[Attack]:
+    """Build the attacks of the loop."""
+    return [
+        ATTACKS.build(request, where=f"steer.attacks[{i}]")
+        for i, request in enumerate(config.steer.attacks)
+    ]
+
+
+def suite_from(config: CompressConfig, *, density: float, relative: bool) -> Suite:
+    """Build the suite of a run: the configured checks, or the default suite.
+
+    Whom a white-box attacker steered, a white-box attacker judges: the default suite takes those
+    attacks in, fitted anew on sealed rows.
+    """
+    checks = config.verdict.checks
+    if checks:
+        return Suite(
+            tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(checks))
+        )
+    inside = [attack for attack in steering_attacks(config) if attack.white_box]
+    return default_suite(density=density, relative=relative, more=inside)

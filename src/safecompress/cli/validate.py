@@ -45,7 +45,7 @@ def describe(prepared: Prepared) -> list[str]:
         total=round(config.sparse.train.epochs * steps),
     )
     topology = Topology.dense(prepared.module)
-    suite = suite_from(config.verdict, density=prepared.target_density, relative=prepared.has_dense)
+    suite = suite_from(config, density=prepared.target_density, relative=prepared.has_dense)
     lines = [
         f"model     {prepared.name}: {topology.total:,} maskable weights, "
         f"{round(topology.total * config.sparse.density):,} kept",

@@ -232,6 +232,11 @@ class Attack(ABC):
     label_only: ClassVar[bool] = False
     """Whether it reads the predicted class alone; no such attack finds more than correctness."""
 
+    @property
+    def white_box(self) -> bool:
+        """Whether it reads what happens inside the model."""
+        return "internals" in self.requires
+
     def fit(self, known: Pool[Evidence], *, seed: int) -> Any:
         """Learn from rows whose membership is known; return what `score` needs (or None)."""
         del known, seed
