@@ -15,12 +15,12 @@ from safecompress.protocols import Attack, Evidence, Internals, Pool, residuals
 from safecompress.stats import auc, auc_p_value, clopper_pearson
 from tests.support import count
 
-WHITE = {"white-box": {}, "white-box-published": {"epochs": 30}}
+WHITE = ("white-box", "white-box-published")
 BLACK = ("loss", "modified-entropy", "neural", "gap")
 
 
 def attack(name: str) -> Attack:
-    return ATTACKS.build({name: WHITE.get(name, {})}, where="test")
+    return ATTACKS.build(name, where="test")
 
 
 def pool(*, seed: int, classes: int = 10, rows: int = 400) -> Pool[Evidence]:

@@ -13,10 +13,7 @@ from safecompress.attacks.metric import LossAttack
 from safecompress.protocols import Attack
 from tests.support import count
 
-QUICK = {
-    "neural-published": {"epochs": count(8, 100)},
-    "white-box-published": {"epochs": count(30, 100)},
-}
+QUICK = {"neural-published": {"epochs": count(8, 100)}, "white-box-published": {}}
 REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.parts)]
 
 

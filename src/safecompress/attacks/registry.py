@@ -99,12 +99,14 @@ ATTACKS.add(
     WhiteBoxAttack,
     summary="what neural sees, the length of each layer's gradient and how typical a row looks",
     reference="Nasr, Shokri & Houmansadr, S&P 2019, for what is read",
-    cost="TODO",
+    cost="about 0.02 s for 1,000 + 1,000 fit rows × 30 classes on one core, and two predictions of "
+    "all rows",
 )
 ATTACKS.add(
     "white-box-published",
     PublishedWhiteBoxAttack,
     summary="the published framework's four branches: softmax, loss, label, last layer's gradient",
     reference="Zhu et al., ASE 2022 (arXiv 2208.05969), after Nasr et al., S&P 2019",
-    cost="TODO",
+    cost="about 30 s for 1,000 + 1,000 fit rows × 30 classes × 256 features on one core; linear in "
+    "each",
 )

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from torch.nn.functional import pad, unfold
 from safecompress.errors import ModelError, NonFiniteError
 from safecompress.models.adapt import call
 from safecompress.protocols import Internals, Rows, map_inputs, residuals
+from safecompress.train.features import WEIGHT_LAYERS, WeightLayer, without_positions
 from safecompress.train.predict import full_precision, mode
 
 _BATCH = 512
@@ -52,7 +53,7 @@ class _Call:
         delta: the loss's gradient towards what it returned; None where no loss reaches it.
     """
 
-    layer: nn.Linear | nn.Conv2d
+    layer: WeightLayer
     inputs: Tensor
     outputs: int
     delta: Tensor | None = None
@@ -72,7 +73,7 @@ class _Watch:
         self._names: dict[nn.Module, str] = {
             layer: name
             for name, layer in module.named_modules()
-            if isinstance(layer, nn.Linear | nn.Conv2d)
+            if isinstance(layer, WEIGHT_LAYERS)
         }
         self.calls: list[_Call] = []
 
@@ -147,7 +148,7 @@ def internals(module: nn.Module, rows: Rows) -> Internals:
         raise NonFiniteError(f"{error} The model's weights or its inputs are broken.") from error
 
 
-Group = list[nn.Linear | nn.Conv2d]
+Group: TypeAlias = list[WeightLayer]
 """Modules that share one weight."""
 
 
@@ -190,16 +191,9 @@ def _batch(
         calls = [c for c in heard if c.layer in group]
         columns.append(_norms(calls) * length if calls else torch.zeros_like(length))
     used = [c for c in heard if any(c.layer in group for group in layers)]
-    features = _averaged(used[-1])
+    features = without_positions(used[-1].layer, used[-1].inputs)
     watch.calls = []
     return features.float().cpu(), torch.stack(columns, dim=1).cpu()
-
-
-def _averaged(last: _Call) -> Tensor:
-    """Return a layer's inputs without positions: (n, d)."""
-    if isinstance(last.layer, nn.Linear):
-        return last.inputs.reshape(len(last.inputs), -1, last.inputs.shape[-1]).mean(dim=1)
-    return last.inputs.mean(dim=(2, 3))
 
 
 def _norms(calls: Sequence[_Call]) -> Tensor:
