@@ -183,21 +183,22 @@ def _batch(
     """Return the features and gradient norms of a batch of rows, on the CPU."""
     with watch.listening(device) as anchor:
         logits = call(module, map_inputs(lambda t: t.to(device), rows.inputs))
-    direction, length = residuals(logits.detach(), rows.labels.to(device))
-    torch.autograd.grad(logits, anchor, direction.to(logits.dtype))
+    # On the CPU: not every accelerator computes in float64.
+    direction, length = residuals(logits.detach().cpu(), rows.labels.cpu())
+    torch.autograd.grad(logits, anchor, direction.to(logits))
     heard = [c for c in watch.calls if c.delta is not None]
     columns = []
     for group in layers:
         calls = [c for c in heard if c.layer in group]
-        columns.append(_norms(calls) * length if calls else torch.zeros_like(length))
+        columns.append(_norms(calls).cpu() * length if calls else torch.zeros_like(length))
     used = [c for c in heard if any(c.layer in group for group in layers)]
     features = without_positions(used[-1].layer, used[-1].inputs)
     watch.calls = []
-    return features.float().cpu(), torch.stack(columns, dim=1).cpu()
+    return features.float().cpu(), torch.stack(columns, dim=1)
 
 
 def _norms(calls: Sequence[_Call]) -> Tensor:
-    """Return the L2 norm of each row's gradient towards the one weight of `calls`, float64 (n,)."""
+    """Return the L2 norm of each row's gradient towards the one weight of `calls`, (n,)."""
     if len(calls) == 1 and calls[0].inputs.ndim == 2:
         # The commonest case by far, without a copy.
         (only,) = calls
@@ -209,7 +210,7 @@ def _norms(calls: Sequence[_Call]) -> Tensor:
 
 
 def _lengths(t: Tensor) -> Tensor:
-    lengths: Tensor = torch.linalg.vector_norm(t, dim=1, dtype=torch.float64)
+    lengths: Tensor = torch.linalg.vector_norm(t.float(), dim=1)
     return lengths
 
 
@@ -230,7 +231,7 @@ def _floats(made: _Call) -> int:
 
 
 def _squares(calls: Sequence[_Call], block: slice) -> Tensor:
-    """Return the squared norms of a block of rows, float64."""
+    """Return the squared norms of a block of rows."""
     pairs = [_by_position(c, block) for c in calls]
     a, delta = (torch.cat(part, dim=-1) for part in zip(*pairs, strict=True))
     positions, fan_in, fan_out = a.shape[-1], a.shape[2], delta.shape[2]
@@ -239,7 +240,7 @@ def _squares(calls: Sequence[_Call], block: slice) -> Tensor:
     else:
         products = (delta @ a.mT).square()
     # Rounding may leave a sum of squares a hair below 0.
-    return products.sum(dim=(1, 2, 3), dtype=torch.float64).clamp_(min=0.0)
+    return products.sum(dim=(1, 2, 3)).clamp_(min=0.0)
 
 
 def _by_position(made: _Call, block: slice) -> tuple[Tensor, Tensor]:
