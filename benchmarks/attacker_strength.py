@@ -1,4 +1,4 @@
-"""Is the small neural attacker at least as strong as the published one?
+"""Are the small attackers at least as strong as the published ones, and does the inside add to it?
 
 A cell is one target model (subject × seed): an MLP 446-512-256-30 on 2,000 members of location30,
 dense or pruned to 5 % of its weights half-way. Attackers fit on 1,000 members and 1,000
@@ -7,7 +7,8 @@ rows. A cell ends in one JSON file and is skipped when that file exists.
 
     SAFECOMPRESS_DATA=/path/to/data python benchmarks/attacker_strength.py
 
-The small attacker was developed on seeds 0 to 4; seeds 100 to 104 are the confirmation.
+The small attackers, black-box and white-box, were developed on seeds 0 to 4; seeds 100 to 104 are
+the confirmation.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from torch.nn.functional import cross_entropy
 
 from safecompress.attacks.registry import ATTACKS
 from safecompress.files import write_json
-from safecompress.protocols import AttackResult, Evidence, Outputs, Pool
+from safecompress.protocols import AttackResult, Evidence, Outputs, Pool, Rows
 from safecompress.randomness import permutation, seeded
 from safecompress.stats.intervals import auc_interval
 from safecompress.stats.paired import auc_difference
+from safecompress.train.internals import internals
 
 DEVELOPED = (0, 1, 2, 3, 4)
 CONFIRMED = (100, 101, 102, 103, 104)
@@ -42,7 +44,11 @@ ATTACK_NAMES = (
     "modified-entropy",
     "neural",
     "neural-published",
+    "white-box",
+    "white-box-published",
 )
+SMALL = ("neural", "white-box")
+"""Ours; every other attack is compared with them."""
 EPOCHS = 96
 RESULTS = Path(__file__).parent / "results" / "attacker_strength"
 
@@ -79,11 +85,13 @@ def run_cell(data: Path, subject: str, density: float | None, seed: int) -> dict
     network = train_target(x[members], y[members], density=density, seed=seed)
     with torch.no_grad():
         outputs = Pool(members, nonmembers).map(lambda i: Outputs(network(x[i]), y[i], i))
+    started = time.perf_counter()
+    inside = Pool(members, nonmembers).map(lambda i: internals(network, Rows(x[i], y[i], i)))
+    seconds = time.perf_counter() - started
+    evidence = outputs.zip(inside, lambda o, i: Evidence(o, internals=i))
     halves = outputs.map(lambda o: torch.arange(len(o)) < 1000)
     results = {
-        name: ATTACKS.build(name, where="attacker_strength")(
-            outputs.map(Evidence), halves=halves, seed=seed
-        )
+        name: ATTACKS.build(name, where="attacker_strength")(evidence, halves=halves, seed=seed)
         for name in ATTACK_NAMES
     }
     scores = {name: judged_scores(result, halves) for name, result in results.items()}
@@ -101,16 +109,20 @@ def run_cell(data: Path, subject: str, density: float | None, seed: int) -> dict
             }
             for name, result in results.items()
         },
-        "neural_minus": {
-            name: auc_difference(
-                scores["neural"].members,
-                scores["neural"].nonmembers,
-                scores[name].members,
-                scores[name].nonmembers,
-                level=0.95,
-            ).__dict__
-            for name in ATTACK_NAMES
-            if name != "neural"
+        "internals_seconds": seconds,
+        "minus": {
+            small: {
+                name: auc_difference(
+                    scores[small].members,
+                    scores[small].nonmembers,
+                    scores[name].members,
+                    scores[name].nonmembers,
+                    level=0.95,
+                ).__dict__
+                for name in ATTACK_NAMES
+                if name != small
+            }
+            for small in SMALL
         },
     }
 
@@ -163,21 +175,26 @@ def print_table(cells: list[dict[str, Any]]) -> None:
             if not chosen:
                 continue
             accuracy = statistics.fmean(c["accuracy"]["nonmembers"] for c in chosen)
-            print(f"\n{subject}, {role}, {len(chosen)} seeds, accuracy {accuracy:.3f}")
-            print(f"  {'attack':18} {'AUC':15} {'seconds':8} neural minus this, wins")
-            for name in ATTACK_NAMES:
-                print(f"  {name:18} " + table_row(chosen, name))
+            inside = 1000 * statistics.median(c["internals_seconds"] for c in chosen)
+            print(
+                f"\n{subject}, {role}, {len(chosen)} seeds, accuracy {accuracy:.3f}, "
+                f"internals of 4,100 rows {inside:.0f} ms"
+            )
+            for small in SMALL:
+                print(f"  {'attack':20} {'AUC':15} {'seconds':8} {small} minus this, wins")
+                for name in ATTACK_NAMES:
+                    print(f"  {name:20} " + table_row(chosen, name, small))
 
 
-def table_row(cells: list[dict[str, Any]], name: str) -> str:
-    """Return one attack's row of the table."""
+def table_row(cells: list[dict[str, Any]], name: str, small: str) -> str:
+    """Return one attack's row of the table, compared with a small one."""
     found = [c["attacks"][name] for c in cells]
     auc = spread([a["auc"]["value"] for a in found])
     seconds = statistics.median(a["seconds"] for a in found)
     row = f"{auc:15} {seconds:<8.3f}"
-    if name == "neural":
+    if name == small:
         return row
-    differences = [c["neural_minus"][name] for c in cells]
+    differences = [c["minus"][small][name] for c in cells]
     ahead = sum(d["low"] > 0 for d in differences)
     behind = sum(d["high"] < 0 for d in differences)
     value = spread([d["value"] for d in differences])

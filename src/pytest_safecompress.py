@@ -25,6 +25,7 @@ def assert_safe(
     max_advantage: float | None = None,
     max_tpr: tuple[tuple[float, float], ...] = (),
     baseline: Any = None,
+    white_box: bool = False,
     inconclusive: bool = False,
     seed: int = 0,
 ) -> Audit:
@@ -39,6 +40,7 @@ def assert_safe(
         max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
             taken at.
         baseline: the dense model, which it must not leak more than.
+        white_box: whether the attacker holds the module itself.
         inconclusive: whether too few rows to decide pass, too.
         seed: fixes every random decision.
 
@@ -55,7 +57,7 @@ def assert_safe(
     from safecompress.checks import Status
 
     limits = Limits(max_auc, max_advantage, max_tpr)
-    found = audit(model, data, baseline=baseline, limits=limits, seed=seed)
+    found = audit(model, data, baseline=baseline, limits=limits, white_box=white_box, seed=seed)
     accepted = {Status.PASS, Status.INCONCLUSIVE} if inconclusive else {Status.PASS}
     if found.verdict.status not in accepted:
         raise AssertionError(_complaint(found))

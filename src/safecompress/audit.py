@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from safecompress.budget import Budget, Plan, plan_attacks
-from safecompress.cases import Case, Given, open_case
+from safecompress.cases import Asking, Case, Given, open_case
 from safecompress.checks import CheckResult, Subject, corrected_level, metric_named
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, load_section, seconds_of
@@ -28,7 +28,7 @@ from safecompress.record import Group
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.suites import Limits, audit_suite, shown_of_all
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
+from safecompress.verdict import LIMITS, Verdict, attacks_of, check_line, find, threat_model
 
 MODEL, DENSE = "model", "dense"
 _SHOWN = 10
@@ -77,6 +77,7 @@ def audit(
     *,
     baseline: Given | None = None,
     limits: Limits | None = None,
+    white_box: bool = False,
     level: float = 0.95,
     seed: int = 0,
     time_budget: str | float | None = None,
@@ -97,6 +98,8 @@ def audit(
             `dense` or `magnitude`. Then the target must not leak more, nor lose more than five
             points of accuracy.
         limits: what is asked; by default no attack's AUC above 0.60.
+        white_box: whether the attacker holds the model itself and computes inside it; of a module
+            or a run only.
         level: confidence level of the intervals, in (0, 1), before correction for repeated looks
             at the sealed rows of a run.
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
@@ -114,15 +117,14 @@ def audit(
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
     limits = limits or Limits()
+    how = Asking(seed, budget, trust_code=trust_code, white_box=white_box)
     asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     case = open_case(
         target,
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         baseline=baseline,
-        seed=seed,
-        budget=budget,
-        trust_code=trust_code,
-        asked=asked,
+        how=how,
+        verdict_on=asked | {"white_box": white_box},
     )
     verdict, strongest, exposed = _judged(case, limits, level, seed, budget, on_event)
     if out is None:
@@ -168,7 +170,7 @@ def _judged(
             "classes": recorded.outputs.members.classes,
             "references": recorded.references,
         },
-        "threat_model": {"kind": "outputs", "text": THREAT_MODEL},
+        "threat_model": {"kind": "outputs", "text": threat_model(white_box=_inside(recorded))},
         "looks": case.looks,
         "scope": _scope(recorded, plan),
         "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
@@ -223,7 +225,14 @@ def _scope(recorded: Recorded, plan: Plan) -> str:
         parts.append("without reference models no shadow-model attack could be run")
     if plan.left_out:
         parts.append(f"left out for time: {', '.join(plan.left_out)}")
-    return "; ".join([*parts, "nothing saw the model's weights"])
+    if not _inside(recorded):
+        parts.append("nothing saw the model's weights")
+    return "; ".join(parts)
+
+
+def _inside(recorded: Recorded) -> bool:
+    """Return whether it is known what the model computes inside."""
+    return recorded.evidence.members.internals is not None
 
 
 def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:

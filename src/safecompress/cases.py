@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +34,23 @@ Data: TypeAlias = tuple[Group, Group] | DataConfig | None
 
 
 @dataclass(frozen=True)
+class Asking:
+    """How models are asked.
+
+    Args:
+        seed: seed of whatever is drawn.
+        budget: asking must fit into it.
+        trust_code: whether code that a run folder names may be imported and called.
+        white_box: whether the attacker looks into the models.
+    """
+
+    seed: int
+    budget: Budget
+    trust_code: bool
+    white_box: bool
+
+
+@dataclass(frozen=True)
 class Case:
     """What an audit judges.
 
@@ -61,10 +78,8 @@ def open_case(
     data: Data,
     *,
     baseline: Given | None,
-    seed: int,
-    budget: Budget,
-    trust_code: bool,
-    asked: Mapping[str, Any],
+    how: Asking,
+    verdict_on: Mapping[str, Any],
 ) -> Case:
     """Open what is to be audited and ask it about its rows.
 
@@ -72,74 +87,79 @@ def open_case(
         target: the model, its file or folder, or its recorded outputs.
         data: its rows, where it does not bring its own.
         baseline: the model to compare with.
-        seed: seed of whatever `data` draws.
-        budget: asking must fit into it.
-        trust_code: whether code that a run folder names may run.
-        asked: all else that the verdict depends on, for the ledger of a run.
+        how: how the models are asked.
+        verdict_on: all else that the verdict depends on, for the ledger of a run.
 
     Raises:
         UsageError: on what cannot be audited.
     """
     if isinstance(target, Recorded):
-        return _case_of_outputs(target, data, baseline, seed=seed, budget=budget)
+        return _case_of_outputs(target, data, baseline, how=how)
     if isinstance(target, str | Path):
         path = Path(target).expanduser()
         kind = kind_of(path)
         if kind in {"run", "outputs"} and data is not None:
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
-            run = open_run(path, trust_code=trust_code)
-            return _case_of_run(run, baseline, budget=budget, asked=asked)
+            run = open_run(path, trust_code=how.trust_code)
+            return _case_of_run(run, baseline, how=how, verdict_on=verdict_on)
         if kind == "outputs":
             found = read_outputs(path)
-            return _case_of_outputs(found, data, baseline, seed=seed, budget=budget)
+            return _case_of_outputs(found, data, baseline, how=how)
         opened = open_target(path)
     else:
         opened = target_of(target)
-    recorded = _asked(opened, data, seed=seed, budget=budget)
+    recorded = _asked(opened, data, how=how)
     return _case(
         recorded,
-        _parent(baseline, data, seed=seed, budget=budget),
+        _parent(baseline, data, how=how),
         name=opened.path.stem,
         ours=_files(opened),
     )
 
 
 def _case_of_outputs(
-    recorded: Recorded, data: Data, baseline: Given | None, *, seed: int, budget: Budget
+    recorded: Recorded, data: Data, baseline: Given | None, *, how: Asking
 ) -> Case:
-    parent = _parent(baseline, data, seed=seed, budget=budget)
+    if how.white_box and recorded.evidence.members.internals is None:
+        raise ConfigError(
+            f"white_box: of {recorded.path} only outputs are known; give the torch.nn.Module and "
+            "its data, or what record(…, white_box=True) returned."
+        )
+    parent = _parent(baseline, data, how=how)
     return _case(recorded, parent, name=recorded.path.stem)
 
 
-def _asked(target: Target, data: Data, *, seed: int, budget: Budget) -> Recorded:
+def _asked(target: Target, data: Data, *, how: Asking) -> Recorded:
     if data is None:
         raise ConfigError(
             f"{target.path}: data: missing; say which rows it was trained on and which it was not: "
             "((member inputs, labels), (non-member inputs, labels)) in Python, --data MEMBERS "
             "NONMEMBERS (two .csv or two .npz) on the command line, or a section `data`."
         )
-    rows = rows_for(target, data, seed=seed)
-    require_time_to_ask(target.model, rows, budget)
-    return ask(target, rows)
+    rows = rows_for(target, data, seed=how.seed)
+    require_time_to_ask(target.model, rows, how.budget)
+    return ask(target, rows, white_box=how.white_box)
 
 
-def _parent(baseline: Given | None, data: Data, *, seed: int, budget: Budget) -> Recorded | None:
+def _parent(baseline: Given | None, data: Data, *, how: Asking) -> Recorded | None:
     if baseline is None or isinstance(baseline, Recorded):
         return baseline
+    # Only what can be looked into is; a baseline of outputs is compared by the other attacks.
+    how = replace(how, white_box=how.white_box and isinstance(baseline, nn.Module))
     if not isinstance(baseline, str | Path):
-        return _asked(target_of(baseline), data, seed=seed, budget=budget)
+        return _asked(target_of(baseline), data, how=how)
     path = Path(baseline).expanduser()
     kind = kind_of(path)
     if kind == "run":
         raise ConfigError(f"baseline: {path} is a run; its rows are not those of the target.")
     if kind == "outputs":
         return read_outputs(path)
-    return _asked(open_target(path), data, seed=seed, budget=budget)
+    return _asked(open_target(path), data, how=how)
 
 
 def _case_of_run(
-    run: RunTarget, baseline: Given | None, *, budget: Budget, asked: Mapping[str, Any]
+    run: RunTarget, baseline: Given | None, *, how: Asking, verdict_on: Mapping[str, Any]
 ) -> Case:
     module = run.module()
     other = None
@@ -147,13 +167,17 @@ def _case_of_run(
         if not isinstance(baseline, str | Path):
             raise ConfigError("baseline: of a run's model, name another of the run, e.g. 'dense'.")
         other = run.baseline(str(baseline))
-    require_time_to_ask(module, run.splits.steer, budget)
+    require_time_to_ask(module, run.splits.steer, how.budget)
     named = {"baseline": None if other is None else tensors_digest(other.state_dict())}
-    sealed, looks = run.open_sealed(dict(asked) | named)
+    sealed, looks = run.open_sealed(dict(verdict_on) | named)
     path = run.folder / run.file
+
+    def said(model: nn.Module, name: Path) -> Recorded:
+        return record_rows(model, sealed, path=name, white_box=how.white_box)
+
     return _case(
-        record_rows(module, sealed, path=path),
-        None if other is None else record_rows(other, sealed, path=Path(str(baseline))),
+        said(module, path),
+        None if other is None else said(other, Path(str(baseline))),
         name=run.folder.resolve().name,
         looks=looks,
         sealed=True,

@@ -27,7 +27,7 @@ from safecompress.randomness import derive
 from safecompress.runs import MODEL
 from safecompress.stages import Work
 from safecompress.topology import Topology
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
+from safecompress.verdict import LIMITS, Verdict, attacks_of, check_line, find, threat_model
 
 COMPARED: tuple[tuple[str, str], ...] = (
     ("loss", "auc"),
@@ -88,8 +88,9 @@ def judge(
     """
     compressed, rows, looks = models["compressed"], sealed.rows, sealed.looks
     named = ({"dense": dense} if dense is not None else {}) | dict(models)
-    subjects = _subjects(work, rows, named, shadows)
     compared = _compared(suite)
+    inside = any(measure.attack.white_box for measure in compared)
+    subjects = _subjects(work, rows, named, shadows, inside=inside)
 
     def told(result: CheckResult) -> None:
         work.listen(Event("check", check_line(result), result.to_json()))
@@ -98,12 +99,12 @@ def judge(
         subjects,
         "compressed",
         suite,
-        compared=[
-            AttackMeasure(ATTACKS.build(attack, where="comparison"), metric_named(metric))
-            for attack, metric in compared
-        ],
+        compared=compared,
         controls=lambda attacks: control_checks(
-            subjects["compressed"], rows, attacks=attacks, untouched=_untouched(work, rows)
+            subjects["compressed"],
+            rows,
+            attacks=attacks,
+            untouched=_untouched(work, rows, inside=inside),
         ),
         level=corrected_level(work.config.verdict.level, looks),
         told=told,
@@ -111,7 +112,7 @@ def judge(
     document = dict(finding.document) | {
         "kind": "compress",
         "model": _model_facts(work, compressed, finding.document["comparison"]),
-        "threat_model": {"kind": "compressed", "text": THREAT_MODEL},
+        "threat_model": {"kind": "compressed", "text": threat_model(white_box=inside)},
         "looks": looks,
         "scope": _scope(suite, work.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
@@ -119,7 +120,7 @@ def judge(
     figures = figures_document(
         subjects,
         finding.checks,
-        attacks=[ATTACKS.build(name, where="figures") for name, _ in compared],
+        attacks=[measure.attack for measure in compared],
         layers=layers_of(compressed),
     )
     return Verdict(finding.status, finding.sentence, finding.checks, document, figures)
@@ -130,54 +131,79 @@ def _subjects(
     sealed: Pool[Rows],
     models: Mapping[str, StoredModel],
     shadows: Mapping[str, Pool[References]],
+    *,
+    inside: bool,
 ) -> dict[str, Subject]:
-    trainer = work.trainer("search")
-
     def held(name: str, model: StoredModel) -> Pool[Evidence]:
-        candidate = model.candidate()
-        evidence = sealed.map(lambda rows: Evidence(trainer.outputs(candidate, rows)))
+        evidence = _evidence(work, model.candidate(), sealed, inside=inside)
         if name not in shadows:
             return evidence
         return evidence.zip(shadows[name], lambda e, said: replace(e, references=said))
 
-    evidence = {name: held(name, model) for name, model in models.items()}
     seed = derive(work.config.seed, "verdict")
     return {
         name: Subject.of(
-            found,
+            held(name, model),
             name=name,
-            density=models[name].topology.density,
+            density=model.topology.density,
             seed=seed,
         )
-        for name, found in evidence.items()
+        for name, model in models.items()
     }
 
 
-def _untouched(work: Work, sealed: Pool[Rows]) -> Subject | None:
+def _evidence(
+    work: Work, candidate: Candidate, sealed: Pool[Rows], *, inside: bool
+) -> Pool[Evidence]:
+    """Return what attackers hold about the sealed rows; `inside`, for white-box ones, too."""
+    trainer = work.trainer("search")
+
+    def held(rows: Rows) -> Evidence:
+        outputs = trainer.outputs(candidate, rows)
+        return Evidence(outputs, internals=trainer.internals(candidate, rows) if inside else None)
+
+    return sealed.map(held)
+
+
+def _untouched(work: Work, sealed: Pool[Rows], *, inside: bool) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
     if work.notes["trained"]:
         return None
-    trainer = work.trainer("search")
     fresh = Candidate(work.initial, {}, Topology({}), {})
-    outputs = sealed.map(lambda rows: trainer.outputs(fresh, rows))
+    evidence = _evidence(work, fresh, sealed, inside=inside)
     seed = derive(work.config.seed, "verdict")
-    return Subject.of(outputs, name="untouched", density=1.0, seed=seed)
+    return Subject.of(evidence, name="untouched", density=1.0, seed=seed)
 
 
-def _compared(suite: Suite) -> list[tuple[str, str]]:
-    """Return what is shown of every model: attack and metric."""
-    asked = [a.name for a in attacks_of(suite) if "references" in a.requires]
-    return [*COMPARED, *((name, m) for name in asked for m in ("auc", "tpr@0.01"))]
+def _compared(suite: Suite) -> list[AttackMeasure]:
+    """Return what is shown of every model, whatever the suite, and of the suite's own attacks."""
+    shown = [(ATTACKS.build(name, where="comparison"), metric) for name, metric in COMPARED]
+    for attack in attacks_of(suite):
+        if attack.white_box:
+            shown += [(attack, "auc"), (attack, "balanced-accuracy")]
+        elif "references" in attack.requires:
+            shown += [(attack, "auc"), (attack, "tpr@0.01")]
+    return [AttackMeasure(attack, metric_named(metric)) for attack, metric in shown]
 
 
 def _scope(suite: Suite, shadows: int) -> str:
-    """Return in words which kinds of attack the suite has."""
-    if any("references" in attack.requires for attack in attacks_of(suite)):
-        return (
-            f"metric and neural black-box attacks, and attacks with {shadows} shadow models, which "
-            "repeat the dense training and the chosen path on other draws of the rows"
+    """Say which kinds of attack the suite has, and which it lacks."""
+    ran, missing = ["metric and neural black-box attacks"], []
+    attacks = attacks_of(suite)
+    if any(attack.white_box for attack in attacks):
+        ran.append("a white-box attack")
+    if any("references" in attack.requires for attack in attacks):
+        ran.append(
+            f"attacks with {shadows} shadow models, which repeat the dense training and the chosen "
+            "path on other draws of the rows"
         )
-    return "metric and neural black-box attacks only; no shadow-model or label-only attack was run"
+    else:
+        missing.append("shadow-model")
+    if not any(attack.label_only for attack in attacks):
+        missing.append("label-only")
+    only = " only" if len(ran) == 1 else ""
+    left_out = f"; no {' or '.join(missing)} attack was run" if missing else ""
+    return ", ".join(ran) + only + left_out
 
 
 def _model_facts(

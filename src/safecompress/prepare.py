@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.attacks.controls import blind_baseline
-from safecompress.checks import Suite, shadow_attacks, suite_from
+from safecompress.checks import Suite, shadow_attacks, steering_attacks, suite_from
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES
@@ -27,7 +27,6 @@ from safecompress.errors import (
 from safecompress.models import build_model, check_model, fresh_weights, load_weights_
 from safecompress.randomness import derive, seeded
 from safecompress.search import (
-    build_attacks,
     build_objective,
     build_proposals,
     first_topology,
@@ -92,7 +91,7 @@ class Prepared:
     def suite(self) -> Suite:
         """Return the checks of the verdict."""
         return suite_from(
-            self.config.verdict,
+            self.config,
             density=self.target_density,
             relative=self.has_dense,
             shadows=shadow_attacks(self.shadows_inside) if self.config.shadows.count else (),
@@ -172,13 +171,13 @@ def _check_parts(config: CompressConfig) -> None:
     build_proposals(config)
     if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
-    built = build_attacks(config)
+    built = steering_attacks(config)
     for index, attack in enumerate(built):
-        if attack.requires:
-            needs = ", ".join(sorted(attack.requires))
+        if missing := attack.requires - {"internals"}:
+            needs = ", ".join(sorted(missing))
             raise ConfigError(
                 f"steer.attacks[{index}]: {attack.name} needs {needs}, which the loop does not "
-                "have; take an attack on outputs alone, e.g. loss or neural."
+                "have; take an attack on outputs or internals alone, e.g. neural or white-box."
             )
     attacks = [a.name for a in built]
     if not attacks:
@@ -188,7 +187,7 @@ def _check_parts(config: CompressConfig) -> None:
     build_objective(config)
     for i, request in enumerate(config.steer.defenses):
         DEFENSES.build(request, where=f"steer.defenses[{i}]")
-    suite_from(config.verdict, density=config.sparse.density, relative=True)
+    suite_from(config, density=config.sparse.density, relative=True)
 
 
 def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Splits:

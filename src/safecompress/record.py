@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.data import Recorded, recorded_outputs
-from safecompress.errors import DataError, ModelError
+from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.protocols import Inputs, Pool, Rows, leading_size, tensors_of
+from safecompress.train.internals import internals
 from safecompress.train.predict import predict
 
 Group: TypeAlias = tuple[Any, Any]
@@ -20,7 +22,12 @@ Group: TypeAlias = tuple[Any, Any]
 
 
 def record(
-    model: nn.Module | Callable[..., Any], members: Group, nonmembers: Group, *, name: str = "model"
+    model: nn.Module | Callable[..., Any],
+    members: Group,
+    nonmembers: Group,
+    *,
+    name: str = "model",
+    white_box: bool = False,
 ) -> Recorded:
     """Ask a model about rows it was trained on and rows it was not.
 
@@ -31,31 +38,55 @@ def record(
         members: inputs and labels of rows the model was trained on, preprocessed as it wants them.
         nonmembers: the same of rows it was not trained on.
         name: what the report calls the model.
+        white_box: record what a module computes inside, too, for white-box attacks.
 
     Returns:
         What `audit` takes; with the rows, so that it can tell whether the groups differ without
         any model.
 
     Raises:
+        ConfigError: when a white-box record is asked of something that is no module.
         DataError: when inputs and labels do not fit together.
         ModelError: when what the model returned is not one row of logits per row.
         NonFiniteError: when a logit is NaN or infinite.
     """
     first = rows_of(members, "members", start=0)
     second = rows_of(nonmembers, "nonmembers", start=len(first))
-    return record_rows(model, Pool(first, second), path=Path(name))
+    return record_rows(model, Pool(first, second), path=Path(name), white_box=white_box)
 
 
-def record_rows(model: nn.Module | Callable[..., Any], rows: Pool[Rows], *, path: Path) -> Recorded:
+def record_rows(
+    model: nn.Module | Callable[..., Any],
+    rows: Pool[Rows],
+    *,
+    path: Path,
+    white_box: bool = False,
+) -> Recorded:
     """Ask a model about rows that are ready for it; otherwise as `record`.
 
     Args:
         model: the same.
         rows: members and non-members.
         path: the model's file, or its name.
+        white_box: the same.
     """
     module = as_module(model)
-    return recorded_outputs(rows.map(lambda r: predict(module, r)), path=path, rows=rows)
+    recorded = recorded_outputs(rows.map(lambda r: predict(module, r)), path=path, rows=rows)
+    if not white_box:
+        return recorded
+    if module is not model:
+        raise ConfigError(
+            f"white_box: {path} is a {type(model).__name__}; a white-box attack needs a "
+            "torch.nn.Module to look into."
+        )
+    if recorded.kind == "probabilities":
+        raise ModelError(
+            f"white_box: {path} returns probabilities, and gradients are those of a cross-entropy "
+            "of logits; leave out its last softmax."
+        )
+    inside = rows.map(lambda r: internals(module, r))
+    evidence = recorded.evidence.zip(inside, lambda e, i: replace(e, internals=i))
+    return replace(recorded, evidence=evidence)
 
 
 def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:

@@ -10,9 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.attacks import ATTACKS
 from safecompress.candidate import Candidate
-from safecompress.checks import OBJECTIVES, Auc, BalancedAccuracy, Objective, Outcome, Subject
+from safecompress.checks import (
+    OBJECTIVES,
+    Auc,
+    BalancedAccuracy,
+    Objective,
+    Outcome,
+    Subject,
+    steering_attacks,
+)
 from safecompress.checks.subject import Stopwatch
 from safecompress.config import CompressConfig
 from safecompress.errors import (
@@ -24,7 +31,7 @@ from safecompress.errors import (
 from safecompress.events import Event
 from safecompress.files import tensors_digest
 from safecompress.modelfile import StoredModel
-from safecompress.protocols import Attack, Proposal, ProposalContext
+from safecompress.protocols import Evidence, Proposal, ProposalContext
 from safecompress.randomness import derive, permutation
 from safecompress.sparse import PROPOSALS, initialise, with_defaults
 from safecompress.stages import Job, Work
@@ -67,14 +74,6 @@ def needs_teachers(config: CompressConfig) -> bool:
     )
 
 
-def build_attacks(config: CompressConfig) -> list[Attack]:
-    """Build the attacks of the loop."""
-    return [
-        ATTACKS.build(request, where=f"steer.attacks[{i}]")
-        for i, request in enumerate(config.steer.attacks)
-    ]
-
-
 def build_objective(config: CompressConfig) -> Objective:
     """Build the objective of the loop."""
     return OBJECTIVES.build(config.steer.objective, where="steer.objective")
@@ -99,7 +98,7 @@ class Search:
         self._config = work.config
         self._proposals = build_proposals(work.config)
         self._fields = fields(work.config)
-        self._attacks = build_attacks(work.config)
+        self._attacks = steering_attacks(work.config)
         self._objective = build_objective(work.config)
         self._trainer = trainer = work.trainer("search")
         self.timetable = Timetable.of(
@@ -227,9 +226,17 @@ class Search:
         outputs = self._work.splits.steer.map(
             lambda rows: self._trainer.outputs(tested.candidate, rows)
         )
-        seconds_outputs = watch.seconds
+        seconds = {"outputs": watch.seconds}
+        evidence = outputs.map(Evidence)
+        if any(attack.white_box for attack in self._attacks):
+            watch = Stopwatch()
+            inside = self._work.splits.steer.map(
+                lambda rows: self._trainer.internals(tested.candidate, rows)
+            )
+            evidence = outputs.zip(inside, lambda o, i: Evidence(o, internals=i))
+            seconds["internals"] = watch.seconds
         subject = Subject.of(
-            outputs,
+            evidence,
             name=tested.name,
             density=tested.candidate.topology.density,
             seed=derive(self._config.seed, "steer"),
@@ -250,7 +257,7 @@ class Search:
             "accuracy": subject.accuracy,
             "measures": measures,
             "density": subject.density,
-            "seconds": {"outputs": seconds_outputs, "tests": costs},
+            "seconds": seconds | {"tests": costs},
         }
 
     def _select(

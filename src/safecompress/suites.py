@@ -88,6 +88,7 @@ TIERS = (
     Tier("metric attacks", ("loss", "confidence", "modified-entropy"), 0.01, 3e-6),
     Tier("the label-only gap", ("gap",), 0.01, 3e-6),
     Tier("a neural attack", ("neural",), 0.05, 1.5e-5),
+    Tier("a white-box attack", ("white-box",), 0.1, 3e-5),
     Tier("reference attacks", ("lira-online", "lira-offline", "rmia"), 0.05, 1e-5),
 )
 """Cheapest first: with little time the first ones run. A new attack joins by its name."""

@@ -30,10 +30,19 @@ LIMITS = (
     "attacker who must learn them elsewhere.",
     "Passing is not a formal guarantee such as differential privacy.",
 )
-THREAT_MODEL = (
-    "The attacker reaches only the judged model, sees its full outputs, and knows each record's "
-    "true label. Where the dense model is out in the world too, more may be possible."
+_OUTSIDE = "The attacker reaches only the judged model, sees its full outputs, and knows each "
+_INSIDE = (
+    "The attacker reaches only the judged model, holds its file and computes what he likes inside "
+    "it, and knows each "
 )
+_ELSEWHERE = (
+    "record's true label. Where the dense model is out in the world too, more may be possible."
+)
+
+
+def threat_model(*, white_box: bool) -> str:
+    """Return in words whom a verdict assumes; a white-box attacker where one was simulated."""
+    return (_INSIDE if white_box else _OUTSIDE) + _ELSEWHERE
 
 
 @dataclass(frozen=True)

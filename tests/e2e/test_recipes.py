@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from safecompress.cli.validate import describe
 from safecompress.config import load_config
@@ -21,6 +22,24 @@ def test_there_are_recipes() -> None:
         "cifar100-alexnet",
         "vgg-c-cifar100",
     }
+
+
+@pytest.mark.parametrize("data", ["location30", "cifar100-alexnet"])
+@pytest.mark.parametrize(
+    ("kind", "attacks"),
+    [
+        ("wmia", ["white-box"]),
+        ("mmia", ["loss", "modified-entropy", "neural", "white-box"]),
+    ],
+)
+def test_the_instances_differ_in_who_steers_and_in_nothing_else(
+    data: str, kind: str, attacks: list[str]
+) -> None:
+    base, instance = (
+        yaml.safe_load((ROOT / "recipes" / f"{name}.yaml").read_text())
+        for name in (data, f"{data}-{kind}")
+    )
+    assert instance == base | {"steer": {"attacks": attacks}}
 
 
 @pytest.mark.data

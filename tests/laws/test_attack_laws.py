@@ -16,8 +16,8 @@ from safecompress.stats import auc_p_value, clopper_pearson
 from tests.support import count
 
 METRICS = ("loss", "confidence", "entropy", "modified-entropy")
-NULLS = {"neural-published": (5, 200)}
-QUICK = {"neural-published": {"epochs": count(8, 100)}}
+NULLS = {"neural-published": (5, 200), "white-box-published": (5, 200)}
+QUICK = {"neural-published": {"epochs": count(8, 100)}, "white-box-published": {}}
 
 
 def attack(name: str, **options) -> Attack:
@@ -41,7 +41,7 @@ def run(a: Attack, groups: Pool[Outputs], *, seed: int = 0):
 @pytest.mark.parametrize("classes", [2, 10])
 def test_every_attack_finds_the_planted_leak(name, classes):
     # The published attacker costs a hundred times the others; its repetitions are fewer.
-    small, full = (1, 10) if name == "neural-published" else (5, 50)
+    small, full = (1, 10) if name in QUICK else (5, 50)
     # Of two classes the model is seldom wrong, and no ratio is twice another.
     rows = 2000 if name == "gap" else 400
     options = {"gamma": 1.0} if (name, classes) == ("rmia", 2) else {}
@@ -96,7 +96,7 @@ def test_scores_are_finite_whatever_the_logits(name, logits, label):
     assert bool(torch.isfinite(attack(name).score(None, Evidence(outputs))).all())
 
 
-@pytest.mark.parametrize("name", ["neural", "neural-published"])
+@pytest.mark.parametrize("name", ["neural", "neural-published", "white-box", "white-box-published"])
 def test_a_learning_attack_never_sees_the_judged_half(name):
     groups = random_groups(120, 120, classes=4, seed=1)
     kept, changed = run(attack(name), groups), run(attack(name), groups.map(_judged_replaced))

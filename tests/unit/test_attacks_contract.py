@@ -13,7 +13,7 @@ from safecompress.attacks.metric import LossAttack
 from safecompress.protocols import Attack
 from tests.support import count
 
-QUICK = {"neural-published": {"epochs": count(8, 100)}}
+QUICK = {"neural-published": {"epochs": count(8, 100)}, "white-box-published": {}}
 REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.parts)]
 
 
@@ -93,7 +93,7 @@ class Scribbles(Broken):
 
 
 class Greedy(Broken):
-    requires = frozenset({"target"})
+    requires = frozenset({"parent"})
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class WrongSign(Attack):
 @dataclass(frozen=True)
 class NeedsTheModel(Attack):
     name = "needs-the-model"
-    requires = frozenset({"target"})
+    requires = frozenset({"parent"})
 
     def score(self, fitted, evidence):
         raise AssertionError("never reached")
@@ -99,7 +99,7 @@ class TestBothControls:
             control(synthetic_outputs(199, seed=0), LossAttack(), seed=0)
 
     def test_evidence_beyond_outputs_is_not_there(self, control):
-        with pytest.raises(MissingEvidenceError, match="target"):
+        with pytest.raises(MissingEvidenceError, match="parent"):
             control(synthetic_outputs(200, seed=0), NeedsTheModel(), seed=0)
 
     def test_the_row_order_does_not_matter(self, control):

@@ -12,7 +12,7 @@ from safecompress.attacks.features import feature_count, features
 from safecompress.attacks.neural import NeuralAttack
 from safecompress.attacks.neural_published import PublishedNetwork, PublishedNeuralAttack
 from safecompress.errors import ConfigError
-from safecompress.protocols import Evidence, Outputs, Pool
+from safecompress.protocols import Evidence, Pool
 
 
 def halves(pool):
@@ -103,11 +103,11 @@ def test_the_published_settings_are_the_defaults():
 def test_the_published_attack_shows_as_many_members_as_nonmembers(monkeypatch):
     shown = []
 
-    def record(network, members: Outputs, nonmembers: Outputs):
-        shown.append((len(members), len(nonmembers)))
-        return network(members.logits, members.labels).sum()
+    def record(network, members, nonmembers):
+        shown.append((len(members[0]), len(nonmembers[0])))
+        return network(*members).sum()
 
-    monkeypatch.setattr("safecompress.attacks.neural_published._balanced_loss", record)
+    monkeypatch.setattr("safecompress.attacks.descent.balanced_loss", record)
     pool = groups(200, 40)
     PublishedNeuralAttack(epochs=1, batch_size=32, validation=0)(pool, halves=halves(pool), seed=0)
     assert shown == [(16, 16)] * 6 + [(4, 4)]

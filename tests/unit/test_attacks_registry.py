@@ -24,6 +24,8 @@ NAMES = {
     "lira-online",
     "lira-offline",
     "rmia",
+    "white-box",
+    "white-box-published",
 }
 
 
@@ -73,5 +75,9 @@ def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):
     needs = {line.split()[0]: line[column:].split()[0] for line in lines if line.split()}
     needy = {name for name, need in needs.items() if need == "references"}
     assert needy == {"lira-online", "lira-offline", "rmia"}
+    assert {name for name, need in needs.items() if need == "internals"} == {
+        "white-box",
+        "white-box-published",
+    }
     list_parts.command("models")
     assert "needs" not in capsys.readouterr().out.splitlines()[1]

@@ -76,8 +76,8 @@ def trained(kind: type[AdversarialTraining], gain: str, weight: float, seed: int
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        of_members = defense.attacker_says(model(members.inputs), members.labels)
-        of_others = defense.attacker_says(model(fresh.inputs), fresh.labels)
+        of_members = defense.attackers_say(model(members.inputs), members.labels)
+        of_others = defense.attackers_say(model(fresh.inputs), fresh.labels)
     accuracy = 0.5 * ((of_members > 0).float().mean() + (of_others <= 0).float().mean())
     return float(accuracy), float(of_members.abs().mean())
 
@@ -109,13 +109,13 @@ def test_a_small_step_down_the_penalty_makes_found_members_less_certain(gain):
     defense, model = prepared(gain=gain, weight=1.0, start=0.0, attacker_steps=30), network(0)
     defense.penalty(batch(model, members, 0))
     logits = model(members.inputs).detach().requires_grad_()
-    before = defense.attacker_says(logits, members.labels)
+    before = defense.attackers_say(logits, members.labels)
     found = before > 0.05
     assert int(found.sum()) > 5
     seen = Batch(members.inputs, members.labels, members.ids, logits, model, 1, 0.5)
     defense._attacker_learns_ = lambda _: None
     (gradient,) = torch.autograd.grad(defense.penalty(seen), logits)
-    after = defense.attacker_says(logits - 1e-2 * gradient, members.labels)
+    after = defense.attackers_say(logits - 1e-2 * gradient, members.labels)
     assert bool((after[found] < before[found]).all())
 
 
@@ -138,7 +138,7 @@ def test_the_penalty_is_bounded_whatever_the_logits(scale):
             assert bool(torch.isfinite(gradient).all())
 
 
-def test_confusion_is_smallest_where_the_attacker_says_half():
+def test_confusion_is_smallest_where_the_attackers_say_half():
     defense = prepared(gain="confusion", weight=1.0, start=0.0)
     for parameter in defense._parameters:
         parameter.data.zero_()

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safecompress.attacks.controls import evidence_for, no_leak, plant, planted_leak
+from safecompress.attacks.controls import evidence_for, leaking, no_leak, planted_leak
 from safecompress.errors import SafeCompressError
-from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
+from safecompress.protocols import Attack, AttackResult, Evidence, Internals, Outputs, Pool
 from safecompress.randomness import generator, permutation
 
 _ROWS = 400
@@ -34,8 +34,8 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     It must be a frozen dataclass whose `repr` names its options, find a planted leak, stay silent
     without one, give the same scores for the same seed, whatever the row order, leave torch's
     global generator and its evidence alone, never look at the judged half, and score saturated
-    and enormous logits with finite numbers. Works for attacks that need nothing but outputs and
-    references, which are imagined.
+    and enormous logits with finite numbers. Works for attacks that need nothing but outputs,
+    references and internals; the last two are imagined.
 
     Args:
         attack: the attack; it is run about ten times on 400 rows.
@@ -110,10 +110,12 @@ def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
 
 
 def _copied(evidence: Evidence) -> tuple[Tensor, ...]:
-    outputs, references = evidence.outputs, evidence.references
+    outputs, references, internals = evidence.outputs, evidence.references, evidence.internals
     held = [outputs.logits, outputs.labels]
     if references is not None:
         held += [references.log_odds, references.seen]
+    if internals is not None:
+        held += [internals.features, internals.gradient_norms]
     return tuple(t.clone() for t in held)
 
 
@@ -123,7 +125,7 @@ def _equal(now: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> bool:
 
 def _ignores_the_judged_half(attack: Attack, seed: int) -> Iterator[str]:
     pool = _leaky_pool(attack, seed)
-    changed = pool.map(lambda e: replace(e, outputs=_with_other_judged_rows(e.outputs)))
+    changed = pool.map(_with_other_judged_rows)
     first, second = _run(attack, pool, seed=seed), _run(attack, changed, seed=seed)
     if not math.isclose(first.threshold, second.threshold, rel_tol=_TOLERANCE):
         yield "its threshold changes with the judged half"
@@ -157,8 +159,9 @@ def _leaky_pool(
     outputs = synthetic_outputs(_ROWS, seed=seed)
     evidence = evidence_for(attack, changed(outputs), seed=seed)
     first, last = torch.arange(_ROWS // 2), torch.arange(_ROWS // 2, _ROWS)
-    planted = changed(plant(outputs.take(first), like=outputs, seed=seed))
-    return Pool(replace(evidence.take(first), outputs=planted), evidence.take(last))
+    members = replace(evidence.take(first), outputs=outputs.take(first))
+    planted = leaking(members, like=outputs, seed=seed)
+    return Pool(replace(planted, outputs=changed(planted.outputs)), evidence.take(last))
 
 
 def _run(
@@ -171,12 +174,19 @@ def _run(
     return attack(pool, halves=halves, seed=seed)
 
 
-def _with_other_judged_rows(outputs: Outputs) -> Outputs:
-    """Return outputs whose judged half is other rows, all but its first one."""
+def _with_other_judged_rows(evidence: Evidence) -> Evidence:
+    """Return evidence whose judged half is other rows, all but its first one."""
+    outputs, internals = evidence.outputs, evidence.internals
     first_changed = len(outputs) // 2 + 1
     logits = outputs.logits.clone()
     logits[first_changed:] = logits[first_changed:].flip(1) * 3.0
-    return Outputs(logits, outputs.labels, outputs.ids)
+    if internals is not None:
+        features, norms = internals.features.clone(), internals.gradient_norms.clone()
+        features[first_changed:] *= -2.0
+        norms[first_changed:] *= 5.0
+        internals = Internals(features, norms, internals.layers)
+    changed = Outputs(logits, outputs.labels, outputs.ids)
+    return replace(evidence, outputs=changed, internals=internals)
 
 
 def _by_id(result: AttackResult) -> Pool[Tensor]:

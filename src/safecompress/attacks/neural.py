@@ -127,6 +127,48 @@ class FittedNeural:
         return (self.hidden(self.scaling(raw)) @ self.last).double()
 
 
+def require_at_least(attack: Attack, **least: int) -> None:
+    """Refuse options below their least value.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    for option, smallest in least.items():
+        if getattr(attack, option) < smallest:
+            raise ConfigError(
+                f"{option} is {getattr(attack, option)}; expected at least {smallest}."
+            )
+
+
+def fit_network(
+    groups: Pool[Tensor], *, hidden: int, kinks: int, steps: int, source: torch.Generator
+) -> FittedNeural:
+    """Return a network that tells members from non-members; both kinds weigh the same.
+
+    Args:
+        groups: float64 (n, features), what is seen of each row, in an order that does not depend
+            on how the rows came.
+        hidden: units of a random direction.
+        kinks: units along every feature.
+        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
+        source: what is random.
+    """
+    raw = torch.cat([groups.members, groups.nonmembers])
+    sizes = torch.tensor([len(groups.members), len(groups.nonmembers)])
+    scaling = Scaling.of(raw)
+    x = scaling(raw)
+    layer = Hidden.placed(x, kinks=kinks, drawn=hidden, source=source)
+    problem = Problem(
+        layer(x),
+        target=torch.tensor([1.0, -1.0]).repeat_interleave(sizes),
+        weight=(0.5 / sizes).repeat_interleave(sizes),
+    )
+    start = ridge(problem, penalties=_PENALTIES)
+    # A logit is about twice the least-squares fit of ±1, and its loss a quarter as curved.
+    last = logistic(problem, 2.0 * start.weights, penalty=start.penalty / 4, steps=steps)
+    return FittedNeural(scaling, layer, last.float())
+
+
 @dataclass(frozen=True)
 class NeuralAttack(Attack):
     """A network of one hidden layer on sorted log-probabilities, loss, entropies, correctness.
@@ -155,31 +197,18 @@ class NeuralAttack(Attack):
     steps: int = 2
 
     def __post_init__(self) -> None:
-        for option, least in {"hidden": 1, "kinks": 1, "top": 1, "steps": 0}.items():
-            if getattr(self, option) < least:
-                raise ConfigError(
-                    f"{option} is {getattr(self, option)}; expected at least {least}."
-                )
+        require_at_least(self, hidden=1, kinks=1, top=1, steps=0)
 
     @torch.no_grad()
     def fit(self, known: Pool[Evidence], *, seed: int) -> FittedNeural:
         """Learn to tell the fit half's members from its non-members."""
-        groups = known.map(self._features_in_id_order)
-        raw = torch.cat([groups.members, groups.nonmembers])
-        sizes = torch.tensor([len(groups.members), len(groups.nonmembers)])
-        scaling = Scaling.of(raw)
-        x = scaling(raw)
-        source = generator(seed, "attack", self.name)
-        layer = Hidden.placed(x, kinks=self.kinks, drawn=self.hidden, source=source)
-        problem = Problem(
-            layer(x),
-            target=torch.tensor([1.0, -1.0]).repeat_interleave(sizes),
-            weight=(0.5 / sizes).repeat_interleave(sizes),
+        return fit_network(
+            known.map(self._features_in_id_order),
+            hidden=self.hidden,
+            kinks=self.kinks,
+            steps=self.steps,
+            source=generator(seed, "attack", self.name),
         )
-        start = ridge(problem, penalties=_PENALTIES)
-        # A logit is about twice the least-squares fit of ±1, and its loss a quarter as curved.
-        last = logistic(problem, 2.0 * start.weights, penalty=start.penalty / 4, steps=self.steps)
-        return FittedNeural(scaling, layer, last.float())
 
     @torch.no_grad()
     def score(self, fitted: FittedNeural, evidence: Evidence) -> Tensor:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, softplus
+from torch.nn.functional import one_hot
 
+from safecompress.attacks.descent import Columns, descend, require_options, said
 from safecompress.attacks.neural import in_id_order
-from safecompress.errors import ConfigError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
-from safecompress.randomness import permutation, seeded
-
-_SCORE_ROWS = 4096
 
 
 class PublishedNetwork(nn.Module):
@@ -26,9 +21,9 @@ class PublishedNetwork(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
-        self.prediction = _stack(classes, 1024, 512, 64)
-        self.label = _stack(classes, 512, 64)
-        self.fused = nn.Sequential(_stack(128, 256, 64), nn.Linear(64, 1))
+        self.prediction = stack(classes, 1024, 512, 64)
+        self.label = stack(classes, 512, 64)
+        self.fused = nn.Sequential(stack(128, 256, 64), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the logit of "member", (n,)."""
@@ -40,10 +35,13 @@ class PublishedNetwork(nn.Module):
         return fused.squeeze(1)
 
 
-def _stack(*widths: int) -> nn.Sequential:
+def stack(*widths: int, dropout: float = 0.0) -> nn.Sequential:
+    """Return linear layers of these widths, each with a ReLU and, where asked, dropout."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers)
 
 
@@ -75,95 +73,18 @@ class PublishedNeuralAttack(Attack):
     validation: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError(f"epochs is {self.epochs}; expected at least 1.")
-        if self.batch_size < 2 or self.batch_size % 2:
-            raise ConfigError(f"batch_size is {self.batch_size}; expected an even number ≥ 2.")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; expected (0, 1).")
-        if not 0 <= self.validation < 1:
-            raise ConfigError(f"validation is {self.validation}; expected [0, 1).")
+        require_options(self)
 
-    @torch.enable_grad()
-    def fit(self, known: Pool[Evidence], *, seed: int) -> PublishedNetwork:
+    def fit(self, known: Pool[Evidence], *, seed: int) -> nn.Module:
         """Learn to tell the fit half's members from its non-members."""
-        groups = known.map(lambda e: in_id_order(e.outputs))
-        learning, validation = self._cut(groups, seed=seed)
-        with seeded(seed, "attack", self.name):
-            network = PublishedNetwork(groups.members.classes)
-        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
-        best, kept = math.inf, copy.deepcopy(network.state_dict())
-        for epoch in range(self.epochs):
-            self._epoch_(network, optimizer, learning, epoch=epoch, seed=seed)
-            if validation is None:
-                continue
-            with torch.no_grad():
-                value = float(_balanced_loss(network, validation.members, validation.nonmembers))
-            if value < best:
-                best, kept = value, copy.deepcopy(network.state_dict())
-        if validation is not None:
-            network.load_state_dict(kept)
-        return network
+        groups = known.map(lambda e: _columns(in_id_order(e.outputs)))
+        classes = known.members.outputs.classes
+        return descend(lambda: PublishedNetwork(classes), groups, self, seed=seed)
 
-    @torch.no_grad()
-    def score(self, fitted: PublishedNetwork, evidence: Evidence) -> Tensor:
+    def score(self, fitted: nn.Module, evidence: Evidence) -> Tensor:
         """Return the logit of "member", float64 (n,)."""
-        outputs = evidence.outputs
-        blocks = zip(
-            torch.split(outputs.logits, _SCORE_ROWS),
-            torch.split(outputs.labels, _SCORE_ROWS),
-            strict=True,
-        )
-        return torch.cat([fitted(logits.float(), labels).double() for logits, labels in blocks])
-
-    def _cut(
-        self, groups: Pool[Outputs], *, seed: int
-    ) -> tuple[Pool[Outputs], Pool[Outputs] | None]:
-        """Return the rows to learn on and those that choose the epoch, None where too few."""
-        held = groups.map(lambda o: int(self.validation * len(o)))
-        if not held.members or not held.nonmembers:
-            return groups, None
-        names = Pool("members", "nonmembers")
-        order = groups.zip(names, lambda o, n: permutation(len(o), seed, "attack", self.name, n))
-        cut = order.zip(held, lambda index, k: (index[k:], index[:k]))
-        return (
-            groups.zip(cut, lambda o, parts: o.take(parts[0])),
-            groups.zip(cut, lambda o, parts: o.take(parts[1])),
-        )
-
-    def _epoch_(
-        self,
-        network: PublishedNetwork,
-        optimizer: torch.optim.Optimizer,
-        learning: Pool[Outputs],
-        *,
-        epoch: int,
-        seed: int,
-    ) -> None:
-        half = self.batch_size // 2
-        longest = max(len(learning.members), len(learning.nonmembers))
-        batches = [
-            torch.split(_repeated(len(o), longest, seed=seed, name=f"{side}-{epoch}"), half)
-            for o, side in ((learning.members, "members"), (learning.nonmembers, "nonmembers"))
-        ]
-        for members, nonmembers in zip(*batches, strict=True):
-            optimizer.zero_grad()
-            _balanced_loss(
-                network, learning.members.take(members), learning.nonmembers.take(nonmembers)
-            ).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+        return said(fitted, _columns(evidence.outputs))
 
 
-def _repeated(n: int, total: int, *, seed: int, name: str) -> Tensor:
-    """Return `total` indices of n rows: one random order after another."""
-    rounds = range(math.ceil(total / n))
-    orders = [permutation(n, seed, "attack", "neural-published", name, r) for r in rounds]
-    return torch.cat(orders)[:total]
-
-
-def _balanced_loss(network: PublishedNetwork, members: Outputs, nonmembers: Outputs) -> Tensor:
-    """Return the mean of both groups' binary cross-entropies, so that their sizes do not matter."""
-    logits = torch.cat([members.logits, nonmembers.logits]).float()
-    said: Tensor = network(logits, torch.cat([members.labels, nonmembers.labels]))
-    n = len(members)
-    return 0.5 * (softplus(-said[:n]).mean() + softplus(said[n:]).mean())
+def _columns(outputs: Outputs) -> Columns:
+    return outputs.logits.float(), outputs.labels

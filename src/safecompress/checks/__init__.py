@@ -12,7 +12,13 @@ from safecompress.checks.conditions import (
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
-from safecompress.checks.presets import check_from, default_suite, shadow_attacks, suite_from
+from safecompress.checks.presets import (
+    check_from,
+    default_suite,
+    shadow_attacks,
+    steering_attacks,
+    suite_from,
+)
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
 
@@ -47,5 +53,6 @@ __all__ = [
     "metric_named",
     "overall",
     "shadow_attacks",
+    "steering_attacks",
     "suite_from",
 ]

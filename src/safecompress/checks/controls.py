@@ -22,11 +22,12 @@ from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import MissingEvidenceError, SafeCompressError, UndecidableError
-from safecompress.protocols import Attack, Estimate, Outputs, Pool, Rows
-from safecompress.stats import auc_interval, auc_p_value
+from safecompress.protocols import Attack, AttackResult, Estimate, Outputs, Pool, Rows
+from safecompress.stats import auc, auc_difference, auc_interval, auc_p_value
 
 _CHANCE = f"at chance (p ≥ {LEVEL:g})"
 _CAUGHT = "caught"
+_NOT_ABOVE = f"AUC difference ≤ 0 within its interval (level {1 - 2 * LEVEL:g})"
 
 Seen: TypeAlias = tuple[bool, Estimate, str]
 """Whether the control held, what was measured, and what it means in words."""
@@ -58,6 +59,11 @@ def control_checks(
         if untouched is not None:
             name = f"control: untouched model, {attack.name}"
             results.append(_held(name, _CHANCE, partial(_untouched, untouched, attack)))
+    white = [attack for attack in attacks if attack.white_box]
+    black = [attack for attack in attacks if not attack.requires]
+    if white and black:
+        order = partial(_in_order, subject, black, white)
+        results.append(_held("control: black-box not above white-box", _NOT_ABOVE, order))
     return tuple(results)
 
 
@@ -101,3 +107,30 @@ def _untouched(subject: Subject, attack: Attack) -> Seen:
         found.value, found.low, found.high, len(scores.members), len(scores.nonmembers)
     )
     return p >= LEVEL, estimate, f"before any training: AUC {found.value:.3f} (p = {p:.2g})"
+
+
+def _in_order(subject: Subject, black: Sequence[Attack], white: Sequence[Attack]) -> Seen:
+    """Compare the strongest attack of either kind, on the half that both are judged on."""
+    outside, inside = (
+        max((subject.attacked_by(a) for a in kind), key=_judged_auc) for kind in (black, white)
+    )
+    gap = auc_difference(
+        outside.judged.members,
+        outside.judged.nonmembers,
+        inside.judged.members,
+        inside.judged.nonmembers,
+        level=1 - 2 * LEVEL,
+    )
+    sizes = len(inside.judged.members), len(inside.judged.nonmembers)
+    message = (
+        f"{outside.attack} has AUC {_judged_auc(outside):.3f}, {inside.attack} "
+        f"{_judged_auc(inside):.3f} on the same rows; who also sees inside the model can do no "
+        "worse"
+    )
+    if gap.low > 0:
+        message += ", so the white-box attack is badly run: judge by white-box or a stronger one"
+    return gap.low <= 0, Estimate(gap.value, gap.low, gap.high, *sizes), f"{message}."
+
+
+def _judged_auc(result: AttackResult) -> float:
+    return auc(result.judged.members, result.judged.nonmembers)

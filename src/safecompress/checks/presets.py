@@ -16,7 +16,8 @@ from safecompress.checks.conditions import (
 from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measure, measure_from
 from safecompress.checks.metrics import BalancedAccuracy, TprAtFpr
 from safecompress.checks.suite import Suite
-from safecompress.config import CheckConfig, VerdictConfig
+from safecompress.config import CheckConfig, CompressConfig
+from safecompress.protocols import Attack
 
 DEFAULT_MAX_AUC = 0.60
 DEFAULT_ACCURACY_LOSS = 0.05
@@ -34,16 +35,16 @@ def shadow_attacks(inside: int) -> tuple[str, ...]:
     return ("lira-online" if inside >= _ONLINE else "lira-offline", "rmia")
 
 
-def default_suite(*, density: float | None, relative: bool, shadows: Sequence[str] = ()) -> Suite:
+def default_suite(*, density: float | None, relative: bool, more: Sequence[Attack] = ()) -> Suite:
     """Return the suite of a run that names no checks.
 
     Args:
         density: the target density, or None where size is not judged.
         relative: whether there is a dense model to compare with.
-        shadows: attacks with shadow models, where there are some.
+        more: attacks beside the standard ones, judged by the same bounds.
     """
-    names = (*_STANDARD_ATTACKS, *shadows)
-    attacks = [ATTACKS.build(name, where="default suite") for name in names]
+    attacks = [ATTACKS.build(name, where="default suite") for name in _STANDARD_ATTACKS]
+    attacks += more
     checks = []
     if density is not None:
         checks.append(_named(Density(), at_most(density + 1e-9), name="density"))
@@ -73,12 +74,33 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
     return _named(measure, condition, name=config.name, critical=config.critical)
 
 
+def steering_attacks(config: CompressConfig) -> list[Attack]:
+    """Build the attacks of the loop."""
+    return [
+        ATTACKS.build(request, where=f"steer.attacks[{i}]")
+        for i, request in enumerate(config.steer.attacks)
+    ]
+
+
 def suite_from(
-    config: VerdictConfig, *, density: float, relative: bool, shadows: Sequence[str] = ()
+    config: CompressConfig, *, density: float, relative: bool, shadows: Sequence[str] = ()
 ) -> Suite:
-    """Build the suite of a run: the configured checks, or the default suite."""
-    if not config.checks:
-        return default_suite(density=density, relative=relative, shadows=shadows)
-    return Suite(
-        tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(config.checks))
-    )
+    """Build the suite of a run: the configured checks, or the default suite.
+
+    Whom a white-box attacker steered, a white-box attacker judges: the default suite takes those
+    attacks in, fitted anew on sealed rows.
+
+    Args:
+        config: the run's.
+        density: the target density.
+        relative: whether there is a dense model to compare with.
+        shadows: names of attacks with shadow models that join the default suite.
+    """
+    checks = config.verdict.checks
+    if checks:
+        return Suite(
+            tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(checks))
+        )
+    more = [attack for attack in steering_attacks(config) if attack.white_box]
+    more += [ATTACKS.build(name, where="shadows") for name in shadows]
+    return default_suite(density=density, relative=relative, more=more)

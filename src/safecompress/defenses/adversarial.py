@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import normalize, one_hot, softmax, softplus
 
 from safecompress.attacks.features import (
-    Parameters,
     feature_count,
     features,
     initial_parameters,
@@ -27,20 +26,35 @@ from safecompress.models.adapt import call
 from safecompress.protocols import (
     Batch,
     Defense,
+    Inputs,
     ModelLike,
     Rows,
     TrainingContext,
     map_inputs,
 )
-from safecompress.randomness import permutation
+from safecompress.randomness import generator, permutation
+from safecompress.train.features import call_with_features
 
 Gain = Literal["confusion", "clamped"]
+AttackerKind = Literal["neural", "white-box", "both"]
 
 LOG_2 = 0.6931471805599453
 LARGEST_LOGIT = 10.0
 """The attacker's logit is bent into ±10, so no batch can make the penalty or its gradient huge."""
 
+ATTACKERS: dict[str, tuple[bool, ...]] = {
+    "neural": (False,),
+    "white-box": (True,),
+    "both": (False, True),
+}
+"""Of each attacker in a mode, whether it sees the last features."""
+
 _TOP = 5
+_DIRECTIONS = 16
+"""Random directions in which a white-box attacker sees the last features."""
+_PARAMETERS = 4
+"""Tensors that one attacker is made of."""
+_SMALL = 1e-12
 _HIDDEN = 64
 _LEARNING_RATE = 1e-2
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -63,11 +77,14 @@ def clamped(said: Tensor) -> Tensor:
     return -softplus(-said).clamp(max=LOG_2).mean()
 
 
+Asked: TypeAlias = tuple[Tensor, Tensor | None]
+"""Logits and, where asked for, last features."""
+
 GAINS = {"confusion": confusion, "clamped": clamped}
 
 
 class AdversarialTraining(Defense):
-    """Add `weight` × gain to the loss, where the gain falls as the attacker does worse on members.
+    """Add `weight` × gain to the loss, where the gain falls as attackers do worse on members.
 
     Every step from `start` on, the attacker takes `attacker_steps` Adam steps on the batch's
     members and as many reference rows, both seen by the model in evaluation mode without
@@ -80,12 +97,15 @@ class AdversarialTraining(Defense):
         attacker_steps: attacker steps per model step, at least 1.
         gain: `confusion` (attacker says ½ of members) or `clamped` (its cross-entropy on members,
             raised up to log 2).
-        attacker: `neural`, a small network on the features of the attack of that name.
+        attacker: `neural`, a small network on the features of the attack of that name; `white-box`,
+            one that also sees the last layer's features and the length of its gradient; or `both`,
+            one of each, whose gains are averaged.
 
     Raises:
         ConfigError: when an option is out of range.
 
-    Reference: Nasr, Shokri & Houmansadr, CCS 2018, section 4, with the gain bounded.
+    Reference: Nasr, Shokri & Houmansadr, CCS 2018, section 4, with the gain bounded; the modes are
+    those of SafeCompress, TSE 2024 (arXiv 2401.00996).
     """
 
     name: ClassVar[str] = "adversarial"
@@ -98,7 +118,7 @@ class AdversarialTraining(Defense):
         start: float = 0.33,
         attacker_steps: int = 1,
         gain: Gain = "confusion",
-        attacker: Literal["neural"] = "neural",
+        attacker: AttackerKind = "neural",
     ) -> None:
         if not 0 <= weight < float("inf"):
             raise ConfigError(f"weight is {weight}; expected a finite number, at least 0.")
@@ -108,17 +128,19 @@ class AdversarialTraining(Defense):
             raise ConfigError(f"attacker_steps is {attacker_steps}; expected at least 1.")
         if gain not in GAINS:
             raise ConfigError(f"gain is '{gain}'; expected one of {', '.join(GAINS)}.")
-        if attacker != "neural":
-            raise ConfigError(f"attacker is '{attacker}'; expected neural.")
+        if attacker not in ATTACKERS:
+            raise ConfigError(f"attacker is '{attacker}'; expected one of {', '.join(ATTACKERS)}.")
         self.weight, self.start, self.attacker_steps, self.gain = (
             weight,
             start,
             attacker_steps,
             gain,
         )
+        self._inside = ATTACKERS[attacker]
+        self.needs_features = any(self._inside)
         self._context: TrainingContext | None = None
         self._reference: Rows | None = None
-        self._parameters: Parameters | None = None
+        self._parameters: tuple[Tensor, ...] | None = None
         self._optimizer: torch.optim.Adam | None = None
 
     def prepare_(self, context: TrainingContext) -> None:
@@ -145,15 +167,42 @@ class AdversarialTraining(Defense):
         if batch.progress < self.start:
             return None
         self._attacker_learns_(batch)
-        gain = GAINS[self.gain](self.attacker_says(batch.logits, batch.labels))
-        return self.weight * gain
+        said = self.attackers_say(batch.logits, batch.labels, batch.features)
+        return self.weight * GAINS[self.gain](said)
 
-    def attacker_says(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the attacker's logit of "member" for each row, (n,), in ±10."""
+    def attackers_say(self, logits: Tensor, labels: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Return each attacker's logit of "member" for each row, (attackers, n), in ±10.
+
+        Args:
+            logits: (n, classes).
+            labels: int64 (n,).
+            inside: (n, d), the last features; for white-box attackers.
+        """
         parameters, _ = self._ready()
-        seen = torch.asinh(features(logits.float(), labels, top=_TOP))
-        said = membership_logits(parameters, seen).squeeze(0)
-        return LARGEST_LOGIT * torch.tanh(said / LARGEST_LOGIT)
+        outside = torch.asinh(features(logits.float(), labels, top=_TOP))
+        said = []
+        for place, looks_inside in enumerate(self._inside):
+            seen = outside
+            if looks_inside:
+                seen = torch.cat([seen, self._seen_inside(logits, labels, inside)], dim=1)
+            first, first_bias, last, last_bias = parameters[_PARAMETERS * place :][:_PARAMETERS]
+            said.append(membership_logits((first, first_bias, last, last_bias), seen))
+        return LARGEST_LOGIT * torch.tanh(torch.cat(said) / LARGEST_LOGIT)
+
+    def _seen_inside(self, logits: Tensor, labels: Tensor, inside: Tensor | None) -> Tensor:
+        """Return the last features in random directions, their size and their gradient's.
+
+        The last layer's gradient is (p − y) ⊗ h: directions of h and the length of either factor.
+        """
+        if inside is None or self._context is None:
+            raise ConfigError("adversarial: a white-box attacker needs the batch's features.")
+        h = inside.float()
+        draw = generator(self._context.seed, self.name, "directions", h.shape[1])
+        directions = torch.randn(h.shape[1], _DIRECTIONS, generator=draw).to(h.device)
+        residual = softmax(logits.float(), dim=1) - one_hot(labels, logits.shape[1])
+        # A length has no gradient at 0, so it is kept a little above.
+        sizes = [(t.square().sum(dim=1) + _SMALL).sqrt().log() for t in (h, residual)]
+        return torch.cat([normalize(h, dim=1) @ directions, torch.stack(sizes, dim=1)], dim=1)
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of the attacker's parameters and Adam's state."""
@@ -181,40 +230,45 @@ class AdversarialTraining(Defense):
     def _renew_(self) -> None:
         if self._context is None:
             raise ConfigError("adversarial: prepare_ must be called before the defence is used.")
-        drawn = initial_parameters(
-            feature_count(self._context.classes, top=_TOP),
-            hidden=_HIDDEN,
-            heads=1,
-            seed=self._context.seed,
-            name=self.name,
-        )
-        first, first_bias, last, last_bias = (
-            p.to(self._context.device).requires_grad_() for p in drawn
-        )
-        self._parameters = (first, first_bias, last, last_bias)
+        width = feature_count(self._context.classes, top=_TOP)
+        drawn: list[Tensor] = []
+        for looks_inside in self._inside:
+            drawn += initial_parameters(
+                width + (_DIRECTIONS + 2) * looks_inside,
+                hidden=_HIDDEN,
+                heads=1,
+                seed=self._context.seed,
+                name=self.name,
+            )
+        self._parameters = tuple(p.to(self._context.device).requires_grad_() for p in drawn)
         self._optimizer = torch.optim.Adam(self._parameters, lr=_LEARNING_RATE)
 
-    def _ready(self) -> tuple[Parameters, torch.optim.Adam]:
+    def _ready(self) -> tuple[tuple[Tensor, ...], torch.optim.Adam]:
         if self._parameters is None or self._optimizer is None:
             raise ConfigError("adversarial: prepare_ must be called before the defence is used.")
         return self._parameters, self._optimizer
 
     def _attacker_learns_(self, batch: Batch) -> None:
         parameters, optimizer = self._ready()
-        member_logits: Tensor | None = None
+        members: Asked | None = None
         for k in range(self.attacker_steps):
             drawn = self._drawn(len(batch.labels), step=batch.step, k=k)
             with _evaluating(batch.model):
-                if member_logits is None:
-                    member_logits = call(batch.model, batch.inputs)
-                reference_logits = call(batch.model, drawn.inputs)
-            on_members = self.attacker_says(member_logits, batch.labels)
-            on_reference = self.attacker_says(reference_logits, drawn.labels)
+                members = members or self._asked(batch.model, batch.inputs)
+                reference = self._asked(batch.model, drawn.inputs)
+            on_members = self.attackers_say(members[0], batch.labels, members[1])
+            on_reference = self.attackers_say(reference[0], drawn.labels, reference[1])
             loss = 0.5 * (softplus(-on_members).mean() + softplus(on_reference).mean())
             gradients = torch.autograd.grad(loss, parameters)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
+
+    def _asked(self, model: ModelLike, inputs: Inputs) -> Asked:
+        """Return a model's logits, and its last features where an attacker sees them."""
+        if self.needs_features:
+            return call_with_features(model, inputs)
+        return call(model, inputs), None
 
     def _drawn(self, n: int, *, step: int, k: int) -> Rows:
         """Return up to n reference rows, a function of the run's seed, the step and k."""

@@ -11,7 +11,7 @@ DEFENSES: Registry[Defense] = Registry("defence", "safecompress.defenses")
 DEFENSES.add(
     "adversarial",
     AdversarialTraining,
-    summary="an attacker learns beside the model, and the model learns to confuse it",
+    summary="attackers, black- or white-box, learn beside the model, and it learns to confuse them",
     reference="Nasr, Shokri & Houmansadr, CCS 2018; gain bounded here",
-    cost="two more forward passes a batch from `start` on",
+    cost="two more forward passes a batch from `start` on, whatever the attacker",
 )

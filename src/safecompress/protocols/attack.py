@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
+from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import log_odds
 from safecompress.protocols.rows import Outputs, Pool, Rows
 from safecompress.stats.thresholds import best_threshold, class_thresholds
@@ -126,25 +127,27 @@ class Evidence:
         outputs: the target's outputs.
         parent: the dense parent's outputs on the same rows.
         rows: the rows themselves.
-        target: the target model, for white-box attacks.
         references: what reference models said of the same rows.
+        internals: what the target computes inside for the same rows, for white-box attacks.
 
     Raises:
-        DataError: when `references` are of another number of rows.
+        DataError: when `references` or `internals` are of another number of rows.
     """
 
     outputs: Outputs
     parent: Outputs | None = None
     rows: Rows | None = None
-    target: nn.Module | None = None
     references: References | None = None
+    internals: Internals | None = None
 
     def __post_init__(self) -> None:
-        if self.references is not None and len(self.references) != len(self.outputs):
-            raise DataError(
-                f"evidence: outputs of {len(self.outputs)} rows, references of "
-                f"{len(self.references)}; expected the same rows in the same order."
-            )
+        for name in ("references", "internals"):
+            held = getattr(self, name)
+            if held is not None and len(held) != len(self.outputs):
+                raise DataError(
+                    f"evidence: outputs of {len(self.outputs)} rows, {name} of {len(held)}; "
+                    "expected the same rows in the same order."
+                )
 
     def take(self, index: Tensor) -> Evidence:
         """Return the evidence about the rows at `index`."""
@@ -152,8 +155,8 @@ class Evidence:
             self.outputs.take(index),
             None if self.parent is None else self.parent.take(index),
             None if self.rows is None else self.rows.take(index),
-            self.target,
             None if self.references is None else self.references.take(index),
+            None if self.internals is None else self.internals.take(index),
         )
 
 
@@ -222,12 +225,17 @@ class Attack(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Evidence fields needed besides `outputs`: `parent`, `rows`, `target`, `references`."""
+    """Evidence fields needed besides `outputs`: `parent`, `rows`, `references`, `internals`."""
     learns: ClassVar[bool] = False
     """Whether it has a `fit` to learn with; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
     label_only: ClassVar[bool] = False
     """Whether it reads the predicted class alone; no such attack finds more than correctness."""
+
+    @property
+    def white_box(self) -> bool:
+        """Whether it reads what happens inside the model."""
+        return "internals" in self.requires
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> Any:
         """Learn from rows whose membership is known; return what `score` needs (or None)."""

@@ -27,6 +27,8 @@ class Batch:
         model: the callable in training.
         step: steps taken in this stage.
         progress: share of this stage's steps taken, in [0, 1].
+        features: (b, d), what the last weight layer is given, attached to the graph; None unless a
+            defence needs it.
     """
 
     inputs: Inputs
@@ -36,6 +38,7 @@ class Batch:
     model: ModelLike
     step: int
     progress: float
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Defense(ABC):
 
     name: ClassVar[str]
     needs_reference: ClassVar[bool] = False
+    needs_features: bool = False
+    """Whether it reads the batch's last features."""
 
     def prepare_(self, context: TrainingContext) -> None:
         """Get ready for a training stage."""

@@ -75,7 +75,7 @@ def rows_for(target: Target, data: Asked, *, seed: int) -> Pool[Rows]:
     return distinct_rows(rows, deduplicate=data.split.deduplicate)
 
 
-def ask(target: Target, rows: Pool[Rows]) -> Recorded:
+def ask(target: Target, rows: Pool[Rows], *, white_box: bool = False) -> Recorded:
     """Return what a target says of rows that `rows_for` made.
 
     Raises:
@@ -84,9 +84,9 @@ def ask(target: Target, rows: Pool[Rows]) -> Recorded:
             preprocessing looks like.
     """
     if not target.files:
-        return record_rows(target.model, rows, path=target.path)
+        return record_rows(target.model, rows, path=target.path, white_box=white_box)
     try:
-        recorded = record_rows(target.model, rows, path=target.path)
+        recorded = record_rows(target.model, rows, path=target.path, white_box=white_box)
     except NonFiniteError as error:
         raise ModelError(
             f"{target.path}: {error} Check that these rows are what the model was trained on."

@@ -13,11 +13,20 @@ from safecompress import randomness
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
-from safecompress.protocols import Batch, Defense, ModelLike, Outputs, Rows, TrainingContext
+from safecompress.protocols import (
+    Batch,
+    Defense,
+    Internals,
+    ModelLike,
+    Outputs,
+    Rows,
+    TrainingContext,
+)
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train.active import Active, Existing, active_weights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import device_of, make_fabric
+from safecompress.train.internals import internals
 from safecompress.train.loss import TrainingLoss
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import load_optimizer_state_, make_optimizer, optimizer_state
@@ -174,6 +183,16 @@ class Trainer:
         """
         self.load_(candidate)
         return predict(self._module, rows)
+
+    def internals(self, candidate: Candidate, rows: Rows) -> Internals:
+        """Return what the candidate computes inside for `rows`.
+
+        Raises:
+            NonFiniteError: when a logit or a gradient is NaN or infinite.
+            ModelError: when the model has no layer to look at.
+        """
+        self.load_(candidate)
+        return internals(self._module, rows)
 
     def train(self, candidate: Candidate, steps: int) -> Candidate:
         """Return the candidate after `steps` more steps; the one given is left untouched.

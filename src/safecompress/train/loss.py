@@ -13,6 +13,7 @@ from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext
 from safecompress.train.batches import Step
+from safecompress.train.features import call_with_features
 
 
 class TrainingLoss:
@@ -52,7 +53,11 @@ class TrainingLoss:
 
     def __call__(self, model: ModelLike, batch: Step, step: int) -> tuple[Tensor, Batch | None]:
         """Return one step's loss, a scalar, and what `after_step_` will show the defences."""
-        logits = call(model, batch.inputs)
+        features = None
+        if any(defense.needs_features for defense in self._defenses):
+            logits, features = call_with_features(model, batch.inputs)
+        else:
+            logits = call(model, batch.inputs)
         loss = functional.cross_entropy(logits, self._targets(batch, logits))
         if not self._defenses:
             return loss, None
@@ -64,6 +69,7 @@ class TrainingLoss:
             model=model,
             step=step,
             progress=min(1.0, step / max(1, self._steps)),
+            features=features,
         )
         for defense in self._defenses:
             penalty = defense.penalty(seen)

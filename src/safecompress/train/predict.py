@@ -32,7 +32,7 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     pieces = []
-    with torch.inference_mode(), mode(module, training=False), _full_precision(device):
+    with torch.inference_mode(), mode(module, training=False), full_precision(device):
         for start in range(0, max(1, len(rows)), batch_size):
             index = torch.arange(start, min(start + batch_size, len(rows)))
             inputs = map_inputs(lambda t, at=index: t[at].to(device), rows.inputs)  # type: ignore[misc]
@@ -60,7 +60,8 @@ def mode(module: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Run a block in fp32: no autocast, and no rounding of products on a GPU."""
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device.type, enabled=False))
         if device.type == "cuda":

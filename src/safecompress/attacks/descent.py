@@ -1,0 +1,148 @@
+"""How the published attackers learn: by Adam, in batches half of members."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from safecompress.errors import ConfigError
+from safecompress.protocols import Pool
+from safecompress.randomness import permutation, seeded
+
+_SCORE_ROWS = 1024
+
+Columns: TypeAlias = tuple[Tensor, ...]
+"""What a network is shown of some rows, one leading index per row: its positional arguments."""
+
+
+class Options(Protocol):
+    """What a frozen dataclass of an attack must offer.
+
+    Args:
+        name: of the attack; it names what is random.
+        epochs: passes over the larger group; the smaller one is repeated.
+        batch_size: rows a step, half of them members; even.
+        learning_rate: of Adam.
+        validation: share of the fit half that chooses the epoch, in [0, 1); 0 keeps the last.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def validation(self) -> float: ...
+
+
+def require_options(options: Options) -> None:
+    """Refuse options out of range.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    if options.epochs < 1:
+        raise ConfigError(f"epochs is {options.epochs}; expected at least 1.")
+    if options.batch_size < 2 or options.batch_size % 2:
+        raise ConfigError(f"batch_size is {options.batch_size}; expected an even number ≥ 2.")
+    if not 0 < options.learning_rate < 1:
+        raise ConfigError(f"learning_rate is {options.learning_rate}; expected (0, 1).")
+    if not 0 <= options.validation < 1:
+        raise ConfigError(f"validation is {options.validation}; expected [0, 1).")
+
+
+@torch.enable_grad()
+def descend(
+    make: Callable[[], nn.Module], groups: Pool[Columns], options: Options, *, seed: int
+) -> nn.Module:
+    """Return a network that tells members from non-members, in evaluation mode.
+
+    Args:
+        make: makes the untrained network; it returns the logit of "member", (n,).
+        groups: what it is shown, in an order that does not depend on how the rows came.
+        options: how it learns.
+        seed: of everything random.
+    """
+    learning, validation = _cut(groups, options, seed=seed)
+    with seeded(seed, "attack", options.name):
+        network = make()
+        optimizer = torch.optim.Adam(network.parameters(), lr=options.learning_rate)
+        best, kept = math.inf, copy.deepcopy(network.state_dict())
+        for epoch in range(options.epochs):
+            network.train()
+            for members, nonmembers in _batches(learning, options, epoch=epoch, seed=seed):
+                optimizer.zero_grad()
+                balanced_loss(network, members, nonmembers).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            if validation is None:
+                continue
+            network.eval()
+            with torch.no_grad():
+                value = float(balanced_loss(network, validation.members, validation.nonmembers))
+            if value < best:
+                best, kept = value, copy.deepcopy(network.state_dict())
+    if validation is not None:
+        network.load_state_dict(kept)
+    return network.eval()
+
+
+@torch.no_grad()
+def said(network: nn.Module, columns: Columns) -> Tensor:
+    """Return the logit of "member" of each row, float64 (n,)."""
+    blocks = zip(*(torch.split(column, _SCORE_ROWS) for column in columns), strict=True)
+    return torch.cat([network(*block).double() for block in blocks])
+
+
+def balanced_loss(network: nn.Module, members: Columns, nonmembers: Columns) -> Tensor:
+    """Return the mean of both groups' binary cross-entropies, so that their sizes do not matter."""
+    logits: Any = network(*(torch.cat(pair) for pair in zip(members, nonmembers, strict=True)))
+    n = len(members[0])
+    loss: Tensor = 0.5 * (softplus(-logits[:n]).mean() + softplus(logits[n:]).mean())
+    return loss
+
+
+def _taken(columns: Columns, index: Tensor) -> Columns:
+    return tuple(column[index] for column in columns)
+
+
+def _cut(
+    groups: Pool[Columns], options: Options, *, seed: int
+) -> tuple[Pool[Columns], Pool[Columns] | None]:
+    """Return the rows to learn on and those that choose the epoch, None where too few."""
+    held = groups.map(lambda c: int(options.validation * len(c[0])))
+    if not held.members or not held.nonmembers:
+        return groups, None
+    names = Pool("members", "nonmembers")
+    order = groups.zip(names, lambda c, n: permutation(len(c[0]), seed, "attack", options.name, n))
+    cut = order.zip(held, lambda index, k: (index[k:], index[:k]))
+    return (
+        groups.zip(cut, lambda c, parts: _taken(c, parts[0])),
+        groups.zip(cut, lambda c, parts: _taken(c, parts[1])),
+    )
+
+
+def _batches(
+    learning: Pool[Columns], options: Options, *, epoch: int, seed: int
+) -> list[tuple[Columns, Columns]]:
+    half = options.batch_size // 2
+    longest = max(len(learning.members[0]), len(learning.nonmembers[0]))
+
+    def order(columns: Columns, side: str) -> tuple[Tensor, ...]:
+        n = len(columns[0])
+        names = ("attack", options.name, f"{side}-{epoch}")
+        orders = [permutation(n, seed, *names, r) for r in range(math.ceil(longest / n))]
+        return torch.split(torch.cat(orders)[:longest], half)
+
+    pairs = zip(
+        order(learning.members, "members"), order(learning.nonmembers, "nonmembers"), strict=True
+    )
+    return [(_taken(learning.members, a), _taken(learning.nonmembers, b)) for a, b in pairs]
