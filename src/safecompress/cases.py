@@ -14,8 +14,9 @@ from safecompress.budget import Budget, require_time_to_ask
 from safecompress.config import DataConfig
 from safecompress.data import Recorded, read_outputs
 from safecompress.errors import ConfigError, DataError
+from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
-from safecompress.protocols import Outputs, Pool
+from safecompress.protocols import Pool, Rows
 from safecompress.record import Group, record_rows
 from safecompress.targets import (
     RunTarget,
@@ -56,6 +57,35 @@ class Case:
     sealed: bool = False
 
 
+@dataclass(frozen=True)
+class _Asking:
+    """How models are asked: about which rows, and within what time."""
+
+    data: Data
+    seed: int
+    budget: Budget
+    listen: Listener
+
+    def __call__(self, target: Target) -> Recorded:
+        if self.data is None:
+            raise ConfigError(
+                f"{target.path}: data: missing; say which rows it was trained on and which it was "
+                "not: ((member inputs, labels), (non-member inputs, labels)) in Python, --data "
+                "MEMBERS NONMEMBERS (two .csv or two .npz) on the command line, or a section "
+                "`data`."
+            )
+        rows = rows_for(target, self.data, seed=self.seed)
+        self.announce(target.path.name, rows)
+        require_time_to_ask(target.model, rows, self.budget)
+        return ask(target, rows)
+
+    def announce(self, name: str, rows: Pool[Rows]) -> None:
+        """Say what is asked about how many rows; it may take a while."""
+        sizes = rows.map(len)
+        text = f"asking {name} about {sizes.members:,} members, {sizes.nonmembers:,} non-members"
+        self.listen(Event("stage", text, {"stage": "asking", "model": name}))
+
+
 def open_case(
     target: Given,
     data: Data,
@@ -65,6 +95,7 @@ def open_case(
     budget: Budget,
     trust_code: bool,
     asked: Mapping[str, Any],
+    listen: Listener = silent,
 ) -> Case:
     """Open what is to be audited and ask it about its rows.
 
@@ -76,12 +107,13 @@ def open_case(
         budget: asking must fit into it.
         trust_code: whether code that a run folder names may run.
         asked: all else that the verdict depends on, for the ledger of a run.
+        listen: hears of what is asked about how many rows.
 
     Raises:
         UsageError: on what cannot be audited.
     """
-    if isinstance(target, Recorded):
-        return _case_of_outputs(target, data, baseline, seed=seed, budget=budget)
+    asking = _Asking(data, seed, budget, listen)
+    found: Recorded | Target
     if isinstance(target, str | Path):
         path = Path(target).expanduser()
         kind = kind_of(path)
@@ -89,57 +121,32 @@ def open_case(
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
             run = open_run(path, trust_code=trust_code)
-            return _case_of_run(run, baseline, budget=budget, asked=asked)
-        if kind == "outputs":
-            found = read_outputs(path)
-            return _case_of_outputs(found, data, baseline, seed=seed, budget=budget)
-        opened = open_target(path)
+            return _case_of_run(run, baseline, asking, asked=asked)
+        found = read_outputs(path) if kind == "outputs" else open_target(path)
     else:
-        opened = target_of(target)
-    recorded = _asked(opened, data, seed=seed, budget=budget)
+        found = target if isinstance(target, Recorded) else target_of(target)
     return _case(
-        recorded,
-        _parent(baseline, data, seed=seed, budget=budget),
-        name=opened.path.stem,
-        ours=_files(opened),
+        found if isinstance(found, Recorded) else asking(found),
+        None if baseline is None else _parent(baseline, asking),
+        name=found.path.name if found.path.is_dir() else found.path.stem,
+        ours=None if isinstance(found, Recorded) else _files(found),
     )
 
 
-def _case_of_outputs(
-    recorded: Recorded, data: Data, baseline: Given | None, *, seed: int, budget: Budget
-) -> Case:
-    parent = _parent(baseline, data, seed=seed, budget=budget)
-    return _case(recorded, parent, name=recorded.path.stem)
-
-
-def _asked(target: Target, data: Data, *, seed: int, budget: Budget) -> Recorded:
-    if data is None:
-        raise ConfigError(
-            f"{target.path}: data: missing; say which rows it was trained on and which it was not: "
-            "((member inputs, labels), (non-member inputs, labels)) in Python, --data MEMBERS "
-            "NONMEMBERS (two .csv or two .npz) on the command line, or a section `data`."
-        )
-    rows = rows_for(target, data, seed=seed)
-    require_time_to_ask(target.model, rows, budget)
-    return ask(target, rows)
-
-
-def _parent(baseline: Given | None, data: Data, *, seed: int, budget: Budget) -> Recorded | None:
-    if baseline is None or isinstance(baseline, Recorded):
+def _parent(baseline: Given, asking: _Asking) -> Recorded:
+    if isinstance(baseline, Recorded):
         return baseline
     if not isinstance(baseline, str | Path):
-        return _asked(target_of(baseline), data, seed=seed, budget=budget)
+        return asking(target_of(baseline))
     path = Path(baseline).expanduser()
     kind = kind_of(path)
     if kind == "run":
         raise ConfigError(f"baseline: {path} is a run; its rows are not those of the target.")
-    if kind == "outputs":
-        return read_outputs(path)
-    return _asked(open_target(path), data, seed=seed, budget=budget)
+    return read_outputs(path) if kind == "outputs" else asking(open_target(path))
 
 
 def _case_of_run(
-    run: RunTarget, baseline: Given | None, *, budget: Budget, asked: Mapping[str, Any]
+    run: RunTarget, baseline: Given | None, asking: _Asking, *, asked: Mapping[str, Any]
 ) -> Case:
     module = run.module()
     other = None
@@ -147,12 +154,12 @@ def _case_of_run(
         if not isinstance(baseline, str | Path):
             raise ConfigError("baseline: of a run's model, name another of the run, e.g. 'dense'.")
         other = run.baseline(str(baseline))
-    require_time_to_ask(module, run.splits.steer, budget)
+    require_time_to_ask(module, run.splits.steer, asking.budget)
     named = {"baseline": None if other is None else tensors_digest(other.state_dict())}
     sealed, looks = run.open_sealed(dict(asked) | named)
-    path = run.folder / run.file
+    asking.announce(f"{run.folder.name}/{run.file}", sealed)
     return _case(
-        record_rows(module, sealed, path=path),
+        record_rows(module, sealed, path=run.folder / run.file),
         None if other is None else record_rows(other, sealed, path=Path(str(baseline))),
         name=run.folder.resolve().name,
         looks=looks,
@@ -184,18 +191,21 @@ def _case(
 
 def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
     """Refuse a baseline whose rows are not the target's: no difference could be paired."""
-    for group in ("members", "nonmembers"):
-        a, b = (_labels(r.outputs, group) for r in (ours, theirs))
-        if len(a) != len(b) or not torch.equal(a, b):
+    pairs = (
+        (ours.outputs.members, theirs.outputs.members, "members"),
+        (ours.outputs.nonmembers, theirs.outputs.nonmembers, "non-members"),
+    )
+    for a, b, group in pairs:
+        if not torch.equal(a.labels, b.labels):
             raise DataError(
                 f"{theirs.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
                 f"{ours.path}; the baseline's rows must be the target's, in the same order."
             )
-
-
-def _labels(outputs: Pool[Outputs], group: str) -> torch.Tensor:
-    found: Outputs = getattr(outputs, group)
-    return found.labels
+        if not torch.equal(a.ids, b.ids):
+            raise DataError(
+                f"{theirs.path}: other {group} than those of {ours.path}, because the two do not "
+                "see the same duplicates; remove repeated rows from the data."
+            )
 
 
 def _files(target: Target) -> dict[str, Any] | None:

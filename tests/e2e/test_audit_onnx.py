@@ -154,7 +154,20 @@ def test_a_baseline_is_asked_about_the_same_rows(tmp_path: Path) -> None:
     differences = [c for c in same.checks if c.name == "loss.auc ≤ dense"]
     assert differences[0].estimate.value == 0
     module = torch.nn.Linear(*WEIGHTS.shape)
-    assert audit(model, groups(), baseline=module).verdict.document["comparison"][0]["name"]
+    document = audit(model, groups(), baseline=module).verdict.document
+    assert [row["name"] for row in document["comparison"]] == ["dense", "model"]
+
+
+def test_a_baseline_of_other_rows_is_refused(tmp_path: Path) -> None:
+    model, data = linear_onnx(tmp_path / "m.onnx"), groups(60)
+    target = open_target(model)
+    for other in (groups(61), groups(60, seed=1)):
+        outputs = ask(target, rows_for(target, other, seed=0))
+        with pytest.raises(UsageError, match="labels that differ"):
+            audit(model, data, baseline=outputs)
+    (tmp_path / "config.yaml").write_text("seed: 0")
+    with pytest.raises(UsageError, match="is a run"):
+        audit(model, data, baseline=tmp_path)
 
 
 def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
