@@ -149,9 +149,6 @@ def edited(path: Path, **changes: Any) -> None:
 
 def audited(*arguments: object) -> tuple[int, str, str]:
     """Run `safecompress audit` as a user does; return its exit code, stdout and stderr."""
-    program = (
-        "import sys; from safecompress.cli.app import main; sys.argv[0] = 'safecompress'; main()"
-    )
     done = subprocess.run(
         [sys.executable, "-m", "safecompress.cli", "audit", *map(str, arguments)],
         capture_output=True,
