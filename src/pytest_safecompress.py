@@ -32,8 +32,8 @@ def assert_safe(
     """Audit a model and fail the test where it does not keep its limits.
 
     Args:
-        model: a module, a callable that returns logits or probabilities, or an `.npz` of recorded
-            outputs.
+        model: a module, a callable that returns logits or probabilities, or the path of an `.onnx`,
+            a Hugging Face classifier's folder, a run folder or an `.npz` of recorded outputs.
         data: for a model, `((x, y), (x, y))`: rows it was trained on, and rows it was not.
         max_auc: most that any attack's AUC may be.
         max_advantage: most that any attack's true-positive minus false-positive rate may be.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,15 @@ def edited(path: Path, **changes: Any) -> None:
     """Change a JSON file; None takes a key out."""
     found = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({k: v for k, v in found.items() if v is not None}))
+
+
+def audited(*arguments: object) -> tuple[int, str, str]:
+    """Run `safecompress audit` as a user does; return its exit code, stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "safecompress.cli", "audit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr

@@ -17,7 +17,7 @@ from safecompress.checks import CheckResult, Subject, corrected_level, metric_na
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, load_section, seconds_of
 from safecompress.data import Recorded
-from safecompress.errors import ConfigError, SafeCompressError
+from safecompress.errors import ConfigError, RunFolderError, SafeCompressError
 from safecompress.events import Event, Listener, silent
 from safecompress.figures import figures_document
 from safecompress.files import make_folder, write_json, write_text
@@ -26,7 +26,7 @@ from safecompress.provenance import surroundings
 from safecompress.randomness import derive
 from safecompress.record import Group
 from safecompress.report import junit_xml, write_report
-from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.runs import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.suites import Limits, audit_suite, shown_of_all
 from safecompress.verdict import LIMITS, Verdict, attacks_of, check_line, find, threat_model
 
@@ -44,7 +44,8 @@ class Exposed:
     """A member that the strongest attack is surest of.
 
     Args:
-        row: its place among the members, from 0.
+        row: its number in the source the rows are from; its place among the members, from 0, where
+            they were given as members and non-members.
         score: the attack's score.
         false_positive_rate: share of the non-members that score as high or higher, in [0, 1].
     """
@@ -107,7 +108,7 @@ def audit(
         trust_code: whether code that a run folder names may be imported and called.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
             those of an earlier audit replaced; None writes nothing.
-        on_event: hears of every check.
+        on_event: hears of every check, and of what the model is asked.
 
     Raises:
         UsageError: on what cannot be audited, naming what is wrong with it.
@@ -117,15 +118,21 @@ def audit(
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
     limits = limits or Limits()
-    how = Asking(seed, budget, trust_code=trust_code, white_box=white_box)
-    asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
-    case = open_case(
-        target,
+    if out is not None and (Path(out) / CONFIG).exists():
+        raise RunFolderError(
+            f"{out}: holds a run, whose verdict stays its own; choose another out."
+        )
+    asking = Asking(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
-        baseline=baseline,
-        how=how,
-        verdict_on=asked | {"white_box": white_box},
+        seed=seed,
+        budget=budget,
+        trust_code=trust_code,
+        white_box=white_box,
+        listen=on_event,
     )
+    asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
+    verdict_on = asked | {"white_box": white_box}
+    case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on)
     verdict, strongest, exposed = _judged(case, limits, level, seed, budget, on_event)
     if out is None:
         return Audit(None, verdict, strongest, exposed)
@@ -133,6 +140,7 @@ def audit(
         "seed": seed,
         "audited": case.identity,
         "baseline": case.baseline_identity,
+        "time_budget": None if time_budget is None else budget.seconds,
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
     return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
@@ -172,7 +180,7 @@ def _judged(
         },
         "threat_model": {"kind": "outputs", "text": threat_model(white_box=_inside(recorded))},
         "looks": case.looks,
-        "scope": _scope(recorded, plan),
+        "scope": _scope(case, plan),
         "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
     }
     strongest, exposed = _most_exposed(judged, attacks)
@@ -216,16 +224,18 @@ def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict
     }
 
 
-def _scope(recorded: Recorded, plan: Plan) -> str:
+def _scope(case: Case, plan: Plan) -> str:
     """Say which attacks ran and which did not, and why."""
     parts = [", ".join(plan.tiers)]
-    if recorded.references:
-        parts[0] += f" with {recorded.references} reference models"
+    if case.recorded.references:
+        parts[0] += f" with {case.recorded.references} reference models"
     else:
         parts.append("without reference models no shadow-model attack could be run")
     if plan.left_out:
         parts.append(f"left out for time: {', '.join(plan.left_out)}")
-    if not _inside(recorded):
+    if case.sealed:
+        parts.append(f"on the run's own sealed rows, look {case.looks} at them")
+    if not _inside(case.recorded):
         parts.append("nothing saw the model's weights")
     return "; ".join(parts)
 

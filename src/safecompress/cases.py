@@ -14,8 +14,9 @@ from safecompress.budget import Budget, require_time_to_ask
 from safecompress.config import DataConfig
 from safecompress.data import Recorded, read_outputs
 from safecompress.errors import ConfigError, DataError
+from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
-from safecompress.protocols import Outputs, Pool
+from safecompress.protocols import Pool, Rows
 from safecompress.record import Group, record_rows
 from safecompress.targets import (
     RunTarget,
@@ -31,23 +32,6 @@ from safecompress.targets import (
 Model: TypeAlias = nn.Module | Callable[..., Any]
 Given: TypeAlias = str | Path | Recorded | Model
 Data: TypeAlias = tuple[Group, Group] | DataConfig | None
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How models are asked.
-
-    Args:
-        seed: seed of whatever is drawn.
-        budget: asking must fit into it.
-        trust_code: whether code that a run folder names may be imported and called.
-        white_box: whether the attacker looks into the models.
-    """
-
-    seed: int
-    budget: Budget
-    trust_code: bool
-    white_box: bool
 
 
 @dataclass(frozen=True)
@@ -73,93 +57,106 @@ class Case:
     sealed: bool = False
 
 
+@dataclass(frozen=True)
+class Asking:
+    """How models are asked: about which rows, and within what time.
+
+    Args:
+        data: the rows, where a target does not bring its own.
+        seed: seed of whatever `data` draws.
+        budget: asking must fit into it.
+        trust_code: whether code that a run folder names may be imported and called.
+        white_box: whether the attacker looks into the models.
+        listen: hears of what is asked about how many rows.
+    """
+
+    data: Data
+    seed: int
+    budget: Budget
+    trust_code: bool = False
+    white_box: bool = False
+    listen: Listener = silent
+
+    def __call__(self, target: Target) -> Recorded:
+        if self.data is None:
+            raise ConfigError(
+                f"{target.path}: data: missing; say which rows it was trained on and which it was "
+                "not: ((member inputs, labels), (non-member inputs, labels)) in Python, --data "
+                "MEMBERS NONMEMBERS (two .csv or two .npz) on the command line, or a section "
+                "`data`."
+            )
+        rows = rows_for(target, self.data, seed=self.seed)
+        self.announce(target.path.name, rows)
+        require_time_to_ask(target.model, rows, self.budget)
+        return ask(target, rows, white_box=self.white_box)
+
+    def announce(self, name: str, rows: Pool[Rows]) -> None:
+        """Say what is asked about how many rows; it may take a while."""
+        sizes = rows.map(len)
+        text = f"asking {name} about {sizes.members:,} members, {sizes.nonmembers:,} non-members"
+        self.listen(Event("stage", text, {"stage": "asking", "model": name}))
+
+
 def open_case(
-    target: Given,
-    data: Data,
-    *,
-    baseline: Given | None,
-    how: Asking,
-    verdict_on: Mapping[str, Any],
+    target: Given, asking: Asking, *, baseline: Given | None, verdict_on: Mapping[str, Any]
 ) -> Case:
     """Open what is to be audited and ask it about its rows.
 
     Args:
         target: the model, its file or folder, or its recorded outputs.
-        data: its rows, where it does not bring its own.
+        asking: how it is asked, and about which rows.
         baseline: the model to compare with.
-        how: how the models are asked.
         verdict_on: all else that the verdict depends on, for the ledger of a run.
 
     Raises:
         UsageError: on what cannot be audited.
     """
-    if isinstance(target, Recorded):
-        return _case_of_outputs(target, data, baseline, how=how)
+    found: Recorded | Target
     if isinstance(target, str | Path):
         path = Path(target).expanduser()
         kind = kind_of(path)
-        if kind in {"run", "outputs"} and data is not None:
+        if kind in {"run", "outputs"} and asking.data is not None:
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
-            run = open_run(path, trust_code=how.trust_code)
-            return _case_of_run(run, baseline, how=how, verdict_on=verdict_on)
-        if kind == "outputs":
-            found = read_outputs(path)
-            return _case_of_outputs(found, data, baseline, how=how)
-        opened = open_target(path)
+            run = open_run(path, trust_code=asking.trust_code)
+            return _case_of_run(run, baseline, asking, verdict_on=verdict_on)
+        found = read_outputs(path) if kind == "outputs" else open_target(path)
     else:
-        opened = target_of(target)
-    recorded = _asked(opened, data, how=how)
+        found = target if isinstance(target, Recorded) else target_of(target)
+    if isinstance(found, Recorded) and asking.white_box:
+        _require_internals(found)
     return _case(
-        recorded,
-        _parent(baseline, data, how=how),
-        name=opened.path.stem,
-        ours=_files(opened),
+        found if isinstance(found, Recorded) else asking(found),
+        None if baseline is None else _parent(baseline, asking),
+        name=found.path.name if found.path.is_dir() else found.path.stem,
+        ours=None if isinstance(found, Recorded) else _files(found),
     )
 
 
-def _case_of_outputs(
-    recorded: Recorded, data: Data, baseline: Given | None, *, how: Asking
-) -> Case:
-    if how.white_box and recorded.evidence.members.internals is None:
+def _require_internals(recorded: Recorded) -> None:
+    if recorded.evidence.members.internals is None:
         raise ConfigError(
             f"white_box: of {recorded.path} only outputs are known; give the torch.nn.Module and "
             "its data, or what record(…, white_box=True) returned."
         )
-    parent = _parent(baseline, data, how=how)
-    return _case(recorded, parent, name=recorded.path.stem)
 
 
-def _asked(target: Target, data: Data, *, how: Asking) -> Recorded:
-    if data is None:
-        raise ConfigError(
-            f"{target.path}: data: missing; say which rows it was trained on and which it was not: "
-            "((member inputs, labels), (non-member inputs, labels)) in Python, --data MEMBERS "
-            "NONMEMBERS (two .csv or two .npz) on the command line, or a section `data`."
-        )
-    rows = rows_for(target, data, seed=how.seed)
-    require_time_to_ask(target.model, rows, how.budget)
-    return ask(target, rows, white_box=how.white_box)
-
-
-def _parent(baseline: Given | None, data: Data, *, how: Asking) -> Recorded | None:
-    if baseline is None or isinstance(baseline, Recorded):
+def _parent(baseline: Given, asking: Asking) -> Recorded:
+    if isinstance(baseline, Recorded):
         return baseline
-    # Only what can be looked into is; a baseline of outputs is compared by the other attacks.
-    how = replace(how, white_box=how.white_box and isinstance(baseline, nn.Module))
+    # Only a module can be looked into; any other baseline is compared by the other attacks.
+    asking = replace(asking, white_box=asking.white_box and isinstance(baseline, nn.Module))
     if not isinstance(baseline, str | Path):
-        return _asked(target_of(baseline), data, how=how)
+        return asking(target_of(baseline))
     path = Path(baseline).expanduser()
     kind = kind_of(path)
     if kind == "run":
         raise ConfigError(f"baseline: {path} is a run; its rows are not those of the target.")
-    if kind == "outputs":
-        return read_outputs(path)
-    return _asked(open_target(path), data, how=how)
+    return read_outputs(path) if kind == "outputs" else asking(open_target(path))
 
 
 def _case_of_run(
-    run: RunTarget, baseline: Given | None, *, how: Asking, verdict_on: Mapping[str, Any]
+    run: RunTarget, baseline: Given | None, asking: Asking, *, verdict_on: Mapping[str, Any]
 ) -> Case:
     module = run.module()
     other = None
@@ -167,16 +164,16 @@ def _case_of_run(
         if not isinstance(baseline, str | Path):
             raise ConfigError("baseline: of a run's model, name another of the run, e.g. 'dense'.")
         other = run.baseline(str(baseline))
-    require_time_to_ask(module, run.splits.steer, how.budget)
+    require_time_to_ask(module, run.splits.steer, asking.budget)
     named = {"baseline": None if other is None else tensors_digest(other.state_dict())}
     sealed, looks = run.open_sealed(dict(verdict_on) | named)
-    path = run.folder / run.file
+    asking.announce(f"{run.folder.name}/{run.file}", sealed)
 
-    def said(model: nn.Module, name: Path) -> Recorded:
-        return record_rows(model, sealed, path=name, white_box=how.white_box)
+    def said(model: nn.Module, path: Path) -> Recorded:
+        return record_rows(model, sealed, path=path, white_box=asking.white_box)
 
     return _case(
-        said(module, path),
+        said(module, run.folder / run.file),
         None if other is None else said(other, Path(str(baseline))),
         name=run.folder.resolve().name,
         looks=looks,
@@ -208,18 +205,21 @@ def _case(
 
 def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
     """Refuse a baseline whose rows are not the target's: no difference could be paired."""
-    for group in ("members", "nonmembers"):
-        a, b = (_labels(r.outputs, group) for r in (ours, theirs))
-        if len(a) != len(b) or not torch.equal(a, b):
+    pairs = (
+        (ours.outputs.members, theirs.outputs.members, "members"),
+        (ours.outputs.nonmembers, theirs.outputs.nonmembers, "non-members"),
+    )
+    for a, b, group in pairs:
+        if not torch.equal(a.labels, b.labels):
             raise DataError(
                 f"{theirs.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
                 f"{ours.path}; the baseline's rows must be the target's, in the same order."
             )
-
-
-def _labels(outputs: Pool[Outputs], group: str) -> torch.Tensor:
-    found: Outputs = getattr(outputs, group)
-    return found.labels
+        if not torch.equal(a.ids, b.ids):
+            raise DataError(
+                f"{theirs.path}: other {group} than those of {ours.path}, because the two do not "
+                "see the same duplicates; remove repeated rows from the data."
+            )
 
 
 def _files(target: Target) -> dict[str, Any] | None:

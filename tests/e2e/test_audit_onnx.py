@@ -17,7 +17,7 @@ from safecompress.cli.app import app
 from safecompress.config import DataConfig
 from safecompress.errors import UsageError
 from safecompress.targets import ask, open_target, rows_for
-from tests.target_files import CLASSES, WEIGHTS, groups, linear_onnx, saved_groups
+from tests.target_files import CLASSES, WEIGHTS, audited, groups, linear_onnx, saved_groups
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -154,7 +154,20 @@ def test_a_baseline_is_asked_about_the_same_rows(tmp_path: Path) -> None:
     differences = [c for c in same.checks if c.name == "loss.auc ≤ dense"]
     assert differences[0].estimate.value == 0
     module = torch.nn.Linear(*WEIGHTS.shape)
-    assert audit(model, groups(), baseline=module).verdict.document["comparison"][0]["name"]
+    document = audit(model, groups(), baseline=module).verdict.document
+    assert [row["name"] for row in document["comparison"]] == ["dense", "model"]
+
+
+def test_a_baseline_of_other_rows_is_refused(tmp_path: Path) -> None:
+    model, data = linear_onnx(tmp_path / "m.onnx"), groups(60)
+    target = open_target(model)
+    for other in (groups(61), groups(60, seed=1)):
+        outputs = ask(target, rows_for(target, other, seed=0))
+        with pytest.raises(UsageError, match="labels that differ"):
+            audit(model, data, baseline=outputs)
+    (tmp_path / "config.yaml").write_text("seed: 0")
+    with pytest.raises(UsageError, match="is a run"):
+        audit(model, data, baseline=tmp_path)
 
 
 def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
@@ -331,3 +344,30 @@ def test_a_file_that_cannot_be_audited_ends_in_one_message(case: str, tmp_path: 
 def test_rows_that_do_not_fit_end_in_one_message(data: Any, says: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=says):
         audit(linear_onnx(tmp_path / "m.onnx"), data)
+
+
+@pytest.mark.parametrize(
+    "case", ["cut at 30%", "weights above its folder", "an operator nobody has", "NaN"]
+)
+def test_a_hostile_file_ends_the_command_in_one_line(case: str, tmp_path: Path) -> None:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    files = saved_groups(tmp_path, groups(60))
+    out = tmp_path / "out"
+    status, said, complaint = audited(HOSTILE[case](folder), "--data", *files, "--out", out)
+    assert status == 2, complaint
+    assert complaint.count("\n") == 1
+    assert complaint.startswith("safecompress: ")
+    assert "Traceback" not in said
+    assert not out.exists()
+
+
+def test_json_is_all_that_a_program_reads(tmp_path: Path) -> None:
+    model, files = linear_onnx(tmp_path / "m.onnx"), saved_groups(tmp_path, groups(400))
+    out = tmp_path / "out"
+    status, said, complaint = audited(model, "--data", *files, "--json", "--out", out)
+    events = [json.loads(line) for line in said.splitlines()]
+    assert events[0]["event"] == "stage"
+    assert events[-1]["event"] == "verdict"
+    assert events[-1]["exit_code"] == status
+    assert complaint == ""

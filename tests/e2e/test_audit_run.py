@@ -89,6 +89,17 @@ def test_the_command_line(run: Path, tmp_path: Path) -> None:
     document = json.loads((out / "verdict.json").read_text())
     assert document["model"]["name"] == "run"
     assert (run.parent / "sealed-ledger.jsonl").read_text().count("\n") == 2
+    assert "asking run/model.safetensors about" in result.output
+    page = (out / "report.html").read_text()
+    assert "Looks at the sealed rows" in page
+    assert "look 2 at them" in page
+
+
+def test_a_run_keeps_its_own_verdict(run: Path) -> None:
+    before = (run / "verdict.json").read_bytes()
+    with pytest.raises(UsageError, match="holds a run"):
+        audit(run, out=run)
+    assert (run / "verdict.json").read_bytes() == before
 
 
 def test_code_that_a_folder_names_runs_only_where_it_is_trusted(

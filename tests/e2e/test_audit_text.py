@@ -20,7 +20,7 @@ from safecompress import audit
 from safecompress.cli.app import app
 from safecompress.errors import SafeCompressError, UsageError
 from safecompress.targets import ask, open_target, rows_for
-from tests.target_files import edited, sentences, text_classifier
+from tests.target_files import audited, edited, sentences, text_classifier
 
 pytest.importorskip("transformers")
 # Whatever another library warns of is not ours to mend.
@@ -282,3 +282,29 @@ def test_rows_that_do_not_fit_end_in_one_message(
     assert result.exception.exit_code == 2
     assert says in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "case", ["a pickle instead", "no head", "a head of another shape", "code of its own", "NaN"]
+)
+def test_a_hostile_folder_ends_the_command_in_one_line(
+    case: str, folder: Path, tmp_path: Path
+) -> None:
+    HOSTILE[case](folder)
+    a, b = table(tmp_path / "a.csv", MEMBERS), table(tmp_path / "b.csv", OTHERS)
+    out = tmp_path / "out"
+    status, _, complaint = audited(folder, "--data", a, b, "--text", "text", "--out", out)
+    assert status == 2, complaint
+    assert complaint.count("\n") == 1, complaint
+    assert complaint.startswith("safecompress: ")
+    assert not out.exists()
+    assert not (folder / "executed").exists()
+
+
+def test_json_is_all_that_a_program_reads(trained: Path, tmp_path: Path) -> None:
+    a, b = table(tmp_path / "a.csv", MEMBERS), table(tmp_path / "b.csv", OTHERS)
+    _, said, complaint = audited(
+        trained, "--data", a, b, "--text", "text", "--json", "--out", tmp_path / "out"
+    )
+    assert [json.loads(line)["event"] for line in said.splitlines()][-1] == "verdict"
+    assert complaint == ""

@@ -75,6 +75,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "checks_took": seconds(mapping(run.provenance.get("seconds")).get("verdict")),
         "open": openness(run.verdict),
         "searched": run.verdict.get("kind") != "audit",
+        "counted": run.verdict.get("kind") != "audit" or run.verdict.get("looks") != 1,
         "exposed": exposures(run.verdict),
         "facts": facts(run.verdict, run.provenance, run.config),
         "config": text(run.config, longest=60_000),

@@ -55,7 +55,7 @@ def open_hugging_face(folder: Path) -> Target:
         ModelError: when the folder holds another kind of model, pickled weights, code of its own,
             weights that do not fit, or no tokenizer.
     """
-    config = _checked_config(folder)
+    _check_config(folder)
     weights = _checked_weights(folder)
     _check_tokenizer(folder)
     try:
@@ -94,12 +94,12 @@ def open_hugging_face(folder: Path) -> Target:
         model=TextClassifier(model.float().eval()),
         inputs=lambda texts: _tokens(tokenizer, texts, longest=longest, folder=folder),
         texts=True,
-        labels=tuple(names) if not _unnamed(config) else (),
+        labels=tuple(names),
         files=tuple(weights),
     )
 
 
-def _checked_config(folder: Path) -> Mapping[str, Any]:
+def _check_config(folder: Path) -> None:
     try:
         config = read_json(folder / CONFIG)
     except (DataError, RecursionError) as error:
@@ -122,7 +122,6 @@ def _checked_config(folder: Path) -> Mapping[str, Any]:
     labels = config.get("id2label")
     if (isinstance(labels, dict) and len(labels) < 2) or config.get("num_labels") == 1:
         raise ModelError(f"{folder}: has one output, a regression; expected at least 2 classes.")
-    return config
 
 
 def _refuse_code(config: Mapping[str, Any], file: Path) -> None:
@@ -176,14 +175,6 @@ def _check_tokenizer(folder: Path) -> None:
             raise ModelError(brief(error)) from error
         if isinstance(settings, dict):
             _refuse_code(settings, file)
-
-
-def _unnamed(config: Mapping[str, Any]) -> bool:
-    """Whether nobody named the classes, so that transformers made names up."""
-    labels = config.get("id2label")
-    return not isinstance(labels, dict) or all(
-        str(name) == f"LABEL_{i}" for i, name in labels.items()
-    )
 
 
 def _longest(tokenizer: Any, config: Any) -> int:

@@ -134,7 +134,10 @@ def _session(path: Path) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            # Behind a link, weights are sought beside what it leads to, as they were checked.
+            str(path.resolve()),
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
         )
     except Exception as error:
         raise ModelError(f"{path}: onnxruntime cannot load it: {brief(error)}") from error
