@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.controls import blind_baseline, evidence_for, planted_leak
+from safecompress.attacks.controls import blind_baseline, planted_leak
+from safecompress.attacks.imagined import evidence_for
 from safecompress.attacks.neural import NeuralAttack
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows
 from safecompress.randomness import generator

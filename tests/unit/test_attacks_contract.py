@@ -93,7 +93,23 @@ class Scribbles(Broken):
 
 
 class Greedy(Broken):
-    requires = frozenset({"target"})
+    requires = frozenset({"training_log"})
+
+
+class IgnoresTheParent(Broken):
+    requires = frozenset({"parent"})
+
+
+class IgnoresTheFamily(Broken):
+    requires = frozenset({"family"})
+
+
+class IgnoresTheRows(Broken):
+    requires = frozenset({"rows"})
+
+
+class IgnoresTheTarget(Broken):
+    requires = frozenset({"rows", "target"})
 
 
 @pytest.mark.parametrize(
@@ -111,6 +127,10 @@ class Greedy(Broken):
         (Overflows(), "not finite"),
         (Scribbles(), "in place"),
         (Greedy(), "MissingEvidenceError"),
+        (IgnoresTheParent(), "planted-leak: broken has AUC 0.5"),
+        (IgnoresTheFamily(), "planted-leak: broken has AUC 0.5"),
+        (IgnoresTheRows(), "planted-leak: broken has AUC 0.6"),
+        (IgnoresTheTarget(), "planted-leak: broken has AUC 0."),
     ],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )

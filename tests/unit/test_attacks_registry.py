@@ -24,6 +24,8 @@ NAMES = {
     "lira-online",
     "lira-offline",
     "rmia",
+    "pair",
+    "family",
 }
 
 

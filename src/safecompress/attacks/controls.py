@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.blind import LEVEL, BlindResult, blind_baseline
-from safecompress.attacks.metric import by_blocks, true_class_log_odds
-from safecompress.attacks.neural import in_id_order
+from safecompress.attacks.imagined import evidence_for
+from safecompress.attacks.network import in_id_order
 from safecompress.errors import UndecidableError
-from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, log_odds
-from safecompress.randomness import generator, permutation
+from safecompress.protocols import Attack, Evidence, Outputs, Pool
+from safecompress.randomness import permutation
 from safecompress.stats.intervals import auc_p_value
 from safecompress.stats.roc import auc
 
@@ -29,10 +29,7 @@ __all__ = [
     "BlindResult",
     "ControlResult",
     "blind_baseline",
-    "evidence_for",
-    "imaginary_references",
     "no_leak",
-    "plant",
     "planted_leak",
 ]
 
@@ -41,9 +38,9 @@ PLANTED_AUC = 0.75
 """AUC an attack must reach on the planted leak; sound ones reach 0.85 and more."""
 
 _FEWEST_ROWS = 200
-_REFERENCES = 16
-_REFERENCE_SPREAD = 0.5
-"""Of the imaginary references around the model, relative to how its own rows differ."""
+
+_MOST_QUERIED = 400
+"""Rows of a control whose attack asks an imaginary model thousands of questions about each."""
 
 
 @dataclass(frozen=True)
@@ -89,25 +86,26 @@ class ControlResult:
 def planted_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
     """Plant a leak that is certainly there; `ok` when the attack finds it.
 
-    Declared members are made as certain of their label as the model is of its own surest quarter
-    of guesses; see `plant`. An attack that knows only the confidence reaches an AUC of about 0.85.
+    For an attack that reads one model's outputs, declared members are made as certain of their
+    label as the model is of its own surest quarter of guesses; who knows only the confidence
+    reaches an AUC of about 0.85. For one that needs more, the leak is where it alone can look; see
+    `evidence_for`.
 
     Args:
         outputs: of rows nobody trained on, at least 200.
-        attack: may need no evidence besides outputs and references, which are imagined here.
+        attack: whatever it needs besides outputs is imagined here.
         seed: of the cut into two groups, of the leak, and of the attack.
 
     Raises:
-        UndecidableError: on fewer than 200 rows, or a single class; for a label-only attack also
-            where the model makes so few mistakes that there is no gap to find.
-        MissingEvidenceError: when the attack needs more than outputs and references.
+        UndecidableError: on fewer than 200 rows, or a single class; for an attack that sees the
+            predicted class of each row and no more, also where the model makes so few mistakes
+            that there is no gap to find.
+        MissingEvidenceError: when the attack needs what cannot be imagined.
     """
     started = time.perf_counter()
     if outputs.classes < 2:
         raise UndecidableError("planted-leak: with a single class there is nothing to leak.")
-    groups = _two_groups(outputs, attack, seed=seed)
-    leaking = plant(groups.members.outputs, like=outputs, seed=seed)
-    planted = Pool(replace(groups.members, outputs=leaking), groups.nonmembers)
+    planted = _two_groups(outputs, attack, seed=seed, leak=True)
     least = _reachable(planted.map(lambda e: e.outputs), attack)
     scores = _attacked(planted, attack, seed=seed)
     value, p = auc(scores.members, scores.nonmembers), _p_value(scores)
@@ -121,96 +119,44 @@ def no_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
 
     Args:
         outputs: of rows nobody trained on, at least 200.
-        attack: may need no evidence besides outputs and references, which are imagined here.
+        attack: whatever it needs besides outputs is imagined here.
         seed: of the cut into two groups and of the attack.
 
     Raises:
         UndecidableError: on fewer than 200 rows, or a single class and an attack that needs
             references.
-        MissingEvidenceError: when the attack needs more than outputs and references.
+        MissingEvidenceError: when the attack needs what cannot be imagined.
     """
     started = time.perf_counter()
-    scores = _attacked(_two_groups(outputs, attack, seed=seed), attack, seed=seed)
+    groups = _two_groups(outputs, attack, seed=seed, leak=False)
+    scores = _attacked(groups, attack, seed=seed)
     value, p = auc(scores.members, scores.nonmembers), _p_value(scores)
     return _result("no-leak", attack, scores, value, p, ok=p >= LEVEL, started=started)
 
 
-def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
-    """Return outputs as a model gives them that has memorised `members`.
-
-    Each row's true-class log-odds is raised to one nat above the top-class log-odds of a row drawn
-    from the surest quarter of `like`; rows already above it stay as they are. So the strength
-    follows the model's own scale, whatever its logits and its accuracy, and every kind of score
-    (loss, confidence, entropy, correctness) carries the leak.
-
-    Args:
-        members: rows to leak.
-        like: rows that say how certain this model can be; at least two classes.
-        seed: of the draw.
-    """
-    certainty = by_blocks(lambda z, _: log_odds(z, z.argmax(dim=1)), like).sort().values
-    surest = certainty[len(certainty) * 3 // 4 :]
-    drawn = torch.randint(
-        len(surest), (len(members),), generator=generator(seed, "control", "plant")
-    )
-    wanted = surest[drawn] + 1.0
-    missing = (wanted - by_blocks(log_odds, members)).clamp(min=0.0)
-    column = members.labels[:, None]
-    raised = members.logits.double().scatter_add(1, column, missing[:, None])
-    return Outputs(raised.to(members.logits.dtype), members.labels, members.ids)
-
-
-def evidence_for(attack: Attack, outputs: Outputs, *, seed: int) -> Evidence:
-    """Return the evidence that `attack` requires of rows nobody trained on, references imagined."""
-    needed = "references" in attack.requires
-    return Evidence(
-        outputs, references=imaginary_references(outputs, seed=seed) if needed else None
-    )
-
-
-def imaginary_references(outputs: Outputs, *, seed: int) -> References:
-    """Return references that say of the rows what this model says, give or take.
-
-    There are 16, and each saw half of the rows, so that each row was seen by half of them. What a
-    reference saw it memorised, as `plant` does.
-
-    Args:
-        outputs: of rows nobody trained on; at least two classes.
-        seed: of who saw what, of the leak, and of how the references differ.
-
-    Raises:
-        UndecidableError: where there is a single class.
-    """
-    if outputs.classes < 2:
-        raise UndecidableError("controls: with a single class references have nothing to say.")
-    source = generator(seed, "control", "references")
-    shape = _REFERENCES, len(outputs)
-    seen = torch.rand(shape, generator=source).argsort(dim=0) < _REFERENCES // 2
-    unseen_odds = true_class_log_odds(outputs)
-    seen_odds = true_class_log_odds(plant(outputs, like=outputs, seed=seed))
-    noise = torch.randn(shape, generator=source, dtype=torch.float64)
-    noise *= _REFERENCE_SPREAD * unseen_odds.std()
-    return References(torch.where(seen, seen_odds, unseen_odds) + noise, seen)
-
-
-def _two_groups(outputs: Outputs, attack: Attack, *, seed: int) -> Pool[Evidence]:
+def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> Pool[Evidence]:
     if len(outputs) < _FEWEST_ROWS:
         raise UndecidableError(
             f"controls: {len(outputs)} rows nobody trained on; expected at least {_FEWEST_ROWS} "
             "to tell a broken attack from bad luck."
         )
-    evidence = evidence_for(attack, in_id_order(outputs), seed=seed)
-    order = permutation(len(outputs), seed, "control", "groups")
-    half = len(outputs) // 2
+    most = _MOST_QUERIED if "target" in attack.requires else len(outputs)
+    order = permutation(len(outputs), seed, "control", "groups")[:most]
+    half = len(order) // 2
+    leaking = torch.zeros(len(outputs), dtype=torch.bool)
+    leaking[order[:half]] = leak
+    rows = in_id_order(outputs)
+    evidence = evidence_for(attack, rows, seed=seed, leaking=leaking)
     return Pool(evidence.take(order[:half]), evidence.take(order[half:]))
 
 
 def _reachable(planted: Pool[Outputs], attack: Attack) -> float:
     """Return the AUC that a sound attack reaches on the planted leak.
 
-    Who sees the predicted class alone finds no more than the gap in correctness.
+    Who sees the predicted class of each row alone finds no more than the gap in correctness; who
+    may ask the target about other rows is planted another leak.
     """
-    if not attack.label_only:
+    if not attack.label_only or "target" in attack.requires:
         return PLANTED_AUC
     correct = planted.map(lambda o: o.correct.double())
     if _p_value(correct) >= LEVEL:

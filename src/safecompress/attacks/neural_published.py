@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
-from safecompress.attacks.neural import in_id_order
+from safecompress.attacks.network import in_id_order
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import permutation, seeded

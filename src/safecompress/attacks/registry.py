@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safecompress.attacks.family import FamilyAttack
 from safecompress.attacks.gap import GapAttack
 from safecompress.attacks.lira import LiraOfflineAttack, LiraOnlineAttack
 from safecompress.attacks.metric import (
@@ -12,6 +13,7 @@ from safecompress.attacks.metric import (
 )
 from safecompress.attacks.neural import NeuralAttack
 from safecompress.attacks.neural_published import PublishedNeuralAttack
+from safecompress.attacks.pair import PairAttack
 from safecompress.attacks.rmia import RmiaAttack
 from safecompress.protocols import Attack
 from safecompress.registry import Registry
@@ -70,6 +72,20 @@ ATTACKS.add(
     summary="members are classified correctly more often; needs only the predicted class",
     reference="Yeom et al., CSF 2018",
     cost="about 0.01 s for 20,000 rows × 100 classes on one core",
+)
+ATTACKS.add(
+    "pair",
+    PairAttack,
+    summary="a small network on what the dense and the compressed model say, and how they differ",
+    reference="after CompLeak, USENIX Security 2026",
+    cost="about 0.04 s for 1,000 + 1,000 fit rows × 30 classes on one core; linear in rows",
+)
+ATTACKS.add(
+    "family",
+    FamilyAttack,
+    summary="a small network on how several compressed versions differ",
+    reference="after CompLeak, USENIX Security 2026",
+    cost="about 0.05 s for 1,000 + 1,000 fit rows × 4 versions on one core; linear in rows",
 )
 ATTACKS.add(
     "lira-online",

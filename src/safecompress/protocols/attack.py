@@ -128,9 +128,11 @@ class Evidence:
         rows: the rows themselves.
         target: the target model, for white-box attacks.
         references: what reference models said of the same rows.
+        family: outputs of several compressed versions of the same model on the same rows.
 
     Raises:
-        DataError: when `references` are of another number of rows.
+        DataError: when `references` or `family` are of another number of rows, or `family` is
+            empty.
     """
 
     outputs: Outputs
@@ -138,12 +140,19 @@ class Evidence:
     rows: Rows | None = None
     target: nn.Module | None = None
     references: References | None = None
+    family: tuple[Outputs, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.references is not None and len(self.references) != len(self.outputs):
             raise DataError(
                 f"evidence: outputs of {len(self.outputs)} rows, references of "
                 f"{len(self.references)}; expected the same rows in the same order."
+            )
+        if self.family is not None and {len(o) for o in self.family} != {len(self.outputs)}:
+            raise DataError(
+                f"evidence: outputs of {len(self.outputs)} rows, a family of "
+                f"{[len(o) for o in self.family]}; expected at least one model, and of each the "
+                "same rows in the same order."
             )
 
     def take(self, index: Tensor) -> Evidence:
@@ -154,6 +163,7 @@ class Evidence:
             None if self.rows is None else self.rows.take(index),
             self.target,
             None if self.references is None else self.references.take(index),
+            None if self.family is None else tuple(o.take(index) for o in self.family),
         )
 
 
@@ -222,12 +232,12 @@ class Attack(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Evidence fields needed besides `outputs`: `parent`, `rows`, `target`, `references`."""
+    """Evidence fields needed besides `outputs`: any of the others."""
     learns: ClassVar[bool] = False
     """Whether it has a `fit` to learn with; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
     label_only: ClassVar[bool] = False
-    """Whether it reads the predicted class alone; no such attack finds more than correctness."""
+    """Whether it is told predicted classes alone; of each row's own, it finds only correctness."""
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> Any:
         """Learn from rows whose membership is known; return what `score` needs (or None)."""
@@ -264,7 +274,7 @@ class Attack(ABC):
         """
         started = time.perf_counter()
         for field_name in sorted(self.requires):
-            if any(getattr(e, field_name) is None for e in (pool.members, pool.nonmembers)):
+            if any(getattr(e, field_name, None) is None for e in (pool.members, pool.nonmembers)):
                 raise MissingEvidenceError(
                     f"{self.name}: needs '{field_name}', which this audit does not have."
                 )
