@@ -26,6 +26,9 @@ NAMES = {
     "rmia",
     "pair",
     "family",
+    "augmentation",
+    "boundary",
+    "quantile",
 }
 
 

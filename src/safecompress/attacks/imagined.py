@@ -168,7 +168,9 @@ class Memory(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, (n, width) → (n, classes)."""
-        near = torch.exp(-0.5 * (torch.cdist(x, self.centres) / self.radii).square())
+        # Matrix products lose the digits of small distances, and how many hangs on the batch.
+        distances = torch.cdist(x, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
+        near = torch.exp(-0.5 * (distances / self.radii).square())
         return x @ self.weight + near @ self.bumps
 
 

@@ -106,6 +106,21 @@ class Hidden:
 
 
 @dataclass(frozen=True)
+class NetworkOptions:
+    """How large a network is and how long it is polished.
+
+    Args:
+        hidden: units of a random direction.
+        kinks: units along every feature.
+        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
+    """
+
+    hidden: int = 16
+    kinks: int = 4
+    steps: int = 2
+
+
+@dataclass(frozen=True)
 class Network:
     """What a neural attack has learnt.
 
@@ -119,6 +134,37 @@ class Network:
     hidden: Hidden
     last: Tensor
 
+    @classmethod
+    @torch.no_grad()
+    def learnt(
+        cls, groups: Pool[Tensor], options: NetworkOptions, *, seed: int, name: str
+    ) -> Network:
+        """Learn to tell members from non-members; both weigh the same, however many there are.
+
+        Args:
+            groups: features of each, float64 (n, features), in an order that means nothing.
+            options: the network's size.
+            seed: of the hidden layer, with `name`.
+            name: the attack's.
+        """
+        raw = torch.cat([groups.members, groups.nonmembers])
+        sizes = torch.tensor([len(groups.members), len(groups.nonmembers)])
+        scaling = Scaling.of(raw)
+        x = scaling(raw)
+        source = generator(seed, "attack", name)
+        layer = Hidden.placed(x, kinks=options.kinks, drawn=options.hidden, source=source)
+        problem = Problem(
+            layer(x),
+            target=torch.tensor([1.0, -1.0]).repeat_interleave(sizes),
+            weight=(0.5 / sizes).repeat_interleave(sizes),
+        )
+        start = ridge(problem, penalties=_PENALTIES)
+        # A logit is about twice the least-squares fit of ±1, and its loss a quarter as curved.
+        last = logistic(
+            problem, 2.0 * start.weights, penalty=start.penalty / 4, steps=options.steps
+        )
+        return cls(scaling, layer, last.float())
+
     def __call__(self, raw: Tensor) -> Tensor:
         """Return the logit of "member" of each row of features, float64 (n,)."""
         return (self.hidden(self.scaling(raw)) @ self.last).double()
@@ -128,12 +174,8 @@ class Network:
 class NetworkAttack(Attack):
     """An attacker that learns a network; authors give `features(evidence)`.
 
-    Members and non-members weigh the same, however many there are of each.
-
     Args:
-        hidden: units of a random direction.
-        kinks: units along every feature.
-        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
+        hidden, kinks, steps: the network's size; see `NetworkOptions`.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -167,22 +209,9 @@ class NetworkAttack(Attack):
     @torch.no_grad()
     def fit(self, known: Pool[Evidence], *, seed: int) -> Network:
         """Learn to tell the fit half's members from its non-members."""
+        options = NetworkOptions(self.hidden, self.kinks, self.steps)
         groups = known.map(self._features_in_id_order)
-        raw = torch.cat([groups.members, groups.nonmembers])
-        sizes = torch.tensor([len(groups.members), len(groups.nonmembers)])
-        scaling = Scaling.of(raw)
-        x = scaling(raw)
-        source = generator(seed, "attack", self.name)
-        layer = Hidden.placed(x, kinks=self.kinks, drawn=self.hidden, source=source)
-        problem = Problem(
-            layer(x),
-            target=torch.tensor([1.0, -1.0]).repeat_interleave(sizes),
-            weight=(0.5 / sizes).repeat_interleave(sizes),
-        )
-        start = ridge(problem, penalties=_PENALTIES)
-        # A logit is about twice the least-squares fit of ±1, and its loss a quarter as curved.
-        last = logistic(problem, 2.0 * start.weights, penalty=start.penalty / 4, steps=self.steps)
-        return Network(scaling, layer, last.float())
+        return Network.learnt(groups, options, seed=seed, name=self.name)
 
     @final
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from safecompress.attacks.augmentation import AugmentationAttack
+from safecompress.attacks.boundary import BoundaryAttack
 from safecompress.attacks.family import FamilyAttack
 from safecompress.attacks.gap import GapAttack
 from safecompress.attacks.lira import LiraOfflineAttack, LiraOnlineAttack
@@ -14,6 +16,7 @@ from safecompress.attacks.metric import (
 from safecompress.attacks.neural import NeuralAttack
 from safecompress.attacks.neural_published import PublishedNeuralAttack
 from safecompress.attacks.pair import PairAttack
+from safecompress.attacks.quantile import QuantileAttack
 from safecompress.attacks.rmia import RmiaAttack
 from safecompress.protocols import Attack
 from safecompress.registry import Registry
@@ -86,6 +89,27 @@ ATTACKS.add(
     summary="a small network on how several compressed versions differ",
     reference="after CompLeak, USENIX Security 2026",
     cost="about 0.05 s for 1,000 + 1,000 fit rows × 4 versions on one core; linear in rows",
+)
+ATTACKS.add(
+    "augmentation",
+    AugmentationAttack,
+    summary="members stay right under small changes; asks for predicted classes alone",
+    reference="Choquette-Choo et al., ICML 2021",
+    cost="72 predictions for each row of the fit half, 48 for each other",
+)
+ATTACKS.add(
+    "boundary",
+    BoundaryAttack,
+    summary="members lie farther from the boundary; asks for predicted classes alone",
+    reference="Choquette-Choo et al., ICML 2021; Chen et al., S&P 2020",
+    cost="TODO",
+)
+ATTACKS.add(
+    "quantile",
+    QuantileAttack,
+    summary="the model is surer of members than their inputs let expect; no references needed",
+    reference="Bertran et al., NeurIPS 2023",
+    cost="TODO",
 )
 ATTACKS.add(
     "lira-online",
