@@ -26,6 +26,7 @@ from safecompress.checks import (
     at_most,
     at_most_dense,
     metric_named,
+    shadow_attacks,
 )
 from safecompress.checks.controls import control_checks
 from safecompress.data import Recorded, read_outputs
@@ -247,8 +248,7 @@ def _reference_attacks(recorded: Recorded) -> list[Attack]:
         return []
     seen = torch.cat([members.seen, nonmembers.seen], dim=1)
     both = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
-    names = ["lira-online" if both >= 2 else "lira-offline", "rmia"]
-    return [ATTACKS.build(name, where="audit") for name in names]
+    return [ATTACKS.build(name, where="audit") for name in shadow_attacks(both)]
 
 
 def _compared(attacks: list[Attack]) -> list[AttackMeasure]:

@@ -84,6 +84,10 @@ class StorageError(SafeCompressError):
     """The disk is full or the folder not writable; what was committed before is intact."""
 
 
+class WorkerError(SafeCompressError):
+    """A process or machine that worked for this one was lost, again and again."""
+
+
 class InterruptedRunError(SafeCompressError):
     """The run was stopped by the user and can be resumed."""
 

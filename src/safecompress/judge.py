@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from safecompress.attacks import ATTACKS
@@ -21,12 +22,12 @@ from safecompress.events import Event
 from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
 from safecompress.modelfile import StoredModel
-from safecompress.protocols import Outputs, Pool, Rows
+from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.runs import MODEL
 from safecompress.stages import Work
 from safecompress.topology import Topology
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, check_line, find
+from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
 
 COMPARED: tuple[tuple[str, str], ...] = (
     ("loss", "auc"),
@@ -36,31 +37,59 @@ COMPARED: tuple[tuple[str, str], ...] = (
     ("neural", "balanced-accuracy"),
     ("modified-entropy", "tpr@0.01"),
 )
-SCOPE = "metric and neural black-box attacks only; no shadow-model or label-only attack was run"
 LOOKS = (
     "Looks are counted for one set of sealed rows in one folder of runs: another seed seals other "
     "rows, and whoever tries many seeds and ships the best has to say so."
 )
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """The rows that judge, once they are open.
+
+    Args:
+        rows: members and non-members that steered nothing.
+        looks: distinct models that were judged on them, this one included.
+    """
+
+    rows: Pool[Rows]
+    looks: int
+
+
+def open_sealed(work: Work, compressed: StoredModel) -> Sealed:
+    """Write down that `compressed` is judged, and open the sealed rows.
+
+    Raises:
+        StorageError: when the look cannot be written down; the rows then stay sealed.
+    """
+    ledger = Ledger(work.folder.path.parent / "sealed-ledger.jsonl")
+    digest = tensors_digest(compressed.weights)
+    return Sealed(*work.splits.open_sealed(ledger, model_digest=digest, run=work.folder.path.name))
+
+
 def judge(
-    work: Work, suite: Suite, *, dense: StoredModel | None, models: Mapping[str, StoredModel]
+    work: Work,
+    suite: Suite,
+    sealed: Sealed,
+    *,
+    dense: StoredModel | None,
+    models: Mapping[str, StoredModel],
+    shadows: Mapping[str, Pool[References]],
 ) -> Verdict:
-    """Open the sealed rows and judge `models['compressed']`.
+    """Judge `models['compressed']` on the sealed rows.
 
     Args:
         work: the run.
         suite: the final suite.
+        sealed: the sealed rows.
         dense: the dense parent, for paired differences; None without one.
         models: the compressed model and the baselines, by name.
+        shadows: by a model's name, what shadow models of its kind say of the sealed rows.
     """
-    compressed = models["compressed"]
-    ledger = Ledger(work.folder.path.parent / "sealed-ledger.jsonl")
-    sealed, looks = work.splits.open_sealed(
-        ledger, model_digest=tensors_digest(compressed.weights), run=work.folder.path.name
-    )
+    compressed, rows, looks = models["compressed"], sealed.rows, sealed.looks
     named = ({"dense": dense} if dense is not None else {}) | dict(models)
-    subjects = _subjects(work, sealed, named)
+    subjects = _subjects(work, rows, named, shadows)
+    compared = _compared(suite)
 
     def told(result: CheckResult) -> None:
         work.listen(Event("check", check_line(result), result.to_json()))
@@ -71,10 +100,10 @@ def judge(
         suite,
         compared=[
             AttackMeasure(ATTACKS.build(attack, where="comparison"), metric_named(metric))
-            for attack, metric in COMPARED
+            for attack, metric in compared
         ],
         controls=lambda attacks: control_checks(
-            subjects["compressed"], sealed, attacks=attacks, untouched=_untouched(work, sealed)
+            subjects["compressed"], rows, attacks=attacks, untouched=_untouched(work, rows)
         ),
         level=corrected_level(work.config.verdict.level, looks),
         told=told,
@@ -84,28 +113,34 @@ def judge(
         "model": _model_facts(work, compressed, finding.document["comparison"]),
         "threat_model": {"kind": "compressed", "text": THREAT_MODEL},
         "looks": looks,
-        "scope": SCOPE,
+        "scope": _scope(suite, work.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
     }
     figures = figures_document(
         subjects,
         finding.checks,
-        attacks=[ATTACKS.build(name, where="figures") for name, _ in COMPARED],
+        attacks=[ATTACKS.build(name, where="figures") for name, _ in compared],
         layers=layers_of(compressed),
     )
     return Verdict(finding.status, finding.sentence, finding.checks, document, figures)
 
 
 def _subjects(
-    work: Work, sealed: Pool[Rows], models: Mapping[str, StoredModel]
+    work: Work,
+    sealed: Pool[Rows],
+    models: Mapping[str, StoredModel],
+    shadows: Mapping[str, Pool[References]],
 ) -> dict[str, Subject]:
     trainer = work.trainer("search")
 
-    def outputs_of(model: StoredModel) -> Pool[Outputs]:
+    def held(name: str, model: StoredModel) -> Pool[Evidence]:
         candidate = model.candidate()
-        return sealed.map(lambda rows: trainer.outputs(candidate, rows))
+        evidence = sealed.map(lambda rows: Evidence(trainer.outputs(candidate, rows)))
+        if name not in shadows:
+            return evidence
+        return evidence.zip(shadows[name], lambda e, said: replace(e, references=said))
 
-    outputs = {name: outputs_of(model) for name, model in models.items()}
+    evidence = {name: held(name, model) for name, model in models.items()}
     seed = derive(work.config.seed, "verdict")
     return {
         name: Subject.of(
@@ -114,7 +149,7 @@ def _subjects(
             density=models[name].topology.density,
             seed=seed,
         )
-        for name, found in outputs.items()
+        for name, found in evidence.items()
     }
 
 
@@ -127,6 +162,22 @@ def _untouched(work: Work, sealed: Pool[Rows]) -> Subject | None:
     outputs = sealed.map(lambda rows: trainer.outputs(fresh, rows))
     seed = derive(work.config.seed, "verdict")
     return Subject.of(outputs, name="untouched", density=1.0, seed=seed)
+
+
+def _compared(suite: Suite) -> list[tuple[str, str]]:
+    """Return what is shown of every model: attack and metric."""
+    asked = [a.name for a in attacks_of(suite) if "references" in a.requires]
+    return [*COMPARED, *((name, m) for name in asked for m in ("auc", "tpr@0.01"))]
+
+
+def _scope(suite: Suite, shadows: int) -> str:
+    """Return in words which kinds of attack the suite has."""
+    if any("references" in attack.requires for attack in attacks_of(suite)):
+        return (
+            f"metric and neural black-box attacks, and attacks with {shadows} shadow models, which "
+            "repeat the dense training and the chosen path on other draws of the rows"
+        )
+    return "metric and neural black-box attacks only; no shadow-model or label-only attack was run"
 
 
 def _model_facts(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.attacks.controls import blind_baseline
-from safecompress.checks import suite_from
+from safecompress.checks import Suite, shadow_attacks, suite_from
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES
@@ -51,6 +51,7 @@ class Prepared:
         fresh: gives weights that no data has touched, others for each number.
         name: what the report calls the model.
         trained: whether the weights were trained before this run.
+        factory: makes the untrained module where the configuration names none; else None.
     """
 
     config: CompressConfig
@@ -60,6 +61,7 @@ class Prepared:
     fresh: Callable[[int], Mapping[str, Tensor]]
     name: str
     trained: bool
+    factory: Callable[[], nn.Module] | None
 
     @property
     def has_dense(self) -> bool:
@@ -78,6 +80,23 @@ class Prepared:
         """The density that whole weights allow: the wanted number of them over all there are."""
         total = Topology.dense(self.module).total
         return round(self.config.sparse.density * total) / total
+
+    @property
+    def shadows_inside(self) -> int:
+        """The fewest shadow models that have seen a row."""
+        splits = self.splits
+        others = len(splits.steer.nonmembers) + splits.sealed_sizes[1]
+        members = len(splits.members)
+        return self.config.shadows.count * members // (members + others)
+
+    def suite(self) -> Suite:
+        """Return the checks of the verdict."""
+        return suite_from(
+            self.config.verdict,
+            density=self.target_density,
+            relative=self.has_dense,
+            shadows=shadow_attacks(self.shadows_inside) if self.config.shadows.count else (),
+        )
 
     def default_out(self) -> Path:
         """Return the run folder used when none is named."""
@@ -106,8 +125,17 @@ def prepare(
     config: CompressConfig,
     model: nn.Module | Callable[[], nn.Module] | None = None,
     data: Splits | None = None,
+    *,
+    compare_groups: bool = True,
 ) -> Prepared:
     """Build the data, the model and every named part; train nothing.
+
+    Args:
+        config: the configuration.
+        model: a trained module, a callable that makes an untrained one, or None for the configured.
+        data: the splits, or None for the configured.
+        compare_groups: whether to refuse members and non-members that differ without any model;
+            needless where both were drawn from the same rows a moment ago.
 
     Raises:
         UsageError: on the first thing that cannot work, saying how to mend it.
@@ -129,18 +157,20 @@ def prepare(
     if needs_teachers(config):
         held_out(splits.members, config.teachers, seed=config.seed)
         fresh(0)
-    prepared = Prepared(config, splits, module, initial, fresh, name, trained)
+    factory = None if model is None or isinstance(model, nn.Module) else model
+    prepared = Prepared(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
     build_defenses(config, splits)
     first_topology(config, module, initial, method=config.sparse.initialise)
-    _check_blind(config, splits)
+    if compare_groups:
+        _check_blind(config, splits)
     return prepared
 
 
 def _check_parts(config: CompressConfig) -> None:
     """Build every named part once, so that a typo is found before the data are read."""
-    names = [p.name for p in build_proposals(config)]
-    if config.sparse.rounds and not names:
+    build_proposals(config)
+    if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
     built = build_attacks(config)
     for index, attack in enumerate(built):
@@ -260,6 +290,12 @@ def _check_stages(prepared: Prepared) -> None:
             f"sparse.initialise is '{config.sparse.initialise}', which prunes a trained dense "
             "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
             "use 'scratch'."
+        )
+    if config.shadows.count and prepared.trained:
+        raise ConfigError(
+            f"shadows.count is {config.shadows.count}, but the weights were given trained: a "
+            "shadow model repeats the whole recipe from nothing, and how these weights came about "
+            "is not known here. Train the dense model in this run, or set shadows.count: 0."
         )
     for stage in (config.dense, config.sparse.train):
         if stage is not None and stage.augment != "none":

@@ -35,8 +35,11 @@ from safecompress.topology import Topology, maskable_parameters
 def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     """Build the configured proposals with the sparse section's defaults filled in.
 
+    Returns:
+        All of them, or those that a replay names.
+
     Raises:
-        ConfigError: on a part that cannot be built, or two that are the same.
+        ConfigError: on a part that cannot be built, two that are the same, or a replay of others.
     """
     built: dict[str, Proposal] = {}
     for index, request in enumerate(config.steer.proposals):
@@ -48,7 +51,13 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
                 "fraction."
             )
         built[proposal.name] = proposal
-    return tuple(built.values())
+    replay = config.steer.replay
+    for name in replay or ():
+        if name not in built:
+            raise ConfigError(
+                f"steer.replay: '{name}' is no proposal; steer.proposals has {', '.join(built)}."
+            )
+    return tuple(p for name, p in built.items() if replay is None or name in replay)
 
 
 def needs_teachers(config: CompressConfig) -> bool:
@@ -103,7 +112,7 @@ class Search:
         work.enter("search", f"search: {rounds_in_words(work.config)}", rounds=clock.rounds)
         population = self._population() or self._first_population(dense)
         for number in range(work.round, clock.rounds):
-            if self._stale():
+            if number == len(self._fields) or self._stale():
                 population = [c.evolve(step=clock.end) for c in population]
                 break
             parents = self._train(population, until=clock.proposed(number), number=number)
@@ -171,6 +180,8 @@ class Search:
     def _chances(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
         """Return the proposals that one parent gets in a round."""
         steer = self._config.steer
+        if steer.replay is not None:
+            return tuple(p for p in self._proposals if p.name == steer.replay[number])
         if steer.search == "tournament" and parent.lineage:
             # A lineage stands for its proposal; it is what the tests compare.
             return tuple(p for p in self._proposals if p.name == parent.lineage[-1])

@@ -27,6 +27,8 @@ class Field:
 def fields(config: CompressConfig) -> tuple[Field, ...]:
     """Return the size of every round of the configured search."""
     steer, listed = config.steer, len(config.steer.proposals)
+    if steer.replay is not None:
+        return (Field(1, 1, 1),) * min(config.sparse.rounds, len(steer.replay))
     drawn = min(listed, steer.draw or listed)
     rounds = []
     parents = 1

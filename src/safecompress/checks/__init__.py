@@ -12,7 +12,7 @@ from safecompress.checks.conditions import (
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
-from safecompress.checks.presets import check_from, default_suite, suite_from
+from safecompress.checks.presets import check_from, default_suite, shadow_attacks, suite_from
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
 
@@ -46,5 +46,6 @@ __all__ = [
     "default_suite",
     "metric_named",
     "overall",
+    "shadow_attacks",
     "suite_from",
 ]

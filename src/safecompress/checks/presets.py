@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from safecompress.attacks import ATTACKS
 from safecompress.checks.check import Check
 from safecompress.checks.conditions import (
@@ -19,16 +21,29 @@ from safecompress.config import CheckConfig, VerdictConfig
 DEFAULT_MAX_AUC = 0.60
 DEFAULT_ACCURACY_LOSS = 0.05
 _STANDARD_ATTACKS = ("loss", "modified-entropy", "neural")
+_ONLINE = 2
+"""Shadow models that must have seen a row before the online attack has a mean to compare with."""
 
 
-def default_suite(*, density: float | None, relative: bool) -> Suite:
+def shadow_attacks(inside: int) -> tuple[str, ...]:
+    """Return the strongest attacks that shadow models allow, by name.
+
+    Args:
+        inside: the fewest shadow models that have seen a row.
+    """
+    return ("lira-online" if inside >= _ONLINE else "lira-offline", "rmia")
+
+
+def default_suite(*, density: float | None, relative: bool, shadows: Sequence[str] = ()) -> Suite:
     """Return the suite of a run that names no checks.
 
     Args:
         density: the target density, or None where size is not judged.
         relative: whether there is a dense model to compare with.
+        shadows: attacks with shadow models, where there are some.
     """
-    attacks = [ATTACKS.build(name, where="default suite") for name in _STANDARD_ATTACKS]
+    names = (*_STANDARD_ATTACKS, *shadows)
+    attacks = [ATTACKS.build(name, where="default suite") for name in names]
     checks = []
     if density is not None:
         checks.append(_named(Density(), at_most(density + 1e-9), name="density"))
@@ -58,10 +73,12 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
     return _named(measure, condition, name=config.name, critical=config.critical)
 
 
-def suite_from(config: VerdictConfig, *, density: float, relative: bool) -> Suite:
+def suite_from(
+    config: VerdictConfig, *, density: float, relative: bool, shadows: Sequence[str] = ()
+) -> Suite:
     """Build the suite of a run: the configured checks, or the default suite."""
     if not config.checks:
-        return default_suite(density=density, relative=relative)
+        return default_suite(density=density, relative=relative, shadows=shadows)
     return Suite(
         tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(config.checks))
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from safecompress.checks import AttackMeasure, Check, TprAtFpr, suite_from
+from safecompress.checks import AttackMeasure, Check, TprAtFpr
 from safecompress.cli.compress import Assign, Seed, settings
 from safecompress.config import load_config
 from safecompress.data import Splits
@@ -45,7 +45,7 @@ def describe(prepared: Prepared) -> list[str]:
         total=round(config.sparse.train.epochs * steps),
     )
     topology = Topology.dense(prepared.module)
-    suite = suite_from(config.verdict, density=prepared.target_density, relative=prepared.has_dense)
+    suite = prepared.suite()
     lines = [
         f"model     {prepared.name}: {topology.total:,} maskable weights, "
         f"{round(topology.total * config.sparse.density):,} kept",

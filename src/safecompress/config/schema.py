@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 Request: TypeAlias = str | dict[str, Any]
 """A part that plugs in: `name` or `{name: {option: value}}`."""
@@ -288,6 +295,8 @@ class SteerConfig(Section):
             (ASE 2022) does.
         draw: how many of the proposals, drawn at random, give candidates: anew in every round, or
             once where it is a tournament; None takes all.
+        replay: names of proposals, one a round, as a verdict's `lineage` lists them: the path is
+            trained again, nothing is chosen, and rounds after the last name do not happen.
         defenses: changes to training that every candidate carries.
         attacks: attacks run on every candidate.
         objective: how candidates are ranked.
@@ -304,6 +313,7 @@ class SteerConfig(Section):
     )
     search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None
+    replay: tuple[str, ...] | None = None
     defenses: tuple[Request, ...] = ()
     attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
     # A dictionary cannot be a frozen section's default without being shared: a fresh one each time.
@@ -351,6 +361,35 @@ class VerdictConfig(Section):
     level: Share = 0.95
 
 
+class ShadowsConfig(Section):
+    """Shadow models: the same recipe on other draws of the rows, so that attacks can compare.
+
+    A shadow model repeats the dense training, the teachers and the path of proposals that the
+    search chose, on a random draw of as many members from all rows. With them the verdict asks the
+    likelihood-ratio attack and RMIA, too.
+
+    Args:
+        count: shadow models; 0 trains none, otherwise at least 4. 16 find most of what 64 find.
+        workers: how many are trained at once, each in a process of its own; None is one for every
+            core, at most eight, and one on a GPU.
+        backend: `local`, or `ray`: the same on a Ray cluster, whose machines share the run folder.
+    """
+
+    count: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(gt=0)] | None = None
+    backend: Literal["local", "ray"] = "local"
+
+    @field_validator("count")
+    @classmethod
+    def _enough_of_both(cls, count: int) -> int:
+        if 0 < count < 4:
+            raise ValueError(
+                f"{count} shadow models: a row needs some that saw it and some that did not; "
+                "expected at least 4, or 0 for none"
+            )
+        return count
+
+
 class EngineConfig(Section):
     """Where it runs.
 
@@ -380,6 +419,7 @@ class CompressConfig(Section):
         dense: training of the dense model before compression, or of a model given with weights
             (then 0 epochs by default).
         teachers: models that label the members they never saw, where a proposal uses such labels.
+        shadows: models of the same recipe on other draws of the rows, for stronger attacks.
         baselines: other ways of the same density, trained for the same epochs and judged on the
             same sealed rows: `magnitude`.
     """
@@ -393,5 +433,6 @@ class CompressConfig(Section):
     teachers: TeachersConfig = TeachersConfig()
     steer: SteerConfig = SteerConfig()
     verdict: VerdictConfig = VerdictConfig()
+    shadows: ShadowsConfig = ShadowsConfig()
     baselines: tuple[Literal["magnitude"], ...] = ("magnitude",)
     engine: EngineConfig = EngineConfig()

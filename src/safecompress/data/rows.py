@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from safecompress.data.raw import first
 from safecompress.errors import DataError, SplitOverlapError
-from safecompress.protocols import Rows, map_inputs
+from safecompress.protocols import Inputs, Rows, map_inputs, tensors_of
 
 
 def rows_digest(*groups: Rows) -> str:
@@ -36,10 +37,38 @@ def named_tensors(rows: Rows) -> list[tuple[str, Tensor]]:
     return [*named, ("labels", rows.labels), ("ids", rows.ids)]
 
 
+def rows_from_named(tensors: Mapping[str, Tensor]) -> Rows:
+    """Rebuild rows from the tensors that `named_tensors` named.
+
+    Raises:
+        DataError: when inputs, labels or ids are missing or do not fit together.
+    """
+    given = {n.removeprefix("inputs."): t for n, t in tensors.items() if n.startswith("inputs.")}
+    inputs: Inputs
+    if "inputs" in tensors:
+        inputs = tensors["inputs"]
+    elif all(name.isdigit() for name in given):
+        inputs = tuple(given[name] for name in sorted(given, key=int))
+    else:
+        inputs = given
+    missing = [name for name in ("labels", "ids") if name not in tensors]
+    if missing or not tensors_of(inputs):
+        raise DataError(f"rows: no {' and '.join(missing) or 'inputs'} among {sorted(tensors)}.")
+    return Rows(inputs, tensors["labels"], tensors["ids"])
+
+
 def slice_rows(rows: Rows, begin: int, end: int) -> Rows:
     """Return rows `begin` to `end` as views, not copies."""
     inputs = map_inputs(lambda t: t[begin:end], rows.inputs)
     return Rows(inputs, rows.labels[begin:end], rows.ids[begin:end])
+
+
+def concatenate(*groups: Rows) -> Rows:
+    """Return the rows of several groups of one source, in their order."""
+    first_group, *others = (dict(named_tensors(rows)) for rows in groups)
+    return rows_from_named(
+        {name: torch.cat([t, *(o[name] for o in others)]) for name, t in first_group.items()}
+    )
 
 
 def input_shape(rows: Rows) -> tuple[int, ...]:

@@ -1,0 +1,299 @@
+"""A cohort: one recipe, many models, each trained on its own draw of the same rows.
+
+What a model says of a row can then be compared with what its siblings say that saw the row and
+that did not: shadow models for the likelihood-ratio attacks, and, each model once the target,
+repetitions for a mean and a spread. A model of a cohort repeats the whole recipe, dense training
+included, so it starts from nothing that any other has seen.
+
+Reference: shadow models, Shokri et al., S&P 2017; many targets from one set of trainings, Carlini
+et al., S&P 2022, section VI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.config import CompressConfig, dump_yaml, load_config
+from safecompress.data import Splits, content_of_inputs
+from safecompress.data.rows import named_tensors, rows_digest, rows_from_named
+from safecompress.errors import DataError, RunFolderError
+from safecompress.events import Listener, silent
+from safecompress.files import (
+    make_folder,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+    write_text,
+)
+from safecompress.modelfile import StoredModel
+from safecompress.prepare import prepare
+from safecompress.protocols import Inputs, References, Rows
+from safecompress.randomness import derive, permutation
+from safecompress.recipe import make_models, take_up
+from safecompress.runs import CONFIG, RunFolder
+
+PLAN, ROWS = "plan.json", "rows.safetensors"
+DENSE, COMPRESSED = "dense", "compressed"
+
+
+def deal(inputs: Inputs, *, members: int, count: int, seed: int) -> Tensor:
+    """Draw the members of each model of a cohort.
+
+    Every model takes the rows that the models before it have trained on least, ties drawn at
+    random, so that every row is seen and left out about equally often. A larger cohort begins with
+    the smaller one.
+
+    Args:
+        inputs: of all rows; equal ones are members together or not at all.
+        members: rows that each model trains on; a few more or fewer where inputs repeat.
+        count: number of models.
+        seed: of the draw.
+
+    Returns:
+        Bool (count, n): which row is a member of which model; how often two distinct rows are
+        members differs by one at most.
+
+    Raises:
+        DataError: when there are not more distinct rows than members.
+    """
+    content = torch.from_numpy(content_of_inputs([inputs])[0])
+    distinct, owner = torch.unique(content, return_inverse=True)
+    wanted = round(members * len(distinct) / len(content))
+    if not 0 < wanted < len(distinct):
+        raise DataError(
+            f"cohort: {members} members of {len(content)} rows, {len(distinct)} of them distinct; "
+            "expected at least one member, and rows left that are not."
+        )
+    taken = torch.zeros(len(distinct), dtype=torch.int64)
+    seen = torch.zeros(count, len(distinct), dtype=torch.bool)
+    for number in range(count):
+        order = permutation(len(distinct), seed, "cohort", number)
+        seen[number, order[taken[order].argsort(stable=True)[:wanted]]] = True
+        taken += seen[number]
+    return seen[:, owner]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all models of a cohort share.
+
+    Args:
+        config: their recipe; its seed is the cohort's.
+        rows: the rows they are drawn from.
+        class_names: one name per class.
+        members: rows that each of them trains on.
+        steer: share of its other rows that steer its search, in (0, 1).
+        reference: rows that each sets aside for defences.
+    """
+
+    config: CompressConfig
+    rows: Rows
+    class_names: tuple[str, ...]
+    members: int
+    steer: float = 0.5
+    reference: int = 0
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of everything that a model of the cohort depends on, but for its number."""
+        parts = [dump_yaml(self.config), rows_digest(self.rows), json.dumps(self.to_json())]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is neither configuration nor rows."""
+        return {
+            "class_names": list(self.class_names),
+            "members": self.members,
+            "steer": self.steer,
+            "reference": self.reference,
+        }
+
+    def splits(self, number: int) -> Splits:
+        """Return the rows of one model: its members, and the rest to steer by."""
+        seen = self.seen(number + 1)[number]
+        return Splits.from_rows(
+            self.rows.take(torch.nonzero(seen).squeeze(1)),
+            self.rows.take(torch.nonzero(~seen).squeeze(1)),
+            classes=len(self.class_names),
+            class_names=self.class_names,
+            seed=derive(self.config.seed, "cohort", number),
+            steer=self.steer,
+            reference=self.reference,
+            deduplicate=True,
+        )
+
+    def seen(self, count: int) -> Tensor:
+        """Return which rows the first `count` models train on, bool (count, n)."""
+        return deal(self.rows.inputs, members=self.members, count=count, seed=self.config.seed)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A cohort in its folder: one file for each trained model, with what it says of every row.
+
+    Args:
+        folder: the folder.
+        plan: what its models share.
+    """
+
+    folder: Path
+    plan: Plan
+
+    @classmethod
+    def begin(cls, folder: Path, plan: Plan) -> Cohort:
+        """Begin a cohort, or go on with the one that is there.
+
+        Raises:
+            RunFolderError: when the folder holds a cohort of another recipe or other rows.
+            StorageError: when the folder cannot be written.
+        """
+        path = folder / PLAN
+        if path.exists():
+            recorded = read_json(path)
+            if not isinstance(recorded, dict) or recorded.get("key") != plan.key:
+                raise RunFolderError(
+                    f"{folder}: holds models of another recipe or of other rows; delete it to "
+                    "train anew, or choose another folder."
+                )
+            return cls(folder, plan)
+        make_folder(folder)
+        write_text(folder / CONFIG, dump_yaml(plan.config))
+        write_tensors(folder / ROWS, dict(named_tensors(plan.rows)))
+        # Written last: where there is a plan, the rest is whole.
+        write_json(path, {"key": plan.key} | plan.to_json())
+        return cls(folder, plan)
+
+    @classmethod
+    def open(cls, folder: Path) -> Cohort:
+        """Open a cohort that was begun, in whatever process.
+
+        Raises:
+            DataError: when a file is missing or damaged.
+        """
+        stated = read_json(folder / PLAN)
+        rows = rows_from_named(read_tensors(folder / ROWS))
+        config = load_config(folder / CONFIG)
+        names = tuple(stated["class_names"])
+        plan = Plan(config, rows, names, stated["members"], stated["steer"], stated["reference"])
+        if plan.key != stated["key"]:
+            raise DataError(f"{folder}: damaged; its plan does not fit its rows or configuration.")
+        return cls(folder, plan)
+
+    def file(self, number: int) -> Path:
+        """Return where the model's outputs are, or will be."""
+        return self.folder / f"{number:04d}.safetensors"
+
+    def missing(self, count: int) -> list[int]:
+        """Return which of the first `count` models are not trained."""
+        return [number for number in range(count) if not self.file(number).exists()]
+
+    def train(
+        self,
+        number: int,
+        *,
+        model: Callable[[], nn.Module] | None = None,
+        listen: Listener = silent,
+    ) -> None:
+        """Train one model, or go on where an interrupted training left it.
+
+        Args:
+            number: which.
+            model: makes the untrained module where the configuration names none.
+            listen: told what happens.
+
+        Raises:
+            NonFiniteError: when the training diverges.
+            StorageError: when the disk is full; the training can go on later.
+            RunFolderError: when another process is training this very model.
+        """
+        if self.file(number).exists():
+            return
+        path = self.folder / f"{number:04d}"
+        seed = derive(self.plan.config.seed, "cohort", number)
+        config = self.plan.config.model_copy(update={"seed": seed})
+        begun = (path / CONFIG).is_file()
+        folder = RunFolder.reopen(path) if begun else RunFolder.create(path, dump_yaml(config))
+        threads = torch.get_num_threads()
+        try:
+            prepared = prepare(config, model, self.plan.splits(number), compare_groups=False)
+            work = take_up(prepared, folder, listen)
+            made = make_models(work, prepared)
+            trainer = work.trainer("search")
+
+            def said(stored: StoredModel) -> Tensor:
+                return trainer.outputs(stored.candidate(), self.plan.rows).logits
+
+            tensors = {COMPRESSED: said(made.compressed)}
+            if made.dense is not None:
+                tensors[DENSE] = said(made.dense)
+            write_tensors(self.file(number), tensors)
+        finally:
+            folder.release()
+            torch.set_num_threads(threads)
+        shutil.rmtree(path, ignore_errors=True)
+
+    def logits(self, number: int, which: str) -> Tensor:
+        """Return what one model says of every row, float32 (n, classes).
+
+        Args:
+            number: which model; it must be trained.
+            which: `compressed`, or `dense` for what it was compressed from, where the recipe has
+                a dense model.
+
+        Raises:
+            RunFolderError: when the file is missing, damaged, or of something else.
+        """
+        path, expected = self.file(number), (len(self.plan.rows), len(self.plan.class_names))
+        try:
+            stored = read_tensors(path)
+        except DataError as error:
+            raise RunFolderError(f"{error} Delete it, and the model is trained again.") from error
+        found = stored.get(which)
+        if found is None or tuple(found.shape) != expected:
+            shapes = {name: tuple(t.shape) for name, t in stored.items()}
+            raise RunFolderError(
+                f"{path}: holds {shapes}; expected logits {expected} for '{which}'. Delete it, "
+                "and the model is trained again."
+            )
+        return found
+
+    def references(self, numbers: Sequence[int], which: str, ids: Tensor) -> References:
+        """Return what some models of the cohort say of some rows.
+
+        Args:
+            numbers: the models.
+            which: `compressed`, or `dense`.
+            ids: int64 (m,), of the rows.
+
+        Raises:
+            DataError: when a row is not one of the cohort's.
+            RunFolderError: when a model's file is missing, damaged, or of something else.
+        """
+        place = self._places(ids)
+        labels = self.plan.rows.labels[place]
+        seen = self.plan.seen(max(numbers) + 1)[list(numbers)][:, place]
+        # One model at a time, so that no more than one is held with all its classes.
+        each = [
+            References.of(self.logits(number, which)[place].unsqueeze(0), labels, saw.unsqueeze(0))
+            for number, saw in zip(numbers, seen, strict=True)
+        ]
+        return References(torch.cat([said.log_odds for said in each]), seen)
+
+    def _places(self, ids: Tensor) -> Tensor:
+        ours = self.plan.rows.ids
+        order = ours.argsort()
+        place = order[torch.searchsorted(ours[order], ids).clamp(max=len(ours) - 1)]
+        if strangers := int((ours[place] != ids).sum()):
+            raise DataError(f"cohort: {strangers} of {len(ids)} rows are not among its rows.")
+        return place

@@ -1,0 +1,180 @@
+"""How a run makes its models: the dense one, the baselines, and the one the search chooses.
+
+Each ends in a file and is trained once; what interrupts a stage costs at most the time since its
+last checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from safecompress.candidate import Candidate
+from safecompress.errors import DataError, RunFolderError
+from safecompress.events import Event, Listener
+from safecompress.files import read_json, tensors_digest, write_json
+from safecompress.modelfile import StoredModel, read_model, write_model
+from safecompress.prepare import Prepared
+from safecompress.provenance import provenance
+from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, RunFolder
+from safecompress.search import Search, needs_teachers, start_candidate
+from safecompress.stages import Work
+from safecompress.teachers import soft_labels, training_steps
+from safecompress.timetable import Timetable, fields
+from safecompress.topology import Topology
+
+
+@dataclass(frozen=True)
+class Made:
+    """The models of a run.
+
+    Args:
+        dense: the dense model; None where compression began from nothing.
+        baselines: other ways to the same density, by name.
+        compressed: what the search chose.
+    """
+
+    dense: StoredModel | None
+    baselines: Mapping[str, StoredModel]
+    compressed: StoredModel
+
+
+def make_models(work: Work, prepared: Prepared) -> Made:
+    """Train every model of a run that has no file yet, in the order of the figure.
+
+    Raises:
+        NonFiniteError: when a training diverges.
+        RunFolderError: when a finished stage's file is gone.
+        StorageError: when the disk is full; the run can be resumed.
+    """
+    work.plan(_steps_ahead(work, prepared))
+    dense = _stage(work, DENSE, lambda: _train_dense(work))
+    baselines: dict[str, StoredModel] = {
+        name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
+        for name in (work.config.baselines if prepared.has_dense else ())
+    }
+    chosen = _stage(work, MODEL, lambda: _search(work, dense))
+    return Made(dense if prepared.has_dense else None, baselines, chosen)
+
+
+def _search(work: Work, dense: StoredModel) -> Candidate:
+    """Train the teachers where a proposal needs them, then search."""
+    if needs_teachers(work.config):
+        started = time.perf_counter()
+        # Once the search has begun, `enter` would throw its pieces away.
+        work.soft_labels = soft_labels(work)
+        work.spent("teachers", time.perf_counter() - started)
+    return Search(work).run(dense)
+
+
+def _steps_ahead(work: Work, prepared: Prepared) -> int:
+    """Return the optimiser steps of the stages whose model is not there yet, for the ETA."""
+    config, path = work.config, work.folder.path
+    # The search's own trainer waits for the teachers' labels; this one is as long.
+    sparse = work.trainer("baseline")
+    clock = Timetable.of(
+        config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
+    )
+    steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
+    steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
+    steps[MODEL] = clock.training_steps(fields(config))
+    if needs_teachers(config):
+        train = config.teachers.train or work.whole_training()
+        steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)
+    return sum(n for file, n in steps.items() if not (path / file).exists())
+
+
+def take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
+    """Continue from the last checkpoint, or note what this run is made with."""
+    work = Work(
+        config=prepared.config,
+        splits=prepared.splits,
+        module=prepared.module,
+        initial=prepared.initial,
+        fresh=prepared.fresh,
+        folder=folder,
+        listen=listen,
+        notes=prepared.notes(),
+    )
+    made_with = provenance(prepared.config, prepared.splits)
+    made_with["model_sha256"] = tensors_digest(prepared.initial)
+    if (folder.path / PROVENANCE).exists():
+        recorded = _recorded(folder.path / PROVENANCE)
+        _refuse_changes(recorded, made_with, folder.path)
+        # Sums over another number of threads round differently; the same bits need the same one.
+        torch.set_num_threads(recorded["threads"])
+    else:
+        # In this order: where there is a provenance, a resumed run writes neither again.
+        write_json(folder.path / PREPROCESSING, prepared.preprocessing())
+        write_json(folder.path / PROVENANCE, made_with)
+    if folder.warning:
+        listen(Event("note", folder.warning, {"path": str(folder.path)}))
+    work.take_up(folder.restore())
+    return work
+
+
+def _recorded(path: Path) -> Mapping[str, Any]:
+    try:
+        recorded = read_json(path)
+    except DataError as error:
+        raise RunFolderError(f"{error} Put it back, or start again in a new folder.") from error
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("threads"), int):
+        raise RunFolderError(f"{path}: damaged; put it back, or start again in a new folder.")
+    return recorded
+
+
+def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Refuse to resume on other data, other starting weights or other settings."""
+    for key, what in (
+        ("splits", "the data"),
+        ("model_sha256", "the model's starting weights"),
+        ("config_sha256", "the configuration"),
+    ):
+        if recorded.get(key) != now[key]:
+            raise RunFolderError(
+                f"{path}: {what} changed since the run began; put it back, or start again in a "
+                "new folder."
+            )
+
+
+def _stage(work: Work, file: str, train: Callable[[], Candidate]) -> StoredModel:
+    """Return the stage's model from its file, or train it and write the file."""
+    path = work.folder.path / file
+    if not path.exists():
+        if file in work.notes["saved"]:
+            raise RunFolderError(
+                f"{path}: missing, though its stage has ended; put it back, or start again in a "
+                "new folder."
+            )
+        started = time.perf_counter()
+        candidate = train()
+        work.spent(file.removesuffix(".safetensors"), time.perf_counter() - started)
+        write_model(path, work.stored(candidate))
+        work.notes["saved"] = [*work.notes["saved"], file]
+        work.pieces = {}
+        work.commit()
+        work.listen(Event("saved", f"saved {path}", {"path": str(path)}))
+    return read_model(path)
+
+
+def _train_dense(work: Work) -> Candidate:
+    """Train the dense model, or take the given weights as they are."""
+    trainer = work.trainer("dense")
+    work.module.load_state_dict(dict(work.initial))
+    start = trainer.start(Topology.dense(work.module))
+    if trainer.total_steps:
+        work.enter("dense", "dense model")
+    return work.train_to("dense", start, trainer.total_steps, trainer=trainer)
+
+
+def _train_baseline(work: Work, dense: StoredModel) -> Candidate:
+    """Prune the dense model by magnitude and fine-tune it for as long as the search trains."""
+    work.enter("magnitude", "baseline: magnitude pruning, same density and epochs")
+    start = start_candidate(work, dense, method="magnitude-global", job="baseline")
+    trainer = work.trainer("baseline")
+    return work.train_to("magnitude", start, trainer.total_steps, trainer=trainer)

@@ -1,0 +1,217 @@
+"""Many models of a cohort at once: here, in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from safecompress import errors
+from safecompress.cohort import Cohort
+from safecompress.config import EngineConfig, ShadowsConfig
+from safecompress.errors import WorkerError
+from safecompress.events import Event, Listener
+
+_MOST_WORKERS = 8
+"""At most so many processes where nobody asked for a number; each loads torch anew, 0.3 GB."""
+
+_TRIES = 3
+"""Processes that may die on one model before it is given up."""
+
+
+def train_cohort(
+    cohort: Cohort,
+    count: int,
+    config: ShadowsConfig,
+    *,
+    model: Callable[[], nn.Module] | None = None,
+    listen: Listener,
+) -> None:
+    """Train the first `count` models of a cohort that are not trained yet.
+
+    A process that is killed costs the model it was training no more than the time since the last
+    checkpoint: another process goes on with it.
+
+    Args:
+        cohort: the cohort.
+        count: how many models.
+        config: where, and how many at once.
+        model: makes the untrained module where the configuration names none; such models are
+            trained in this process, one after the other.
+        listen: told of each model.
+
+    Raises:
+        NonFiniteError: when a training diverges.
+        WorkerError: when processes keep dying on one model.
+        StorageError: when the disk is full; what is trained is kept.
+    """
+    todo = cohort.missing(count)
+    teller = _Teller(count, count - len(todo), listen)
+    if not todo:
+        return
+    processes = min(len(todo), config.workers or _default_workers(cohort.plan.config.engine))
+    if model is not None or (processes == 1 and config.backend == "local"):
+        for number in todo:
+            cohort.train(number, model=model)
+            teller.trained(number)
+        return
+    threads = max(1, torch.get_num_threads() // processes)
+    if config.backend == "ray":
+        from safecompress.cluster import train_on_ray
+
+        train_on_ray(cohort.folder, todo, threads=threads, trained=teller.trained)
+    else:
+        _train_locally(cohort.folder, todo, processes, threads, teller.trained)
+
+
+def _default_workers(engine: EngineConfig) -> int:
+    """Return one for each core: a training on one core wastes least, and a GPU is shared badly."""
+    on_gpu = engine.accelerator == "gpu" or (
+        engine.accelerator == "auto" and torch.cuda.is_available()
+    )
+    return 1 if on_gpu else min(torch.get_num_threads(), _MOST_WORKERS)
+
+
+class _Teller:
+    """Says how far a cohort is, from whatever thread."""
+
+    def __init__(self, count: int, before: int, listen: Listener) -> None:
+        self._count, self._done, self._before, self._listen = count, before, before, listen
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def trained(self, number: int) -> None:
+        with self._lock:
+            self._done += 1
+            each = (time.monotonic() - self._started) / (self._done - self._before)
+            eta = each * (self._count - self._done)
+            text = f"shadow model {self._done} of {self._count}"
+            data = {"stage": "shadows", "piece": f"shadow {number}", "done": self._done}
+            data |= {"total": self._count, "rate": 1 / max(each, 1e-9), "eta": eta}
+            self._listen(Event("progress", text, data))
+
+
+def _train_locally(
+    folder: Path,
+    numbers: Sequence[int],
+    processes: int,
+    threads: int,
+    trained: Callable[[int], None],
+) -> None:
+    """Give each process the next number when it has finished one."""
+    left, lock = iter(numbers), threading.Lock()
+    workers = [_Worker(folder, threads) for _ in range(processes)]
+
+    def serve(worker: _Worker) -> None:
+        while True:
+            with lock:
+                number = next(left, None)
+            if number is None:
+                return
+            worker.train(number)
+            trained(number)
+
+    with ThreadPoolExecutor(processes) as pool:
+        serving = [pool.submit(serve, worker) for worker in workers]
+        try:
+            wait(serving, return_when=FIRST_EXCEPTION)
+        finally:
+            # Also after an error or Ctrl-C: checkpoints keep what the others have reached.
+            for worker in workers:
+                worker.end()
+    failed = [error for future in serving if (error := future.exception()) is not None]
+    if failed:
+        raise next((e for e in failed if not isinstance(e, _EndedError)), failed[0])
+
+
+class _EndedError(Exception):
+    """The worker was told to end."""
+
+
+class _Worker:
+    """A process that trains models, replaced when it dies."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._folder, self._threads = folder, threads
+        self._process: subprocess.Popen[str] | None = None
+        self._ended = False
+
+    def train(self, number: int) -> None:
+        """Have a model trained.
+
+        Raises:
+            SafeCompressError: what its training raised.
+            WorkerError: when processes die on it again and again.
+        """
+        codes = []
+        for _ in range(_TRIES):
+            answer = self._ask(number)
+            if answer:
+                _raise_what_it_raised(number, json.loads(answer))
+                return
+            codes.append(str(self._leave()))
+            if self._ended:
+                raise _EndedError
+        raise WorkerError(
+            f"shadow model {number}: {_TRIES} processes died while training it (exit codes "
+            f"{', '.join(codes)}; -9 is often a lack of memory). What is trained is kept: resume "
+            "with fewer shadows.workers."
+        )
+
+    def end(self) -> None:
+        """Let the process go, whatever it is at."""
+        self._ended = True
+        self._leave()
+
+    def _ask(self, number: int) -> str:
+        """Return the answer, or nothing when the process has died."""
+        process = self._process = self._process or self._begin()
+        if process.stdin is None or process.stdout is None:
+            raise TypeError("a worker without pipes")
+        try:
+            print(number, file=process.stdin, flush=True)
+            return process.stdout.readline()
+        except (BrokenPipeError, ValueError):
+            return ""
+
+    def _begin(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "safecompress.worker", str(self._folder)]
+        # A user's own code is found where this process found it.
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        return subprocess.Popen(  # noqa: S603
+            [*command, str(self._threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(self._threads)},
+        )
+
+    def _leave(self) -> int | None:
+        """End the process, if there is one, and return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        code = process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        return code
+
+
+def _raise_what_it_raised(number: int, answer: Mapping[str, str]) -> None:
+    if "error" not in answer:
+        return
+    kind = getattr(errors, answer["error"], errors.SafeCompressError)
+    raise kind(f"shadow model {number}: {answer['text']}")
