@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,23 +29,31 @@ from safecompress.checks import (
 )
 from safecompress.checks.controls import control_checks
 from safecompress.data import Recorded, read_outputs
-from safecompress.errors import ConfigError, DataError, SafeCompressError
+from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
+from safecompress.exposure import Exposed, most_exposed, newly_exposed, newly_exposed_document
 from safecompress.figures import figures_document
 from safecompress.files import make_folder, sha256, tensors_digest, write_json, write_text
-from safecompress.protocols import Attack, AttackResult
+from safecompress.protocols import Attack
 from safecompress.provenance import surroundings
 from safecompress.randomness import derive
 from safecompress.record import Group, record
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
+from safecompress.verdict import (
+    LIMITS,
+    Verdict,
+    attacks_of,
+    check_line,
+    find,
+    on_request,
+    threat_model,
+)
 
 MODEL, DENSE = "model", "dense"
 _ATTACKS = ("loss", "confidence", "modified-entropy", "neural", "gap")
 _ACCURACY_LOSS = 0.05
 _SHOWN_FPR = 0.01
-_SHOWN = 10
 Model: TypeAlias = nn.Module | Callable[..., Any]
 AUDIT_LIMITS = (
     "That members were trained on, non-members were not, and both were drawn alike is taken on "
@@ -91,21 +98,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Exposed:
-    """A member that the strongest attack is surest of.
-
-    Args:
-        row: its place among the members, from 0.
-        score: the attack's score.
-        false_positive_rate: share of the non-members that score as high or higher, in [0, 1].
-    """
-
-    row: int
-    score: float
-    false_positive_rate: float
-
-
-@dataclass(frozen=True)
 class Audit:
     """A finished audit.
 
@@ -128,6 +120,7 @@ def audit(
     *,
     baseline: str | Path | Recorded | Model | None = None,
     limits: Limits | None = None,
+    attacks: Sequence[str] = (),
     level: float = 0.95,
     seed: int = 0,
     out: str | Path | None = None,
@@ -141,8 +134,10 @@ def audit(
         data: for a model, the rows it was trained on and rows it was not, each a pair of inputs and
             labels.
         baseline: the dense model, or its outputs on the same rows in the same order; then the
-            target must not leak more, nor lose more than five points of accuracy.
+            target must not leak more, nor lose more than five points of accuracy, and the verdict
+            says what an attacker sees who holds both.
         limits: what is asked; by default no attack's AUC above 0.60.
+        attacks: further attacks by name, such as `augmentation`; they keep the same limits.
         level: confidence level of the intervals, in (0, 1).
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
@@ -162,8 +157,10 @@ def audit(
         _require_same_rows(recorded, parent)
     subjects = _subjects(recorded, parent, seed=derive(seed, "audit"))
     judged = subjects[MODEL]
-    suite = audit_suite(recorded, limits or Limits(), baseline=parent)
-    attacks = attacks_of(suite)
+    suite = audit_suite(recorded, limits or Limits(), baseline=parent, more=attacks)
+    ran = attacks_of(suite)
+    # The headline is that of the judged model alone.
+    alone = [attack for attack in ran if "parent" not in attack.requires]
 
     def told(result: CheckResult) -> None:
         on_event(Event("check", check_line(result), result.to_json()))
@@ -172,7 +169,7 @@ def audit(
         subjects,
         MODEL,
         suite,
-        compared=_compared(attacks),
+        compared=_compared(alone),
         controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
         level=level,
         told=told,
@@ -187,14 +184,17 @@ def audit(
             "classes": recorded.outputs.members.classes,
             "references": recorded.references,
         },
-        "threat_model": {"kind": "outputs", "text": THREAT_MODEL},
+        "threat_model": {"kind": "outputs", "text": threat_model(ran)},
         "looks": 1,
-        "scope": _scope(recorded),
+        "scope": _scope(recorded) + on_request(attacks),
         "limits": [*LIMITS, *AUDIT_LIMITS],
     }
-    strongest, exposed = _most_exposed(judged, attacks)
+    strongest, exposed = most_exposed(judged, alone)
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
-    figures = figures_document(subjects, finding.checks, attacks=attacks)
+    if parent is not None:
+        found = newly_exposed(judged, subjects[DENSE], ran)
+        document["newly_exposed"] = newly_exposed_document(found)
+    figures = figures_document(subjects, finding.checks, attacks=ran)
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
     if out is None:
         return Audit(None, verdict, strongest, exposed)
@@ -207,17 +207,21 @@ def audit(
     return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
 
 
-def audit_suite(recorded: Recorded, limits: Limits, *, baseline: Recorded | None) -> Suite:
+def audit_suite(
+    recorded: Recorded, limits: Limits, *, baseline: Recorded | None, more: Sequence[str] = ()
+) -> Suite:
     """Return the checks of an audit.
 
     Args:
         recorded: what is judged; reference attacks join where it has references.
         limits: what is asked.
-        baseline: the dense model to compare with; by reference attacks where it has references,
-            too.
+        baseline: the dense model to compare with, by the attacks it has the evidence for. The
+            attacker who holds both models only informs: with the dense model unpublished there is
+            no such attacker.
+        more: further attacks by name.
     """
-    attacks = [ATTACKS.build(name, where="audit") for name in _ATTACKS]
-    attacks += _reference_attacks(recorded)
+    names = dict.fromkeys([*_ATTACKS, *_reference_attacks(recorded), *more])
+    attacks = [ATTACKS.build(name, where="audit") for name in names]
     asked = [(metric_named("auc"), limits.max_auc)]
     if limits.max_advantage is not None:
         asked.append((metric_named("advantage"), limits.max_advantage))
@@ -231,8 +235,10 @@ def audit_suite(recorded: Recorded, limits: Limits, *, baseline: Recorded | None
     checks.append(_check(by_class, at_most(limits.max_auc)))
     if baseline is not None:
         checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
-        both = attacks if baseline.references else attacks[: len(_ATTACKS)]
+        both = [attack for attack in attacks if _has(baseline, attack.requires)]
         checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in both]
+        pair = AttackMeasure(ATTACKS.build("pair", where="audit"))
+        checks.append(replace(_check(pair, at_most(limits.max_auc)), critical=False))
     return Suite(tuple(checks))
 
 
@@ -240,7 +246,12 @@ def _check(measure: Measure, condition: Condition) -> Check:
     return Check(f"{measure.name} {condition}", measure, condition)
 
 
-def _reference_attacks(recorded: Recorded) -> list[Attack]:
+def _has(recorded: Recorded, needed: Collection[str]) -> bool:
+    groups = (recorded.evidence.members, recorded.evidence.nonmembers)
+    return all(getattr(e, name, None) is not None for e in groups for name in needed)
+
+
+def _reference_attacks(recorded: Recorded) -> list[str]:
     """Return the strongest reference attacks that the file's references allow."""
     references = recorded.evidence.map(lambda e: e.references)
     members, nonmembers = references.members, references.nonmembers
@@ -248,7 +259,7 @@ def _reference_attacks(recorded: Recorded) -> list[Attack]:
         return []
     seen = torch.cat([members.seen, nonmembers.seen], dim=1)
     both = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
-    return [ATTACKS.build(name, where="audit") for name in shadow_attacks(both)]
+    return list(shadow_attacks(both))
 
 
 def _compared(attacks: list[Attack]) -> list[AttackMeasure]:
@@ -271,27 +282,6 @@ def _recorded(given: str | Path | Recorded | Model, data: tuple[Group, Group] | 
     return record(given, *data, name=getattr(given, "__name__", type(given).__name__))
 
 
-def _most_exposed(subject: Subject, attacks: list[Attack]) -> tuple[str, tuple[Exposed, ...]]:
-    """Return the strongest attack's name and the members it is surest of."""
-    found: list[tuple[float, AttackResult]] = []
-    for attack in attacks:
-        with suppress(SafeCompressError):
-            result = subject.attacked_by(attack)
-            found.append((metric_named("auc").value(result), result))
-    if not found:
-        return "", ()
-    _, result = max(found, key=lambda pair: pair[0])
-    members, others = result.scores.members, result.scores.nonmembers.sort().values
-    first = int(subject.outputs.members.ids.min())
-    exposed = []
-    for place in members.argsort(descending=True, stable=True)[:_SHOWN].tolist():
-        below = int(torch.searchsorted(others, members[place]))
-        rate = (len(others) - below) / len(others)
-        row = int(result.ids.members[place]) - first
-        exposed.append(Exposed(row, float(members[place]), rate))
-    return result.attack, tuple(exposed)
-
-
 def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
     """Refuse a baseline whose rows are not the target's: no difference could be paired."""
     for group in ("members", "nonmembers"):
@@ -304,10 +294,13 @@ def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
 
 
 def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict[str, Subject]:
-    named = ({} if parent is None else {DENSE: parent}) | {MODEL: recorded}
+    held = {MODEL: recorded.evidence}
+    if parent is not None:
+        theirs = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
+        held = {DENSE: parent.evidence, MODEL: theirs}
     return {
-        name: Subject.of(found.evidence, name=name, density=None, seed=seed)
-        for name, found in named.items()
+        name: Subject.of(evidence, name=name, density=None, seed=seed)
+        for name, evidence in held.items()
     }
 
 

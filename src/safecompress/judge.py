@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from safecompress.checks import (
 from safecompress.checks.controls import control_checks
 from safecompress.data import Ledger
 from safecompress.events import Event
+from safecompress.exposure import newly_exposed, newly_exposed_document
 from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
 from safecompress.modelfile import StoredModel
@@ -27,7 +29,15 @@ from safecompress.randomness import derive
 from safecompress.runs import MODEL
 from safecompress.stages import Work
 from safecompress.topology import Topology
-from safecompress.verdict import LIMITS, THREAT_MODEL, Verdict, attacks_of, check_line, find
+from safecompress.verdict import (
+    LIMITS,
+    Verdict,
+    attacks_of,
+    check_line,
+    find,
+    on_request,
+    threat_model,
+)
 
 COMPARED: tuple[tuple[str, str], ...] = (
     ("loss", "auc"),
@@ -88,7 +98,9 @@ def judge(
     """
     compressed, rows, looks = models["compressed"], sealed.rows, sealed.looks
     named = ({"dense": dense} if dense is not None else {}) | dict(models)
-    subjects = _subjects(work, rows, named, shadows)
+    attacks = attacks_of(suite)
+    asked = any("target" in attack.requires for attack in attacks)
+    subjects = _subjects(work, rows, named, shadows, asked=asked)
     compared = _compared(suite)
 
     def told(result: CheckResult) -> None:
@@ -103,7 +115,10 @@ def judge(
             for attack, metric in compared
         ],
         controls=lambda attacks: control_checks(
-            subjects["compressed"], rows, attacks=attacks, untouched=_untouched(work, rows)
+            subjects["compressed"],
+            rows,
+            attacks=attacks,
+            untouched=_untouched(work, rows, asked=asked),
         ),
         level=corrected_level(work.config.verdict.level, looks),
         told=told,
@@ -111,11 +126,14 @@ def judge(
     document = dict(finding.document) | {
         "kind": "compress",
         "model": _model_facts(work, compressed, finding.document["comparison"]),
-        "threat_model": {"kind": "compressed", "text": THREAT_MODEL},
+        "threat_model": {"kind": "compressed", "text": threat_model(attacks)},
         "looks": looks,
         "scope": _scope(suite, work.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
     }
+    if dense is not None:
+        found = newly_exposed(subjects["compressed"], subjects["dense"], attacks)
+        document["newly_exposed"] = newly_exposed_document(found)
     figures = figures_document(
         subjects,
         finding.checks,
@@ -130,17 +148,18 @@ def _subjects(
     sealed: Pool[Rows],
     models: Mapping[str, StoredModel],
     shadows: Mapping[str, Pool[References]],
+    *,
+    asked: bool,
 ) -> dict[str, Subject]:
-    trainer = work.trainer("search")
-
-    def held(name: str, model: StoredModel) -> Pool[Evidence]:
-        candidate = model.candidate()
-        evidence = sealed.map(lambda rows: Evidence(trainer.outputs(candidate, rows)))
-        if name not in shadows:
-            return evidence
-        return evidence.zip(shadows[name], lambda e, said: replace(e, references=said))
-
-    evidence = {name: held(name, model) for name, model in models.items()}
+    """Return the models by name; all but the dense one hold its outputs as their parent's."""
+    evidence: dict[str, Pool[Evidence]] = {}
+    for name, model in models.items():
+        held = _held(work, model.candidate(), sealed, asked=asked)
+        if name in shadows:
+            held = held.zip(shadows[name], lambda e, said: replace(e, references=said))
+        if "dense" in evidence:
+            held = held.zip(evidence["dense"], lambda e, d: replace(e, parent=d.outputs))
+        evidence[name] = held
     seed = derive(work.config.seed, "verdict")
     return {
         name: Subject.of(
@@ -153,15 +172,29 @@ def _subjects(
     }
 
 
-def _untouched(work: Work, sealed: Pool[Rows]) -> Subject | None:
+def _held(work: Work, candidate: Candidate, sealed: Pool[Rows], *, asked: bool) -> Pool[Evidence]:
+    """Return what attackers hold about one model.
+
+    Args:
+        work: the run.
+        candidate: the model.
+        sealed: the rows.
+        asked: whether an attack asks the model itself; then it is copied, once.
+    """
+    trainer = work.trainer("search")
+    outputs = sealed.map(lambda rows: trainer.outputs(candidate, rows))
+    target = deepcopy(work.module) if asked else None
+    return outputs.zip(sealed, lambda o, rows: Evidence(o, rows=rows, target=target))
+
+
+def _untouched(work: Work, sealed: Pool[Rows], *, asked: bool) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
     if work.notes["trained"]:
         return None
-    trainer = work.trainer("search")
     fresh = Candidate(work.initial, {}, Topology({}), {})
-    outputs = sealed.map(lambda rows: trainer.outputs(fresh, rows))
+    held = _held(work, fresh, sealed, asked=asked)
     seed = derive(work.config.seed, "verdict")
-    return Subject.of(outputs, name="untouched", density=1.0, seed=seed)
+    return Subject.of(held, name="untouched", density=1.0, seed=seed)
 
 
 def _compared(suite: Suite) -> list[tuple[str, str]]:
@@ -172,12 +205,15 @@ def _compared(suite: Suite) -> list[tuple[str, str]]:
 
 def _scope(suite: Suite, shadows: int) -> str:
     """Return in words which kinds of attack the suite has."""
-    if any("references" in attack.requires for attack in attacks_of(suite)):
+    attacks = attacks_of(suite)
+    more = on_request([a.name for a in attacks if a.label_only or a.requires - {"references"}])
+    if any("references" in attack.requires for attack in attacks):
         return (
             f"metric and neural black-box attacks, and attacks with {shadows} shadow models, which "
-            "repeat the dense training and the chosen path on other draws of the rows"
+            "repeat the dense training and the chosen path on other draws of the rows" + more
         )
-    return "metric and neural black-box attacks only; no shadow-model or label-only attack was run"
+    kinds = "shadow-model" if any(a.label_only for a in attacks) else "shadow-model or label-only"
+    return f"metric and neural black-box attacks only; no {kinds} attack was run{more}"
 
 
 def _model_facts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,7 +35,7 @@ def record(
 
     Returns:
         What `audit` takes; with the rows, so that it can tell whether the groups differ without
-        any model.
+        any model, and with the model, so that attacks can ask it about other rows.
 
     Raises:
         DataError: when inputs and labels do not fit together.
@@ -45,7 +46,9 @@ def record(
     first = _rows(members, "members", start=0)
     second = _rows(nonmembers, "nonmembers", start=len(first))
     rows = Pool(first, second)
-    return recorded_outputs(rows.map(lambda r: predict(module, r)), path=Path(name), rows=rows)
+    recorded = recorded_outputs(rows.map(lambda r: predict(module, r)), path=Path(name), rows=rows)
+    held = recorded.evidence.zip(rows, lambda e, r: replace(e, rows=r, target=module))
+    return replace(recorded, evidence=held)
 
 
 class _Called(nn.Module):

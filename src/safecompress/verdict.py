@@ -34,6 +34,27 @@ THREAT_MODEL = (
     "The attacker reaches only the judged model, sees its full outputs, and knows each record's "
     "true label. Where the dense model is out in the world too, more may be possible."
 )
+_HOLDS_MORE = {
+    "parent": "holds the dense model as well as the judged one",
+    "family": "holds several compressed versions of the model",
+    "rows": "knows each record's inputs",
+    "target": "may ask the model about other records",
+}
+
+
+def threat_model(attacks: Sequence[Attack]) -> str:
+    """Return in words what the attacker has; attacks that suppose more are named."""
+    told = [THREAT_MODEL]
+    for attack in attacks:
+        more = " and ".join(w for what, w in _HOLDS_MORE.items() if what in attack.requires)
+        if more:
+            told.append(f"The attack '{attack.name}' supposes an attacker who {more}.")
+    return " ".join(told)
+
+
+def on_request(names: Sequence[str]) -> str:
+    """Return the end of a scope that names the attacks asked for beside the usual ones."""
+    return f"; on request also {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
