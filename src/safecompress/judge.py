@@ -99,7 +99,7 @@ def judge(
     compressed, rows, looks = models["compressed"], sealed.rows, sealed.looks
     named = ({"dense": dense} if dense is not None else {}) | dict(models)
     attacks = attacks_of(suite)
-    asked = any("target" in attack.requires for attack in attacks)
+    asked = any("target" in check.measure.requires for check in suite.checks)
     subjects = _subjects(work, rows, named, shadows, asked=asked)
     compared = _compared(suite)
 

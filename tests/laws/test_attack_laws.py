@@ -18,7 +18,11 @@ from safecompress.stats import auc_p_value, clopper_pearson
 from tests.support import count
 
 METRICS = ("loss", "confidence", "entropy", "modified-entropy")
-QUICK = {"neural-published": {"epochs": count(8, 100)}, "boundary": {"steps": count(1, 5)}}
+QUICK = {
+    "neural-published": {"epochs": count(8, 100)},
+    "boundary": {"steps": count(1, 5)},
+    "augmentation": {"copies": count(4, 8)},
+}
 
 
 def attack(name: str, **options) -> Attack:

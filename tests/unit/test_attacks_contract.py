@@ -13,7 +13,11 @@ from safecompress.attacks.metric import LossAttack
 from safecompress.protocols import Attack
 from tests.support import count
 
-QUICK = {"neural-published": {"epochs": count(8, 100)}, "boundary": {"steps": count(1, 5)}}
+QUICK = {
+    "neural-published": {"epochs": count(8, 100)},
+    "boundary": {"steps": count(1, 5)},
+    "augmentation": {"copies": count(4, 8)},
+}
 REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.parts)]
 
 
