@@ -14,7 +14,9 @@ from safecompress.attacks.quantile import QuantileAttack
 from safecompress.errors import ConfigError
 from safecompress.protocols import Evidence, Inputs, Pool, Rows
 from safecompress.randomness import generator
+from safecompress.stats import auc_p_value, clopper_pearson
 from safecompress.stats.roc import auc
+from tests.support import count
 
 
 def halves(pool: Pool[Evidence]) -> Pool[torch.Tensor]:
@@ -84,3 +86,15 @@ def test_inputs_of_any_structure_are_read(inputs: Inputs):
 def test_a_width_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="width is 0"):
         QuantileAttack(width=0)
+
+
+def test_false_alarms_come_at_the_stated_rate():
+    nulls, alarms, attack = count(30, 400), 0, QuantileAttack()
+    for seed in range(nulls):
+        evidence = evidence_for(attack, synthetic_outputs(400, seed=seed), seed=seed)
+        order = torch.arange(400)
+        pool = Pool(evidence.take(order[:200]), evidence.take(order[200:]))
+        scores = attack(pool, halves=halves(pool), seed=seed).scores
+        alarms += auc_p_value(scores.members, scores.nonmembers) < 0.05
+    interval = clopper_pearson(alarms, nulls, level=0.99)
+    assert interval.low <= 0.05 <= interval.high, (alarms, nulls)
