@@ -168,7 +168,9 @@ def exposures(verdict: Mapping[str, Any]) -> Exposures:
 
 def _newly_exposed(entry: Mapping[str, Any]) -> NewlyExposedRow:
     rate, dense_only = number(entry.get("rate")), number(entry.get("dense_only_rate"))
-    rows = [count(row) for row in sequence(entry.get("rows"))]
+    # Without separators of thousands, which would read as rows of their own.
+    numbers = map(number, sequence(entry.get("rows")))
+    rows = [MISSING if row is None else f"{row:.0f}" for row in numbers]
     more = f" and {len(rows) - _MOST_EXPOSED} more" if len(rows) > _MOST_EXPOSED else ""
     return NewlyExposedRow(
         attack=text(entry.get("attack"), longest=80),
