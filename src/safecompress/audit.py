@@ -4,55 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from safecompress.attacks import ATTACKS
 from safecompress.budget import Budget, Plan, plan_attacks
 from safecompress.cases import Asking, Case, Given, open_case
-from safecompress.checks import CheckResult, Subject, corrected_level, metric_named
+from safecompress.checks import CheckResult, Subject, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, load_section, seconds_of
 from safecompress.data import Recorded
-from safecompress.errors import ConfigError, RunFolderError, SafeCompressError
+from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
+from safecompress.exposure import Exposed, most_exposed, newly_exposed, newly_exposed_document
 from safecompress.figures import figures_document
 from safecompress.files import make_folder, write_json, write_text
-from safecompress.protocols import Attack, AttackResult
+from safecompress.protocols import Attack
 from safecompress.provenance import surroundings
 from safecompress.randomness import derive
 from safecompress.record import Group
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.suites import Limits, audit_suite, shown_of_all
-from safecompress.verdict import LIMITS, Verdict, attacks_of, check_line, find, threat_model
+from safecompress.verdict import (
+    LIMITS,
+    Verdict,
+    attacks_of,
+    check_line,
+    find,
+    on_request,
+    threat_model,
+)
 
 MODEL, DENSE = "model", "dense"
-_SHOWN = 10
 DECLARED = (
     "That members were trained on, non-members were not, and both were drawn alike is taken on "
     "trust, but for what the blind baseline compared."
 )
 CHOSEN = "Rows that were looked at while the model was being chosen make it look safer than it is."
-
-
-@dataclass(frozen=True)
-class Exposed:
-    """A member that the strongest attack is surest of.
-
-    Args:
-        row: its number in the source the rows are from; its place among the members, from 0, where
-            they were given as members and non-members.
-        score: the attack's score.
-        false_positive_rate: share of the non-members that score as high or higher, in [0, 1].
-    """
-
-    row: int
-    score: float
-    false_positive_rate: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +68,7 @@ def audit(
     *,
     baseline: Given | None = None,
     limits: Limits | None = None,
+    attacks: Sequence[str] = (),
     white_box: bool = False,
     level: float = 0.95,
     seed: int = 0,
@@ -97,14 +88,17 @@ def audit(
             recorded outputs bring their own.
         baseline: the dense model, or its outputs on the same rows in the same order; of a run
             `dense` or `magnitude`. Then the target must not leak more, nor lose more than five
-            points of accuracy.
+            points of accuracy, and the verdict says what an attacker sees who holds both.
         limits: what is asked; by default no attack's AUC above 0.60.
+        attacks: further attacks by name, such as `augmentation`; they run whatever the time and
+            keep the same limits.
         white_box: whether the attacker holds the model itself and computes inside it; of a module
-            or a run only.
+            or a run only. A white-box attack among `attacks` says so, too.
         level: confidence level of the intervals, in (0, 1), before correction for repeated looks
             at the sealed rows of a run.
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
-        time_budget: seconds, or a text such as `2m`; the attacks are those that fit. None runs all.
+        time_budget: seconds, or a text such as `2m`; the attacks are those that fit, dear ones
+            that are otherwise run by name among them. None runs the usual ones.
         trust_code: whether code that a run folder names may be imported and called.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
             those of an earlier audit replaced; None writes nothing.
@@ -118,6 +112,8 @@ def audit(
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
     limits = limits or Limits()
+    named = [ATTACKS.build(name, where="attacks") for name in dict.fromkeys(attacks)]
+    white_box = white_box or any(attack.white_box for attack in named)
     if out is not None and (Path(out) / CONFIG).exists():
         raise RunFolderError(
             f"{out}: holds a run, whose verdict stays its own; choose another out."
@@ -131,9 +127,9 @@ def audit(
         listen=on_event,
     )
     asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
-    verdict_on = asked | {"white_box": white_box}
+    verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(repr, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on)
-    verdict, strongest, exposed = _judged(case, limits, level, seed, budget, on_event)
+    verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)
     if out is None:
         return Audit(None, verdict, strongest, exposed)
     made_with = surroundings() | {
@@ -147,14 +143,22 @@ def audit(
 
 
 def _judged(
-    case: Case, limits: Limits, level: float, seed: int, budget: Budget, on_event: Listener
+    case: Case,
+    limits: Limits,
+    named: Sequence[Attack],
+    level: float,
+    seed: int,
+    budget: Budget,
+    on_event: Listener,
 ) -> tuple[Verdict, str, tuple[Exposed, ...]]:
     recorded = case.recorded
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
     judged = subjects[MODEL]
-    plan = plan_attacks(subjects, MODEL, budget)
-    suite = audit_suite(limits, attacks=plan.attacks, baseline=case.parent)
+    plan = plan_attacks(subjects, MODEL, budget, named=named)
+    suite = audit_suite(limits, attacks=plan.attacks, named=named, baseline=case.parent)
     attacks = attacks_of(suite)
+    # The headline is that of the judged model alone.
+    alone = [attack for attack in attacks if "parent" not in attack.requires]
 
     def told(result: CheckResult) -> None:
         on_event(Event("check", check_line(result), result.to_json()))
@@ -163,7 +167,7 @@ def _judged(
         subjects,
         MODEL,
         suite,
-        compared=shown_of_all(attacks),
+        compared=shown_of_all(alone),
         controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
         level=corrected_level(level, case.looks),
         told=told,
@@ -178,13 +182,16 @@ def _judged(
             "classes": recorded.outputs.members.classes,
             "references": recorded.references,
         },
-        "threat_model": {"kind": "outputs", "text": threat_model(white_box=_inside(recorded))},
+        "threat_model": {"kind": "outputs", "text": threat_model(attacks)},
         "looks": case.looks,
-        "scope": _scope(case, plan),
+        "scope": _scope(case, plan) + on_request([attack.name for attack in named]),
         "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
     }
-    strongest, exposed = _most_exposed(judged, attacks)
+    strongest, exposed = most_exposed(judged, alone)
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
+    if case.parent is not None:
+        found = newly_exposed(judged, subjects[DENSE], attacks)
+        document["newly_exposed"] = newly_exposed_document(found)
     figures = figures_document(subjects, finding.checks, attacks=attacks)
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
     return verdict, strongest, exposed
@@ -197,30 +204,14 @@ def _seconds(time_budget: str | float | None) -> float:
         raise ConfigError(f"time_budget: {error}.") from error
 
 
-def _most_exposed(subject: Subject, attacks: Sequence[Attack]) -> tuple[str, tuple[Exposed, ...]]:
-    """Return the strongest attack's name and the members it is surest of."""
-    found: list[tuple[float, AttackResult]] = []
-    for attack in attacks:
-        with suppress(SafeCompressError):
-            result = subject.attacked_by(attack)
-            found.append((metric_named("auc").value(result), result))
-    if not found:
-        return "", ()
-    _, result = max(found, key=lambda pair: pair[0])
-    members, others = result.scores.members, result.scores.nonmembers.sort().values
-    exposed = []
-    for place in members.argsort(descending=True, stable=True)[:_SHOWN].tolist():
-        below = int(torch.searchsorted(others, members[place]))
-        rate = (len(others) - below) / len(others)
-        exposed.append(Exposed(int(result.ids.members[place]), float(members[place]), rate))
-    return result.attack, tuple(exposed)
-
-
 def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict[str, Subject]:
-    named = ({} if parent is None else {DENSE: parent}) | {MODEL: recorded}
+    held = {MODEL: recorded.evidence}
+    if parent is not None:
+        theirs = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
+        held = {DENSE: parent.evidence, MODEL: theirs}
     return {
-        name: Subject.of(found.evidence, name=name, density=None, seed=seed)
-        for name, found in named.items()
+        name: Subject.of(evidence, name=name, density=None, seed=seed)
+        for name, evidence in held.items()
     }
 
 
@@ -235,14 +226,9 @@ def _scope(case: Case, plan: Plan) -> str:
         parts.append(f"left out for time: {', '.join(plan.left_out)}")
     if case.sealed:
         parts.append(f"on the run's own sealed rows, look {case.looks} at them")
-    if not _inside(case.recorded):
+    if case.recorded.evidence.members.internals is None:
         parts.append("nothing saw the model's weights")
     return "; ".join(parts)
-
-
-def _inside(recorded: Recorded) -> bool:
-    """Return whether it is known what the model computes inside."""
-    return recorded.evidence.members.internals is not None
 
 
 def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:

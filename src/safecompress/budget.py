@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from safecompress.checks import Subject
-from safecompress.errors import ConfigError, SafeCompressError
-from safecompress.protocols import Attack, Pool, Rows
+from safecompress.errors import ConfigError, SafeCompressError, UndecidableError
+from safecompress.protocols import Attack, Evidence, Pool, Rows, tensors_of
 from safecompress.record import as_module
 from safecompress.suites import TIERS, Tier, attacks_for
 from safecompress.train.predict import predict
@@ -22,6 +22,10 @@ _REST = 4.0
 """Seconds kept for the blind baseline, the report and the files."""
 _CONTROLS = 4.0
 """What follows an attack that has run: its controls and intervals, in times of what it took."""
+_CONTROLS_OF_ASKING = 1.0
+"""The same of one that asks the model: its controls ask a small imaginary one about few rows."""
+_QUESTION = 7e-8
+"""Seconds it takes to make up a question, for each number in it; measured on one core."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,7 @@ def require_time_to_ask(
     if budget.seconds == float("inf"):
         return
     n = len(rows.members) + len(rows.nonmembers)
-    first = rows.members.take(torch.arange(min(_FIRST, len(rows.members))))
-    began = time.perf_counter()
-    predict(as_module(model), first)
-    needed = (time.perf_counter() - began) * n / len(first)
+    needed = n * _answer(as_module(model), rows.members)
     if needed + _REST > budget.left:
         raise ConfigError(
             f"time_budget is {budget.seconds:g} s; asking the model about {n} rows alone takes "
@@ -80,43 +81,86 @@ def require_time_to_ask(
         )
 
 
+def _answer(model: nn.Module, rows: Rows) -> float:
+    """Return how many seconds the model takes for a row, of a first batch."""
+    first = rows.take(torch.arange(min(_FIRST, len(rows))))
+    began = time.perf_counter()
+    predict(model, first)
+    return (time.perf_counter() - began) / len(first)
+
+
 def plan_attacks(
-    subjects: Mapping[str, Subject], judged: str, budget: Budget, *, tiers: tuple[Tier, ...] = TIERS
+    subjects: Mapping[str, Subject],
+    judged: str,
+    budget: Budget,
+    *,
+    named: Sequence[Attack] = (),
+    tiers: tuple[Tier, ...] = TIERS,
 ) -> Plan:
     """Run tier after tier while there is time; a subject keeps what its attacks found.
 
-    What a tier will take is estimated from its rows and classes, and from how much slower than
-    estimated the tiers before it were. The first tier always runs.
+    What a tier will take is estimated from its rows and classes, from how long the model takes to
+    answer where it is asked, and from how much slower than estimated the tiers before it were. The
+    first tier always runs. Without a budget dear tiers do not; with one they do where they fit and
+    find inputs that they can read.
 
     Args:
         subjects: the judged model and what it is compared with.
         judged: its name.
         budget: the time there is.
+        named: attacks that run whatever time they take.
         tiers: the tiers, cheapest first.
     """
-    outputs = subjects[judged].outputs
-    size = (len(outputs.members) + len(outputs.nonmembers)) * outputs.members.classes / _CLASSES
+    hurried, evidence = budget.seconds < float("inf"), subjects[judged].evidence
     pace, owed = 1.0, _REST
+    if hurried:
+        owed += _CONTROLS * _run(named, subjects)
+    asked_for = {attack.name for attack in named}
     attacks: list[Attack] = []
     ran: list[str] = []
     left_out: list[str] = []
     for tier in tiers:
-        built = attacks_for(tier, subjects[judged].evidence)
-        if not built:
+        built = [a for a in attacks_for(tier, evidence) if a.name not in asked_for]
+        if not built or (tier.dear and not hurried):
             continue
-        estimate = len(subjects) * len(built) * (tier.seconds + tier.per_row * size)
-        if attacks and (1 + _CONTROLS) * estimate * pace > budget.left - owed:
+        estimate = len(subjects) * len(built) * _seconds(tier, evidence)
+        after = _CONTROLS_OF_ASKING if tier.queries else _CONTROLS
+        if attacks and (1 + after) * estimate * pace > budget.left - owed:
             left_out.append(tier.name)
             continue
-        if budget.seconds < float("inf"):
+        if hurried:
             took = _run(built, subjects)
-            pace, owed = max(pace, took / estimate), owed + _CONTROLS * took
-        attacks += built
-        ran.append(tier.name)
-    return Plan(tuple(attacks), tuple(ran), tuple(left_out))
+            pace, owed = max(pace, took / estimate), owed + after * took
+        if tier.dear:
+            built = [attack for attack in built if _decides(attack, subjects[judged])]
+        if built:
+            attacks += built
+            ran.append(tier.name)
+    return Plan((*attacks, *named), tuple(ran), tuple(left_out))
 
 
-def _run(attacks: list[Attack], subjects: Mapping[str, Subject]) -> float:
+def _seconds(tier: Tier, evidence: Pool[Evidence]) -> float:
+    """Return what one attack of a tier should take on one model."""
+    members, others = evidence.members, evidence.nonmembers
+    n, rows, target = len(members.outputs) + len(others.outputs), members.rows, members.target
+    seconds = tier.seconds + tier.per_row * n * members.outputs.classes / _CLASSES
+    if not tier.queries or rows is None or target is None:
+        return seconds
+    numbers = sum(tensor[0].numel() for tensor in tensors_of(rows.inputs))
+    return seconds + n * tier.queries * (_answer(target, rows) + _QUESTION * numbers)
+
+
+def _decides(attack: Attack, subject: Subject) -> bool:
+    """Return whether an attack can read these inputs; what nobody asked for need not decide."""
+    try:
+        subject.attacked_by(attack)
+    except SafeCompressError as error:
+        # Of anything else its check will tell.
+        return not isinstance(error, UndecidableError)
+    return True
+
+
+def _run(attacks: Sequence[Attack], subjects: Mapping[str, Subject]) -> float:
     began = time.perf_counter()
     for attack in attacks:
         for subject in subjects.values():

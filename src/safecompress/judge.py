@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from safecompress.checks import (
 from safecompress.checks.controls import control_checks
 from safecompress.data import Ledger
 from safecompress.events import Event
+from safecompress.exposure import newly_exposed, newly_exposed_document
 from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
 from safecompress.modelfile import StoredModel
@@ -27,7 +29,15 @@ from safecompress.randomness import derive
 from safecompress.runs import MODEL
 from safecompress.stages import Work
 from safecompress.topology import Topology
-from safecompress.verdict import LIMITS, Verdict, attacks_of, check_line, find, threat_model
+from safecompress.verdict import (
+    LIMITS,
+    Verdict,
+    attacks_of,
+    check_line,
+    find,
+    on_request,
+    threat_model,
+)
 
 COMPARED: tuple[tuple[str, str], ...] = (
     ("loss", "auc"),
@@ -88,9 +98,11 @@ def judge(
     """
     compressed, rows, looks = models["compressed"], sealed.rows, sealed.looks
     named = ({"dense": dense} if dense is not None else {}) | dict(models)
+    attacks = attacks_of(suite)
     compared = _compared(suite)
-    inside = any(measure.attack.white_box for measure in compared)
-    subjects = _subjects(work, rows, named, shadows, inside=inside)
+    measures = [*compared, *(check.measure for check in suite.checks)]
+    needed = frozenset().union(*(measure.requires for measure in measures))
+    subjects = _subjects(work, rows, named, shadows, needed=needed)
 
     def told(result: CheckResult) -> None:
         work.listen(Event("check", check_line(result), result.to_json()))
@@ -104,7 +116,7 @@ def judge(
             subjects["compressed"],
             rows,
             attacks=attacks,
-            untouched=_untouched(work, rows, inside=inside),
+            untouched=_untouched(work, rows, needed=needed),
         ),
         level=corrected_level(work.config.verdict.level, looks),
         told=told,
@@ -112,11 +124,14 @@ def judge(
     document = dict(finding.document) | {
         "kind": "compress",
         "model": _model_facts(work, compressed, finding.document["comparison"]),
-        "threat_model": {"kind": "compressed", "text": threat_model(white_box=inside)},
+        "threat_model": {"kind": "compressed", "text": threat_model(attacks)},
         "looks": looks,
         "scope": _scope(suite, work.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
     }
+    if dense is not None:
+        found = newly_exposed(subjects["compressed"], subjects["dense"], attacks)
+        document["newly_exposed"] = newly_exposed_document(found)
     figures = figures_document(
         subjects,
         finding.checks,
@@ -132,18 +147,21 @@ def _subjects(
     models: Mapping[str, StoredModel],
     shadows: Mapping[str, Pool[References]],
     *,
-    inside: bool,
+    needed: frozenset[str],
 ) -> dict[str, Subject]:
-    def held(name: str, model: StoredModel) -> Pool[Evidence]:
-        evidence = _evidence(work, model.candidate(), sealed, inside=inside)
-        if name not in shadows:
-            return evidence
-        return evidence.zip(shadows[name], lambda e, said: replace(e, references=said))
-
+    """Return the models by name; all but the dense one hold its outputs as their parent's."""
+    evidence: dict[str, Pool[Evidence]] = {}
+    for name, model in models.items():
+        held = _held(work, model.candidate(), sealed, needed=needed)
+        if name in shadows:
+            held = held.zip(shadows[name], lambda e, said: replace(e, references=said))
+        if "dense" in evidence:
+            held = held.zip(evidence["dense"], lambda e, d: replace(e, parent=d.outputs))
+        evidence[name] = held
     seed = derive(work.config.seed, "verdict")
     return {
         name: Subject.of(
-            held(name, model),
+            evidence[name],
             name=name,
             density=model.topology.density,
             seed=seed,
@@ -152,27 +170,38 @@ def _subjects(
     }
 
 
-def _evidence(
-    work: Work, candidate: Candidate, sealed: Pool[Rows], *, inside: bool
+def _held(
+    work: Work, candidate: Candidate, sealed: Pool[Rows], *, needed: frozenset[str]
 ) -> Pool[Evidence]:
-    """Return what attackers hold about the sealed rows; `inside`, for white-box ones, too."""
+    """Return what attackers hold about one model by itself.
+
+    Args:
+        work: the run.
+        candidate: the model.
+        sealed: the rows.
+        needed: fields of the evidence that some attack asks for; `internals` are computed and the
+            module is copied, once, only where they are among them.
+    """
     trainer = work.trainer("search")
 
     def held(rows: Rows) -> Evidence:
-        outputs = trainer.outputs(candidate, rows)
-        return Evidence(outputs, internals=trainer.internals(candidate, rows) if inside else None)
+        inside = trainer.internals(candidate, rows) if "internals" in needed else None
+        return Evidence(trainer.outputs(candidate, rows), rows=rows, internals=inside)
 
-    return sealed.map(held)
+    evidence = sealed.map(held)
+    # The module holds the weights of whom it was last asked about.
+    target = deepcopy(work.module) if "target" in needed else None
+    return evidence.map(lambda e: replace(e, target=target))
 
 
-def _untouched(work: Work, sealed: Pool[Rows], *, inside: bool) -> Subject | None:
+def _untouched(work: Work, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
     if work.notes["trained"]:
         return None
     fresh = Candidate(work.initial, {}, Topology({}), {})
-    evidence = _evidence(work, fresh, sealed, inside=inside)
+    held = _held(work, fresh, sealed, needed=needed)
     seed = derive(work.config.seed, "verdict")
-    return Subject.of(evidence, name="untouched", density=1.0, seed=seed)
+    return Subject.of(held, name="untouched", density=1.0, seed=seed)
 
 
 def _compared(suite: Suite) -> list[AttackMeasure]:
@@ -203,7 +232,8 @@ def _scope(suite: Suite, shadows: int) -> str:
         missing.append("label-only")
     only = " only" if len(ran) == 1 else ""
     left_out = f"; no {' or '.join(missing)} attack was run" if missing else ""
-    return ", ".join(ran) + only + left_out
+    more = [a.name for a in attacks if a.label_only or a.requires - {"references", "internals"}]
+    return ", ".join(ran) + only + left_out + on_request(more)
 
 
 def _model_facts(

@@ -42,7 +42,7 @@ def record(
 
     Returns:
         What `audit` takes; with the rows, so that it can tell whether the groups differ without
-        any model.
+        any model, and with the model, so that attacks can ask it about other rows.
 
     Raises:
         ConfigError: when a white-box record is asked of something that is no module.
@@ -72,8 +72,9 @@ def record_rows(
     """
     module = as_module(model)
     recorded = recorded_outputs(rows.map(lambda r: predict(module, r)), path=path, rows=rows)
+    evidence = recorded.evidence.zip(rows, lambda e, r: replace(e, rows=r, target=module))
     if not white_box:
-        return recorded
+        return replace(recorded, evidence=evidence)
     if module is not model:
         raise ConfigError(
             f"white_box: {path} is a {type(model).__name__}; a white-box attack needs a "
@@ -85,8 +86,7 @@ def record_rows(
             "of logits; leave out its last softmax."
         )
     inside = rows.map(lambda r: internals(module, r))
-    evidence = recorded.evidence.zip(inside, lambda e, i: replace(e, internals=i))
-    return replace(recorded, evidence=evidence)
+    return replace(recorded, evidence=evidence.zip(inside, lambda e, i: replace(e, internals=i)))
 
 
 def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:

@@ -30,19 +30,32 @@ LIMITS = (
     "attacker who must learn them elsewhere.",
     "Passing is not a formal guarantee such as differential privacy.",
 )
-_OUTSIDE = "The attacker reaches only the judged model, sees its full outputs, and knows each "
-_INSIDE = (
-    "The attacker reaches only the judged model, holds its file and computes what he likes inside "
-    "it, and knows each "
+THREAT_MODEL = (
+    "The attacker reaches only the judged model, sees its full outputs, and knows each record's "
+    "true label. Where the dense model is out in the world too, more may be possible."
 )
-_ELSEWHERE = (
-    "record's true label. Where the dense model is out in the world too, more may be possible."
-)
+_HOLDS_MORE = {
+    "parent": "holds the dense model as well as the judged one",
+    "family": "holds several compressed versions of the model",
+    "rows": "knows each record's inputs",
+    "target": "may ask the model about other records",
+    "internals": "holds the model's file and computes what he likes inside it",
+}
 
 
-def threat_model(*, white_box: bool) -> str:
-    """Return in words whom a verdict assumes; a white-box attacker where one was simulated."""
-    return (_INSIDE if white_box else _OUTSIDE) + _ELSEWHERE
+def threat_model(attacks: Sequence[Attack]) -> str:
+    """Return in words what the attacker has; attacks that suppose more are named."""
+    told = [THREAT_MODEL]
+    for attack in attacks:
+        more = " and ".join(w for what, w in _HOLDS_MORE.items() if what in attack.requires)
+        if more:
+            told.append(f"The attack '{attack.name}' supposes an attacker who {more}.")
+    return " ".join(told)
+
+
+def on_request(names: Sequence[str]) -> str:
+    """Return the end of a scope that names the attacks asked for beside the usual ones."""
+    return f"; on request also {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,16 @@ def test_it_finds_what_the_run_found_and_counts_the_look(run: Path) -> None:
 def test_the_same_audit_is_free_and_another_is_not(run: Path) -> None:
     looks = [
         audit(run, **options).verdict.document["looks"]
-        for options in ({}, {}, {"seed": 1}, {}, {"baseline": "magnitude"})
+        for options in (
+            {},
+            {},
+            {"seed": 1},
+            {},
+            {"baseline": "magnitude"},
+            {"attacks": ["entropy"]},
+        )
     ]
-    assert looks == [2, 2, 3, 3, 4]
+    assert looks == [2, 2, 3, 3, 4, 5]
 
 
 def test_any_model_of_the_run_can_be_judged(run: Path) -> None:
@@ -93,6 +100,22 @@ def test_the_command_line(run: Path, tmp_path: Path) -> None:
     page = (out / "report.html").read_text()
     assert "Looks at the sealed rows" in page
     assert "look 2 at them" in page
+
+
+def test_the_command_line_names_attacks_that_ask_the_model_and_look_inside(
+    run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["audit", str(run), "--out", str(out), "--attack", "quantile"]
+    result = CliRunner().invoke(app, [*arguments, "--attack", "white-box"])
+    assert result.exit_code in {0, 1, 3}, (result.output, result.exception)
+    document = json.loads((out / "verdict.json").read_text())
+    ended = {c["name"]: c["status"] for c in document["checks"]}
+    assert not {ended[f"{name}.auc ≤ 0.6"] for name in ("quantile", "white-box")} & {
+        "NOT_RUN",
+        "ERROR",
+    }
+    assert document["scope"].endswith("on request also quantile, white-box")
 
 
 def test_a_run_keeps_its_own_verdict(run: Path) -> None:
@@ -196,6 +219,7 @@ def test_a_folder_that_cannot_be_audited_ends_in_one_message(case: str, run: Pat
         ({"baseline": "model"}, "no model 'model'"),
         ({"baseline": "../other/dense"}, "no model"),
         ({"data": {"source": {"source": "sklearn", "name": "digits"}}}, "brings its own rows"),
+        ({"attacks": ["neurl"]}, "attacks: no attack is called 'neurl'"),
         ({"time_budget": "soon"}, "no length of time"),
         ({"time_budget": "0.001s"}, "asking the model"),
     ],

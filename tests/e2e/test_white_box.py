@@ -15,7 +15,7 @@ from pytest_safecompress import assert_safe
 from safecompress import audit, record
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.controls import evidence_for, plant
+from safecompress.attacks.imagined import evidence_for, plant
 from safecompress.checks import CheckResult, Status, Subject
 from safecompress.checks.controls import control_checks
 from safecompress.errors import ConfigError, ModelError

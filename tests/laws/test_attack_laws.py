@@ -9,15 +9,26 @@ from hypothesis import strategies as st
 
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.controls import blind_baseline, evidence_for, planted_leak
+from safecompress.attacks.controls import blind_baseline, planted_leak
+from safecompress.attacks.imagined import evidence_for
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows
 from safecompress.randomness import generator
 from safecompress.stats import auc_p_value, clopper_pearson
 from tests.support import count
 
 METRICS = ("loss", "confidence", "entropy", "modified-entropy")
-NULLS = {"neural-published": (5, 200), "white-box-published": (5, 200)}
-QUICK = {"neural-published": {"epochs": count(8, 100)}, "white-box-published": {}}
+NULLS = {
+    "neural-published": (5, 200),
+    "white-box-published": (5, 200),
+    "augmentation": (5, 200),
+    "boundary": (5, 200),
+}
+QUICK = {
+    "neural-published": {"epochs": count(8, 100)},
+    "white-box-published": {},
+    "boundary": {"steps": count(1, 5)},
+    "augmentation": {"copies": count(4, 8)},
+}
 
 
 def attack(name: str, **options) -> Attack:
@@ -33,8 +44,15 @@ def random_groups(members: int, nonmembers: int, *, classes: int, seed: int) -> 
 
 
 def run(a: Attack, groups: Pool[Outputs], *, seed: int = 0):
+    """Run on what one imagination, of `seed`, makes up around the outputs of both groups."""
     halves = groups.map(lambda o: torch.arange(len(o)) < len(o) // 2)
-    return a(groups.map(lambda o: evidence_for(a, o, seed=0)), halves=halves, seed=seed)
+    both = groups.members, groups.nonmembers
+    outputs = Outputs(
+        *(torch.cat([getattr(o, what) for o in both]) for what in ("logits", "labels", "ids"))
+    )
+    evidence = evidence_for(a, outputs, seed=seed)
+    first, rest = torch.arange(len(outputs)).split([len(o) for o in both])
+    return a(Pool(evidence.take(first), evidence.take(rest)), halves=halves, seed=seed)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS.parts))

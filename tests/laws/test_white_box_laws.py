@@ -9,10 +9,10 @@ import torch
 
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.controls import evidence_for, leaking, plant, plant_inside
+from safecompress.attacks.imagined import evidence_for, plant, plant_inside
 from safecompress.attacks.white_box_published import last_layer_gradients
 from safecompress.protocols import Attack, Evidence, Internals, Pool, residuals
-from safecompress.stats import auc, auc_p_value, clopper_pearson
+from safecompress.stats import auc, auc_p_value
 from tests.support import count
 
 WHITE = ("white-box", "white-box-published")
@@ -23,11 +23,13 @@ def attack(name: str) -> Attack:
     return ATTACKS.build(name, where="test")
 
 
-def pool(*, seed: int, classes: int = 10, rows: int = 400) -> Pool[Evidence]:
-    """Return evidence about rows that nobody trained on, with internals."""
+def pool(*, seed: int, classes: int = 10, rows: int = 400, leaking: bool = False) -> Pool[Evidence]:
+    """Return evidence about rows that nobody trained on, with internals; members may leak there."""
     outputs = synthetic_outputs(rows, classes=classes, seed=seed)
-    held = evidence_for(attack("white-box"), outputs, seed=seed)
-    return Pool(held.take(torch.arange(rows // 2)), held.take(torch.arange(rows // 2, rows)))
+    members = torch.arange(rows) < rows // 2
+    leaks = members if leaking else None
+    held = evidence_for(attack("white-box"), outputs, seed=seed, leaking=leaks)
+    return Pool(held.take(members), held.take(~members))
 
 
 def scores(a: Attack, groups: Pool[Evidence], *, seed: int = 0) -> Pool[torch.Tensor]:
@@ -36,8 +38,7 @@ def scores(a: Attack, groups: Pool[Evidence], *, seed: int = 0) -> Pool[torch.Te
 
 
 def leak_inside(seed: int) -> Pool[Evidence]:
-    groups = pool(seed=seed)
-    return Pool(leaking(groups.members, like=groups.members.outputs, seed=seed), groups.nonmembers)
+    return pool(seed=seed, leaking=True)
 
 
 @pytest.mark.parametrize("name", WHITE)
@@ -68,7 +69,7 @@ def test_a_leak_in_the_outputs_is_found_as_well(name):
 
 def only(internals: Internals, *, features: bool) -> Internals:
     """Plant in the features alone, or in the gradients alone."""
-    planted = plant_inside(internals)
+    planted = plant_inside(internals, torch.ones(len(internals), dtype=torch.bool))
     if features:
         return replace(internals, features=planted.features)
     return replace(internals, gradient_norms=planted.gradient_norms)
@@ -83,16 +84,6 @@ def test_the_white_box_attack_reads_features_and_gradients(features):
         attack("white-box"), Pool(replace(groups.members, internals=planted), groups.nonmembers)
     )
     assert auc(found.members, found.nonmembers) > 0.65
-
-
-def test_the_white_box_attack_raises_false_alarms_at_its_stated_rate():
-    nulls = count(60, 400)
-    alarms = 0
-    for seed in range(nulls):
-        found = scores(attack("white-box"), pool(seed=seed, classes=5, rows=300), seed=seed)
-        alarms += auc_p_value(found.members, found.nonmembers) < 0.05
-    interval = clopper_pearson(alarms, nulls, level=0.99)
-    assert interval.low <= 0.05 <= interval.high, (alarms, nulls)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3, 40])

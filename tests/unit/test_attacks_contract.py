@@ -13,7 +13,12 @@ from safecompress.attacks.metric import LossAttack
 from safecompress.protocols import Attack
 from tests.support import count
 
-QUICK = {"neural-published": {"epochs": count(8, 100)}, "white-box-published": {}}
+QUICK = {
+    "neural-published": {"epochs": count(8, 100)},
+    "white-box-published": {},
+    "boundary": {"steps": count(1, 5)},
+    "augmentation": {"copies": count(4, 8)},
+}
 REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.parts)]
 
 
@@ -93,7 +98,27 @@ class Scribbles(Broken):
 
 
 class Greedy(Broken):
+    requires = frozenset({"training_log"})
+
+
+class IgnoresTheParent(Broken):
     requires = frozenset({"parent"})
+
+
+class IgnoresTheFamily(Broken):
+    requires = frozenset({"family"})
+
+
+class IgnoresTheRows(Broken):
+    requires = frozenset({"rows"})
+
+
+class IgnoresTheTarget(Broken):
+    requires = frozenset({"rows", "target"})
+
+
+class IgnoresTheInside(Broken):
+    requires = frozenset({"internals"})
 
 
 @pytest.mark.parametrize(
@@ -111,6 +136,11 @@ class Greedy(Broken):
         (Overflows(), "not finite"),
         (Scribbles(), "in place"),
         (Greedy(), "MissingEvidenceError"),
+        (IgnoresTheParent(), "planted-leak: broken has AUC 0.5"),
+        (IgnoresTheFamily(), "planted-leak: broken has AUC 0.5"),
+        (IgnoresTheRows(), "planted-leak: broken has AUC 0.6"),
+        (IgnoresTheTarget(), "planted-leak: broken has AUC 0."),
+        (IgnoresTheInside(), "planted-leak: broken has AUC 0.5"),
     ],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.controls import blind_baseline, no_leak, plant, planted_leak
+from safecompress.attacks.controls import blind_baseline, no_leak, planted_leak
+from safecompress.attacks.imagined import plant
 from safecompress.attacks.metric import LossAttack, log_odds, true_class_log_odds
 from safecompress.errors import MissingEvidenceError, UndecidableError
 from safecompress.protocols import Attack, Outputs, Pool, Rows
@@ -38,9 +39,9 @@ class WrongSign(Attack):
 
 
 @dataclass(frozen=True)
-class NeedsTheModel(Attack):
-    name = "needs-the-model"
-    requires = frozenset({"parent"})
+class NeedsTheTrainingLog(Attack):
+    name = "needs-the-training-log"
+    requires = frozenset({"training_log"})
 
     def score(self, fitted, evidence):
         raise AssertionError("never reached")
@@ -98,9 +99,9 @@ class TestBothControls:
         with pytest.raises(UndecidableError, match="199 rows nobody trained on"):
             control(synthetic_outputs(199, seed=0), LossAttack(), seed=0)
 
-    def test_evidence_beyond_outputs_is_not_there(self, control):
-        with pytest.raises(MissingEvidenceError, match="parent"):
-            control(synthetic_outputs(200, seed=0), NeedsTheModel(), seed=0)
+    def test_what_no_evidence_holds_cannot_be_imagined(self, control):
+        with pytest.raises(MissingEvidenceError, match="training_log"):
+            control(synthetic_outputs(200, seed=0), NeedsTheTrainingLog(), seed=0)
 
     def test_the_row_order_does_not_matter(self, control):
         outputs = synthetic_outputs(300, seed=5)

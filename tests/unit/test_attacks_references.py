@@ -10,8 +10,9 @@ from scipy.stats import norm
 
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.controls import imaginary_references, no_leak, planted_leak
+from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.gap import GapAttack
+from safecompress.attacks.imagined import imaginary_references
 from safecompress.attacks.lira import LiraOfflineAttack, LiraOnlineAttack
 from safecompress.attacks.rmia import Mean, RmiaAttack
 from safecompress.errors import (

@@ -26,6 +26,11 @@ NAMES = {
     "rmia",
     "white-box",
     "white-box-published",
+    "pair",
+    "family",
+    "augmentation",
+    "boundary",
+    "quantile",
 }
 
 

@@ -20,8 +20,17 @@ from safecompress.report.plots.rounds import rounds_tree
 from safecompress.report.safe import number, text
 from safecompress.report.svg import Scale, decades, path, round_ticks, tag
 from safecompress.report.view_comparison import measure_label
+from safecompress.report.view_run import exposures
 from safecompress.report.view_verdict import check_groups
-from safecompress.report.wording import Span, beside, figure, seconds, style_of, with_interval
+from safecompress.report.wording import (
+    MISSING,
+    Span,
+    beside,
+    figure,
+    seconds,
+    style_of,
+    with_interval,
+)
 from tests.report_fixture import history
 from tests.report_page import Page, colours, contrast
 
@@ -338,3 +347,16 @@ def test_every_colour_of_the_stylesheet_is_known_in_both_schemes() -> None:
     assert re.findall(r"#[0-9a-f]{3,8}\b", outside) == []
     used = set(re.findall(r"var\(--([a-z-]+)\)", CSS))
     assert used <= set(re.findall(r"--([a-z-]+):", CSS))
+
+
+def test_newly_exposed_members_are_shown_few_and_hostile_ones_harmless():
+    entry = {"attack": "loss", "dense_attack": "loss", "false_positive_rate": 0.01}
+    whole = entry | {"rate": 0.3, "dense_only_rate": 0.1, "rows": list(range(1998, 2248))}
+    odd = {"attack": ["<b>"], "rate": "many", "rows": ["<script>", None, 7]}
+    one, other = exposures({"newly_exposed": [whole, odd, "not an entry"]}).new
+    assert one.rows.startswith("1998, 1999, 2000, ")
+    assert one.rows.endswith(" and 150 more")
+    assert (one.rate.shown, one.allowed) == ("30.0%", "1.0%")
+    assert "script" not in other.rows
+    assert other.rate.shown == other.dense_only_rate.shown == MISSING
+    assert exposures({}).new == ()

@@ -19,6 +19,7 @@ from safecompress.stats import (
     balanced_accuracy,
     balanced_accuracy_difference,
     bootstrap_difference,
+    excess_gain,
 )
 
 BOOLS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
@@ -187,3 +188,24 @@ def test_different_rows_are_not_pairs():
         accuracy_difference([True], [])
     with pytest.raises(UndecidableError, match="at least one"):
         accuracy_difference([], [])
+
+
+def test_the_excess_gain_is_the_difference_of_two_gains():
+    a, b = np.array([1, 1, 1, 0], bool), np.array([1, 0, 0, 0], bool)
+    found = excess_gain(a, b, b, b)
+    assert found.value == pytest.approx(0.5)
+    assert found.low < 0.5 < found.high
+    assert excess_gain(a, a, b, b).value == 0
+
+
+def test_the_excess_gain_s_interval_covers_the_truth():
+    draw = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        inside, outside = (draw.random((3, n)) for n in (200, 150))
+        # Who asks is right where the other is, and on a share more: .3 of the rest, or .1.
+        b = [side[0] < 0.6 for side in (inside, outside)]
+        a = [b[0] | (inside[1] < 0.3), b[1] | (outside[1] < 0.1)]
+        found = excess_gain(*a, *b, level=0.9)
+        covered += found.low <= 0.4 * 0.3 - 0.4 * 0.1 <= found.high
+    assert 0.86 <= covered / 400 <= 0.95

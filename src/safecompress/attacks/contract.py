@@ -17,9 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safecompress.attacks.controls import evidence_for, leaking, no_leak, planted_leak
+from safecompress.attacks.controls import no_leak, planted_leak
+from safecompress.attacks.imagined import evidence_for
 from safecompress.errors import SafeCompressError
-from safecompress.protocols import Attack, AttackResult, Evidence, Internals, Outputs, Pool
+from safecompress.protocols import (
+    Attack,
+    AttackResult,
+    Evidence,
+    Internals,
+    Outputs,
+    Pool,
+    Rows,
+    map_inputs,
+    tensors_of,
+)
 from safecompress.randomness import generator, permutation
 
 _ROWS = 400
@@ -34,8 +45,8 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     It must be a frozen dataclass whose `repr` names its options, find a planted leak, stay silent
     without one, give the same scores for the same seed, whatever the row order, leave torch's
     global generator and its evidence alone, never look at the judged half, and score saturated
-    and enormous logits with finite numbers. Works for attacks that need nothing but outputs,
-    references and internals; the last two are imagined.
+    and enormous logits with finite numbers. Whatever it needs besides outputs is imagined, and the
+    leak is planted there: an attack that asks for more than it reads is caught.
 
     Args:
         attack: the attack; it is run about ten times on 400 rows.
@@ -110,12 +121,16 @@ def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
 
 
 def _copied(evidence: Evidence) -> tuple[Tensor, ...]:
-    outputs, references, internals = evidence.outputs, evidence.references, evidence.internals
-    held = [outputs.logits, outputs.labels]
-    if references is not None:
-        held += [references.log_odds, references.seen]
-    if internals is not None:
-        held += [internals.features, internals.gradient_norms]
+    models = (evidence.outputs, evidence.parent, *(evidence.family or ()))
+    held = [tensor for o in models if o is not None for tensor in (o.logits, o.labels)]
+    if evidence.references is not None:
+        held += [evidence.references.log_odds, evidence.references.seen]
+    if evidence.internals is not None:
+        held += [evidence.internals.features, evidence.internals.gradient_norms]
+    if evidence.rows is not None:
+        held += [*tensors_of(evidence.rows.inputs), evidence.rows.labels]
+    if evidence.target is not None:
+        held += evidence.target.state_dict().values()
     return tuple(t.clone() for t in held)
 
 
@@ -155,13 +170,22 @@ def _as_they_are(outputs: Outputs) -> Outputs:
 def _leaky_pool(
     attack: Attack, seed: int, *, changed: Callable[[Outputs], Outputs] = _as_they_are
 ) -> Pool[Evidence]:
-    """Return evidence about planted members and about non-members, outputs `changed`."""
-    outputs = synthetic_outputs(_ROWS, seed=seed)
-    evidence = evidence_for(attack, changed(outputs), seed=seed)
-    first, last = torch.arange(_ROWS // 2), torch.arange(_ROWS // 2, _ROWS)
-    members = replace(evidence.take(first), outputs=outputs.take(first))
-    planted = leaking(members, like=outputs, seed=seed)
-    return Pool(replace(planted, outputs=changed(planted.outputs)), evidence.take(last))
+    """Return evidence about members that leak and about non-members, all outputs `changed`."""
+    outputs = changed(synthetic_outputs(_ROWS, seed=seed))
+    members = torch.arange(_ROWS) < _ROWS // 2
+    evidence = evidence_for(attack, outputs, seed=seed, leaking=members)
+    evidence = _mapped(evidence, changed)
+    return Pool(evidence.take(members), evidence.take(~members))
+
+
+def _mapped(evidence: Evidence, change: Callable[[Outputs], Outputs]) -> Evidence:
+    """Return the evidence with what every model said changed."""
+    return replace(
+        evidence,
+        outputs=change(evidence.outputs),
+        parent=None if evidence.parent is None else change(evidence.parent),
+        family=None if evidence.family is None else tuple(map(change, evidence.family)),
+    )
 
 
 def _run(
@@ -175,18 +199,22 @@ def _run(
 
 
 def _with_other_judged_rows(evidence: Evidence) -> Evidence:
-    """Return evidence whose judged half is other rows, all but its first one."""
-    outputs, internals = evidence.outputs, evidence.internals
-    first_changed = len(outputs) // 2 + 1
-    logits = outputs.logits.clone()
-    logits[first_changed:] = logits[first_changed:].flip(1) * 3.0
-    if internals is not None:
-        features, norms = internals.features.clone(), internals.gradient_norms.clone()
-        features[first_changed:] *= -2.0
-        norms[first_changed:] *= 5.0
-        internals = Internals(features, norms, internals.layers)
-    changed = Outputs(logits, outputs.labels, outputs.ids)
-    return replace(evidence, outputs=changed, internals=internals)
+    """Return evidence whose judged half is about other rows, all but its first one."""
+    evidence = _mapped(evidence, lambda o: Outputs(_other_half(o.logits), o.labels, o.ids))
+    if (inside := evidence.internals) is not None:
+        features, norms = map(_other_half, (inside.features, inside.gradient_norms))
+        evidence = replace(evidence, internals=Internals(features, norms, inside.layers))
+    if (rows := evidence.rows) is not None:
+        inputs = map_inputs(_other_half, rows.inputs)
+        evidence = replace(evidence, rows=Rows(inputs, rows.labels, rows.ids))
+    return evidence
+
+
+def _other_half(values: Tensor) -> Tensor:
+    first_changed = len(values) // 2 + 1
+    values = values.clone()
+    values[first_changed:] = values[first_changed:].flip(1) * 3.0
+    return values
 
 
 def _by_id(result: AttackResult) -> Pool[Tensor]:

@@ -7,10 +7,13 @@ training.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import Terms, minus_log, terms
+from safecompress.protocols import Outputs
 from safecompress.randomness import generator
 
 Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -49,6 +52,21 @@ def features(logits: Tensor, labels: Tensor, *, top: int, seen: Terms | None = N
     )
     # With a single class the log-odds are infinite and say nothing.
     return torch.cat([log_probabilities, torch.stack(single, dim=1).nan_to_num(posinf=0.0)], dim=1)
+
+
+@dataclass(frozen=True)
+class Said:
+    """All that a model says of rows, `features` in float64; for `Outputs.per_row`.
+
+    Args:
+        top: how many sorted log-probabilities to keep.
+    """
+
+    top: int
+
+    def __call__(self, outputs: Outputs) -> Tensor:
+        """Return (n, min(top, classes) + 7)."""
+        return features(outputs.logits, outputs.labels, top=self.top, seen=Terms.of(outputs))
 
 
 def feature_count(classes: int, *, top: int) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from safecompress.attacks.descent import Columns, descend, require_options, said
-from safecompress.attacks.neural import in_id_order
+from safecompress.attacks.network import in_id_order
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
 
 

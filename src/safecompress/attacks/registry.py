@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from safecompress.attacks.augmentation import AugmentationAttack
+from safecompress.attacks.boundary import BoundaryAttack
+from safecompress.attacks.family import FamilyAttack
 from safecompress.attacks.gap import GapAttack
 from safecompress.attacks.lira import LiraOfflineAttack, LiraOnlineAttack
 from safecompress.attacks.metric import (
@@ -12,6 +15,8 @@ from safecompress.attacks.metric import (
 )
 from safecompress.attacks.neural import NeuralAttack
 from safecompress.attacks.neural_published import PublishedNeuralAttack
+from safecompress.attacks.pair import PairAttack
+from safecompress.attacks.quantile import QuantileAttack
 from safecompress.attacks.rmia import RmiaAttack
 from safecompress.attacks.white_box import WhiteBoxAttack
 from safecompress.attacks.white_box_published import PublishedWhiteBoxAttack
@@ -72,6 +77,41 @@ ATTACKS.add(
     summary="members are classified correctly more often; needs only the predicted class",
     reference="Yeom et al., CSF 2018",
     cost="about 0.01 s for 20,000 rows × 100 classes on one core",
+)
+ATTACKS.add(
+    "pair",
+    PairAttack,
+    summary="a small network on what the dense and the compressed model say, and how they differ",
+    reference="after CompLeak, USENIX Security 2026",
+    cost="about 0.05 s for 1,000 + 1,000 fit rows × 30 classes on one core; linear in rows",
+)
+ATTACKS.add(
+    "family",
+    FamilyAttack,
+    summary="a small network on how several compressed versions differ",
+    reference="after CompLeak, USENIX Security 2026",
+    cost="about 0.08 s for 1,000 + 1,000 fit rows × 2 versions on one core; linear in rows",
+)
+ATTACKS.add(
+    "augmentation",
+    AugmentationAttack,
+    summary="members stay right under small changes; asks for predicted classes alone",
+    reference="Choquette-Choo et al., ICML 2021",
+    cost="72 predictions for each row of the fit half, 48 for each other",
+)
+ATTACKS.add(
+    "boundary",
+    BoundaryAttack,
+    summary="members lie farther from the boundary; asks for predicted classes alone",
+    reference="Choquette-Choo et al., ICML 2021; Chen et al., S&P 2020",
+    cost="at most 533 predictions a row",
+)
+ATTACKS.add(
+    "quantile",
+    QuantileAttack,
+    summary="the model is surer of members than their inputs let expect; no references needed",
+    reference="Bertran et al., NeurIPS 2023",
+    cost="about 1 s for 2,000 + 2,000 rows × 446 columns on one core",
 )
 ATTACKS.add(
     "lira-online",

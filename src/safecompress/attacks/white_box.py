@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from safecompress.attacks.features import features
-from safecompress.attacks.metric import Terms
-from safecompress.attacks.neural import FittedNeural, fit_network, require_at_least
+from safecompress.attacks.features import Said
+from safecompress.attacks.network import Network, NetworkOptions, in_id_order
+from safecompress.attacks.options import require_at_least
 from safecompress.errors import MissingEvidenceError
-from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool
-from safecompress.randomness import generator
+from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool, residuals
 
-_SHORTEST = 1e-300
-"""Gradients shorter than this are taken for as long: the logarithm of 0 says nothing."""
+_SHORTEST = 1e-6
+"""Gradients shorter than this, relative to p − y, are taken for as long: where no unit is active
+they are 0, and one such row would make a common scale useless."""
 
 
 def internals_of(evidence: Evidence) -> Internals:
@@ -38,11 +38,6 @@ def internals_of(evidence: Evidence) -> Internals:
     return evidence.internals
 
 
-def in_id_order(evidence: Evidence) -> Evidence:
-    """Return the evidence sorted by id, so that what is learnt does not depend on the row order."""
-    return evidence.take(torch.argsort(evidence.outputs.ids, stable=True))
-
-
 @dataclass(frozen=True)
 class FittedWhiteBox:
     """What the white-box attack has learnt.
@@ -53,7 +48,7 @@ class FittedWhiteBox:
     """
 
     typical: Tensor
-    network: FittedNeural
+    network: Network
 
 
 @dataclass(frozen=True)
@@ -96,14 +91,9 @@ class WhiteBoxAttack(Attack):
         """Learn to tell the fit half's members from its non-members."""
         ordered = known.map(in_id_order)
         typical = _typical(ordered)
-        network = fit_network(
-            ordered.map(lambda e: self._seen(typical, e)),
-            hidden=self.hidden,
-            kinks=self.kinks,
-            steps=self.steps,
-            source=generator(seed, "attack", self.name),
-        )
-        return FittedWhiteBox(typical, network)
+        options = NetworkOptions(self.hidden, self.kinks, self.steps)
+        seen = ordered.map(lambda e: self._seen(typical, e))
+        return FittedWhiteBox(typical, Network.learnt(seen, options, seed=seed, name=self.name))
 
     @torch.no_grad()
     def score(self, fitted: FittedWhiteBox, evidence: Evidence) -> Tensor:
@@ -113,13 +103,16 @@ class WhiteBoxAttack(Attack):
     def _seen(self, typical: Tensor, evidence: Evidence) -> Tensor:
         """Return what the network reads, float64 (n, top + 7 + layers + 2)."""
         outputs, internals = evidence.outputs, internals_of(evidence)
-        norms = internals.gradient_norms.clamp(min=_SHORTEST).log()
+        least = _SHORTEST * outputs.per_row(_residual_lengths)[:, None]
+        # Where p − y is 0 as well, any length will do, but not the logarithm of 0.
+        norms = torch.maximum(internals.gradient_norms, least).clamp(min=1e-300).log()
         shown = _evenly(norms.shape[1], self.layers)
         alike = _likeness(typical, internals, outputs.labels)
-        return torch.cat([outputs.per_row(self._black_box), norms[:, shown], alike], dim=1)
+        return torch.cat([outputs.per_row(Said(self.top)), norms[:, shown], alike], dim=1)
 
-    def _black_box(self, outputs: Outputs) -> Tensor:
-        return features(outputs.logits, outputs.labels, top=self.top, seen=Terms.of(outputs))
+
+def _residual_lengths(outputs: Outputs) -> Tensor:
+    return residuals(outputs.logits, outputs.labels).length
 
 
 def _evenly(there: int, most: int) -> Tensor:

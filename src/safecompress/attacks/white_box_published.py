@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
 from safecompress.attacks.descent import Columns, descend, require_options, said
+from safecompress.attacks.network import in_id_order
 from safecompress.attacks.neural_published import stack
-from safecompress.attacks.white_box import in_id_order, internals_of
+from safecompress.attacks.white_box import internals_of
 from safecompress.protocols import Attack, Evidence, Pool
 
 _CHANNELS, _POOLED, _DROPOUT = 4, 8, 0.2

@@ -1,5 +1,6 @@
 """Checks: measures judged against conditions, suites of them, and objectives that rank."""
 
+from safecompress.checks.attribute import AttributeInference
 from safecompress.checks.check import Check, CheckResult
 from safecompress.checks.conditions import (
     Condition,
@@ -28,6 +29,7 @@ __all__ = [
     "OBJECTIVES",
     "Accuracy",
     "AttackMeasure",
+    "AttributeInference",
     "Auc",
     "BalancedAccuracy",
     "Check",

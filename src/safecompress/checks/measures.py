@@ -25,6 +25,11 @@ class Measure(ABC):
     def name(self) -> str:
         """Short name, unique in a suite."""
 
+    @property
+    def requires(self) -> frozenset[str]:
+        """Fields of the evidence needed besides `outputs`."""
+        return frozenset()
+
     @abstractmethod
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         """Return the figure with its interval."""
@@ -85,6 +90,10 @@ class AttackMeasure(Measure):
     @property
     def name(self) -> str:
         return f"{self.attack.name}.{self.metric.name}"
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return self.attack.requires
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()

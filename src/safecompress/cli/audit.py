@@ -22,6 +22,10 @@ Rates = Annotated[
     list[str] | None,
     typer.Option("--max-tpr", metavar="TPR@FPR", help="E.g. 0.01@0.001; may be repeated."),
 ]
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option("--attack", metavar="NAME", help="One more, e.g. augmentation; may be repeated."),
+]
 Files = Annotated[
     tuple[Path, Path] | None,
     typer.Option(
@@ -58,6 +62,7 @@ def command(
         float | None, typer.Option(help="Most that any attack's TPR - FPR may be.")
     ] = None,
     max_tpr: Rates = None,
+    attack: Attacks = None,
     level: Annotated[
         float | None, typer.Option(help="Confidence level of the intervals; 0.95 by default.")
     ] = None,
@@ -88,6 +93,7 @@ def command(
         "limits.max_auc": max_auc,
         "limits.max_advantage": max_advantage,
         "limits.max_tpr": max_tpr or None,
+        "attacks": attack or None,
         "level": level,
         "time_budget": time_budget,
         "seed": seed,
@@ -100,6 +106,7 @@ def command(
             config.data,
             baseline=config.baseline,
             limits=_limits(config),
+            attacks=config.attacks,
             level=config.level,
             seed=config.seed,
             time_budget=config.time_budget,

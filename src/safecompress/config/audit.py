@@ -74,9 +74,11 @@ class AuditConfig(Section):
         baseline: the dense model, of the same kinds; for a run, `dense` or `magnitude`.
         data: the rows; needed for an ONNX file and a Hugging Face folder, and for them alone.
         limits: what is asked.
+        attacks: further attacks, by name; they keep the same limits.
         level: confidence level of the intervals.
         seed: fixes every random decision.
-        time_budget: the attacks are those that fit into this time, such as `60s`; None runs all.
+        time_budget: the attacks are those that fit into this time, such as `60s`; None runs the
+            usual ones.
         out: folder of the results; by default `audits/NAME`.
     """
 
@@ -84,6 +86,7 @@ class AuditConfig(Section):
     baseline: str | None = None
     data: DataConfig | None = None
     limits: LimitsConfig = LimitsConfig()
+    attacks: tuple[str, ...] = ()
     level: Share = 0.95
     seed: Annotated[int, Field(ge=0)] = 0
     time_budget: Duration | None = None

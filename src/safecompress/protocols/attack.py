@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
 from safecompress.protocols.internals import Internals
@@ -129,9 +129,12 @@ class Evidence:
         rows: the rows themselves.
         references: what reference models said of the same rows.
         internals: what the target computes inside for the same rows, for white-box attacks.
+        family: outputs of several compressed versions of the same model on the same rows.
+        target: the model itself, to be asked about other rows.
 
     Raises:
-        DataError: when `references` or `internals` are of another number of rows.
+        DataError: when `references`, `internals` or `family` are of another number of rows, or
+            `family` is empty.
     """
 
     outputs: Outputs
@@ -139,6 +142,8 @@ class Evidence:
     rows: Rows | None = None
     references: References | None = None
     internals: Internals | None = None
+    family: tuple[Outputs, ...] | None = None
+    target: nn.Module | None = None
 
     def __post_init__(self) -> None:
         for name in ("references", "internals"):
@@ -148,6 +153,12 @@ class Evidence:
                     f"evidence: outputs of {len(self.outputs)} rows, {name} of {len(held)}; "
                     "expected the same rows in the same order."
                 )
+        if self.family is not None and {len(o) for o in self.family} != {len(self.outputs)}:
+            raise DataError(
+                f"evidence: outputs of {len(self.outputs)} rows, a family of "
+                f"{[len(o) for o in self.family]}; expected at least one model, and of each the "
+                "same rows in the same order."
+            )
 
     def take(self, index: Tensor) -> Evidence:
         """Return the evidence about the rows at `index`."""
@@ -157,6 +168,8 @@ class Evidence:
             None if self.rows is None else self.rows.take(index),
             None if self.references is None else self.references.take(index),
             None if self.internals is None else self.internals.take(index),
+            None if self.family is None else tuple(o.take(index) for o in self.family),
+            self.target,
         )
 
 
@@ -225,12 +238,12 @@ class Attack(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Evidence fields needed besides `outputs`: `parent`, `rows`, `references`, `internals`."""
+    """Evidence fields needed besides `outputs`: any of the others."""
     learns: ClassVar[bool] = False
     """Whether it has a `fit` to learn with; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
     label_only: ClassVar[bool] = False
-    """Whether it reads the predicted class alone; no such attack finds more than correctness."""
+    """Whether it is told predicted classes alone; of each row's own, it finds only correctness."""
 
     @property
     def white_box(self) -> bool:
@@ -272,7 +285,7 @@ class Attack(ABC):
         """
         started = time.perf_counter()
         for field_name in sorted(self.requires):
-            if any(getattr(e, field_name) is None for e in (pool.members, pool.nonmembers)):
+            if any(getattr(e, field_name, None) is None for e in (pool.members, pool.nonmembers)):
                 raise MissingEvidenceError(
                     f"{self.name}: needs '{field_name}', which this audit does not have."
                 )

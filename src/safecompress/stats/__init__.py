@@ -19,6 +19,7 @@ from safecompress.stats.paired import (
     auc_difference,
     balanced_accuracy_difference,
     bootstrap_difference,
+    excess_gain,
 )
 from safecompress.stats.power import (
     auc_half_width,
@@ -53,6 +54,7 @@ __all__ = [
     "bootstrap_difference",
     "class_thresholds",
     "clopper_pearson",
+    "excess_gain",
     "one_run_epsilon",
     "one_run_p_value",
     "precision_at_prior",

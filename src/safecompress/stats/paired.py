@@ -121,6 +121,35 @@ def accuracy_difference(
     return _share_difference(a, b, tail)
 
 
+def excess_gain(
+    a_members: ArrayLike,
+    a_nonmembers: ArrayLike,
+    b_members: ArrayLike,
+    b_nonmembers: ArrayLike,
+    *,
+    level: float = 0.95,
+) -> Interval:
+    """Return (accuracy(a) - accuracy(b)) on members minus the same on non-members.
+
+    Args:
+        a_members: bool (n,), whether the first guesser is right about each member.
+        a_nonmembers: bool (m,), the same about each non-member.
+        b_members: bool (n,), whether the second guesser is right about each member.
+        b_nonmembers: bool (m,), the same about each non-member.
+        level: coverage, in (0, 1).
+
+    Raises:
+        UndecidableError: when there are no rows of a kind.
+        DataError: when the two did not answer the same number of rows.
+
+    Reference: the two differences by Tango, Statistics in Medicine 1998; theirs by MOVER, Zou,
+    Psychological Methods 2007.
+    """
+    inside = accuracy_difference(a_members, b_members, level=level)
+    outside = accuracy_difference(a_nonmembers, b_nonmembers, level=level)
+    return difference(inside, outside)
+
+
 def balanced_accuracy_difference(
     a_members: ArrayLike,
     a_nonmembers: ArrayLike,
