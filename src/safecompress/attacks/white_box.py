@@ -20,11 +20,12 @@ from safecompress.attacks.features import features
 from safecompress.attacks.metric import Terms
 from safecompress.attacks.neural import FittedNeural, fit_network, require_at_least
 from safecompress.errors import MissingEvidenceError
-from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool
+from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool, residuals
 from safecompress.randomness import generator
 
-_SHORTEST = 1e-300
-"""Gradients shorter than this are taken for as long: the logarithm of 0 says nothing."""
+_SHORTEST = 1e-6
+"""Gradients shorter than this, relative to p − y, are taken for as long: where no unit is active
+they are 0, and one such row would make a common scale useless."""
 
 
 def internals_of(evidence: Evidence) -> Internals:
@@ -113,13 +114,19 @@ class WhiteBoxAttack(Attack):
     def _seen(self, typical: Tensor, evidence: Evidence) -> Tensor:
         """Return what the network reads, float64 (n, top + 7 + layers + 2)."""
         outputs, internals = evidence.outputs, internals_of(evidence)
-        norms = internals.gradient_norms.clamp(min=_SHORTEST).log()
+        least = _SHORTEST * outputs.per_row(_residual_lengths)[:, None]
+        # Where p − y is 0 as well, any length will do, but not the logarithm of 0.
+        norms = torch.maximum(internals.gradient_norms, least).clamp(min=1e-300).log()
         shown = _evenly(norms.shape[1], self.layers)
         alike = _likeness(typical, internals, outputs.labels)
         return torch.cat([outputs.per_row(self._black_box), norms[:, shown], alike], dim=1)
 
     def _black_box(self, outputs: Outputs) -> Tensor:
         return features(outputs.logits, outputs.labels, top=self.top, seen=Terms.of(outputs))
+
+
+def _residual_lengths(outputs: Outputs) -> Tensor:
+    return residuals(outputs.logits, outputs.labels).length
 
 
 def _evenly(there: int, most: int) -> Tensor:
