@@ -35,8 +35,8 @@ from scipy.stats import ttest_1samp
 from safecompress import compress, load_config
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.files import write_json
+from safecompress.proposing import needs_teachers
 from safecompress.runs import DENSE, PROVENANCE, VERDICT, RunFolder
-from safecompress.search import needs_teachers
 from safecompress.teachers import FOLDER as TEACHERS
 from safecompress.teachers import training_steps
 from safecompress.timetable import Timetable, fields

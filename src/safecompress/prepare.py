@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.attacks.controls import blind_baseline
-from safecompress.checks import Suite, shadow_attacks, steering_attacks, suite_from
+from safecompress.checks import OBJECTIVES, Suite, shadow_attacks, steering_attacks, suite_from
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES
@@ -25,13 +25,8 @@ from safecompress.errors import (
     UndecidableError,
 )
 from safecompress.models import build_model, check_model, fresh_weights, load_weights_
+from safecompress.proposing import build_proposals, first_topology, needs_teachers
 from safecompress.randomness import derive, seeded
-from safecompress.search import (
-    build_objective,
-    build_proposals,
-    first_topology,
-    needs_teachers,
-)
 from safecompress.stages import build_defenses
 from safecompress.teachers import held_out
 from safecompress.topology import Topology, maskable_parameters
@@ -184,7 +179,7 @@ def _check_parts(config: CompressConfig) -> None:
         raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
     if twice := sorted({name for name in attacks if attacks.count(name) > 1}):
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
-    build_objective(config)
+    OBJECTIVES.build(config.steer.objective, where="steer.objective")
     for i, request in enumerate(config.steer.defenses):
         DEFENSES.build(request, where=f"steer.defenses[{i}]")
     suite_from(config, density=config.sparse.density, relative=True)

@@ -20,9 +20,10 @@ from safecompress.events import Event, Listener
 from safecompress.files import read_json, tensors_digest, write_json
 from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared
+from safecompress.proposing import needs_teachers, start_candidate
 from safecompress.provenance import provenance
 from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, RunFolder
-from safecompress.search import Search, needs_teachers, start_candidate
+from safecompress.search import Search
 from safecompress.stages import Work
 from safecompress.teachers import soft_labels, training_steps
 from safecompress.timetable import Timetable, fields

@@ -3,91 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from safecompress.candidate import Candidate
-from safecompress.checks import (
-    OBJECTIVES,
-    Auc,
-    BalancedAccuracy,
-    Objective,
-    Outcome,
-    Subject,
-    steering_attacks,
-)
+from safecompress.checks import OBJECTIVES, Objective
 from safecompress.checks.subject import Stopwatch
-from safecompress.config import CompressConfig
-from safecompress.errors import (
-    ConfigError,
-    MemoryShortageError,
-    NonFiniteError,
-    telling_memory_shortage,
-)
+from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.events import Event
 from safecompress.files import tensors_digest
 from safecompress.modelfile import StoredModel
-from safecompress.protocols import Evidence, Proposal, ProposalContext
-from safecompress.randomness import derive, permutation
-from safecompress.sparse import PROPOSALS, initialise, with_defaults
-from safecompress.stages import Job, Work
+from safecompress.proposing import Contexts, build_proposals, start_candidate
+from safecompress.protocols import Proposal
+from safecompress.randomness import permutation
+from safecompress.stages import Work
 from safecompress.timetable import Timetable, fields, rounds_in_words
-from safecompress.topology import Topology, maskable_parameters
-
-
-def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
-    """Build the configured proposals with the sparse section's defaults filled in.
-
-    Returns:
-        All of them, or those that a replay names.
-
-    Raises:
-        ConfigError: on a part that cannot be built, two that are the same, or a replay of others.
-    """
-    built: dict[str, Proposal] = {}
-    for index, request in enumerate(config.steer.proposals):
-        where = f"steer.proposals[{index}]"
-        proposal = with_defaults(PROPOSALS.build(request, where=where), config.sparse)
-        if proposal.name in built:
-            raise ConfigError(
-                f"{where}: '{proposal.name}' is there already; remove it, or give it another "
-                "fraction."
-            )
-        built[proposal.name] = proposal
-    replay = config.steer.replay
-    for name in replay or ():
-        if name not in built:
-            raise ConfigError(
-                f"steer.replay: '{name}' is no proposal; steer.proposals has {', '.join(built)}."
-            )
-    return tuple(p for name, p in built.items() if replay is None or name in replay)
-
-
-def needs_teachers(config: CompressConfig) -> bool:
-    """Return whether a proposal uses soft labels, and there are rounds in which it may."""
-    return config.sparse.rounds > 0 and any(
-        "soft_labels" in proposal.requires for proposal in build_proposals(config)
-    )
-
-
-def build_objective(config: CompressConfig) -> Objective:
-    """Build the objective of the loop."""
-    return OBJECTIVES.build(config.steer.objective, where="steer.objective")
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A settled candidate and what the tests said of it; no `outcome` when it was discarded."""
-
-    name: str
-    parent: str
-    candidate: Candidate
-    outcome: Outcome | None
-    record: Mapping[str, Any] = field(default_factory=dict)
+from safecompress.trial import Tested, Trial
 
 
 class Search:
@@ -98,8 +29,10 @@ class Search:
         self._config = work.config
         self._proposals = build_proposals(work.config)
         self._fields = fields(work.config)
-        self._attacks = steering_attacks(work.config)
-        self._objective = build_objective(work.config)
+        self._trial = Trial(work)
+        self._objective: Objective = OBJECTIVES.build(
+            work.config.steer.objective, where="steer.objective"
+        )
         self._trainer = trainer = work.trainer("search")
         self.timetable = Timetable.of(
             work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
@@ -115,7 +48,7 @@ class Search:
                 population = [c.evolve(step=clock.end) for c in population]
                 break
             parents = self._train(population, until=clock.proposed(number), number=number)
-            tested = [self._test(c) for c in self._settle(parents, number)]
+            tested = [self._trial(c) for c in self._settle(parents, number)]
             population, records = self._select(parents, tested, number)
             self._commit(population, records, number)
         return work.train_to("final", population[0], clock.total, trainer=self._trainer)
@@ -149,7 +82,7 @@ class Search:
         """Let every proposal change every parent, and every candidate train on the same batches."""
         settled = []
         for i, parent in enumerate(parents):
-            contexts = _Contexts(self._work, self.timetable, number)
+            contexts = Contexts(self._work, self.timetable, number)
             twins: dict[str, str] = {}
             for k, proposal in enumerate(self._chances(parent, number, i)):
                 name = f"r{number + 1}p{i + 1}c{k + 1}"
@@ -190,7 +123,7 @@ class Search:
         return tuple(self._proposals[k] for k in sorted(order[: steer.draw].tolist()))
 
     def _settle_one(
-        self, changed: Candidate, proposal: Proposal, contexts: _Contexts, key: str, index: int
+        self, changed: Candidate, proposal: Proposal, contexts: Contexts, key: str, index: int
     ) -> Candidate:
         """Train a changed candidate, changing it again where the proposal says so."""
         candidate, begin = changed, changed.step
@@ -202,63 +135,6 @@ class Search:
             target = begin + (judged - begin) * (update + 1) // proposal.updates
             candidate = self._work.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate
-
-    def _test(self, tested: Tested) -> Tested:
-        """Attack a settled candidate and measure its accuracy, on the steering rows."""
-        record = dict(tested.record)
-        if record.get("status") == "discarded":
-            self._work.listen(Event("candidate", _line(record), record))
-            return tested
-        try:
-            with telling_memory_shortage():
-                outcome, figures = self._measure(tested)
-        except (NonFiniteError, MemoryShortageError) as error:
-            record |= {"status": "discarded", "reason": str(error)}
-            outcome = None
-        else:
-            record["seconds"] = record["seconds"] | figures.pop("seconds")
-            record |= {"status": "ok"} | figures
-        self._work.listen(Event("candidate", _line(record), record))
-        return Tested(tested.name, tested.parent, tested.candidate, outcome, record)
-
-    def _measure(self, tested: Tested) -> tuple[Outcome, dict[str, Any]]:
-        watch = Stopwatch()
-        outputs = self._work.splits.steer.map(
-            lambda rows: self._trainer.outputs(tested.candidate, rows)
-        )
-        seconds = {"outputs": watch.seconds}
-        evidence = outputs.map(Evidence)
-        if any(attack.white_box for attack in self._attacks):
-            watch = Stopwatch()
-            inside = self._work.splits.steer.map(
-                lambda rows: self._trainer.internals(tested.candidate, rows)
-            )
-            evidence = outputs.zip(inside, lambda o, i: Evidence(o, internals=i))
-            seconds["internals"] = watch.seconds
-        subject = Subject.of(
-            evidence,
-            name=tested.name,
-            density=tested.candidate.topology.density,
-            seed=derive(self._config.seed, "steer"),
-        )
-        auc, attack_accuracy, measures, costs = {}, {}, {}, {}
-        for attack in self._attacks:
-            one = Stopwatch()
-            result = subject.attacked_by(attack)
-            auc[attack.name] = Auc().value(result)
-            attack_accuracy[attack.name] = BalancedAccuracy().value(result)
-            measures[f"{attack.name}.auc"] = auc[attack.name]
-            measures[f"{attack.name}.balanced-accuracy"] = attack_accuracy[attack.name]
-            costs[attack.name] = one.seconds
-        outcome = Outcome(
-            tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1
-        )
-        return outcome, {
-            "accuracy": subject.accuracy,
-            "measures": measures,
-            "density": subject.density,
-            "seconds": seconds | {"tests": costs},
-        }
 
     def _select(
         self, parents: Sequence[Candidate], tested: Sequence[Tested], number: int
@@ -329,82 +205,3 @@ def _twin(changed: Candidate, proposal: Proposal, name: str, seen: dict[str, str
         return None
     digest = f"{changed.soft_target} {tensors_digest(changed.tensors())}"
     return None if (first := seen.setdefault(digest, name)) == name else first
-
-
-class _Contexts:
-    """Proposal contexts of one parent; its gradient is computed once for all siblings."""
-
-    def __init__(
-        self,
-        work: Work,
-        timetable: Timetable,
-        number: int,
-    ) -> None:
-        self._work, self._config, self.number = work, work.config, number
-        self._progress = timetable.progress(number)
-        self._parent_gradient: dict[str, torch.Tensor] | None = None
-
-    def of(
-        self, candidate: Candidate, proposal: Proposal, parent: int, update: int
-    ) -> ProposalContext:
-        """Return what `proposal` may look at for its `update`-th change of `candidate`."""
-        gradient = None
-        if "gradient" in proposal.requires:
-            gradient = self._parent_gradient if update == 0 else None
-            if gradient is None:
-                batches = self._config.sparse.gradient_batches
-                gradient = self._work.trainer("search").gradient(candidate, batches)
-            if update == 0:
-                self._parent_gradient = gradient
-        seed = derive(self._config.seed, "propose", self.number, parent, proposal.name, update)
-        return ProposalContext(gradient, self._progress, seed)
-
-
-def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
-    """Return the sparse model a search or a baseline starts from.
-
-    From the trained dense weights, pruned; or, for `scratch`, from the untrained weights under a
-    random mask.
-    """
-    weights = work.initial if method == "scratch" else dense.weights
-    work.module.load_state_dict(dict(weights))
-    topology = first_topology(work.config, work.module, weights, method=method)
-    return work.trainer(job).start(topology)
-
-
-def first_topology(
-    config: CompressConfig, module: nn.Module, weights: Mapping[str, Tensor], *, method: str
-) -> Topology:
-    """Return the topology a search or a baseline starts with.
-
-    Args:
-        config: gives density, distribution and seed.
-        module: says which parameters are maskable.
-        weights: a state_dict; its magnitudes count unless the method is `scratch`.
-        method: `magnitude-global`, `magnitude-layer` or `scratch`.
-
-    Raises:
-        ConfigError: when the density cannot be met exactly.
-    """
-    sparse = config.sparse
-    return initialise(
-        {name: weights[name] for name in maskable_parameters(module)},
-        density=sparse.density,
-        distribution=sparse.distribution,
-        method=method,
-        seed=derive(config.seed, "initialise"),
-    )
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    if record["status"] == "discarded":
-        return f"  {record['candidate']} {record['proposal']}: discarded ({record['reason']})"
-    figures = ", ".join(
-        f"{name.removesuffix('.auc')} {value:.3f}"
-        for name, value in record["measures"].items()
-        if name.endswith(".auc")
-    )
-    return (
-        f"  {record['candidate']} {record['proposal']}: accuracy {record['accuracy']:.3f}, "
-        f"AUC {figures}"
-    )

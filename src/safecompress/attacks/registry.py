@@ -139,8 +139,8 @@ ATTACKS.add(
     WhiteBoxAttack,
     summary="what neural sees, the length of each layer's gradient and how typical a row looks",
     reference="Nasr, Shokri & Houmansadr, S&P 2019, for what is read",
-    cost="about 0.02 s for 1,000 + 1,000 fit rows × 30 classes on one core, and two predictions of "
-    "all rows",
+    cost="about 0.02 s for 1,000 + 1,000 fit rows × 30 classes on one core, and as long as two to "
+    "four predictions of all rows",
 )
 ATTACKS.add(
     "white-box-published",

@@ -29,6 +29,9 @@ KINDS: dict[str, Registry[Any]] = {
 }
 
 
+_PIPE_WIDTH = 240
+
+
 def command(
     kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = None,
 ) -> None:
@@ -36,6 +39,9 @@ def command(
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"list: no kind '{kind}'{did_you_mean(kind, KINDS)}")
     console = Console()
+    if not console.is_terminal:
+        # A pipe has no edge to fold at; what reads it should find every name on one line.
+        console = Console(width=_PIPE_WIDTH)
     for name in KINDS if kind is None else (kind,):
         console.print(_table(name, KINDS[name].all().values()))
         console.print()

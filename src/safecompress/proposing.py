@@ -1,0 +1,118 @@
+"""What a search proposes, what a proposal may look at, and the model that all begin from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from safecompress.candidate import Candidate
+from safecompress.config import CompressConfig
+from safecompress.errors import ConfigError
+from safecompress.modelfile import StoredModel
+from safecompress.protocols import Proposal, ProposalContext
+from safecompress.randomness import derive
+from safecompress.sparse import PROPOSALS, initialise, with_defaults
+from safecompress.stages import Job, Work
+from safecompress.timetable import Timetable
+from safecompress.topology import Topology, maskable_parameters
+
+
+def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
+    """Build the configured proposals with the sparse section's defaults filled in.
+
+    Returns:
+        All of them, or those that a replay names.
+
+    Raises:
+        ConfigError: on a part that cannot be built, two that are the same, or a replay of others.
+    """
+    built: dict[str, Proposal] = {}
+    for index, request in enumerate(config.steer.proposals):
+        where = f"steer.proposals[{index}]"
+        proposal = with_defaults(PROPOSALS.build(request, where=where), config.sparse)
+        if proposal.name in built:
+            raise ConfigError(
+                f"{where}: '{proposal.name}' is there already; remove it, or give it another "
+                "fraction."
+            )
+        built[proposal.name] = proposal
+    replay = config.steer.replay
+    for name in replay or ():
+        if name not in built:
+            raise ConfigError(
+                f"steer.replay: '{name}' is no proposal; steer.proposals has {', '.join(built)}."
+            )
+    return tuple(p for name, p in built.items() if replay is None or name in replay)
+
+
+def needs_teachers(config: CompressConfig) -> bool:
+    """Return whether a proposal uses soft labels, and there are rounds in which it may."""
+    return config.sparse.rounds > 0 and any(
+        "soft_labels" in proposal.requires for proposal in build_proposals(config)
+    )
+
+
+class Contexts:
+    """Proposal contexts of one parent; its gradient is computed once for all siblings."""
+
+    def __init__(
+        self,
+        work: Work,
+        timetable: Timetable,
+        number: int,
+    ) -> None:
+        self._work, self._config, self.number = work, work.config, number
+        self._progress = timetable.progress(number)
+        self._parent_gradient: dict[str, Tensor] | None = None
+
+    def of(
+        self, candidate: Candidate, proposal: Proposal, parent: int, update: int
+    ) -> ProposalContext:
+        """Return what `proposal` may look at for its `update`-th change of `candidate`."""
+        gradient = None
+        if "gradient" in proposal.requires:
+            gradient = self._parent_gradient if update == 0 else None
+            if gradient is None:
+                batches = self._config.sparse.gradient_batches
+                gradient = self._work.trainer("search").gradient(candidate, batches)
+            if update == 0:
+                self._parent_gradient = gradient
+        seed = derive(self._config.seed, "propose", self.number, parent, proposal.name, update)
+        return ProposalContext(gradient, self._progress, seed)
+
+
+def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
+    """Return the sparse model a search or a baseline starts from.
+
+    From the trained dense weights, pruned; or, for `scratch`, from the untrained weights under a
+    random mask.
+    """
+    weights = work.initial if method == "scratch" else dense.weights
+    work.module.load_state_dict(dict(weights))
+    topology = first_topology(work.config, work.module, weights, method=method)
+    return work.trainer(job).start(topology)
+
+
+def first_topology(
+    config: CompressConfig, module: nn.Module, weights: Mapping[str, Tensor], *, method: str
+) -> Topology:
+    """Return the topology a search or a baseline starts with.
+
+    Args:
+        config: gives density, distribution and seed.
+        module: says which parameters are maskable.
+        weights: a state_dict; its magnitudes count unless the method is `scratch`.
+        method: `magnitude-global`, `magnitude-layer` or `scratch`.
+
+    Raises:
+        ConfigError: when the density cannot be met exactly.
+    """
+    sparse = config.sparse
+    return initialise(
+        {name: weights[name] for name in maskable_parameters(module)},
+        density=sparse.density,
+        distribution=sparse.distribution,
+        method=method,
+        seed=derive(config.seed, "initialise"),
+    )

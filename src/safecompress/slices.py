@@ -1,0 +1,115 @@
+"""Where a leak is: the classes whose members an attack finds, and what an accusation is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from safecompress.errors import UndecidableError
+from safecompress.protocols import AttackResult
+from safecompress.stats import auc_interval, precision_at_prior, tpr_at_fpr
+from safecompress.stats.roc import allowed_false_positives
+
+FEWEST = 10
+"""Members, and non-members, that a class needs before an AUC says anything of it; and false
+accusations that a rate needs."""
+PRIORS = (0.01, 0.1)
+"""Shares of the asked rows that are members, in worlds where an attacker asks about many."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How well an attack does on the rows of one class.
+
+    Args:
+        label: the class.
+        members, nonmembers: its rows that were scored.
+        auc, low, high: with an interval that is corrected for the number of classes measured.
+    """
+
+    label: int
+    members: int
+    nonmembers: int
+    auc: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Accusation:
+    """What it is worth when an attacker calls a row a member.
+
+    Args:
+        prior: share of the rows asked about that are members.
+        fpr: share of the non-members that he accuses.
+        tpr: share of the members that he finds then.
+        precision: share of the accused that are members.
+    """
+
+    prior: float
+    fpr: float
+    tpr: float
+    precision: float
+
+
+def by_class(result: AttackResult, *, level: float) -> tuple[Slice, ...]:
+    """Return the classes with enough rows, the surest leak first.
+
+    Args:
+        result: what the attack said.
+        level: confidence that no class's interval misses, in (0, 1) (Bonferroni).
+    """
+    labels = result.labels
+    if len(labels.members) != len(result.scores.members):
+        labels = labels.zip(result.halves, lambda y, mask: y[~mask])
+    counts = labels.map(lambda y: torch.bincount(y, minlength=result.classes))
+    enough = torch.minimum(counts.members, counts.nonmembers) >= FEWEST
+    measured = torch.nonzero(enough).squeeze(1).tolist()
+    found = []
+    for label in measured:
+        scores = result.scores.zip(labels, lambda s, y: s[y == label])  # noqa: B023
+        each = auc_interval(
+            scores.members, scores.nonmembers, level=1 - (1 - level) / len(measured)
+        )
+        found.append(
+            Slice(
+                label,
+                len(scores.members),
+                len(scores.nonmembers),
+                each.value,
+                each.low,
+                each.high,
+            )
+        )
+    return tuple(sorted(found, key=lambda s: (-s.low, -s.auc, s.label)))
+
+
+def accusations(
+    result: AttackResult, *, fpr: float = 0.01, priors: Sequence[float] = PRIORS
+) -> tuple[Accusation, ...]:
+    """Return the worth of an accusation where few of the rows asked about are members.
+
+    An attack that is right half of the time among as many members as non-members is wrong most of
+    the time where one row in a hundred is a member.
+
+    Args:
+        result: what the attack said.
+        fpr: share of the non-members that the attacker puts up with accusing, in (0, 1).
+        priors: shares of members among the rows asked about, in (0, 1).
+
+    Returns:
+        One entry a prior; none where the rows do not carry so small a rate, or nobody is accused.
+    """
+    scores = result.scores
+    if allowed_false_positives(len(scores.nonmembers), fpr=fpr) < FEWEST:
+        return ()
+    tpr = tpr_at_fpr(scores.members, scores.nonmembers, fpr=fpr)
+    try:
+        return tuple(
+            Accusation(prior, fpr, tpr, precision_at_prior(tpr, fpr, prior=prior))
+            for prior in priors
+        )
+    except UndecidableError:
+        return ()

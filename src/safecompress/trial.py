@@ -1,0 +1,107 @@
+"""A trial: a settled candidate, attacked and measured on the steering rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from safecompress.candidate import Candidate
+from safecompress.checks import Auc, BalancedAccuracy, Outcome, Subject, steering_attacks
+from safecompress.checks.subject import Stopwatch
+from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
+from safecompress.events import Event
+from safecompress.protocols import Evidence, Pool
+from safecompress.randomness import derive
+from safecompress.stages import Work
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A settled candidate and what the tests said of it; no `outcome` when it was discarded."""
+
+    name: str
+    parent: str
+    candidate: Candidate
+    outcome: Outcome | None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trial:
+    """The attacks of the loop, ready to be run on one candidate after the other."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._attacks = steering_attacks(work.config)
+
+    def __call__(self, tested: Tested) -> Tested:
+        """Attack a settled candidate and measure its accuracy, on the steering rows."""
+        record = dict(tested.record)
+        if record.get("status") == "discarded":
+            self._work.listen(Event("candidate", _line(record), record))
+            return tested
+        try:
+            with telling_memory_shortage():
+                outcome, figures = self._measure(tested)
+        except (NonFiniteError, MemoryShortageError) as error:
+            record |= {"status": "discarded", "reason": str(error)}
+            outcome = None
+        else:
+            record["seconds"] = record["seconds"] | figures.pop("seconds")
+            record |= {"status": "ok"} | figures
+        self._work.listen(Event("candidate", _line(record), record))
+        return Tested(tested.name, tested.parent, tested.candidate, outcome, record)
+
+    def _measure(self, tested: Tested) -> tuple[Outcome, dict[str, Any]]:
+        evidence, seconds = self._held(tested.candidate)
+        subject = Subject.of(
+            evidence,
+            name=tested.name,
+            density=tested.candidate.topology.density,
+            seed=derive(self._work.config.seed, "steer"),
+        )
+        auc, attack_accuracy, measures, costs = {}, {}, {}, {}
+        for attack in self._attacks:
+            one = Stopwatch()
+            result = subject.attacked_by(attack)
+            auc[attack.name] = Auc().value(result)
+            attack_accuracy[attack.name] = BalancedAccuracy().value(result)
+            measures[f"{attack.name}.auc"] = auc[attack.name]
+            measures[f"{attack.name}.balanced-accuracy"] = attack_accuracy[attack.name]
+            costs[attack.name] = one.seconds
+        outcome = Outcome(
+            tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1
+        )
+        return outcome, {
+            "accuracy": subject.accuracy,
+            "measures": measures,
+            "density": subject.density,
+            "seconds": seconds | {"tests": costs},
+        }
+
+    def _held(self, candidate: Candidate) -> tuple[Pool[Evidence], dict[str, float]]:
+        """Return what the attackers hold of a candidate, and the seconds each part took."""
+        trainer, steer = self._work.trainer("search"), self._work.splits.steer
+        watch = Stopwatch()
+        outputs = steer.map(lambda rows: trainer.outputs(candidate, rows))
+        seconds = {"outputs": watch.seconds}
+        if not any(attack.white_box for attack in self._attacks):
+            return outputs.map(Evidence), seconds
+        watch = Stopwatch()
+        inside = steer.map(lambda rows: trainer.internals(candidate, rows))
+        seconds["internals"] = watch.seconds
+        return outputs.zip(inside, lambda o, i: Evidence(o, internals=i)), seconds
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    if record["status"] == "discarded":
+        return f"  {record['candidate']} {record['proposal']}: discarded ({record['reason']})"
+    figures = ", ".join(
+        f"{name.removesuffix('.auc')} {value:.3f}"
+        for name, value in record["measures"].items()
+        if name.endswith(".auc")
+    )
+    return (
+        f"  {record['candidate']} {record['proposal']}: accuracy {record['accuracy']:.3f}, "
+        f"AUC {figures}"
+    )
