@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safecompress.checks import Auc, CheckResult, Subject
-from safecompress.errors import MissingEvidenceError, UndecidableError
+from safecompress.errors import SafeCompressError
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Attack
 from safecompress.stats import roc_curve
@@ -43,7 +43,7 @@ def _rocs(subject: Subject, attacks: Sequence[Attack]) -> dict[str, Any]:
     for name, attack in {attack.name: attack for attack in attacks}.items():
         try:
             result = subject.attacked_by(attack)
-        except (MissingEvidenceError, UndecidableError):
+        except SafeCompressError:
             # Its check says why; there is no curve to draw.
             continue
         curve = roc_curve(result.scores.members, result.scores.nonmembers)

@@ -88,6 +88,17 @@ def test_with_the_dense_model_the_attacker_who_holds_both_is_heard(
     assert "holds the dense model as well" in page
 
 
+def test_a_dense_model_of_more_classes_is_no_parent_and_no_accident(world: dict[str, Any]) -> None:
+    def wider(x: torch.Tensor) -> torch.Tensor:
+        logits = world["dense"](x)
+        return torch.cat([logits, logits.amin(dim=1, keepdim=True)], dim=1)
+
+    found = audit(world["small"], world["data"], baseline=wider)
+    pair = values(found)["pair.auc ≤ 0.6"]
+    assert pair["status"] == "ERROR"
+    assert "expected the same rows and classes" in pair["message"]
+
+
 def test_without_it_nothing_is_said_of_two_models(world: dict[str, Any], tmp_path: Path) -> None:
     found = audit(world["small"], world["data"], out=tmp_path / "out")
     assert not any("pair" in name for name in values(found))
@@ -167,7 +178,7 @@ def test_a_slow_model_is_asked_fewer_questions(world: dict[str, Any]) -> None:
 
     members, others = world["data"]
     some = tuple((x[:60], y[:60]) for x, y in (members, others))
-    found = plan(slow, some, 40.0)
+    found = plan(slow, some, 20.0)
     assert found.left_out == ("label-only changed copies", "label-only distances")
 
 
