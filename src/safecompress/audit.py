@@ -17,7 +17,13 @@ from safecompress.config import DataConfig, load_section, seconds_of
 from safecompress.data import Recorded
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
-from safecompress.exposure import Exposed, most_exposed, newly_exposed, newly_exposed_document
+from safecompress.exposure import (
+    Exposed,
+    most_exposed,
+    newly_exposed,
+    newly_exposed_document,
+    strongest_of,
+)
 from safecompress.figures import figures_document
 from safecompress.files import make_folder, write_json, write_text
 from safecompress.protocols import Attack
@@ -26,6 +32,7 @@ from safecompress.randomness import derive
 from safecompress.record import Group
 from safecompress.report import junit_xml, write_report
 from safecompress.runs import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.slices import leak_document
 from safecompress.suites import Limits, audit_suite, shown_of_all
 from safecompress.verdict import (
     LIMITS,
@@ -188,6 +195,7 @@ def _judged(
         "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
     }
     strongest, exposed = most_exposed(judged, alone)
+    document["leak"] = leak_document(strongest_of(judged, alone), level=finding.document["level"])
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
     if case.parent is not None:
         found = newly_exposed(judged, subjects[DENSE], attacks)

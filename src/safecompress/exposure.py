@@ -63,7 +63,7 @@ class NewlyExposed:
     rows: tuple[int, ...]
 
 
-def strongest(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | None:
+def strongest_of(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | None:
     """Return the result of the attack with the largest AUC; None where none can be measured."""
     found: list[tuple[float, AttackResult]] = []
     for attack in attacks:
@@ -75,7 +75,7 @@ def strongest(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | Non
 
 def most_exposed(subject: Subject, attacks: Sequence[Attack]) -> tuple[str, tuple[Exposed, ...]]:
     """Return the strongest attack's name and the members it is surest of."""
-    result = strongest(subject, attacks)
+    result = strongest_of(subject, attacks)
     if result is None:
         return "", ()
     members, rates = result.scores.members, _rates(result)
@@ -100,11 +100,11 @@ def newly_exposed(
     pairs = [attack for attack in attacks if "parent" in attack.requires]
     found = []
     for group in (single, pairs):
-        ours = strongest(subject, group)
+        ours = strongest_of(subject, group)
         if ours is None:
             continue
         same = [attack for attack in single if attack.name == ours.attack]
-        theirs = strongest(dense, same or single)
+        theirs = strongest_of(dense, same or single)
         if theirs is not None and min(len(r.scores.nonmembers) for r in (ours, theirs)) >= _FEWEST:
             found.append(_compared(ours, theirs))
     return tuple(found)

@@ -20,13 +20,14 @@ from safecompress.checks import (
 from safecompress.checks.controls import control_checks
 from safecompress.data import Ledger
 from safecompress.events import Event
-from safecompress.exposure import newly_exposed, newly_exposed_document
+from safecompress.exposure import newly_exposed, newly_exposed_document, strongest_of
 from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.runs import MODEL
+from safecompress.slices import leak_document
 from safecompress.stages import Work
 from safecompress.topology import Topology
 from safecompress.verdict import (
@@ -129,6 +130,12 @@ def judge(
         "scope": _scope(suite, work.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
     }
+    alone = [attack for attack in attacks if "parent" not in attack.requires]
+    document["leak"] = leak_document(
+        strongest_of(subjects["compressed"], alone),
+        level=finding.document["level"],
+        names=work.splits.class_names,
+    )
     if dense is not None:
         found = newly_exposed(subjects["compressed"], subjects["dense"], attacks)
         document["newly_exposed"] = newly_exposed_document(found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from safecompress.stats.roc import allowed_false_positives
 FEWEST = 10
 """Members, and non-members, that a class needs before an AUC says anything of it; and false
 accusations that a rate needs."""
+_SHOWN = 20
 PRIORS = (0.01, 0.1)
 """Shares of the asked rows that are members, in worlds where an attacker asks about many."""
 
@@ -52,6 +54,31 @@ class Accusation:
     fpr: float
     tpr: float
     precision: float
+
+
+def leak_document(
+    result: AttackResult | None, *, level: float, names: Sequence[str] = ()
+) -> dict[str, Any] | None:
+    """Return what stands in `verdict.json` about where the strongest attack finds members.
+
+    Args:
+        result: what the attack said; None where none could be measured.
+        level: confidence that no class's interval misses, in (0, 1).
+        names: names of the classes, by their numbers; none where they are not known.
+    """
+    if result is None:
+        return None
+    classes = by_class(result, level=level)
+    return {
+        "attack": result.attack,
+        "accusations": [asdict(a) for a in accusations(result)],
+        "classes": [
+            asdict(s) | {"name": names[s.label] if names else str(s.label)}
+            for s in classes[:_SHOWN]
+        ],
+        "classes_measured": len(classes),
+        "classes_without_rows": result.classes - len(classes),
+    }
 
 
 def by_class(result: AttackResult, *, level: float) -> tuple[Slice, ...]:

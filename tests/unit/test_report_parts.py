@@ -20,7 +20,7 @@ from safecompress.report.plots.rounds import rounds_tree
 from safecompress.report.safe import number, text
 from safecompress.report.svg import Scale, decades, path, round_ticks, tag
 from safecompress.report.view_comparison import measure_label
-from safecompress.report.view_run import exposures
+from safecompress.report.view_leak import exposures, leak
 from safecompress.report.view_verdict import check_groups
 from safecompress.report.wording import (
     MISSING,
@@ -360,3 +360,22 @@ def test_newly_exposed_members_are_shown_few_and_hostile_ones_harmless():
     assert "script" not in other.rows
     assert other.rate.shown == other.dense_only_rate.shown == MISSING
     assert exposures({}).new == ()
+
+
+def test_the_leak_by_class_survives_whatever_stands_in_the_file() -> None:
+    whole = {
+        "attack": "neural",
+        "accusations": [{"prior": 0.01, "precision": 0.25, "fpr": 0.01, "tpr": 0.4}],
+        "classes": [
+            {"name": "<b>", "auc": 0.7, "low": 0.6, "high": 0.8, "members": 20, "nonmembers": 30},
+            {"auc": "NaN", "low": None},
+            "not an entry",
+        ],
+        "classes_measured": 2,
+        "classes_without_rows": 1,
+    }
+    found = leak({"leak": whole})
+    assert found.accusations[0].precision == "25.0%"
+    assert [row.name for row in found.classes] == ["<b>", "–"]
+    assert found.classes[0].interval == "0.600 to 0.800"
+    assert leak({}).classes == leak({"leak": None}).accusations == ()

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from safecompress.report.lineage import Node
-from safecompress.report.safe import mapping, mappings, number, sequence, text
+from safecompress.report.safe import mapping, number, sequence, text
 from safecompress.report.view_comparison import measure_label
 from safecompress.report.wording import MISSING, Value, count, figure, seconds, style_of
 
-MOST_CANDIDATES, _MOST_FACTS, _DEEPEST, _MOST_EXPOSED = 1000, 300, 6, 100
-_MOST_ATTACKS = 10
+MOST_CANDIDATES, _MOST_FACTS, _DEEPEST = 1000, 300, 6
 _SEED = re.compile(r"^seed:\s*(\d{1,30})\s*$", re.MULTILINE)
 
 
@@ -115,70 +114,6 @@ def openness(verdict: Mapping[str, Any]) -> Openness:
         level=figure(number(verdict.get("level")), "percent"),
         scope=text(verdict.get("scope"), longest=1000) or "not stated",
         limits=tuple(text(limit, longest=600) for limit in sequence(verdict.get("limits"))[:40]),
-    )
-
-
-@dataclass(frozen=True)
-class ExposedRow:
-    """A member that an attack is sure of: its place, the score, and who else reaches it."""
-
-    row: Value
-    score: Value
-    rate: Value
-
-
-@dataclass(frozen=True)
-class NewlyExposedRow:
-    """The members that an attack gives away on this model and another did not on the dense one."""
-
-    attack: str
-    dense_attack: str
-    rate: Value
-    dense_only_rate: Value
-    allowed: str
-    rows: str
-
-
-@dataclass(frozen=True)
-class Exposures:
-    """The members that the strongest attack is surest of, and those that compression exposed."""
-
-    attack: str
-    rows: tuple[ExposedRow, ...]
-    new: tuple[NewlyExposedRow, ...]
-
-
-def exposures(verdict: Mapping[str, Any]) -> Exposures:
-    """Return the most exposed members, none where they were not recorded."""
-    entry = mapping(verdict.get("exposed"))
-    rows = []
-    for member in mappings(entry.get("members"))[:_MOST_EXPOSED]:
-        place, score = number(member.get("row")), number(member.get("score"))
-        rate = number(member.get("false_positive_rate"))
-        rows.append(
-            ExposedRow(
-                Value.of(place, count(place)),
-                Value.of(score, "–" if score is None else f"{score:.4g}"),
-                Value.of(rate, figure(rate, "percent")),
-            )
-        )
-    new = tuple(map(_newly_exposed, mappings(verdict.get("newly_exposed"))[:_MOST_ATTACKS]))
-    return Exposures(text(entry.get("attack"), longest=80), tuple(rows), new)
-
-
-def _newly_exposed(entry: Mapping[str, Any]) -> NewlyExposedRow:
-    rate, dense_only = number(entry.get("rate")), number(entry.get("dense_only_rate"))
-    # Without separators of thousands, which would read as rows of their own.
-    numbers = map(number, sequence(entry.get("rows")))
-    rows = [MISSING if row is None else f"{row:.0f}" for row in numbers]
-    more = f" and {len(rows) - _MOST_EXPOSED} more" if len(rows) > _MOST_EXPOSED else ""
-    return NewlyExposedRow(
-        attack=text(entry.get("attack"), longest=80),
-        dense_attack=text(entry.get("dense_attack"), longest=80),
-        rate=Value.of(rate, figure(rate, "percent")),
-        dense_only_rate=Value.of(dense_only, figure(dense_only, "percent")),
-        allowed=figure(number(entry.get("false_positive_rate")), "percent"),
-        rows=(", ".join(rows[:_MOST_EXPOSED]) or "none") + more,
     )
 
 

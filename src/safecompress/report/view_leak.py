@@ -1,0 +1,140 @@
+"""What the page says about where the leak is: in which rows, in which classes, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safecompress.report.safe import mapping, mappings, number, sequence, text
+from safecompress.report.wording import MISSING, Value, count, figure
+
+_MOST_EXPOSED, _MOST_ATTACKS, _MOST_CLASSES = 100, 10, 100
+
+
+@dataclass(frozen=True)
+class ExposedRow:
+    """A member that an attack is sure of: its place, the score, and who else reaches it."""
+
+    row: Value
+    score: Value
+    rate: Value
+
+
+@dataclass(frozen=True)
+class NewlyExposedRow:
+    """The members that an attack gives away on this model and another did not on the dense one."""
+
+    attack: str
+    dense_attack: str
+    rate: Value
+    dense_only_rate: Value
+    allowed: str
+    rows: str
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """The members that the strongest attack is surest of, and those that compression exposed."""
+
+    attack: str
+    rows: tuple[ExposedRow, ...]
+    new: tuple[NewlyExposedRow, ...]
+
+
+def exposures(verdict: Mapping[str, Any]) -> Exposures:
+    """Return the most exposed members, none where they were not recorded."""
+    entry = mapping(verdict.get("exposed"))
+    rows = []
+    for member in mappings(entry.get("members"))[:_MOST_EXPOSED]:
+        place, score = number(member.get("row")), number(member.get("score"))
+        rate = number(member.get("false_positive_rate"))
+        rows.append(
+            ExposedRow(
+                Value.of(place, count(place)),
+                Value.of(score, "–" if score is None else f"{score:.4g}"),
+                Value.of(rate, figure(rate, "percent")),
+            )
+        )
+    new = tuple(map(_newly_exposed, mappings(verdict.get("newly_exposed"))[:_MOST_ATTACKS]))
+    return Exposures(text(entry.get("attack"), longest=80), tuple(rows), new)
+
+
+def _newly_exposed(entry: Mapping[str, Any]) -> NewlyExposedRow:
+    rate, dense_only = number(entry.get("rate")), number(entry.get("dense_only_rate"))
+    # Without separators of thousands, which would read as rows of their own.
+    numbers = map(number, sequence(entry.get("rows")))
+    rows = [MISSING if row is None else f"{row:.0f}" for row in numbers]
+    more = f" and {len(rows) - _MOST_EXPOSED} more" if len(rows) > _MOST_EXPOSED else ""
+    return NewlyExposedRow(
+        attack=text(entry.get("attack"), longest=80),
+        dense_attack=text(entry.get("dense_attack"), longest=80),
+        rate=Value.of(rate, figure(rate, "percent")),
+        dense_only_rate=Value.of(dense_only, figure(dense_only, "percent")),
+        allowed=figure(number(entry.get("false_positive_rate")), "percent"),
+        rows=(", ".join(rows[:_MOST_EXPOSED]) or "none") + more,
+    )
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How well the strongest attack does on one class."""
+
+    name: str
+    auc: Value
+    interval: str
+    members: Value
+    others: Value
+
+
+@dataclass(frozen=True)
+class AccusationRow:
+    """What an accusation is worth at one share of members."""
+
+    prior: str
+    precision: str
+    fpr: str
+    tpr: str
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Where the strongest attack finds members."""
+
+    attack: str
+    accusations: tuple[AccusationRow, ...]
+    classes: tuple[ClassRow, ...]
+    measured: str
+    unmeasured: str
+
+
+def leak(verdict: Mapping[str, Any]) -> Leak:
+    """Return where the strongest attack finds members; empty where it was not recorded."""
+    entry = mapping(verdict.get("leak"))
+    return Leak(
+        attack=text(entry.get("attack"), longest=80),
+        accusations=tuple(map(_accusation, mappings(entry.get("accusations"))[:_MOST_ATTACKS])),
+        classes=tuple(map(_class_row, mappings(entry.get("classes"))[:_MOST_CLASSES])),
+        measured=count(entry.get("classes_measured")),
+        unmeasured=count(entry.get("classes_without_rows")),
+    )
+
+
+def _accusation(entry: Mapping[str, Any]) -> AccusationRow:
+    shown = {
+        name: figure(number(entry.get(name)), "percent")
+        for name in ("prior", "precision", "fpr", "tpr")
+    }
+    return AccusationRow(**shown)
+
+
+def _class_row(entry: Mapping[str, Any]) -> ClassRow:
+    auc, low, high = (number(entry.get(key)) for key in ("auc", "low", "high"))
+    members, others = number(entry.get("members")), number(entry.get("nonmembers"))
+    return ClassRow(
+        name=text(entry.get("name"), longest=80) or MISSING,
+        auc=Value.of(auc, figure(auc, "auc")),
+        interval=f"{figure(low, 'auc')} to {figure(high, 'auc')}",
+        members=Value.of(members, count(members)),
+        others=Value.of(others, count(others)),
+    )
