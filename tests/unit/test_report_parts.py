@@ -377,5 +377,5 @@ def test_the_leak_by_class_survives_whatever_stands_in_the_file() -> None:
     found = leak({"leak": whole})
     assert found.accusations[0].precision == "25.0%"
     assert [row.name for row in found.classes] == ["<b>", "–"]
-    assert found.classes[0].interval == "0.600 to 0.800"
+    assert found.classes[0].interval == ".600 to .800"
     assert leak({}).classes == leak({"leak": None}).accusations == ()
