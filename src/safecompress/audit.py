@@ -13,7 +13,7 @@ from safecompress.budget import Budget, Plan, plan_attacks
 from safecompress.cases import Asking, Case, Given, open_case
 from safecompress.checks import CheckResult, Subject, corrected_level
 from safecompress.checks.controls import control_checks
-from safecompress.config import DataConfig, load_section, seconds_of
+from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import Recorded
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
@@ -77,6 +77,7 @@ def audit(
     limits: Limits | None = None,
     attacks: Sequence[str] = (),
     white_box: bool = False,
+    shadows: ShadowsConfig | int = 0,
     level: float = 0.95,
     seed: int = 0,
     time_budget: str | float | None = None,
@@ -101,6 +102,8 @@ def audit(
             keep the same limits.
         white_box: whether the attacker holds the model itself and computes inside it; of a module
             or a run only. A white-box attack among `attacks` says so, too.
+        shadows: of a run, shadow models that repeat its recipe on other draws of its rows, as a
+            number or with how they are trained; those in its folder are not trained again.
         level: confidence level of the intervals, in (0, 1), before correction for repeated looks
             at the sealed rows of a run.
         seed: fixes which half of the rows learning attacks learn on, and their randomness.
@@ -131,9 +134,11 @@ def audit(
         budget=budget,
         trust_code=trust_code,
         white_box=white_box,
+        shadows=ShadowsConfig(count=shadows) if isinstance(shadows, int) else shadows,
         listen=on_event,
     )
     asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
+    asked |= {"shadows": asking.shadows.count}
     verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(repr, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on)
     verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)

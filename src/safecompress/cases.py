@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,13 +11,16 @@ import torch
 from torch import nn
 
 from safecompress.budget import Budget, require_time_to_ask
-from safecompress.config import DataConfig
+from safecompress.cohort import COMPRESSED
+from safecompress.config import DataConfig, ShadowsConfig
 from safecompress.data import Recorded, read_outputs
 from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
-from safecompress.protocols import Pool, Rows
+from safecompress.protocols import Pool, References, Rows
 from safecompress.record import Group, record_rows
+from safecompress.runs import MODEL
+from safecompress.shadows import shadows_of_run
 from safecompress.targets import (
     RunTarget,
     Target,
@@ -67,6 +70,7 @@ class Asking:
         budget: asking must fit into it.
         trust_code: whether code that a run folder names may be imported and called.
         white_box: whether the attacker looks into the models.
+        shadows: shadow models of a run that are trained, if any.
         listen: hears of what is asked about how many rows.
     """
 
@@ -75,6 +79,7 @@ class Asking:
     budget: Budget
     trust_code: bool = False
     white_box: bool = False
+    shadows: ShadowsConfig = field(default_factory=ShadowsConfig)
     listen: Listener = silent
 
     def __call__(self, target: Target) -> Recorded:
@@ -112,6 +117,11 @@ def open_case(
         UsageError: on what cannot be audited.
     """
     found: Recorded | Target
+    if asking.shadows.count and not _is_run(target):
+        raise ConfigError(
+            "shadows: only a run folder knows the recipe that shadow models repeat; of any other "
+            "model, record what reference models say (see read_outputs)."
+        )
     if isinstance(target, str | Path):
         path = Path(target).expanduser()
         kind = kind_of(path)
@@ -139,6 +149,10 @@ def _require_internals(recorded: Recorded) -> None:
             f"white_box: of {recorded.path} only outputs are known; give the torch.nn.Module and "
             "its data, or what record(…, white_box=True) returned."
         )
+
+
+def _is_run(target: Given) -> bool:
+    return isinstance(target, str | Path) and kind_of(Path(target).expanduser()) == "run"
 
 
 def _parent(baseline: Given, asking: Asking) -> Recorded:
@@ -169,8 +183,17 @@ def _case_of_run(
     sealed, looks = run.open_sealed(dict(verdict_on) | named)
     asking.announce(f"{run.folder.name}/{run.file}", sealed)
 
+    shadows: Mapping[str, Pool[References]] = {}
+    if asking.shadows.count:
+        shadows = shadows_of_run(run, sealed, asking.shadows, listen=asking.listen)
+
     def said(model: nn.Module, path: Path) -> Recorded:
-        return record_rows(model, sealed, path=path, white_box=asking.white_box)
+        recorded = record_rows(model, sealed, path=path, white_box=asking.white_box)
+        kind = COMPRESSED if path.name == MODEL else path.stem
+        if kind not in shadows:
+            return recorded
+        known = recorded.evidence.zip(shadows[kind], lambda e, r: replace(e, references=r))
+        return replace(recorded, evidence=known, references=asking.shadows.count)
 
     return _case(
         said(module, run.folder / run.file),

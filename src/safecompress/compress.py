@@ -168,6 +168,7 @@ def _judge(work: Work, prepared: Prepared, made: Made) -> Run:
     made_with = read_json(path / PROVENANCE) | {
         "seconds": work.notes["seconds"],
         "precision": work.trainer("search").settings.to_json(),
+        "dense_precision": work.notes.get("settings/dense"),
     }
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan
 from safecompress.config import CompressConfig, ShadowsConfig, TrainConfig, VerdictConfig
+from safecompress.data import Splits
 from safecompress.data.rows import concatenate
-from safecompress.events import Event
-from safecompress.modelfile import StoredModel
+from safecompress.errors import ConfigError
+from safecompress.events import Event, Listener
+from safecompress.files import read_json
+from safecompress.modelfile import StoredModel, read_model
 from safecompress.prepare import Prepared
 from safecompress.protocols import Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.recipe import Made
-from safecompress.stages import Stage, Work
+from safecompress.runs import DENSE as DENSE_FILE
+from safecompress.runs import MODEL, PROVENANCE
+from safecompress.stages import Work
+from safecompress.targets import RunTarget
 from safecompress.train import Probed
 from safecompress.workers import train_cohort
 
@@ -45,49 +53,107 @@ def shadows_of(
         RunFolderError: when the folder holds shadow models of something else.
     """
     config = work.config
-    count = config.shadows.count
-    if not count:
+    if not config.shadows.count:
         return {}
-    work.enter("shadows", f"shadow models: {count}, each the whole recipe on its own draw of rows")
+    work.enter("shadows", _announced(config.shadows))
     started = time.perf_counter()
-    splits = work.splits
+    noted: dict[str, Any] = {
+        stage: work.notes.get(f"settings/{stage}") for stage in ("dense", "sparse")
+    }
+    recipe = shadow_config(config, made.compressed, dense=noted["dense"], sparse=noted["sparse"])
+    cohort = _cohort(work.folder.path, recipe, work.splits, sealed)
+    train_cohort(
+        cohort, config.shadows.count, config.shadows, model=prepared.factory, listen=work.listen
+    )
+    work.spent("shadows", time.perf_counter() - started)
+    return _said(cohort, config.shadows.count, sealed, dense=made.dense is not None)
+
+
+def shadows_of_run(
+    run: RunTarget, sealed: Pool[Rows], config: ShadowsConfig, *, listen: Listener
+) -> Mapping[str, Pool[References]]:
+    """Train shadow models of a finished run, or read those it was judged by.
+
+    Args:
+        run: the run; its folder keeps the shadow models' outputs.
+        sealed: the rows that judge.
+        config: how many, and where they are trained.
+        listen: told of each.
+
+    Returns:
+        By a model's name, `compressed` and `dense`, what its shadow models say of the sealed rows.
+
+    Raises:
+        ConfigError: when the run began with trained weights, whose recipe nobody knows.
+        NonFiniteError, WorkerError, RunFolderError: as `shadows_of`.
+    """
+    if run.config.model is None or run.config.model.weights is not None:
+        raise ConfigError(
+            f"{run.folder}: began with trained weights; a shadow model repeats the whole recipe "
+            "from nothing, and how these weights came about is not known here."
+        )
+    made_with = read_json(run.folder / PROVENANCE)
+    recipe = shadow_config(
+        run.config,
+        read_model(run.folder / MODEL),
+        dense=made_with.get("dense_precision"),
+        sparse=made_with.get("precision"),
+    )
+    listen(Event("stage", _announced(config), {"stage": "shadows"}))
+    cohort = _cohort(run.folder, recipe, run.splits, sealed)
+    train_cohort(cohort, config.count, config, listen=listen)
+    return _said(cohort, config.count, sealed, dense=(run.folder / DENSE_FILE).is_file())
+
+
+def _announced(config: ShadowsConfig) -> str:
+    return f"shadow models: {config.count}, each the whole recipe on its own draw of the rows"
+
+
+def _cohort(folder: Path, recipe: CompressConfig, splits: Splits, sealed: Pool[Rows]) -> Cohort:
     plan = Plan(
-        shadow_config(config, made.compressed, _settings(work)),
+        recipe,
         concatenate(splits.members, splits.steer.nonmembers, sealed.nonmembers),
         class_names=splits.class_names,
         members=len(splits.members),
         steer=len(splits.steer.members) / len(splits.members),
         reference=0 if splits.reference is None else len(splits.reference),
     )
-    cohort = Cohort.begin(work.folder.path / FOLDER, plan)
-    train_cohort(cohort, count, config.shadows, model=prepared.factory, listen=work.listen)
-    work.spent("shadows", time.perf_counter() - started)
-    work.listen(Event("note", f"  {count} shadow models are there", {}))
+    return Cohort.begin(folder / FOLDER, plan)
 
+
+def _said(
+    cohort: Cohort, count: int, sealed: Pool[Rows], *, dense: bool
+) -> dict[str, Pool[References]]:
     def said(kind: str) -> Pool[References]:
         return sealed.map(lambda rows: cohort.references(range(count), kind, rows.ids))
 
-    return {kind: said(kind) for kind in (COMPRESSED, *((DENSE,) if made.dense else ()))}
+    return {kind: said(kind) for kind in (COMPRESSED, *((DENSE,) if dense else ()))}
 
 
 def shadow_config(
-    config: CompressConfig, compressed: StoredModel, settings: Mapping[Stage, Probed]
+    config: CompressConfig,
+    compressed: StoredModel,
+    *,
+    dense: Mapping[str, Any] | None,
+    sparse: Mapping[str, Any] | None,
 ) -> CompressConfig:
     """Return the recipe that made a model, with nothing left to choose.
 
     Args:
         config: the run's.
         compressed: the model; its lineage is replayed.
-        settings: how the stages were trained, instead of being timed anew for every shadow model.
+        dense: how the dense stage was trained, as `Probed.to_json` wrote it, instead of being timed
+            anew for every shadow model; None times it.
+        sparse: the same of the sparse stage.
     """
-    dense = None if config.dense is None else _trained_alike(config.dense, settings.get("dense"))
-    train = _trained_alike(config.sparse.train, settings.get("sparse"))
+    trained = None if config.dense is None else _trained_alike(config.dense, dense)
+    train = _trained_alike(config.sparse.train, sparse)
     return config.model_copy(
         update={
             "seed": derive(config.seed, "shadows"),
             "out": None,
             "data": None,
-            "dense": dense,
+            "dense": trained,
             "sparse": config.sparse.model_copy(update={"train": train, "patience": None}),
             # Tests that choose nothing would only take time.
             "steer": config.steer.model_copy(
@@ -105,15 +171,10 @@ def shadow_config(
     )
 
 
-def _trained_alike(train: TrainConfig, settings: Probed | None) -> TrainConfig:
-    if settings is None:
+def _trained_alike(train: TrainConfig, noted: Mapping[str, Any] | None) -> TrainConfig:
+    if noted is None:
         return train
+    settings = Probed.from_json(noted)
     return train.model_copy(
         update={"precision": settings.precision, "memory_format": settings.memory_format}
     )
-
-
-def _settings(work: Work) -> dict[Stage, Probed]:
-    stages: tuple[Stage, ...] = ("dense", "sparse")
-    noted = {stage: work.notes.get(f"settings/{stage}") for stage in stages}
-    return {stage: Probed.from_json(found) for stage, found in noted.items() if found is not None}

@@ -228,3 +228,37 @@ def test_what_cannot_be_asked_of_a_run(options: dict[str, Any], says: str, run: 
     with pytest.raises(UsageError, match=says):
         audit(run, **options)
     assert (run.parent / "sealed-ledger.jsonl").read_text().count("\n") == 1
+
+
+def test_shadow_models_of_a_run_are_trained_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ours = compress(config=SETTINGS | {"shadows": {"count": 4, "workers": 1}}, out=folder)
+    trained = {p: p.stat().st_mtime_ns for p in (folder / "shadows").glob("0*.safetensors")}
+    found = audit(folder, baseline="dense", shadows=4)
+    assert {p: p.stat().st_mtime_ns for p in trained} == trained
+    assert "reference attacks with 4 reference models" in found.verdict.document["scope"]
+    old = figures(dict(ours.verdict.document), "compressed")
+    new = figures(dict(found.verdict.document), "model")
+    # LiRA learns nothing but from the shadow models.
+    names = [name for name in old if name.startswith("lira") and name.endswith(".auc")]
+    assert names
+    assert all(new[name] == pytest.approx(old[name], abs=1e-6) for name in names)
+    dense = audit(folder / "dense.safetensors", shadows=4).verdict.document
+    theirs = figures(dict(ours.verdict.document), "dense")
+    assert figures(dict(dense), "model")[names[0]] == pytest.approx(theirs[names[0]], abs=1e-6)
+
+
+def test_shadow_models_are_trained_for_a_run_that_had_none(run: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["audit", str(run), "--shadows", "4", "--out", str(run.parent / "out"), "--quiet"]
+    )
+    assert result.exit_code in {0, 1, 3}, result.output
+    assert len(list((run / "shadows").glob("0*.safetensors"))) == 4
+    document = json.loads((run.parent / "out" / "verdict.json").read_text())
+    assert any(check["name"].startswith("rmia.auc") for check in document["checks"])
+
+
+def test_only_a_run_has_shadow_models(tmp_path: Path) -> None:
+    rows = [[0.0, 1.0], [1.0, 0.0]]
+    with pytest.raises(UsageError, match="only a run folder knows the recipe"):
+        audit(lambda x: x, ((rows, [0, 1]), (rows, [0, 1])), shadows=8)

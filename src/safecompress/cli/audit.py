@@ -63,6 +63,9 @@ def command(
     ] = None,
     max_tpr: Rates = None,
     attack: Attacks = None,
+    shadows: Annotated[
+        int | None, typer.Option(help="Of a run: shadow models to train and attack with, e.g. 16.")
+    ] = None,
     level: Annotated[
         float | None, typer.Option(help="Confidence level of the intervals; 0.95 by default.")
     ] = None,
@@ -94,6 +97,7 @@ def command(
         "limits.max_advantage": max_advantage,
         "limits.max_tpr": max_tpr or None,
         "attacks": attack or None,
+        "shadows.count": shadows,
         "level": level,
         "time_budget": time_budget,
         "seed": seed,
@@ -107,6 +111,7 @@ def command(
             baseline=config.baseline,
             limits=_limits(config),
             attacks=config.attacks,
+            shadows=config.shadows,
             level=config.level,
             seed=config.seed,
             time_budget=config.time_budget,

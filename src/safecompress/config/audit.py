@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from safecompress.config.schema import DataConfig, InputFile, Section, Share
+from safecompress.config.schema import DataConfig, InputFile, Section, ShadowsConfig, Share
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -75,6 +75,7 @@ class AuditConfig(Section):
         data: the rows; needed for an ONNX file and a Hugging Face folder, and for them alone.
         limits: what is asked.
         attacks: further attacks, by name; they keep the same limits.
+        shadows: of a run: shadow models that repeat its recipe, and where they are trained.
         level: confidence level of the intervals.
         seed: fixes every random decision.
         time_budget: the attacks are those that fit into this time, such as `60s`; None runs the
@@ -87,6 +88,7 @@ class AuditConfig(Section):
     data: DataConfig | None = None
     limits: LimitsConfig = LimitsConfig()
     attacks: tuple[str, ...] = ()
+    shadows: ShadowsConfig = ShadowsConfig()
     level: Share = 0.95
     seed: Annotated[int, Field(ge=0)] = 0
     time_budget: Duration | None = None
