@@ -54,15 +54,15 @@ def contents(folder: Path) -> dict[Path, bytes]:
 # Kills
 
 KILLS = [
-    "SIGKILL:compress:provenance:1",
+    "SIGKILL:recipe:provenance:1",
     "SIGKILL:files:sync_folder:9",
     "SIGKILL:runs:write_checkpoint:1",
     "SIGKILL:checkpoints:write_json:10",
     "SIGKILL:runs:drop_others:10",
-    "SIGKILL:compress:write_model:3",
+    "SIGKILL:recipe:write_model:3",
     "SIGKILL:search:Search._select:1",
     "SIGKILL:compress:junit_xml:1",
-    "SIGTERM:search:Search._test:3",
+    "SIGTERM:trial:Trial.__call__:3",
     "SIGTERM:compress:judge:1",
 ]
 
