@@ -1,0 +1,157 @@
+"""SafeCompress itself, as one of the sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.peers.exercise import TRAINING, Clock, Exercise, Floats, Scoring, run
+from safecompress.attacks import ATTACKS
+from safecompress.checks import Subject
+from safecompress.cohort import DENSE, Cohort, Plan
+from safecompress.config import CompressConfig, Request, ShadowsConfig
+from safecompress.events import silent
+from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
+from safecompress.workers import train_cohort
+
+SEED = 0
+"""Of the halves: the fit half's non-members are RMIA's population."""
+REQUESTS: dict[str, Request] = {
+    "lira-online-fixed": "lira-online",
+    "lira-online-own": {"lira-online": {"variance": "per-example"}},
+    "lira-offline-fixed": "lira-offline",
+    "rmia-online": {"rmia": {"online": True}},
+    "rmia-offline": {"rmia": {"online": False}},
+}
+
+
+def config(seed: int) -> CompressConfig:
+    """Return a recipe that trains the dense model and then has nothing to compress."""
+    dense = {**TRAINING, "precision": "32-true", "memory_format": "contiguous"}
+    return CompressConfig.model_validate(
+        {
+            "seed": seed,
+            "model": {"name": "mlp", "options": {"hidden": [512, 256]}},
+            "dense": dense,
+            "sparse": {"density": 1.0, "rounds": 0, "train": dense | {"epochs": 0}},
+            "baselines": (),
+        }
+    )
+
+
+def rows_of(x: Floats, y: Floats) -> Rows:
+    """Return the rows as tensors, numbered from 0."""
+    return Rows(torch.as_tensor(x), torch.as_tensor(y), torch.arange(len(y)))
+
+
+def trained(rows: Rows, count: int, *, seed: int, folder: Path, keep: bool = False) -> Cohort:
+    """Train a cohort, each model on half of the rows, one after the other."""
+    names = tuple(str(k) for k in range(int(rows.labels.max()) + 1))
+    plan = Plan(config(seed), rows, names, members=len(rows) // 2, keep_models=keep)
+    cohort = Cohort.begin(folder, plan)
+    # Of fewer than four models no attack is asked here; the count in the settings is of no effect.
+    train_cohort(cohort, count, ShadowsConfig(count=max(4, count), workers=1), listen=silent)
+    return cohort
+
+
+def subject_of(exercise: Exercise, references: References) -> Subject:
+    """Return the target as its attackers see it."""
+    rows = rows_of(exercise.x, exercise.y)
+    logits, seen = torch.from_numpy(exercise.target), torch.from_numpy(exercise.target_seen)
+
+    def held(mask: torch.Tensor) -> Evidence:
+        outputs = Outputs(logits[mask], rows.labels[mask], rows.ids[mask])
+        return Evidence(outputs, references=references.take(mask))
+
+    return Subject.of(Pool(held(seen), held(~seen)), name="target", density=None, seed=SEED)
+
+
+def asked(request: Request, subject: Subject) -> Floats:
+    """Return the scores of the rows that an attack judges, NaN for the others."""
+    result = subject.attacked_by(ATTACKS.build(request, where="audit_speed"))
+    pairs = [(p.members, p.nonmembers) for p in (result.ids, result.scores)]
+    ids, said = (torch.cat(pair) for pair in pairs)
+    labels = result.labels
+    scores = torch.full((len(labels.members) + len(labels.nonmembers),), torch.nan).double()
+    scores[ids] = said
+    return scores.numpy()
+
+
+def score(request: Request, exercise: Exercise) -> Floats:
+    """Score every row, given logits in memory."""
+    logits, seen = torch.from_numpy(exercise.shadows), torch.from_numpy(exercise.seen)
+    references = References.of(logits, torch.from_numpy(exercise.y), seen)
+    return asked(request, subject_of(exercise, references))
+
+
+def scorings(exercise: Exercise, folder: Path) -> Mapping[str, Scoring]:
+    """Return every attack."""
+    del exercise, folder
+    return {name: partial(score, request) for name, request in REQUESTS.items()}
+
+
+def whole(
+    exercise: Exercise, count: int, seed: int, folder: Path
+) -> tuple[dict[str, object], dict[str, Floats]]:
+    """Train the shadow models and score every row."""
+    rows = rows_of(exercise.x, exercise.y)
+    with Clock() as training:
+        cohort = trained(rows, count, seed=seed, folder=folder / "cohort")
+    scores = {}
+    with Clock() as scoring:
+        references = cohort.references(range(count), DENSE, rows.ids)
+        for name in (online_lira(count), "rmia-online", "rmia-offline"):
+            scores[name] = asked(REQUESTS[name], subject_of(exercise, references))
+    return {"training": training.read(), "scoring": scoring.read()}, scores
+
+
+def online_lira(count: int) -> str:
+    """Return LiRA as the paper sets it up: one variance for all rows below 64 shadow models."""
+    return "lira-online-own" if count >= 64 else "lira-online-fixed"
+
+
+def prepare(folder: Path, x: Floats, y: Floats, count: int) -> None:
+    """Train the target and the shadow models that every side is given.
+
+    They are drawn apart: who saw a row among the shadow models tells nothing of the target.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = rows_of(x, y)
+    if not (folder / "rows.npz").exists():
+        cohort = trained(rows, 1, seed=1, folder=folder / "target", keep=True)
+        stored = _weights(cohort)
+        torch.save(stored, folder / "target.pt")
+        seen = cohort.plan.seen(1)[0].numpy()
+        arrays = {"x": x, "y": y, "target": cohort.logits(0, DENSE).numpy(), "target_seen": seen}
+        population, judged = _halves(seen, rows)
+        np.savez(folder / "rows.npz", **arrays, population=population, judged=judged)
+    if not (folder / "shadows.npy").exists():
+        cohort = trained(rows, count, seed=2, folder=folder / "cohort")
+        np.save(folder / "seen.npy", cohort.plan.seen(count).numpy())
+        logits = [cohort.logits(k, DENSE).numpy() for k in range(count)]
+        np.save(folder / "shadows.npy", np.stack(logits))
+
+
+def _weights(cohort: Cohort) -> dict[str, torch.Tensor]:
+    from safecompress.modelfile import read_model
+    from safecompress.runs import DENSE as FILE
+
+    return dict(read_model(cohort.folder / "0000" / FILE).weights)
+
+
+def _halves(seen: Floats, rows: Rows) -> tuple[Floats, Floats]:
+    from safecompress.data import halves
+
+    members = torch.from_numpy(seen)
+    fit = torch.zeros(len(rows), dtype=torch.bool)
+    for group in (members, ~members):
+        fit[group] = halves(rows.ids[group], seed=SEED)
+    return (fit & ~members).numpy(), (~fit).numpy()
+
+
+if __name__ == "__main__":
+    run(scorings, whole)
