@@ -172,11 +172,9 @@ def begin(work: Path, parser: argparse.ArgumentParser) -> None:
         return
     if "SAFECOMPRESS_DATA" not in os.environ:
         parser.error("say where the data is: SAFECOMPRESS_DATA=FOLDER")
-    from benchmarks.peers.ours import prepare
-
-    torch.set_num_threads(1)
-    with np.load(Path(os.environ["SAFECOMPRESS_DATA"]) / "location30" / "location30.npz") as file:
-        prepare(work, file["x"].astype(np.float32), file["y"], MOST)
+    source = Path(os.environ["SAFECOMPRESS_DATA"]) / "location30" / "location30.npz"
+    command = [sys.executable, "-m", "benchmarks.peers.prepare", str(source), str(work), str(MOST)]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def cell(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.peers.exercise import TRAINING, Clock, Exercise, Floats, Scoring, run
@@ -112,45 +111,6 @@ def whole(
 def online_lira(count: int) -> str:
     """Return LiRA as the paper sets it up: one variance for all rows below 64 shadow models."""
     return "lira-online-own" if count >= 64 else "lira-online-fixed"
-
-
-def prepare(folder: Path, x: Floats, y: Floats, count: int) -> None:
-    """Train the target and the shadow models that every side is given.
-
-    They are drawn apart: who saw a row among the shadow models tells nothing of the target.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = rows_of(x, y)
-    if not (folder / "rows.npz").exists():
-        cohort = trained(rows, 1, seed=1, folder=folder / "target", keep=True)
-        stored = _weights(cohort)
-        torch.save(stored, folder / "target.pt")
-        seen = cohort.plan.seen(1)[0].numpy()
-        arrays = {"x": x, "y": y, "target": cohort.logits(0, DENSE).numpy(), "target_seen": seen}
-        population, judged = _halves(seen, rows)
-        np.savez(folder / "rows.npz", **arrays, population=population, judged=judged)
-    if not (folder / "shadows.npy").exists():
-        cohort = trained(rows, count, seed=2, folder=folder / "cohort")
-        np.save(folder / "seen.npy", cohort.plan.seen(count).numpy())
-        logits = [cohort.logits(k, DENSE).numpy() for k in range(count)]
-        np.save(folder / "shadows.npy", np.stack(logits))
-
-
-def _weights(cohort: Cohort) -> dict[str, torch.Tensor]:
-    from safecompress.modelfile import read_model
-    from safecompress.runs import DENSE as FILE
-
-    return dict(read_model(cohort.folder / "0000" / FILE).weights)
-
-
-def _halves(seen: Floats, rows: Rows) -> tuple[Floats, Floats]:
-    from safecompress.data import halves
-
-    members = torch.from_numpy(seen)
-    fit = torch.zeros(len(rows), dtype=torch.bool)
-    for group in (members, ~members):
-        fit[group] = halves(rows.ids[group], seed=SEED)
-    return (fit & ~members).numpy(), (~fit).numpy()
 
 
 if __name__ == "__main__":
