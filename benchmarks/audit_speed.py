@@ -275,16 +275,16 @@ def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
             ratio = f"{seconds['ratio']['cpu']:.1f} ({seconds['ratio']['wall']:.1f})"
             columns = [one["peer"], str(one["shadows"]), what, *spent, ratio, memory]
             print(f"| {' | '.join(columns)} |")
-    print("\nAUC; the difference is ours minus the peer's, with its paired 95 % interval.\n")
+    print("\nAUC of the first round; ours minus the peer's, with its paired 95 % interval.\n")
     print("| peer | shadow models | attack | ours | peer | difference |")
     print("|---|---|---|---|---|---|")
     for one in sorted(cells, key=lambda c: (c["part"], c["peer"], c["shadows"])):
         for name, entries in one["auc"].items():
-            for e in entries:
-                difference = f"{e['difference']:+.4f} ({e['low']:+.4f} to {e['high']:+.4f})"
-                columns = [one["peer"], str(one["shadows"]), f"{one['part']}: {name}"]
-                columns += [f"{e['ours']:.4f}", f"{e['peer']:.4f}", difference]
-                print(f"| {' | '.join(columns)} |")
+            e = entries[0]
+            difference = f"{e['difference']:+.4f} ({e['low']:+.4f} to {e['high']:+.4f})"
+            columns = [one["peer"], str(one["shadows"]), f"{one['part']}: {name}"]
+            columns += [f"{e['ours']:.4f}", f"{e['peer']:.4f}", difference]
+            print(f"| {' | '.join(columns)} |")
 
 
 if __name__ == "__main__":

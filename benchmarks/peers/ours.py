@@ -19,10 +19,13 @@ from safecompress.workers import train_cohort
 
 SEED = 0
 """Of the halves: the fit half's non-members are RMIA's population."""
+FIRST_SEED = 1000
+"""Far from those of `prepare`: with its seed a shadow model would be the target itself."""
 REQUESTS: dict[str, Request] = {
     "lira-online-fixed": "lira-online",
     "lira-online-own": {"lira-online": {"variance": "per-example"}},
     "lira-offline-fixed": "lira-offline",
+    "lira-offline-own": {"lira-offline": {"variance": "per-example"}},
     "rmia-online": {"rmia": {"online": True}},
     "rmia-offline": {"rmia": {"online": False}},
 }
@@ -99,7 +102,7 @@ def whole(
     """Train the shadow models and score every row."""
     rows = rows_of(exercise.x, exercise.y)
     with Clock() as training:
-        cohort = trained(rows, count, seed=seed, folder=folder / "cohort")
+        cohort = trained(rows, count, seed=FIRST_SEED + seed, folder=folder / "cohort")
     scores = {}
     with Clock() as scoring:
         references = cohort.references(range(count), DENSE, rows.ids)
