@@ -38,6 +38,8 @@ scoring lies up to two thirds from its cell's median:
   0.792. PrivacyGuard's offline LiRA scores both tails. Whole, every side draws its own shadow
   models, which the intervals do not know of.
 
+A side that does not run here leaves its error in the cell; delete the file to try again.
+
 Not run: `sacroml` 2.0.1 has LiRA, trained and scored in one call, and no adapter yet;
 `tensorflow-privacy` 0.9.0 from PyPI has no LiRA and does not import beside TensorFlow 2.21
 ("cannot import name 'estimator_training'"); `adversarial-robustness-toolbox` has neither attack.
@@ -86,6 +88,10 @@ TRAINERS = ("leakpro", "privacy_meter")
 """Peers that train shadow models."""
 
 
+class PeerError(Exception):
+    """A side does not run here."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One of the two that take turns.
@@ -104,7 +110,7 @@ class Side:
         """Run the adapter once.
 
         Raises:
-            RuntimeError: when it fails, with its last line.
+            PeerError: when it fails, with its last line.
         """
         with tempfile.TemporaryDirectory() as temporary:
             out = Path(temporary) / "turn.npz"
@@ -120,7 +126,7 @@ class Side:
                 check=False,
             )
             if done.returncode:
-                raise RuntimeError(f"{self.name}: {done.stderr.strip().splitlines()[-1]}")
+                raise PeerError(f"{self.name}: {done.stderr.strip().splitlines()[-1]}")
             told = json.loads(out.with_suffix(".json").read_text())
             with np.load(out) as scores:
                 return Turn(told["seconds"], told["peak_mb"], {k: scores[k] for k in scores})
@@ -178,7 +184,10 @@ def run_cells(options: argparse.Namespace, parser: argparse.ArgumentParser) -> N
             if path.exists():
                 continue
             rounds = options.rounds if part == "scoring" else options.whole_rounds
-            found = cell((ours, peer), part, options.work, shadows, rounds)
+            try:
+                found = cell((ours, peer), part, options.work, shadows, rounds)
+            except PeerError as error:
+                found = {"part": part, "peer": peer.name, "shadows": shadows, "error": str(error)}
             write_json(path, {"benchmark": "audit_speed", **found, **made_with(options.checkout)})
             print(path.name, flush=True)
 
@@ -277,12 +286,17 @@ def made_with(checkout: Path) -> dict[str, Any]:
 
 def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
     """Print what was found, in Markdown."""
+    for failed in [c for c in cells if "error" in c]:
+        print(f"{failed['part']}, {failed['shadows']} shadow models: {failed['error']}")
+    cells = sorted(
+        (c for c in cells if "error" not in c), key=lambda c: (c["part"], c["peer"], c["shadows"])
+    )
     if not cells:
         return
     print(f"\nOne thread. CPU seconds (wall-clock); goal: {GOAL:g} times as fast.\n")
     print("| peer | shadow models | what | ours | peer | times as fast | peak memory, MiB |")
     print("|---|---|---|---|---|---|---|")
-    for one in sorted(cells, key=lambda c: (c["part"], c["peer"], c["shadows"])):
+    for one in cells:
         memory = f"{one['peak_mb']['ours']:.0f} / {one['peak_mb']['peer']:.0f}"
         for name, seconds in one["timed"].items():
             what = f"{one['part']}: {name}"
@@ -295,7 +309,7 @@ def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
     print("\nAUC of the first round; ours minus the peer's, with its paired 95 % interval.\n")
     print("| peer | shadow models | attack | ours | peer | difference |")
     print("|---|---|---|---|---|---|")
-    for one in sorted(cells, key=lambda c: (c["part"], c["peer"], c["shadows"])):
+    for one in cells:
         for name, entries in one["auc"].items():
             e = entries[0]
             difference = f"{e['difference']:+.4f} ({e['low']:+.4f} to {e['high']:+.4f})"

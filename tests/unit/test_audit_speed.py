@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.audit_speed import ROOT, Side, Turn, compared, seconds_of
+from benchmarks.audit_speed import ROOT, PeerError, Side, Turn, compared, seconds_of
 from benchmarks.peers.exercise import Exercise
 
 from safecompress.protocols.odds import log_odds
@@ -63,5 +63,5 @@ def test_peers_are_given_the_log_odds_that_our_attacks_read() -> None:
 
 def test_a_peer_that_does_not_run_is_named_with_its_error() -> None:
     absent = Side("no_such_tool", sys.executable, ROOT / "src")
-    with pytest.raises(RuntimeError, match=r"no_such_tool: .*No module named"):
+    with pytest.raises(PeerError, match=r"no_such_tool: .*No module named"):
         absent.take_turn("scoring", Path("nowhere"), 4, seed=0)
