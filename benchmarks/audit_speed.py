@@ -30,8 +30,8 @@ scoring lies up to two thirds from its cell's median:
   time on every side is log-odds or probabilities out of logits, which for these two the adapter
   computes with NumPy, as their user would. Log-odds without the pass for a row's largest logit were
   tried: a sixth off that part, not worth a second path for logits that overflow.
-- Whole, 16 shadow models: missed, 1.2 times. Two thirds of our time are matrix products. 64 were
-  not run whole; each takes as long as one of 16.
+- Whole, 16 shadow models: missed, 1.2 times (LeakPro) and 1.3 times (ML Privacy Meter), one round
+  each. Two thirds of our time are matrix products. 64 were not run whole.
 - AUC on the same shadow models: alike or a little higher than LeakPro's (at most 0.0012); online
   alike to 0.0002 with PrivacyGuard. RMIA's offline is lower with the two others: they take it that
   no shadow model saw the population, and our scores computed that way have their AUC, 0.798 and
