@@ -11,8 +11,7 @@ with nobody.
 `RECIPE-seed…`, `round`: the tests' share of a round's wall time, in a run of a recipe. A round is
 training the parent, settling, outputs, tests; what is written to disk is left out. The goals are
 1 % for the metric attacks and 5 % with the neural one. The CIFAR-100 run is shortened: one round
-instead of three, of the recipe's length (three epochs together, one to settle), after one epoch
-of dense training instead of 24.
+instead of three, of the recipe's length, after one epoch of dense training instead of 24.
 
 `RECIPE-seed…`, `published`: the gate (outputs of the steering rows once, and the neural attack with
 its balanced accuracy) against the published procedure on the run's compressed model and the same
@@ -221,9 +220,16 @@ def round_seconds(
     history: list[dict[str, Any]], training: dict[int, float]
 ) -> list[dict[str, float]]:
     """Return each round's seconds by what they were spent on."""
+    # Where candidates settle for the whole round, no parent trains before them.
     rounds: dict[int, dict[str, float]] = {
-        number: {"train": seconds, "settle": 0.0, "outputs": 0.0, "metric": 0.0, "neural": 0.0}
-        for number, seconds in training.items()
+        number: {
+            "train": training.get(number, 0.0),
+            "settle": 0.0,
+            "outputs": 0.0,
+            "metric": 0.0,
+            "neural": 0.0,
+        }
+        for number in {record["round"] for record in history}
     }
     for record in history:
         spent, seconds = rounds[record["round"]], record["seconds"]
