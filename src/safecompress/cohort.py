@@ -67,7 +67,15 @@ def deal(inputs: Inputs, *, members: int, count: int, seed: int) -> Tensor:
     Raises:
         DataError: when there are not more distinct rows than members.
     """
-    content = torch.from_numpy(content_of_inputs([inputs])[0])
+    return _dealt(_content(inputs), members=members, count=count, seed=seed)
+
+
+def _content(inputs: Inputs) -> Tensor:
+    """Return a number for each row, the same where inputs are equal, int64 (n,)."""
+    return torch.from_numpy(content_of_inputs([inputs])[0])
+
+
+def _dealt(content: Tensor, *, members: int, count: int, seed: int) -> Tensor:
     distinct, owner = torch.unique(content, return_inverse=True)
     wanted = round(members * len(distinct) / len(content))
     if not 0 < wanted < len(distinct):
@@ -139,7 +147,13 @@ class Plan:
 
     def seen(self, count: int) -> Tensor:
         """Return which rows the first `count` models train on, bool (count, n)."""
-        return deal(self.rows.inputs, members=self.members, count=count, seed=self.config.seed)
+        content, seed = self._rows_by_content, self.config.seed
+        return _dealt(content, members=self.members, count=count, seed=seed)
+
+    @cached_property
+    def _rows_by_content(self) -> Tensor:
+        # Every row is hashed for it; once is enough for all models and all that is asked of them.
+        return _content(self.rows.inputs)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from safecompress.files import sha256, tensors_digest
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
-from safecompress.runs import MODEL
+from safecompress.runs import LEDGER, MODEL
 from safecompress.slices import leak_document
 from safecompress.stages import Work
 from safecompress.topology import Topology
@@ -73,7 +73,7 @@ def open_sealed(work: Work, compressed: StoredModel) -> Sealed:
     Raises:
         StorageError: when the look cannot be written down; the rows then stay sealed.
     """
-    ledger = Ledger(work.folder.path.parent / "sealed-ledger.jsonl")
+    ledger = Ledger(work.folder.path.parent / LEDGER)
     digest = tensors_digest(compressed.weights)
     return Sealed(*work.splits.open_sealed(ledger, model_digest=digest, run=work.folder.path.name))
 

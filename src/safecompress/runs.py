@@ -36,6 +36,8 @@ MODEL, DENSE, VERDICT, FIGURES = (
     "figures.json",
 )
 REPORT, JUNIT = "report.html", "junit.xml"
+LEDGER = "sealed-ledger.jsonl"
+"""Beside the run folders: who looked at which sealed rows."""
 
 
 class RunFolder:

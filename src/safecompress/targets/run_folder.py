@@ -18,9 +18,8 @@ from safecompress.files import read_json, tensors_digest
 from safecompress.load import load_stored
 from safecompress.modelfile import StoredModel, read_model
 from safecompress.protocols import Pool, Rows
-from safecompress.runs import CONFIG, MODEL, PROVENANCE, VERDICT
+from safecompress.runs import CONFIG, LEDGER, MODEL, PROVENANCE, VERDICT
 
-LEDGER = "sealed-ledger.jsonl"
 _IN_PYTHON = "Audit it in Python on rows of your choice: audit(load(run, model=make_model), data)."
 
 
