@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from safecompress.attacks.network import in_id_order
 from safecompress.errors import ConfigError
-from safecompress.protocols import Pool
+from safecompress.protocols import Attack, Evidence, Pool
 from safecompress.randomness import permutation, seeded
 
 _SCORE_ROWS = 1024
@@ -21,48 +24,59 @@ Columns: TypeAlias = tuple[Tensor, ...]
 """What a network is shown of some rows, one leading index per row: its positional arguments."""
 
 
-class Options(Protocol):
-    """What a frozen dataclass of an attack must offer.
+@dataclass(frozen=True)
+class DescendingAttack(Attack):
+    """A network that learns to tell members from non-members by descent; authors say which.
 
     Args:
-        name: of the attack; it names what is random.
         epochs: passes over the larger group; the smaller one is repeated.
         batch_size: rows a step, half of them members; even.
         learning_rate: of Adam.
         validation: share of the fit half that chooses the epoch, in [0, 1); 0 keeps the last.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def validation(self) -> float: ...
-
-
-def require_options(options: Options) -> None:
-    """Refuse options out of range.
 
     Raises:
-        ConfigError: naming the option.
+        ConfigError: when an option is out of range.
     """
-    if options.epochs < 1:
-        raise ConfigError(f"epochs is {options.epochs}; expected at least 1.")
-    if options.batch_size < 2 or options.batch_size % 2:
-        raise ConfigError(f"batch_size is {options.batch_size}; expected an even number ≥ 2.")
-    if not 0 < options.learning_rate < 1:
-        raise ConfigError(f"learning_rate is {options.learning_rate}; expected (0, 1).")
-    if not 0 <= options.validation < 1:
-        raise ConfigError(f"validation is {options.validation}; expected [0, 1).")
+
+    learns: ClassVar[bool] = True
+
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    validation: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ConfigError(f"epochs is {self.epochs}; expected at least 1.")
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise ConfigError(f"batch_size is {self.batch_size}; expected an even number ≥ 2.")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; expected (0, 1).")
+        if not 0 <= self.validation < 1:
+            raise ConfigError(f"validation is {self.validation}; expected [0, 1).")
+
+    @abstractmethod
+    def network(self, classes: int) -> nn.Module:
+        """Return the untrained network; it returns the logit of "member", (n,)."""
+
+    @abstractmethod
+    def columns(self, evidence: Evidence) -> Columns:
+        """Return what the network is shown."""
+
+    def fit(self, known: Pool[Evidence], *, seed: int) -> nn.Module:
+        """Learn to tell the fit half's members from its non-members."""
+        groups = known.map(lambda e: self.columns(in_id_order(e)))
+        classes = known.members.outputs.classes
+        return descend(lambda: self.network(classes), groups, self, seed=seed)
+
+    def score(self, fitted: nn.Module, evidence: Evidence) -> Tensor:
+        """Return the logit of "member", float64 (n,)."""
+        return said(fitted, self.columns(evidence))
 
 
 @torch.enable_grad()
 def descend(
-    make: Callable[[], nn.Module], groups: Pool[Columns], options: Options, *, seed: int
+    make: Callable[[], nn.Module], groups: Pool[Columns], options: DescendingAttack, *, seed: int
 ) -> nn.Module:
     """Return a network that tells members from non-members, in evaluation mode.
 
@@ -115,7 +129,7 @@ def _taken(columns: Columns, index: Tensor) -> Columns:
 
 
 def _cut(
-    groups: Pool[Columns], options: Options, *, seed: int
+    groups: Pool[Columns], options: DescendingAttack, *, seed: int
 ) -> tuple[Pool[Columns], Pool[Columns] | None]:
     """Return the rows to learn on and those that choose the epoch, None where too few."""
     held = groups.map(lambda c: int(options.validation * len(c[0])))
@@ -131,7 +145,7 @@ def _cut(
 
 
 def _batches(
-    learning: Pool[Columns], options: Options, *, epoch: int, seed: int
+    learning: Pool[Columns], options: DescendingAttack, *, epoch: int, seed: int
 ) -> list[tuple[Columns, Columns]]:
     half = options.batch_size // 2
     longest = max(len(learning.members[0]), len(learning.nonmembers[0]))

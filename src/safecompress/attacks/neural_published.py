@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from safecompress.attacks.descent import Columns, descend, require_options, said
-from safecompress.attacks.network import in_id_order
-from safecompress.protocols import Attack, Evidence, Outputs, Pool
+from safecompress.attacks.descent import Columns, DescendingAttack
+from safecompress.protocols import Evidence
 
 
 class PublishedNetwork(nn.Module):
@@ -46,7 +45,7 @@ def stack(*widths: int, dropout: float = 0.0) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
-class PublishedNeuralAttack(Attack):
+class PublishedNeuralAttack(DescendingAttack):
     """A two-branch network on the softmax and the one-hot label, batches half members.
 
     The published code keeps the epoch that is best on the rows it is judged on. Here the epoch is
@@ -65,26 +64,12 @@ class PublishedNeuralAttack(Attack):
     """
 
     name: ClassVar[str] = "neural-published"
-    learns: ClassVar[bool] = True
 
-    epochs: int = 100
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    validation: float = 0.2
+    def network(self, classes: int) -> nn.Module:
+        """Return the untrained network."""
+        return PublishedNetwork(classes)
 
-    def __post_init__(self) -> None:
-        require_options(self)
-
-    def fit(self, known: Pool[Evidence], *, seed: int) -> nn.Module:
-        """Learn to tell the fit half's members from its non-members."""
-        groups = known.map(lambda e: _columns(in_id_order(e.outputs)))
-        classes = known.members.outputs.classes
-        return descend(lambda: PublishedNetwork(classes), groups, self, seed=seed)
-
-    def score(self, fitted: nn.Module, evidence: Evidence) -> Tensor:
-        """Return the logit of "member", float64 (n,)."""
-        return said(fitted, _columns(evidence.outputs))
-
-
-def _columns(outputs: Outputs) -> Columns:
-    return outputs.logits.float(), outputs.labels
+    def columns(self, evidence: Evidence) -> Columns:
+        """Return what the network is shown."""
+        outputs = evidence.outputs
+        return outputs.logits.float(), outputs.labels

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, softmax
 
-from safecompress.attacks.descent import Columns, descend, require_options, said
-from safecompress.attacks.network import in_id_order
+from safecompress.attacks.descent import Columns, DescendingAttack
 from safecompress.attacks.neural_published import stack
 from safecompress.attacks.white_box import internals_of
-from safecompress.protocols import Attack, Evidence, Pool
+from safecompress.protocols import Evidence
 
 _CHANNELS, _POOLED, _DROPOUT = 4, 8, 0.2
 
@@ -66,7 +65,7 @@ def last_layer_gradients(residuals: Tensor, features: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class PublishedWhiteBoxAttack(Attack):
+class PublishedWhiteBoxAttack(DescendingAttack):
     """A four-branch network on the softmax, the loss, the label and the last layer's gradient.
 
     It learns as the published black-box attack does, in fewer epochs: it is done by then. No
@@ -88,27 +87,14 @@ class PublishedWhiteBoxAttack(Attack):
 
     name: ClassVar[str] = "white-box-published"
     requires: ClassVar[frozenset[str]] = frozenset({"internals"})
-    learns: ClassVar[bool] = True
 
     epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    validation: float = 0.2
 
-    def __post_init__(self) -> None:
-        require_options(self)
+    def network(self, classes: int) -> nn.Module:
+        """Return the untrained network."""
+        return PublishedWhiteBoxNetwork(classes)
 
-    def fit(self, known: Pool[Evidence], *, seed: int) -> nn.Module:
-        """Learn to tell the fit half's members from its non-members."""
-        groups = known.map(lambda e: _columns(in_id_order(e)))
-        classes = known.members.outputs.classes
-        return descend(lambda: PublishedWhiteBoxNetwork(classes), groups, self, seed=seed)
-
-    def score(self, fitted: nn.Module, evidence: Evidence) -> Tensor:
-        """Return the logit of "member", float64 (n,)."""
-        return said(fitted, _columns(evidence))
-
-
-def _columns(evidence: Evidence) -> Columns:
-    outputs = evidence.outputs
-    return outputs.logits.float(), outputs.labels, internals_of(evidence).features
+    def columns(self, evidence: Evidence) -> Columns:
+        """Return what the network is shown."""
+        outputs = evidence.outputs
+        return outputs.logits.float(), outputs.labels, internals_of(evidence).features
