@@ -6,6 +6,17 @@ are written as `name` or `{name: {option: value}}` and are built, and so checked
 """
 
 from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
+from safecompress.config.data import (
+    CsvSource,
+    DataConfig,
+    NpzSource,
+    PreprocessingConfig,
+    SklearnSource,
+    Source,
+    SplitConfig,
+    TorchSource,
+)
+from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig, VerdictConfig
 from safecompress.config.reading import (
     dump_yaml,
     load_audit_config,
@@ -15,27 +26,14 @@ from safecompress.config.reading import (
     parse_yaml,
     read_yaml,
 )
-from safecompress.config.schema import (
-    CheckConfig,
-    CompressConfig,
-    CsvSource,
-    DataConfig,
+from safecompress.config.schema import CompressConfig
+from safecompress.config.section import Request, Section
+from safecompress.config.training import (
     EngineConfig,
     ModelConfig,
-    NpzSource,
-    PreprocessingConfig,
-    Request,
-    Section,
-    ShadowsConfig,
-    SklearnSource,
-    Source,
     SparseConfig,
-    SplitConfig,
-    SteerConfig,
     TeachersConfig,
-    TorchSource,
     TrainConfig,
-    VerdictConfig,
 )
 
 __all__ = [

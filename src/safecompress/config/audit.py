@@ -8,7 +8,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from safecompress.config.schema import DataConfig, InputFile, Section, ShadowsConfig, Share
+from safecompress.config.data import DataConfig
+from safecompress.config.judging import ShadowsConfig
+from safecompress.config.section import InputFile, Section, Share
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

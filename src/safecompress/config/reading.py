@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from safecompress.config.audit import AuditConfig
-from safecompress.config.schema import CompressConfig, Section
+from safecompress.config.schema import CompressConfig
+from safecompress.config.section import Section
 from safecompress.errors import ConfigError, did_you_mean
 
 S = TypeVar("S", bound=Section)

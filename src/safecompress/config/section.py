@@ -1,0 +1,22 @@
+"""What every section of a configuration is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Request: TypeAlias = str | dict[str, Any]
+"""A part that plugs in: `name` or `{name: {option: value}}`."""
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+# Made absolute once, so that a run can be resumed from another folder.
+InputFile = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, no unknown keys, no silent conversions of text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
