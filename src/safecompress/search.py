@@ -203,5 +203,6 @@ def _twin(changed: Candidate, proposal: Proposal, name: str, seen: dict[str, str
     """Return the name of an earlier sibling that is the same candidate, and note this one."""
     if proposal.updates > 1:
         return None
-    digest = f"{changed.soft_target} {tensors_digest(changed.tensors())}"
+    settings = f"{changed.soft_target} {changed.transforms.settings()}"
+    digest = f"{settings} {tensors_digest(changed.tensors())}"
     return None if (first := seen.setdefault(digest, name)) == name else first

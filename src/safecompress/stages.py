@@ -174,7 +174,9 @@ class Work:
             "coverage": candidate.coverage(),
             "density": candidate.topology.density,
         }
-        return StoredModel(candidate.weights, candidate.topology, metadata)
+        return StoredModel(
+            candidate.shown(), candidate.topology, metadata, candidate.transforms
+        )
 
     def spent(self, what: str, seconds: float) -> None:
         """Add to the time a part of the run took, resumed parts included."""

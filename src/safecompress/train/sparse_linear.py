@@ -113,7 +113,8 @@ SparseLinears = dict[nn.Linear, tuple[Existing, Pattern]]
 def sparse_linears(active: Active, module: nn.Module) -> SparseLinears:
     """Return the layers worth computing so, with their weights.
 
-    Those are plain, sparse enough `Linear` layers on a CPU in fp32 whose weight nobody shares.
+    Those are plain, sparse enough `Linear` layers on a CPU in fp32 whose weight nobody shares and
+    nothing rounds.
 
     Args:
         active: what is trained.
@@ -130,6 +131,7 @@ def sparse_linears(active: Active, module: nn.Module) -> SparseLinears:
         weight, layers = part.parameter, owners.get(id(part.parameter), [])
         if (
             len(layers) == 1
+            and part.bits is None
             and type(layers[0]) is nn.Linear
             and weight.device.type == "cpu"
             and weight.dtype == torch.float32
