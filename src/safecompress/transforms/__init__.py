@@ -17,11 +17,12 @@ from safecompress.transforms.quantise import (
     quantised_inputs,
     weight_scale,
 )
-from safecompress.transforms.reduce import remove_channels, remove_from_topology
+from safecompress.transforms.reduce import REDUCIBLE, remove_channels, remove_from_topology
 from safecompress.transforms.state import PLAIN, Quantised, Transforms
 
 __all__ = [
     "PLAIN",
+    "REDUCIBLE",
     "WEIGHT_BITS",
     "ChannelGroup",
     "Channels",
