@@ -17,9 +17,11 @@ from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
+from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
 from safecompress.train import Probed, Trainer
+from safecompress.transforms import ChannelGroup
 
 # A checkpoint may cost at most this share of the time since the one before it.
 _CHECKPOINT_SHARE = 0.05
@@ -75,6 +77,7 @@ class Work:
     notes: dict[str, Any] = field(default_factory=dict)
     soft_labels: Tensor | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
+    _groups: tuple[ChannelGroup, ...] | None = None
     _last_commit: float = field(default_factory=time.monotonic)
     _commit_cost: float = 0.0
     _steps_left: int = 0
@@ -124,6 +127,12 @@ class Work:
             self.notes[f"settings/{stage}"] = made.settings.to_json()
             self._trainers[job] = made
         return self._trainers[job]
+
+    def channels(self) -> tuple[ChannelGroup, ...]:
+        """Return which channels of the model belong together, found out once."""
+        if self._groups is None:
+            self._groups = channel_groups(self.module, few_inputs(self.module, self.splits.members))
+        return self._groups
 
     def train_config(self, stage: Stage) -> TrainConfig:
         """Return the training configuration of a stage; the dense one follows the sparse one."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.models.adapt import adapt, call
-from safecompress.protocols import Inputs
+from safecompress.protocols import Inputs, Rows, map_inputs
 from safecompress.transforms import REDUCIBLE, ChannelGroup, Channels, attach_, remove_channels
 from safecompress.transforms import PLAIN as NO_TRANSFORMS
 
@@ -26,6 +26,14 @@ def require_channel_groups() -> None:
             "channels: torch-pruning finds out which channels belong together, and is not "
             "installed; pip install 'safecompress[channels]'."
         )
+
+
+def few_inputs(module: nn.Module, rows: Rows) -> Inputs:
+    """Return a few rows' inputs where the module is; enough to see how it is put together."""
+    parameter = next(module.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    index = torch.arange(4) % max(1, len(rows))
+    return map_inputs(lambda t: t[index].to(device), rows.inputs)
 
 
 def channel_groups(module: nn.Module, inputs: Inputs) -> tuple[ChannelGroup, ...]:

@@ -11,7 +11,10 @@ from safecompress.errors import ConfigError
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.registry import Registry
 from safecompress.sparse.drop import DROP_RULES
+from safecompress.sparse.channels import RemoveChannels
 from safecompress.sparse.grow import GROW_RULES
+from safecompress.sparse.patterns import Pattern
+from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.schedules import Schedule
 from safecompress.sparse.strategy import Strategy
 
@@ -78,10 +81,6 @@ class SoftLabels(Proposal):
             f" T={temperature:g}" if temperature != 1 else ""
         )
 
-    def with_defaults(self, sparse: SparseConfig) -> SoftLabels:
-        """Return it with the mask's open options taken from `sparse`."""
-        return replace(self, mask=with_defaults(self.mask, sparse))
-
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
         """Return the candidate with its mask changed and its share of soft labels set."""
         changed = self.mask(parent, context)
@@ -90,8 +89,10 @@ class SoftLabels(Proposal):
 
 def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
     """Return the proposal with everything left open taken from `sparse`; its name stays."""
-    if isinstance(proposal, Strategy | SoftLabels):
+    if isinstance(proposal, Strategy):
         return proposal.with_defaults(sparse)
+    if isinstance(proposal, SoftLabels | Quantise | RemoveChannels | Pattern):
+        return replace(proposal, mask=with_defaults(proposal.mask, sparse))
     return proposal
 
 
@@ -112,6 +113,52 @@ def soft_labels(
     'rigl soft=0.5'
     """
     return SoftLabels(SoftTarget(share, temperature), PROPOSALS.build(mask, where="mask"))
+
+
+def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantise:
+    """Return the proposal that computes with few bits from now on.
+
+    Args:
+        bits: bits of a weight, 8 or 4.
+        activations: whether inputs of linear and convolution layers are rounded to 8 bits.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or another number of bits.
+
+    >>> quantise(bits=4, mask="rigl").name
+    'rigl int4'
+    """
+    return Quantise(bits, activations, PROPOSALS.build(mask, where="mask"))
+
+
+def channels(*, share: float = 0.5, mask: Request = "keep") -> RemoveChannels:
+    """Return the proposal that takes channels away for good.
+
+    Args:
+        share: share of each group's channels that are gone afterwards, in (0, 1).
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a share outside its range.
+    """
+    return RemoveChannels(share, PROPOSALS.build(mask, where="mask"))
+
+
+def pattern(*, form: str, mask: Request = "keep") -> Pattern:
+    """Return the proposal that gives the mask a regular form.
+
+    Args:
+        form: `fan-in`, `N:M` as `2:4`, or blocks as `4x4`.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal or form.
+
+    >>> pattern(form="2:4", mask="rigl").name
+    'rigl 2:4'
+    """
+    return Pattern(form, PROPOSALS.build(mask, where="mask"))
 
 
 def update(
@@ -219,6 +266,27 @@ PROPOSALS.add(
     summary="from now on learns from teachers that never saw the row: {share: 0.5, mask: rigl}",
     reference="SELENA, Tang et al., USENIX Security 2022",
     cost="the teachers, once a run",
+)
+PROPOSALS.add(
+    "quantise",
+    quantise,
+    summary="computes with int8 or int4 weights and uint8 activations: {bits: 8, mask: rigl}",
+    reference="Jacob et al., CVPR 2018",
+    cost="rounds weights and activations at every step",
+)
+PROPOSALS.add(
+    "channels",
+    channels,
+    summary="takes whole channels away, their weights move to the others: {share: 0.5, mask: rigl}",
+    reference="Li et al., ICLR 2017; Fang et al., CVPR 2023",
+    cost="the extra `channels`; the mask's own",
+)
+PROPOSALS.add(
+    "pattern",
+    pattern,
+    summary="a mask of constant fan-in, N of M, or blocks: {form: '2:4', mask: rigl}",
+    reference="Lasby et al., ICLR 2024; Zhou et al., ICLR 2021; Gray et al., 2017",
+    cost="the mask's own",
 )
 PROPOSALS.add(
     "keep",

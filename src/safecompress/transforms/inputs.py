@@ -66,7 +66,7 @@ def attach_(module: nn.Module, transforms: Transforms) -> dict[str, InputQuantis
         for key, hook in list(layer._forward_pre_hooks.items()):
             if isinstance(hook, InputQuantiser):
                 del layer._forward_pre_hooks[key]
-        if transforms.inputs and isinstance(layer, LAYERS):
+        if transforms.activations and isinstance(layer, LAYERS):
             bounds = transforms.ranges.get(name)
             added[name] = InputQuantiser(bounds)
             layer.register_forward_pre_hook(added[name], prepend=True)

@@ -39,20 +39,20 @@ class Transforms:
     Args:
         bits: bits of every maskable weight, 8 or 4; None keeps fp32. Training moves fp32 weights,
             the model computes with their rounded values, and gradients pass straight through.
-        inputs: whether inputs of linear and convolution layers are rounded to 8 bits.
+        activations: whether inputs of linear and convolution layers are rounded to 8 bits.
         ranges: per layer float32 (2,), the smallest and the largest input that training has seen,
             as a moving average.
         channels: which channels are gone.
     """
 
     bits: int | None = None
-    inputs: bool = False
+    activations: bool = False
     ranges: Mapping[str, Tensor] = field(default_factory=dict)
     channels: Channels = field(default_factory=Channels)
 
     def __bool__(self) -> bool:
         """Whether anything is changed at all."""
-        return self.bits is not None or self.inputs or bool(self.channels)
+        return self.bits is not None or self.activations or bool(self.channels)
 
     def shown(self, weights: Mapping[str, Tensor], topology: Topology) -> dict[str, Tensor]:
         """Return what the model computes with: the weights, rounded where they are quantised.
@@ -86,7 +86,7 @@ class Transforms:
 
     def settings(self) -> dict[str, Any]:
         """Return what is not a tensor, as JSON."""
-        return {"bits": self.bits, "inputs": self.inputs}
+        return {"bits": self.bits, "activations": self.activations}
 
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Transforms:
@@ -97,7 +97,7 @@ class Transforms:
             groups[group][name] = tensor
         return cls(
             settings["bits"],
-            settings["inputs"],
+            settings["activations"],
             groups["ranges"],
             Channels(groups["rows"], groups["columns"]),
         )
