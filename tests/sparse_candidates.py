@@ -17,9 +17,7 @@ from safecompress.transforms import ChannelGroup
 SHAPES = {"first.weight": (8, 3, 3, 3), "second.weight": (10, 16), "third.weight": (4, 10)}
 # Two neighbouring inputs of the second layer are one channel of the first.
 GROUPS = (
-    ChannelGroup(
-        8, {"first.weight": torch.arange(8)}, {"second.weight": torch.arange(16) // 2}
-    ),
+    ChannelGroup(8, {"first.weight": torch.arange(8)}, {"second.weight": torch.arange(16) // 2}),
     ChannelGroup(10, {"second.weight": torch.arange(10)}, {"third.weight": torch.arange(10)}),
 )
 

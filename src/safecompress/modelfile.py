@@ -1,9 +1,10 @@
 """The model file: plain safetensors weights, the topology beside them, and what they mean.
 
-Weights keep their state_dict names, so any tool can read them; where they are quantised they are
-rounded, and steps and ranges follow from the file. Masks are stored as packed bits under
-`topology/NAME`, bounds of layers' inputs and channels that are left under `transforms/`; everything else is JSON in the header's `safecompress` entry, with the
-SHA-256 of all of it: a model is read as it was written, or refused. No pickle.
+Weights keep their state_dict names, so any tool can read them; quantised ones are rounded, and
+their steps follow from them. Masks are stored as packed bits under `topology/NAME`, bounds of
+layers' inputs and what is left of channels under `transforms/`; everything else is JSON in the
+header's `safecompress` entry, with the SHA-256 of all of it: a model is read as it was written, or
+refused. No pickle.
 """
 
 from __future__ import annotations

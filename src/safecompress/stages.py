@@ -183,9 +183,7 @@ class Work:
             "coverage": candidate.coverage(),
             "density": candidate.topology.density,
         }
-        return StoredModel(
-            candidate.shown(), candidate.topology, metadata, candidate.transforms
-        )
+        return StoredModel(candidate.shown(), candidate.topology, metadata, candidate.transforms)
 
     def spent(self, what: str, seconds: float) -> None:
         """Add to the time a part of the run took, resumed parts included."""

@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from safecompress.errors import ConfigError, ModelError
 from safecompress.models.adapt import adapt, call
 from safecompress.protocols import Inputs, Rows, map_inputs
-from safecompress.transforms import REDUCIBLE, ChannelGroup, Channels, attach_, remove_channels
-from safecompress.transforms import PLAIN as NO_TRANSFORMS
+from safecompress.transforms import (
+    PLAIN,
+    REDUCIBLE,
+    ChannelGroup,
+    Channels,
+    attach_,
+    remove_channels,
+)
 
 _TOLERANCE = 1e-4
 
@@ -57,7 +63,7 @@ def channel_groups(module: nn.Module, inputs: Inputs) -> tuple[ChannelGroup, ...
     flags = [(m, m.training) for m in module.modules()]
     wanted = [(p, p.requires_grad) for p in module.parameters()]
     buffers = [(b, b.clone()) for b in module.buffers()]
-    attach_(module, NO_TRANSFORMS)
+    attach_(module, PLAIN)
     try:
         groups = _found(module.eval(), inputs, frozen={id(p) for p, asked in wanted if not asked})
     finally:
@@ -78,7 +84,7 @@ def channel_groups(module: nn.Module, inputs: Inputs) -> tuple[ChannelGroup, ...
 
 
 def _found(module: nn.Module, inputs: Inputs, *, frozen: set[int]) -> tuple[ChannelGroup, ...]:
-    import torch_pruning  # type: ignore[import-untyped, unused-ignore]
+    import torch_pruning
 
     graph = torch_pruning.DependencyGraph()
     try:
@@ -88,12 +94,10 @@ def _found(module: nn.Module, inputs: Inputs, *, frozen: set[int]) -> tuple[Chan
             graph.build_dependency(
                 module,
                 example_inputs=inputs,
-                forward_fn=lambda model, given: call(model, given),
+                forward_fn=call,
                 output_transform=adapt,
             )
-            raw = list(
-                graph.get_all_groups(root_module_types=[nn.Linear, nn.Conv1d, nn.Conv2d])
-            )
+            raw = list(graph.get_all_groups(root_module_types=[nn.Linear, nn.Conv1d, nn.Conv2d]))
     except Exception as error:
         raise ModelError(
             f"{type(module).__name__}: torch-pruning cannot tell which channels belong together: "
@@ -150,9 +154,7 @@ def _group(items: Sequence[Any], names: Mapping[int, str], frozen: set[int]) -> 
 def _width(layer: nn.Module, *, reads: bool) -> int:
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         return layer.num_features
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight.shape[1 if reads else 0]
+    return dict(layer.named_parameters())["weight"].shape[1 if reads else 0]
 
 
 def _try(module: nn.Module, inputs: Inputs, groups: Sequence[ChannelGroup]) -> None:

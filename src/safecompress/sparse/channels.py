@@ -121,7 +121,9 @@ def channels_left(
     counts = candidate.topology.layer_counts()
     gone = [_gone(group, before) for group in groups]
     fewest = [int(g.sum()) for g in gone]
-    wanted = [max(min(int(share * g.size), g.size - 1), f) for g, f in zip(groups, fewest, strict=True)]
+    wanted = [
+        max(min(int(share * g.size), g.size - 1), f) for g, f in zip(groups, fewest, strict=True)
+    ]
     orders = [_order(candidate, g, away) for g, away in zip(groups, gone, strict=True)]
     while True:
         stays = {}

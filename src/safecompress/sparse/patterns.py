@@ -90,7 +90,7 @@ def blocks(priority: Tensor, count: int, *, height: int, width: int) -> Tensor |
 
 
 def _ranks(rows: Tensor) -> Tensor:
-    """Return each entry's place in its row, 0 for the largest; of equal ones the first comes first."""
+    """Return each entry's place in its row, 0 for the largest; of equal ones the first wins."""
     order = torch.argsort(rows, dim=1, descending=True, stable=True)
     return torch.empty_like(order).scatter_(
         1, order, torch.arange(rows.shape[1]).expand_as(order).contiguous()

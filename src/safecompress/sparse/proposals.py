@@ -10,8 +10,8 @@ from safecompress.config import Request, SparseConfig
 from safecompress.errors import ConfigError
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.registry import Registry
-from safecompress.sparse.drop import DROP_RULES
 from safecompress.sparse.channels import RemoveChannels
+from safecompress.sparse.drop import DROP_RULES
 from safecompress.sparse.grow import GROW_RULES
 from safecompress.sparse.patterns import Pattern
 from safecompress.sparse.quantise import Quantise

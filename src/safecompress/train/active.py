@@ -1,9 +1,10 @@
 """What the optimiser moves: dense parameters, and vectors of the weights that exist.
 
 A weight that does not exist is no part of any vector, so neither momentum nor weight decay nor
-AdamW can move it, and it has no state. A quantised weight is a vector, too: what the optimiser
-moves is not rounded, what the model computes with is, and its gradient moves the former. Gathering gradients and scattering weights costs less than
-the optimiser saves by not visiting the missing ones: a sparse step is no slower than a dense one.
+AdamW can move it, and it has no state. A quantised weight is a vector, too: the optimiser moves
+what is not rounded, the model computes with what is, and its gradient there moves the former.
+Gathering gradients and scattering weights costs less than the optimiser saves by not visiting the
+missing ones: a sparse step is no slower than a dense one.
 """
 
 from __future__ import annotations

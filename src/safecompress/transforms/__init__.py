@@ -12,6 +12,7 @@ from safecompress.transforms.low_rank import factorise
 from safecompress.transforms.quantise import (
     WEIGHT_BITS,
     affine,
+    clipped,
     codes,
     quantised,
     quantised_inputs,
@@ -31,6 +32,7 @@ __all__ = [
     "Transforms",
     "affine",
     "attach_",
+    "clipped",
     "codes",
     "factorise",
     "input_quantisers",

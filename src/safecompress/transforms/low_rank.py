@@ -47,38 +47,40 @@ def _factors(layer: nn.Module, share: float) -> nn.Module:
     """Return the layer as two, or itself."""
     if type(layer) not in (nn.Linear, nn.Conv2d) or getattr(layer, "groups", 1) != 1:
         return layer
-    weight = layer.weight.detach()
+    own = dict(layer.named_parameters(recurse=False))
+    weight, bias = own["weight"].detach(), own.get("bias")
     outputs, fan_in = len(weight), math.prod(weight.shape[1:])
     rank = max(1, int(share * weight.numel()) // (outputs + fan_in))
     if rank * (outputs + fan_in) >= weight.numel():
         return layer
+    first, second = _thin(layer, rank, biased=bias is not None)
     u, v = _truncated(weight.flatten(1), rank)
-    options = {"device": weight.device, "dtype": weight.dtype}
-    first: nn.Module
-    second: nn.Module
-    if isinstance(layer, nn.Linear):
-        first = nn.Linear(fan_in, rank, bias=False, **options)
-        second = nn.Linear(rank, outputs, bias=layer.bias is not None, **options)
-    else:
-        assert isinstance(layer, nn.Conv2d)
-        first = nn.Conv2d(
-            layer.in_channels,
-            rank,
-            layer.kernel_size,  # type: ignore[arg-type]
-            stride=layer.stride,  # type: ignore[arg-type]
-            padding=layer.padding,  # type: ignore[arg-type]
-            dilation=layer.dilation,  # type: ignore[arg-type]
-            padding_mode=layer.padding_mode,
-            bias=False,
-            **options,
-        )
-        second = nn.Conv2d(rank, outputs, 1, bias=layer.bias is not None, **options)
+    pair = nn.Sequential(first, second).to(device=weight.device, dtype=weight.dtype)
     with torch.no_grad():
-        first.weight.copy_(v.view_as(first.weight))
-        second.weight.copy_(u.view_as(second.weight))
-        if layer.bias is not None:
-            second.bias.copy_(layer.bias)
-    return nn.Sequential(first, second).train(layer.training)
+        values = {"0.weight": v, "1.weight": u} | ({} if bias is None else {"1.bias": bias})
+        for name, parameter in pair.named_parameters():
+            parameter.copy_(values[name].view_as(parameter))
+    return pair.train(layer.training)
+
+
+def _thin(layer: nn.Module, rank: int, *, biased: bool) -> tuple[nn.Module, nn.Module]:
+    """Return two layers that meet at `rank` channels, their weights not set yet."""
+    if isinstance(layer, nn.Linear):
+        first = nn.Linear(layer.in_features, rank, bias=False)
+        return first, nn.Linear(rank, layer.out_features, bias=biased)
+    if not isinstance(layer, nn.Conv2d):
+        raise TypeError(f"{type(layer).__name__} is neither linear nor a convolution")
+    kernel = nn.Conv2d(
+        layer.in_channels,
+        rank,
+        layer.kernel_size,  # type: ignore[arg-type]
+        stride=layer.stride,  # type: ignore[arg-type]
+        padding=layer.padding,  # type: ignore[arg-type]
+        dilation=layer.dilation,  # type: ignore[arg-type]
+        padding_mode=layer.padding_mode,
+        bias=False,
+    )
+    return kernel, nn.Conv2d(rank, layer.out_channels, 1, bias=biased)
 
 
 def _truncated(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:

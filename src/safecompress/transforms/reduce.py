@@ -73,7 +73,7 @@ def _cut(tensor: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
     return tensor.clone()
 
 
-def _parameter(old: nn.Parameter, rows: Tensor | None, columns: Tensor | None) -> nn.Parameter:
+def _parameter(old: Tensor, rows: Tensor | None, columns: Tensor | None) -> nn.Parameter:
     return nn.Parameter(_cut(old.detach(), rows, columns), requires_grad=old.requires_grad)
 
 

@@ -79,9 +79,7 @@ class Transforms:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor under a flat `group/name` name."""
-        groups = zip(
-            _GROUPS, (self.ranges, self.channels.rows, self.channels.columns), strict=True
-        )
+        groups = zip(_GROUPS, (self.ranges, self.channels.rows, self.channels.columns), strict=True)
         return {f"{group}/{name}": t for group, named in groups for name, t in named.items()}
 
     def settings(self) -> dict[str, Any]:
