@@ -179,7 +179,7 @@ def _try(module: nn.Module, inputs: Inputs, groups: Sequence[ChannelGroup]) -> N
             ) from error
     if not equal:
         raise ModelError(
-            f"{type(module).__name__}: a channel that is zero is not the same to it as one that "
-            "is not there, as with an activation that does not map 0 to 0. List steer.proposals "
-            "without channels."
+            f"{type(module).__name__}: a channel without any weight is not the same to it as one "
+            "that is not there, as with a softmax over channels. List steer.proposals without "
+            "channels."
         )

@@ -105,7 +105,7 @@ def form_named(text: str) -> Form:
     """
     if text == "fan-in":
         return constant_fan_in
-    found = re.fullmatch(r"([1-9]\d{0,3})([:x])([1-9]\d{0,3})", text) if text else None
+    found = re.fullmatch(r"([1-9]\d{0,3})([:x])([1-9]\d{0,3})", str(text))
     if found:
         first, second = int(found[1]), int(found[3])
         if found[2] == "x":
