@@ -7,6 +7,7 @@ were. Integer kernels and smaller layers come once, at export (`remove_channels`
 from __future__ import annotations
 
 from safecompress.transforms.channels import ChannelGroup, Channels
+from safecompress.transforms.exportable import Exportable, exportable
 from safecompress.transforms.inputs import InputQuantiser, attach_, input_quantisers, ranges_of
 from safecompress.transforms.low_rank import factorise
 from safecompress.transforms.quantise import (
@@ -27,6 +28,7 @@ __all__ = [
     "WEIGHT_BITS",
     "ChannelGroup",
     "Channels",
+    "Exportable",
     "InputQuantiser",
     "Quantised",
     "Transforms",
@@ -34,6 +36,7 @@ __all__ = [
     "attach_",
     "clipped",
     "codes",
+    "exportable",
     "factorise",
     "input_quantisers",
     "quantised",
