@@ -270,3 +270,19 @@ def test_tied_weights_stay_tied_and_are_rounded_once():
     shown = child.shown()
     assert shown["a.weight"] is shown["b.weight"]
     assert torch.equal(shown["a.weight"], quantised(child.weights["a.weight"], 4))
+
+
+def test_rounding_may_be_differentiated_for_each_row_and_twice():
+    """Attackers and defences may look at the gradient of one row, or at a gradient's gradient."""
+    bounds = torch.tensor([-1.0, 1.0])
+    weight = torch.randn(5, requires_grad=True)
+    rows = torch.randn(7, 5)
+
+    def loss(w, row):
+        return (quantised_inputs(row * w, bounds) ** 2).sum()
+
+    together = torch.func.vmap(torch.func.grad(loss), (None, 0))(weight, rows)
+    for row, gradient in zip(rows, together, strict=True):
+        alone = torch.autograd.grad(loss(weight, row), weight, create_graph=True)[0]
+        assert torch.equal(alone, gradient)
+        assert torch.autograd.grad(alone.sum(), weight)[0].shape == weight.shape

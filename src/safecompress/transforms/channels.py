@@ -56,10 +56,6 @@ class Channels:
             allowed &= columns.view(1, -1, *[1] * (len(shape) - 2))
         return allowed
 
-    def vectors(self) -> dict[str, Tensor]:
-        """Return the rows of all parameters; who masks biases and normalisation takes theirs."""
-        return dict(self.rows)
-
     def left(self) -> dict[str, tuple[int, int]]:
         """Return per parameter how many of how many entries of its first dimension are left."""
         return {name: (int(kept.sum()), len(kept)) for name, kept in self.rows.items()}

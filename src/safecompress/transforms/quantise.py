@@ -123,7 +123,8 @@ def quantised_inputs(inputs: Tensor, bounds: Tensor) -> Tensor:
     The gradient passes straight through the rounding, and not at all where a value was cut off.
     """
     step, zero = affine(bounds)
-    rounded: Tensor = _StraightThrough.apply(inputs, step, zero)  # type: ignore[no-untyped-call]
+    rounded: Tensor
+    rounded, _ = _StraightThrough.apply(inputs, step, zero)  # type: ignore[no-untyped-call]
     return rounded
 
 
@@ -134,13 +135,21 @@ class _StraightThrough(torch.autograd.Function):
     2013.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, step: Tensor, zero: Tensor) -> Tensor:
-        """Return `inputs` on the grid."""
+    def forward(inputs: Tensor, step: Tensor, zero: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `inputs` on the grid, and where they were not cut off."""
         code = (inputs.float() / step).round_().add_(zero)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward((code >= 0) & (code <= INPUT_LEVELS))
-        return code.clamp_(0, INPUT_LEVELS).sub_(zero).mul_(step).to(inputs.dtype)
+        inside = (code >= 0) & (code <= INPUT_LEVELS)
+        return code.clamp(0, INPUT_LEVELS).sub_(zero).mul_(step).to(inputs.dtype), inside
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep what the gradient needs."""
+        del inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

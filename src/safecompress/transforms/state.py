@@ -86,6 +86,11 @@ class Transforms:
         """Return what is not a tensor, as JSON."""
         return {"bits": self.bits, "activations": self.activations}
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a reader wants to know, as JSON: bits, and per parameter channels left."""
+        left = {name: list(counts) for name, counts in self.channels.left().items()}
+        return self.settings() | {"channels": left}
+
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Transforms:
         """Rebuild what `tensors` and `settings` returned."""
