@@ -18,7 +18,7 @@ from safecompress import randomness
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.protocols import Defense, Rows
-from safecompress.train import Trainer, predict
+from safecompress.train import Trainer, predict, sparse_linear
 from safecompress.transforms import (
     PLAIN,
     Transforms,
@@ -30,7 +30,7 @@ from safecompress.transforms import (
     quantised_inputs,
     weight_scale,
 )
-from tests.laws.test_training_laws import images, same, start, trainer
+from tests.laws.test_training_laws import images, random_topology, same, start, trainer
 from tests.support import count
 
 INT8 = Transforms(bits=8, activations=True)
@@ -286,3 +286,24 @@ def test_rounding_may_be_differentiated_for_each_row_and_twice():
         alone = torch.autograd.grad(loss(weight, row), weight, create_graph=True)[0]
         assert torch.equal(alone, gradient)
         assert torch.autograd.grad(alone.sum(), weight)[0].shape == weight.shape
+
+
+@each_bits
+def test_sparse_layers_train_on_rounded_weights_as_dense_ones_do(bits, monkeypatch):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 3))
+    data = Rows(torch.randn(64, 300), torch.randint(3, (64,)), torch.arange(64))
+    config = TrainConfig(epochs=4, batch_size=16, precision="32-true", memory_format="contiguous")
+    ends = []
+    for densest in (0.1, 0.0):
+        monkeypatch.setattr(sparse_linear, "DENSEST", densest)
+        made = Trainer(module, data, config, seed=0, engine=EngineConfig(accelerator="cpu"))
+        if not ends:
+            begin = made.start(random_topology(module, 0.05)).evolve(
+                transforms=Transforms(bits=bits, activations=True)
+            )
+        assert len(made._sparse_linears(begin)) == (densest > 0)
+        ends.append(made.train(begin, 2))
+    for name, weight in ends[0].weights.items():
+        torch.testing.assert_close(ends[1].weights[name], weight, rtol=1e-3, atol=1e-4)
+    assert set(ends[0].transforms.ranges) == {"0", "2"}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.topology import Topology
-from safecompress.transforms import PLAIN, Transforms, quantised
+from safecompress.transforms import PLAIN, Transforms, quantised_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,14 @@ class Existing:
         positions: int64 (n,), places in memory of the weights that exist, ascending.
         values: (n,) what the optimiser moves; the parameter follows by `write_`.
         bits: bits to which the parameter's copy of the values is rounded; None rounds nothing.
+        rows: int64 (n,), the output channel of each value; needed to round.
     """
 
     parameter: nn.Parameter
     positions: Tensor
     values: nn.Parameter
     bits: int | None = None
+    rows: Tensor | None = None
 
     @classmethod
     def of(cls, parameter: nn.Parameter, mask: Tensor, *, bits: int | None = None) -> Existing:
@@ -41,7 +43,13 @@ class Existing:
         in_memory = torch.empty_like(parameter, dtype=torch.bool).copy_(mask)
         positions = _memory(in_memory).nonzero().squeeze(1)
         values = _memory(parameter.detach()).index_select(0, positions)
-        return cls(parameter, positions, nn.Parameter(values), bits)
+        rows = None
+        if bits is not None:
+            channel = torch.arange(len(mask), device=mask.device)
+            whole = torch.empty_like(parameter, dtype=torch.int64)
+            whole.copy_(channel.view(-1, *[1] * (mask.ndim - 1)).expand(mask.shape))
+            rows = _memory(whole).index_select(0, positions)
+        return cls(parameter, positions, nn.Parameter(values), bits, rows)
 
     def read_(self) -> None:
         """Take the values from the parameter, and zero its missing weights."""
@@ -61,9 +69,14 @@ class Existing:
         Args:
             rounded: whether to round where the parameter is quantised.
         """
-        _memory(self.parameter.detach()).scatter_(0, self.positions, self.values.detach())
-        if rounded and self.bits is not None:
-            self.parameter.detach().copy_(quantised(self.parameter, self.bits))
+        values = self.rounded() if rounded else self.values.detach()
+        _memory(self.parameter.detach()).scatter_(0, self.positions, values)
+
+    def rounded(self) -> Tensor:
+        """Return the values as the model computes with them, (n,), without a gradient."""
+        if self.bits is None or self.rows is None:
+            return self.values.detach()
+        return quantised_values(self.values, self.rows, len(self.parameter), self.bits)
 
     def compact(self, tensor: Tensor) -> Tensor:
         """Return the existing entries of a tensor of the parameter's shape, (n,)."""

@@ -330,13 +330,7 @@ class Trainer:
         weight without calling the layer.
         """
         self._active(candidate)
-        if (
-            self._bound is None
-            or self._track
-            or self._objective.defended
-            or not self._alone
-            or self._inputs
-        ):
+        if self._bound is None or self._track or self._objective.defended or not self._alone:
             return {}
         found = self._bound[3]
         if unknown := {layer: how for layer, how in found.items() if layer not in self._called}:

@@ -106,6 +106,22 @@ class _Product(torch.autograd.Function):
         return of_x, of_values, of_bias, None
 
 
+class _Rounded(torch.autograd.Function):
+    """The values as the model computes with them; the gradient passes straight through."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, part: Existing) -> Tensor:
+        """Return the values of `part` rounded."""
+        del ctx, values
+        return part.rounded()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient as it is."""
+        del ctx
+        return gradients[0], None
+
+
 SparseLinears = dict[nn.Linear, tuple[Existing, Pattern]]
 """Layers that compute sparsely, each with its weights and where they are."""
 
@@ -113,8 +129,7 @@ SparseLinears = dict[nn.Linear, tuple[Existing, Pattern]]
 def sparse_linears(active: Active, module: nn.Module) -> SparseLinears:
     """Return the layers worth computing so, with their weights.
 
-    Those are plain, sparse enough `Linear` layers on a CPU in fp32 whose weight nobody shares and
-    nothing rounds.
+    Those are plain, sparse enough `Linear` layers on a CPU in fp32 whose weight nobody shares.
 
     Args:
         active: what is trained.
@@ -131,7 +146,6 @@ def sparse_linears(active: Active, module: nn.Module) -> SparseLinears:
         weight, layers = part.parameter, owners.get(id(part.parameter), [])
         if (
             len(layers) == 1
-            and part.bits is None
             and type(layers[0]) is nn.Linear
             and weight.device.type == "cpu"
             and weight.dtype == torch.float32
@@ -150,7 +164,8 @@ def computing_sparsely(layers: SparseLinears) -> Iterator[None]:
     def forward_of(layer: nn.Linear, part: Existing, where: Pattern) -> Any:
         def forward(x: Tensor) -> Tensor:
             flat = x.reshape(-1, x.shape[-1])
-            out: Tensor = _Product.apply(flat, part.values, layer.bias, where)  # type: ignore[no-untyped-call]
+            values = part.values if part.bits is None else _Rounded.apply(part.values, part)  # type: ignore[no-untyped-call]
+            out: Tensor = _Product.apply(flat, values, layer.bias, where)  # type: ignore[no-untyped-call]
             return out.reshape(*x.shape[:-1], out.shape[1])
 
         return forward

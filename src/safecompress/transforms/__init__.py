@@ -17,6 +17,7 @@ from safecompress.transforms.quantise import (
     codes,
     quantised,
     quantised_inputs,
+    quantised_values,
     weight_scale,
 )
 from safecompress.transforms.reduce import REDUCIBLE, remove_channels, remove_from_topology
@@ -41,6 +42,7 @@ __all__ = [
     "input_quantisers",
     "quantised",
     "quantised_inputs",
+    "quantised_values",
     "ranges_of",
     "remove_channels",
     "remove_from_topology",

@@ -47,9 +47,13 @@ def weight_scale(weight: Tensor, bits: int) -> Tensor:
     >>> weight_scale(torch.tensor([[0.5, -7.0], [0.0, 0.0]]), 4)
     tensor([1., 1.])
     """
+    return _step(weight.detach().float().flatten(1).abs().amax(dim=1), bits)
+
+
+def _step(largest: Tensor, bits: int) -> Tensor:
+    """Return the step of each channel from its largest |weight|, float32 (outputs,)."""
     if bits not in WEIGHT_BITS:
         raise ConfigError(f"bits is {bits!r}; expected one of {', '.join(map(str, WEIGHT_BITS))}.")
-    largest = weight.detach().float().flatten(1).abs().amax(dim=1)
     exact = largest / _largest_code(bits)
     rounded = ((exact.view(torch.int32) + _LOW_BITS) & ~_LOW_BITS).view(torch.float32)
     # Below the smallest normal number a step has no 16 bits to round to; such a channel is zero.
@@ -65,6 +69,22 @@ def quantised(weight: Tensor, bits: int) -> Tensor:
     """Return the weights rounded to the grid, of the same shape and type."""
     scale = weight_scale(weight, bits)
     return (_codes(weight, scale, bits) * _by_channel(scale, weight)).to(weight.dtype)
+
+
+def quantised_values(values: Tensor, rows: Tensor, outputs: int, bits: int) -> Tensor:
+    """Return the existing weights of a sparse matrix rounded, the same bits as `quantised` gives.
+
+    Args:
+        values: (n,), its existing weights.
+        rows: int64 (n,), the output channel that each belongs to.
+        outputs: number of output channels.
+        bits: 8 or 4.
+    """
+    fine = values.detach().float()
+    largest = fine.new_zeros(outputs).scatter_reduce_(0, rows, fine.abs(), "amax")
+    step = _step(largest, bits).index_select(0, rows)
+    code = _largest_code(bits)
+    return (fine / step).round_().clamp_(-code, code).mul_(step).to(values.dtype)
 
 
 def clipped(weight: Tensor, bits: int) -> Tensor:
