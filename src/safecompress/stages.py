@@ -14,7 +14,7 @@ from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
 from safecompress.defenses import DEFENSES
-from safecompress.errors import ConfigError
+from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
@@ -171,6 +171,41 @@ class Work:
             self._commit_if_due()
         self.pieces[key] = current
         return current
+
+    def train_stack(
+        self, candidates: Mapping[str, Candidate], step: int, *, trainer: Trainer
+    ) -> None:
+        """Train pieces of work to `step` as one stack, as far as that is possible and faster.
+
+        What it leaves to do, `train_to` does: it goes on from the same pieces, and one that became
+        NaN raises there as it would have alone.
+
+        Args:
+            candidates: where they start, by what names their pieces.
+            step: the stage's step to reach.
+            trainer: trains them.
+        """
+        current = {key: self.pieces.get(key, c) for key, c in candidates.items()}
+        while current:
+            first = max(c.step for c in current.values())
+            current = {key: c for key, c in current.items() if c.step == first}
+            if first >= step or not trainer.trains_together(list(current.values())):
+                return
+            steps, started = min(trainer.steps_per_epoch, step - first), time.monotonic()
+            try:
+                with telling_memory_shortage():
+                    trained = trainer.train_together(list(current.values()), steps)
+            except MemoryShortageError:
+                return
+            current = {
+                key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
+            }
+            self.pieces |= current
+            done = len(current) * steps
+            self._steps_left = max(self._steps_left - done, 0)
+            rate = done / max(time.monotonic() - started, 1e-9)
+            self._report_progress(f"{len(current)} candidates", first + steps, step, rate)
+            self._commit_if_due()
 
     def stored(self, candidate: Candidate) -> StoredModel:
         """Return a trained candidate as what its model file holds."""

@@ -41,6 +41,7 @@ from safecompress.train.sparse_linear import (
     computing_sparsely,
     sparse_linears,
 )
+from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
 from safecompress.train.state import load_module_, module_tensors, require_finite
 from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
 from safecompress.transforms import PLAIN, InputQuantiser, Transforms, attach_, ranges_of
@@ -230,6 +231,60 @@ class Trainer:
         for logger in self._fabric.loggers:
             logger.save()
         return self._collected(candidate, averages=averages, steps=steps)
+
+    def trains_together(self, candidates: Sequence[Candidate]) -> bool:
+        """Return whether `train_together` can train these candidates, and takes less time.
+
+        The size of a step decides and not a timing, so that the same run does the same arithmetic.
+        """
+        return (
+            self._alone
+            and not self._track
+            and not self._objective.defended
+            and not self._fabric.loggers
+            and self._batches.size * sum(p.numel() for p in self._parameters.values())
+            <= LARGEST_STEP[self._fabric.device.type == "cpu"]
+            and not obstacle(self._module, candidates)
+        )
+
+    def train_together(
+        self, candidates: Sequence[Candidate], steps: int
+    ) -> list[Candidate | NonFiniteError]:
+        """Return the candidates after `steps` more steps, trained as one stack.
+
+        Each is what `train` makes of it but for rounding; one whose loss or weights became NaN or
+        infinite is the error that `train` would have raised.
+
+        Args:
+            candidates: those that `trains_together`, all at the same step.
+            steps: at least 1.
+        """
+        self._lay_out_()
+        stack = Stack(
+            self._module,
+            candidates,
+            self._config,
+            self._parameters,
+            lambda batch, candidate: self._objective.targets(batch, candidate.soft_target),
+        )
+        first = candidates[0].step
+        losses = torch.zeros(steps, len(candidates), device=self._fabric.device)
+        self._reporter.begin()
+        with kept_memory(), self._training():
+            for index in range(steps):
+                step = first + index
+                batch = self._batches.at(step, memory_format=self.settings.torch_format)
+                lr = learning_rate(self._config, step, total=self.total_steps)
+                losses[index] = stack.step_(batch, lr=lr)
+        found: list[Candidate | NonFiniteError] = []
+        for candidate, own in zip(stack.collected(steps), losses.T, strict=True):
+            try:
+                load_module_(self._module, candidate.weights)
+                self._check(own, first)
+                found.append(candidate)
+            except NonFiniteError as error:
+                found.append(error)
+        return found
 
     def gradient(self, candidate: Candidate, batches: int) -> dict[str, Tensor]:
         """Return the mean gradient of the training loss, dense and in fp32.
