@@ -29,6 +29,9 @@ Measured on one CPU core with five candidates: 2.0 to 2.4 times as fast at 2**18
 an estimate.
 """
 
+_DROPPING = nn.modules.dropout._DropoutNd
+_UNSTACKED = (nn.RNNBase, nn.Embedding, nn.EmbeddingBag)
+
 Targets = Callable[[Step, Candidate], Tensor]
 """Class indices (b,) or probabilities (b, classes) of a batch for one candidate."""
 
@@ -40,23 +43,22 @@ def obstacle(module: nn.Module, candidates: Sequence[Candidate]) -> str:
         module: their module.
         candidates: at least one.
     """
-    if len(candidates) < 2:
-        return "there is one"
-    if len({candidate.step for candidate in candidates}) > 1:
-        return "they are at different steps"
-    # Statistics of a batch would be updated in place; random numbers would be drawn otherwise.
-    if next(module.buffers(), None) is not None:
-        return "the module has buffers"
-    for layer in module.modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p:
-            return "the module drops out"
-        if isinstance(layer, nn.RNNBase | nn.Embedding):
-            return f"{type(layer).__name__} cannot be stacked"
     counts = {
         tuple(float(state[STEP]) for state in c.optimizer.values() if STEP in state)
         for c in candidates
     }
-    return "their optimisers have counted different steps" if len(counts) > 1 else ""
+    dropping = any(isinstance(m, _DROPPING) and m.p for m in module.modules())
+    obstacles = {
+        "there is one": len(candidates) < 2,
+        "they are at different steps": len({c.step for c in candidates}) > 1,
+        "their optimisers have counted different steps": len(counts) > 1,
+        "one is quantised or lacks channels": any(c.transforms for c in candidates),
+        # Statistics of a batch would be updated in place; random numbers would be drawn otherwise.
+        "the module has buffers": next(module.buffers(), None) is not None,
+        "the module drops out": dropping,
+        "a layer cannot be stacked": any(isinstance(m, _UNSTACKED) for m in module.modules()),
+    }
+    return next((why for why, holds in obstacles.items() if holds), "")
 
 
 def _stacked(tensors: Sequence[Tensor], *, like: Tensor) -> Tensor:
