@@ -168,7 +168,8 @@ def prepare(
     factory = None if model is None or isinstance(model, nn.Module) else model
     prepared = Prepared(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
-    build_defenses(config, splits)
+    for job in ("dense", "search"):
+        build_defenses(config, splits, job)
     first_topology(config, module, initial, method=config.sparse.initialise)
     if compare_groups:
         _check_blind(config, splits)
@@ -194,8 +195,12 @@ def _check_parts(config: CompressConfig) -> None:
     if twice := sorted({name for name in attacks if attacks.count(name) > 1}):
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
     OBJECTIVES.build(config.steer.objective, where="steer.objective")
-    for i, request in enumerate(config.steer.defenses):
-        DEFENSES.build(request, where=f"steer.defenses[{i}]")
+    for where, requests in (
+        ("steer", config.steer.defenses),
+        ("dense", () if config.dense is None else config.dense.defenses),
+    ):
+        for i, request in enumerate(requests):
+            DEFENSES.build(request, where=f"{where}.defenses[{i}]")
     suite_from(config, density=config.sparse.density, relative=True)
 
 
@@ -305,7 +310,7 @@ def _check_stages(prepared: Prepared) -> None:
             "shadow model repeats the whole recipe from nothing, and how these weights came about "
             "is not known here. Train the dense model in this run, or set shadows.count: 0."
         )
-    for stage in (config.dense, config.sparse.train):
+    for stage in (config.dense, config.sparse.train, config.sparse.admm.train):
         if stage is not None and stage.augment != "none":
             require_images(prepared.splits.members.inputs)
     if config.engine.threads is not None:

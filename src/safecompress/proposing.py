@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
 from safecompress.config import CompressConfig
+from safecompress.defenses import ADMM_METHODS, Admm
 from safecompress.errors import ConfigError
+from safecompress.events import Event
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.randomness import derive
@@ -94,12 +96,30 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
     """Return the sparse model a search or a baseline starts from.
 
     From the trained dense weights, pruned; or, for `scratch`, from the untrained weights under a
-    random mask.
+    random mask; or from weights that ADMM has trained towards their mask, which is where the work
+    may be interrupted.
     """
+    if method in ADMM_METHODS:
+        trained, topology = _towards_mask(work, dense)
+        work.module.load_state_dict(dict(trained.weights))
+        return work.trainer(job).start(topology)
     weights = work.initial if method == "scratch" else dense.weights
     work.module.load_state_dict(dict(weights))
     topology = first_topology(work.config, work.module, weights, method=method)
     return work.trainer(job).start(topology)
+
+
+def _towards_mask(work: Work, dense: StoredModel) -> tuple[Candidate, Topology]:
+    """Train the dense weights on by ADMM; return them, and which of them are kept."""
+    trainer = work.trainer("admm")
+    work.module.load_state_dict(dict(dense.weights))
+    start = trainer.start(Topology.dense(work.module))
+    trained = work.train_to("admm", start, trainer.total_steps, trainer=trainer)
+    state = trained.defenses[Admm.name]
+    first, last = (float(state["residuals"][i]) for i in (0, -1))
+    text = f"ADMM: distance from the mask {last:.3g} after {first:.3g} in the first round"
+    work.listen(Event("note", text, {"residuals": state["residuals"].tolist()}))
+    return trained, Admm.support(state)
 
 
 def first_topology(
@@ -111,7 +131,8 @@ def first_topology(
         config: gives density, distribution and seed.
         module: says which parameters are maskable.
         weights: a state_dict; its magnitudes count unless the method is `scratch`.
-        method: `magnitude-global`, `magnitude-layer` or `scratch`.
+        method: `magnitude-global`, `magnitude-layer` or `scratch`; of the methods of ADMM, what
+            they would begin with.
 
     Raises:
         ConfigError: when the density cannot be met exactly.
@@ -121,6 +142,6 @@ def first_topology(
         {name: weights[name] for name in maskable_parameters(module)},
         density=sparse.density,
         distribution=sparse.distribution,
-        method=method,
+        method=ADMM_METHODS.get(method, method),
         seed=derive(config.seed, "initialise"),
     )

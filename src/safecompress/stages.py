@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
 from safecompress.checkpoints import Checkpoint
-from safecompress.config import CompressConfig, TrainConfig
+from safecompress.config import CompressConfig, Request, TrainConfig
 from safecompress.data import Splits
-from safecompress.defenses import DEFENSES
+from safecompress.defenses import DEFENSES, Admm
 from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
@@ -27,27 +27,30 @@ from safecompress.transforms import ChannelGroup
 _CHECKPOINT_SHARE = 0.05
 
 
-Job: TypeAlias = Literal["dense", "baseline", "search"]
-Stage: TypeAlias = Literal["dense", "sparse"]
+Job: TypeAlias = Literal["dense", "admm", "baseline", "search"]
+Stage: TypeAlias = Literal["dense", "admm", "sparse"]
 
 
-def build_defenses(config: CompressConfig, splits: Splits) -> list[Defense]:
-    """Build the configured defences anew.
+def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Defense]:
+    """Build the configured defences of a job anew; a baseline has none.
 
     Raises:
         ConfigError: on an unknown one, or one that needs reference rows where the split has none.
     """
-    built = [
-        DEFENSES.build(request, where=f"steer.defenses[{i}]")
-        for i, request in enumerate(config.steer.defenses)
-    ]
+    requests: tuple[Request, ...] = ()
+    where = "dense.defenses" if job == "dense" else "steer.defenses"
+    if job == "dense" and config.dense is not None:
+        requests = config.dense.defenses
+    elif job in {"admm", "search"}:
+        requests = config.steer.defenses
+    built = [DEFENSES.build(request, where=f"{where}[{i}]") for i, request in enumerate(requests)]
     for defense in built:
         if defense.needs_reference and splits.reference is None:
             raise ConfigError(
-                f"steer.defenses: '{defense.name}' needs rows that are neither members nor "
+                f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
-    return built
+    return [*built, Admm(config.sparse)] if job == "admm" else built
 
 
 @dataclass
@@ -104,11 +107,11 @@ class Work:
         """Return the trainer of a job, made when it is first asked for.
 
         The baseline and the search train in the same stage: they share its length, its data
-        order and its probed settings, so they differ only in what is being compared. Defences
-        belong to the search alone.
+        order and its probed settings, so they differ only in what is being compared. A baseline
+        has no defences.
         """
         if job not in self._trainers:
-            stage: Stage = "dense" if job == "dense" else "sparse"
+            stage: Stage = job if job in {"dense", "admm"} else "sparse"
             settings = self.notes.get(f"settings/{stage}")
             made = Trainer(
                 self.module,
@@ -117,8 +120,9 @@ class Work:
                 seed=self.config.seed,
                 stage=stage,
                 engine=self.config.engine,
-                defenses=build_defenses(self.config, self.splits) if job == "search" else (),
+                defenses=build_defenses(self.config, self.splits, job),
                 reference=self.splits.reference,
+                validation=self.splits.steer.nonmembers,
                 soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
@@ -138,6 +142,8 @@ class Work:
         """Return the training configuration of a stage; the dense one follows the sparse one."""
         if stage == "sparse":
             return self.config.sparse.train
+        if stage == "admm":
+            return self.config.sparse.admm.train or self.config.sparse.train
         if self.config.dense is not None:
             return self.config.dense
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs

@@ -31,6 +31,8 @@ from safecompress.config.reading import (
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Request, Section
 from safecompress.config.training import (
+    AdmmConfig,
+    DenseConfig,
     EngineConfig,
     ModelConfig,
     SparseConfig,
@@ -39,6 +41,7 @@ from safecompress.config.training import (
 )
 
 __all__ = [
+    "AdmmConfig",
     "AuditConfig",
     "CheckConfig",
     "CompareConfig",
@@ -46,6 +49,7 @@ __all__ = [
     "CompressConfig",
     "CsvSource",
     "DataConfig",
+    "DenseConfig",
     "EngineConfig",
     "LimitsConfig",
     "MethodConfig",

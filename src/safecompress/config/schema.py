@@ -11,11 +11,11 @@ from safecompress.config.data import DataConfig
 from safecompress.config.judging import ShadowsConfig, SteerConfig, VerdictConfig
 from safecompress.config.section import Section
 from safecompress.config.training import (
+    DenseConfig,
     EngineConfig,
     ModelConfig,
     SparseConfig,
     TeachersConfig,
-    TrainConfig,
 )
 
 
@@ -39,7 +39,7 @@ class CompressConfig(Section):
     out: Path | None = None
     data: DataConfig | None = None
     model: ModelConfig | None = None
-    dense: TrainConfig | None = None
+    dense: DenseConfig | None = None
     sparse: SparseConfig
     teachers: TeachersConfig = TeachersConfig()
     steer: SteerConfig = SteerConfig()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from safecompress.config.section import Fraction, InputFile, Positive, Section, Share
+from safecompress.config.section import Fraction, InputFile, Positive, Request, Section, Share
 
 
 class ModelConfig(Section):
@@ -64,6 +64,37 @@ class TrainConfig(Section):
         return self
 
 
+class DenseConfig(TrainConfig):
+    """Training of the dense model.
+
+    Args:
+        defenses: changes to training that the dense model carries; those of the candidates are
+            `steer.defenses`.
+    """
+
+    defenses: tuple[Request, ...] = ()
+
+
+class AdmmConfig(Section):
+    """Pruning by ADMM, where `sparse.initialise` is `admm-global` or `admm-layer`.
+
+    Before the first mask is cut, the dense weights train on, drawn ever harder towards the largest
+    of them; `steer.defenses` take part, so that `adversarial` makes it the joint problem of
+    MIA-Pruning (Wang et al., IJCAI 2021).
+
+    Args:
+        rounds: how often the kept weights are chosen anew, at equal distances.
+        rho: strength of the pull in the first round.
+        growth: factor of the strength from a round to the next, at least 1.
+        train: the training meanwhile; by default that of the sparse stage.
+    """
+
+    rounds: Annotated[int, Field(gt=0)] = 16
+    rho: Positive = 1e-3
+    growth: Annotated[float, Field(ge=1)] = 1.3
+    train: TrainConfig | None = None
+
+
 class SparseConfig(Section):
     """The target and the rhythm of the loop.
 
@@ -75,7 +106,9 @@ class SparseConfig(Section):
     Args:
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
-        initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`.
+        initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`,
+            or `admm-global`, `admm-layer` (the dense model is first trained towards its mask).
+        admm: how it is trained towards its mask.
         rounds: mask updates; 0 keeps the first mask.
         settle_epochs: epochs a candidate trains before it is judged, in (0, round length]; None
             is the whole round.
@@ -89,7 +122,10 @@ class SparseConfig(Section):
 
     density: Annotated[float, Field(gt=0, le=1)]
     distribution: Literal["uniform", "er", "erk"] = "erk"
-    initialise: Literal["magnitude-global", "magnitude-layer", "scratch"] = "magnitude-global"
+    initialise: Literal[
+        "magnitude-global", "magnitude-layer", "scratch", "admm-global", "admm-layer"
+    ] = "magnitude-global"
+    admm: AdmmConfig = AdmmConfig()
     train: TrainConfig = TrainConfig()
     rounds: Annotated[int, Field(ge=0)] = 6
     settle_epochs: Positive | None = None

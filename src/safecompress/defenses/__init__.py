@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from safecompress.defenses.admm import METHODS as ADMM_METHODS
+from safecompress.defenses.admm import Admm
 from safecompress.defenses.registry import DEFENSES
 
-__all__ = ["DEFENSES"]
+__all__ = ["ADMM_METHODS", "DEFENSES", "Admm"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -29,6 +30,9 @@ class Batch:
         progress: share of this stage's steps taken, in [0, 1].
         features: (b, d), what the last weight layer is given, attached to the graph; None unless a
             defence needs it.
+        loss: the cross-entropy to the training target, hard or soft, a scalar attached to the
+            graph; what penalties are added to.
+        masks: per maskable parameter a bool tensor on the CPU, True where a weight exists.
     """
 
     inputs: Inputs
@@ -39,6 +43,8 @@ class Batch:
     step: int
     progress: float
     features: Tensor | None = None
+    loss: Tensor | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class TrainingContext:
         seed: the run's seed.
         reference: rows held out for defences, never members, never judged; None without them.
         device: where tensors live.
+        module: the live module that is trained, for defences that look at weights.
+        validation: rows that steer: never members, never judged; None without them.
+        rows: number of rows trained on.
+        batch_size: rows of one step.
     """
 
     classes: int
@@ -58,6 +68,10 @@ class TrainingContext:
     seed: int
     reference: Rows | None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    module: nn.Module | None = None
+    validation: Rows | None = None
+    rows: int = 0
+    batch_size: int = 0
 
 
 class Defense(ABC):
@@ -71,6 +85,9 @@ class Defense(ABC):
     needs_reference: ClassVar[bool] = False
     needs_features: bool = False
     """Whether it reads the batch's last features."""
+    samples_alone: ClassVar[bool] = False
+    """Whether it needs every row drawn into every batch on its own (Poisson sampling), and no other
+    defence beside it."""
 
     def prepare_(self, context: TrainingContext) -> None:
         """Get ready for a training stage."""
@@ -80,6 +97,14 @@ class Defense(ABC):
         """Return a scalar to add to the batch's loss, or None."""
         del batch
         return None
+
+    def training(self) -> AbstractContextManager[None]:
+        """Return what surrounds training, for a defence that changes the model's forward pass."""
+        return nullcontext()
+
+    def before_step_(self, batch: Batch) -> None:
+        """Act between the backward pass and the optimiser's step: gradients may be replaced."""
+        del batch
 
     def after_step_(self, batch: Batch) -> None:
         """Act after the optimiser's step."""

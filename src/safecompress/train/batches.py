@@ -78,6 +78,7 @@ class Batches:
         self._augment = config.augment == "crop-flip"
         self._seed, self._stage, self._device = seed, stage, device
         self._rank, self._ranks = 0, 1
+        self._alone = False
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
@@ -93,14 +94,16 @@ class Batches:
             )
         self._rank, self._ranks = rank, ranks
 
+    def draw_alone_(self) -> None:
+        """From now on draw every row into every batch on its own, `size` rows on average.
+
+        Differential privacy is accounted for such batches (Poisson sampling), not for epochs.
+        """
+        self._alone = True
+
     def at(self, step: int, *, memory_format: torch.memory_format) -> Step:
         """Return the batch of one step, counted from the stage's beginning."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            order = randomness.permutation(len(self._rows), self._seed, self._stage, "epoch", epoch)
-            self._order, self._epoch = order.to(self._device), epoch
-        start = place * self.size
-        index = self._order[start + self._rank : start + self.size : self._ranks]
+        index = self._index(step)
         inputs = map_inputs(lambda t: t.index_select(0, index), self._rows.inputs)
         if self._augment and isinstance(inputs, Tensor):
             generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
@@ -109,3 +112,18 @@ class Batches:
             inputs = inputs.contiguous(memory_format=memory_format)
         labels = self._rows.labels.index_select(0, index)
         return Step(inputs, labels, self._rows.ids.index_select(0, index), index)
+
+    def _index(self, step: int) -> Tensor:
+        """Return the positions of one step's rows, int64 (b,)."""
+        if self._alone:
+            source = randomness.generator(self._seed, self._stage, "alone", step)
+            drawn = torch.rand(len(self._rows), generator=source)
+            index = torch.nonzero(drawn < self.size / len(self._rows)).squeeze(1)
+            # Without any row there is no step; with 32 rows on average that is one in 10^13.
+            return (index if len(index) else drawn.argmin().unsqueeze(0)).to(self._device)
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            order = randomness.permutation(len(self._rows), self._seed, self._stage, "epoch", epoch)
+            self._order, self._epoch = order.to(self._device), epoch
+        start = place * self.size
+        return self._order[start + self._rank : start + self.size : self._ranks]

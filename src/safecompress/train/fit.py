@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from safecompress import randomness
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
-from safecompress.errors import NonFiniteError
+from safecompress.errors import ConfigError, NonFiniteError
 from safecompress.protocols import (
     Batch,
     Defense,
@@ -68,6 +68,7 @@ class Trainer:
             the same batches.
         defenses: changes to the loss, in order.
         reference: rows for defences that need non-members.
+        validation: rows that steer, for defences that watch the model on unseen rows.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: settings of an earlier probe to train with; by default probed now.
@@ -90,6 +91,7 @@ class Trainer:
         stage: str = "train",
         defenses: Sequence[Defense] = (),
         reference: Rows | None = None,
+        validation: Rows | None = None,
         soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
         settings: Probed | None = None,
@@ -134,8 +136,19 @@ class Trainer:
             seed=seed,
             reference=reference,
             device=self._fabric.device,
+            module=module,
+            validation=validation,
+            rows=len(rows),
+            batch_size=self._batches.size,
         )
         self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
+        if self._objective.samples_alone:
+            if not self._alone:
+                raise ConfigError(
+                    "defenses: gradients of single rows need one device and precision 32-true; set "
+                    "engine.devices: 1 and the stage's precision."
+                )
+            self._batches.draw_alone_()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -158,7 +171,7 @@ class Trainer:
         self._inputs = attach_(self._module, PLAIN)
         topology.apply_(self._module)
         load_scaler_state_(self._scaler, self._fresh_scaler)
-        self._objective.load_state_({})
+        self._objective.load_state_({}, masks=topology.masks)
         fresh = Candidate(
             weights={},
             optimizer={},
@@ -317,7 +330,11 @@ class Trainer:
 
     @contextmanager
     def _training(self) -> Iterator[None]:
-        with mode(self._module, training=True), randomness.seeded(self._seed, self._stage):
+        with (
+            mode(self._module, training=True),
+            randomness.seeded(self._seed, self._stage),
+            self._objective.training(),
+        ):
             yield
 
     def _step_(
@@ -332,6 +349,7 @@ class Trainer:
         for quantiser in self._inputs.values():
             quantiser.watching = False
         self._fabric.backward(loss)
+        self._objective.before_step_(seen)
         if averages:
             scale = None if self._scaler is None else self._scaler.get_scale()
             update_averages_(averages, scale=scale)
@@ -361,7 +379,9 @@ class Trainer:
         load_optimizer_state_(self._optimizer, self._config, active, candidate.optimizer)
         self._forget_gradients_()
         load_scaler_state_(self._scaler, self._fresh_scaler | dict(candidate.optimizer))
-        self._objective.load_state_(candidate.defenses, soft_target=candidate.soft_target)
+        self._objective.load_state_(
+            candidate.defenses, masks=candidate.topology.masks, soft_target=candidate.soft_target
+        )
 
     def _active(self, candidate: Candidate) -> Active:
         """Return what is trained of a candidate, made once for the same masks and transforms."""

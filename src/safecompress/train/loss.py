@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -38,14 +39,21 @@ class TrainingLoss:
         self._defenses, self._steps = tuple(defenses), context.steps
         self._soft_labels = None if soft_labels is None else soft_labels.to(context.device)
         self._soft_target = HARD
+        self._masks: Mapping[str, Tensor] = {}
         self._tempered: dict[float, Tensor] = {}
         names = [defense.name for defense in defenses]
         for defense in defenses:
+            if defense.samples_alone and len(names) > 1:
+                others = ", ".join(name for name in names if name != defense.name)
+                raise ConfigError(
+                    f"defenses: '{defense.name}' replaces every gradient and cannot account for "
+                    f"what else changes it; leave out {others}."
+                )
             if names.count(defense.name) > 1:
-                raise ConfigError(f"steer.defenses: '{defense.name}' is listed twice.")
+                raise ConfigError(f"defenses: '{defense.name}' is listed twice.")
             if defense.needs_reference and context.reference is None:
                 raise ConfigError(
-                    f"steer.defenses: '{defense.name}' needs rows that are neither members nor "
+                    f"defenses: '{defense.name}' needs rows that are neither members nor "
                     "judged; set data.split.reference, for example to 0.2."
                 )
         for defense in defenses:
@@ -73,6 +81,8 @@ class TrainingLoss:
             step=step,
             progress=min(1.0, step / max(1, self._steps)),
             features=features,
+            loss=loss,
+            masks=self._masks,
         )
         for defense in self._defenses:
             penalty = defense.penalty(seen)
@@ -105,6 +115,25 @@ class TrainingLoss:
             self._tempered[temperature] = (powered / powered.sum(1, keepdim=True)).float()
         return self._tempered[temperature]
 
+    @property
+    def samples_alone(self) -> bool:
+        """Whether every row has to be drawn into every batch on its own."""
+        return any(defense.samples_alone for defense in self._defenses)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Run a block with what the defences put around training."""
+        with ExitStack() as stack:
+            for defense in self._defenses:
+                stack.enter_context(defense.training())
+            yield
+
+    def before_step_(self, seen: Batch | None) -> None:
+        """Let the defences act between the backward pass and the optimiser's step."""
+        if seen is not None:
+            for defense in self._defenses:
+                defense.before_step_(seen)
+
     def after_step_(self, seen: Batch | None) -> None:
         """Let the defences act after the optimiser's step."""
         if seen is not None:
@@ -121,13 +150,17 @@ class TrainingLoss:
         }
 
     def load_state_(
-        self, state: Mapping[str, Mapping[str, Tensor]], *, soft_target: SoftTarget = HARD
+        self,
+        state: Mapping[str, Mapping[str, Tensor]],
+        *,
+        masks: Mapping[str, Tensor],
+        soft_target: SoftTarget = HARD,
     ) -> None:
-        """Set the target, and give every defence copies of its tensors.
+        """Set the target and the masks, and give every defence copies of its tensors.
 
         A defence without any tensors starts afresh.
         """
-        self._soft_target = soft_target
+        self._soft_target, self._masks = soft_target, masks
         for defense in self._defenses:
             stored = state.get(defense.name, {})
             defense.load_state_({key: torch.clone(value) for key, value in stored.items()})
