@@ -23,6 +23,7 @@ from safecompress.events import Event
 from safecompress.exposure import newly_exposed, newly_exposed_document, strongest_of
 from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
+from safecompress.guarantee import guarantee
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
@@ -130,6 +131,9 @@ def judge(
         "scope": _scope(suite, work.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
     }
+    if (promised := guarantee(work)) is not None:
+        document["differential_privacy"] = promised
+        document["limits"] = [promised["text"], *document["limits"]]
     alone = [attack for attack in attacks if "parent" not in attack.requires]
     document["leak"] = leak_document(
         strongest_of(subjects["compressed"], alone),

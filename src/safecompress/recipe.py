@@ -56,6 +56,7 @@ def make_models(work: Work, prepared: Prepared) -> Made:
     """
     work.plan(_steps_ahead(work, prepared))
     dense = _stage(work, DENSE, lambda: _train_dense(work))
+    work.dense = dense.weights if prepared.has_dense else None
     baselines: dict[str, StoredModel] = {
         name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
         for name in (work.config.baselines if prepared.has_dense else ())
@@ -86,7 +87,7 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
     steps[MODEL] = clock.training_steps(fields(config))
     if config.sparse.initialise in ADMM_METHODS:
-        steps[MODEL] += work.trainer("admm").total_steps
+        steps[MODEL] += work.steps("admm")
     if needs_teachers(config):
         train = config.teachers.train or work.whole_training()
         steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -20,7 +21,7 @@ from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
-from safecompress.train import Probed, Trainer
+from safecompress.train import Probed, Trainer, steps_per_epoch
 from safecompress.transforms import ChannelGroup
 
 # A checkpoint may cost at most this share of the time since the one before it.
@@ -65,6 +66,8 @@ class Work:
         fresh: gives weights that no data has touched, others for each number.
         folder: the open run folder.
         listen: told what happens.
+        soft_labels: what teachers say of the members, once they are trained.
+        dense: the dense model's weights, once it is finished.
     """
 
     config: CompressConfig
@@ -79,6 +82,7 @@ class Work:
     pieces: dict[str, Candidate] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     soft_labels: Tensor | None = None
+    dense: Mapping[str, Tensor] | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
     _groups: tuple[ChannelGroup, ...] | None = None
     _last_commit: float = field(default_factory=time.monotonic)
@@ -113,6 +117,7 @@ class Work:
         if job not in self._trainers:
             stage: Stage = job if job in {"dense", "admm"} else "sparse"
             settings = self.notes.get(f"settings/{stage}")
+            defenses = build_defenses(self.config, self.splits, job)
             made = Trainer(
                 self.module,
                 self.splits.members,
@@ -120,9 +125,10 @@ class Work:
                 seed=self.config.seed,
                 stage=stage,
                 engine=self.config.engine,
-                defenses=build_defenses(self.config, self.splits, job),
+                defenses=defenses,
                 reference=self.splits.reference,
                 validation=self.splits.steer.nonmembers,
+                dense=self._dense_model() if any(d.needs_dense for d in defenses) else None,
                 soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
@@ -138,6 +144,13 @@ class Work:
             self._groups = channel_groups(self.module, few_inputs(self.module, self.splits.members))
         return self._groups
 
+    def _dense_model(self) -> nn.Module | None:
+        if self.dense is None:
+            return None
+        model = deepcopy(self.module)
+        model.load_state_dict(dict(self.dense))
+        return model
+
     def train_config(self, stage: Stage) -> TrainConfig:
         """Return the training configuration of a stage; the dense one follows the sparse one."""
         if stage == "sparse":
@@ -148,6 +161,11 @@ class Work:
             return self.config.dense
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs
         return self.config.sparse.train.model_copy(update={"epochs": epochs})
+
+    def steps(self, stage: Stage) -> int:
+        """Return the optimiser steps of a stage."""
+        train = self.train_config(stage)
+        return round(train.epochs * steps_per_epoch(len(self.splits.members), train))
 
     def whole_training(self) -> TrainConfig:
         """Return how this model is trained from nothing, also where the dense stage is skipped."""

@@ -90,7 +90,7 @@ class AdmmConfig(Section):
     """
 
     rounds: Annotated[int, Field(gt=0)] = 16
-    rho: Positive = 1e-3
+    rho: Positive = 1e-2
     growth: Annotated[float, Field(ge=1)] = 1.3
     train: TrainConfig | None = None
 

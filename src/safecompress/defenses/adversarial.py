@@ -109,7 +109,7 @@ class AdversarialTraining(Defense):
     """
 
     name: ClassVar[str] = "adversarial"
-    needs_reference: ClassVar[bool] = True
+    needs_reference: bool = True
 
     def __init__(
         self,

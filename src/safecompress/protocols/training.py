@@ -60,7 +60,9 @@ class TrainingContext:
         module: the live module that is trained, for defences that look at weights.
         validation: rows that steer: never members, never judged; None without them.
         rows: number of rows trained on.
-        batch_size: rows of one step.
+        batch_size: rows of one step, on average.
+        stage: name of the stage.
+        dense: the finished dense model, frozen, in evaluation mode; None before there is one.
     """
 
     classes: int
@@ -72,6 +74,8 @@ class TrainingContext:
     validation: Rows | None = None
     rows: int = 0
     batch_size: int = 0
+    stage: str = ""
+    dense: nn.Module | None = None
 
 
 class Defense(ABC):
@@ -82,7 +86,9 @@ class Defense(ABC):
     """
 
     name: ClassVar[str]
-    needs_reference: ClassVar[bool] = False
+    needs_reference: bool = False
+    needs_dense: ClassVar[bool] = False
+    """Whether it asks the finished dense model."""
     needs_features: bool = False
     """Whether it reads the batch's last features."""
     samples_alone: ClassVar[bool] = False

@@ -69,6 +69,7 @@ class Trainer:
         defenses: changes to the loss, in order.
         reference: rows for defences that need non-members.
         validation: rows that steer, for defences that watch the model on unseen rows.
+        dense: the finished dense model, for defences that ask it.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: settings of an earlier probe to train with; by default probed now.
@@ -92,6 +93,7 @@ class Trainer:
         defenses: Sequence[Defense] = (),
         reference: Rows | None = None,
         validation: Rows | None = None,
+        dense: nn.Module | None = None,
         soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
         settings: Probed | None = None,
@@ -140,6 +142,8 @@ class Trainer:
             validation=validation,
             rows=len(rows),
             batch_size=self._batches.size,
+            stage=stage,
+            dense=None if dense is None else dense.to(device).requires_grad_(False).eval(),
         )
         self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
         if self._objective.samples_alone:

@@ -1,0 +1,148 @@
+"""DP-SGD: every row's gradient is clipped, and noise hides whether it was there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.functional import cross_entropy
+
+from safecompress.defenses.options import require_factor
+from safecompress.errors import ConfigError
+from safecompress.models.adapt import call
+from safecompress.protocols import Batch, Defense, Inputs, TrainingContext, map_inputs
+from safecompress.randomness import generator
+
+FEWEST_ROWS = 32
+"""Below this batch size an empty batch is likely enough to matter to the accountant."""
+
+Spent: TypeAlias = tuple[float, float, int]
+"""Noise multiplier, share of the rows drawn into a step, steps."""
+
+_INSTALL = "pip install 'safecompress[dp]'"
+_AT_ONCE = 64
+
+
+class DpSgd(Defense):
+    """Replace the gradient by the noisy mean of clipped gradients of single rows.
+
+    Batches are drawn row by row (Poisson sampling), as the accountant supposes. The noise comes
+    from the run's seed: whoever knows the seed can subtract it, so keep it to yourself.
+
+    Args:
+        noise: standard deviation of the noise as a multiple of `clip`, at least 0.
+        clip: largest length of a row's gradient, above 0.
+        delta: probability with which the guarantee may fail, in (0, 1).
+
+    Raises:
+        ConfigError: when an option is out of range.
+
+    Reference: Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1;
+    the guarantee by the Rényi accountant of Opacus (arXiv 2109.12298).
+    """
+
+    name: ClassVar[str] = "dp-sgd"
+    samples_alone: ClassVar[bool] = True
+
+    def __init__(self, *, noise: float = 1.0, clip: float = 1.0, delta: float = 1e-5) -> None:
+        require_factor("noise", noise)
+        require_factor("clip", clip, zero=False)
+        if not 0 < delta < 1:
+            raise ConfigError(f"delta is {delta}; expected a probability in (0, 1).")
+        self.noise, self.clip, self.delta = noise, clip, delta
+        self._context: TrainingContext | None = None
+
+    def prepare_(self, context: TrainingContext) -> None:
+        """Refuse what has no gradient of a single row.
+
+        Raises:
+            ConfigError: on batch normalisation, or batches of few rows.
+        """
+        modules = [] if context.module is None else list(context.module.modules())
+        normalised = [m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if normalised:
+            raise ConfigError(
+                f"dp-sgd: the model has {type(normalised[0]).__name__}, which mixes the rows of a "
+                "batch; use group or layer normalisation."
+            )
+        if context.batch_size < FEWEST_ROWS:
+            raise ConfigError(
+                f"dp-sgd: batch_size is {context.batch_size}; expected at least {FEWEST_ROWS}."
+            )
+        self._context = context
+
+    def before_step_(self, batch: Batch) -> None:
+        """Put the noisy mean of clipped gradients where the gradients are."""
+        if self._context is None or self._context.module is None:
+            raise ConfigError("dp-sgd: prepare_ must be called before it is used.")
+        module = self._context.module
+        learnt = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        masks = {n: mask for n, mask in batch.masks.items() if not bool(mask.all())}
+        exists = {n: masks[n].to(p.device) for n, p in learnt.items() if n in masks}
+        total = self._clipped_sum(module, learnt, exists, batch)
+        draw = generator(self._context.seed, self.name, self._context.stage, batch.step)
+        for name, parameter in learnt.items():
+            shaken = torch.randn(parameter.shape, generator=draw).to(parameter.device)
+            noisy = total[name] + self.noise * self.clip * shaken
+            # Divided by the size on average: how many rows were drawn is a secret, too.
+            parameter.grad = (noisy / self._context.batch_size).to(parameter.dtype)
+
+    def _clipped_sum(
+        self,
+        module: nn.Module,
+        learnt: Mapping[str, Tensor],
+        exists: Mapping[str, Tensor],
+        batch: Batch,
+    ) -> dict[str, Tensor]:
+        """Return per parameter the sum of the rows' gradients, each at most `clip` long.
+
+        The length of a row's gradient counts the weights that exist.
+        """
+        fixed = {n: t.detach() for n, t in module.named_buffers()}
+        weights = {n: p.detach() for n, p in learnt.items()}
+
+        def loss(weights: Mapping[str, Tensor], inputs: Inputs, label: Tensor) -> Tensor:
+            def model(*args: Tensor, **named: Tensor) -> object:
+                return functional_call(module, {**weights, **fixed}, args, named)
+
+            one = map_inputs(lambda t: t.unsqueeze(0), inputs)
+            return cross_entropy(call(model, one), label.unsqueeze(0))
+
+        by_row = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
+        total = {n: torch.zeros_like(w) for n, w in weights.items()}
+        for start in range(0, len(batch.labels), _AT_ONCE):
+            here = slice(start, start + _AT_ONCE)
+            some = map_inputs(lambda t, at=here: t[at], batch.inputs)  # type: ignore[misc]
+            rows = by_row(weights, some, batch.labels[here])
+            for name, mask in exists.items():
+                rows[name] = rows[name] * mask
+            squares = [g.flatten(1).square().sum(1) for g in rows.values()]
+            lengths = torch.stack(squares).sum(0).sqrt()
+            factor = (self.clip / lengths.clamp(min=1e-12)).clamp(max=1.0)
+            for name, gradient in rows.items():
+                total[name] += torch.einsum("n,n...->...", factor, gradient)
+        return total
+
+
+def epsilon(spent: Sequence[Spent], *, delta: float) -> float:
+    """Return ε of the steps taken, by the Rényi accountant of Opacus; infinite without noise.
+
+    Args:
+        spent: stages in order.
+        delta: probability with which the guarantee may fail.
+
+    Raises:
+        ConfigError: where Opacus is not installed.
+    """
+    if any(not noise for noise, _, steps in spent if steps):
+        return float("inf")
+    try:
+        from opacus.accountants import RDPAccountant
+    except ImportError as error:
+        raise ConfigError(f"dp-sgd: opacus is not installed; {_INSTALL}.") from error
+    accountant = RDPAccountant()
+    accountant.history = [one for one in spent if one[2]]
+    return float(accountant.get_epsilon(delta)) if accountant.history else 0.0

@@ -1,0 +1,88 @@
+"""Early stopping: the stage ends with the weights that served unseen rows best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from safecompress.errors import ConfigError
+from safecompress.protocols import Batch, Defense, TrainingContext
+from safecompress.train.predict import predict
+from safecompress.train.state import load_module_, module_tensors
+
+_WEIGHT, _MASK = "weight.", "mask."
+
+
+class EarlyStopping(Defense):
+    """Remember the weights with the least loss on steering non-members; end the stage with them.
+
+    The stage runs to its end all the same, for its candidates must meet on the same step; what it
+    ends with is what training would have stopped at. Weights under another mask are forgotten.
+
+    Args:
+        looks: how often the loss is measured, at equal distances, at least 1; 0 changes nothing.
+
+    Raises:
+        ConfigError: when the number is below 0.
+
+    Reference: as a defence, Song & Mittal, USENIX Security 2021, section 5.2.
+    """
+
+    name: ClassVar[str] = "early-stopping"
+
+    def __init__(self, *, looks: int = 24) -> None:
+        if looks < 0:
+            raise ConfigError(f"looks is {looks}; expected at least 0.")
+        self.looks = looks
+        self._context: TrainingContext | None = None
+        self._best: dict[str, Tensor] = {}
+        self._masks: dict[str, Tensor] = {}
+        self._loss = float("inf")
+
+    def prepare_(self, context: TrainingContext) -> None:
+        """Take the rows that are watched.
+
+        Raises:
+            ConfigError: without a module or without steering rows.
+        """
+        if context.module is None or context.validation is None or not len(context.validation):
+            raise ConfigError("early-stopping: needs rows that steer; set data.split.steer.")
+        self._context = context
+
+    def after_step_(self, batch: Batch) -> None:
+        """Look where it is time, and at the end of the stage go back to the best weights."""
+        context = self._context
+        if not self.looks or context is None or context.module is None:
+            return
+        if not _same(self._masks, batch.masks):
+            self._best, self._loss = {}, float("inf")
+        done = batch.step + 1
+        look = done * self.looks // context.steps != batch.step * self.looks // context.steps
+        if look and context.validation is not None:
+            said = predict(context.module, context.validation)
+            loss = float(cross_entropy(said.logits.double(), said.labels))
+            if loss < self._loss:
+                self._loss, self._best = loss, module_tensors(context.module)
+                self._masks = dict(batch.masks)
+        if done == context.steps and self._best:
+            load_module_(context.module, self._best)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the best weights so far, their masks and their loss."""
+        saved = {f"{_WEIGHT}{name}": t.clone() for name, t in self._best.items()}
+        saved |= {f"{_MASK}{name}": t.clone() for name, t in self._masks.items()}
+        return saved | {"loss": torch.tensor(self._loss, dtype=torch.float64)}
+
+    def load_state_(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned; an empty mapping has seen nothing."""
+        self._best = {k.removeprefix(_WEIGHT): t for k, t in state.items() if k.startswith(_WEIGHT)}
+        self._masks = {k.removeprefix(_MASK): t for k, t in state.items() if k.startswith(_MASK)}
+        self._loss = float(state["loss"]) if state else float("inf")
+
+
+def _same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(t, right[n]) for n, t in left.items())

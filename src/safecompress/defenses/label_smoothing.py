@@ -1,0 +1,38 @@
+"""Label smoothing: part of the target is spread over all classes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+from safecompress.defenses.options import require_share
+from safecompress.protocols import Batch, Defense
+
+
+class LabelSmoothing(Defense):
+    """Train towards (1 − share) of the target and `share` of the uniform distribution.
+
+    Args:
+        share: of the target that says nothing, in [0, 1].
+
+    Raises:
+        ConfigError: when the share is out of range.
+
+    Reference: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7. It
+    hides confidence; whether it hides members is what label-only and shadow attacks tell.
+    """
+
+    name: ClassVar[str] = "label-smoothing"
+
+    def __init__(self, *, share: float = 0.1) -> None:
+        require_share("share", share)
+        self.share = share
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """Return share × (cross-entropy to uniform − cross-entropy to the target)."""
+        if not self.share or batch.loss is None:
+            return None
+        uniform = -log_softmax(batch.logits.float(), dim=1).mean()
+        return self.share * (uniform - batch.loss)

@@ -1,0 +1,42 @@
+"""PPB: the two halves of a batch must be ranked alike."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax
+
+from safecompress.defenses.options import require_factor
+from safecompress.protocols import Batch, Defense
+
+
+class PairBalance(Defense):
+    """Add weight × the divergence between the sorted outputs of the batch's two halves.
+
+    Where all members get the same shape of output, its shape tells nobody a member.
+
+    Args:
+        weight: factor of the divergence, at least 0.
+
+    Raises:
+        ConfigError: when the weight is out of range.
+
+    Reference: the pair-based posterior balancing of Yuan & Zhang, "Membership Inference Attacks
+    and Defenses in Neural Network Pruning", USENIX Security 2022, section 6; θ = 4 there.
+    """
+
+    name: ClassVar[str] = "ppb"
+
+    def __init__(self, *, weight: float = 4.0) -> None:
+        require_factor("weight", weight)
+        self.weight = weight
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """Return weight × KL(first half ‖ second half), averaged over pairs; an odd row waits."""
+        half = len(batch.labels) // 2
+        if not self.weight or not half:
+            return None
+        ranked = log_softmax(batch.logits.float(), dim=1).sort(dim=1, descending=True).values
+        first, second = ranked[:half], ranked[half : 2 * half]
+        return self.weight * kl_div(second, first, reduction="batchmean", log_target=True)

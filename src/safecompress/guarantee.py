@@ -1,0 +1,73 @@
+"""What DP-SGD promises of a run's model, by the accountant, and where it promises nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safecompress.config import CompressConfig
+from safecompress.data import Splits
+from safecompress.defenses import DpSgd, Spent, epsilon
+from safecompress.stages import Job, Stage, Work, build_defenses
+
+_LEARNT = "What the preprocessing learnt from members is not counted."
+
+
+def guarantee(work: Work) -> dict[str, Any] | None:
+    """Return ε, δ and a sentence about them; None where no stage uses DP-SGD.
+
+    ε is None where the guarantee does not hold: where given weights, a stage without DP-SGD, or a
+    choice that looked at members has a part in the model.
+    """
+    stages = _stages(work)
+    private = {job: _dp_sgd(work.config, work.splits, job) for job in stages}
+    used = [defense for defense in private.values() if defense is not None]
+    if not used:
+        return None
+    if reason := _void(work, {job: d is not None for job, d in private.items()}):
+        return {
+            "epsilon": None,
+            "delta": None,
+            "text": f"DP-SGD promises nothing here: {reason}",
+        }
+    delta = max(defense.delta for defense in used)
+    spent = [_spent(work, job, defense) for job, defense in private.items() if defense is not None]
+    total = epsilon(spent, delta=delta)
+    text = (
+        f"DP-SGD: (ε, δ)-differentially private training with ε = {total:.3g} at δ = {delta:g}, "
+        f"by Opacus' Rényi accountant, for neighbours that differ by one member. {_LEARNT}"
+    )
+    return {"epsilon": total, "delta": delta, "text": text}
+
+
+def _stages(work: Work) -> list[Job]:
+    """Return the jobs whose training has a part in the compressed model."""
+    scratch = work.config.sparse.initialise == "scratch"
+    jobs: list[Job] = []
+    if not scratch and work.steps("dense"):
+        jobs.append("dense")
+    if work.steps("sparse"):
+        jobs.append("search")
+    return jobs
+
+
+def _dp_sgd(config: CompressConfig, splits: Splits, job: Job) -> DpSgd | None:
+    return next((d for d in build_defenses(config, splits, job) if isinstance(d, DpSgd)), None)
+
+
+def _void(work: Work, private: dict[Job, bool]) -> str:
+    """Return why the guarantee does not hold, or nothing."""
+    if work.notes["trained"]:
+        return "it began with given weights, and how these were trained is not known."
+    if bare := [job for job, holds in private.items() if not holds]:
+        where = "dense.defenses" if "dense" in bare else "steer.defenses"
+        return f"another stage trains without it; list dp-sgd in {where}, too."
+    if work.config.sparse.rounds:
+        return "proposals and the tests between them look at members; set sparse.rounds: 0."
+    return ""
+
+
+def _spent(work: Work, job: Job, defense: DpSgd) -> Spent:
+    stage: Stage = "dense" if job == "dense" else "sparse"
+    members = len(work.splits.members)
+    drawn = min(work.train_config(stage).batch_size, members)
+    return defense.noise, drawn / members, work.steps(stage)
