@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 import pytest
 import torch
 
@@ -20,8 +18,9 @@ from tests.defended import (
     CLASSES,
     MEMBERS,
     STEPS,
+    WIDTH,
     built,
-    losses,
+    loss_gap,
     network,
     toy,
     trained,
@@ -32,21 +31,21 @@ BOTH = pytest.mark.parametrize("method", ["admm-global", "admm-layer"])
 
 
 def settings(method: str = "admm-global", **admm) -> SparseConfig:
-    return SparseConfig(density=0.1, initialise=method, admm={"rounds": 8, "rho": 0.02} | admm)
+    options = {"rounds": 8, "rho": 0.02, "growth": 2.0} | admm
+    return SparseConfig(density=0.1, initialise=method, admm=options)
 
 
-def admm_trained(seed: int, sparse: SparseConfig, *others) -> Candidate:
+def admm_trained(seed: int, sparse: SparseConfig) -> Candidate:
     """Return the toy's dense model, trained on by ADMM."""
-    made = trainer(seed, [*map(built, others), Admm(sparse)])
+    made = trainer(seed, [Admm(sparse)])
     made._module.load_state_dict(dict(trained(seed).weights))
     return made.train(made.start(), STEPS)
 
 
 @BOTH
-@pytest.mark.parametrize("growth", [1.0, 1.3, 2.0])
-def test_the_primal_residual_falls_to_a_tenth(method, growth) -> None:
-    rho = 0.2 if growth == 1.0 else 0.02
-    candidate = admm_trained(0, settings(method, rho=rho, growth=growth))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_primal_residual_falls_to_a_tenth(method, seed) -> None:
+    candidate = admm_trained(seed, settings(method))
     residuals = candidate.defenses["admm"]["residuals"]
     assert len(residuals) == 8
     assert residuals[-1] <= 0.1 * residuals[0]
@@ -99,7 +98,8 @@ def test_one_round_by_hand() -> None:
     before = {n: p.detach().clone() for n, p in maskable_parameters(module).items()}
     with torch.no_grad():
         for parameter in maskable_parameters(module).values():
-            parameter.mul_(-0.7).add_(0.01)
+            # The last layer's are larger: both layers keep some of their own accord.
+            parameter.mul_(-0.7 if parameter.shape[1] == WIDTH else 2.0).add_(0.01)
     rows = toy(0)["members"]
     defense.after_step_(Batch(rows.inputs, rows.labels, rows.ids, rows.inputs, module, 9, 0.1))
     state = defense.state()
@@ -134,19 +134,23 @@ def test_stopping_and_resuming_changes_no_bit(steps, tmp_path) -> None:
     assert all(torch.equal(v, resumed.tensors()[k]) for k, v in whole.tensors().items())
 
 
-@pytest.mark.parametrize("name", ["adversarial"])
-def test_with_min_max_members_lose_less_than_others_by_less(name) -> None:
+def test_with_min_max_in_its_steps_members_stand_out_less() -> None:
     """The joint variant: the attacker's bounded gain beside the pull towards the mask."""
 
-    def gap(*others) -> float:
-        return statistics.fmean(
-            float(losses(c, toy(s)["fresh"]).mean() - losses(c, toy(s)["members"]).mean())
-            for s in range(3)
-            for c in [admm_trained(s, settings(), *others)]
+    def gap(seed, *others) -> float:
+        made = trainer(
+            seed,
+            [*map(built, others), Admm(settings(growth=1.5))],
+            batch_size=MEMBERS,
+            epochs=150,
+            optimizer="adamw",
+            lr=0.01,
         )
+        return loss_gap(made.train(made.start(), made.total_steps), seed)
 
-    joint = {name: {"weight": 10.0, "start": 0.0, "attacker_steps": 3}}
-    assert gap(joint) < 0.8 * gap()
+    joint = {"adversarial": {"weight": 10.0, "start": 0.0, "attacker_steps": 3}}
+    seeds = range(3)
+    assert sum(gap(s, joint) for s in seeds) < 0.8 * sum(map(gap, seeds))
 
 
 def test_more_rounds_than_steps_are_refused() -> None:
@@ -156,4 +160,4 @@ def test_more_rounds_than_steps_are_refused() -> None:
 
 def test_without_a_module_it_says_so() -> None:
     with pytest.raises(ConfigError, match="gave no module"):
-        Admm(settings()).prepare_(TrainingContext(CLASSES, MEMBERS, 0, None))
+        Admm(settings()).prepare_(TrainingContext(CLASSES, STEPS, 0, None))
