@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from safecompress.config import CompressConfig
@@ -23,7 +24,7 @@ def guarantee(work: Work) -> dict[str, Any] | None:
     used = [defense for defense in private.values() if defense is not None]
     if not used:
         return None
-    if reason := _void(work, {job: d is not None for job, d in private.items()}):
+    if reason := _void(work, private):
         return {
             "epsilon": None,
             "delta": None,
@@ -54,13 +55,17 @@ def _dp_sgd(config: CompressConfig, splits: Splits, job: Job) -> DpSgd | None:
     return next((d for d in build_defenses(config, splits, job) if isinstance(d, DpSgd)), None)
 
 
-def _void(work: Work, private: dict[Job, bool]) -> str:
+def _void(work: Work, private: Mapping[Job, DpSgd | None]) -> str:
     """Return why the guarantee does not hold, or nothing."""
+    bare = [job for job, defense in private.items() if defense is None]
+    used = [defense for defense in private.values() if defense is not None]
     if work.notes["trained"]:
         return "it began with given weights, and how these were trained is not known."
-    if bare := [job for job, holds in private.items() if not holds]:
+    if bare:
         where = "dense.defenses" if "dense" in bare else "steer.defenses"
         return f"another stage trains without it; list dp-sgd in {where}, too."
+    if not all(defense.noise for defense in used):
+        return "no noise was added."
     if work.config.sparse.rounds:
         return "proposals and the tests between them look at members; set sparse.rounds: 0."
     return ""

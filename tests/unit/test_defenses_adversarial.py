@@ -281,5 +281,3 @@ def test_it_must_be_prepared_first(call):
 def test_bad_options_are_refused_with_the_remedy(options, message):
     with pytest.raises(ConfigError, match=message):
         DEFENSES.build({"adversarial": options}, where="steer.defenses[0]")
-
-

@@ -29,7 +29,9 @@ def prepared(module: nn.Module, *, stage: str = "train", **options) -> DpSgd:
 
 
 def gradients(module: nn.Module, rows: Rows, masks=None, step: int = 0, **options):
-    seen = Batch(rows.inputs, rows.labels, rows.ids, rows.inputs, module, step, 0.0, masks=masks or {})
+    seen = Batch(
+        rows.inputs, rows.labels, rows.ids, rows.inputs, module, step, 0.0, masks=masks or {}
+    )
     prepared(module, **options).before_step_(seen)
     return {n: p.grad.clone() for n, p in module.named_parameters()}
 
@@ -101,9 +103,7 @@ def test_the_noise_has_the_stated_size_and_differs_by_step_and_stage() -> None:
 
 
 def test_every_row_is_drawn_into_every_batch_on_its_own() -> None:
-    batches = Batches(
-        toy(0)["members"], CONFIG, seed=0, stage="train", device=torch.device("cpu")
-    )
+    batches = Batches(toy(0)["members"], CONFIG, seed=0, stage="train", device=torch.device("cpu"))
     batches.draw_alone_()
     drawn = [batches.at(s, memory_format=torch.contiguous_format) for s in range(2000)]
     sizes = torch.tensor([float(len(b.index)) for b in drawn])

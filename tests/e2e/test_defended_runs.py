@@ -1,0 +1,164 @@
+"""Whole runs with ADMM, with defences of the dense model, and with DP-SGD."""
+
+from __future__ import annotations
+
+from functools import cache
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from safecompress import Splits, compress, splits_from_arrays
+from safecompress.config import load_config
+from safecompress.defenses import epsilon
+from safecompress.errors import ConfigError
+from safecompress.modelfile import read_model
+from safecompress.prepare import prepare
+from tests.small_runs import SETTINGS, Stopped, brisk, make_model, result, stopping_at
+
+TRAIN = SETTINGS["sparse"]["train"]
+ADMM: dict[str, Any] = {
+    "dense": TRAIN,
+    "sparse": {
+        "density": 0.3,
+        "initialise": "admm-global",
+        "admm": {"rounds": 4, "rho": 0.1, "growth": 2.0, "train": TRAIN},
+        "rounds": 1,
+        "train": TRAIN,
+    },
+    "steer": {"proposals": ["rigl"], "attacks": ["loss"], "defenses": ["adversarial"]},
+}
+PRIVATE: dict[str, Any] = {
+    "dense": TRAIN | {"defenses": [{"dp-sgd": {"noise": 2.0}}]},
+    "sparse": {"density": 0.5, "rounds": 0, "train": TRAIN},
+    "steer": {"defenses": [{"dp-sgd": {"noise": 1.0}}], "attacks": ["loss"]},
+    "baselines": [],
+}
+
+
+@pytest.fixture(autouse=True)
+def _brisk():
+    with brisk():
+        yield
+
+
+@cache
+def splits() -> Splits:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(500, 6, generator=draw)
+    return splits_from_arrays(x, x[:, :3].argmax(dim=1), seed=0, split={"reference": 0.2})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("admm") / "whole"
+    with brisk():
+        run(folder, ADMM)
+    return folder
+
+
+def run(folder: Path, changes: dict[str, Any], **more: Any):
+    return compress(make_model, splits(), config=SETTINGS | changes, out=folder, **more)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("progress", 3), ("progress", 5), ("progress", 8), ("candidate", 1)]
+)
+def test_a_run_with_admm_resumed_ends_in_the_same_bits(kind, number, whole, tmp_path) -> None:
+    with pytest.raises(Stopped):
+        run(tmp_path / "cut", ADMM, on_event=stopping_at(kind, number))
+    compress(make_model, splits(), resume=tmp_path / "cut")
+    assert result(tmp_path / "cut") == result(whole)
+
+
+def test_admm_keeps_the_budget_and_tells_its_residuals(tmp_path) -> None:
+    told = []
+    made = run(tmp_path / "run", ADMM, on_event=told.append)
+    (residuals,) = [e.data["residuals"] for e in told if "residuals" in e.data]
+    assert len(residuals) == 4
+    topology = read_model(tmp_path / "run" / "model.safetensors").topology
+    assert topology.nonzeros == round(0.3 * topology.total)
+    assert {row["name"] for row in made.verdict.document["comparison"]} == {
+        "dense",
+        "magnitude",
+        "compressed",
+    }
+
+
+def test_defences_of_the_dense_model_change_it_alone(tmp_path) -> None:
+    plain, held = (
+        {"dense": TRAIN | more, "sparse": {"density": 0.5, "rounds": 0, "train": TRAIN}}
+        for more in ({}, {"defenses": [{"label-smoothing": {"share": 0.5}}]})
+    )
+    run(tmp_path / "plain", plain)
+    run(tmp_path / "held", held)
+    one, other = (read_model(tmp_path / n / "dense.safetensors") for n in ("plain", "held"))
+    assert any(not torch.equal(one.weights[k], v) for k, v in other.weights.items())
+
+
+def test_distillation_asks_the_run_s_dense_model(tmp_path) -> None:
+    taught = {
+        "dense": TRAIN,
+        "sparse": {"density": 0.5, "rounds": 0, "train": TRAIN},
+        "steer": {"defenses": [{"distillation": {"rows": "reference"}}], "attacks": ["loss"]},
+    }
+    run(tmp_path / "whole", taught)
+    with pytest.raises(Stopped):
+        run(tmp_path / "cut", taught, on_event=stopping_at("progress", 5))
+    compress(make_model, splits(), resume=tmp_path / "cut")
+    assert result(tmp_path / "cut") == result(tmp_path / "whole")
+
+
+def test_the_verdict_has_the_accountant_s_epsilon(tmp_path) -> None:
+    pytest.importorskip("opacus")
+    document = run(tmp_path / "run", PRIVATE).verdict.document
+    n = len(splits().members)
+    steps = 2 * (n // 50)
+    expected = epsilon([(2.0, 50 / n, steps), (1.0, 50 / n, steps)], delta=1e-5)
+    assert document["differential_privacy"]["epsilon"] == pytest.approx(expected)
+    assert f"ε = {expected:.3g}" in document["limits"][0]
+    assert document["limits"][0] in unescape((tmp_path / "run" / "report.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dense": TRAIN}, "list dp-sgd in dense.defenses"),
+        ({"steer": {"attacks": ["loss"]}}, "list dp-sgd in steer.defenses"),
+        ({"dense": TRAIN | {"defenses": [{"dp-sgd": {"noise": 0.0}}]}}, "no noise was added"),
+        (
+            {
+                "sparse": PRIVATE["sparse"] | {"rounds": 1},
+                "steer": PRIVATE["steer"] | {"proposals": ["set"]},
+            },
+            "look at members; set sparse.rounds: 0",
+        ),
+    ],
+)
+def test_where_something_else_saw_members_nothing_is_promised(changes, reason, tmp_path) -> None:
+    document = run(tmp_path / "run", PRIVATE | changes).verdict.document
+    assert document["differential_privacy"]["epsilon"] is None
+    assert reason in document["limits"][0]
+
+
+def test_without_dp_sgd_the_verdict_is_silent_about_it(tmp_path) -> None:
+    plain = {"sparse": PRIVATE["sparse"], "baselines": []}
+    assert "differential_privacy" not in run(tmp_path / "run", plain).verdict.document
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dense": TRAIN | {"defenses": ["pbb"]}}, r"dense\.defenses\[0\].*did you mean 'ppb'"),
+        ({"steer": {"defenses": ["pbb"]}}, r"steer\.defenses\[0\].*did you mean 'ppb'"),
+        (
+            {"dense": TRAIN | {"epochs": 0}, "sparse": ADMM["sparse"]},
+            "prunes a trained dense model",
+        ),
+    ],
+)
+def test_mistakes_are_found_before_training(changes, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        prepare(load_config(SETTINGS | changes), make_model, splits())
