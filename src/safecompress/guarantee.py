@@ -42,9 +42,8 @@ def guarantee(work: Work) -> dict[str, Any] | None:
 
 def _stages(work: Work) -> list[Job]:
     """Return the jobs whose training has a part in the compressed model."""
-    scratch = work.config.sparse.initialise == "scratch"
     jobs: list[Job] = []
-    if not scratch and work.steps("dense"):
+    if work.config.sparse.initialise not in {"scratch", "snip"} and work.steps("dense"):
         jobs.append("dense")
     if work.steps("sparse"):
         jobs.append("search")
@@ -66,6 +65,8 @@ def _void(work: Work, private: Mapping[Job, DpSgd | None]) -> str:
         return f"another stage trains without it; list dp-sgd in {where}, too."
     if not all(defense.noise for defense in used):
         return "no noise was added."
+    if work.config.sparse.initialise == "snip":
+        return "snip looks at members; take another sparse.initialise."
     if work.config.sparse.rounds:
         return "proposals and the tests between them look at members; set sparse.rounds: 0."
     return ""

@@ -298,11 +298,11 @@ def _fresh(
 
 def _check_stages(prepared: Prepared) -> None:
     config = prepared.config
-    if config.sparse.initialise != "scratch" and not prepared.has_dense:
+    if config.sparse.initialise not in {"scratch", "snip"} and not prepared.has_dense:
         raise ConfigError(
-            f"sparse.initialise is '{config.sparse.initialise}', which prunes a trained dense "
+            f"sparse.initialise is '{config.sparse.initialise}', which looks at a trained dense "
             "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
-            "use 'scratch'."
+            "use 'scratch' or 'snip'."
         )
     if config.shadows.count and prepared.trained:
         raise ConfigError(

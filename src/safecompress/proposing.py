@@ -19,6 +19,11 @@ from safecompress.stages import Job, Work
 from safecompress.timetable import Timetable
 from safecompress.topology import Topology, maskable_parameters
 
+UNTRAINED = ("scratch", "snip", "lottery")
+"""First masks that begin with the untrained weights."""
+_BY_MAGNITUDE = {"snip": "magnitude-global", "lottery": "magnitude-global"} | ADMM_METHODS
+"""How a first mask is cut whose name says where what it compares comes from."""
+
 
 def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     """Build the configured proposals with the sparse section's defaults filled in.
@@ -95,18 +100,33 @@ class Contexts:
 def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
     """Return the sparse model a search or a baseline starts from.
 
-    From the trained dense weights, pruned; or, for `scratch`, from the untrained weights under a
-    random mask; or from weights that ADMM has trained towards their mask, which is where the work
-    may be interrupted.
+    From the trained dense weights, pruned; or from weights that ADMM has trained towards their
+    mask, which is where the work may be interrupted; or, for `scratch`, `snip` and `lottery`, from
+    the untrained weights.
     """
     if method in ADMM_METHODS:
         trained, topology = _towards_mask(work, dense)
         work.module.load_state_dict(dict(trained.weights))
         return work.trainer(job).start(topology)
-    weights = work.initial if method == "scratch" else dense.weights
-    work.module.load_state_dict(dict(weights))
-    topology = first_topology(work.config, work.module, weights, method=method)
+    scored: Mapping[str, Tensor] = dense.weights
+    if method == "snip":
+        scored = _sensitivity(work, job)
+    begun = work.initial if method in UNTRAINED else dense.weights
+    work.module.load_state_dict(dict(begun))
+    topology = first_topology(work.config, work.module, scored, method=method)
     return work.trainer(job).start(topology)
+
+
+def _sensitivity(work: Work, job: Job) -> dict[str, Tensor]:
+    """Return by how much the loss would change without each untrained weight, to first order.
+
+    Reference: SNIP, Lee, Ajanthan & Torr, ICLR 2019, equation 4.
+    """
+    trainer = work.trainer(job)
+    work.module.load_state_dict(dict(work.initial))
+    start = trainer.start(Topology.dense(work.module))
+    gradient = trainer.gradient(start, work.config.sparse.gradient_batches)
+    return {name: start.weights[name] * g for name, g in gradient.items()}
 
 
 def _towards_mask(work: Work, dense: StoredModel) -> tuple[Candidate, Topology]:
@@ -130,9 +150,8 @@ def first_topology(
     Args:
         config: gives density, distribution and seed.
         module: says which parameters are maskable.
-        weights: a state_dict; its magnitudes count unless the method is `scratch`.
-        method: `magnitude-global`, `magnitude-layer` or `scratch`; of the methods of ADMM, what
-            they would begin with.
+        weights: a state_dict, or scores by name; magnitudes count unless the method is `scratch`.
+        method: as `sparse.initialise`.
 
     Raises:
         ConfigError: when the density cannot be met exactly.
@@ -142,6 +161,6 @@ def first_topology(
         {name: weights[name] for name in maskable_parameters(module)},
         density=sparse.density,
         distribution=sparse.distribution,
-        method=ADMM_METHODS.get(method, method),
+        method=_BY_MAGNITUDE.get(method, method),
         seed=derive(config.seed, "initialise"),
     )

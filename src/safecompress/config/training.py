@@ -106,8 +106,11 @@ class SparseConfig(Section):
     Args:
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
-        initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`,
-            or `admm-global`, `admm-layer` (the dense model is first trained towards its mask).
+        initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`
+            (untrained weights under a random mask),
+            `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
+            `lottery` (the dense model's largest weights, back at their untrained values), `snip`
+            (the untrained weights without which the loss would change most).
         admm: how it is trained towards its mask.
         rounds: mask updates; 0 keeps the first mask.
         settle_epochs: epochs a candidate trains before it is judged, in (0, round length]; None
@@ -123,7 +126,13 @@ class SparseConfig(Section):
     density: Annotated[float, Field(gt=0, le=1)]
     distribution: Literal["uniform", "er", "erk"] = "erk"
     initialise: Literal[
-        "magnitude-global", "magnitude-layer", "scratch", "admm-global", "admm-layer"
+        "magnitude-global",
+        "magnitude-layer",
+        "scratch",
+        "admm-global",
+        "admm-layer",
+        "lottery",
+        "snip",
     ] = "magnitude-global"
     admm: AdmmConfig = AdmmConfig()
     train: TrainConfig = TrainConfig()
