@@ -310,7 +310,12 @@ def _check_stages(prepared: Prepared) -> None:
             "shadow model repeats the whole recipe from nothing, and how these weights came about "
             "is not known here. Train the dense model in this run, or set shadows.count: 0."
         )
-    for stage in (config.dense, config.sparse.train, config.sparse.admm.train):
+    for stage in (
+        config.dense,
+        config.sparse.train,
+        config.sparse.admm.train,
+        config.sparse.gradual.train,
+    ):
         if stage is not None and stage.augment != "none":
             require_images(prepared.splits.members.inputs)
     if config.engine.threads is not None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
 from safecompress.config import CompressConfig
-from safecompress.defenses import ADMM_METHODS, Admm
+from safecompress.defenses import PRUNING_METHODS, Admm, support
 from safecompress.errors import ConfigError
 from safecompress.events import Event
 from safecompress.modelfile import StoredModel
@@ -21,7 +21,7 @@ from safecompress.topology import Topology, maskable_parameters
 
 UNTRAINED = ("scratch", "snip", "lottery")
 """First masks that begin with the untrained weights."""
-_BY_MAGNITUDE = {"snip": "magnitude-global", "lottery": "magnitude-global"} | ADMM_METHODS
+_BY_MAGNITUDE = {"snip": "magnitude-global", "lottery": "magnitude-global"} | PRUNING_METHODS
 """How a first mask is cut whose name says where what it compares comes from."""
 
 
@@ -100,11 +100,11 @@ class Contexts:
 def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
     """Return the sparse model a search or a baseline starts from.
 
-    From the trained dense weights, pruned; or from weights that ADMM has trained towards their
-    mask, which is where the work may be interrupted; or, for `scratch`, `snip` and `lottery`, from
-    the untrained weights.
+    From the trained dense weights, pruned; or from weights that were first trained towards their
+    mask, by ADMM or little by little, which may be interrupted; or, for `scratch`, `snip` and
+    `lottery`, from the untrained weights.
     """
-    if method in ADMM_METHODS:
+    if method in PRUNING_METHODS:
         trained, topology = _towards_mask(work, dense)
         work.module.load_state_dict(dict(trained.weights))
         return work.trainer(job).start(topology)
@@ -130,16 +130,17 @@ def _sensitivity(work: Work, job: Job) -> dict[str, Tensor]:
 
 
 def _towards_mask(work: Work, dense: StoredModel) -> tuple[Candidate, Topology]:
-    """Train the dense weights on by ADMM; return them, and which of them are kept."""
-    trainer = work.trainer("admm")
+    """Train the dense weights on towards their mask; return them, and which of them are kept."""
+    trainer = work.trainer("pruning")
     work.module.load_state_dict(dict(dense.weights))
     start = trainer.start(Topology.dense(work.module))
-    trained = work.train_to("admm", start, trainer.total_steps, trainer=trainer)
-    state = trained.defenses[Admm.name]
-    first, last = (float(state["residuals"][i]) for i in (0, -1))
-    text = f"ADMM: distance from the mask {last:.3g} after {first:.3g} in the first round"
-    work.listen(Event("note", text, {"residuals": state["residuals"].tolist()}))
-    return trained, Admm.support(state)
+    trained = work.train_to("pruning", start, trainer.total_steps, trainer=trainer)
+    state = trained.defenses[work.config.sparse.initialise.split("-")[0]]
+    if Admm.name in trained.defenses:
+        residuals = state["residuals"].tolist()
+        text = f"ADMM: distance from the mask {residuals[-1]:.3g}, {residuals[0]:.3g} at first"
+        work.listen(Event("note", text, {"residuals": residuals}))
+    return trained, support(state)
 
 
 def first_topology(

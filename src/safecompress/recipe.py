@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from safecompress.candidate import Candidate
-from safecompress.defenses import ADMM_METHODS
+from safecompress.defenses import PRUNING_METHODS
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
 from safecompress.files import read_json, tensors_digest, write_json
@@ -86,8 +86,8 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
     steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
     steps[MODEL] = clock.training_steps(fields(config))
-    if config.sparse.initialise in ADMM_METHODS:
-        steps[MODEL] += work.steps("admm")
+    if config.sparse.initialise in PRUNING_METHODS:
+        steps[MODEL] += work.steps("pruning")
     if needs_teachers(config):
         train = config.teachers.train or work.whole_training()
         steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)

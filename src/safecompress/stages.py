@@ -14,7 +14,7 @@ from safecompress.candidate import Candidate
 from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, Request, TrainConfig
 from safecompress.data import Splits
-from safecompress.defenses import DEFENSES, Admm
+from safecompress.defenses import DEFENSES, pruner
 from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
@@ -28,8 +28,8 @@ from safecompress.transforms import ChannelGroup
 _CHECKPOINT_SHARE = 0.05
 
 
-Job: TypeAlias = Literal["dense", "admm", "baseline", "search"]
-Stage: TypeAlias = Literal["dense", "admm", "sparse"]
+Job: TypeAlias = Literal["dense", "pruning", "baseline", "search"]
+Stage: TypeAlias = Literal["dense", "pruning", "sparse"]
 
 
 def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Defense]:
@@ -42,7 +42,7 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
     where = "dense.defenses" if job == "dense" else "steer.defenses"
     if job == "dense" and config.dense is not None:
         requests = config.dense.defenses
-    elif job in {"admm", "search"}:
+    elif job in {"pruning", "search"}:
         requests = config.steer.defenses
     built = [DEFENSES.build(request, where=f"{where}[{i}]") for i, request in enumerate(requests)]
     for defense in built:
@@ -51,7 +51,7 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
-    return [*built, Admm(config.sparse)] if job == "admm" else built
+    return [*built, pruner(config.sparse)] if job == "pruning" else built
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Work:
         has no defences.
         """
         if job not in self._trainers:
-            stage: Stage = job if job in {"dense", "admm"} else "sparse"
+            stage: Stage = job if job in {"dense", "pruning"} else "sparse"
             settings = self.notes.get(f"settings/{stage}")
             defenses = build_defenses(self.config, self.splits, job)
             made = Trainer(
@@ -155,8 +155,10 @@ class Work:
         """Return the training configuration of a stage; the dense one follows the sparse one."""
         if stage == "sparse":
             return self.config.sparse.train
-        if stage == "admm":
-            return self.config.sparse.admm.train or self.config.sparse.train
+        if stage == "pruning":
+            sparse = self.config.sparse
+            section = sparse.admm if sparse.initialise.startswith("admm") else sparse.gradual
+            return section.train or sparse.train
         if self.config.dense is not None:
             return self.config.dense
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs

@@ -7,8 +7,8 @@ import torch
 
 from safecompress.candidate import Candidate
 from safecompress.config import SparseConfig
-from safecompress.defenses import Admm
-from safecompress.defenses.admm import nearest
+from safecompress.defenses import Admm, support
+from safecompress.defenses.support import largest
 from safecompress.errors import ConfigError
 from safecompress.files import read_tensors, write_tensors
 from safecompress.protocols import Batch, TrainingContext
@@ -53,19 +53,19 @@ def test_the_primal_residual_falls_to_a_tenth(method, seed) -> None:
 
 @BOTH
 def test_what_it_keeps_is_the_budget_exactly(method) -> None:
-    support = Admm.support(admm_trained(0, settings(method)).defenses["admm"])
+    kept = support(admm_trained(0, settings(method)).defenses["admm"])
     shapes = {n: tuple(p.shape) for n, p in maskable_parameters(network(0)).items()}
-    assert support.nonzeros == round(0.1 * support.total)
+    assert kept.nonzeros == round(0.1 * kept.total)
     if method == "admm-layer":
-        assert support.layer_counts() == layer_counts(shapes, 0.1, "erk")
+        assert kept.layer_counts() == layer_counts(shapes, 0.1, "erk")
 
 
 @BOTH
 def test_the_weights_have_moved_onto_what_is_kept(method) -> None:
     candidate = admm_trained(0, settings(method))
-    support = Admm.support(candidate.defenses["admm"])
-    within = sum(float(candidate.weights[n][m].square().sum()) for n, m in support.masks.items())
-    whole = sum(float(candidate.weights[n].square().sum()) for n in support.masks)
+    kept = support(candidate.defenses["admm"])
+    within = sum(float(candidate.weights[n][m].square().sum()) for n, m in kept.masks.items())
+    whole = sum(float(candidate.weights[n].square().sum()) for n in kept.masks)
     assert within > 0.99 * whole
 
 
@@ -74,7 +74,7 @@ def test_the_weights_have_moved_onto_what_is_kept(method) -> None:
 def test_equal_magnitudes_are_settled_and_the_budget_still_met(method, value) -> None:
     tied = {"a": torch.full((10, 10), value), "b": -torch.full((5, 4), value)}
     kept = [
-        nearest(weights, density=0.25, distribution="uniform", method=method)
+        largest(weights, settings(method), density=0.25)
         for weights in (tied, {"b": tied["b"], "a": tied["a"]})
     ]
     assert kept[0].nonzeros == 30
@@ -84,7 +84,8 @@ def test_equal_magnitudes_are_settled_and_the_budget_still_met(method, value) ->
 def test_the_projection_is_the_nearest_point_that_keeps_the_budget() -> None:
     source = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(3, 4, generator=source), "b": torch.randn(2, 3, generator=source)}
-    kept = nearest(weights, density=0.5, distribution="uniform", method="admm-layer")
+    sparse = SparseConfig(density=0.5, initialise="admm-layer", distribution="uniform")
+    kept = largest(weights, sparse, density=0.5)
     for name, w in weights.items():
         least = w.abs().flatten().sort().values[: w.numel() // 2].square().sum()
         assert w[~kept.masks[name]].square().sum().item() == pytest.approx(float(least))

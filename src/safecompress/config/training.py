@@ -95,6 +95,18 @@ class AdmmConfig(Section):
     train: TrainConfig | None = None
 
 
+class GradualConfig(Section):
+    """Gradual magnitude pruning, where `sparse.initialise` is `gradual-global` or `gradual-layer`.
+
+    Args:
+        cuts: how often the smallest weights go, at equal distances.
+        train: the training meanwhile; by default that of the sparse stage.
+    """
+
+    cuts: Annotated[int, Field(gt=0)] = 16
+    train: TrainConfig | None = None
+
+
 class SparseConfig(Section):
     """The target and the rhythm of the loop.
 
@@ -109,9 +121,11 @@ class SparseConfig(Section):
         initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`
             (untrained weights under a random mask),
             `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
+            `gradual-global`, `gradual-layer` (it first loses its smallest weights bit by bit),
             `lottery` (the dense model's largest weights, back at their untrained values), `snip`
             (the untrained weights without which the loss would change most).
-        admm: how it is trained towards its mask.
+        admm: how it is trained towards its mask by ADMM.
+        gradual: how it loses its weights.
         rounds: mask updates; 0 keeps the first mask.
         settle_epochs: epochs a candidate trains before it is judged, in (0, round length]; None
             is the whole round.
@@ -131,10 +145,13 @@ class SparseConfig(Section):
         "scratch",
         "admm-global",
         "admm-layer",
+        "gradual-global",
+        "gradual-layer",
         "lottery",
         "snip",
     ] = "magnitude-global"
     admm: AdmmConfig = AdmmConfig()
+    gradual: GradualConfig = GradualConfig()
     train: TrainConfig = TrainConfig()
     rounds: Annotated[int, Field(ge=0)] = 6
     settle_epochs: Positive | None = None

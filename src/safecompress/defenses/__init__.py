@@ -1,10 +1,28 @@
-"""Changes to training that hide members."""
+"""Changes to training: those that hide members, and those that draw weights towards a mask."""
 
 from __future__ import annotations
 
-from safecompress.defenses.admm import METHODS as ADMM_METHODS
+from safecompress.config import SparseConfig
 from safecompress.defenses.admm import Admm
 from safecompress.defenses.dp_sgd import DpSgd, Spent, epsilon
+from safecompress.defenses.gradual import Gradual
 from safecompress.defenses.registry import DEFENSES
+from safecompress.defenses.support import METHODS as PRUNING_METHODS
+from safecompress.defenses.support import support
 
-__all__ = ["ADMM_METHODS", "DEFENSES", "Admm", "DpSgd", "Spent", "epsilon"]
+__all__ = [
+    "DEFENSES",
+    "PRUNING_METHODS",
+    "Admm",
+    "DpSgd",
+    "Gradual",
+    "Spent",
+    "epsilon",
+    "pruner",
+    "support",
+]
+
+
+def pruner(sparse: SparseConfig) -> Admm | Gradual:
+    """Return what trains dense weights towards the mask that `sparse.initialise` names."""
+    return (Admm if sparse.initialise.startswith("admm") else Gradual)(sparse)

@@ -18,39 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.config import SparseConfig
+from safecompress.defenses.support import KEPT, largest
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense, TrainingContext
-from safecompress.sparse import initialise
-from safecompress.topology import Topology, maskable_parameters
-
-GLOBAL, LAYER = "admm-global", "admm-layer"
-METHODS = {GLOBAL: "magnitude-global", LAYER: "magnitude-layer"}
-"""Of each way to share the budget, how magnitudes are compared."""
-
-
-def nearest(
-    weights: Mapping[str, Tensor], *, density: float, distribution: str, method: str
-) -> Topology:
-    """Return the support of the nearest weights that keep the budget: the largest magnitudes.
-
-    Args:
-        weights: maskable parameters by name.
-        density: share kept, in (0, 1]; exactly that many weights are.
-        distribution: how layers share the budget where the method is `admm-layer`.
-        method: `admm-global` (one budget for the network) or `admm-layer` (one for each layer).
-
-    Raises:
-        ConfigError: on an unknown method, or a density that is impossible.
-        NonFiniteError: when a weight is NaN or infinite.
-    """
-    return initialise(
-        weights,
-        density=density,
-        distribution=distribution,
-        method=METHODS.get(method, method),
-        # Magnitudes leave nothing to draw.
-        seed=0,
-    )
+from safecompress.topology import maskable_parameters
 
 
 class Admm(Defense):
@@ -121,15 +92,9 @@ class Admm(Defense):
         """The primal residual ‖W − Z‖ at the end of each round, float64 (rounds done,)."""
         return self._residuals.clone()
 
-    @staticmethod
-    def support(state: Mapping[str, Tensor]) -> Topology:
-        """Return which weights Z keeps, from a candidate's stored state of this defence."""
-        mark = "kept."
-        return Topology({k.removeprefix(mark): v for k, v in state.items() if k.startswith(mark)})
-
     def state(self) -> dict[str, Tensor]:
         """Return copies of Z, its support, U and the residuals so far."""
-        groups = {"kept": self._kept, "copy": self._copies, "dual": self._duals}
+        groups = {KEPT: self._kept, "copy": self._copies, "dual": self._duals}
         saved = {f"{g}.{n}": t.clone() for g, tensors in groups.items() for n, t in tensors.items()}
         return saved | {"residuals": self._residuals.clone()}
 
@@ -141,7 +106,7 @@ class Admm(Defense):
         here = {name: w.device for name, w in self._weights.items()}
         self._copies = {n: state[f"copy.{n}"].clone().to(device) for n, device in here.items()}
         self._duals = {n: state[f"dual.{n}"].clone().to(device) for n, device in here.items()}
-        self._kept = {n: state[f"kept.{n}"].clone() for n in here}
+        self._kept = {n: state[f"{KEPT}.{n}"].clone() for n in here}
         self._residuals = state["residuals"].clone()
 
     def _begin_(self) -> None:
@@ -169,11 +134,5 @@ class Admm(Defense):
     def _project_(self) -> None:
         """Let Z be the nearest to W + U that keeps the budget."""
         wanted = {name: w.detach() + self._duals[name] for name, w in self._weights.items()}
-        topology = nearest(
-            wanted,
-            density=self._sparse.density,
-            distribution=self._sparse.distribution,
-            method=self._sparse.initialise,
-        )
-        self._kept = dict(topology.masks)
+        self._kept = dict(largest(wanted, self._sparse, density=self._sparse.density).masks)
         self._copies = {n: t * self._kept[n].to(t.device) for n, t in wanted.items()}

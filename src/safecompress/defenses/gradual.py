@@ -1,0 +1,87 @@
+"""Gradual magnitude pruning: the smallest weights go, a few at a time, while the rest train on.
+
+Reference: Zhu & Gupta, "To Prune, or Not to Prune", 2017 (arXiv 1710.01878), equation 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.config import SparseConfig
+from safecompress.defenses.support import KEPT, largest
+from safecompress.errors import ConfigError
+from safecompress.protocols import Batch, Defense, TrainingContext
+from safecompress.topology import maskable_parameters
+
+
+class Gradual(Defense):
+    """Cut the smallest weights at the end of each of K equal parts of the stage.
+
+    After cut k the density is d + (1 − d)(1 − k/K)³, so most goes early, while there is time to
+    recover. A weight that is gone stays at zero.
+
+    Args:
+        sparse: gives density, distribution, `initialise` and the section `gradual`.
+    """
+
+    name: ClassVar[str] = "gradual"
+
+    def __init__(self, sparse: SparseConfig) -> None:
+        self._sparse, self._cuts = sparse, sparse.gradual.cuts
+        self._steps = 0
+        self._weights: dict[str, nn.Parameter] = {}
+        self._kept: dict[str, Tensor] = {}
+        self._here: dict[str, Tensor] = {}
+
+    def prepare_(self, context: TrainingContext) -> None:
+        """Take the weights that are cut.
+
+        Raises:
+            ConfigError: without a module, or with fewer steps than cuts.
+        """
+        if context.module is None:
+            raise ConfigError("gradual: looks at weights; the trainer gave no module.")
+        if context.steps < self._cuts:
+            raise ConfigError(
+                f"sparse.gradual.cuts is {self._cuts}, but its training has only "
+                f"{context.steps} steps; make fewer cuts or train longer."
+            )
+        self._steps, self._weights = context.steps, maskable_parameters(context.module)
+        self.load_state_({})
+
+    def density_after(self, cuts: int) -> float:
+        """Return the share of weights that are left after so many cuts."""
+        density = self._sparse.density
+        return density + (1 - density) * (1 - cuts / self._cuts) ** 3
+
+    @torch.no_grad()
+    def after_step_(self, batch: Batch) -> None:
+        """Cut where it is time, and keep what is gone at zero."""
+        done = batch.step + 1
+        cuts = done * self._cuts // self._steps
+        if cuts != batch.step * self._cuts // self._steps:
+            found = {name: w.detach() for name, w in self._weights.items()}
+            self._keep_(largest(found, self._sparse, density=self.density_after(cuts)).masks)
+        for name, weight in self._weights.items():
+            weight.mul_(self._here[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the masks so far."""
+        return {f"{KEPT}.{name}": mask.clone() for name, mask in self._kept.items()}
+
+    def load_state_(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned; an empty mapping has cut nothing."""
+        self._keep_(
+            {
+                name: state[f"{KEPT}.{name}"] if state else torch.ones(w.shape, dtype=torch.bool)
+                for name, w in self._weights.items()
+            }
+        )
+
+    def _keep_(self, masks: Mapping[str, Tensor]) -> None:
+        self._kept = dict(masks)
+        self._here = {n: mask.to(self._weights[n].device) for n, mask in masks.items()}
