@@ -39,6 +39,16 @@ _MOVES = "steer.attacks=[loss]"
 """A path of one move has nothing to choose; the cheapest attack watches it."""
 
 
+_HALF = ["sparse.rounds=0", "sparse.train.epochs=32"]
+"""Half of the sparse epochs; pruning towards a mask takes the other half before it."""
+
+
+def defended(*defenses: str, stages: tuple[str, ...] = ("dense", "steer")) -> list[str]:
+    """Return the settings of a dense model pruned once, with defences in some stages."""
+    given = f"defenses=[{','.join(defenses)}]"
+    return ["sparse.rounds=0", *(f"{stage}.{given}" for stage in stages)]
+
+
 def path(move: str) -> list[str]:
     """Return the settings of a path that makes one move every round."""
     return [f"steer.proposals=[{move}]", _ONE, _MOVES]
@@ -95,6 +105,61 @@ METHODS: dict[str, dict[str, Any]] = {
             "data.split.reference=0.2",
         ],
         "says": "RigL with the bounded min-max term against a black-box attacker",
+    },
+    "gradual": {
+        "set": [*_HALF, "sparse.initialise=gradual-global"],
+        "says": "gradual magnitude pruning, then fine-tuned; as many epochs as magnitude",
+    },
+    "snip": {
+        "set": ["sparse.rounds=0", "sparse.initialise=snip"],
+        "says": "SNIP: a mask by sensitivity on untrained weights, trained",
+    },
+    "lottery": {
+        "set": ["sparse.rounds=0", "sparse.initialise=lottery"],
+        "says": "lottery ticket: the dense model's largest weights, trained again from their start",
+    },
+    "mia-pruning": {
+        "set": [*_HALF, "sparse.initialise=admm-global"],
+        "says": "ADMM, then the mask trained on; as many epochs as magnitude",
+    },
+    "mia-pruning, min-max": {
+        "set": [
+            *defended("{adversarial: {weight: 1.0, start: 0.0}}"),
+            *_HALF,
+            "sparse.initialise=admm-global",
+            "data.split.reference=0.2",
+        ],
+        "says": "the same with the attacker's bounded gain in every step",
+    },
+    "min-max dense": {
+        "set": [
+            *defended("{adversarial: {weight: 1.0, start: 0.0}}", stages=("dense",)),
+            "sparse.train.epochs=0",
+            "data.split.reference=0.2",
+        ],
+        "densities": [1.0],
+        "says": "the dense model with the bounded min-max term",
+    },
+    "relax-loss": {
+        "set": defended("{relax-loss: {target: 0.5}}"),
+        "says": "RelaxLoss, dense and pruned",
+    },
+    "ppb": {"set": defended("ppb"), "says": "PPB, dense and pruned"},
+    "label-smoothing": {"set": defended("label-smoothing"), "says": "dense and pruned"},
+    "hamp": {"set": defended("hamp"), "says": "HAMP's training, dense and pruned"},
+    "dropout": {"set": defended("dropout"), "says": "dense and pruned"},
+    "early-stopping": {"set": defended("early-stopping"), "says": "dense and pruned"},
+    "distillation, reference only": {
+        "set": [
+            *defended("{distillation: {rows: reference}}", stages=("steer",)),
+            "sparse.initialise=scratch",
+            "data.split.reference=0.2",
+        ],
+        "says": "a student that meets no member, under a random mask",
+    },
+    "dp-sgd": {
+        "set": defended("{dp-sgd: {noise: 1.0, clip: 1.0}}"),
+        "says": "DP-SGD, dense and pruned",
     },
     "safecompress": {"set": [], "says": "the default of `compress`"},
 }
