@@ -122,7 +122,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "set": [*_HALF, "sparse.initialise=admm-global"],
         "says": "ADMM, then the mask trained on; as many epochs as magnitude",
     },
-    "mia-pruning, min-max": {
+    "mia-pruning + min-max": {
         "set": [
             *defended("{adversarial: {weight: 1.0, start: 0.0}}"),
             *_HALF,
@@ -149,7 +149,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "hamp": {"set": defended("hamp"), "says": "HAMP's training, dense and pruned"},
     "dropout": {"set": defended("dropout"), "says": "dense and pruned"},
     "early-stopping": {"set": defended("early-stopping"), "says": "dense and pruned"},
-    "distillation, reference only": {
+    "distillation (reference only)": {
         "set": [
             *defended("{distillation: {rows: reference}}", stages=("steer",)),
             "sparse.initialise=scratch",
