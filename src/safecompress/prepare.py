@@ -16,7 +16,7 @@ from safecompress.attacks.controls import blind_baseline
 from safecompress.checks import OBJECTIVES, Suite, shadow_attacks, steering_attacks, suite_from
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
-from safecompress.defenses import DEFENSES
+from safecompress.defenses import DEFENSES, PRUNING_METHODS
 from safecompress.errors import (
     ConfigError,
     DataError,
@@ -168,8 +168,9 @@ def prepare(
     factory = None if model is None or isinstance(model, nn.Module) else model
     prepared = Prepared(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
-    for job in ("dense", "search"):
-        build_defenses(config, splits, job)
+    build_defenses(config, splits, "dense")
+    pruned = config.sparse.initialise in PRUNING_METHODS
+    build_defenses(config, splits, "pruning" if pruned else "search")
     first_topology(config, module, initial, method=config.sparse.initialise)
     if compare_groups:
         _check_blind(config, splits)

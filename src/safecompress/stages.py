@@ -21,7 +21,7 @@ from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
-from safecompress.train import Probed, Trainer, steps_per_epoch
+from safecompress.train import Probed, Trainer, require_together, steps_per_epoch
 from safecompress.transforms import ChannelGroup
 
 # A checkpoint may cost at most this share of the time since the one before it.
@@ -36,7 +36,8 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
     """Build the configured defences of a job anew; a baseline has none.
 
     Raises:
-        ConfigError: on an unknown one, or one that needs reference rows where the split has none.
+        ConfigError: on an unknown one, one that needs reference rows where the split has none, or
+            some that do not go together.
     """
     requests: tuple[Request, ...] = ()
     where = "dense.defenses" if job == "dense" else "steer.defenses"
@@ -51,7 +52,10 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
-    return [*built, pruner(config.sparse)] if job == "pruning" else built
+    if job == "pruning":
+        built.append(pruner(config.sparse))
+    require_together(built)
+    return built
 
 
 @dataclass

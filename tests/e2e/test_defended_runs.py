@@ -164,6 +164,9 @@ def test_without_dp_sgd_the_verdict_is_silent_about_it(tmp_path) -> None:
     ("changes", "message"),
     [
         ({"dense": TRAIN | {"defenses": ["pbb"]}}, r"dense\.defenses\[0\].*did you mean 'ppb'"),
+        ({"steer": {"defenses": ["ppb", "ppb"]}}, "'ppb' is listed twice"),
+        ({"steer": {"defenses": ["ppb", "dp-sgd"]}}, "leave out ppb"),
+        ({"steer": {"defenses": ["dp-sgd"]}, "sparse": ADMM["sparse"]}, "leave out admm"),
         ({"steer": {"defenses": ["pbb"]}}, r"steer\.defenses\[0\].*did you mean 'ppb'"),
         (
             {"dense": TRAIN | {"epochs": 0}, "sparse": ADMM["sparse"]},

@@ -3,6 +3,7 @@
 from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
+from safecompress.train.loss import require_together
 from safecompress.train.post_training import PostTraining, quantise_after_training
 from safecompress.train.predict import predict
 from safecompress.train.probe import Probed
@@ -17,5 +18,6 @@ __all__ = [
     "predict",
     "quantise_after_training",
     "require_images",
+    "require_together",
     "steps_per_epoch",
 ]

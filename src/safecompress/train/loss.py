@@ -17,6 +17,20 @@ from safecompress.train.batches import Step
 from safecompress.train.features import call_with_features
 
 
+def require_together(defenses: Sequence[Defense]) -> None:
+    """Raise ConfigError when one is listed twice, or beside one that stands alone."""
+    names = [defense.name for defense in defenses]
+    for defense in defenses:
+        if names.count(defense.name) > 1:
+            raise ConfigError(f"defenses: '{defense.name}' is listed twice.")
+        if defense.samples_alone and len(names) > 1:
+            others = ", ".join(name for name in names if name != defense.name)
+            raise ConfigError(
+                f"defenses: '{defense.name}' replaces every gradient and cannot account for "
+                f"what else changes it; leave out {others}."
+            )
+
+
 class TrainingLoss:
     """Cross-entropy and the penalties of defences.
 
@@ -41,16 +55,8 @@ class TrainingLoss:
         self._soft_target = HARD
         self._masks: Mapping[str, Tensor] = {}
         self._tempered: dict[float, Tensor] = {}
-        names = [defense.name for defense in defenses]
+        require_together(defenses)
         for defense in defenses:
-            if defense.samples_alone and len(names) > 1:
-                others = ", ".join(name for name in names if name != defense.name)
-                raise ConfigError(
-                    f"defenses: '{defense.name}' replaces every gradient and cannot account for "
-                    f"what else changes it; leave out {others}."
-                )
-            if names.count(defense.name) > 1:
-                raise ConfigError(f"defenses: '{defense.name}' is listed twice.")
             if defense.needs_reference and context.reference is None:
                 raise ConfigError(
                     f"defenses: '{defense.name}' needs rows that are neither members nor "
