@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from safecompress.protocols import (
     TrainingContext,
 )
 from safecompress.topology import Topology, maskable_parameters
-from safecompress.train.active import Active, Existing, active_weights, sparse_parts
+from safecompress.train.active import Active, Existing, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import device_of, make_fabric
 from safecompress.train.internals import internals
@@ -36,15 +36,12 @@ from safecompress.train.probe import Probed, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.scaler import load_scaler_state_, scaler_state
 from safecompress.train.schedule import learning_rate
-from safecompress.train.sparse_linear import (
-    SparseLinears,
-    computing_sparsely,
-    sparse_linears,
-)
+from safecompress.train.sparse_linear import SparseLinears, computing_sparsely
 from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
-from safecompress.train.state import load_module_, module_tensors, require_finite
+from safecompress.train.state import load_module_, require_finite
 from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
-from safecompress.transforms import PLAIN, InputQuantiser, Transforms, attach_, ranges_of
+from safecompress.train.workbench import Workbench
+from safecompress.transforms import Transforms
 
 
 class Trainer:
@@ -104,17 +101,14 @@ class Trainer:
         module.to(device)
         self._module, self._config = module, config
         self._seed, self._stage = seed, stage
-        self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._track = track_moving_average
-        self._bound: tuple[Topology, Transforms, Active, SparseLinears] | None = None
-        self._inputs: Mapping[str, InputQuantiser] = {}
         self._called: dict[nn.Linear, bool] = {}
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         self.settings = settings or choose_settings(
             module, self._batches, config, device=device, total_steps=self.total_steps
         )
-        self._lay_out_()
+        self._bench = Workbench(module, self.settings.torch_format)
         self._fabric = make_fabric(
             engine, precision=self.settings.precision, stage=stage, log_dir=log_dir
         )
@@ -124,7 +118,7 @@ class Trainer:
             self._fabric.strategy.precision, "scaler", None
         )
         self._fresh_scaler = scaler_state(self._scaler)
-        self._optimizer = make_optimizer(config, self._parameters)
+        self._optimizer = make_optimizer(config, self._bench.parameters)
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
         # On one device in fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
         self._alone = self._ranks == 1 and self.settings.precision == "32-true"
@@ -171,8 +165,7 @@ class Trainer:
             topology: which weights exist; all of them by default. The others become zero.
         """
         topology = topology or Topology.dense(self._module)
-        self._lay_out_()
-        self._inputs = attach_(self._module, PLAIN)
+        self._bench.clear_()
         topology.apply_(self._module)
         load_scaler_state_(self._scaler, self._fresh_scaler)
         self._objective.load_state_({}, masks=topology.masks)
@@ -182,7 +175,7 @@ class Trainer:
             topology=topology,
             ever_active={name: mask.clone() for name, mask in topology.masks.items()},
         )
-        load_optimizer_state_(self._optimizer, self._config, self._active(fresh), {})
+        load_optimizer_state_(self._optimizer, self._config, self._bench.active(fresh), {})
         return self._collected(fresh, averages=self._averages(fresh), steps=0)
 
     def load_(self, candidate: Candidate) -> None:
@@ -190,15 +183,7 @@ class Trainer:
 
         Weights that do not exist are zero, and quantised ones rounded.
         """
-        self._lay_out_()
-        self._inputs = attach_(self._module, candidate.transforms)
-        load_module_(self._module, candidate.weights)
-        for part in sparse_parts(self._active(candidate)):
-            part.read_()
-
-    def _lay_out_(self) -> None:
-        # Another trainer of the same module may have left it in its own memory format.
-        self._module.to(memory_format=self.settings.torch_format)  # type: ignore[call-overload]
+        self._bench.put_(candidate)
 
     def outputs(self, candidate: Candidate, rows: Rows) -> Outputs:
         """Return the candidate's outputs on `rows`.
@@ -228,7 +213,7 @@ class Trainer:
         if steps <= 0:
             return candidate
         self._restore_(candidate)
-        active = self._active(candidate)
+        active = self._bench.active(candidate)
         averages = self._averages(candidate)
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
@@ -259,7 +244,7 @@ class Trainer:
             and not self._track
             and not self._objective.defended
             and not self._fabric.loggers
-            and self._batches.size * sum(p.numel() for p in self._parameters.values())
+            and self._batches.size * sum(p.numel() for p in self._bench.parameters.values())
             <= LARGEST_STEP[self._fabric.device.type == "cpu"]
             and not obstacle(self._module, candidates)
         )
@@ -276,12 +261,12 @@ class Trainer:
             candidates: those that `trains_together`, all at the same step.
             steps: at least 1.
         """
-        self._lay_out_()
+        self._bench.clear_()
         stack = Stack(
             self._module,
             candidates,
             self._config,
-            self._parameters,
+            self._bench.parameters,
             lambda batch, candidate: self._objective.targets(batch, candidate.soft_target),
         )
         first = candidates[0].step
@@ -347,11 +332,8 @@ class Trainer:
         self._optimizer.param_groups[0]["lr"] = learning_rate(
             self._config, step, total=self.total_steps
         )
-        for quantiser in self._inputs.values():
-            quantiser.watching = True
-        loss, seen = self._loss(step, self._model)
-        for quantiser in self._inputs.values():
-            quantiser.watching = False
+        with self._bench.watched():
+            loss, seen = self._loss(step, self._model)
         self._fabric.backward(loss)
         self._objective.before_step_(seen)
         if averages:
@@ -368,7 +350,7 @@ class Trainer:
         return loss.detach()
 
     def _forget_gradients_(self) -> None:
-        for parameter in self._parameters.values():
+        for parameter in self._bench.parameters.values():
             parameter.grad = None
 
     def _loss(self, step: int, model: ModelLike) -> tuple[Tensor, Batch | None]:
@@ -379,27 +361,13 @@ class Trainer:
     def _restore_(self, candidate: Candidate) -> None:
         """Put weights, optimiser state and defences' state where they were."""
         self.load_(candidate)
-        active = self._active(candidate)
+        active = self._bench.active(candidate)
         load_optimizer_state_(self._optimizer, self._config, active, candidate.optimizer)
         self._forget_gradients_()
         load_scaler_state_(self._scaler, self._fresh_scaler | dict(candidate.optimizer))
         self._objective.load_state_(
             candidate.defenses, masks=candidate.topology.masks, soft_target=candidate.soft_target
         )
-
-    def _active(self, candidate: Candidate) -> Active:
-        """Return what is trained of a candidate, made once for the same masks and transforms."""
-        topology, transforms = candidate.topology, candidate.transforms
-        if (
-            self._bound is None
-            or self._bound[0] is not topology
-            or self._bound[1].bits != transforms.bits
-            or self._bound[1].channels is not transforms.channels
-        ):
-            active = active_weights(self._parameters, topology, self._module, transforms)
-            linears = sparse_linears(active, self._module)
-            self._bound = (topology, transforms, active, linears)
-        return self._bound[2]
 
     def _sparse_linears(self, candidate: Candidate) -> SparseLinears:
         """Return the layers that compute with their existing weights in this stage.
@@ -408,10 +376,9 @@ class Trainer:
         mixed precision and several processes) gets them; so does a model that uses a layer's
         weight without calling the layer.
         """
-        self._active(candidate)
-        if self._bound is None or self._track or self._objective.defended or not self._alone:
+        if self._track or self._objective.defended or not self._alone:
             return {}
-        found = self._bound[3]
+        found = self._bench.sparse_linears(candidate)
         if unknown := {layer: how for layer, how in found.items() if layer not in self._called}:
             self._called |= self._calls(unknown, candidate)
         return {layer: how for layer, how in found.items() if self._called[layer]}
@@ -449,11 +416,11 @@ class Trainer:
         if self._ranks > 1:
             for buffer in self._module.buffers():
                 buffer.copy_(self._fabric.broadcast(buffer.detach().clone(), src=0))
-        active = self._active(candidate)
+        active = self._bench.active(candidate)
         state = optimizer_state(self._optimizer, self._config, active)
         names = maskable_parameters(self._module)
         return candidate.evolve(
-            weights=self._weights(active),
+            weights=self._bench.weights(active),
             optimizer=state | scaler_state(self._scaler),
             moving_average={
                 name: average.to("cpu", copy=True).contiguous()
@@ -462,28 +429,16 @@ class Trainer:
             if self._track
             else candidate.moving_average,
             defenses=self._objective.state() or candidate.defenses,
-            transforms=self._watched(candidate.transforms),
+            transforms=self._seen(candidate.transforms),
             step=candidate.step + steps,
         )
 
-    def _weights(self, active: Active) -> dict[str, Tensor]:
-        """Return copies of the module's tensors, quantised weights as the optimiser moves them."""
-        rounded = [part for part in sparse_parts(active) if part.bits is not None]
-        for part in rounded:
-            part.write_(rounded=False)
-        tensors = module_tensors(self._module)
-        for part in rounded:
-            part.write_()
-        return tensors
-
-    def _watched(self, transforms: Transforms) -> Transforms:
+    def _seen(self, transforms: Transforms) -> Transforms:
         """Return the transforms with the inputs' bounds as training has left them."""
-        if not self._inputs:
-            return transforms
-        ranges = ranges_of(self._inputs)
+        ranges = self._bench.ranges()
         if self._ranks > 1:
             ranges = {n: self._fabric.broadcast(t, src=0) for n, t in ranges.items()}
-        return replace(transforms, ranges=ranges)
+        return replace(transforms, ranges=ranges) if ranges else transforms
 
     def _report(self, losses: Tensor, first: int) -> None:
         if self._ranks == 1:

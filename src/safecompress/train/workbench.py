@@ -1,0 +1,112 @@
+"""The one live module of a trainer, and the candidate that is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.candidate import Candidate
+from safecompress.topology import Topology
+from safecompress.train.active import Active, active_weights, sparse_parts
+from safecompress.train.sparse_linear import SparseLinears, sparse_linears
+from safecompress.train.state import load_module_, module_tensors
+from safecompress.transforms import PLAIN, InputQuantiser, Transforms, attach_, ranges_of
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """What is trained under some masks and transforms."""
+
+    topology: Topology
+    transforms: Transforms
+    active: Active
+    linears: SparseLinears
+
+    def fits(self, candidate: Candidate) -> bool:
+        theirs = candidate.transforms
+        return (
+            self.topology is candidate.topology
+            and self.transforms.bits == theirs.bits
+            and self.transforms.channels is theirs.channels
+        )
+
+
+class Workbench:
+    """Puts candidates into the module, and takes out of it what training made of them.
+
+    Args:
+        module: the module, on its device.
+        memory_format: how its parameters lie in memory.
+    """
+
+    def __init__(self, module: nn.Module, memory_format: torch.memory_format) -> None:
+        self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self._module, self._format = module, memory_format
+        self._bound: _Bound | None = None
+        self._inputs: Mapping[str, InputQuantiser] = {}
+        self._lay_out_()
+
+    def clear_(self) -> None:
+        """Let the module compute plainly with whatever weights are in it."""
+        self._lay_out_()
+        self._inputs = attach_(self._module, PLAIN)
+
+    def put_(self, candidate: Candidate) -> None:
+        """Put a candidate into the module, which then computes as the candidate says.
+
+        Weights that do not exist are zero, and quantised ones rounded.
+        """
+        self._lay_out_()
+        self._inputs = attach_(self._module, candidate.transforms)
+        load_module_(self._module, candidate.weights)
+        for part in sparse_parts(self.active(candidate)):
+            part.read_()
+
+    def active(self, candidate: Candidate) -> Active:
+        """Return what is trained of a candidate, made once for the same masks and transforms."""
+        return self._of(candidate).active
+
+    def sparse_linears(self, candidate: Candidate) -> SparseLinears:
+        """Return the layers of a candidate that may compute with their existing weights alone."""
+        return self._of(candidate).linears
+
+    def weights(self, active: Active) -> dict[str, Tensor]:
+        """Return copies of the module's tensors, quantised weights as the optimiser moves them."""
+        rounded = [part for part in sparse_parts(active) if part.bits is not None]
+        for part in rounded:
+            part.write_(rounded=False)
+        tensors = module_tensors(self._module)
+        for part in rounded:
+            part.write_()
+        return tensors
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Let quantised inputs take note of their range in this block."""
+        for quantiser in self._inputs.values():
+            quantiser.watching = True
+        try:
+            yield
+        finally:
+            for quantiser in self._inputs.values():
+                quantiser.watching = False
+
+    def ranges(self) -> dict[str, Tensor]:
+        """Return the range of every quantised input as it was watched; empty without any."""
+        return dict(ranges_of(self._inputs)) if self._inputs else {}
+
+    def _lay_out_(self) -> None:
+        # Another trainer of the same module may have left it in its own memory format.
+        self._module.to(memory_format=self._format)  # type: ignore[call-overload]
+
+    def _of(self, candidate: Candidate) -> _Bound:
+        if self._bound is None or not self._bound.fits(candidate):
+            topology, transforms = candidate.topology, candidate.transforms
+            active = active_weights(self.parameters, topology, self._module, transforms)
+            linears = sparse_linears(active, self._module)
+            self._bound = _Bound(topology, transforms, active, linears)
+        return self._bound
