@@ -1,0 +1,129 @@
+"""The compact file: positions and values as streams, laid out as `safecompress_reader` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from torch import Tensor
+
+from safecompress.errors import ConfigError, ModelError
+from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantise
+from safecompress.topology import Topology
+from safecompress_reader import HEADER, SCHEMA_VERSION, digest
+
+INSTALL_ZSTD = "pip install 'safecompress[export]'"
+_LEVEL = 19
+Array = NDArray[Any]
+
+
+def compact_bytes(
+    weights: Mapping[str, Tensor],
+    topology: Topology,
+    *,
+    values: str,
+    facts: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return a compact file of a model.
+
+    Every masked weight is packed: with gaps where that is smaller, otherwise all of its values.
+    Weights that exist keep their place even where rounding makes them zero, so the topology can
+    be read back. Tied weights are written once.
+
+    Args:
+        weights: the module's state_dict.
+        topology: which weights exist; what it does not mask is written as it is.
+        values: `fp32`, `fp16`, `int8` or `int4`.
+        facts: JSON values for the header: what the model is, its verdict.
+
+    Raises:
+        ModelError: when a weight is no float32, not finite, or too large for fp16.
+    """
+    tensors: dict[str, Array] = {}
+    layout: dict[str, dict[str, Any]] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in weights.items():
+        place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if tensor.numel() and place in first:
+            layout[name] = {"same_as": first[place]}
+            continue
+        first[place] = name
+        mask = topology.masks.get(name)
+        plain = tensor.detach().cpu().contiguous()
+        if mask is None:
+            layout[name] = {"values": "dense"}
+            tensors[f"dense/{name}"] = _plain(name, plain)
+        else:
+            packed = _packed(name, plain, mask.cpu().numpy(), values)
+            layout[name] = {"shape": list(plain.shape), "values": values}
+            tensors |= {f"{part}/{name}": array for part, array in packed.items()}
+    document = {"schema_version": SCHEMA_VERSION, "tensors": layout, **(facts or {})}
+    # As a reader will see it: JSON knows no tuples.
+    document = json.loads(json.dumps(document, allow_nan=False))
+    signed = {"sha256": digest(document, tensors), **document}
+    return bytes(save(tensors, metadata={HEADER: json.dumps(signed, separators=(",", ":"))}))
+
+
+def zstd(data: bytes) -> bytes:
+    """Return `data` packed with zstd, level 19.
+
+    Raises:
+        ConfigError: when the package `zstandard` is not installed.
+    """
+    try:
+        import zstandard
+    except ImportError as error:
+        raise ConfigError(f"zstandard is not installed; {INSTALL_ZSTD}.") from error
+    return bytes(zstandard.ZstdCompressor(level=_LEVEL).compress(data))
+
+
+def _plain(name: str, tensor: Tensor) -> Array:
+    try:
+        return np.asarray(tensor.numpy())
+    except TypeError as error:
+        raise ModelError(
+            f"export: '{name}' is of {tensor.dtype}, which numpy does not know; convert the model "
+            "with .float() first."
+        ) from error
+
+
+def _packed(name: str, tensor: Tensor, mask: NDArray[np.bool_], values: str) -> dict[str, Array]:
+    weight = require_float32(name, tensor)
+    parts: dict[str, Array] = {}
+    numbers: Array = np.where(mask, weight, np.float32(0))
+    if values in GRIDS:
+        rounded = quantise(numbers, values)
+        numbers, parts["scale"] = rounded.values, rounded.scale
+    elif values == "fp16":
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(np.float16)
+        if not np.isfinite(numbers).all():
+            raise ModelError(f"export: '{name}' holds values too large for fp16; use fp32 or int8.")
+    gaps, kept = gap_stream(mask), numbers[mask]
+    whole = numbers.reshape(-1)
+    if values == "int4":
+        kept, whole = pack_halves(kept), pack_halves(whole)
+    if len(gaps) + kept.nbytes < whole.nbytes:
+        return parts | {"gaps": gaps, "values": np.ascontiguousarray(kept)}
+    return parts | {"values": np.ascontiguousarray(whole)}
+
+
+def require_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:
+    """Return a weight as an array.
+
+    Raises:
+        ModelError: when it is not of float32, or not finite.
+    """
+    if tensor.dtype != torch.float32:
+        raise ModelError(
+            f"export: '{name}' is of {tensor.dtype}; expected float32. Convert the model with "
+            ".float() first."
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"export: '{name}' holds values that are NaN or infinite.")
+    return np.asarray(tensor.detach().cpu().numpy(), np.float32)
