@@ -1,12 +1,13 @@
 """Read a compact model file with numpy and safetensors alone: no torch, no training code.
 
 The file is a safetensors file, or one packed with zstd as a whole, for which `zstandard` is needed.
-Of every packed weight it holds a stream of gaps and a stream of values:
+Of every packed weight it holds where its numbers are, unless they are everywhere, and the numbers:
 
 - `gaps/NAME`, uint8: 0 to 254 say how many zeros stand before the next weight, in row-major order;
-  255 says that 255 zeros go by and no weight comes yet.
-- `values/NAME`: the weights in that order, fp32, fp16, int8 or int4. Two int4 share a byte, the
-  first in the low half, each plus 8.
+  255 says that 255 zeros go by and no weight comes yet. Or, where weights are many,
+- `bits/NAME`, uint8: one bit for every place, the first in the highest bit of the first byte.
+- `values/NAME`: the weights in row-major order, fp32, fp16, int8 or int4. Two int4 share a byte,
+  the first in the low half, each plus 8.
 - `scale/NAME`, float32: for whole numbers, what those of one output channel are multiplied by.
 - `dense/NAME`: what is not packed, as it is.
 
@@ -66,7 +67,7 @@ class CompactModel:
 
     Args:
         weights: the model's state by name; packed weights as float32 of their own shape.
-        masks: bool, which weights exist, for those stored with gaps.
+        masks: bool, which weights exist, of those of which some do not.
         metadata: what the header says of the model: name, classes, input shape, verdict, formats.
     """
 
@@ -188,7 +189,7 @@ def _unpacked(
             total += 5 * math.prod(shape)
             if total > max_bytes:
                 raise DamagedFileError(f"its weights take more than {max_bytes:,} bytes; refused.")
-            left -= {f"{part}/{name}" for part in ("gaps", "values", "scale")}
+            left -= {f"{part}/{name}" for part in ("gaps", "bits", "values", "scale")}
             weights[name], mask = _weight(name, shape, how["values"], tensors)
             if mask is not None:
                 masks[name] = mask
@@ -211,8 +212,12 @@ def _weight(
     name: str, shape: tuple[int, ...], kind: str, tensors: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
     size = math.prod(shape)
-    gaps = tensors.get(f"gaps/{name}")
-    at = None if gaps is None else positions_of(gaps, size, name)
+    gaps, bits = tensors.get(f"gaps/{name}"), tensors.get(f"bits/{name}")
+    at = None
+    if gaps is not None:
+        at = positions_of(gaps, size, name)
+    elif bits is not None:
+        at = _set_bits(bits, size, name)
     count = size if at is None else len(at)
     stored = tensors[f"values/{name}"]
     if kind not in _STORED or stored.dtype != _STORED[kind] or stored.ndim != 1:
@@ -259,6 +264,15 @@ def positions_of(gaps: Array, size: int, name: str) -> NDArray[np.int64]:
             "belong to another tensor."
         )
     at: NDArray[np.int64] = ends[~escapes] - 1
+    return at
+
+
+def _set_bits(bits: Array, size: int, name: str) -> NDArray[np.int64]:
+    if bits.dtype != np.uint8 or bits.shape != ((size + 7) // 8,):
+        raise DamagedFileError(f"'{name}': its bits are not {(size + 7) // 8} bytes.")
+    at: NDArray[np.int64] = np.flatnonzero(np.unpackbits(bits))
+    if len(at) and at[-1] >= size:
+        raise DamagedFileError(f"'{name}': a bit after the last of {size} places.")
     return at
 
 

@@ -27,18 +27,20 @@ def compact_bytes(
     topology: Topology,
     *,
     values: str,
+    squeezed: bool = False,
     facts: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return a compact file of a model.
 
-    Every masked weight is packed: with gaps where that is smaller, otherwise all of its values.
-    Weights that exist keep their place even where rounding makes them zero, so the topology can
-    be read back. Tied weights are written once.
+    Every masked weight is packed: its values, and where they are as gaps or as bits, whichever is
+    smaller, or smaller after zstd. Weights that exist keep their place even where rounding makes
+    them zero, so the topology can be read back. Tied weights are written once.
 
     Args:
         weights: the module's state_dict.
         topology: which weights exist; what it does not mask is written as it is.
         values: `fp32`, `fp16`, `int8` or `int4`.
+        squeezed: whether the file is going to be packed with zstd.
         facts: JSON values for the header: what the model is, its verdict.
 
     Raises:
@@ -60,6 +62,7 @@ def compact_bytes(
             tensors[f"dense/{name}"] = _plain(name, plain)
         else:
             packed = _packed(name, plain, mask.cpu().numpy(), values)
+            packed |= _places(mask.cpu().numpy(), squeezed=squeezed)
             layout[name] = {"shape": list(plain.shape), "values": values}
             tensors |= {f"{part}/{name}": array for part, array in packed.items()}
     document = {"schema_version": SCHEMA_VERSION, "tensors": layout, **(facts or {})}
@@ -104,13 +107,25 @@ def _packed(name: str, tensor: Tensor, mask: NDArray[np.bool_], values: str) -> 
             numbers = numbers.astype(np.float16)
         if not np.isfinite(numbers).all():
             raise ModelError(f"export: '{name}' holds values too large for fp16; use fp32 or int8.")
-    gaps, kept = gap_stream(mask), numbers[mask]
-    whole = numbers.reshape(-1)
-    if values == "int4":
-        kept, whole = pack_halves(kept), pack_halves(whole)
-    if len(gaps) + kept.nbytes < whole.nbytes:
-        return parts | {"gaps": gaps, "values": np.ascontiguousarray(kept)}
-    return parts | {"values": np.ascontiguousarray(whole)}
+    kept = numbers[mask]
+    return parts | {"values": pack_halves(kept) if values == "int4" else kept}
+
+
+def _places(mask: NDArray[np.bool_], *, squeezed: bool) -> dict[str, Array]:
+    """Return which weights exist in the smaller of two ways; nothing where all do."""
+    if mask.all():
+        return {}
+    ways = {"gaps": gap_stream(mask), "bits": np.packbits(mask.reshape(-1))}
+    cost = entropy_bytes if squeezed else len
+    best = min(ways, key=lambda way: cost(ways[way]))
+    return {best: ways[best]}
+
+
+def entropy_bytes(stream: NDArray[np.uint8]) -> float:
+    """Return the bytes a stream takes by the entropy of its single bytes."""
+    counts = np.bincount(stream, minlength=1)
+    share = counts[counts > 0] / max(len(stream), 1)
+    return float(-(share * np.log2(share)).sum() * len(stream) / 8)
 
 
 def require_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:

@@ -101,7 +101,11 @@ class Forms:
             data = signed(self.graph(form), facts)
         else:
             data = compact_bytes(
-                self.module.state_dict(), self.topology, values=form.values, facts=facts
+                self.module.state_dict(),
+                self.topology,
+                values=form.values,
+                squeezed=packed,
+                facts=facts,
             )
         return zstd(data) if packed else data
 

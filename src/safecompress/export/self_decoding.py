@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 
 from safecompress.export.packing import pack_halves, step_stream
 
-_NODE_BYTES = 700
+_NODE_BYTES = 400
 """What the operators that decode one tensor take in the file, names included."""
-_SHARED = "_decode"
+_HALVES_BYTES = 350
+"""What those take that take values out of halves of bytes."""
+_AXIS, _ONE = "decode.axis", "decode.one"
+_LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
+    f"decode.{name}" for name in ["axis", "one", "low", "shift", "mid"]
+)
 
 
 def self_decoding(graph: Any, *, values: str) -> Any:
@@ -25,7 +30,8 @@ def self_decoding(graph: Any, *, values: str) -> Any:
 
     Args:
         graph: with fp32 weights, or with int8 weights of a QDQ graph; left as it is.
-        values: how values are stored: `fp32` or `fp16` of fp32 weights, `int8` or `int4` of int8.
+        values: how values are stored: `fp32` or `fp16` of fp32 weights, `int8` or `int4` of int8;
+            a weight for which the shorter one does not do, or does not pay, gets the longer one.
     """
     import onnx
     from onnx import TensorProto, numpy_helper
@@ -35,37 +41,30 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     body = packed.graph
     wanted = TensorProto.INT8 if values in {"int8", "int4"} else TensorProto.FLOAT
     nodes: list[Any] = []
+    # Streams of one kind lie together, which is what general compression likes.
+    rest: list[Any] = []
     gaps: list[Any] = []
     numbers: list[Any] = []
-    rest: list[Any] = []
     for initialiser in body.initializer:
         array = numpy_helper.to_array(initialiser)
-        parts = None
+        streams = None
         if initialiser.data_type == wanted and array.ndim >= 2:
-            parts = _parts(initialiser.name, array, values)
-        if parts is None:
+            streams = _streams(array, values)
+        if streams is None:
             rest.append(initialiser)
             continue
-        # Streams of one kind lie together, which is what general compression likes.
-        gaps.append(parts[0])
-        numbers.append(parts[1])
-        rest += parts[2]
-        nodes += _decoding(initialiser.name, array, values, kept=parts[3])
+        name = initialiser.name
+        gaps.append(numpy_helper.from_array(streams[0], f"{name}.gaps"))
+        numbers.append(numpy_helper.from_array(streams[1], f"{name}.values"))
+        for what, sizes in (("size", [array.size]), ("shape", array.shape)):
+            rest.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{name}.{what}"))
+        nodes += _decoding(name, f"decode.{len(gaps)}.", array.dtype, streams[1].dtype)
     if not nodes:
         return graph
-    rest += [
-        numpy_helper.from_array(np.array(0, np.int64), f"{_SHARED}.axis"),
-        numpy_helper.from_array(np.array(1, np.int64), f"{_SHARED}.one"),
-    ]
-    if values == "int4":
-        rest += [
-            numpy_helper.from_array(np.array(15, np.uint8), f"{_SHARED}.low"),
-            numpy_helper.from_array(np.array(4, np.uint8), f"{_SHARED}.shift"),
-            numpy_helper.from_array(np.array(8, np.int32), f"{_SHARED}.middle"),
-            numpy_helper.from_array(np.array([1], np.int64), f"{_SHARED}.last"),
-            numpy_helper.from_array(np.array([-1], np.int64), f"{_SHARED}.row"),
-            numpy_helper.from_array(np.array([0], np.int64), f"{_SHARED}.begin"),
-        ]
+    constants: dict[str, Any] = {_AXIS: np.int64(0), _ONE: np.int64(1)}
+    if any(node.op_type == "BitShift" for node in nodes):
+        constants |= {_LOW: np.uint8(15), _SHIFT: np.uint8(4), _MIDDLE: np.int32(8)}
+    rest += [numpy_helper.from_array(np.array(v), name) for name, v in constants.items()]
     computing = list(body.node)
     del body.node[:], body.initializer[:]
     body.node.extend([*nodes, *computing])
@@ -73,77 +72,75 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     return packed
 
 
-def _parts(name: str, array: NDArray[Any], values: str) -> tuple[Any, Any, list[Any], int] | None:
-    """Return steps, values and what else decodes them; None where that is no smaller."""
-    from onnx import numpy_helper
-
+def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArray[Any]] | None:
+    """Return steps and values as they are stored; None where that is no smaller."""
     steps, kept = step_stream(array)
-    stored: NDArray[Any] = kept
-    if values == "int4":
-        if np.abs(kept).max(initial=0) > 7:
-            return None
-        stored = pack_halves(kept)
+    cost = _NODE_BYTES
+    if values == "int4" and len(kept) > 2 * _HALVES_BYTES and np.abs(kept).max() <= 7:
+        steps, kept = _even(steps, kept)
+        half = len(kept) // 2
+        # The first half of the values in the low halves: no operator has to weave them.
+        kept = pack_halves(np.stack([kept[:half], kept[half:]], axis=1))
+        cost += _HALVES_BYTES
     elif values == "fp16":
         with np.errstate(over="ignore"):
-            stored = kept.astype(np.float16)
-        # A value that fp16 would make zero or infinite stays fp32, with its whole tensor.
-        if not np.isfinite(stored).all() or ((stored == 0) & (kept != 0)).any():
-            stored = kept
-    if steps.nbytes + stored.nbytes + _NODE_BYTES >= array.nbytes:
+            short = kept.astype(np.float16)
+        # A weight of which fp16 would lose a value, or make it infinite, stays fp32.
+        if np.isfinite(short).all() and ((short != 0) | (kept == 0)).all():
+            kept = short
+    if steps.nbytes + kept.nbytes + cost >= array.nbytes:
         return None
-    sizes = [
-        numpy_helper.from_array(np.array([array.size], np.int64), f"{name}.size"),
-        numpy_helper.from_array(np.array(array.shape, np.int64), f"{name}.shape"),
-    ]
-    if values == "int4":
-        sizes.append(numpy_helper.from_array(np.array([len(kept)], np.int64), f"{name}.count"))
-    return (
-        numpy_helper.from_array(steps, f"{name}.gaps"),
-        numpy_helper.from_array(np.ascontiguousarray(stored), f"{name}.values"),
-        sizes,
-        len(kept),
-    )
+    return steps, np.ascontiguousarray(kept)
 
 
-def _decoding(name: str, array: NDArray[Any], values: str, *, kept: int) -> list[Any]:
-    """Return Cast → CumSum → Sub 1 → ScatterElements(ConstantOfShape 0) → Reshape."""
+def _even(steps: NDArray[np.uint8], kept: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return an even number of steps: one longer than 1 may be made in two, by way of a zero."""
+    if len(steps) % 2 == 0:
+        return steps, kept
+    at = int(np.argmax(steps))
+    split = np.insert(steps, at, 1)
+    split[at + 1] -= 1
+    return split, np.insert(kept, at, 0)
+
+
+def _decoding(name: str, mark: str, dtype: np.dtype[Any], stored: np.dtype[Any]) -> list[Any]:
+    """Return Cast → CumSum → Sub 1 → ScatterElements(ConstantOfShape 0) → Reshape.
+
+    Args:
+        name: of the weight.
+        mark: begins the names in between.
+        dtype: of the weight.
+        stored: of its values in the file; uint8 are halves of bytes.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    del kept
-    kind = TensorProto.INT8 if values in {"int8", "int4"} else TensorProto.FLOAT
-    zero = numpy_helper.from_array(np.zeros(1, array.dtype))
-    make = helper.make_node
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    zero = numpy_helper.from_array(np.zeros(1, dtype))
+    steps, ends, at, zeros, low, high, both, wide, whole, updates, flat = (
+        f"{mark}{letter}" for letter in "abcdefghijk"
+    )
+    values, make = f"{name}.values", helper.make_node
     nodes = [
-        make("Cast", [f"{name}.gaps"], [f"{name}.steps"], to=TensorProto.INT64),
-        make("CumSum", [f"{name}.steps", f"{_SHARED}.axis"], [f"{name}.ends"]),
-        make("Sub", [f"{name}.ends", f"{_SHARED}.one"], [f"{name}.at"]),
-        make("ConstantOfShape", [f"{name}.size"], [f"{name}.zeros"], value=zero),
+        make("Cast", [f"{name}.gaps"], [steps], to=TensorProto.INT64),
+        make("CumSum", [steps, _AXIS], [ends]),
+        make("Sub", [ends, _ONE], [at]),
+        make("ConstantOfShape", [f"{name}.size"], [zeros], value=zero),
     ]
-    updates = f"{name}.values"
-    if values == "int4":
-        low, high = f"{name}.low", f"{name}.high"
+    if stored == np.uint8:
         nodes += [
-            make("BitwiseAnd", [updates, f"{_SHARED}.low"], [low]),
-            make("BitShift", [updates, f"{_SHARED}.shift"], [high], direction="RIGHT"),
-            make("Unsqueeze", [low, f"{_SHARED}.last"], [f"{low}.1"]),
-            make("Unsqueeze", [high, f"{_SHARED}.last"], [f"{high}.1"]),
-            make("Concat", [f"{low}.1", f"{high}.1"], [f"{name}.pairs"], axis=1),
-            make("Reshape", [f"{name}.pairs", f"{_SHARED}.row"], [f"{name}.row"]),
-            make(
-                "Slice",
-                [f"{name}.row", f"{_SHARED}.begin", f"{name}.count"],
-                [f"{name}.shifted"],
-            ),
-            make("Cast", [f"{name}.shifted"], [f"{name}.wide"], to=TensorProto.INT32),
-            make("Sub", [f"{name}.wide", f"{_SHARED}.middle"], [f"{name}.whole"]),
-            make("Cast", [f"{name}.whole"], [f"{name}.updates"], to=kind),
+            make("BitwiseAnd", [values, _LOW], [low]),
+            make("BitShift", [values, _SHIFT], [high], direction="RIGHT"),
+            make("Concat", [low, high], [both], axis=0),
+            make("Cast", [both], [wide], to=TensorProto.INT32),
+            make("Sub", [wide, _MIDDLE], [whole]),
+            make("Cast", [whole], [updates], to=kind),
         ]
-        updates = f"{name}.updates"
-    elif values == "fp16":
-        nodes.append(make("Cast", [updates], [f"{name}.updates"], to=kind))
-        updates = f"{name}.updates"
-    nodes += [
-        make("ScatterElements", [f"{name}.zeros", f"{name}.at", updates], [f"{name}.flat"], axis=0),
-        make("Reshape", [f"{name}.flat", f"{name}.shape"], [name]),
+    elif stored != dtype:
+        nodes.append(make("Cast", [values], [updates], to=kind))
+    else:
+        updates = values
+    return [
+        *nodes,
+        make("ScatterElements", [zeros, at, updates], [flat], axis=0),
+        make("Reshape", [flat, f"{name}.shape"], [name]),
     ]
-    return nodes
