@@ -37,6 +37,7 @@ HEADER = "safecompress"
 MAX_BYTES = 4 << 30
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_EXPANSION = 1024
+_STEP = 1 << 14
 _TYPES: dict[str, Any] = {
     "F64": np.float64,
     "F32": np.float32,
@@ -107,18 +108,24 @@ def _plain(data: bytes, max_bytes: int) -> bytes:
     except ImportError as error:
         raise DamagedFileError("packed with zstd; pip install zstandard to read it.") from error
     most = min(max_bytes, _MOST_EXPANSION * len(data))
+    unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    parts: list[bytes] = []
+    size = 0
     try:
-        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        parts, size = [], 0
-        for start in range(0, len(data), 1 << 14):
-            parts.append(unpacker.decompress(data[start : start + (1 << 14)]))
-            size += len(parts[-1])
-            if size > most:
-                raise DamagedFileError(f"unpacks into more than {most:,} bytes; refused.")
+        while data:
+            frame = unpacker.decompressobj()
+            for start in range(0, len(data), _STEP):
+                parts.append(frame.decompress(data[start : start + _STEP]))
+                size += len(parts[-1])
+                if size > most:
+                    raise DamagedFileError(f"unpacks into more than {most:,} bytes; refused.")
+                if frame.eof:
+                    break
+            if not frame.eof:
+                raise DamagedFileError("damaged: its last zstd frame is cut short.")
+            data = data[min(start + _STEP, len(data)) - len(frame.unused_data) :]
     except (zstandard.ZstdError, MemoryError) as error:
         raise DamagedFileError(f"damaged: zstd cannot unpack it ({error}).") from error
-    if not unpacker.eof or unpacker.unused_data:
-        raise DamagedFileError("damaged: its zstd frame is cut short or followed by something.")
     return b"".join(parts)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from safecompress_reader import HEADER, SCHEMA_VERSION, digest
 
 INSTALL_ZSTD = "pip install 'safecompress[export]'"
 _LEVEL = 19
+_LONG = 1024
+"""Bytes from which a stream is worth a frame of its own."""
 Array = NDArray[Any]
 
 
@@ -72,8 +75,13 @@ def compact_bytes(
     return bytes(save(tensors, metadata={HEADER: json.dumps(signed, separators=(",", ":"))}))
 
 
-def zstd(data: bytes) -> bytes:
+def zstd(data: bytes, *, cuts: Sequence[int] = ()) -> bytes:
     """Return `data` packed with zstd, level 19.
+
+    Args:
+        data: what is packed.
+        cuts: where a new frame begins, ascending: streams of different kinds have different
+            frequencies. Several frames in a row are one file to any zstd.
 
     Raises:
         ConfigError: when the package `zstandard` is not installed.
@@ -82,7 +90,18 @@ def zstd(data: bytes) -> bytes:
         import zstandard
     except ImportError as error:
         raise ConfigError(f"zstandard is not installed; {INSTALL_ZSTD}.") from error
-    return bytes(zstandard.ZstdCompressor(level=_LEVEL).compress(data))
+    packer = zstandard.ZstdCompressor(level=_LEVEL)
+    ends = [0, *cuts, len(data)]
+    return b"".join(packer.compress(data[a:b]) for a, b in pairwise(ends) if a < b)
+
+
+def stream_cuts(data: bytes) -> list[int]:
+    """Return where the long streams of a compact file begin and end."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    at = sorted(how["data_offsets"] for name, how in header.items() if name != "__metadata__")
+    long = {end for span in at if span[1] - span[0] >= _LONG for end in span}
+    return sorted(8 + length + end for end in long)
 
 
 def _plain(name: str, tensor: Tensor) -> Array:

@@ -14,7 +14,7 @@ from torch import nn
 
 from safecompress.data import Preprocessor
 from safecompress.errors import ConfigError
-from safecompress.export.compact import compact_bytes, zstd
+from safecompress.export.compact import compact_bytes, stream_cuts, zstd
 from safecompress.export.formats import FORMATS, ZSTD, Format, format_named
 from safecompress.export.front import with_preprocessing
 from safecompress.export.graph import graph_of
@@ -99,15 +99,10 @@ class Forms:
         """
         if form.container == "onnx":
             data = signed(self.graph(form), facts)
-        else:
-            data = compact_bytes(
-                self.module.state_dict(),
-                self.topology,
-                values=form.values,
-                squeezed=packed,
-                facts=facts,
-            )
-        return zstd(data) if packed else data
+            return zstd(data) if packed else data
+        state = self.module.state_dict()
+        data = compact_bytes(state, self.topology, values=form.values, squeezed=packed, facts=facts)
+        return zstd(data, cuts=stream_cuts(data)) if packed else data
 
 
 def export_module(

@@ -17,10 +17,10 @@ _NODE_BYTES = 400
 """What the operators that decode one tensor take in the file, names included."""
 _HALVES_BYTES = 350
 """What those take that take values out of halves of bytes."""
+_PRODUCT_BYTES = 120
+"""What the operator that multiplies two scales takes."""
 _AXIS, _ONE = "decode.axis", "decode.one"
 _LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
-    f"decode.{name}" for name in ["axis", "one", "low", "shift", "mid"]
-)
 
 
 def self_decoding(graph: Any, *, values: str) -> Any:
@@ -40,7 +40,7 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     packed.CopyFrom(graph)
     body = packed.graph
     wanted = TensorProto.INT8 if values in {"int8", "int4"} else TensorProto.FLOAT
-    nodes: list[Any] = []
+    nodes = _derived_scales(body) if wanted == TensorProto.INT8 else []
     # Streams of one kind lie together, which is what general compression likes.
     rest: list[Any] = []
     gaps: list[Any] = []
@@ -59,7 +59,7 @@ def self_decoding(graph: Any, *, values: str) -> Any:
         for what, sizes in (("size", [array.size]), ("shape", array.shape)):
             rest.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{name}.{what}"))
         nodes += _decoding(name, f"decode.{len(gaps)}.", array.dtype, streams[1].dtype)
-    if not nodes:
+    if not gaps:
         return graph
     constants: dict[str, Any] = {_AXIS: np.int64(0), _ONE: np.int64(1)}
     if any(node.op_type == "BitShift" for node in nodes):
@@ -70,6 +70,41 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     body.node.extend([*nodes, *computing])
     body.initializer.extend([*rest, *gaps, *numbers])
     return packed
+
+
+def _derived_scales(body: Any) -> list[Any]:
+    """Make the scales of biases out of the two they are the product of; in place.
+
+    Returns the operators; a scale that is not exactly that product stays in the file.
+    """
+    from onnx import helper, numpy_helper
+
+    held = {i.name: i for i in body.initializer}
+    made = {output: node for node in body.node for output in node.output}
+    nodes, derived = [], set()
+    for node in body.node:
+        if node.op_type not in {"Conv", "Gemm"} or len(node.input) < 3:
+            continue
+        behind = [made.get(name) for name in node.input]
+        if any(b is None or b.op_type != "DequantizeLinear" for b in behind):
+            continue
+        step, weight, bias = (b.input[1] for b in behind if b is not None)
+        if bias in derived or not {step, weight, bias} <= set(held):
+            continue
+        product, scale = (
+            numpy_helper.to_array(held[step]) * numpy_helper.to_array(held[weight]),
+            numpy_helper.to_array(held[bias]),
+        )
+        readers = [n for n in body.node if bias in n.input]
+        small = scale.nbytes <= _PRODUCT_BYTES
+        if small or len(readers) > 1 or not np.array_equal(product, scale):
+            continue
+        derived.add(bias)
+        nodes.append(helper.make_node("Mul", [step, weight], [bias]))
+    kept = [i for i in body.initializer if i.name not in derived]
+    del body.initializer[:]
+    body.initializer.extend(kept)
+    return nodes
 
 
 def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArray[Any]] | None:
