@@ -154,7 +154,7 @@ def export(
     return Exported(path if shipped else None, status, checks, document)
 
 
-def verify(path: Path, form: Format | None = None) -> dict[str, Any]:
+def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
     """Read a file we exported as its reader would, and return the facts in it.
 
     Args:
@@ -164,6 +164,7 @@ def verify(path: Path, form: Format | None = None) -> dict[str, Any]:
     Raises:
         ModelError: saying what is wrong, when it was changed, cut short, or is not ours.
     """
+    path = Path(path)
     onnx = path.suffix.lower() == ".onnx" if form is None else form.container == "onnx"
     if onnx:
         return verified(path)[1]
