@@ -44,8 +44,9 @@ def verified(path: Path) -> tuple[Any, dict[str, Any]]:
     entries = [entry.value for entry in model.metadata_props if entry.key == ENTRY]
     if len(entries) != 1:
         raise ModelError(f"{path}: was not exported by SafeCompress, or lost its signature.")
-    data, tail = path.read_bytes(), _tail(entries[0])
+    data = path.read_bytes()
     try:
+        tail = _tail(entries[0])
         document = json.loads(entries[0])
         recorded, version = document.pop("sha256"), document["schema_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ STANDARD = frozenset({"", "ai.onnx"})
 BUILT_IN = STANDARD | {"ai.onnx.ml", "com.microsoft"}
 """Domains of operators that stock onnxruntime has; any other would have to bring code along."""
 _MOST_ELEMENTS = 1 << 31
+_SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1}
+"""Operators that make as much as an input says, and which input that is."""
 
 
 def checked_graph(path: Path, *, domains: frozenset[str] = BUILT_IN) -> tuple[Any, list[Path]]:
@@ -43,35 +46,44 @@ def checked_graph(path: Path, *, domains: frozenset[str] = BUILT_IN) -> tuple[An
         raise ModelError(f"{path}: not an ONNX file, or damaged ({brief(error)}).") from error
     if not model.HasField("graph"):
         raise ModelError(f"{path}: not an ONNX file: there is no graph in it.")
-    _require_operators(model, domains, path)
-    return model, _weights_beside(model, path)
+    try:
+        _require_operators(model, domains, path)
+        return model, _weights_beside(model, path)
+    except (TypeError, ValueError, OSError) as error:
+        # A name may be no text, or no name that a file can have.
+        raise ModelError(f"{path}: damaged ({brief(error)}).") from error
 
 
 def _require_operators(model: Any, domains: frozenset[str], path: Path) -> None:
     """Refuse operators that need code of their own, and tensors made to fill the memory."""
     own = {function.domain for function in model.functions}
-    sizes = {i.name: i for i in model.graph.initializer}
-    for message in _messages(model):
-        if message.DESCRIPTOR.name != "NodeProto":
-            continue
-        if message.domain not in domains | own:
+    messages = list(_messages(model))
+    nodes = [m for m in messages if m.DESCRIPTOR.name == "NodeProto"]
+    known = {m.name: m for m in messages if m.DESCRIPTOR.name == "TensorProto" and m.name}
+    for node in nodes:
+        given = [a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"]
+        known |= dict(zip(node.output, given, strict=False))
+    for node in nodes:
+        if node.domain not in domains | own:
             raise ModelError(
-                f"{path}: uses the operator {message.domain[:60]}.{message.op_type[:60]}, which is "
-                "none of stock onnxruntime; a custom operator is code, and is not run."
+                f"{path}: uses the operator {node.domain[:60]}.{node.op_type[:60]}, which is none "
+                "of stock onnxruntime; a custom operator is code, and is not run."
             )
-        if message.op_type == "ConstantOfShape" and message.input and message.input[0] in sizes:
-            _require_size(sizes[message.input[0]], path)
+        shape = _SHAPED_BY.get(node.op_type)
+        if shape is not None and len(node.input) > shape and node.input[shape] in known:
+            _require_size(known[node.input[shape]], path)
 
 
-def _require_size(initialiser: Any, path: Path) -> None:
+def _require_size(shape: Any, path: Path) -> None:
     from onnx import numpy_helper
 
+    if shape.external_data:
+        return
     try:
-        elements = 1
-        for size in numpy_helper.to_array(initialiser).reshape(-1).tolist():
-            elements *= max(int(size), 0)
+        sizes = [max(int(size), 0) for size in numpy_helper.to_array(shape).reshape(-1)]
     except Exception as error:
         raise ModelError(f"{path}: damaged ({brief(error)}).") from error
+    elements = math.prod(sizes)
     if elements > _MOST_ELEMENTS:
         raise ModelError(f"{path}: makes a tensor of {elements:,} elements out of nothing.")
 
