@@ -220,3 +220,16 @@ def test_a_run_of_objects_exports_itself(tmp_path: Path) -> None:
     done = run.export(tmp_path / "m.onnx", format="onnx")
     assert str(done.status) == "PASS"
     assert verify(tmp_path / "m.onnx")["preprocessing"] == "outside"
+
+
+def test_removed_channels_leave_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    proposals = [{"channels": {"share": 0.5}}]
+    steer = {"search": "every-round", "proposals": proposals, "attacks": ["loss"]}
+    compress(config=SETTINGS | {"steer": steer}, out=folder)
+    done = export(folder, tmp_path / "m.safetensors", format="safetensors")
+    assert str(done.status) == "PASS", [c.to_json() for c in done.checks]
+    kept = read_compact(tmp_path / "m.safetensors").weights
+    whole = load(folder).state_dict()
+    assert sum(w.size for w in kept.values()) < sum(w.numel() for w in whole.values())
+    assert str(export(folder, tmp_path / "m.onnx", format="onnx-sparse").status) == "PASS"

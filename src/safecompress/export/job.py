@@ -116,8 +116,8 @@ def export(
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     splits = source.run.splits
     forms = Forms(
-        source.module,
-        source.run.stored.topology,
+        source.shipped.module,
+        source.shipped.topology,
         splits.members.inputs,
         preprocessor=source.front if form.container == "onnx" else None,
         raw_type=None if source.front is None else source.raw_type,

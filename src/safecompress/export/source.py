@@ -18,9 +18,10 @@ from safecompress.data.sources import load_source
 from safecompress.errors import RunFolderError
 from safecompress.export.front import expressible, raw_rows
 from safecompress.files import read_json
-from safecompress.modelfile import read_model
+from safecompress.modelfile import StoredModel, read_model
 from safecompress.runs import CONFIG, DENSE, MODEL, VERDICT
 from safecompress.targets import RunTarget, open_run
+from safecompress.transforms import Exportable, attach_, exportable
 
 _RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
 
@@ -31,13 +32,19 @@ class Source:
 
     Args:
         run: the run, its sealed rows still sealed.
-        module: its compressed model.
+        module: its compressed model, as it was judged.
         verdict: the JSON of its `verdict.json`.
     """
 
     run: RunTarget
     module: nn.Module
     verdict: dict[str, Any]
+
+    @cached_property
+    def shipped(self) -> Exportable:
+        """The model as files are made of it: removed channels are gone, rounded weights rounded."""
+        stored = self.run.stored
+        return exportable(self.module, stored.topology, stored.transforms)
 
     @cached_property
     def front(self) -> Preprocessor | None:
@@ -73,9 +80,7 @@ class Source:
         path = self.run.folder / DENSE
         if not path.is_file():
             return None
-        module = deepcopy(self.module)
-        module.load_state_dict(dict(read_model(path).weights))
-        return module.eval()
+        return _filled(self.module, read_model(path))
 
 
 def open_source(
@@ -99,6 +104,12 @@ def open_source(
         raise RunFolderError(f"{run}: the run is not finished (no {VERDICT} or no {MODEL}).")
     stored = read_model(run / MODEL)
     target = RunTarget(run, MODEL, load_config(run / CONFIG), data, stored)
-    module = deepcopy(model)
-    module.load_state_dict(dict(stored.weights))
-    return Source(target, module.eval(), read_json(run / VERDICT))
+    return Source(target, _filled(model, stored), read_json(run / VERDICT))
+
+
+def _filled(module: nn.Module, stored: StoredModel) -> nn.Module:
+    """Return a copy that computes what a stored model does."""
+    filled = deepcopy(module)
+    filled.load_state_dict(dict(stored.weights))
+    attach_(filled, stored.transforms)
+    return filled.eval()
