@@ -11,6 +11,7 @@ from safecompress.compress import Run, compress
 from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
 from safecompress.errors import SafeCompressError, UsageError
+from safecompress.export import export, export_module
 from safecompress.load import load, load_preprocessor
 from safecompress.record import record
 from safecompress.verdict import Verdict
@@ -28,6 +29,8 @@ __all__ = [
     "compare",
     "compare_runs",
     "compress",
+    "export",
+    "export_module",
     "load",
     "load_config",
     "load_preprocessor",

@@ -22,6 +22,7 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.events import Event, Listener, silent
+from safecompress.export import Exported, export
 from safecompress.files import (
     is_full_disk,
     read_json,
@@ -57,11 +58,17 @@ class Run:
         folder: the run folder.
         model: the compressed model, a plain module in evaluation mode.
         verdict: what the final suite adds up to.
+        splits: its rows, the sealed ones still counted.
     """
 
     folder: Path
     model: nn.Module
     verdict: Verdict
+    splits: Splits
+
+    def export(self, path: str | Path, **options: Any) -> Exported:
+        """Write the model as a file to ship and test it again; see `export` for the options."""
+        return export(self.folder, path, model=self.model, data=self.splits, **options)
 
     def report(self) -> Path:
         """Write the report again from the folder's files; return its path."""
@@ -180,4 +187,4 @@ def _judge(work: Work, prepared: Prepared, made: Made) -> Run:
     work.module.load_state_dict(dict(made.compressed.weights))
     attach_(work.module, made.compressed.transforms)
     work.module.eval()
-    return Run(path, work.module, verdict)
+    return Run(path, work.module, verdict, prepared.splits)

@@ -228,6 +228,25 @@ def linked(folder: Path) -> Path:
     return linear_onnx(folder / "linked.onnx", location="link.bin")
 
 
+def filling(operator: str) -> Callable[[Path], Path]:
+    """Return a graph that would fill the memory when it is loaded."""
+
+    def make(folder: Path) -> Path:
+        from onnx import numpy_helper
+
+        shape = numpy_helper.from_array(np.array([1 << 20, 1 << 20]))
+        one = numpy_helper.from_array(np.ones((1, 1), np.float32))
+        given = ["shape"] if operator == "ConstantOfShape" else ["one", "shape"]
+        return graph(
+            ("Constant", [], ["shape"], {"value": shape}),
+            ("Constant", [], ["one"], {"value": one}),
+            (operator, given, ["all"]),
+            ("MatMul", ["x", "all"], ["y"]),
+        )(folder)
+
+    return make
+
+
 def zipmap(folder: Path) -> Path:
     from onnx import TensorProto, helper
 
@@ -267,6 +286,8 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
     "weights that are its folder": made(location="."),
     "an operator nobody has": graph(("NoSuchOperator", ["x"], ["y"])),
     "an operator of somebody's own": graph(("Mine", ["x"], ["y"], {"domain": "evil"})),
+    "a tensor that fills the memory": filling("ConstantOfShape"),
+    "a number spread over the memory": filling("Expand"),
     "an opset of the future": graph(("Relu", ["x"], ["y"]), opset=9999),
     "a node without its input": graph(("Relu", ["nothing"], ["y"])),
     "a loop of nodes": graph(("Relu", ["b"], ["a"]), ("Relu", ["a"], ["b"])),

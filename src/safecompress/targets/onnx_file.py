@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.protocols import Inputs
+from safecompress.targets.onnx_guard import INSTALL, checked_graph
 from safecompress.targets.target import Target, brief
 
-INSTALL = "pip install 'safecompress[onnx]'"
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -102,7 +102,7 @@ def open_onnx(path: Path) -> Target:
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
-    weights = _weights_beside(path)
+    _, weights = checked_graph(path)
     session = _session(path)
     slots = tuple(_slot(node, path) for node in session.get_inputs())
     if not slots:
@@ -141,49 +141,6 @@ def _session(path: Path) -> Any:
         )
     except Exception as error:
         raise ModelError(f"{path}: onnxruntime cannot load it: {brief(error)}") from error
-
-
-def _weights_beside(path: Path) -> list[Path]:
-    """Return the files that hold the graph's weights.
-
-    Raises:
-        ModelError: when it is no ONNX file, or one of them is missing or outside the file's folder.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError(f"{path}: onnx is not installed; {INSTALL}.") from error
-    try:
-        graph = onnx.load(str(path), load_external_data=False)
-    except Exception as error:
-        raise ModelError(f"{path}: not an ONNX file, or damaged ({brief(error)}).") from error
-    if not graph.HasField("graph"):
-        raise ModelError(f"{path}: not an ONNX file: there is no graph in it.")
-    folder = path.resolve().parent
-    found = []
-    for name in sorted(set(_external(graph))):
-        file = (folder / name).resolve()
-        if Path(name).is_absolute() or folder not in file.parents:
-            raise ModelError(
-                f"{path}: wants its weights from '{name[:100]}', outside its own folder; refused. "
-                "Save the model again with its weights beside it."
-            )
-        if not file.is_file():
-            raise ModelError(f"{path}: its weights '{name[:100]}' are not beside it.")
-        found.append(file)
-    return found
-
-
-def _external(message: Any) -> Iterator[str]:
-    """Find every reference to a file, in subgraphs and functions too."""
-    if message.DESCRIPTOR.name == "TensorProto" and message.external_data:
-        yield from (entry.value for entry in message.external_data if entry.key == "location")
-    for field, value in message.ListFields():
-        if field.message_type is None or field.name == "external_data":
-            continue
-        # One message has DESCRIPTOR itself; several are a container of them.
-        for part in [value] if hasattr(value, "DESCRIPTOR") else value:
-            yield from _external(part)
 
 
 def _slot(node: Any, path: Path) -> _Slot:

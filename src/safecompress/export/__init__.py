@@ -1,0 +1,11 @@
+"""The file to ship: small, fast on a stock runtime, and tested again.
+
+`export` writes and tests a run's file; `export_module` only writes, whatever module and topology
+it is given. ONNX, onnxruntime and zstandard are loaded when they are needed.
+"""
+
+from safecompress.export.formats import FORMATS, Format
+from safecompress.export.forms import export_module
+from safecompress.export.job import Exported, export, verify
+
+__all__ = ["FORMATS", "Exported", "Format", "export", "export_module", "verify"]

@@ -1,0 +1,163 @@
+"""The compact file: positions and values as streams, laid out as `safecompress_reader` says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from torch import Tensor
+
+from safecompress.errors import ConfigError, ModelError
+from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantise
+from safecompress.topology import Topology
+from safecompress_reader import HEADER, SCHEMA_VERSION, digest
+
+INSTALL_ZSTD = "pip install 'safecompress[export]'"
+_LEVEL = 19
+_LONG = 1024
+"""Bytes from which a stream is worth a frame of its own."""
+Array = NDArray[Any]
+
+
+def compact_bytes(
+    weights: Mapping[str, Tensor],
+    topology: Topology,
+    *,
+    values: str,
+    squeezed: bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return a compact file of a model.
+
+    Every masked weight is packed: its values, and where they are as gaps or as bits, whichever is
+    smaller, or smaller after zstd. Weights that exist keep their place even where rounding makes
+    them zero, so the topology can be read back. Tied weights are written once.
+
+    Args:
+        weights: the module's state_dict.
+        topology: which weights exist; what it does not mask is written as it is.
+        values: `fp32`, `fp16`, `int8` or `int4`.
+        squeezed: whether the file is going to be packed with zstd.
+        facts: JSON values for the header: what the model is, its verdict.
+
+    Raises:
+        ModelError: when a weight is no float32, not finite, or too large for fp16.
+    """
+    tensors: dict[str, Array] = {}
+    layout: dict[str, dict[str, Any]] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in weights.items():
+        place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if tensor.numel() and place in first:
+            layout[name] = {"same_as": first[place]}
+            continue
+        first[place] = name
+        mask = topology.masks.get(name)
+        plain = tensor.detach().cpu().contiguous()
+        if mask is None:
+            layout[name] = {"values": "dense"}
+            tensors[f"dense/{name}"] = _plain(name, plain)
+        else:
+            packed = _packed(name, plain, mask.cpu().numpy(), values)
+            packed |= _places(mask.cpu().numpy(), squeezed=squeezed)
+            layout[name] = {"shape": list(plain.shape), "values": values}
+            tensors |= {f"{part}/{name}": array for part, array in packed.items()}
+    document = {"schema_version": SCHEMA_VERSION, "tensors": layout, **(facts or {})}
+    # As a reader will see it: JSON knows no tuples.
+    document = json.loads(json.dumps(document, allow_nan=False))
+    signed = {"sha256": digest(document, tensors), **document}
+    return bytes(save(tensors, metadata={HEADER: json.dumps(signed, separators=(",", ":"))}))
+
+
+def zstd(data: bytes, *, cuts: Sequence[int] = ()) -> bytes:
+    """Return `data` packed with zstd, level 19.
+
+    Args:
+        data: what is packed.
+        cuts: where a new frame begins, ascending: streams of different kinds have different
+            frequencies. Several frames in a row are one file to any zstd.
+
+    Raises:
+        ConfigError: when the package `zstandard` is not installed.
+    """
+    try:
+        import zstandard
+    except ImportError as error:
+        raise ConfigError(f"zstandard is not installed; {INSTALL_ZSTD}.") from error
+    packer = zstandard.ZstdCompressor(level=_LEVEL)
+    ends = [0, *cuts, len(data)]
+    return b"".join(packer.compress(data[a:b]) for a, b in pairwise(ends) if a < b)
+
+
+def stream_cuts(data: bytes) -> list[int]:
+    """Return where the long streams of a compact file begin and end."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    at = sorted(how["data_offsets"] for name, how in header.items() if name != "__metadata__")
+    long = {end for span in at if span[1] - span[0] >= _LONG for end in span}
+    return sorted(8 + length + end for end in long)
+
+
+def _plain(name: str, tensor: Tensor) -> Array:
+    try:
+        return np.asarray(tensor.numpy())
+    except TypeError as error:
+        raise ModelError(
+            f"export: '{name}' is of {tensor.dtype}, which numpy does not know; convert the model "
+            "with .float() first."
+        ) from error
+
+
+def _packed(name: str, tensor: Tensor, mask: NDArray[np.bool_], values: str) -> dict[str, Array]:
+    weight = require_float32(name, tensor)
+    parts: dict[str, Array] = {}
+    numbers: Array = np.where(mask, weight, np.float32(0))
+    if values in GRIDS:
+        rounded = quantise(numbers, values)
+        numbers, parts["scale"] = rounded.values, rounded.scale
+    elif values == "fp16":
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(np.float16)
+        if not np.isfinite(numbers).all():
+            raise ModelError(f"export: '{name}' holds values too large for fp16; use fp32 or int8.")
+    kept = numbers[mask]
+    return parts | {"values": pack_halves(kept) if values == "int4" else kept}
+
+
+def _places(mask: NDArray[np.bool_], *, squeezed: bool) -> dict[str, Array]:
+    """Return which weights exist in the smaller of two ways; nothing where all do."""
+    if mask.all():
+        return {}
+    ways = {"gaps": gap_stream(mask), "bits": np.packbits(mask.reshape(-1))}
+    cost = entropy_bytes if squeezed else len
+    best = min(ways, key=lambda way: cost(ways[way]))
+    return {best: ways[best]}
+
+
+def entropy_bytes(stream: NDArray[np.uint8]) -> float:
+    """Return the bytes a stream takes by the entropy of its single bytes."""
+    counts = np.bincount(stream, minlength=1)
+    share = counts[counts > 0] / max(len(stream), 1)
+    return float(-(share * np.log2(share)).sum() * len(stream) / 8)
+
+
+def require_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:
+    """Return a weight as an array.
+
+    Raises:
+        ModelError: when it is not of float32, or not finite.
+    """
+    if tensor.dtype != torch.float32:
+        raise ModelError(
+            f"export: '{name}' is of {tensor.dtype}; expected float32. Convert the model with "
+            ".float() first."
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"export: '{name}' holds values that are NaN or infinite.")
+    return np.asarray(tensor.detach().cpu().numpy(), np.float32)

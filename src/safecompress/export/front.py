@@ -1,0 +1,120 @@
+"""A run's preprocessing as the first operators of its graph, bit for bit what training did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.data import Preprocessor
+from safecompress.data.encoders import ArrayEncoder, ImageEncoder, NumericEncoder
+
+_MADE = "preprocessed"
+_RAW = "inputs"
+
+
+def expressible(preprocessor: Preprocessor | None) -> bool:
+    """Return whether operators on numbers can do it: arrays, images, and columns of numbers."""
+    if preprocessor is None:
+        return False
+    return preprocessor.block is not None or all(
+        isinstance(encoder, NumericEncoder) for encoder in preprocessor.columns
+    )
+
+
+def with_preprocessing(graph: Any, preprocessor: Preprocessor, dtype: np.dtype[Any]) -> Any:
+    """Return a graph that takes raw rows; a new `onnx.ModelProto`.
+
+    Arithmetic is in fp64 as in training, and only the result is rounded to fp32. Of a table the
+    input is one column after the other, fp64 (n, columns), NaN where a number is missing.
+
+    Args:
+        graph: takes one input, float32 (n, *preprocessor.input_shape).
+        preprocessor: for which `expressible` holds.
+        dtype: of the raw rows.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    body = made.graph
+    (before,) = body.input
+    for node in body.node:
+        node.input[:] = [_MADE if name == before.name else name for name in node.input]
+    nodes, last = [], _RAW
+    for number, (operator, operand, attributes) in enumerate(_steps(preprocessor)):
+        inputs, output = [last], f"{_MADE}.{number}"
+        if operand is not None:
+            name = f"{_MADE}.by{number}"
+            body.initializer.append(numpy_helper.from_array(operand, name))
+            inputs.append(name)
+        if operator == "FillNaN":
+            nodes.append(helper.make_node("IsNaN", [last], [f"{output}.missing"]))
+            nodes.append(helper.make_node("Where", [f"{output}.missing", name, last], [output]))
+        else:
+            nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        last = output
+    nodes.append(helper.make_node("Cast", [last], [_MADE], to=TensorProto.FLOAT))
+    batch = before.type.tensor_type.shape.dim[0].dim_param
+    shape = _raw_shape(preprocessor)
+    raw = helper.make_tensor_value_info(
+        _RAW, helper.np_dtype_to_tensor_dtype(_raw_type(preprocessor, dtype)), [batch, *shape]
+    )
+    computing = list(body.node)
+    del body.node[:], body.input[:]
+    body.node.extend([*nodes, *computing])
+    body.input.append(raw)
+    return made
+
+
+def raw_rows(preprocessor: Preprocessor, columns: Any, at: NDArray[np.int64]) -> NDArray[Any]:
+    """Return a source's rows as `with_preprocessing`'s graph takes them.
+
+    Args:
+        preprocessor: the same.
+        columns: an array (n, ...), or the columns of a table.
+        at: which rows.
+    """
+    if preprocessor.block is not None:
+        return np.ascontiguousarray(columns[at])
+    named = {column.name: column.values for column in columns}
+    picked = [np.asarray(named[e.name][at], np.float64) for e in preprocessor.columns]
+    return np.stack(picked, axis=1)
+
+
+def _raw_shape(preprocessor: Preprocessor) -> tuple[int, ...]:
+    block = preprocessor.block
+    return (len(preprocessor.columns),) if block is None else block.shape
+
+
+def _raw_type(preprocessor: Preprocessor, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float64) if preprocessor.block is None else dtype
+
+
+def _steps(preprocessor: Preprocessor) -> list[tuple[str, NDArray[Any] | None, dict[str, Any]]]:
+    """Return operators in order, each with its second input and its attributes."""
+    double = 11  # TensorProto.DOUBLE
+    steps: list[tuple[str, NDArray[Any] | None, dict[str, Any]]] = [("Cast", None, {"to": double})]
+    block = preprocessor.block
+    if isinstance(block, ImageEncoder):
+        if block.channel_axis is None:
+            steps.append(("Unsqueeze", np.array([1], np.int64), {}))
+        elif block.channel_axis == 2:
+            steps.append(("Transpose", None, {"perm": [0, 3, 1, 2]}))
+        channels = (-1, 1, 1)
+        steps.append(("Div", np.array(block.scale, np.float64), {}))
+        steps.append(("Sub", np.array(block.mean).reshape(channels), {}))
+        steps.append(("Div", np.array(block.std).reshape(channels), {}))
+    elif isinstance(block, ArrayEncoder):
+        steps.append(("Sub", np.array(block.mean).reshape(block.shape), {}))
+        steps.append(("Div", np.array(block.std).reshape(block.shape), {}))
+        if block.flatten:
+            steps.append(("Reshape", np.array([-1, len(block.mean)], np.int64), {}))
+    else:
+        encoders = [e for e in preprocessor.columns if isinstance(e, NumericEncoder)]
+        steps.append(("FillNaN", np.array([e.fill for e in encoders]), {}))
+        steps.append(("Sub", np.array([e.mean for e in encoders]), {}))
+        steps.append(("Div", np.array([e.std for e in encoders]), {}))
+    return steps

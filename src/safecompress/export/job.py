@@ -1,0 +1,323 @@
+"""The export of a run: one file, measured where asked, tested again, with a card beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from safecompress.checks import (
+    EXIT_CODES,
+    CheckResult,
+    Condition,
+    Status,
+    at_most,
+    overall,
+)
+from safecompress.data import Splits
+from safecompress.errors import ConfigError, ModelError
+from safecompress.events import Event, Listener, silent
+from safecompress.export.card import model_card
+from safecompress.export.formats import FORMATS, Format, format_named
+from safecompress.export.forms import Forms, packed
+from safecompress.export.integrity import verified
+from safecompress.export.measure import BATCHES, latencies, loading, sizes
+from safecompress.export.retest import Retest, retest
+from safecompress.export.source import Source, open_source
+from safecompress.files import make_folder, sha256, write_bytes, write_json, write_text
+from safecompress.protocols import Estimate, tensors_of
+from safecompress.provenance import surroundings
+from safecompress.runs import CONFIG, MODEL, PROVENANCE, VERDICT
+from safecompress.verdict import check_line
+from safecompress_reader import DamagedFileError, read_compact
+
+USE = (
+    "Classifying rows drawn like the training data, on the device this file is shipped to. Not for "
+    "other data, and not for decisions about people that nobody reviews."
+)
+_ALIKE = (
+    "The retest compares the file with the model on the sealed rows of the run; a difference "
+    "smaller than its interval cannot be seen with so few rows."
+)
+RIVALS = ("onnx", "onnx-int8")
+"""What every file is measured against: the same model, dense."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Args:
+        path: the file; None where it failed its tests and was not put in place.
+        status: what the checks add up to.
+        checks: answers, leaks and errors as before; the file's size and speed where limited.
+        document: the JSON beside the file.
+    """
+
+    path: Path | None
+    status: Status
+    checks: tuple[CheckResult, ...]
+    document: Mapping[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that ends in this export."""
+        return EXIT_CODES[self.status]
+
+
+def export(
+    run: str | Path,
+    path: str | Path,
+    *,
+    format: str = "onnx-sparse-int8",  # noqa: A002 - what the command line calls it
+    measure: bool = False,
+    max_bytes: int | None = None,
+    max_latency_ratio: float | None = None,
+    threads: int = 1,
+    model: nn.Module | None = None,
+    data: Splits | None = None,
+    trust_code: bool = False,
+    on_event: Listener = silent,
+) -> Exported:
+    """Write a run's model as a file to ship, load it in its own runtime, and test it again.
+
+    Beside the file are `FILE.json`, with all that was measured, and `FILE.md`, a model card. A file
+    that fails a check is not put in place; its JSON and card are, and say why.
+
+    Args:
+        run: the run folder.
+        path: the file; a compact file whose name ends in `.zst` is packed with zstd.
+        format: name of a format, see `FORMATS`.
+        measure: whether bytes, load time, memory and latency are measured against the same model
+            in dense fp32 and dense int8.
+        max_bytes: most bytes the file may have.
+        max_latency_ratio: most that the file may take for one row, as a share of what dense fp32
+            takes; measured even where `measure` does not ask for it.
+        threads: of the runtime, where latency is measured.
+        model: the run's model, where it was started with an object.
+        data: the run's splits, where it was started with an object.
+        trust_code: whether code that the run folder names may be imported and called.
+        on_event: hears of every check.
+
+    Raises:
+        UsageError: on a run or a format that cannot be exported.
+        StorageError: when a file cannot be written, or a look at the sealed rows not be counted.
+    """
+    form, path = format_named(format), Path(path)
+    zipped = packed(path, form)
+    _require_limits(form, max_bytes, max_latency_ratio)
+    source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
+    splits = source.run.splits
+    forms = Forms(
+        source.shipped.module,
+        source.shipped.topology,
+        splits.members.inputs,
+        preprocessor=source.front if form.container == "onnx" else None,
+        raw_type=None if source.front is None else source.raw_type,
+    )
+    on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
+    content = forms.written(form, _facts(source, form), packed=zipped)
+    make_folder(path.parent)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        file = Path(folder) / path.name
+        file.write_bytes(content)
+        verify(file, form)
+
+        def told(result: CheckResult) -> None:
+            on_event(Event("check", check_line(result), result.to_json()))
+
+        found = retest(source, file, form, listen=told)
+        measured = None
+        if measure or max_latency_ratio is not None:
+            on_event(Event("stage", "measuring", {"stage": "measure"}))
+            measured = _measured(source, forms, form, file, threads=threads)
+        limits = _limits(content, measured, max_bytes, max_latency_ratio)
+        for check in limits:
+            told(check)
+    checks = (*found.checks, *limits)
+    status = overall(checks)
+    document = _document(source, form, path, content, status, checks, found, measured)
+    shipped = status in {Status.PASS, Status.INCONCLUSIVE}
+    if shipped:
+        write_bytes(path, content)
+    else:
+        path.unlink(missing_ok=True)
+    write_json(path.with_name(f"{path.name}.json"), document)
+    write_text(path.with_name(f"{path.name}.md"), model_card(document))
+    return Exported(path if shipped else None, status, checks, document)
+
+
+def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
+    """Read a file we exported as its reader would, and return the facts in it.
+
+    Args:
+        path: the file.
+        form: its format; None goes by its name's end.
+
+    Raises:
+        ModelError: saying what is wrong, when it was changed, cut short, or is not ours.
+    """
+    path = Path(path)
+    onnx = path.suffix.lower() == ".onnx" if form is None else form.container == "onnx"
+    if onnx:
+        return verified(path)[1]
+    try:
+        return dict(read_compact(path).metadata)
+    except DamagedFileError as error:
+        raise ModelError(str(error)) from error
+
+
+def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None) -> None:
+    if max_bytes is not None and max_bytes < 1:
+        raise ConfigError(f"max_bytes is {max_bytes}; expected at least 1.")
+    if max_ratio is None:
+        return
+    if not max_ratio > 0:
+        raise ConfigError(f"max_latency_ratio is {max_ratio:g}; expected a positive number.")
+    if form.container != "onnx":
+        raise ConfigError(
+            f"max_latency_ratio: no runtime computes with {form.name} as it is; limit the latency "
+            "of an ONNX format."
+        )
+
+
+def _facts(source: Source, form: Format) -> dict[str, Any]:
+    """Return what the file itself says; short, because it is shipped."""
+    splits = source.run.splits
+    return {
+        "format": form.name,
+        "model": source.verdict.get("model", {}).get("name", "model"),
+        "classes": list(splits.class_names),
+        "input_shape": list(splits.input_shape),
+        "preprocessing": "inside" if form.container == "onnx" and source.front else "outside",
+        "verdict": source.verdict.get("verdict", "ERROR"),
+        "model_sha256": sha256(source.run.folder / MODEL),
+        "verdict_sha256": sha256(source.run.folder / VERDICT),
+    }
+
+
+def _measured(
+    source: Source, forms: Forms, form: Format, file: Path, *, threads: int
+) -> dict[str, Any]:
+    feed = _feed(source, form)
+    files = {form.name: file}
+    with tempfile.TemporaryDirectory() as folder:
+        if form.container == "onnx":
+            for name in RIVALS:
+                if name != form.name:
+                    files[name] = Path(folder) / f"{name}.onnx"
+                    files[name].write_bytes(forms.written(FORMATS[name], {}))
+        found: dict[str, Any] = {
+            "bytes": {name: sizes(written.read_bytes()) for name, written in files.items()},
+            "loading": loading(file, feed, onnx=form.container == "onnx", threads=threads),
+        }
+        if form.container == "onnx":
+            found["latency"] = latencies(files, feed, threads=threads)
+        return found
+
+
+def _feed(source: Source, form: Format) -> dict[str, NDArray[Any]]:
+    """Return some steering rows as the file takes them, by name."""
+    rows = source.run.splits.steer.nonmembers
+    rows = rows.take(torch.arange(min(BATCHES[-1], len(rows))))
+    if form.container == "onnx" and source.front is not None:
+        return {"inputs": source.raw(rows.ids)}
+    given = tensors_of(rows.inputs)
+    if isinstance(rows.inputs, Mapping):
+        return {name: t.numpy() for name, t in rows.inputs.items()}
+    names = ["inputs"] if len(given) == 1 else [f"inputs.{i}" for i in range(len(given))]
+    return {name: t.numpy() for name, t in zip(names, given, strict=True)}
+
+
+def _limits(
+    content: bytes,
+    measured: Mapping[str, Any] | None,
+    max_bytes: int | None,
+    max_ratio: float | None,
+) -> tuple[CheckResult, ...]:
+    found = []
+    if max_bytes is not None:
+        size = float(len(content))
+        found.append(_limited("bytes", Estimate(size, size, size, 0, 0), at_most(max_bytes)))
+    if max_ratio is not None and measured is not None:
+        ratios = measured["latency"]["batches"]["1"]["ratios"]
+        one = {"value": 1.0, "low": 1.0, "high": 1.0}
+        ratio = ratios.get("onnx", one)
+        estimate = Estimate(ratio["value"], ratio["low"], ratio["high"], 0, 0)
+        found.append(_limited("latency ratio to dense fp32", estimate, at_most(max_ratio)))
+    return tuple(found)
+
+
+def _limited(name: str, estimate: Estimate, condition: Condition) -> CheckResult:
+    status = condition.judge(estimate)
+    return CheckResult(name, status, True, str(condition), estimate, 0.0)
+
+
+def _document(
+    source: Source,
+    form: Format,
+    path: Path,
+    content: bytes,
+    status: Status,
+    checks: Sequence[CheckResult],
+    found: Retest,
+    measured: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    run, verdict = source.run, source.verdict
+    model = verdict.get("model", {})
+    splits = run.splits
+    inside = form.container == "onnx" and source.front is not None
+    return {
+        "schema_version": 1,
+        "status": str(status),
+        "sentence": _sentence(status, checks, len(content)),
+        "file": {"name": path.name, "format": form.name, "bytes": len(content)},
+        "made_with": surroundings(),
+        "model": {
+            "architecture": model.get("name", "model"),
+            "parameters": model.get("parameters", 0),
+            "density": run.stored.topology.density,
+            "format": f"{form.name}: {form.summary}",
+            "inputs": "raw rows; preprocessing is inside"
+            if inside
+            else f"preprocessed rows {splits.input_shape}; see load_preprocessor",
+            "classes": ", ".join(splits.class_names),
+        },
+        "data": {str(k): str(v) for k, v in splits.report.sizes.items()},
+        "use": USE,
+        "run": {
+            "name": run.folder.name,
+            "verdict": verdict.get("verdict", "ERROR"),
+            "sentence": verdict.get("sentence", ""),
+        },
+        "checks": [c.to_json() for c in checks],
+        "retest": found.document,
+        "measured": measured,
+        "limits": [*map(str, verdict.get("limits", ())), _ALIKE],
+        "sha256": {
+            path.name: hashlib.sha256(content).hexdigest(),
+            **{
+                name: sha256(run.folder / name)
+                for name in (MODEL, VERDICT, CONFIG, PROVENANCE)
+                if (run.folder / name).is_file()
+            },
+            "sealed rows": splits.sealed_digest,
+        },
+    }
+
+
+def _sentence(status: Status, checks: Sequence[CheckResult], size: int) -> str:
+    named = [c.name for c in checks if c.status in {Status.FAIL, Status.ERROR, Status.NOT_RUN}]
+    unsure = [c.name for c in checks if c.status is Status.INCONCLUSIVE]
+    if status is Status.PASS:
+        return f"{size:,} bytes; no check tells the file from the model it was made of."
+    if status is Status.INCONCLUSIVE:
+        return f"{size:,} bytes; undecided: {', '.join(unsure)}."
+    return f"Not shipped: {', '.join(named) or 'no check ran'}."

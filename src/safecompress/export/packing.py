@@ -1,0 +1,101 @@
+"""From a weight to streams: where its numbers are, and the numbers; numpy in, numpy out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress_reader import ESCAPE
+
+Bytes = NDArray[np.uint8]
+GRIDS = {"int8": 127, "int4": 7}
+"""Largest whole number of each kind; its negative is the smallest."""
+
+
+def gap_stream(mask: NDArray[np.bool_]) -> Bytes:
+    """Return the gaps between existing weights as `safecompress_reader` reads them.
+
+    Args:
+        mask: bool, any shape; True where a weight exists.
+
+    >>> gap_stream(np.array([0, 1, 1, 0, 0, 1], dtype=bool)).tolist()
+    [1, 0, 2]
+    """
+    zeros = np.diff(np.flatnonzero(mask), prepend=-1) - 1
+    escapes = zeros // ESCAPE
+    stream = np.full(int(escapes.sum()) + len(zeros), ESCAPE, np.uint8)
+    stream[np.cumsum(escapes + 1) - 1] = zeros % ESCAPE
+    return stream
+
+
+def step_stream(values: NDArray[Any]) -> tuple[Bytes, NDArray[Any]]:
+    """Return steps whose running sum, less 1, says where to put which value; for operators.
+
+    Operators cannot skip an entry, so where a step is longer than 255 a zero is put on the way: a
+    position in between holds a zero anyway.
+
+    Args:
+        values: a weight, any shape and type; its zeros are left out.
+
+    >>> steps, kept = step_stream(np.array([0, 0, 5] + [0] * 299 + [7]))
+    >>> steps.tolist(), kept.tolist()
+    ([3, 255, 45], [5, 0, 7])
+    """
+    flat = values.reshape(-1)
+    at = np.flatnonzero(flat)
+    steps = np.diff(at, prepend=-1)
+    escapes = (steps - 1) // ESCAPE
+    stream = np.full(int(escapes.sum()) + len(at), ESCAPE, np.uint8)
+    ends = np.cumsum(escapes + 1) - 1
+    stream[ends] = steps - ESCAPE * escapes
+    kept = np.zeros(len(stream), flat.dtype)
+    kept[ends] = flat[at]
+    return stream, kept
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A weight as whole numbers.
+
+    Args:
+        values: int8, the weight's shape, within the grid.
+        scale: float32 (output channels,), positive; a weight is about its value times the scale.
+    """
+
+    values: NDArray[np.int8]
+    scale: NDArray[np.float32]
+
+
+def quantise(weight: NDArray[Any], kind: str) -> Quantised:
+    """Round a weight to whole numbers, symmetric around zero, one scale per output channel.
+
+    A zero stays a zero, so masks survive. A weight that lies on such a grid already, as training
+    with fake quantisation leaves it, is met exactly where its largest value is the grid's.
+
+    Args:
+        weight: float (output channels, ...), finite.
+        kind: `int8` or `int4`.
+    """
+    most = GRIDS[kind]
+    flat = np.asarray(weight, np.float32).reshape(len(weight), -1)
+    largest = np.abs(flat).max(axis=1, initial=0.0)
+    # A channel of zeros needs a scale that can be divided by; so does one of denormal numbers.
+    scale = np.where(largest > most * np.finfo(np.float32).tiny, largest / most, 1.0)
+    scale = scale.astype(np.float32)
+    rounded = np.clip(np.rint(flat / scale[:, None]), -most, most)
+    return Quantised(rounded.astype(np.int8).reshape(weight.shape), scale)
+
+
+def pack_halves(values: NDArray[np.int8]) -> Bytes:
+    """Return values from -7 to 7, two in a byte, the first in the low half, each plus 8.
+
+    >>> pack_halves(np.array([1, -7, 7], np.int8)).tolist()
+    [25, 143]
+    """
+    shifted = (values.reshape(-1) + 8).astype(np.uint8)
+    even = np.concatenate([shifted, np.full(len(shifted) % 2, 8, np.uint8)])
+    packed: Bytes = even[::2] | (even[1::2] << 4)
+    return packed

@@ -1,0 +1,215 @@
+"""The exported file under the same attacks as the model, on the run's sealed rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from safecompress.checks import (
+    Accuracy,
+    AttackMeasure,
+    Check,
+    CheckResult,
+    Measure,
+    Status,
+    Subject,
+    Suite,
+    at_least_dense,
+    at_most_dense,
+    corrected_level,
+    overall,
+    shadow_attacks,
+)
+from safecompress.checks.presets import suite_from
+from safecompress.data import Recorded
+from safecompress.errors import ModelError
+from safecompress.export.formats import Format
+from safecompress.export.source import Source
+from safecompress.files import sha256
+from safecompress.protocols import Estimate, Pool, Rows
+from safecompress.randomness import derive
+from safecompress.record import record_rows
+from safecompress.targets.onnx_file import open_onnx
+from safecompress.verdict import attacks_of
+from safecompress_reader import DamagedFileError, read_compact
+
+_CLOSE = 1e-4
+"""Relative difference that the order of fp32 additions may make."""
+_HELD = frozenset({"rows", "parent"})
+
+
+@dataclass(frozen=True)
+class Retest:
+    """What the sealed rows said of the file.
+
+    Args:
+        checks: whether the file answers, leaks and errs as the model did.
+        document: JSON: the run's suite repeated on the file, the rows, the looks.
+    """
+
+    checks: tuple[CheckResult, ...]
+    document: dict[str, Any]
+
+
+def retest(
+    source: Source, path: Path, form: Format, *, listen: Callable[[CheckResult], None]
+) -> Retest:
+    """Load a file in its own runtime and run the run's suite on the sealed rows.
+
+    The ledger counts the look: the file is another model. Attacks are compared by pairs, each row
+    with itself; one that does better on the file, or rows that it no longer gets right, beyond
+    the interval of the difference, fail the export.
+
+    Args:
+        source: the run.
+        path: the file, verified.
+        form: its format.
+        listen: hears of every check.
+
+    Raises:
+        ModelError: when the file does not answer.
+        StorageError: when the look cannot be written down.
+    """
+    run = source.run
+    sealed, looks = run.open_sealed({"export": form.name, "file": sha256(path)})
+    level = corrected_level(run.config.verdict.level, looks)
+    seed = derive(run.config.seed, "verdict")
+    before = record_rows(source.module, sealed, path=run.folder)
+    file = _answers(source, path, form, sealed)
+    dense = source.dense()
+    parent = None if dense is None else record_rows(dense, sealed, path=run.folder)
+
+    suite, left_out = _suite(source, relative=parent is not None)
+    density = run.stored.topology.density
+    subjects = {
+        name: _subject(recorded, parent, name=name, density=density, seed=seed)
+        for name, recorded in (("file", file), ("model", before))
+    }
+    theirs = (
+        None if parent is None else _subject(parent, None, name="dense", density=1.0, seed=seed)
+    )
+    repeated = suite.run(subjects["file"], theirs, level=level)
+    checks = [_same_answers(file, before)] if form.exact else []
+    checks += [
+        _unchanged(measure, subjects["file"], subjects["model"], level=level)
+        for measure in (Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite)))
+    ]
+    for check in checks:
+        listen(check)
+    rows = sealed.map(len)
+    return Retest(
+        tuple(checks),
+        {
+            "verdict": str(overall(repeated)),
+            "checks": [c.to_json() for c in repeated],
+            "not_repeated": left_out,
+            "looks": looks,
+            "level": level,
+            "rows": {"members": rows.members, "nonmembers": rows.nonmembers},
+            "accuracy": subjects["file"].accuracy,
+            "accuracy_before": subjects["model"].accuracy,
+            "same_class": _agreement(file, before),
+        },
+    )
+
+
+def _suite(source: Source, *, relative: bool) -> tuple[Suite, list[str]]:
+    """Return the run's suite without what a file alone cannot answer, and names of what that is."""
+    config = source.run.config
+    shadows = shadow_attacks(config.shadows.count) if config.shadows.count else ()
+    # A topology has whole weights, so the wanted density may be exceeded by part of one.
+    density = max(config.sparse.density, source.run.stored.topology.density)
+    suite = suite_from(config, density=density, relative=relative, shadows=shadows)
+
+    def able(check: Check) -> bool:
+        return check.measure.requires <= _HELD and (relative or not check.condition.relative)
+
+    kept = tuple(check for check in suite.checks if able(check))
+    return Suite(kept), [check.name for check in suite.checks if not able(check)]
+
+
+def _subject(
+    recorded: Recorded, parent: Recorded | None, *, name: str, density: float, seed: int
+) -> Subject:
+    evidence = recorded.evidence
+    if parent is not None:
+        evidence = evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
+    return Subject.of(evidence, name=name, density=density, seed=seed)
+
+
+def _answers(source: Source, path: Path, form: Format, sealed: Pool[Rows]) -> Recorded:
+    """Ask the file about the sealed rows: raw ones where it prepares them itself."""
+    if form.container == "safetensors":
+        return record_rows(_filled(source.shipped.module, path), sealed, path=path)
+    rows = sealed
+    if source.front is not None:
+        rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
+    # A file that guesses is no reason to stop: the comparison with the model says so.
+    return record_rows(open_onnx(path).model, rows, path=path)
+
+
+def _filled(module: nn.Module, path: Path) -> nn.Module:
+    """Return a module with the weights of a compact file."""
+    from copy import deepcopy
+
+    try:
+        weights = read_compact(path).weights
+        filled = deepcopy(module)
+        state = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+        filled.load_state_dict(state)
+    except (DamagedFileError, RuntimeError) as error:
+        raise ModelError(f"{path}: does not fill the model: {error}") from error
+    return filled.eval()
+
+
+def _unchanged(measure: Measure, file: Subject, model: Subject, *, level: float) -> CheckResult:
+    """Judge the paired difference of a figure: it fails where its interval leaves 0 for worse."""
+    leak = isinstance(measure, AttackMeasure)
+    condition = at_most_dense(0.0) if leak else at_least_dense(0.0)
+    check = Check(f"{measure.name} as before", measure, condition)
+    result = check.run(file, model, level=level)
+    named = replace(result, condition="no worse than the model, beyond the interval")
+    if result.estimate is None:
+        return named
+    status = Status.FAIL if result.status is Status.FAIL else Status.PASS
+    return replace(named, status=status, message="difference to the model before export")
+
+
+def _same_answers(file: Recorded, model: Recorded) -> CheckResult:
+    """Judge whether a file in fp32 gives the model's own logits."""
+    worst = 0.0
+    for ours, theirs in _pairs(file, model):
+        scale = theirs.abs().amax(dim=1, keepdim=True).clamp(min=1e-6)
+        worst = max(worst, float(((ours - theirs).abs() / scale).max()))
+    same = worst <= _CLOSE and _agreement(file, model) == 1.0
+    return CheckResult(
+        "answers as before",
+        Status.PASS if same else Status.FAIL,
+        True,
+        f"same class, logits within {_CLOSE:g} of the largest",
+        Estimate(worst, worst, worst, 0, 0),
+        0.0,
+    )
+
+
+def _agreement(file: Recorded, model: Recorded) -> float:
+    """Return the share of rows for which both name the same class; ties of logits count."""
+    same = [
+        torch.take_along_dim(b, a.argmax(dim=1, keepdim=True), 1).squeeze(1) >= b.amax(dim=1) - 1e-6
+        for a, b in _pairs(file, model)
+    ]
+    return float(torch.cat(same).double().mean())
+
+
+def _pairs(file: Recorded, model: Recorded) -> list[tuple[Tensor, Tensor]]:
+    ours, theirs = file.outputs, model.outputs
+    return [
+        (ours.members.logits, theirs.members.logits),
+        (ours.nonmembers.logits, theirs.nonmembers.logits),
+    ]

@@ -1,0 +1,181 @@
+"""The self-decoding graph: weights as steps and values, put together by ordinary operators.
+
+Stock onnxruntime folds these operators away when it loads the file; no custom operator is needed.
+Without graph optimisation the weights are decoded at every call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.export.packing import pack_halves, step_stream
+
+_NODE_BYTES = 400
+"""What the operators that decode one tensor take in the file, names included."""
+_HALVES_BYTES = 350
+"""What those take that take values out of halves of bytes."""
+_PRODUCT_BYTES = 120
+"""What the operator that multiplies two scales takes."""
+_AXIS, _ONE = "decode.axis", "decode.one"
+_LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
+
+
+def self_decoding(graph: Any, *, values: str) -> Any:
+    """Return a graph with every weight packed that is smaller so; a new `onnx.ModelProto`.
+
+    Where nothing gets smaller the graph is returned as it is: the dense fallback.
+
+    Args:
+        graph: with fp32 weights, or with int8 weights of a QDQ graph; left as it is.
+        values: how values are stored: `fp32` or `fp16` of fp32 weights, `int8` or `int4` of int8;
+            a weight for which the shorter one does not do, or does not pay, gets the longer one.
+    """
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    packed = onnx.ModelProto()
+    packed.CopyFrom(graph)
+    body = packed.graph
+    wanted = TensorProto.INT8 if values in {"int8", "int4"} else TensorProto.FLOAT
+    nodes = _derived_scales(body) if wanted == TensorProto.INT8 else []
+    # Streams of one kind lie together, which is what general compression likes.
+    rest: list[Any] = []
+    gaps: list[Any] = []
+    numbers: list[Any] = []
+    for initialiser in body.initializer:
+        array = numpy_helper.to_array(initialiser)
+        streams = None
+        if initialiser.data_type == wanted and array.ndim >= 2:
+            streams = _streams(array, values)
+        if streams is None:
+            rest.append(initialiser)
+            continue
+        name = initialiser.name
+        gaps.append(numpy_helper.from_array(streams[0], f"{name}.gaps"))
+        numbers.append(numpy_helper.from_array(streams[1], f"{name}.values"))
+        for what, sizes in (("size", [array.size]), ("shape", array.shape)):
+            rest.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{name}.{what}"))
+        nodes += _decoding(name, f"decode.{len(gaps)}.", array.dtype, streams[1].dtype)
+    if not gaps:
+        return graph
+    constants: dict[str, Any] = {_AXIS: np.int64(0), _ONE: np.int64(1)}
+    if any(node.op_type == "BitShift" for node in nodes):
+        constants |= {_LOW: np.uint8(15), _SHIFT: np.uint8(4), _MIDDLE: np.int32(8)}
+    rest += [numpy_helper.from_array(np.array(v), name) for name, v in constants.items()]
+    computing = list(body.node)
+    del body.node[:], body.initializer[:]
+    body.node.extend([*nodes, *computing])
+    body.initializer.extend([*rest, *gaps, *numbers])
+    return packed
+
+
+def _derived_scales(body: Any) -> list[Any]:
+    """Make the scales of biases out of the two they are the product of; in place.
+
+    Returns the operators; a scale that is not exactly that product stays in the file.
+    """
+    from onnx import helper, numpy_helper
+
+    held = {i.name: i for i in body.initializer}
+    made = {output: node for node in body.node for output in node.output}
+    nodes, derived = [], set()
+    for node in body.node:
+        if node.op_type not in {"Conv", "Gemm"} or len(node.input) < 3:
+            continue
+        behind = [made.get(name) for name in node.input]
+        if any(b is None or b.op_type != "DequantizeLinear" for b in behind):
+            continue
+        step, weight, bias = (b.input[1] for b in behind if b is not None)
+        if bias in derived or not {step, weight, bias} <= set(held):
+            continue
+        product, scale = (
+            numpy_helper.to_array(held[step]) * numpy_helper.to_array(held[weight]),
+            numpy_helper.to_array(held[bias]),
+        )
+        readers = [n for n in body.node if bias in n.input]
+        small = scale.nbytes <= _PRODUCT_BYTES
+        if small or len(readers) > 1 or not np.array_equal(product, scale):
+            continue
+        derived.add(bias)
+        nodes.append(helper.make_node("Mul", [step, weight], [bias]))
+    kept = [i for i in body.initializer if i.name not in derived]
+    del body.initializer[:]
+    body.initializer.extend(kept)
+    return nodes
+
+
+def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArray[Any]] | None:
+    """Return steps and values as they are stored; None where that is no smaller."""
+    steps, kept = step_stream(array)
+    cost = _NODE_BYTES
+    if values == "int4" and len(kept) > 2 * _HALVES_BYTES and np.abs(kept).max() <= 7:
+        steps, kept = _even(steps, kept)
+        half = len(kept) // 2
+        # The first half of the values in the low halves: no operator has to weave them.
+        kept = pack_halves(np.stack([kept[:half], kept[half:]], axis=1))
+        cost += _HALVES_BYTES
+    elif values == "fp16":
+        with np.errstate(over="ignore"):
+            short = kept.astype(np.float16)
+        # A weight of which fp16 would lose a value, or make it infinite, stays fp32.
+        if np.isfinite(short).all() and ((short != 0) | (kept == 0)).all():
+            kept = short
+    if steps.nbytes + kept.nbytes + cost >= array.nbytes:
+        return None
+    return steps, np.ascontiguousarray(kept)
+
+
+def _even(steps: NDArray[np.uint8], kept: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Return an even number of steps: one longer than 1 may be made in two, by way of a zero."""
+    if len(steps) % 2 == 0:
+        return steps, kept
+    at = int(np.argmax(steps))
+    split = np.insert(steps, at, 1)
+    split[at + 1] -= 1
+    return split, np.insert(kept, at, 0)
+
+
+def _decoding(name: str, mark: str, dtype: np.dtype[Any], stored: np.dtype[Any]) -> list[Any]:
+    """Return Cast → CumSum → Sub 1 → ScatterElements(ConstantOfShape 0) → Reshape.
+
+    Args:
+        name: of the weight.
+        mark: begins the names in between.
+        dtype: of the weight.
+        stored: of its values in the file; uint8 are halves of bytes.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    zero = numpy_helper.from_array(np.zeros(1, dtype))
+    steps, ends, at, zeros, low, high, both, wide, whole, updates, flat = (
+        f"{mark}{letter}" for letter in "abcdefghijk"
+    )
+    values, make = f"{name}.values", helper.make_node
+    nodes = [
+        make("Cast", [f"{name}.gaps"], [steps], to=TensorProto.INT64),
+        make("CumSum", [steps, _AXIS], [ends]),
+        make("Sub", [ends, _ONE], [at]),
+        make("ConstantOfShape", [f"{name}.size"], [zeros], value=zero),
+    ]
+    if stored == np.uint8:
+        nodes += [
+            make("BitwiseAnd", [values, _LOW], [low]),
+            make("BitShift", [values, _SHIFT], [high], direction="RIGHT"),
+            make("Concat", [low, high], [both], axis=0),
+            make("Cast", [both], [wide], to=TensorProto.INT32),
+            make("Sub", [wide, _MIDDLE], [whole]),
+            make("Cast", [whole], [updates], to=kind),
+        ]
+    elif stored != dtype:
+        nodes.append(make("Cast", [values], [updates], to=kind))
+    else:
+        updates = values
+    return [
+        *nodes,
+        make("ScatterElements", [zeros, at, updates], [flat], axis=0),
+        make("Reshape", [flat, f"{name}.shape"], [name]),
+    ]

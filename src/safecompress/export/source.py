@@ -1,0 +1,115 @@
+"""A finished run as something to export: its model, its rows, and its raw rows where they are."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from safecompress.config import load_config
+from safecompress.data import Preprocessor, Splits
+from safecompress.data.sources import load_source
+from safecompress.errors import RunFolderError
+from safecompress.export.front import expressible, raw_rows
+from safecompress.files import read_json
+from safecompress.modelfile import StoredModel, read_model
+from safecompress.runs import CONFIG, DENSE, MODEL, VERDICT
+from safecompress.targets import RunTarget, open_run
+from safecompress.transforms import Exportable, attach_, exportable
+
+_RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an export starts from.
+
+    Args:
+        run: the run, its sealed rows still sealed.
+        module: its compressed model, as it was judged.
+        verdict: the JSON of its `verdict.json`.
+    """
+
+    run: RunTarget
+    module: nn.Module
+    verdict: dict[str, Any]
+
+    @cached_property
+    def shipped(self) -> Exportable:
+        """The model as files are made of it: removed channels are gone, rounded weights rounded."""
+        stored = self.run.stored
+        return exportable(self.module, stored.topology, stored.transforms)
+
+    @cached_property
+    def front(self) -> Preprocessor | None:
+        """The preprocessing that goes into the file; None where the file takes prepared rows.
+
+        It goes in where operators can express it and the raw rows can be read again, because
+        nothing goes into a file that is not tested with it.
+        """
+        fitted = self.run.splits.preprocessor
+        if fitted is None or self.run.config.data is None or not expressible(fitted):
+            return None
+        return fitted if self.raw_type.str[1:] in _RAW_TYPES else None
+
+    @cached_property
+    def _columns(self) -> Any:
+        data = self.run.config.data
+        return None if data is None else load_source(data.source, seed=self.run.config.seed).columns
+
+    @property
+    def raw_type(self) -> np.dtype[Any]:
+        """Type of the raw rows' numbers."""
+        columns = self._columns
+        return np.dtype(np.float64) if isinstance(columns, tuple) else columns.dtype
+
+    def raw(self, ids: Tensor) -> NDArray[Any]:
+        """Return raw rows by id, as the file takes them; only where `front` is there."""
+        if self.front is None:
+            raise RunFolderError(f"{self.run.folder}: its raw rows are not to be had.")
+        return raw_rows(self.front, self._columns, ids.numpy())
+
+    def dense(self) -> nn.Module | None:
+        """Return the run's dense model, where its folder has one."""
+        path = self.run.folder / DENSE
+        if not path.is_file():
+            return None
+        return _filled(self.module, read_model(path))
+
+
+def open_source(
+    run: Path, *, model: nn.Module | None, data: Splits | None, trust_code: bool
+) -> Source:
+    """Open a finished run.
+
+    Args:
+        run: its folder.
+        model: its compressed model, where the folder does not say how it is made.
+        data: its splits, where the folder does not say where they are from.
+        trust_code: whether code that the folder names may be imported.
+
+    Raises:
+        RunFolderError: when the run is unfinished, or something is missing that it does not hold.
+    """
+    if model is None or data is None:
+        target = open_run(run, trust_code=trust_code)
+        return Source(target, target.module(), read_json(target.folder / VERDICT))
+    if not (run / VERDICT).is_file() or not (run / MODEL).is_file():
+        raise RunFolderError(f"{run}: the run is not finished (no {VERDICT} or no {MODEL}).")
+    stored = read_model(run / MODEL)
+    target = RunTarget(run, MODEL, load_config(run / CONFIG), data, stored)
+    return Source(target, _filled(model, stored), read_json(run / VERDICT))
+
+
+def _filled(module: nn.Module, stored: StoredModel) -> nn.Module:
+    """Return a copy that computes what a stored model does."""
+    filled = deepcopy(module)
+    filled.load_state_dict(dict(stored.weights))
+    attach_(filled, stored.transforms)
+    return filled.eval()

@@ -1,0 +1,170 @@
+"""Static int8: activations as uint8, weights as int8 per channel, in a graph of Q and DQ nodes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.errors import ConfigError, ModelError
+from safecompress.export.graph import INSTALL, LOGITS, quiet
+from safecompress.export.packing import quantise
+
+Feed = Mapping[str, NDArray[Any]]
+_BATCH = 64
+_KEPT = "QuantizeLinear", "DequantizeLinear"
+
+
+def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
+    """Return a graph's static int8 form, a new `onnx.ModelProto`.
+
+    Zeros stay zeros, so a mask survives. The logits stay fp32: rounded to 256 levels they would
+    tie, and ties make a model look safer than it is.
+
+    Args:
+        graph: of fp32, from `graph_of`; left as it is.
+        rows: the graph's inputs by name, of members alone: their activations fix the ranges.
+        weights: `int8`, or `int4`: int8 numbers of which only -7 to 7 are used.
+
+    Raises:
+        ConfigError: when onnxruntime is not installed.
+        ModelError: when onnxruntime cannot quantise the graph.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    except ImportError as error:
+        raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
+    source = onnx.ModelProto()
+    source.CopyFrom(graph)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        path = Path(folder) / "int8.onnx"
+        try:
+            quantize_static(
+                source,
+                str(path),
+                _Batches(rows),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+            )
+        except Exception as error:
+            told = " ".join(str(error).split())[:300]
+            raise ModelError(f"export: onnxruntime cannot quantise the graph: {told}") from error
+        found = onnx.load(str(path))
+    _keep_logits(found)
+    if weights == "int4":
+        _narrow_weights(found, graph)
+    _tidy(found)
+    return found
+
+
+class _Batches:
+    """Rows in batches, as onnxruntime's calibration asks for them."""
+
+    def __init__(self, rows: Feed) -> None:
+        n = len(next(iter(rows.values())))
+        self._left = (
+            {name: array[start : start + _BATCH] for name, array in rows.items()}
+            for start in range(0, n, _BATCH)
+        )
+
+    def get_next(self) -> Feed | None:
+        return next(self._left, None)
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __next__(self) -> Feed:
+        return next(self._left)
+
+
+def _keep_logits(model: Any) -> None:
+    """Take the rounding off the graph's output, in place."""
+    nodes = model.graph.node
+    made = {output: node for node in nodes for output in node.output}
+    last = made.get(LOGITS)
+    if last is None or last.op_type != "DequantizeLinear":
+        return
+    rounding = made.get(last.input[0])
+    if rounding is None or rounding.op_type != "QuantizeLinear":
+        return
+    exact = rounding.input[0]
+    nodes.remove(last)
+    nodes.remove(rounding)
+    for node in nodes:
+        node.output[:] = [LOGITS if name == exact else name for name in node.output]
+        node.input[:] = [LOGITS if name == exact else name for name in node.input]
+
+
+def _narrow_weights(model: Any, source: Any) -> None:
+    """Replace every int8 weight by one of 4 bits, and its scales with those of its bias."""
+    from onnx import numpy_helper
+
+    exact = {i.name: i for i in source.graph.initializer}
+    held = {i.name: i for i in model.graph.initializer}
+    made = {output: node for node in model.graph.node for output in node.output}
+
+    def put(name: str, array: NDArray[Any]) -> None:
+        held[name].CopyFrom(numpy_helper.from_array(array, name))
+
+    for node in model.graph.node:
+        if node.op_type not in {"Conv", "Gemm", "MatMul"} or len(node.input) < 2:
+            continue
+        inputs = [made.get(name) for name in node.input]
+        weight = inputs[1]
+        if weight is None or weight.op_type != "DequantizeLinear" or weight.input[0] not in held:
+            continue
+        name = weight.input[0].removesuffix("_quantized")
+        axis = next((a.i for a in weight.attribute if a.name == "axis"), 0)
+        values = numpy_helper.to_array(exact[name])
+        rounded = quantise(np.moveaxis(values, axis, 0), "int4")
+        put(weight.input[0], np.ascontiguousarray(np.moveaxis(rounded.values, 0, axis)))
+        put(weight.input[1], rounded.scale)
+        bias = inputs[2] if len(inputs) > 2 else None
+        if bias is None or inputs[0] is None or bias.op_type != "DequantizeLinear":
+            continue
+        step = numpy_helper.to_array(held[inputs[0].input[1]])
+        scale = (step * rounded.scale).astype(np.float32)
+        bias_name = bias.input[0].removesuffix("_quantized")
+        numbers = np.rint(numpy_helper.to_array(exact[bias_name]).astype(np.float64) / scale)
+        limits = np.iinfo(np.int32)
+        put(bias.input[0], np.clip(numbers, limits.min, limits.max).astype(np.int32))
+        put(bias.input[1], scale)
+
+
+def _tidy(model: Any) -> None:
+    """Drop initialisers nobody reads, and keep one of those that are equal; in place."""
+    body = model.graph
+    del body.value_info[:], model.metadata_props[:]
+    model.producer_name, model.producer_version = "safecompress", ""
+    read = {name for node in body.node for name in node.input}
+    kept: list[Any] = []
+    first: dict[tuple[Any, ...], str] = {}
+    renamed: dict[str, str] = {}
+    for initialiser in body.initializer:
+        if initialiser.name not in read:
+            continue
+        content = (initialiser.data_type, tuple(initialiser.dims), _content(initialiser))
+        if content in first:
+            renamed[initialiser.name] = first[content]
+        else:
+            first[content] = initialiser.name
+            kept.append(initialiser)
+    for node in body.node:
+        node.name = ""
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    del body.initializer[:]
+    body.initializer.extend(kept)
+
+
+def _content(initialiser: Any) -> bytes:
+    from onnx import numpy_helper
+
+    return bytes(numpy_helper.to_array(initialiser).tobytes())

@@ -1,0 +1,235 @@
+"""`safecompress export RUN`: a file of a run, tested again where its runtime is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from safecompress import compress, export, load, load_preprocessor
+from safecompress.cli.app import app
+from safecompress.compress import Run
+from safecompress.config import load_config
+from safecompress.data.sources import load_source
+from safecompress.errors import ConfigError, RunFolderError
+from safecompress.export import FORMATS, verify
+from safecompress.export.packing import Quantised, quantise
+from safecompress_reader import read_compact
+from tests import small_runs
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+TRAIN: dict[str, Any] = {"lr": 0.05, "batch_size": 32, "precision": "32-true"}
+SETTINGS: dict[str, Any] = {
+    "data": {"source": {"source": "sklearn", "name": "digits"}},
+    "model": {"name": "mlp", "options": {"hidden": [96, 48]}},
+    "dense": {"epochs": 6, **TRAIN},
+    "sparse": {"density": 0.15, "rounds": 1, "train": {"epochs": 5, **TRAIN}},
+    "steer": {"proposals": ["rigl"], "attacks": ["loss"]},
+    "engine": {"threads": 1},
+}
+LOOKS = "sealed-ledger.jsonl"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    compress(config=SETTINGS, out=folder)
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy with its own ledger."""
+    shutil.copy(finished.parent / LOOKS, tmp_path)
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def looks(run: Path) -> int:
+    return (run.parent / LOOKS).read_text().count("\n")
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_every_format_answers_and_leaks_as_the_model_does(form: str, run: Path) -> None:
+    packed = FORMATS[form].container == "safetensors"
+    path = run.parent / ("m.safetensors.zst" if packed else "m.onnx")
+    done = export(run, path, format=form)
+    assert str(done.status) == "PASS", [c.to_json() for c in done.checks]
+    assert done.path == path
+    names = [c.name for c in done.checks]
+    assert {"accuracy as before", "loss.auc as before", "neural.auc as before"} <= set(names)
+    assert ("answers as before" in names) == FORMATS[form].exact
+    assert looks(run) == 2
+    retest = done.document["retest"]
+    assert (retest["looks"], retest["verdict"]) == (2, done.document["retest"]["verdict"])
+    assert not retest["not_repeated"]
+    if FORMATS[form].exact:
+        assert retest["same_class"] == 1.0
+    assert verify(path)["format"] == form
+    stored = json.loads(Path(f"{path}.json").read_text())
+    assert stored["sha256"].keys() >= {path.name, "model.safetensors", "verdict.json"}
+    card = Path(f"{path}.md").read_text()
+    for part in ("## Verdict", "## Intended use", "## Data", "## Limits", "## Provenance"):
+        assert part in card
+
+
+def test_the_same_export_is_one_look(run: Path) -> None:
+    for _ in range(2):
+        done = export(run, run.parent / "m.onnx")
+        assert done.document["retest"]["looks"] == 2
+
+
+def test_the_file_takes_raw_rows(run: Path) -> None:
+    path = run.parent / "m.onnx"
+    assert export(run, path, format="onnx").path == path
+    config = load_config(run / "config.yaml")
+    assert config.data is not None
+    raw = load_source(config.data.source, seed=0).columns
+    prepared = load_preprocessor(run).apply(raw[:50])
+    session = onnxruntime.InferenceSession(str(path))
+    (said,) = session.run(None, {"inputs": raw[:50]})
+    with torch.no_grad():
+        expected = load(run)(prepared)
+    torch.testing.assert_close(torch.from_numpy(said), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_runs_where_there_is_no_torch(run: Path) -> None:
+    export(run, run.parent / "m.onnx")
+    program = (
+        "import sys\n"
+        "for name in ('torch', 'safecompress', 'onnx'): sys.modules[name] = None\n"
+        "import numpy as np, onnxruntime\n"
+        "session = onnxruntime.InferenceSession('m.onnx')\n"
+        "rows = np.zeros((3, 64), session.get_inputs()[0].type[7:-1])\n"
+        "print(session.run(None, {'inputs': rows})[0].shape)\n"
+    )
+    program = program.replace("session.get_inputs()[0].type[7:-1]", "np.float64")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=run.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "(3, 10)", done.stderr
+
+
+def wrong_scale(weight: Any, kind: str) -> Quantised:
+    found = quantise(weight, kind)
+    return Quantised(found.values, found.scale * np.linspace(0.2, 3, len(found.scale), dtype="f4"))
+
+
+def shuffled(mask: Any) -> Any:
+    from safecompress.export.packing import gap_stream
+
+    return np.random.default_rng(0).permutation(gap_stream(mask))
+
+
+PLANTED: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "wrong scale": ("safetensors-int8", "quantise", wrong_scale),
+    "shuffled gaps": ("safetensors", "gap_stream", shuffled),
+}
+
+
+@pytest.mark.parametrize("case", list(PLANTED))
+def test_a_file_that_is_written_wrong_is_not_shipped(
+    case: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safecompress.export import compact
+
+    form, name, wrong = PLANTED[case]
+    monkeypatch.setattr(compact, name, wrong)
+    path = run.parent / "m.safetensors"
+    path.write_bytes(b"an older file")
+    done = export(run, path, format=form)
+    assert (str(done.status), done.exit_code, done.path) == ("FAIL", 1, None)
+    assert "accuracy as before" in done.document["sentence"]
+    assert not path.exists(), "what failed must not lie where the file is fetched"
+    assert "Not shipped" in Path(f"{path}.md").read_text()
+
+
+def test_limits_are_checks(run: Path) -> None:
+    path = run.parent / "m.onnx"
+    done = export(run, path, max_bytes=2000)
+    assert (str(done.status), path.exists()) == ("FAIL", False)
+    assert done.document["sentence"] == "Not shipped: bytes."
+    done = export(run, path, max_bytes=2_000_000, max_latency_ratio=50.0)
+    assert (str(done.status), path.exists()) == ("PASS", True)
+    done = export(run, path, max_latency_ratio=1e-6)
+    assert str(done.status) == "FAIL"
+
+
+def test_the_command_line_measures(run: Path) -> None:
+    path = run.parent / "out" / "m.onnx"
+    arguments = ["export", str(run), "--out", str(path), "--measure"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    measured = json.loads(Path(f"{path}.json").read_text())["measured"]
+    assert set(measured["bytes"]) == {"onnx-sparse-int8", "onnx", "onnx-int8"}
+    assert measured["bytes"]["onnx-sparse-int8"]["disk"] == path.stat().st_size
+    latency = measured["latency"]
+    assert latency["threads"] == 1
+    assert "onnxruntime" in latency["runtime"]
+    for batch in ("1", "32"):
+        for ratio in latency["batches"][batch]["ratios"].values():
+            assert 0 < ratio["low"] <= ratio["value"] <= ratio["high"]
+    assert measured["loading"]["seconds"] > 0
+    assert "this file's time over that" in result.output
+    assert "PASS" in result.output
+
+
+def test_the_command_line_says_what_is_wrong(run: Path) -> None:
+    for arguments, code in (
+        (["--format", "onx"], 2),
+        (["--format", "onnx", "--max-bytes", "10"], 1),
+        (["--format", "safetensors", "--max-latency-ratio", "1"], 2),
+    ):
+        out = ["--out", str(run.parent / "m.onnx")]
+        result = CliRunner().invoke(app, ["export", str(run), *out, *arguments])
+        found = getattr(result.exception, "exit_code", result.exit_code)
+        assert found == code, (arguments, result.output, result.exception)
+
+
+def test_an_unfinished_run_is_refused(run: Path) -> None:
+    (run / "verdict.json").unlink()
+    with pytest.raises(RunFolderError, match="not finished"):
+        export(run, run.parent / "m.onnx")
+    with pytest.raises(ConfigError, match="positive number"):
+        export(run, run.parent / "m.onnx", max_latency_ratio=-1.0)
+
+
+def test_a_run_of_objects_exports_itself(tmp_path: Path) -> None:
+    with small_runs.brisk():
+        run: Run = small_runs.begin(tmp_path / "run")
+    path = tmp_path / "m.safetensors"
+    done = run.export(path, format="safetensors")
+    assert str(done.status) == "PASS", [c.to_json() for c in done.checks]
+    weights = read_compact(path).weights
+    for name, weight in run.model.state_dict().items():
+        np.testing.assert_array_equal(weights[name], weight.numpy())
+    done = run.export(tmp_path / "m.onnx", format="onnx")
+    assert str(done.status) == "PASS"
+    assert verify(tmp_path / "m.onnx")["preprocessing"] == "outside"
+
+
+def test_removed_channels_leave_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    proposals = [{"channels": {"share": 0.5}}]
+    steer = {"search": "every-round", "proposals": proposals, "attacks": ["loss"]}
+    compress(config=SETTINGS | {"steer": steer}, out=folder)
+    done = export(folder, tmp_path / "m.safetensors", format="safetensors")
+    assert str(done.status) == "PASS", [c.to_json() for c in done.checks]
+    kept = read_compact(tmp_path / "m.safetensors").weights
+    whole = load(folder).state_dict()
+    assert sum(w.size for w in kept.values()) < sum(w.numel() for w in whole.values())
+    assert str(export(folder, tmp_path / "m.onnx", format="onnx-sparse").status) == "PASS"

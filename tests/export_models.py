@@ -1,0 +1,80 @@
+"""Small models with masks, and files made of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.export.forms import Forms
+from safecompress.models import MODELS
+from safecompress.sparse import initialise
+from safecompress.topology import Topology
+
+CLASSES = 10
+SHAPES: dict[str, tuple[int, ...]] = {
+    "mlp": (300,),
+    "mlp-norm": (300,),
+    "alexnet": (3, 32, 32),
+    "resnet8": (3, 32, 32),
+}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [128, 64]},
+    "mlp-norm": {"hidden": [128, 64], "batch_norm": True},
+    "alexnet": {"width": 0.25},
+    "resnet8": {},
+}
+
+
+def sparse_model(name: str, density: float = 0.05) -> tuple[nn.Module, Topology]:
+    """Return an untrained model with a mask, its batch normalisation far from the identity."""
+    torch.manual_seed(1)
+    options = {"input_shape": SHAPES[name], "classes": CLASSES, **_OPTIONS[name]}
+    module = MODELS.build({name.partition("-")[0]: options}, where="test").eval()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.1)
+    for name_, parameter in module.named_parameters():
+        if name_.endswith("bias") and parameter.ndim == 1:
+            nn.init.normal_(parameter, 0, 0.1)
+    topology = initialise(module, density=density, distribution="erk", method="scratch", seed=0)
+    topology.apply_(module)
+    with torch.no_grad():
+        for parameter, mask in topology.bind(module):
+            # As strong as a dense layer's, so that the inputs reach the outputs.
+            parameter.div_(mask.float().mean().sqrt())
+    return module, topology
+
+
+def inputs(name: str, n: int = 64) -> Tensor:
+    draw = torch.Generator().manual_seed(2)
+    return torch.randn(n, *SHAPES[name], generator=draw)
+
+
+@cache
+def forms(name: str, density: float = 0.05) -> Forms:
+    module, topology = sparse_model(name, density)
+    return Forms(module, topology, inputs(name))
+
+
+def session(data: bytes, *, optimised: bool = True) -> Any:
+    """Return stock onnxruntime's session of a file's bytes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimised:
+        off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = off
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def logits(data: bytes, x: Tensor, *, optimised: bool = True) -> Tensor:
+    (said,) = session(data, optimised=optimised).run(None, {"inputs": x.numpy()})
+    return torch.from_numpy(said)
