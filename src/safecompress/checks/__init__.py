@@ -22,6 +22,7 @@ from safecompress.checks.presets import (
 )
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
+from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
 
 __all__ = [
     "EXIT_CODES",
@@ -40,11 +41,13 @@ __all__ = [
     "Metric",
     "Objective",
     "Outcome",
+    "QuerySavingMeasure",
     "Ranked",
     "Status",
     "Subject",
     "Suite",
     "TprAtFpr",
+    "TransferRate",
     "at_least",
     "at_least_dense",
     "at_most",

@@ -22,6 +22,7 @@ from safecompress.protocols.rows import (
     map_inputs,
     tensors_of,
 )
+from safecompress.protocols.span import InputRange
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
 from safecompress.protocols.transfer import Source, TransferAttack
 
@@ -34,6 +35,7 @@ __all__ = [
     "Defense",
     "Estimate",
     "Evidence",
+    "InputRange",
     "Inputs",
     "Internals",
     "ModelLike",

@@ -5,6 +5,15 @@ ball means the same for every preprocessing. `craft` runs a `TransferAttack`, `h
 `QueryAttack` within its budget.
 """
 
+from safecompress.attacks.transfer.adaptive import (
+    MASKED_BELOW,
+    Transferred,
+    adaptive_attackers,
+    drawn_targets,
+    retrained,
+    right_on_both,
+    transferred,
+)
 from safecompress.attacks.transfer.aim import Aim, input_gradient
 from safecompress.attacks.transfer.craft import craft
 from safecompress.attacks.transfer.diverse import DiverseInputs
@@ -14,12 +23,14 @@ from safecompress.attacks.transfer.momentum import MomentumFgsm
 from safecompress.attacks.transfer.pgd import Fgsm, Pgd
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
+from safecompress.attacks.transfer.saving import QuerySaving, query_saving
 from safecompress.attacks.transfer.square import Square
-from safecompress.attacks.transfer.units import InputRange, InUnits
-from safecompress.protocols import TransferAttack
+from safecompress.attacks.transfer.units import InUnits
+from safecompress.protocols import InputRange, TransferAttack
 
 __all__ = [
     "BUDGET",
+    "MASKED_BELOW",
     "QUERY_ATTACKS",
     "TRANSFER_ATTACKS",
     "Aim",
@@ -34,10 +45,18 @@ __all__ = [
     "Pgd",
     "PriorRgf",
     "QueryAttack",
+    "QuerySaving",
     "Rgf",
     "Square",
     "TransferAttack",
+    "Transferred",
+    "adaptive_attackers",
     "craft",
+    "drawn_targets",
     "hunt_down",
     "input_gradient",
+    "query_saving",
+    "retrained",
+    "right_on_both",
+    "transferred",
 ]
