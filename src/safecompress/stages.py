@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
+from safecompress.sparse import PROPOSALS, UNPAIRING
 from safecompress.train import Probed, Trainer
 
 # A checkpoint may cost at most this share of the time since the one before it.
@@ -39,6 +41,9 @@ def build_defenses(config: CompressConfig, splits: Splits) -> list[Defense]:
         DEFENSES.build(request, where=f"steer.defenses[{i}]")
         for i, request in enumerate(config.steer.defenses)
     ]
+    if UNPAIRING not in {defense.name for defense in built} and _proposed(config):
+        # Candidates of other proposals carry it, too, and it adds nothing to their loss.
+        built.append(DEFENSES.build({UNPAIRING: {"weight": 0.0}}, where="steer.proposals"))
     for defense in built:
         if defense.needs_reference and splits.reference is None:
             raise ConfigError(
@@ -46,6 +51,14 @@ def build_defenses(config: CompressConfig, splits: Splits) -> list[Defense]:
                 "judged; set data.split.reference, e.g. 0.2."
             )
     return built
+
+
+def _proposed(config: CompressConfig) -> bool:
+    """Return whether a proposal unpairs its candidate from the dense model."""
+    return any(
+        UNPAIRING in PROPOSALS.build(request, where=f"steer.proposals[{i}]").requires
+        for i, request in enumerate(config.steer.proposals)
+    )
 
 
 @dataclass
@@ -60,6 +73,7 @@ class Work:
         fresh: gives weights that no data has touched, others for each number.
         folder: the open run folder.
         listen: told what happens.
+        dense: the trained dense model, once there is one.
     """
 
     config: CompressConfig
@@ -74,6 +88,7 @@ class Work:
     pieces: dict[str, Candidate] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     soft_labels: Tensor | None = None
+    dense: StoredModel | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
     _last_commit: float = field(default_factory=time.monotonic)
     _commit_cost: float = 0.0
@@ -107,6 +122,7 @@ class Work:
         if job not in self._trainers:
             stage: Stage = "dense" if job == "dense" else "sparse"
             settings = self.notes.get(f"settings/{stage}")
+            defenses = build_defenses(self.config, self.splits) if job == "search" else []
             made = Trainer(
                 self.module,
                 self.splits.members,
@@ -114,8 +130,9 @@ class Work:
                 seed=self.config.seed,
                 stage=stage,
                 engine=self.config.engine,
-                defenses=build_defenses(self.config, self.splits) if job == "search" else (),
+                defenses=defenses,
                 reference=self.splits.reference,
+                dense=self.dense_module() if any(d.needs_dense for d in defenses) else None,
                 soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
@@ -124,6 +141,14 @@ class Work:
             self.notes[f"settings/{stage}"] = made.settings.to_json()
             self._trainers[job] = made
         return self._trainers[job]
+
+    def dense_module(self) -> nn.Module | None:
+        """Return a frozen copy of the trained dense model, or None before there is one."""
+        if self.dense is None:
+            return None
+        made = deepcopy(self.module)
+        made.load_state_dict(dict(self.dense.weights))
+        return made.requires_grad_(False).eval()
 
     def train_config(self, stage: Stage) -> TrainConfig:
         """Return the training configuration of a stage; the dense one follows the sparse one."""

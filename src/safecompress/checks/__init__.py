@@ -18,6 +18,7 @@ from safecompress.checks.presets import (
     default_suite,
     shadow_attacks,
     steering_attacks,
+    steering_measures,
     suite_from,
 )
 from safecompress.checks.subject import Subject
@@ -59,5 +60,6 @@ __all__ = [
     "overall",
     "shadow_attacks",
     "steering_attacks",
+    "steering_measures",
     "suite_from",
 ]

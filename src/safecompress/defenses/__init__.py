@@ -1,4 +1,4 @@
-"""Changes to training that hide members."""
+"""Changes to training that hide members, or the model that a small one was made from."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ class Batch:
     """One training step as a defence sees it.
 
     Args:
-        inputs: the batch's inputs, after augmentation.
+        inputs: the batch's inputs, after augmentation; the logits are attached to them where a
+            defence needs input gradients.
         labels: int64 (b,).
         ids: int64 (b,).
         logits: (b, classes), attached to the graph.
@@ -51,6 +52,7 @@ class TrainingContext:
         seed: the run's seed.
         reference: rows held out for defences, never members, never judged; None without them.
         device: where tensors live.
+        dense: the trained dense model, in evaluation mode and frozen; None where nobody has it.
     """
 
     classes: int
@@ -58,6 +60,7 @@ class TrainingContext:
     seed: int
     reference: Rows | None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dense: nn.Module | None = None
 
 
 class Defense(ABC):
@@ -69,6 +72,9 @@ class Defense(ABC):
 
     name: ClassVar[str]
     needs_reference: ClassVar[bool] = False
+    needs_dense: ClassVar[bool] = False
+    needs_input_gradients: ClassVar[bool] = False
+    """Whether it differentiates the batch's logits towards its inputs."""
     needs_features: bool = False
     """Whether it reads the batch's last features."""
 

@@ -14,8 +14,10 @@ from safecompress.sparse.initialise import initialise
 from safecompress.sparse.layer import Layer
 from safecompress.sparse.proposals import (
     PROPOSALS,
+    UNPAIRING,
     Keep,
     SoftLabels,
+    Unpair,
     rigl,
     set_,
     soft_labels,
@@ -30,6 +32,7 @@ __all__ = [
     "DROP_RULES",
     "GROW_RULES",
     "PROPOSALS",
+    "UNPAIRING",
     "DropRule",
     "FractionPlan",
     "GrowRule",
@@ -37,6 +40,7 @@ __all__ = [
     "Layer",
     "SoftLabels",
     "Strategy",
+    "Unpair",
     "drop_fraction",
     "initialise",
     "layer_counts",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import final
 
+import torch
+
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import Request, SparseConfig
 from safecompress.errors import ConfigError
@@ -88,9 +90,56 @@ class SoftLabels(Proposal):
         return changed.evolve(soft_target=self.target, lineage=(*parent.lineage, self.name))
 
 
+UNPAIRING = "unpairing"
+"""Name of the defence that `Unpair` steers, through its state."""
+
+
+@final
+@dataclass(frozen=True)
+class Unpair(Proposal):
+    """From now on train away from the dense model's input gradients, after a change of the mask.
+
+    Args:
+        weight: of the gradients' cosine in the loss, at least 0; 0 stops it.
+        mask: the change of the mask that goes with it.
+
+    Raises:
+        ConfigError: on a negative weight.
+    """
+
+    weight: float
+    mask: Proposal
+    requires: frozenset[str] = field(init=False, repr=False, compare=False)
+    updates: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise ConfigError(f"weight is {self.weight}; expected a finite number, at least 0.")
+        object.__setattr__(self, "requires", self.mask.requires | {UNPAIRING})
+        object.__setattr__(self, "updates", self.mask.updates)
+
+    @property
+    def name(self) -> str:
+        """The mask's proposal and `unpair=WEIGHT`, e.g. `keep unpair=0.5`."""
+        return f"{self.mask.name} unpair={self.weight:g}"
+
+    def with_defaults(self, sparse: SparseConfig) -> Unpair:
+        """Return the proposal with what its mask leaves open taken from `sparse`."""
+        return replace(self, mask=with_defaults(self.mask, sparse))
+
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the candidate with its mask changed and the defence's weight set."""
+        changed = self.mask(parent, context)
+        before = changed.defenses.get(UNPAIRING, {})
+        state = {**before, "weight": torch.tensor([self.weight])}
+        return changed.evolve(
+            defenses={**changed.defenses, UNPAIRING: state}, lineage=(*parent.lineage, self.name)
+        )
+
+
 def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
     """Return the proposal with everything left open taken from `sparse`; its name stays."""
-    if isinstance(proposal, Strategy | SoftLabels):
+    if isinstance(proposal, Strategy | SoftLabels | Unpair):
         return proposal.with_defaults(sparse)
     return proposal
 
@@ -112,6 +161,22 @@ def soft_labels(
     'rigl soft=0.5'
     """
     return SoftLabels(SoftTarget(share, temperature), PROPOSALS.build(mask, where="mask"))
+
+
+def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
+    """Return the proposal that trains on away from the dense model's input gradients.
+
+    Args:
+        weight: λ, of the cosine of the two models' input gradients in the loss.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a negative weight.
+
+    >>> unpair(weight=0.5, mask="rigl").name
+    'rigl unpair=0.5'
+    """
+    return Unpair(weight, PROPOSALS.build(mask, where="mask"))
 
 
 def update(
@@ -219,6 +284,13 @@ PROPOSALS.add(
     summary="from now on learns from teachers that never saw the row: {share: 0.5, mask: rigl}",
     reference="SELENA, Tang et al., USENIX Security 2022",
     cost="the teachers, once a run",
+)
+PROPOSALS.add(
+    "unpair",
+    unpair,
+    summary="from now on trains away from the dense model's input gradients: {weight: 0.5}",
+    reference="Hong, Carlini & Kurakin, SaTML 2023",
+    cost="the dense model's gradient and a second backward pass a step",
 )
 PROPOSALS.add(
     "keep",

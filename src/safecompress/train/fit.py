@@ -65,6 +65,7 @@ class Trainer:
             the same batches.
         defenses: changes to the loss, in order.
         reference: rows for defences that need non-members.
+        dense: the trained dense model for defences that need it; moved to the engine's device.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: settings of an earlier probe to train with; by default probed now.
@@ -87,6 +88,7 @@ class Trainer:
         stage: str = "train",
         defenses: Sequence[Defense] = (),
         reference: Rows | None = None,
+        dense: nn.Module | None = None,
         soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
         settings: Probed | None = None,
@@ -130,6 +132,7 @@ class Trainer:
             seed=seed,
             reference=reference,
             device=self._fabric.device,
+            dense=None if dense is None else dense.to(self._fabric.device).eval(),
         )
         self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
 

@@ -35,6 +35,8 @@ class Square(QueryAttack):
         share: first windows' share of the image, in (0, 1]; the published 0.05 for L∞, 0.1 for L2
             where None.
         length: iterations over which windows shrink as published over 10,000; None is the budget.
+        compare_start: whether to ask about the row itself first, and begin there where the start at
+            the rim is worse; the published algorithm does not.
         loss: `margin` or `cross-entropy`.
 
     Raises:
@@ -47,6 +49,7 @@ class Square(QueryAttack):
 
     share: float | None = None
     length: int | None = None
+    compare_start: bool = False
     loss: Loss = "margin"
 
     def __post_init__(self) -> None:
@@ -70,8 +73,14 @@ class Square(QueryAttack):
             )
         far = hunt.ball.norm == "linf"
         draw = generator(seed, self.name, "start")
-        best = self._stripes(hunt, draw) if far else self._tiles(hunt, draw)
-        height = hunt.attempt(hunt.open, best)
+        start = self._stripes(hunt, draw) if far else self._tiles(hunt, draw)
+        best, height = hunt.x.clone(), torch.full((len(start),), -torch.inf).to(start)
+        if self.compare_start:
+            height = hunt.attempt(hunt.open, hunt.x)
+        rows = hunt.open
+        value = hunt.attempt(rows, start[rows])
+        better = value > height[rows]
+        best[rows[better]], height[rows[better]] = start[rows[better]], value[better]
         iteration = 0
         while len(rows := hunt.open):
             draw = generator(seed, self.name, "window", iteration)
