@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from safecompress.attacks.transfer.adaptive import right_on_both
 from safecompress.attacks.transfer.hunt import BUDGET, Hunted, QueryAttack, hunt_down
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS
+from safecompress.errors import UndecidableError
 from safecompress.protocols import Ball
 from safecompress.stats import Interval, bootstrap_interval
 
@@ -38,7 +39,17 @@ class QuerySaving:
 
         Above 1 the small model saves questions. A failure counts as the budget. Which attack is
         the best of its kind is chosen anew in every resample.
+
+        Raises:
+            UndecidableError: when no attack of either kind solves half of the rows: a ratio of two
+                budgets says nothing.
         """
+        hunted = [*self.without.values(), *self.guided.values()]
+        if all(2 * int(h.solved.sum()) < len(h.solved) for h in hunted):
+            raise UndecidableError(
+                f"no query attack fools the full model on half of {len(hunted[0].solved)} rows "
+                f"within {hunted[0].budget} questions; raise the budget or the radius."
+            )
         kinds = [list(self.without.values()), list(self.guided.values())]
         columns = [h.queries_to_success.double().numpy() for kind in kinds for h in kind]
         first = len(kinds[0])
