@@ -48,7 +48,8 @@ def run(tmp_path_factory):
 
 
 def test_the_loop_weighs_transfer_and_takes_the_safer_candidate(run):
-    lines = [json.loads(line) for line in (run.folder / "history.jsonl").open()]
+    history = (run.folder / "history.jsonl").read_text()
+    lines = [json.loads(line) for line in history.splitlines()]
     risks = {r["proposal"]: r["measures"]["transfer-l2.rate"] for r in lines}
     assert risks["rigl unpair=2"] < risks["rigl"]
     assert [r["proposal"] for r in lines if r["selected"]] == ["rigl unpair=2"]
