@@ -1,6 +1,6 @@
 """How fast does the trainer train, next to itself without masks and next to a plain loop?
 
-Three kinds of cells, each one JSON file, skipped when that file exists:
+Five kinds of cells, each one JSON file, skipped when that file exists:
 
 - `masks`: our trainer with a mask of 5 % against our trainer with the dense one. Goals: at most
   3 % slower for AlexNet and the small CNN (`vgg-small`), 4 % for the two MLPs.
@@ -9,6 +9,11 @@ Three kinds of cells, each one JSON file, skipped when that file exists:
   their masks after every step. Goals: 2 times as fast for the small CNN, 1.4 times for AlexNet and
   for the MLP of 1.3 million weights, slower for none.
 - `update`: seconds of one mask update of ResNet-18, 11 million weights.
+- `stack`: five candidates with masks of 5 % trained as one stack against one by one. The trainer
+  stacks where a step is small (`LARGEST_STEP` in `train/stack.py`).
+- `candidates`: a whole run on Location30 in which four mask strategies give candidates every round,
+  against one that follows RigL alone; dense training, baseline and verdict included in both. Goal:
+  at most 2.2 times as long. Needs `SAFECOMPRESS_DATA`.
 
     OMP_NUM_THREADS=1 python benchmarks/training.py
 
@@ -28,6 +33,9 @@ Loop: only the goal for the MLP of 1.3 million weights is met, and only while de
 fast; 1.36 with masks). The small CNN reaches 1.15 to 1.22, AlexNet 0.95 to 1.00: no gain, and
 with masks slower than the plain loop; there the probe chose channels_last. The medians of all
 others are 1.04 to 1.68; VGG-C's with masks and dense ResNet-18's cannot be told from 1.
+
+A run of four candidates takes 1.87 times as long as one path. A stack of five is 2.3 times as fast
+at 4,000 weights and 1.5 at 52,000; with Location30's 367,000 it would be slower, and is not used.
 
 Tried for the two goals that are missed; times as fast as the plain loop, one process a side:
 
@@ -51,7 +59,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -64,6 +74,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from safecompress import compress, load_config
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.files import write_json
 from safecompress.models import MODELS
@@ -93,6 +104,8 @@ class Subject:
 SUBJECTS = {
     "mlp": Subject("mlp", (446,), 30, 64),
     "mlp-1.3m": Subject("mlp", (446,), 30, 128, {"hidden": (1024, 768)}),
+    "mlp-4k": Subject("mlp", (24,), 10, 64, {"hidden": (64, 32)}),
+    "mlp-52k": Subject("mlp", (64,), 20, 128, {"hidden": (256, 128)}),
     "alexnet": Subject("alexnet", IMAGE, 100, 64),
     "vgg-small": Subject("vgg-small", IMAGE, 10, 64),
     "vgg16": Subject("vgg16", IMAGE, 10, 8),
@@ -101,9 +114,15 @@ SUBJECTS = {
     "resnet20": Subject("resnet20", IMAGE, 10, 32),
     "resnet18": Subject("resnet18", IMAGE, 10, 8),
 }
+LOOPED = tuple(name for name in SUBJECTS if name not in {"mlp-4k", "mlp-52k"})
 MASKED = ("mlp", "mlp-1.3m", "alexnet", "vgg-small")
+STACKED = ("mlp-4k", "mlp-52k", "mlp")
 AUGMENTED = ("alexnet", "vgg-small", "resnet8")
 UPDATES = ("rigl", "set")
+FOUR = (
+    "[rigl,set,{update: {drop: magnitude, grow: random-unfired}},"
+    "{update: {drop: taylor, grow: gradient}}]"
+)
 
 Turn = Callable[[int], None]
 """Trains some steps."""
@@ -131,7 +150,7 @@ def cells(turns: int, seconds: float) -> Iterator[tuple[str, Callable[[], dict[s
     """Yield every cell's name and what runs it."""
     for name in MASKED:
         yield f"masks-{name}", lambda n=name: masks(n, turns=6 * turns, seconds=seconds / 4)
-    for name in SUBJECTS:
+    for name in LOOPED:
         for density in (1.0, DENSITY):
             yield (
                 f"loop-{name}-{density:g}",
@@ -142,8 +161,12 @@ def cells(turns: int, seconds: float) -> Iterator[tuple[str, Callable[[], dict[s
             f"loop-{name}-1-augmented",
             lambda n=name: loop(n, 1.0, "crop-flip", turns=turns, seconds=seconds),
         )
+    for name in STACKED:
+        yield f"stack-{name}", lambda n=name: stacked(n, turns=turns, seconds=seconds)
     for name in UPDATES:
         yield f"update-{name}", lambda n=name: update(n, turns=turns)
+    if "SAFECOMPRESS_DATA" in os.environ:
+        yield "candidates-location30", lambda: candidates(turns=max(2, turns // 3))
 
 
 def masks(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
@@ -196,6 +219,53 @@ def update(name: str, *, turns: int) -> dict[str, Any]:
         proposal(parent, ProposalContext(gradient, 0.0, 0))
         times.append(time.process_time() - started)
     return {"subject": "resnet18", "seconds": statistics.median(times)}
+
+
+def stacked(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
+    """Compare five candidates with masks of 5 % trained one by one and as one stack."""
+    made = trainer(name, "none", Probed())
+    sides = {}
+    for side, train in (
+        ("apart", lambda cs, steps: [made.train(c, steps) for c in cs]),
+        ("stack", made.train_together),
+    ):
+        state = [[made.start(topology(made._module, DENSITY)) for _ in range(5)]]
+
+        def turn(steps: int, state: list[Any] = state, train: Any = train) -> None:
+            state[0] = train(state[0], steps)
+
+        sides[side] = turn
+    times = take_turns(
+        {side: lambda steps, t=turn: timed(t, steps) for side, turn in sides.items()},
+        turns=turns,
+        seconds=seconds,
+    )
+    result = compared(times, of="apart", to="stack")
+    result["speedup"] = result.pop("ratio")
+    weights = sum(p.numel() for p in made._module.parameters())
+    return {"subject": name, "weights": weights, "batch": SUBJECTS[name].batch, **result}
+
+
+def candidates(*, turns: int) -> dict[str, Any]:
+    """Compare a run of four candidates a round with a run of one path, seed by seed."""
+    recipe = Path(__file__).parents[1] / "recipes" / "location30.yaml"
+    fixed = ("dense.precision=32-true", "sparse.train.precision=32-true")
+
+    def run(proposals: str, seed: int) -> float:
+        search = ("steer.search=every-round", f"steer.proposals={proposals}")
+        config = load_config(recipe, assignments=[f"seed={seed}", *fixed, *search])
+        started = time.process_time()
+        with tempfile.TemporaryDirectory() as scratch:
+            compress(config=config, out=Path(scratch) / "run")
+        return time.process_time() - started
+
+    times = {
+        name: [run(proposals, seed) for seed in range(turns)]
+        for name, proposals in (("four", FOUR), ("one", "[rigl]"))
+    }
+    result = compared(times, of="four", to="one")
+    whole = {name: took / 1e3 for name, took in result.pop("milliseconds").items()}
+    return {"subject": "location30", "run_seconds": whole, **result}
 
 
 def serve(pipe: Connection, side: str, name: str, density: float, augment: str) -> None:
@@ -365,7 +435,10 @@ def line(cell: dict[str, Any]) -> str:
     """Return one cell's row of the table."""
     if "seconds" in cell:
         return f"{cell['cell']:28} {cell['seconds']:.3f} s"
-    times = ", ".join(f"{name} {t:.2f} ms" for name, t in cell["milliseconds"].items())
+    found, unit = cell.get("milliseconds"), "ms"
+    if found is None:
+        found, unit = cell["run_seconds"], "s"
+    times = ", ".join(f"{name} {t:.2f} {unit}" for name, t in found.items())
     value, (low, high) = cell.get("speedup", cell.get("ratio")), cell["quartiles"]
     return f"{cell['cell']:28} {value:.3f} ({low:.3f} to {high:.3f}); {times}"
 

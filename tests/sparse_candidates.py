@@ -12,8 +12,14 @@ from safecompress.protocols import ProposalContext
 from safecompress.randomness import generator
 from safecompress.sparse import Strategy, initialise
 from safecompress.topology import Topology
+from safecompress.transforms import ChannelGroup
 
 SHAPES = {"first.weight": (8, 3, 3, 3), "second.weight": (10, 16), "third.weight": (4, 10)}
+# Two neighbouring inputs of the second layer are one channel of the first.
+GROUPS = (
+    ChannelGroup(8, {"first.weight": torch.arange(8)}, {"second.weight": torch.arange(16) // 2}),
+    ChannelGroup(10, {"second.weight": torch.arange(10)}, {"third.weight": torch.arange(10)}),
+)
 
 
 def noise(shape: tuple[int, ...], seed: int, *names: str | int) -> Tensor:
@@ -76,7 +82,7 @@ def context(parent: Candidate, *, progress: float = 0.0, seed: int = 0) -> Propo
         name: noise(tuple(mask.shape), seed, "gradient", name).to(parent.weights[name].dtype)
         for name, mask in parent.topology.masks.items()
     }
-    return ProposalContext(gradient, progress, seed)
+    return ProposalContext(gradient, progress, seed, GROUPS)
 
 
 def exchanges(parent: Candidate, child: Candidate) -> dict[str, tuple[Tensor, Tensor]]:

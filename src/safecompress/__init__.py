@@ -6,6 +6,7 @@ the best one lives on, and an honest verdict ends the run.
 
 from safecompress import _threads  # noqa: F401 - before anything imports torch
 from safecompress.audit import Audit, Limits, audit
+from safecompress.compare import compare, compare_runs
 from safecompress.compress import Run, compress
 from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
@@ -24,6 +25,8 @@ __all__ = [
     "UsageError",
     "Verdict",
     "audit",
+    "compare",
+    "compare_runs",
     "compress",
     "load",
     "load_config",

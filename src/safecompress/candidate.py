@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from safecompress.topology import Topology
+from safecompress.transforms import PLAIN, Transforms
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Candidate:
             a grow rule asked for it.
         defenses: per defence name its state tensors.
         soft_target: how much of the training target comes from soft labels.
+        transforms: how the model reads its parameters: rounded to few bits, without some channels.
         step: optimiser steps taken in this stage of training.
         lineage: names of the proposals that made it, oldest first.
     """
@@ -54,12 +56,17 @@ class Candidate:
     moving_average: Mapping[str, Tensor] = field(default_factory=dict)
     defenses: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     soft_target: SoftTarget = HARD
+    transforms: Transforms = PLAIN
     step: int = 0
     lineage: tuple[str, ...] = ()
 
     def evolve(self, **changes: Any) -> Candidate:
         """Return a copy with the given fields replaced."""
         return replace(self, **changes)
+
+    def shown(self) -> dict[str, Tensor]:
+        """Return the weights that the model computes with, as a state_dict."""
+        return self.transforms.shown(self.weights, self.topology)
 
     def coverage(self) -> dict[str, float]:
         """Return per layer the share of weights that have ever existed, in [0, 1].
@@ -74,6 +81,7 @@ class Candidate:
         flat |= {f"masks/{k}": v for k, v in self.topology.masks.items()}
         flat |= {f"ever_active/{k}": v for k, v in self.ever_active.items()}
         flat |= {f"moving_average/{k}": v for k, v in self.moving_average.items()}
+        flat |= {f"transforms/{k}": v for k, v in self.transforms.tensors().items()}
         for group, nested in (("optimizer", self.optimizer), ("defenses", self.defenses)):
             for name, state in nested.items():
                 flat |= {f"{group}/{name}/{key}": v for key, v in state.items()}
@@ -85,6 +93,7 @@ class Candidate:
             "step": self.step,
             "lineage": list(self.lineage),
             "soft_target": asdict(self.soft_target),
+            "transforms": self.transforms.settings(),
         }
 
     @classmethod
@@ -107,6 +116,9 @@ class Candidate:
             moving_average=groups.get("moving_average", {}),
             defenses=nested["defenses"],
             soft_target=SoftTarget(**settings["soft_target"]),
+            transforms=Transforms.from_tensors(
+                groups.get("transforms", {}), settings["transforms"]
+            ),
             step=settings["step"],
             lineage=tuple(settings["lineage"]),
         )

@@ -29,6 +29,7 @@ from safecompress.data.rows import named_tensors, rows_digest, rows_from_named
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Listener, silent
 from safecompress.files import (
+    copy_file,
     make_folder,
     read_json,
     read_tensors,
@@ -42,6 +43,8 @@ from safecompress.protocols import Inputs, References, Rows
 from safecompress.randomness import derive, permutation
 from safecompress.recipe import make_models, take_up
 from safecompress.runs import CONFIG, STATE, RunFolder
+from safecompress.runs import DENSE as DENSE_FILE
+from safecompress.teachers import FOLDER as TEACHERS
 
 PLAN, ROWS = "plan.json", "rows.safetensors"
 DENSE, COMPRESSED = "dense", "compressed"
@@ -105,6 +108,8 @@ class Plan:
         reference: rows that each sets aside for defences.
         keep_models: whether the models stay beside what they say, for attacks that ask more of
             them; in `NUMBER/dense.safetensors` and `NUMBER/model.safetensors`.
+        shared: folder where cohorts that differ only in what follows the dense model and the
+            teachers find and leave these, `NUMBER/…`; None shares nothing.
     """
 
     config: CompressConfig
@@ -114,6 +119,7 @@ class Plan:
     steer: float = 0.5
     reference: int = 0
     keep_models: bool = False
+    shared: Path | None = None
 
     @cached_property
     def key(self) -> str:
@@ -189,7 +195,8 @@ class Cohort:
         write_text(folder / CONFIG, dump_yaml(plan.config))
         write_tensors(folder / ROWS, dict(named_tensors(plan.rows)))
         # Written last: where there is a plan, the rest is whole.
-        write_json(path, {"key": plan.key} | plan.to_json())
+        shared = None if plan.shared is None else str(plan.shared.resolve())
+        write_json(path, {"key": plan.key, "shared": shared} | plan.to_json())
         return cls(folder, plan)
 
     @classmethod
@@ -200,11 +207,12 @@ class Cohort:
             DataError: when a file is missing or damaged.
         """
         stated = read_json(folder / PLAN)
+        key, shared = stated.pop("key"), stated.pop("shared", None)
         rows = rows_from_named(read_tensors(folder / ROWS))
         config = load_config(folder / CONFIG)
         stated |= {"class_names": tuple(stated["class_names"])}
-        plan = Plan(config, rows, **{k: v for k, v in stated.items() if k != "key"})
-        if plan.key != stated["key"]:
+        plan = Plan(config, rows, **stated, shared=None if shared is None else Path(shared))
+        if plan.key != key:
             raise DataError(f"{folder}: damaged; its plan does not fit its rows or configuration.")
         return cls(folder, plan)
 
@@ -245,8 +253,10 @@ class Cohort:
         threads = torch.get_num_threads()
         try:
             prepared = prepare(config, model, self.plan.splits(number), compare_groups=False)
+            self._copy_stages(self._shared(number), path)
             work = take_up(prepared, folder, listen)
             made = make_models(work, prepared)
+            self._copy_stages(path, self._shared(number))
             trainer = work.trainer("search")
 
             def said(stored: StoredModel) -> Tensor:
@@ -260,6 +270,20 @@ class Cohort:
             folder.release()
             torch.set_num_threads(threads)
         shutil.rmtree(path / STATE if self.plan.keep_models else path, ignore_errors=True)
+
+    def _shared(self, number: int) -> Path | None:
+        return None if self.plan.shared is None else self.plan.shared / f"{number:04d}"
+
+    @staticmethod
+    def _copy_stages(source: Path | None, target: Path | None) -> None:
+        """Copy the stages that several cohorts may share, where they are not there yet."""
+        if source is None or target is None:
+            return
+        teachers = [path.relative_to(source) for path in source.glob(f"{TEACHERS}/*")]
+        for file in (Path(DENSE_FILE), *teachers):
+            if (source / file).exists() and not (target / file).exists():
+                make_folder((target / file).parent)
+                copy_file(source / file, target / file)
 
     def logits(self, number: int, which: str) -> Tensor:
         """Return what one model says of every row, float32 (n, classes).
@@ -298,7 +322,7 @@ class Cohort:
             DataError: when a row is not one of the cohort's.
             RunFolderError: when a model's file is missing, damaged, or of something else.
         """
-        place = self._places(ids)
+        place = self.places(ids)
         labels = self.plan.rows.labels[place]
         seen = self.plan.seen(max(numbers) + 1)[list(numbers)][:, place]
         # One model at a time, so that no more than one is held with all its classes.
@@ -308,7 +332,12 @@ class Cohort:
         ]
         return References(torch.cat([said.log_odds for said in each]), seen)
 
-    def _places(self, ids: Tensor) -> Tensor:
+    def places(self, ids: Tensor) -> Tensor:
+        """Return where among the cohort's rows the rows of these ids are, int64 (m,).
+
+        Raises:
+            DataError: when a row is not one of the cohort's.
+        """
         ours = self.plan.rows.ids
         order = ours.argsort()
         place = order[torch.searchsorted(ours[order], ids).clamp(max=len(ours) - 1)]

@@ -43,6 +43,7 @@ from safecompress.runs import (
 )
 from safecompress.shadows import shadows_of
 from safecompress.stages import Work
+from safecompress.transforms import attach_
 from safecompress.verdict import Verdict
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -177,5 +178,6 @@ def _judge(work: Work, prepared: Prepared, made: Made) -> Run:
     write_text(path / JUNIT, junit_xml(verdict.document, name=path.name))
     write_report(path)
     work.module.load_state_dict(dict(made.compressed.weights))
+    attach_(work.module, made.compressed.transforms)
     work.module.eval()
     return Run(path, work.module, verdict)

@@ -266,6 +266,7 @@ def _model_facts(
         "nonzeros": compressed.topology.nonzeros,
         "accuracy": by_name["compressed"]["accuracy"]["value"],
         "lineage": compressed.metadata["lineage"],
+        "transforms": compressed.transforms.facts(),
         "dense": None
         if dense is None
         else {"parameters": parameters, "accuracy": dense["accuracy"]["value"]},

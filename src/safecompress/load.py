@@ -14,6 +14,7 @@ from safecompress.files import read_json
 from safecompress.modelfile import StoredModel, read_model
 from safecompress.models import build_model
 from safecompress.runs import CONFIG, MODEL, PREPROCESSING
+from safecompress.transforms import attach_
 
 
 def load_preprocessor(run: str | Path) -> Preprocessor:
@@ -34,6 +35,9 @@ def load_preprocessor(run: str | Path) -> Preprocessor:
 
 def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn.Module:
     """Return a run's compressed model in evaluation mode.
+
+    It computes what was judged: where the model is quantised, weights are rounded, and hooks round
+    what its layers are given. Channels that are gone are zero; `remove_channels` takes them out.
 
     Args:
         run: the run folder.
@@ -89,4 +93,5 @@ def _filled(module: nn.Module, stored: StoredModel, where: Path) -> nn.Module:
     except RuntimeError as error:
         told = " ".join(str(error).split())[:300]
         raise ModelError(f"{where}: the module does not fit the stored weights: {told}") from error
+    attach_(module, stored.transforms)
     return module.eval()

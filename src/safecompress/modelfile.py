@@ -1,8 +1,10 @@
 """The model file: plain safetensors weights, the topology beside them, and what they mean.
 
-Weights keep their state_dict names, so any tool can read them. Masks are stored as packed bits
-under `topology/NAME`; everything else is JSON in the header's `safecompress` entry, with the
-SHA-256 of all of it: a model is read as it was written, or refused. No pickle.
+Weights keep their state_dict names, so any tool can read them; quantised ones are rounded, and
+their steps follow from them. Masks are stored as packed bits under `topology/NAME`, bounds of
+layers' inputs and what is left of channels under `transforms/`; everything else is JSON in the
+header's `safecompress` entry, with the SHA-256 of all of it: a model is read as it was written, or
+refused. No pickle.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from safecompress.candidate import Candidate
 from safecompress.errors import DataError
 from safecompress.files import tensors_digest, write_tensors
 from safecompress.topology import Topology
+from safecompress.transforms import PLAIN, Quantised, Transforms
 
 SCHEMA_VERSION = 1
 _PREFIX = "topology/"
+_TRANSFORMS = "transforms/"
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,28 @@ class StoredModel:
     """What a model file holds.
 
     Args:
-        weights: the module's state_dict.
+        weights: the module's state_dict, as the module computes with it.
         topology: which maskable weights exist.
         metadata: JSON values: model name and options, classes, input shape, preprocessing.
+        transforms: how inputs of layers are rounded, to how many bits weights are, and which
+            channels are gone.
     """
 
     weights: Mapping[str, Tensor]
     topology: Topology
     metadata: Mapping[str, Any]
+    transforms: Transforms = PLAIN
 
     def candidate(self) -> Candidate:
         """Return it as a candidate whose training has ended."""
         lineage = tuple(self.metadata.get("lineage", ()))
-        return Candidate(self.weights, {}, self.topology, {}, lineage=lineage)
+        return Candidate(
+            self.weights, {}, self.topology, {}, transforms=self.transforms, lineage=lineage
+        )
+
+    def quantised(self) -> Quantised | None:
+        """Return how its numbers can be stored as integers; None where they are fp32."""
+        return self.transforms.quantised(self.weights, self.topology)
 
 
 def write_model(path: Path, model: StoredModel) -> None:
@@ -55,6 +68,9 @@ def write_model(path: Path, model: StoredModel) -> None:
         bits = np.packbits(mask.cpu().numpy().ravel())
         tensors[_PREFIX + name] = torch.from_numpy(bits)
     document = {"schema_version": SCHEMA_VERSION, **model.metadata}
+    if model.transforms:
+        document["transforms"] = model.transforms.settings()
+        tensors |= {_TRANSFORMS + n: t for n, t in model.transforms.tensors().items()}
     # One entry, because safetensors writes several in no fixed order, and equal runs give equal
     # bytes.
     signed = {"sha256": _digest(document, tensors), **document}
@@ -76,6 +92,7 @@ def read_model(path: Path) -> StoredModel:
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
     metadata = _parse_header(header, tensors, path)
+    transforms = _transforms(tensors, metadata, path)
     weights = {n: t for n, t in tensors.items() if not n.startswith(_PREFIX)}
     masks = {}
     for stored in tensors.keys() - weights.keys():
@@ -84,7 +101,20 @@ def read_model(path: Path) -> StoredModel:
             raise DataError(f"{path}: a topology for '{name}', which has no weights; damaged file.")
         masks[name] = _unpack(tensors[stored], weights[name].shape, path)
     ordered = {name: masks[name] for name in weights if name in masks}
-    return StoredModel(weights, Topology(ordered), metadata)
+    return StoredModel(weights, Topology(ordered), metadata, transforms)
+
+
+def _transforms(tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path) -> Transforms:
+    """Take the transforms out of what a file holds."""
+    settings = metadata.pop("transforms", None)
+    if settings is None:
+        return PLAIN
+    names = [name for name in tensors if name.startswith(_TRANSFORMS)]
+    flat = {name.removeprefix(_TRANSFORMS): tensors.pop(name) for name in names}
+    try:
+        return Transforms.from_tensors(flat, settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: its transforms are damaged ({error!r}).") from error
 
 
 def _parse_header(header: str | None, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:

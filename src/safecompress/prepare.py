@@ -31,8 +31,20 @@ from safecompress.errors import (
     ModelError,
     UndecidableError,
 )
-from safecompress.models import build_model, check_model, fresh_weights, load_weights_
-from safecompress.proposing import build_proposals, first_topology, needs_teachers
+from safecompress.models import (
+    build_model,
+    channel_groups,
+    check_model,
+    few_inputs,
+    fresh_weights,
+    load_weights_,
+)
+from safecompress.proposing import (
+    build_proposals,
+    first_topology,
+    needs_channels,
+    needs_teachers,
+)
 from safecompress.randomness import derive, seeded
 from safecompress.stages import build_defenses
 from safecompress.teachers import held_out
@@ -155,6 +167,8 @@ def prepare(
         )
     initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
     fresh = partial(_fresh, config, model, splits, module)
+    if needs_channels(config):
+        channel_groups(module, few_inputs(module, splits.members))
     if needs_teachers(config):
         held_out(splits.members, config.teachers, seed=config.seed)
         fresh(0)

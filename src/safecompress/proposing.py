@@ -53,6 +53,13 @@ def needs_teachers(config: CompressConfig) -> bool:
     )
 
 
+def needs_channels(config: CompressConfig) -> bool:
+    """Return whether a proposal removes channels, and there are rounds in which it may."""
+    return config.sparse.rounds > 0 and any(
+        "channels" in proposal.requires for proposal in build_proposals(config)
+    )
+
+
 class Contexts:
     """Proposal contexts of one parent; its gradient is computed once for all siblings."""
 
@@ -78,8 +85,9 @@ class Contexts:
                 gradient = self._work.trainer("search").gradient(candidate, batches)
             if update == 0:
                 self._parent_gradient = gradient
+        groups = self._work.channels() if "channels" in proposal.requires else None
         seed = derive(self._config.seed, "propose", self.number, parent, proposal.name, update)
-        return ProposalContext(gradient, self._progress, seed)
+        return ProposalContext(gradient, self._progress, seed, groups)
 
 
 def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from safecompress.candidate import Candidate
@@ -71,43 +72,68 @@ class Search:
     def _train(
         self, population: Sequence[Candidate], *, until: int, number: int
     ) -> list[Candidate]:
+        pieces = {f"round {number + 1} parent {i + 1}": c for i, c in enumerate(population)}
+        self._work.train_stack(pieces, until, trainer=self._trainer)
         return [
-            self._work.train_to(
-                f"round {number + 1} parent {i + 1}", c, until, trainer=self._trainer
-            )
-            for i, c in enumerate(population)
+            self._work.train_to(key, c, until, trainer=self._trainer) for key, c in pieces.items()
         ]
 
     def _settle(self, parents: Sequence[Candidate], number: int) -> list[Tested]:
         """Let every proposal change every parent, and every candidate train on the same batches."""
+        chances = [
+            _Chance(f"r{number + 1}p{i + 1}c{k + 1}", i, parent, proposal, contexts)
+            for i, parent in enumerate(parents)
+            for contexts in [Contexts(self._work, self.timetable, number)]
+            for k, proposal in enumerate(self._chances(parent, number, i))
+        ]
+        share = self._stacked(chances, number)
         settled = []
-        for i, parent in enumerate(parents):
-            contexts = Contexts(self._work, self.timetable, number)
-            twins: dict[str, str] = {}
-            for k, proposal in enumerate(self._chances(parent, number, i)):
-                name = f"r{number + 1}p{i + 1}c{k + 1}"
-                watch = Stopwatch()
-                record: dict[str, Any] = {
-                    "round": number + 1,
-                    "candidate": name,
-                    "parent": f"r{number + 1}p{i + 1}",
-                    "proposal": proposal.name,
-                }
-                try:
-                    with telling_memory_shortage():
-                        changed = proposal(parent, contexts.of(parent, proposal, i, 0))
-                        if twin := _twin(changed, proposal, name, twins):
-                            raise _SameCandidateError(f"the same as {twin}")
-                        candidate = self._settle_one(changed, proposal, contexts, name, i)
-                    record |= {"step": candidate.step, "seconds": {"settle": watch.seconds}}
-                    settled.append(Tested(name, record["parent"], candidate, None, record))
-                except (NonFiniteError, MemoryShortageError, _SameCandidateError) as error:
-                    # Who never settled stands in for no sibling: what it lacked may be there again.
-                    twins = {key: first for key, first in twins.items() if first != name}
-                    record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
-                    record |= {"status": "discarded", "reason": str(error)}
-                    settled.append(Tested(name, record["parent"], parent, None, record))
+        known: dict[int, dict[str, str]] = {}
+        for chance in chances:
+            name, parent, proposal = chance.name, chance.parent, chance.proposal
+            twins = known.setdefault(chance.index, {})
+            watch = Stopwatch()
+            record: dict[str, Any] = {
+                "round": number + 1,
+                "candidate": name,
+                "parent": f"r{number + 1}p{chance.index + 1}",
+                "proposal": proposal.name,
+            }
+            try:
+                with telling_memory_shortage():
+                    changed = chance.changed()
+                    if twin := _twin(changed, proposal, name, twins):
+                        raise _SameCandidateError(f"the same as {twin}")
+                    candidate = self._settle_one(changed, chance)
+                seconds = watch.seconds + share.get(name, 0.0)
+                record |= {"step": candidate.step, "seconds": {"settle": seconds}}
+                settled.append(Tested(name, record["parent"], candidate, None, record))
+            except (NonFiniteError, MemoryShortageError, _SameCandidateError) as error:
+                # Who never settled stands in for no sibling: what it lacked may be there again.
+                known[chance.index] = {d: first for d, first in twins.items() if first != name}
+                record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
+                record |= {"status": "discarded", "reason": str(error)}
+                settled.append(Tested(name, record["parent"], parent, None, record))
         return settled
+
+    def _stacked(self, chances: Sequence[_Chance], number: int) -> dict[str, float]:
+        """Train at once what can be; return by candidate the seconds that went into it."""
+        watch = Stopwatch()
+        pieces: dict[str, Candidate] = {}
+        seen: dict[int, dict[str, str]] = {}
+        for chance in chances:
+            if chance.proposal.updates > 1:
+                continue
+            try:
+                with telling_memory_shortage():
+                    changed = chance.changed()
+            except (NonFiniteError, MemoryShortageError):
+                # It fails again where it is settled alone, and is discarded with the reason.
+                continue
+            if not _twin(changed, chance.proposal, chance.name, seen.setdefault(chance.index, {})):
+                pieces[f"{chance.name}/1"] = changed
+        self._work.train_stack(pieces, self.timetable.judged(number), trainer=self._trainer)
+        return {key.removesuffix("/1"): watch.seconds / len(pieces) for key in pieces}
 
     def _chances(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
         """Return the proposals that one parent gets in a round."""
@@ -122,16 +148,15 @@ class Search:
         order = permutation(len(self._proposals), self._config.seed, "draw", number, index)
         return tuple(self._proposals[k] for k in sorted(order[: steer.draw].tolist()))
 
-    def _settle_one(
-        self, changed: Candidate, proposal: Proposal, contexts: Contexts, key: str, index: int
-    ) -> Candidate:
+    def _settle_one(self, changed: Candidate, chance: _Chance) -> Candidate:
         """Train a changed candidate, changing it again where the proposal says so."""
-        candidate, begin = changed, changed.step
-        judged = self.timetable.judged(contexts.number)
+        candidate, begin, proposal = changed, changed.step, chance.proposal
+        judged = self.timetable.judged(chance.contexts.number)
         for update in range(proposal.updates):
-            piece = f"{key}/{update + 1}"
+            piece = f"{chance.name}/{update + 1}"
             if update and piece not in self._work.pieces:
-                candidate = proposal(candidate, contexts.of(candidate, proposal, index, update))
+                context = chance.contexts.of(candidate, proposal, chance.index, update)
+                candidate = proposal(candidate, context)
             target = begin + (judged - begin) * (update + 1) // proposal.updates
             candidate = self._work.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate
@@ -199,9 +224,29 @@ class _SameCandidateError(Exception):
     """A sibling is this very candidate: training and testing it again would tell nothing."""
 
 
+@dataclass
+class _Chance:
+    """A parent and a proposal that may change it."""
+
+    name: str
+    index: int
+    parent: Candidate
+    proposal: Proposal
+    contexts: Contexts
+    _changed: Candidate | None = None
+
+    def changed(self) -> Candidate:
+        """Return the parent as the proposal changes it."""
+        if self._changed is None:
+            context = self.contexts.of(self.parent, self.proposal, self.index, 0)
+            self._changed = self.proposal(self.parent, context)
+        return self._changed
+
+
 def _twin(changed: Candidate, proposal: Proposal, name: str, seen: dict[str, str]) -> str | None:
     """Return the name of an earlier sibling that is the same candidate, and note this one."""
     if proposal.updates > 1:
         return None
-    digest = f"{changed.soft_target} {tensors_digest(changed.tensors())}"
+    settings = f"{changed.soft_target} {changed.transforms.settings()}"
+    digest = f"{settings} {tensors_digest(changed.tensors())}"
     return None if (first := seen.setdefault(digest, name)) == name else first

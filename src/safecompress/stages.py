@@ -15,13 +15,15 @@ from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
 from safecompress.defenses import DEFENSES
-from safecompress.errors import ConfigError
+from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
+from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
 from safecompress.sparse import PROPOSALS, UNPAIRING
 from safecompress.train import Probed, Trainer
+from safecompress.transforms import ChannelGroup
 
 # A checkpoint may cost at most this share of the time since the one before it.
 _CHECKPOINT_SHARE = 0.05
@@ -90,6 +92,7 @@ class Work:
     soft_labels: Tensor | None = None
     dense: StoredModel | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
+    _groups: tuple[ChannelGroup, ...] | None = None
     _last_commit: float = field(default_factory=time.monotonic)
     _commit_cost: float = 0.0
     _steps_left: int = 0
@@ -150,6 +153,12 @@ class Work:
         made.load_state_dict(dict(self.dense.weights))
         return made.requires_grad_(False).eval()
 
+    def channels(self) -> tuple[ChannelGroup, ...]:
+        """Return which channels of the model belong together, found out once."""
+        if self._groups is None:
+            self._groups = channel_groups(self.module, few_inputs(self.module, self.splits.members))
+        return self._groups
+
     def train_config(self, stage: Stage) -> TrainConfig:
         """Return the training configuration of a stage; the dense one follows the sparse one."""
         if stage == "sparse":
@@ -188,6 +197,41 @@ class Work:
         self.pieces[key] = current
         return current
 
+    def train_stack(
+        self, candidates: Mapping[str, Candidate], step: int, *, trainer: Trainer
+    ) -> None:
+        """Train pieces of work to `step` as one stack, as far as that is possible and faster.
+
+        What it leaves to do, `train_to` does: it goes on from the same pieces, and one that became
+        NaN raises there as it would have alone.
+
+        Args:
+            candidates: where they start, by what names their pieces.
+            step: the stage's step to reach.
+            trainer: trains them.
+        """
+        current = {key: self.pieces.get(key, c) for key, c in candidates.items()}
+        while current:
+            first = max(c.step for c in current.values())
+            current = {key: c for key, c in current.items() if c.step == first}
+            if first >= step or not trainer.trains_together(list(current.values())):
+                return
+            steps, started = min(trainer.steps_per_epoch, step - first), time.monotonic()
+            try:
+                with telling_memory_shortage():
+                    trained = trainer.train_together(list(current.values()), steps)
+            except MemoryShortageError:
+                return
+            current = {
+                key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
+            }
+            self.pieces |= current
+            done = len(current) * steps
+            self._steps_left = max(self._steps_left - done, 0)
+            rate = done / max(time.monotonic() - started, 1e-9)
+            self._report_progress(f"{len(current)} candidates", first + steps, step, rate)
+            self._commit_if_due()
+
     def stored(self, candidate: Candidate) -> StoredModel:
         """Return a trained candidate as what its model file holds."""
         metadata = {
@@ -199,7 +243,7 @@ class Work:
             "coverage": candidate.coverage(),
             "density": candidate.topology.density,
         }
-        return StoredModel(candidate.weights, candidate.topology, metadata)
+        return StoredModel(candidate.shown(), candidate.topology, metadata, candidate.transforms)
 
     def spent(self, what: str, seconds: float) -> None:
         """Add to the time a part of the run took, resumed parts included."""

@@ -40,6 +40,9 @@ EXAMPLES = {
     "keep": {},
     "update": {"drop": "taylor", "grow": "momentum"},
     "soft-labels": {"share": 0.5, "mask": "rigl"},
+    "quantise": {"bits": 8, "mask": "rigl"},
+    "channels": {"share": 0.25, "mask": "rigl"},
+    "pattern": {"form": "2:4", "mask": "rigl"},
 }
 """Options that make every registered proposal work in the contract tests."""
 
@@ -325,7 +328,7 @@ def test_every_part_says_what_it_is_and_costs(registry):
 @each_proposal
 def test_contract_of_proposals(name):
     proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    assert proposal.requires <= {"gradient", "moving_average", "soft_labels"}
+    assert proposal.requires <= {"gradient", "moving_average", "soft_labels", "channels"}
     assert proposal.updates >= 1
     assert proposal == PROPOSALS.build({name: EXAMPLES[name]}, where="test")
     parent = candidate()
@@ -346,13 +349,17 @@ def test_contract_of_proposals_asks_only_for_what_it_declares(name):
     parent, situation = candidate(), context(candidate())
     if "gradient" not in proposal.requires:
         situation = replace(situation, gradient=None)
+    if "channels" not in proposal.requires:
+        situation = replace(situation, channels=None)
     if "moving_average" not in proposal.requires:
         parent = parent.evolve(moving_average={})
     proposal(parent, situation)
     # Soft labels are the trainer's to have: the proposal only says that it will train on them.
     for need in proposal.requires - {"soft_labels"}:
         lacking = parent.evolve(moving_average={}) if need == "moving_average" else parent
-        context_lacking = replace(situation, gradient=None) if need == "gradient" else situation
+        context_lacking = (
+            replace(situation, **{need: None}) if need in {"gradient", "channels"} else situation
+        )
         with pytest.raises(ConfigError, match=f"has no {need.replace('_', ' ')}"):
             proposal(lacking, context_lacking)
 

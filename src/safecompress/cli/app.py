@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from safecompress.cli import audit, compress, demo, init, list_parts, report, validate
+from safecompress.cli import audit, compare, compress, demo, init, list_parts, report, validate
 from safecompress.cli.console import mute_stdout
 from safecompress.errors import SafeCompressError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command(name="compress")(compress.command)
 app.command(name="audit")(audit.command)
+app.command(name="compare")(compare.command)
 app.command(name="validate")(validate.command)
 app.command(name="report")(report.command)
 app.command(name="init")(init.command)

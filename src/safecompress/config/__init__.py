@@ -6,6 +6,7 @@ are written as `name` or `{name: {option: value}}` and are built, and so checked
 """
 
 from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
+from safecompress.config.compare import CompareConfig, ComparedDataConfig, MethodConfig
 from safecompress.config.data import (
     CsvSource,
     DataConfig,
@@ -20,6 +21,7 @@ from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig,
 from safecompress.config.reading import (
     dump_yaml,
     load_audit_config,
+    load_compare_config,
     load_config,
     load_section,
     override,
@@ -39,11 +41,14 @@ from safecompress.config.training import (
 __all__ = [
     "AuditConfig",
     "CheckConfig",
+    "CompareConfig",
+    "ComparedDataConfig",
     "CompressConfig",
     "CsvSource",
     "DataConfig",
     "EngineConfig",
     "LimitsConfig",
+    "MethodConfig",
     "ModelConfig",
     "NpzSource",
     "PreprocessingConfig",
@@ -61,6 +66,7 @@ __all__ = [
     "VerdictConfig",
     "dump_yaml",
     "load_audit_config",
+    "load_compare_config",
     "load_config",
     "load_section",
     "override",

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from safecompress.config.audit import AuditConfig
+from safecompress.config.compare import CompareConfig
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Section
 from safecompress.errors import ConfigError, did_you_mean
@@ -144,6 +145,13 @@ def load_audit_config(
 ) -> AuditConfig:
     """Return an audit's checked configuration; see `load_config`."""
     return _loaded(AuditConfig, source, assignments)
+
+
+def load_compare_config(
+    source: CompareConfig | Mapping[str, Any] | str | Path, *, assignments: Sequence[str] = ()
+) -> CompareConfig:
+    """Return a comparison's checked configuration; see `load_config`."""
+    return _loaded(CompareConfig, source, assignments)
 
 
 def _loaded(

@@ -2,6 +2,7 @@
 
 from safecompress.models.adapt import adapt, call
 from safecompress.models.build import build_model, check_model
+from safecompress.models.channels import channel_groups, few_inputs, require_channel_groups
 from safecompress.models.registry import MODELS
 from safecompress.models.weights import fresh_weights, load_weights_
 
@@ -10,7 +11,10 @@ __all__ = [
     "adapt",
     "build_model",
     "call",
+    "channel_groups",
     "check_model",
+    "few_inputs",
     "fresh_weights",
     "load_weights_",
+    "require_channel_groups",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from safecompress.candidate import Candidate
+from safecompress.transforms import ChannelGroup
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,24 @@ class ProposalContext:
             unmasked and unscaled, or None where no proposal asked for it.
         progress: share of the mask-update period that has passed, in [0, 1].
         seed: seed of this proposal's random choices.
+        channels: which channels of the model belong together, or None where no proposal asked.
     """
 
     gradient: Mapping[str, Tensor] | None
     progress: float
     seed: int
+    channels: tuple[ChannelGroup, ...] | None = None
 
 
 class Proposal(ABC):
-    """One way to change a candidate, its mask or how it trains; mask counts are kept exactly."""
+    """One way to change a candidate: its mask, how it trains, with how many bits it computes.
+
+    The number of weights in each mask is kept exactly.
+    """
 
     requires: frozenset[str] = frozenset()
-    """Any of `gradient` (the context's), `moving_average` (the candidate's) and `soft_labels` (the
-    run trains teachers)."""
+    """Any of `gradient` and `channels` (the context's), `moving_average` (the candidate's) and
+    `soft_labels` (the run trains teachers)."""
     updates: int = 1
     """How often it is applied while a candidate settles, at equal distances."""
 

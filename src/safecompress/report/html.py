@@ -45,24 +45,33 @@ def render_report(folder: Path) -> str:
     Raises:
         RunFolderError: when the folder has no readable verdict.
     """
-    template = _environment().get_template("report.html.j2")
-    return template.render(_context(read_folder(Path(folder))))
+    return page("report.html.j2", **_context(read_folder(Path(folder))))
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a page made of one of this package's templates, its style and script within it."""
+    style, script = _asset("report.css"), _asset("report.js")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=_trusted(style),
+            style_digest=_digest(style),
+            script=_trusted(script),
+            script_digest=_digest(script),
+            **values,
+        )
+    )
 
 
 def _context(run: RunFiles) -> dict[str, Any]:
     nodes = read_nodes(run.history)
-    script = _asset("report.js")
-    style = _asset("report.css")
     return {
         "name": text(run.name, longest=120),
         "created": text(run.provenance.get("created"), longest=60),
         "version": text(run.provenance.get("safecompress"), longest=60),
         "model": text(mapping(run.verdict.get("model")).get("name"), longest=200),
         "notes": [text(note, longest=400) for note in run.notes],
-        "style": _trusted(style),
-        "style_digest": _digest(style),
-        "script": _trusted(script),
-        "script_digest": _digest(script),
         "hero": hero(run.verdict),
         "checks": check_groups(run.verdict),
         "comparison": comparison(run.verdict),

@@ -18,11 +18,11 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
     Args:
         verdict: the document of verdict.json.
     """
-    model = _cell(mapping(verdict.get("model")).get("name")) or "model"
+    model = table_cell(mapping(verdict.get("model")).get("name")) or "model"
     lines = [
-        f"### {_cell(verdict.get('verdict')) or 'ERROR'}: {model}",
+        f"### {table_cell(verdict.get('verdict')) or 'ERROR'}: {model}",
         "",
-        _cell(verdict.get("sentence")),
+        table_cell(verdict.get("sentence")),
         "",
         "| check | measured | wanted | |",
         "|---|---|---|---|",
@@ -34,15 +34,15 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
         if span.value is not None and span.low is not None and span.high is not None:
             measured += f" [{span.low:.3f}, {span.high:.3f}]"
         wanted = condition_words(check.get("condition"))
-        name, status = _cell(check.get("name")), _cell(check.get("status"))
-        lines.append(f"| {name} | {measured} | {_cell(wanted)} | {status} |")
+        name, status = table_cell(check.get("name")), table_cell(check.get("status"))
+        lines.append(f"| {name} | {measured} | {table_cell(wanted)} | {status} |")
     if len(checks) > _MOST_ROWS:
         lines.append(f"| … and {len(checks) - _MOST_ROWS} more | | | |")
-    lines += ["", f"Scope: {_cell(verdict.get('scope')) or 'not stated'}.", ""]
+    lines += ["", f"Scope: {table_cell(verdict.get('scope')) or 'not stated'}.", ""]
     return "\n".join(lines)
 
 
-def _cell(value: object) -> str:
+def table_cell(value: object) -> str:
     """Return text that cannot leave its cell."""
     cleaned = text(value, longest=600)
     for mark, harmless in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "'")):

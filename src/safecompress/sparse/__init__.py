@@ -7,26 +7,31 @@ packages publish.
 
 from __future__ import annotations
 
+from safecompress.sparse.channels import RemoveChannels, without_channels
 from safecompress.sparse.distributions import layer_counts
 from safecompress.sparse.drop import DROP_RULES, DropRule
 from safecompress.sparse.grow import GROW_RULES, GrowRule
 from safecompress.sparse.initialise import initialise
 from safecompress.sparse.layer import Layer
+from safecompress.sparse.patterns import Pattern
 from safecompress.sparse.proposals import (
     PROPOSALS,
-    UNPAIRING,
     Keep,
     SoftLabels,
-    Unpair,
+    channels,
+    pattern,
+    quantise,
     rigl,
     set_,
     soft_labels,
     update,
     with_defaults,
 )
+from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.rewire import rewire
 from safecompress.sparse.schedules import FractionPlan, drop_fraction
 from safecompress.sparse.strategy import Strategy
+from safecompress.sparse.unpair import UNPAIRING, Unpair
 
 __all__ = [
     "DROP_RULES",
@@ -38,16 +43,23 @@ __all__ = [
     "GrowRule",
     "Keep",
     "Layer",
+    "Pattern",
+    "Quantise",
+    "RemoveChannels",
     "SoftLabels",
     "Strategy",
     "Unpair",
+    "channels",
     "drop_fraction",
     "initialise",
     "layer_counts",
+    "pattern",
+    "quantise",
     "rewire",
     "rigl",
     "set_",
     "soft_labels",
     "update",
     "with_defaults",
+    "without_channels",
 ]

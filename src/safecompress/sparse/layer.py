@@ -31,6 +31,7 @@ class Layer:
         moving_average: dense moving average of gradients, unmasked; None where nobody kept it.
         generator: fixed by the proposal's seed, the rule's role and the layer's name, so that
             choices do not depend on which layer comes first.
+        allowed: bool, True where a weight may exist at all; None where it may everywhere.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Layer:
     gradient: Tensor | None
     moving_average: Tensor | None
     generator: torch.Generator
+    allowed: Tensor | None = None
+
+    @property
+    def places(self) -> int:
+        """Number of weights that there could be."""
+        return self.mask.numel() if self.allowed is None else int(self.allowed.sum())
 
     def need(self, field: Requirement) -> Tensor:
         """Return the gradient or the moving average.

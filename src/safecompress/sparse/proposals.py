@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import final
 
-import torch
-
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import Request, SparseConfig
 from safecompress.errors import ConfigError
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.registry import Registry
+from safecompress.sparse.channels import RemoveChannels
 from safecompress.sparse.drop import DROP_RULES
 from safecompress.sparse.grow import GROW_RULES
+from safecompress.sparse.patterns import Pattern
+from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.schedules import Schedule
 from safecompress.sparse.strategy import Strategy
+from safecompress.sparse.unpair import Unpair
 
 
 @dataclass(frozen=True)
@@ -80,67 +82,18 @@ class SoftLabels(Proposal):
             f" T={temperature:g}" if temperature != 1 else ""
         )
 
-    def with_defaults(self, sparse: SparseConfig) -> SoftLabels:
-        """Return it with the mask's open options taken from `sparse`."""
-        return replace(self, mask=with_defaults(self.mask, sparse))
-
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
         """Return the candidate with its mask changed and its share of soft labels set."""
         changed = self.mask(parent, context)
         return changed.evolve(soft_target=self.target, lineage=(*parent.lineage, self.name))
 
 
-UNPAIRING = "unpairing"
-"""Name of the defence that `Unpair` steers, through its state."""
-
-
-@final
-@dataclass(frozen=True)
-class Unpair(Proposal):
-    """From now on train away from the dense model's input gradients, after a change of the mask.
-
-    Args:
-        weight: of the gradients' cosine in the loss, at least 0; 0 stops it.
-        mask: the change of the mask that goes with it.
-
-    Raises:
-        ConfigError: on a negative weight.
-    """
-
-    weight: float
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.weight < float("inf"):
-            raise ConfigError(f"weight is {self.weight}; expected a finite number, at least 0.")
-        object.__setattr__(self, "requires", self.mask.requires | {UNPAIRING})
-        object.__setattr__(self, "updates", self.mask.updates)
-
-    @property
-    def name(self) -> str:
-        """The mask's proposal and `unpair=WEIGHT`, e.g. `keep unpair=0.5`."""
-        return f"{self.mask.name} unpair={self.weight:g}"
-
-    def with_defaults(self, sparse: SparseConfig) -> Unpair:
-        """Return the proposal with what its mask leaves open taken from `sparse`."""
-        return replace(self, mask=with_defaults(self.mask, sparse))
-
-    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
-        """Return the candidate with its mask changed and the defence's weight set."""
-        changed = self.mask(parent, context)
-        before = changed.defenses.get(UNPAIRING, {})
-        state = {**before, "weight": torch.tensor([self.weight])}
-        return changed.evolve(
-            defenses={**changed.defenses, UNPAIRING: state}, lineage=(*parent.lineage, self.name)
-        )
-
-
 def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
     """Return the proposal with everything left open taken from `sparse`; its name stays."""
-    if isinstance(proposal, Strategy | SoftLabels | Unpair):
+    if isinstance(proposal, Strategy):
         return proposal.with_defaults(sparse)
+    if isinstance(proposal, SoftLabels | Quantise | RemoveChannels | Pattern | Unpair):
+        return replace(proposal, mask=with_defaults(proposal.mask, sparse))
     return proposal
 
 
@@ -177,6 +130,52 @@ def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
     'rigl unpair=0.5'
     """
     return Unpair(weight, PROPOSALS.build(mask, where="mask"))
+
+
+def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantise:
+    """Return the proposal that computes with few bits from now on.
+
+    Args:
+        bits: bits of a weight, 8 or 4.
+        activations: whether inputs of linear and convolution layers are rounded to 8 bits.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or another number of bits.
+
+    >>> quantise(bits=4, mask="rigl").name
+    'rigl int4'
+    """
+    return Quantise(bits, activations, PROPOSALS.build(mask, where="mask"))
+
+
+def channels(*, share: float = 0.5, mask: Request = "keep") -> RemoveChannels:
+    """Return the proposal that takes channels away for good.
+
+    Args:
+        share: share of each group's channels that are gone afterwards, in (0, 1).
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a share outside its range.
+    """
+    return RemoveChannels(share, PROPOSALS.build(mask, where="mask"))
+
+
+def pattern(*, form: str, mask: Request = "keep") -> Pattern:
+    """Return the proposal that gives the mask a regular form.
+
+    Args:
+        form: `fan-in`, `N:M` as `2:4`, or blocks as `4x4`.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal or form.
+
+    >>> pattern(form="2:4", mask="rigl").name
+    'rigl 2:4'
+    """
+    return Pattern(form, PROPOSALS.build(mask, where="mask"))
 
 
 def update(
@@ -291,6 +290,27 @@ PROPOSALS.add(
     summary="from now on trains away from the dense model's input gradients: {weight: 0.5}",
     reference="Hong, Carlini & Kurakin, SaTML 2023",
     cost="the dense model's gradient and a second backward pass a step",
+)
+PROPOSALS.add(
+    "quantise",
+    quantise,
+    summary="computes with int8 or int4 weights and uint8 activations: {bits: 8, mask: rigl}",
+    reference="Jacob et al., CVPR 2018",
+    cost="rounds weights and activations at every step",
+)
+PROPOSALS.add(
+    "channels",
+    channels,
+    summary="takes whole channels away, their weights move to the others: {share: 0.5, mask: rigl}",
+    reference="Li et al., ICLR 2017; Fang et al., CVPR 2023",
+    cost="the extra `channels`; the mask's own",
+)
+PROPOSALS.add(
+    "pattern",
+    pattern,
+    summary="a mask of constant fan-in, N of M, or blocks: {form: '2:4', mask: rigl}",
+    reference="Lasby et al., ICLR 2024; Zhou et al., ICLR 2021; Gray et al., 2017",
+    cost="the mask's own",
 )
 PROPOSALS.add(
     "keep",

@@ -31,7 +31,8 @@ class Strategy(Proposal):
     """A drop rule, a grow rule, and how many weights they exchange.
 
     Every layer drops n weights and grows n others, so its count is kept exactly. n is the fraction
-    of the layer's weights, rounded, and at most the number of missing ones. With a pooled rule
+    of the layer's weights, rounded, and at most the number of missing ones (in the channels that
+    are left, where some are gone). With a pooled rule
     the sum over all layers is the same but one threshold decides how it is divided. Growth chooses
     among the weights that were missing before the update: a weight that was just dropped stays
     away for one update. (RigL as published lets it return at once, with value zero.)
@@ -129,6 +130,7 @@ class Strategy(Proposal):
             gradient=_dense(context.gradient, name),
             moving_average=_dense(parent.moving_average, name),
             generator=generator(context.seed, role, name),
+            allowed=parent.transforms.channels.open(name, mask.shape),
         )
         fields: tuple[Requirement, ...] = ("gradient", "moving_average")
         for field_name in fields:
@@ -143,7 +145,7 @@ class Strategy(Proposal):
         """Return per layer the flat positions of the weights to drop."""
         existing = {name: places(layer.mask.flatten()) for name, layer in layers.items()}
         wanted = {
-            name: min(round(fraction * len(at)), layers[name].mask.numel() - len(at))
+            name: min(round(fraction * len(at)), layers[name].places - len(at))
             for name, at in existing.items()
         }
         scores = {
@@ -175,7 +177,7 @@ class Strategy(Proposal):
         return chosen
 
     def _missing_scores(self, layer: Layer, existing: Tensor) -> Tensor:
-        """Return the grow rule's checked scores, flat; existing weights have the lowest there is.
+        """Return the grow rule's checked scores, flat; who cannot grow has the lowest there is.
 
         Most weights are missing, so filling the others takes less than listing these.
         """
@@ -185,6 +187,8 @@ class Strategy(Proposal):
         scores[existing] = 0.0
         self._check(scores, self.grow, layer)
         scores[existing] = -math.inf
+        if layer.allowed is not None:
+            scores[~layer.allowed.flatten()] = -math.inf
         return scores
 
     def _all_scores(self, rule: DropRule | GrowRule, layer: Layer) -> Tensor:
@@ -219,7 +223,7 @@ def _below_common_threshold(
     """
     lowest, owner = [], []
     for index, (name, layer) in enumerate(layers.items()):
-        free = layer.mask.numel() - len(scores[name])
+        free = layer.places - len(scores[name])
         most = max(min(len(scores[name]) - 1, free), 0)
         lowest.append(scores[name][smallest(scores[name], most)])
         owner.append(torch.full((most,), index))

@@ -1,8 +1,10 @@
 """What the optimiser moves: dense parameters, and vectors of the weights that exist.
 
 A weight that does not exist is no part of any vector, so neither momentum nor weight decay nor
-AdamW can move it, and it has no state. Gathering gradients and scattering weights costs less than
-the optimiser saves by not visiting the missing ones: a sparse step is no slower than a dense one.
+AdamW can move it, and it has no state. A quantised weight is a vector, too: the optimiser moves
+what is not rounded, the model computes with what is, and its gradient there moves the former.
+Gathering gradients and scattering weights costs less than the optimiser saves by not visiting the
+missing ones: a sparse step is no slower than a dense one.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.topology import Topology
+from safecompress.transforms import PLAIN, Transforms, quantised_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,19 +27,29 @@ class Existing:
         parameter: the whole parameter, its entries packed without gaps in any memory format.
         positions: int64 (n,), places in memory of the weights that exist, ascending.
         values: (n,) what the optimiser moves; the parameter follows by `write_`.
+        bits: bits to which the parameter's copy of the values is rounded; None rounds nothing.
+        rows: int64 (n,), the output channel of each value; needed to round.
     """
 
     parameter: nn.Parameter
     positions: Tensor
     values: nn.Parameter
+    bits: int | None = None
+    rows: Tensor | None = None
 
     @classmethod
-    def of(cls, parameter: nn.Parameter, mask: Tensor) -> Existing:
+    def of(cls, parameter: nn.Parameter, mask: Tensor, *, bits: int | None = None) -> Existing:
         """Return the weights of `parameter` that exist by `mask`, bool of its shape."""
         in_memory = torch.empty_like(parameter, dtype=torch.bool).copy_(mask)
         positions = _memory(in_memory).nonzero().squeeze(1)
         values = _memory(parameter.detach()).index_select(0, positions)
-        return cls(parameter, positions, nn.Parameter(values))
+        rows = None
+        if bits is not None:
+            channel = torch.arange(len(mask), device=mask.device)
+            whole = torch.empty_like(parameter, dtype=torch.int64)
+            whole.copy_(channel.view(-1, *[1] * (mask.ndim - 1)).expand(mask.shape))
+            rows = _memory(whole).index_select(0, positions)
+        return cls(parameter, positions, nn.Parameter(values), bits, rows)
 
     def read_(self) -> None:
         """Take the values from the parameter, and zero its missing weights."""
@@ -50,9 +63,20 @@ class Existing:
         gradient = self.parameter.grad
         self.values.grad = None if gradient is None else self.compact(gradient)
 
-    def write_(self) -> None:
-        """Put the values back into the parameter; missing weights are left as they are."""
-        _memory(self.parameter.detach()).scatter_(0, self.positions, self.values.detach())
+    def write_(self, *, rounded: bool = True) -> None:
+        """Put the values back into the parameter; missing weights are left as they are.
+
+        Args:
+            rounded: whether to round where the parameter is quantised.
+        """
+        values = self.rounded() if rounded else self.values.detach()
+        _memory(self.parameter.detach()).scatter_(0, self.positions, values)
+
+    def rounded(self) -> Tensor:
+        """Return the values as the model computes with them, (n,), without a gradient."""
+        if self.bits is None or self.rows is None:
+            return self.values.detach()
+        return quantised_values(self.values, self.rows, len(self.parameter), self.bits)
 
     def compact(self, tensor: Tensor) -> Tensor:
         """Return the existing entries of a tensor of the parameter's shape, (n,)."""
@@ -73,7 +97,10 @@ Active = Mapping[str, nn.Parameter | Existing]
 
 
 def active_weights(
-    parameters: Mapping[str, nn.Parameter], topology: Topology, module: nn.Module
+    parameters: Mapping[str, nn.Parameter],
+    topology: Topology,
+    module: nn.Module,
+    transforms: Transforms = PLAIN,
 ) -> Active:
     """Return what of the parameters is trained under a topology.
 
@@ -81,19 +108,31 @@ def active_weights(
         parameters: the module's trained parameters.
         topology: which weights exist.
         module: the live module.
+        transforms: which weights are quantised, and which biases and normalisation belong to
+            channels that are gone.
 
     Raises:
         ModelError: when the topology belongs to another model.
     """
-    masks = {id(p): mask for p, mask in topology.bind(module) if not bool(mask.all())}
-    return {
-        name: Existing.of(p, masks[id(p)]) if id(p) in masks else p
+    maskable = {id(p): mask for p, mask in topology.bind(module)}
+    vectors = {
+        id(p): transforms.channels.rows[name].to(p.device)
         for name, p in parameters.items()
+        if name in transforms.channels.rows and id(p) not in maskable
     }
+
+    def part(p: nn.Parameter) -> nn.Parameter | Existing:
+        bits = transforms.bits if id(p) in maskable else None
+        mask = maskable.get(id(p), vectors.get(id(p)))
+        if mask is None or (bits is None and bool(mask.all())):
+            return p
+        return Existing.of(p, mask, bits=bits)
+
+    return {name: part(p) for name, p in parameters.items()}
 
 
 def sparse_parts(active: Active) -> list[Existing]:
-    """Return the parameters that are not dense."""
+    """Return the parameters that are not moved themselves."""
     return [part for part in active.values() if isinstance(part, Existing)]
 
 

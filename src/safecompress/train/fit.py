@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,8 +41,10 @@ from safecompress.train.sparse_linear import (
     computing_sparsely,
     sparse_linears,
 )
+from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
 from safecompress.train.state import load_module_, module_tensors, require_finite
 from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
+from safecompress.transforms import PLAIN, InputQuantiser, Transforms, attach_, ranges_of
 
 
 class Trainer:
@@ -101,7 +104,8 @@ class Trainer:
         self._seed, self._stage = seed, stage
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._track = track_moving_average
-        self._bound: tuple[Topology, Active, SparseLinears] | None = None
+        self._bound: tuple[Topology, Transforms, Active, SparseLinears] | None = None
+        self._inputs: Mapping[str, InputQuantiser] = {}
         self._called: dict[nn.Linear, bool] = {}
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
@@ -154,9 +158,8 @@ class Trainer:
         """
         topology = topology or Topology.dense(self._module)
         self._lay_out_()
+        self._inputs = attach_(self._module, PLAIN)
         topology.apply_(self._module)
-        active = self._active(topology)
-        load_optimizer_state_(self._optimizer, self._config, active, {})
         load_scaler_state_(self._scaler, self._fresh_scaler)
         self._objective.load_state_({})
         fresh = Candidate(
@@ -165,13 +168,18 @@ class Trainer:
             topology=topology,
             ever_active={name: mask.clone() for name, mask in topology.masks.items()},
         )
+        load_optimizer_state_(self._optimizer, self._config, self._active(fresh), {})
         return self._collected(fresh, averages=self._averages(fresh), steps=0)
 
     def load_(self, candidate: Candidate) -> None:
-        """Put a candidate's weights into the live module; weights that do not exist are zero."""
+        """Put a candidate into the live module, which then computes as the candidate says.
+
+        Weights that do not exist are zero, and quantised ones rounded.
+        """
         self._lay_out_()
+        self._inputs = attach_(self._module, candidate.transforms)
         load_module_(self._module, candidate.weights)
-        for part in sparse_parts(self._active(candidate.topology)):
+        for part in sparse_parts(self._active(candidate)):
             part.read_()
 
     def _lay_out_(self) -> None:
@@ -206,7 +214,7 @@ class Trainer:
         if steps <= 0:
             return candidate
         self._restore_(candidate)
-        active = self._active(candidate.topology)
+        active = self._active(candidate)
         averages = self._averages(candidate)
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
@@ -226,6 +234,60 @@ class Trainer:
         for logger in self._fabric.loggers:
             logger.save()
         return self._collected(candidate, averages=averages, steps=steps)
+
+    def trains_together(self, candidates: Sequence[Candidate]) -> bool:
+        """Return whether `train_together` can train these candidates, and takes less time.
+
+        The size of a step decides and not a timing, so that the same run does the same arithmetic.
+        """
+        return (
+            self._alone
+            and not self._track
+            and not self._objective.defended
+            and not self._fabric.loggers
+            and self._batches.size * sum(p.numel() for p in self._parameters.values())
+            <= LARGEST_STEP[self._fabric.device.type == "cpu"]
+            and not obstacle(self._module, candidates)
+        )
+
+    def train_together(
+        self, candidates: Sequence[Candidate], steps: int
+    ) -> list[Candidate | NonFiniteError]:
+        """Return the candidates after `steps` more steps, trained as one stack.
+
+        Each is what `train` makes of it but for rounding; one whose loss or weights became NaN or
+        infinite is the error that `train` would have raised.
+
+        Args:
+            candidates: those that `trains_together`, all at the same step.
+            steps: at least 1.
+        """
+        self._lay_out_()
+        stack = Stack(
+            self._module,
+            candidates,
+            self._config,
+            self._parameters,
+            lambda batch, candidate: self._objective.targets(batch, candidate.soft_target),
+        )
+        first = candidates[0].step
+        losses = torch.zeros(steps, len(candidates), device=self._fabric.device)
+        self._reporter.begin()
+        with kept_memory(), self._training():
+            for index in range(steps):
+                step = first + index
+                batch = self._batches.at(step, memory_format=self.settings.torch_format)
+                lr = learning_rate(self._config, step, total=self.total_steps)
+                losses[index] = stack.step_(batch, lr=lr)
+        found: list[Candidate | NonFiniteError] = []
+        for candidate, own in zip(stack.collected(steps), losses.T, strict=True):
+            try:
+                load_module_(self._module, candidate.weights)
+                self._check(own, first)
+                found.append(candidate)
+            except NonFiniteError as error:
+                found.append(error)
+        return found
 
     def gradient(self, candidate: Candidate, batches: int) -> dict[str, Tensor]:
         """Return the mean gradient of the training loss, dense and in fp32.
@@ -267,7 +329,11 @@ class Trainer:
         self._optimizer.param_groups[0]["lr"] = learning_rate(
             self._config, step, total=self.total_steps
         )
+        for quantiser in self._inputs.values():
+            quantiser.watching = True
         loss, seen = self._loss(step, self._model)
+        for quantiser in self._inputs.values():
+            quantiser.watching = False
         self._fabric.backward(loss)
         if averages:
             scale = None if self._scaler is None else self._scaler.get_scale()
@@ -294,18 +360,25 @@ class Trainer:
     def _restore_(self, candidate: Candidate) -> None:
         """Put weights, optimiser state and defences' state where they were."""
         self.load_(candidate)
-        active = self._active(candidate.topology)
+        active = self._active(candidate)
         load_optimizer_state_(self._optimizer, self._config, active, candidate.optimizer)
         self._forget_gradients_()
         load_scaler_state_(self._scaler, self._fresh_scaler | dict(candidate.optimizer))
         self._objective.load_state_(candidate.defenses, soft_target=candidate.soft_target)
 
-    def _active(self, topology: Topology) -> Active:
-        """Return what is trained under a topology, made once while it stays the same object."""
-        if self._bound is None or self._bound[0] is not topology:
-            active = active_weights(self._parameters, topology, self._module)
-            self._bound = (topology, active, sparse_linears(active, self._module))
-        return self._bound[1]
+    def _active(self, candidate: Candidate) -> Active:
+        """Return what is trained of a candidate, made once for the same masks and transforms."""
+        topology, transforms = candidate.topology, candidate.transforms
+        if (
+            self._bound is None
+            or self._bound[0] is not topology
+            or self._bound[1].bits != transforms.bits
+            or self._bound[1].channels is not transforms.channels
+        ):
+            active = active_weights(self._parameters, topology, self._module, transforms)
+            linears = sparse_linears(active, self._module)
+            self._bound = (topology, transforms, active, linears)
+        return self._bound[2]
 
     def _sparse_linears(self, candidate: Candidate) -> SparseLinears:
         """Return the layers that compute with their existing weights in this stage.
@@ -314,10 +387,10 @@ class Trainer:
         mixed precision and several processes) gets them; so does a model that uses a layer's
         weight without calling the layer.
         """
-        self._active(candidate.topology)
+        self._active(candidate)
         if self._bound is None or self._track or self._objective.defended or not self._alone:
             return {}
-        found = self._bound[2]
+        found = self._bound[3]
         if unknown := {layer: how for layer, how in found.items() if layer not in self._called}:
             self._called |= self._calls(unknown, candidate)
         return {layer: how for layer, how in found.items() if self._called[layer]}
@@ -355,11 +428,11 @@ class Trainer:
         if self._ranks > 1:
             for buffer in self._module.buffers():
                 buffer.copy_(self._fabric.broadcast(buffer.detach().clone(), src=0))
-        active = self._active(candidate.topology)
+        active = self._active(candidate)
         state = optimizer_state(self._optimizer, self._config, active)
         names = maskable_parameters(self._module)
         return candidate.evolve(
-            weights=module_tensors(self._module),
+            weights=self._weights(active),
             optimizer=state | scaler_state(self._scaler),
             moving_average={
                 name: average.to("cpu", copy=True).contiguous()
@@ -368,8 +441,28 @@ class Trainer:
             if self._track
             else candidate.moving_average,
             defenses=self._objective.state() or candidate.defenses,
+            transforms=self._watched(candidate.transforms),
             step=candidate.step + steps,
         )
+
+    def _weights(self, active: Active) -> dict[str, Tensor]:
+        """Return copies of the module's tensors, quantised weights as the optimiser moves them."""
+        rounded = [part for part in sparse_parts(active) if part.bits is not None]
+        for part in rounded:
+            part.write_(rounded=False)
+        tensors = module_tensors(self._module)
+        for part in rounded:
+            part.write_()
+        return tensors
+
+    def _watched(self, transforms: Transforms) -> Transforms:
+        """Return the transforms with the inputs' bounds as training has left them."""
+        if not self._inputs:
+            return transforms
+        ranges = ranges_of(self._inputs)
+        if self._ranks > 1:
+            ranges = {n: self._fabric.broadcast(t, src=0) for n, t in ranges.items()}
+        return replace(transforms, ranges=ranges)
 
     def _report(self, losses: Tensor, first: int) -> None:
         if self._ranks == 1:

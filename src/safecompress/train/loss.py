@@ -65,7 +65,10 @@ class TrainingLoss:
             logits, features = call_with_features(model, inputs)
         else:
             logits = call(model, inputs)
-        loss = functional.cross_entropy(logits, self._targets(batch, logits))
+        targets = self.targets(batch, self._soft_target)
+        if targets.is_floating_point():
+            targets = targets.to(logits.dtype)
+        loss = functional.cross_entropy(logits, targets)
         if not self._defenses:
             return loss, None
         seen = Batch(
@@ -89,15 +92,13 @@ class TrainingLoss:
         """Whether any defence adds to the loss."""
         return bool(self._defenses)
 
-    def _targets(self, batch: Step, logits: Tensor) -> Tensor:
+    def targets(self, batch: Step, target: SoftTarget) -> Tensor:
         """Return class indices, or class probabilities where some of the target is soft."""
-        share = self._soft_target.share
-        if not share:
+        if not target.share:
             return batch.labels
-        targets = share * self._soft(self._soft_target.temperature).index_select(0, batch.index)
-        hard = torch.full_like(batch.labels, 1 - share, dtype=targets.dtype)
-        targets.scatter_add_(1, batch.labels.unsqueeze(1), hard.unsqueeze(1))
-        return targets.to(logits.dtype)
+        targets = target.share * self._soft(target.temperature).index_select(0, batch.index)
+        hard = torch.full_like(batch.labels, 1 - target.share, dtype=targets.dtype)
+        return targets.scatter_add_(1, batch.labels.unsqueeze(1), hard.unsqueeze(1))
 
     def _soft(self, temperature: float) -> Tensor:
         """Return the soft labels at a temperature, made once."""

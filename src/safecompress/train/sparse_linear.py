@@ -106,6 +106,22 @@ class _Product(torch.autograd.Function):
         return of_x, of_values, of_bias, None
 
 
+class _Rounded(torch.autograd.Function):
+    """The values as the model computes with them; the gradient passes straight through."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, part: Existing) -> Tensor:
+        """Return the values of `part` rounded."""
+        del ctx, values
+        return part.rounded()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient as it is."""
+        del ctx
+        return gradients[0], None
+
+
 SparseLinears = dict[nn.Linear, tuple[Existing, Pattern]]
 """Layers that compute sparsely, each with its weights and where they are."""
 
@@ -148,7 +164,8 @@ def computing_sparsely(layers: SparseLinears) -> Iterator[None]:
     def forward_of(layer: nn.Linear, part: Existing, where: Pattern) -> Any:
         def forward(x: Tensor) -> Tensor:
             flat = x.reshape(-1, x.shape[-1])
-            out: Tensor = _Product.apply(flat, part.values, layer.bias, where)  # type: ignore[no-untyped-call]
+            values = part.values if part.bits is None else _Rounded.apply(part.values, part)  # type: ignore[no-untyped-call]
+            out: Tensor = _Product.apply(flat, values, layer.bias, where)  # type: ignore[no-untyped-call]
             return out.reshape(*x.shape[:-1], out.shape[1])
 
         return forward

@@ -1,0 +1,163 @@
+"""Every way of being small and safe, side by side: methods, data sets and densities in cohorts.
+
+A cell is one method on one data set at one density: a cohort of models on recorded draws of the
+same rows, each once the target of every attack and otherwise a shadow model of the others. Cells
+are made by `safecompress.compare`, end in one JSON file each and are never made twice; the dense
+models and teachers that methods have in common are trained once.
+
+    SAFECOMPRESS_DATA=/path/to/data python benchmarks/table.py --data location30
+    python benchmarks/table.py --quick
+
+One row is made again by naming it: `--data location30 --density 0.05 --method rigl`.
+
+Named in advance: a cell's figure is accuracy × (1 − AUC of its strongest attack), the attack with
+the largest mean AUC over the cohort's targets; the test is the paired t-test over targets of
+SafeCompress minus the other method, two-sided at .05, Holm-corrected over the methods of a data set
+and density.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from safecompress import compare
+from safecompress.events import Event
+from safecompress.report import table_markdown
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results" / "table"
+
+_ONE = "steer.population=1"
+_EVERY = "steer.search=every-round"
+_MOVES = "steer.attacks=[loss]"
+"""A path of one move has nothing to choose; the cheapest attack watches it."""
+
+
+def path(move: str) -> list[str]:
+    """Return the settings of a path that makes one move every round."""
+    return [f"steer.proposals=[{move}]", _ONE, _MOVES]
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "dense": {
+        "set": ["sparse.rounds=0", "sparse.train.epochs=0"],
+        "densities": [1.0],
+        "says": "the dense model",
+    },
+    "magnitude": {
+        "set": ["sparse.rounds=0"],
+        "says": "the dense model's largest weights over all layers, fine-tuned",
+    },
+    "magnitude by layer": {
+        "set": ["sparse.rounds=0", "sparse.initialise=magnitude-layer"],
+        "says": "the same number kept as ERK gives each layer",
+    },
+    "static": {
+        "set": ["sparse.rounds=0", "sparse.initialise=scratch"],
+        "says": "a random mask on untrained weights, trained",
+    },
+    "set": {"set": path("set"), "says": "SET from the dense model"},
+    "set from scratch": {
+        "set": [*path("set"), "sparse.initialise=scratch"],
+        "says": "SET from untrained weights, as published",
+    },
+    "rigl": {"set": path("rigl"), "says": "RigL from the dense model"},
+    "rigl from scratch": {
+        "set": [*path("rigl"), "sparse.initialise=scratch"],
+        "says": "RigL from untrained weights, as published",
+    },
+    "safecompress-masks": {
+        "set": [
+            "steer.proposals=[rigl,set,{update: {drop: magnitude, grow: random-unfired}},"
+            "{update: {drop: taylor, grow: gradient}}]",
+            _EVERY,
+        ],
+        "says": "the published loop: four mask strategies, the best goes on each round",
+    },
+    "soft-labels": {
+        "set": path("{soft-labels: {share: 1.0, mask: rigl}}"),
+        "says": "RigL towards labels of teachers that never saw the row (SELENA, sparse)",
+    },
+    "soft-labels-warm": {
+        "set": path("{soft-labels: {share: 1.0, temperature: 2.0, mask: rigl}}"),
+        "says": "the same at temperature 2",
+    },
+    "adversarial": {
+        "set": [
+            *path("rigl"),
+            "steer.defenses=[{adversarial: {weight: 0.1}}]",
+            "data.split.reference=0.2",
+        ],
+        "says": "RigL with the bounded min-max term against a black-box attacker",
+    },
+    "safecompress": {"set": [], "says": "the default of `compress`"},
+}
+
+_FIXED = ["dense.precision=32-true", "sparse.train.precision=32-true"]
+_SMALL_BATCHES = ["dense.batch_size=128", "sparse.train.batch_size=128"]
+DATA: dict[str, dict[str, Any]] = {
+    "location30": {"config": "recipes/location30.yaml", "set": _FIXED},
+    "banking77": {"config": "recipes/banking77.yaml", "set": [*_FIXED, *_SMALL_BATCHES]},
+    "synthetic": {"config": "src/safecompress/cli/demo.yaml", "set": _FIXED},
+}
+MODELS = 20
+QUICK = ("dense", "magnitude", "rigl", "soft-labels", "safecompress")
+
+
+def comparison(*, models: int) -> dict[str, Any]:
+    """Return the comparison as `safecompress compare` reads it."""
+    data = {name: {**d, "config": str(ROOT / d["config"])} for name, d in DATA.items()}
+    if "SAFECOMPRESS_DATA" not in os.environ:
+        data = {"synthetic": data["synthetic"]}
+    return {
+        "data": data,
+        "methods": METHODS,
+        "densities": [0.05, 0.1],
+        "models": models,
+        "reference": "safecompress",
+        "seed": 400,
+    }
+
+
+def main() -> None:
+    """Make the cells that are not there yet and print the table of all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="*", default=[])
+    parser.add_argument("--density", type=float, nargs="*", default=[])
+    parser.add_argument("--method", nargs="*", default=[])
+    parser.add_argument("--models", type=int, default=MODELS)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--quick", action="store_true", help="a sanity table, minutes")
+    parser.add_argument("--print-config", action="store_true", help="as YAML, and make nothing")
+    options = parser.parse_args()
+    config = comparison(models=8 if options.quick else options.models)
+    config["workers"] = options.workers
+    data, densities, methods = options.data, options.density, options.method
+    out = options.out
+    if options.quick:
+        data, densities, methods = ["synthetic"], [0.05, 1.0], [m for m in METHODS if m in QUICK]
+        out = Path(tempfile.mkdtemp()) if options.out == RESULTS else options.out
+    if options.print_config:
+        print(yaml.safe_dump(config, sort_keys=False))
+        return
+    document = compare(
+        config, out=out, data=data, densities=densities, methods=methods, on_event=say
+    )
+    print(table_markdown(document))
+
+
+def say(event: Event) -> None:
+    """Print each model and each cell."""
+    if event.kind in {"stage", "saved"} or event.data.get("stage") == "shadows":
+        print(event.text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,337 @@
+"""Methods side by side: every method a cohort on the same draws of the same rows.
+
+A cell is one method on one data set at one density and ends in one file, which is never made
+twice. Each model of its cohort is once the target of every attack, on rows that steered nothing of
+it, while the others are its shadow models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safecompress.attacks import ATTACKS
+from safecompress.cohort import Cohort, Plan
+from safecompress.config import (
+    CompareConfig,
+    CompressConfig,
+    ShadowsConfig,
+    load_compare_config,
+    load_config,
+)
+from safecompress.contest import contest, runs_side_by_side
+from safecompress.data import Ledger, Splits, load_splits
+from safecompress.data.rows import concatenate
+from safecompress.errors import ConfigError, RunFolderError
+from safecompress.events import Event, Listener, silent
+from safecompress.files import make_folder, read_json, write_json, write_text
+from safecompress.protocols import Attack, Rows
+from safecompress.provenance import surroundings
+from safecompress.report import table_csv, table_html, table_markdown
+from safecompress.runs import PROVENANCE, VERDICT
+from safecompress.siblings import Siblings
+from safecompress.workers import train_cohort
+
+CELLS, COHORTS, SHARED = "cells", "cohorts", "shared"
+TABLE = "table.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one data set at one density.
+
+    Args:
+        data: name of the data set.
+        density: share of the maskable weights kept.
+        method: name of the method.
+        recipe: what each of its models is trained by.
+    """
+
+    data: str
+    density: float
+    method: str
+    recipe: CompressConfig
+
+    @property
+    def name(self) -> str:
+        """Names its file."""
+        return f"{self.data}-{self.density:g}-{self.method}"
+
+
+def compare(
+    config: CompareConfig | Mapping[str, Any] | str | Path,
+    *,
+    out: str | Path,
+    data: Sequence[str] = (),
+    densities: Sequence[float] = (),
+    methods: Sequence[str] = (),
+    on_event: Listener = silent,
+) -> Mapping[str, Any]:
+    """Make the cells of a comparison that are not there yet, and its table.
+
+    Args:
+        config: see `CompareConfig`.
+        out: folder of the results: `cells/*.json`, one a cell; `table.json`, `table.md`,
+            `table.csv` and `table.html`, of all cells that are there.
+        data: only these data sets; by default all.
+        densities: only these densities.
+        methods: only these methods.
+        on_event: told of every model and every cell.
+
+    Returns:
+        The contents of `table.json`.
+
+    Raises:
+        UsageError: on anything the caller can fix, before any training.
+        RunFolderError: when the folder holds a cell of other settings.
+        StorageError: when the disk is full; what is made is kept.
+    """
+    config = load_compare_config(config)
+    folder = Path(out)
+    attacks = [ATTACKS.build(a, where=f"attacks[{i}]") for i, a in enumerate(config.attacks)]
+    everything = list(_cells(config))
+    wanted = _chosen(everything, config, data=data, densities=densities, methods=methods)
+    for name in dict.fromkeys(cell.data for cell in wanted):
+        mine = [cell for cell in wanted if cell.data == name]
+        if any(not _file(folder, cell).exists() for cell in mine):
+            rows = _Rows.load(mine[0].recipe)
+            if any("references" in attack.requires for attack in attacks):
+                _require_siblings(name, rows, config.models)
+            for cell in mine:
+                _make(cell, config, rows, attacks, folder, on_event)
+    made = [cell for cell in everything if _file(folder, cell).exists()]
+    documents = [_read(folder, cell, config) for cell in made]
+    document = contest(documents, reference=config.reference)
+    _write(folder, document)
+    return document
+
+
+def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Mapping[str, Any]:
+    """Put finished runs and audits side by side, each judged as it was.
+
+    Args:
+        runs: their folders.
+        out: folder for `table.json`, `table.md`, `table.csv` and `table.html`; None writes nothing.
+
+    Returns:
+        The contents of `table.json`.
+
+    Raises:
+        RunFolderError: when a folder holds no verdict, or two have the same name.
+        StorageError: when the files cannot be written.
+    """
+    verdicts: dict[str, Any] = {}
+    judged_on: dict[str, str] = {}
+    for folder in map(Path, runs):
+        name = folder.resolve().name
+        if name in verdicts:
+            raise RunFolderError(f"{folder}: a second run named '{name}'; rename one of them.")
+        if not (folder / VERDICT).is_file():
+            raise RunFolderError(
+                f"{folder}: has no {VERDICT}; name the folders of finished runs or audits."
+            )
+        verdicts[name] = read_json(folder / VERDICT)
+        made_with = read_json(folder / PROVENANCE)
+        digests = made_with.get("splits", {}).get("sha256", {})
+        judged_on[name] = str(digests.get("sealed", "")) if isinstance(digests, dict) else ""
+    document = runs_side_by_side(verdicts, judged_on)
+    if out is not None:
+        make_folder(Path(out))
+        _write(Path(out), document)
+    return document
+
+
+def _write(folder: Path, document: Mapping[str, Any]) -> None:
+    write_json(folder / TABLE, document)
+    write_text(folder / "table.md", table_markdown(document))
+    write_text(folder / "table.csv", table_csv(document))
+    write_text(folder / "table.html", table_html(document, name=folder.resolve().name))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows of a data set, from which every model of its cohorts draws its own."""
+
+    rows: Rows
+    class_names: tuple[str, ...]
+    members: int
+
+    @classmethod
+    def load(cls, recipe: CompressConfig) -> _Rows:
+        if recipe.data is None:
+            raise ConfigError("compare: the configuration has no data section.")
+        # Rows set aside for a method's defences are drawn anew for each model.
+        whole = recipe.data.model_copy(
+            update={"split": recipe.data.split.model_copy(update={"reference": 0})}
+        )
+        splits: Splits = load_splits(whole, seed=recipe.seed, weights_given=False)
+        # No row is sealed here: each is a member of some of the models and not of the others.
+        opened, _ = splits.open_sealed(Ledger(None), model_digest="cohort")
+        rows = concatenate(splits.members, splits.steer.nonmembers, opened.nonmembers)
+        return cls(rows, splits.class_names, len(splits.members))
+
+
+def _cells(config: CompareConfig) -> Iterator[Cell]:
+    """Yield every cell, its recipe checked."""
+    for name, data in config.data.items():
+        for method, chosen in config.methods.items():
+            for density in chosen.densities or config.densities:
+                recipe = load_config(
+                    data.config,
+                    assignments=[
+                        *data.set,
+                        f"sparse.density={density!r}",
+                        "baselines=[]",
+                        *chosen.set,
+                        f"seed={config.seed}",
+                    ],
+                )
+                if recipe.model is None or recipe.model.weights is not None:
+                    raise ConfigError(
+                        f"{data.config}: a cohort trains its models from nothing; name a model "
+                        "without weights."
+                    )
+                yield Cell(name, density, method, recipe)
+
+
+def _chosen(
+    cells: Sequence[Cell],
+    config: CompareConfig,
+    *,
+    data: Sequence[str],
+    densities: Sequence[float],
+    methods: Sequence[str],
+) -> list[Cell]:
+    for what, asked, known in (
+        ("data", data, list(config.data)),
+        ("method", methods, list(config.methods)),
+        ("density", densities, sorted({cell.density for cell in cells})),
+    ):
+        if strangers := [x for x in asked if x not in known]:
+            raise ConfigError(
+                f"compare: {what} {strangers[0]!r} is not in the comparison; it has "
+                f"{', '.join(map(str, known))}."
+            )
+    return [
+        cell
+        for cell in cells
+        if (not data or cell.data in data)
+        and (not densities or cell.density in densities)
+        and (not methods or cell.method in methods)
+    ]
+
+
+def _require_siblings(name: str, rows: _Rows, models: int) -> None:
+    """Raise ConfigError where a row would be left without another model that saw it, or did not."""
+    rarer = min(rows.members, len(rows.rows) - rows.members)
+    enough = math.ceil(2 * len(rows.rows) / rarer)
+    if models < enough:
+        raise ConfigError(
+            f"compare: models is {models}, but models of '{name}' train on {rows.members} of "
+            f"{len(rows.rows)} rows, so that some rows would have no other model that saw them, or "
+            f"none that did not; expected at least {enough}, or no attack that needs references."
+        )
+
+
+def _file(folder: Path, cell: Cell) -> Path:
+    return folder / CELLS / f"{cell.name}.json"
+
+
+def _key(cell: Cell, config: CompareConfig) -> str:
+    """Return the digest of what a cell's figures depend on, but for its rows.
+
+    Settings at their defaults are left out: a later version's new ones make no cell anew.
+    """
+    settings = cell.recipe.model_dump_json(exclude_defaults=True)
+    parts = [settings, str(config.models), repr(config.attacks)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _read(folder: Path, cell: Cell, config: CompareConfig) -> Mapping[str, Any]:
+    path = _file(folder, cell)
+    document = read_json(path)
+    if not isinstance(document, dict) or document.get("key") != _key(cell, config):
+        raise RunFolderError(
+            f"{path}: of other settings than the comparison's; delete it to make it anew, or "
+            "choose another folder."
+        )
+    return document
+
+
+def _make(
+    cell: Cell,
+    config: CompareConfig,
+    rows: _Rows,
+    attacks: Sequence[Attack],
+    folder: Path,
+    listen: Listener,
+) -> None:
+    """Train a cell's cohort, attack its models and write its file, unless it is there."""
+    path = _file(folder, cell)
+    if path.exists():
+        _read(folder, cell, config)
+        return
+    listen(Event("stage", f"{cell.name}: {config.models} models", {"stage": cell.name}))
+    started = time.perf_counter()
+    if cell.recipe.data is None:
+        raise TypeError("a cell without data")
+    split = cell.recipe.data.split
+    others = len(rows.rows) - rows.members
+    aside = split.reference
+    plan = Plan(
+        cell.recipe.model_copy(update={"data": None, "out": None}),
+        rows.rows,
+        rows.class_names,
+        members=rows.members,
+        steer=split.steer,
+        reference=aside if isinstance(aside, int) else round(aside * others),
+        keep_models=any(attack.white_box for attack in attacks),
+        shared=folder / SHARED / _dense_key(cell.recipe),
+    )
+    cohort = Cohort.begin(folder / COHORTS / cell.name, plan)
+    where = ShadowsConfig(count=config.models, workers=config.workers, backend=config.backend)
+    train_cohort(cohort, config.models, where, listen=listen)
+    trained = time.perf_counter() - started
+    siblings = Siblings(cohort, config.models)
+    figures = [siblings.attacked(k, attacks) for k in range(config.models)]
+    make_folder(path.parent)
+    write_json(
+        path,
+        {
+            "key": _key(cell, config),
+            "data": cell.data,
+            "density": cell.density,
+            "method": cell.method,
+            "says": config.methods[cell.method].says,
+            "settings": [*config.data[cell.data].set, *config.methods[cell.method].set],
+            "models": config.models,
+            "members": rows.members,
+            "rows": len(rows.rows),
+            "targets": figures,
+            "seconds": {"train": trained, "attack": time.perf_counter() - started - trained},
+            "made_with": surroundings(),
+        },
+    )
+    if not config.keep:
+        shutil.rmtree(cohort.folder, ignore_errors=True)
+    listen(Event("saved", f"saved {path}", {"path": str(path)}))
+
+
+def _dense_key(recipe: CompressConfig) -> str:
+    """Return the digest of all that a dense model and its teachers depend on."""
+    settings = recipe.model_dump(mode="json")
+    # Named is what comes after them; whatever a later version adds is taken to matter.
+    for later in ("steer", "verdict", "shadows", "baselines", "out"):
+        settings.pop(later, None)
+    if recipe.dense is None:
+        settings["sparse"] = settings["sparse"]["train"]
+    else:
+        settings.pop("sparse")
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

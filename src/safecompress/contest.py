@@ -1,0 +1,209 @@
+"""What a comparison's cells add up to: means, spreads, paired tests and the Pareto front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+LEVEL = 0.95
+
+Values = NDArray[np.float64]
+
+
+def contest(cells: Sequence[Mapping[str, Any]], *, reference: str | None) -> dict[str, Any]:
+    """Return the table of a comparison.
+
+    The strongest attack of a cell is the one whose AUC is largest on average over its targets, not
+    the luckiest of each target. `value` is accuracy × (1 − its AUC): the area between a point and
+    the corner where a model is always wrong and always found out, so that one number orders points
+    of the two-dimensional plane. The test, for every method that `reference` is compared with on
+    the same data at the same density: the paired t-test of `value` over targets, two-sided,
+    Holm-corrected over these methods. Targets of a cohort share rows, so that intervals and tests
+    hold for other draws from these rows, not for other rows.
+
+    Args:
+        cells: documents of cells, as `compare` wrote them.
+        reference: the method all others are compared with; None tests nothing.
+
+    Returns:
+        JSON: `rows`, one a cell, ordered by data, density and falling `value`.
+    """
+    rows = [_row(cell) for cell in cells]
+    for group in _groups(rows):
+        for row in group:
+            row["pareto"] = not any(_dominates(other, row) for other in group)
+        _test(group, cells, reference)
+    rows.sort(key=lambda r: (r["data"], r["density"], -r["value"]["mean"]))
+    return {
+        "schema_version": 1,
+        "kind": "comparison",
+        "level": LEVEL,
+        "reference": reference,
+        "rows": rows,
+        "hypervolume": _hypervolumes(rows),
+    }
+
+
+def runs_side_by_side(
+    runs: Mapping[str, Mapping[str, Any]], rows: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return finished runs and audits as a table: every judged model of each a row.
+
+    Args:
+        runs: by name the contents of their `verdict.json`.
+        rows: by name the digest of the rows they were judged on; "" where it is not known.
+
+    Returns:
+        JSON: as `contest`, of one model a row.
+    """
+    digests = list(dict.fromkeys(rows.values()))
+    found: list[dict[str, Any]] = []
+    for name, verdict in runs.items():
+        for model in verdict["comparison"]:
+            attacks = {
+                measure.removesuffix(".auc"): span
+                for measure, span in model["attacks"].items()
+                if measure.endswith(".auc")
+            }
+            strongest = max(attacks, key=lambda a: attacks[a]["value"], default=None)
+            if strongest is None or model["accuracy"] is None:
+                continue
+            value = model["accuracy"]["value"] * (1 - attacks[strongest]["value"])
+            found.append(
+                {
+                    "data": f"rows {rows[name][:12] or 'unknown'}",
+                    "density": model["density"],
+                    "method": f"{name}: {model['name']}",
+                    "says": verdict["verdict"] if model["name"] in _JUDGED else "",
+                    "models": 1,
+                    "accuracy": model["accuracy"],
+                    "attacks": attacks,
+                    "strongest": {"attack": strongest, **attacks[strongest]},
+                    "value": {"value": value},
+                    "against": None,
+                    "order": digests.index(rows[name]),
+                }
+            )
+    for order in range(len(digests)):
+        group = [row for row in found if row["order"] == order]
+        for row in group:
+            row["pareto"] = not any(_dominates(other, row) for other in group)
+    found.sort(key=lambda r: (r.pop("order"), -r["value"]["value"]))
+    return {"schema_version": 1, "kind": "runs", "reference": None, "rows": found}
+
+
+_JUDGED = frozenset({"compressed", "model"})
+
+
+def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
+    targets = cell["targets"]
+    attacks = {
+        name: _spread([t["attacks"][name]["auc"] for t in targets])
+        for name in targets[0]["attacks"]
+    }
+    strongest = max(attacks, key=lambda name: attacks[name]["mean"])
+    return {
+        "data": cell["data"],
+        "density": cell["density"],
+        "method": cell["method"],
+        "says": cell["says"],
+        "models": cell["models"],
+        "accuracy": _spread([t["accuracy"] for t in targets]),
+        "attacks": attacks,
+        "strongest": {"attack": strongest, **attacks[strongest]},
+        "tpr": _tprs(targets),
+        "value": _spread(_values(cell, strongest)),
+        "seconds": cell["seconds"]["train"] / cell["models"],
+    }
+
+
+def _values(cell: Mapping[str, Any], strongest: str) -> list[float]:
+    return [t["accuracy"] * (1 - t["attacks"][strongest]["auc"]) for t in cell["targets"]]
+
+
+def _tprs(targets: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """Return, for each false-positive rate, the attack with the largest mean rate."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for rate in (key for key in next(iter(targets[0]["attacks"].values())) if "@" in key):
+        means = {
+            name: _spread([t["attacks"][name][rate] for t in targets])
+            for name in targets[0]["attacks"]
+            if all(t["attacks"][name][rate] is not None for t in targets)
+        }
+        best = max(means, key=lambda name: means[name]["mean"], default=None)
+        found[rate] = None if best is None else {"attack": best, **means[best]}
+    return found
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    """Return mean, deviation between targets and the t interval of the mean."""
+    array: Values = np.asarray(values, dtype=np.float64)
+    mean, deviation = float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    half = float(stats.t.ppf((1 + LEVEL) / 2, max(1, len(array) - 1))) * deviation
+    half /= math.sqrt(len(array))
+    return {"mean": mean, "deviation": deviation, "low": mean - half, "high": mean + half}
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the rows of each data set and density, dense ones among those of every density."""
+    keys = dict.fromkeys((row["data"], row["density"]) for row in rows)
+    return [[r for r in rows if (r["data"], r["density"]) == key] for key in keys]
+
+
+def _dominates(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether `a` is at least as accurate and as safe as `b`, and better in one."""
+    gains = (
+        _middle(a["accuracy"]) - _middle(b["accuracy"]),
+        _middle(b["strongest"]) - _middle(a["strongest"]),
+    )
+    return min(gains) >= 0 and max(gains) > 0
+
+
+def _middle(span: Mapping[str, Any]) -> float:
+    return float(span["mean"] if "mean" in span else span["value"])
+
+
+def _test(
+    group: Sequence[dict[str, Any]], cells: Sequence[Mapping[str, Any]], reference: str | None
+) -> None:
+    """Add to each row the paired difference of the reference minus it, with its p-value."""
+    own = next((row for row in group if row["method"] == reference), None)
+    documents = {(c["data"], c["density"], c["method"]): c for c in cells}
+    tested = {}
+    for row in group:
+        row["against"] = None
+        if own is None or row is own:
+            continue
+        values = [
+            np.asarray(
+                _values(documents[r["data"], r["density"], r["method"]], r["strongest"]["attack"])
+            )
+            for r in (own, row)
+        ]
+        difference = values[0] - values[1]
+        p = float(stats.ttest_1samp(difference, 0.0).pvalue) if difference.std() else 1.0
+        row["against"] = _spread(difference.tolist()) | {"p": p}
+        tested[row["method"]] = row["against"]
+    worst = 0.0
+    for place, found in enumerate(sorted(tested.values(), key=lambda f: f["p"])):
+        worst = max(worst, min(1.0, found["p"] * (len(tested) - place)))
+        found["p_corrected"] = worst
+
+
+def _hypervolumes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mean `value` of each method over the data sets that have it, by density."""
+    found = []
+    for density in sorted({row["density"] for row in rows}):
+        mine = [row for row in rows if row["density"] == density]
+        sets = {row["data"] for row in mine}
+        for method in dict.fromkeys(row["method"] for row in mine):
+            values = [row["value"]["mean"] for row in mine if row["method"] == method]
+            if len(values) == len(sets):
+                mean = sum(values) / len(values)
+                found.append({"density": density, "method": method, "mean": mean})
+    return sorted(found, key=lambda f: (f["density"], -f["mean"]))

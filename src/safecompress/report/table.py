@@ -1,0 +1,202 @@
+"""A comparison as a table: Markdown, CSV, and one page of HTML. Nothing is measured here."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from safecompress.report.html import page
+from safecompress.report.markdown import table_cell
+from safecompress.report.plots.front import Point, front
+from safecompress.report.safe import mapping, mappings, number, text
+from safecompress.report.wording import MISSING, Span, Style, figure, interval
+
+_MOST_ROWS, _MOST_ATTACKS = 400, 40
+
+
+def table_markdown(document: Mapping[str, Any]) -> str:
+    """Return a comparison as Markdown: one table for each group of rows.
+
+    Args:
+        document: the contents of a comparison's `table.json`.
+    """
+    lines = [_explained(document), ""]
+    for title, rows in _groups(document):
+        compared = any(row.get("against") for row in rows)
+        head = ["method", "accuracy", "strongest attack", "its AUC", "accuracy × (1 − AUC)"]
+        head += [f"{_reference(document)} minus this", "p"] if compared else []
+        lines += [f"**{title}**", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for row in rows:
+            strongest = mapping(row.get("strongest"))
+            cells = [
+                ("● " if row.get("pareto") else "") + table_cell(row.get("method")),
+                _shown(row.get("accuracy"), "percent"),
+                table_cell(strongest.get("attack")),
+                _shown(strongest, "auc"),
+                _shown(row.get("value"), "auc"),
+            ]
+            if compared:
+                against = mapping(row.get("against"))
+                p = number(against.get("p_corrected"))
+                cells += [_shown(against, "auc", signed=True), "" if p is None else f"{p:.2g}"]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def table_csv(document: Mapping[str, Any]) -> str:
+    """Return a comparison as CSV: one line a row, every attack's AUC a column.
+
+    Args:
+        document: the contents of a comparison's `table.json`.
+    """
+    rows = mappings(document.get("rows"))
+    attacks = _attacks(rows)
+    stated = ["data", "density", "method", "models", "pareto", "seconds"]
+    figures = ["accuracy", "strongest", "value"]
+    head = [*stated, "strongest_attack"]
+    for name in [*figures, *(f"auc.{attack}" for attack in attacks)]:
+        head += [name, f"{name}.low", f"{name}.high"]
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(head)
+    for row in rows:
+        spans = [_span(row.get(name)) for name in figures]
+        spans += [_span(mapping(row.get("attacks")).get(attack)) for attack in attacks]
+        numbers = [x for span in spans for x in (span.value, span.low, span.high)]
+        named = [row.get(key) for key in stated] + [mapping(row.get("strongest")).get("attack")]
+        table.writerow([*named, *("" if x is None else repr(x) for x in numbers)])
+    return written.getvalue()
+
+
+@dataclass(frozen=True)
+class _Cell:
+    figure: str
+    interval: str
+    key: str
+
+
+@dataclass(frozen=True)
+class _Line:
+    method: str
+    says: str
+    best: bool
+    strongest: str
+    cells: tuple[_Cell, ...]
+
+
+@dataclass(frozen=True)
+class _Group:
+    title: str
+    picture: Markup
+    columns: tuple[str, ...]
+    lines: tuple[_Line, ...]
+
+
+def table_html(document: Mapping[str, Any], *, name: str) -> str:
+    """Return a comparison as one self-contained page.
+
+    Args:
+        document: the contents of a comparison's `table.json`.
+        name: the comparison's.
+    """
+    groups = []
+    for index, (title, rows) in enumerate(_groups(document)):
+        attacks = _attacks(rows)
+        points = [
+            Point(
+                text(row.get("method"), longest=60),
+                _span(row.get("strongest")),
+                _span(row.get("accuracy")),
+                bool(row.get("pareto")),
+                "s-compressed" if row.get("method") == document.get("reference") else "s-dense",
+            )
+            for row in rows
+        ]
+        lines = tuple(
+            _Line(
+                text(row.get("method"), longest=60),
+                text(row.get("says"), longest=200),
+                bool(row.get("pareto")),
+                text(mapping(row.get("strongest")).get("attack"), longest=60),
+                (
+                    _cell(row.get("accuracy"), "percent"),
+                    _cell(row.get("strongest"), "auc"),
+                    _cell(row.get("value"), "auc"),
+                    _cell(row.get("against"), "auc", signed=True),
+                    *(_cell(mapping(row.get("attacks")).get(a), "auc") for a in attacks),
+                ),
+            )
+            for row in rows
+        )
+        compared = f"{_reference(document)} minus this"
+        columns = ("accuracy", "its AUC", "accuracy × (1 − AUC)", compared, *attacks)
+        groups.append(_Group(title, front(points, identity=f"front-{index + 1}"), columns, lines))
+    return page(
+        "table.html.j2",
+        name=text(name, longest=120),
+        explained=_explained(document),
+        notes=[text(note, longest=400) for note in document.get("notes") or []],
+        groups=groups,
+    )
+
+
+def _explained(document: Mapping[str, Any]) -> str:
+    if document.get("kind") == "runs":
+        return (
+            "Each row is one model, judged on its run's sealed rows; intervals are those of the "
+            "rows. Models under one heading were judged on the same rows."
+        )
+    return (
+        "Each row is a cohort: means over its models, each once the target, with 95 % intervals "
+        "of the mean. The strongest attack is the one with the largest mean AUC. ● is not beaten "
+        "in both accuracy and AUC by any other of its table. p: paired t-test over targets, "
+        "Holm-corrected."
+    )
+
+
+def _groups(document: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in mappings(document.get("rows"))[:_MOST_ROWS]:
+        title = text(row.get("data"), longest=80)
+        if document.get("kind") != "runs":
+            density = number(row.get("density"))
+            title += "" if density is None else f", density {density:g}"
+            title += f", {row.get('models')} models"
+        groups.setdefault(title, []).append(row)
+    return list(groups.items())
+
+
+def _attacks(rows: object) -> list[str]:
+    names = dict.fromkeys(str(n) for row in mappings(rows) for n in mapping(row.get("attacks")))
+    return list(names)[:_MOST_ATTACKS]
+
+
+def _reference(document: Mapping[str, Any]) -> str:
+    return table_cell(document.get("reference")) or "reference"
+
+
+def _span(value: object) -> Span:
+    found = mapping(value)
+    mean = found.get("mean") if "mean" in found else found.get("value")
+    return Span(number(mean), number(found.get("low")), number(found.get("high")))
+
+
+def _shown(value: object, style: Style, *, signed: bool = False) -> str:
+    span = _span(value)
+    if span.value is None:
+        return MISSING
+    return f"{figure(span.value, style, signed=signed)} {interval(span, style, signed=signed)}"
+
+
+def _cell(value: object, style: Style, *, signed: bool = False) -> _Cell:
+    span = _span(value)
+    key = "" if span.value is None else repr(span.value)
+    return _Cell(
+        figure(span.value, style, signed=signed), interval(span, style, signed=signed), key
+    )

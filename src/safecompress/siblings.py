@@ -1,0 +1,125 @@
+"""Each model of a cohort as a target, and the others as its shadow models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from safecompress.checks import Subject
+from safecompress.cohort import COMPRESSED, Cohort
+from safecompress.data import Ledger
+from safecompress.errors import UndecidableError
+from safecompress.load import load_stored
+from safecompress.modelfile import read_model
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
+from safecompress.randomness import derive
+from safecompress.runs import MODEL
+from safecompress.stats import auc, balanced_accuracy, tpr_at_fpr
+from safecompress.train.internals import internals
+
+FPRS = (0.001, 0.01)
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """The first models of a cohort, all trained.
+
+    Args:
+        cohort: the cohort.
+        count: how many of its models.
+        kind: what of each is attacked: `compressed`, or `dense`.
+    """
+
+    cohort: Cohort
+    count: int
+    kind: str = COMPRESSED
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """What every model says of every row, float32 (count, n, classes)."""
+        return torch.stack([self.cohort.logits(k, self.kind) for k in range(self.count)])
+
+    @cached_property
+    def everyone(self) -> References:
+        """The same as log-odds of the rows' labels, with who was trained on what."""
+        rows = self.cohort.plan.rows
+        return References.of(self.logits, rows.labels, self.cohort.plan.seen(self.count))
+
+    def others(self, target: int) -> References:
+        """Return what all but one of them say of every row."""
+        left = torch.arange(self.count) != target
+        return References(self.everyone.log_odds[left], self.everyone.seen[left])
+
+    def sealed(self, target: int) -> Pool[Rows]:
+        """Return the target's own members and other rows that steered nothing of it."""
+        splits = self.cohort.plan.splits(target)
+        return splits.open_sealed(Ledger(None), model_digest="cohort")[0]
+
+    def evidence(self, target: int, *, white_box: bool = False) -> Pool[Evidence]:
+        """Return what an attacker holds of a target's sealed rows.
+
+        Args:
+            target: number of the model.
+            white_box: whether it also computes inside the model; its file must have been kept.
+        """
+        others, said = self.others(target), self.logits[target]
+
+        def held(rows: Rows) -> Evidence:
+            place = self.cohort.places(rows.ids)
+            outputs = Outputs(said[place], rows.labels, rows.ids)
+            return Evidence(outputs, references=others.take(place))
+
+        rows = self.sealed(target)
+        evidence = rows.map(held)
+        if not white_box:
+            return evidence
+        folder = self.cohort.folder / f"{target:04d}"
+        module = load_stored(read_model(folder / MODEL), self.cohort.plan.config, where=folder)
+        return evidence.zip(
+            rows,
+            lambda e, r: Evidence(
+                e.outputs, references=e.references, internals=internals(module, r)
+            ),
+        )
+
+    def attacked(self, target: int, attacks: Sequence[Attack]) -> dict[str, Any]:
+        """Attack one model on its sealed rows.
+
+        Args:
+            target: its number.
+            attacks: each is asked once.
+
+        Returns:
+            JSON: `accuracy` on the non-members, and by attack `auc`, `balanced-accuracy`,
+            `tpr@0.001` and `tpr@0.01` (None where so few rows do not carry the rate) and `seconds`.
+        """
+        white_box = any(attack.white_box for attack in attacks)
+        seed = derive(self.cohort.plan.config.seed, "attacked", target)
+        subject = Subject.of(
+            self.evidence(target, white_box=white_box), name=self.kind, density=None, seed=seed
+        )
+        figures: dict[str, Any] = {}
+        for attack in attacks:
+            result = subject.attacked_by(attack)
+            members, others = result.scores.members, result.scores.nonmembers
+            guesses = result.guesses
+            figures[attack.name] = {
+                "auc": auc(members, others),
+                "balanced-accuracy": balanced_accuracy(guesses.members, guesses.nonmembers),
+                **{f"tpr@{fpr:g}": carried_rate(members, others, fpr) for fpr in FPRS},
+                "seconds": result.seconds,
+            }
+        return {"target": target, "accuracy": subject.accuracy, "attacks": figures}
+
+
+def carried_rate(members: Tensor, nonmembers: Tensor, fpr: float) -> float | None:
+    """Return the true-positive rate, or None where so few non-members do not carry it."""
+    try:
+        return tpr_at_fpr(members, nonmembers, fpr=fpr)
+    except UndecidableError:
+        return None

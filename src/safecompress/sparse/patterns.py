@@ -1,0 +1,178 @@
+"""Masks of a regular form: constant fan-in, N of M, whole blocks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from safecompress.candidate import Candidate
+from safecompress.errors import ConfigError
+from safecompress.protocols import Proposal, ProposalContext
+from safecompress.sparse.remask import priorities, remask
+from safecompress.sparse.selection import largest
+
+
+class Form(Protocol):
+    """Chooses the most wanted entries that a form allows."""
+
+    def __call__(self, priority: Tensor, count: int) -> Tensor | None:
+        """Return bool (outputs, inputs, positions) with `count` True, or None where that is full.
+
+        Args:
+            priority: float64 (outputs, inputs, positions), higher = wanted.
+            count: how many are chosen.
+        """
+
+
+def constant_fan_in(priority: Tensor, count: int) -> Tensor | None:
+    """Choose as many for every output; where that leaves some over, one more for the best outputs.
+
+    Reference: Lasby et al., "Dynamic Sparse Training with Structured Sparsity", ICLR 2024.
+    """
+    rows = priority.flatten(1)
+    each, over = divmod(count, len(rows))
+    rank = _ranks(rows)
+    chosen = rank < each
+    if over:
+        following = torch.where(rank == each, rows, -torch.inf).amax(dim=1)
+        best = torch.zeros(len(rows), dtype=torch.bool)
+        best[largest(following, over)] = True
+        chosen |= (rank == each) & best.unsqueeze(1)
+    return chosen.view(priority.shape)
+
+
+def n_of_m(priority: Tensor, count: int, *, n: int, m: int) -> Tensor | None:
+    """Choose at most `n` of every `m` neighbouring inputs, for each output and kernel position.
+
+    Reference: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From
+    Scratch", ICLR 2021.
+    """
+    by_input = priority.transpose(1, 2)
+    inputs = by_input.shape[2]
+    padded = torch.nn.functional.pad(by_input, (0, -inputs % m), value=-torch.inf)
+    rank = _ranks(padded.reshape(-1, m)).view(padded.shape)[..., :inputs]
+    allowed = rank < n
+    if int(allowed.sum()) < count:
+        return None
+    best = largest(torch.where(allowed, by_input, -torch.inf).flatten(), count)
+    chosen = torch.zeros(by_input.numel(), dtype=torch.bool)
+    chosen[best] = True
+    return chosen.view(by_input.shape).transpose(1, 2)
+
+
+def blocks(priority: Tensor, count: int, *, height: int, width: int) -> Tensor | None:
+    """Choose whole blocks of outputs × fan-in, and of one more block as many as are left over.
+
+    Reference: Gray et al., "GPU Kernels for Block-Sparse Weights", 2017.
+    """
+    matrix = priority.flatten(1)
+    rows, columns = matrix.shape
+    across = -(-columns // width)
+    row = torch.arange(rows).unsqueeze(1) // height
+    block = (row * across + torch.arange(columns).unsqueeze(0) // width).flatten()
+    number = int(block[-1]) + 1
+    size = torch.bincount(block, minlength=number)
+    total = torch.zeros(number, dtype=torch.float64).index_add_(0, block, matrix.flatten())
+    order = torch.argsort(total / size, descending=True, stable=True)
+    whole = int((size[order].cumsum(0) <= count).sum())
+    taken = torch.zeros(number, dtype=torch.bool)
+    taken[order[:whole]] = True
+    chosen = taken[block]
+    if over := count - int(chosen.sum()):
+        partly = torch.where(block == order[whole], matrix.flatten(), -torch.inf)
+        chosen[largest(partly, over)] = True
+    return chosen.view(priority.shape)
+
+
+def _ranks(rows: Tensor) -> Tensor:
+    """Return each entry's place in its row, 0 for the largest; of equal ones the first wins."""
+    order = torch.argsort(rows, dim=1, descending=True, stable=True)
+    return torch.empty_like(order).scatter_(
+        1, order, torch.arange(rows.shape[1]).expand_as(order).contiguous()
+    )
+
+
+def form_named(text: str) -> Form:
+    """Return the form called `fan-in`, `N:M` or `HxW`.
+
+    Raises:
+        ConfigError: when it is none of these.
+    """
+    if text == "fan-in":
+        return constant_fan_in
+    found = re.fullmatch(r"([1-9]\d{0,3})([:x])([1-9]\d{0,3})", str(text))
+    if found:
+        first, second = int(found[1]), int(found[3])
+        if found[2] == "x":
+            return partial(blocks, height=first, width=second)
+        if first < second:
+            return partial(n_of_m, n=first, m=second)
+    raise ConfigError(
+        f"form is {text!r}; expected fan-in, N of M as '2:4' with N below M, or blocks of outputs "
+        "× fan-in as '4x4'. Quote it: YAML reads 2:4 as a number."
+    )
+
+
+@final
+@dataclass(frozen=True)
+class Pattern(Proposal):
+    """Give the mask a regular form, after a change of the mask; every layer's count is kept.
+
+    Of what the form allows, the weights that the change keeps come first, by magnitude, then those
+    it grows, then others, both by gradient (at random where nobody computed one). A layer with
+    more weights than N of M allow stays as the change left it. Where channels are gone, the form
+    is that of what is left.
+
+    Args:
+        form: `fan-in` (as many for every output, up to one), `N:M` (at most N of M neighbouring
+            inputs) or `HxW` (blocks of H outputs and W of the fan-in, one of them not full).
+        mask: the change of the mask that goes with it.
+
+    Raises:
+        ConfigError: on another form.
+    """
+
+    form: str
+    mask: Proposal
+    requires: frozenset[str] = field(init=False, repr=False, compare=False)
+    updates: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        form_named(self.form)
+        object.__setattr__(self, "requires", self.mask.requires)
+        object.__setattr__(self, "updates", self.mask.updates)
+
+    @property
+    def name(self) -> str:
+        """The mask's name and the form, e.g. `rigl 2:4`."""
+        return f"{self.mask.name} {self.form}"
+
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the candidate with a mask of the form."""
+        changed, form = self.mask(parent, context), form_named(self.form)
+        masks = {}
+        for name, mask in changed.topology.masks.items():
+            shaped = _fitted(changed, name, form, priorities(parent, changed, name, context))
+            masks[name] = mask if shaped is None else shaped.to(mask.device)
+        return remask(parent, changed, masks, proposal=self.name)
+
+
+def _fitted(changed: Candidate, name: str, form: Form, priority: Tensor) -> Tensor | None:
+    """Return the layer's mask in the form, within the channels that are left."""
+    shape, channels = priority.shape, changed.transforms.channels
+    rows = channels.rows.get(name, torch.ones(shape[0], dtype=torch.bool))
+    columns = channels.columns.get(name, torch.ones(shape[1], dtype=torch.bool))
+    whole = priority.reshape(shape[0], shape[1], -1)
+    count = int(changed.topology.masks[name].sum())
+    chosen = form(whole[rows][:, columns], count)
+    if chosen is None:
+        return None
+    mask = torch.zeros(whole.shape, dtype=torch.bool)
+    places = (rows.nonzero(), columns.nonzero().squeeze(1).unsqueeze(0))
+    mask[places] = chosen
+    return mask.view(shape)

@@ -1,0 +1,57 @@
+"""Compute with few bits from now on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import final
+
+from safecompress.candidate import Candidate
+from safecompress.errors import ConfigError
+from safecompress.protocols import Proposal, ProposalContext
+from safecompress.transforms import WEIGHT_BITS
+
+
+@final
+@dataclass(frozen=True)
+class Quantise(Proposal):
+    """From now on compute with weights and layer inputs of few bits, after a change of the mask.
+
+    Quantisation-aware training: weights that do not exist stay exactly zero, gradients pass
+    straight through the rounding, and the optimiser moves fp32 weights. Later proposals that
+    change the mask alone keep it.
+
+    Args:
+        bits: bits of a weight, 8 or 4.
+        activations: whether inputs of linear and convolution layers are rounded to 8 bits.
+        mask: the change of the mask that goes with it.
+
+    Raises:
+        ConfigError: on another number of bits.
+
+    Reference: Jacob et al., CVPR 2018.
+    """
+
+    bits: int
+    activations: bool
+    mask: Proposal
+    requires: frozenset[str] = field(init=False, repr=False, compare=False)
+    updates: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.bits not in WEIGHT_BITS or isinstance(self.bits, bool):
+            raise ConfigError(f"bits is {self.bits!r}; expected 8 or 4.")
+        if not isinstance(self.activations, bool):
+            raise ConfigError(f"activations is {self.activations!r}; expected true or false.")
+        object.__setattr__(self, "requires", self.mask.requires)
+        object.__setattr__(self, "updates", self.mask.updates)
+
+    @property
+    def name(self) -> str:
+        """The mask's name and the bits, e.g. `rigl int8`, or `keep int4 weights`."""
+        return f"{self.mask.name} int{self.bits}" + ("" if self.activations else " weights")
+
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the candidate with its mask changed and its numbers rounded."""
+        changed = self.mask(parent, context)
+        rounded = replace(changed.transforms, bits=self.bits, activations=self.activations)
+        return changed.evolve(transforms=rounded, lineage=(*parent.lineage, self.name))

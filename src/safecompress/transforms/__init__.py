@@ -1,0 +1,50 @@
+"""Changes a candidate may carry over the same parameters: fewer bits, fewer channels.
+
+In the loop they are arithmetic on plain fp32 tensors: names and shapes of a module stay what they
+were. Integer kernels and smaller layers come once, at export (`remove_channels`, `codes`).
+"""
+
+from __future__ import annotations
+
+from safecompress.transforms.channels import ChannelGroup, Channels
+from safecompress.transforms.exportable import Exportable, exportable
+from safecompress.transforms.inputs import InputQuantiser, attach_, input_quantisers, ranges_of
+from safecompress.transforms.low_rank import factorise
+from safecompress.transforms.quantise import (
+    WEIGHT_BITS,
+    affine,
+    clipped,
+    codes,
+    quantised,
+    quantised_inputs,
+    quantised_values,
+    weight_scale,
+)
+from safecompress.transforms.reduce import REDUCIBLE, remove_channels, remove_from_topology
+from safecompress.transforms.state import PLAIN, Quantised, Transforms
+
+__all__ = [
+    "PLAIN",
+    "REDUCIBLE",
+    "WEIGHT_BITS",
+    "ChannelGroup",
+    "Channels",
+    "Exportable",
+    "InputQuantiser",
+    "Quantised",
+    "Transforms",
+    "affine",
+    "attach_",
+    "clipped",
+    "codes",
+    "exportable",
+    "factorise",
+    "input_quantisers",
+    "quantised",
+    "quantised_inputs",
+    "quantised_values",
+    "ranges_of",
+    "remove_channels",
+    "remove_from_topology",
+    "weight_scale",
+]

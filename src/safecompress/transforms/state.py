@@ -1,0 +1,110 @@
+"""What a candidate carries besides weights and masks: how its parameters are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from safecompress.topology import Topology
+from safecompress.transforms.channels import Channels
+from safecompress.transforms.quantise import quantised, weight_scale
+
+_GROUPS = ("ranges", "rows", "columns")
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """How a model's numbers are stored, for who writes integers.
+
+    Args:
+        bits: bits of a weight, 8 or 4.
+        scales: per weight float32 (outputs,), its step per output channel; codes are
+            `round(weight / step)`.
+        ranges: per layer float32 (2,), the smallest and the largest input; `affine` turns them
+            into step and zero point of uint8. Empty where inputs stay fp32.
+    """
+
+    bits: int
+    scales: Mapping[str, Tensor]
+    ranges: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Fake quantisation and removed channels.
+
+    Args:
+        bits: bits of every maskable weight, 8 or 4; None keeps fp32. Training moves fp32 weights,
+            the model computes with their rounded values, and gradients pass straight through.
+        activations: whether inputs of linear and convolution layers are rounded to 8 bits.
+        ranges: per layer float32 (2,), the smallest and the largest input that training has seen,
+            as a moving average.
+        channels: which channels are gone.
+    """
+
+    bits: int | None = None
+    activations: bool = False
+    ranges: Mapping[str, Tensor] = field(default_factory=dict)
+    channels: Channels = field(default_factory=Channels)
+
+    def __bool__(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.bits is not None or self.activations or bool(self.channels)
+
+    def shown(self, weights: Mapping[str, Tensor], topology: Topology) -> dict[str, Tensor]:
+        """Return what the model computes with: the weights, rounded where they are quantised.
+
+        Args:
+            weights: a state_dict; tied names that share one tensor go on sharing it.
+            topology: names the weights that are quantised.
+        """
+        if self.bits is None:
+            return dict(weights)
+        rounded = {
+            id(weights[name]): quantised(weights[name], self.bits)
+            for name in topology.masks
+            if name in weights
+        }
+        return {name: rounded.get(id(value), value) for name, value in weights.items()}
+
+    def quantised(self, weights: Mapping[str, Tensor], topology: Topology) -> Quantised | None:
+        """Return steps and ranges for export; None where weights are not quantised."""
+        if self.bits is None:
+            return None
+        scales = {name: weight_scale(weights[name], self.bits) for name in topology.masks}
+        return Quantised(self.bits, scales, dict(self.ranges))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor under a flat `group/name` name."""
+        groups = zip(_GROUPS, (self.ranges, self.channels.rows, self.channels.columns), strict=True)
+        return {f"{group}/{name}": t for group, named in groups for name, t in named.items()}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is not a tensor, as JSON."""
+        return {"bits": self.bits, "activations": self.activations}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a reader wants to know, as JSON: bits, and per parameter channels left."""
+        left = {name: list(counts) for name, counts in self.channels.left().items()}
+        return self.settings() | {"channels": left}
+
+    @classmethod
+    def from_tensors(cls, flat: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Transforms:
+        """Rebuild what `tensors` and `settings` returned."""
+        groups: dict[str, dict[str, Tensor]] = {group: {} for group in _GROUPS}
+        for key, tensor in flat.items():
+            group, name = key.split("/", 1)
+            groups[group][name] = tensor
+        return cls(
+            settings["bits"],
+            settings["activations"],
+            groups["ranges"],
+            Channels(groups["rows"], groups["columns"]),
+        )
+
+
+PLAIN = Transforms()
+"""Nothing is transformed."""
