@@ -23,7 +23,7 @@ from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
 from safecompress.sparse import PROPOSALS, UNPAIRING
 from safecompress.train import Probed, Trainer
-from safecompress.transforms import ChannelGroup
+from safecompress.transforms import PLAIN, ChannelGroup, attach_
 
 # A checkpoint may cost at most this share of the time since the one before it.
 _CHECKPOINT_SHARE = 0.05
@@ -150,6 +150,8 @@ class Work:
         if self.dense is None:
             return None
         made = deepcopy(self.module)
+        # A candidate that was there last may have left its rounding.
+        attach_(made, PLAIN)
         made.load_state_dict(dict(self.dense.weights))
         return made.requires_grad_(False).eval()
 
