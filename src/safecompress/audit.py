@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safecompress.against import pair, pair_checks
 from safecompress.attacks import ATTACKS
 from safecompress.budget import Budget, Plan, plan_attacks
 from safecompress.cases import Asking, Case, Given, open_case
-from safecompress.checks import CheckResult, Subject, corrected_level
+from safecompress.checks import CheckResult, Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import Recorded
@@ -74,6 +75,7 @@ def audit(
     data: tuple[Group, Group] | DataConfig | Mapping[str, Any] | None = None,
     *,
     baseline: Given | None = None,
+    against: Given | None = None,
     limits: Limits | None = None,
     attacks: Sequence[str] = (),
     white_box: bool = False,
@@ -97,6 +99,10 @@ def audit(
         baseline: the dense model, or its outputs on the same rows in the same order; of a run
             `dense` or `magnitude`. Then the target must not leak more, nor lose more than five
             points of accuracy, and the verdict says what an attacker sees who holds both.
+        against: the full model that the target was made from, attacked by who holds the target: a
+            module, the path of one, or of a run `dense`. Then the verdict says how often points
+            crafted on the target fool it, how many questions to it the target saves, and how alike
+            the two are. Both must be modules with gradients.
         limits: what is asked; by default no attack's AUC above 0.60.
         attacks: further attacks by name, such as `augmentation`; they run whatever the time and
             keep the same limits.
@@ -139,8 +145,9 @@ def audit(
     )
     asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     asked |= {"shadows": asking.shadows.count}
+    asked |= {} if against is None else {"against": True}
     verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(repr, named))}
-    case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on)
+    case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)
     if out is None:
         return Audit(None, verdict, strongest, exposed)
@@ -163,11 +170,23 @@ def _judged(
     budget: Budget,
     on_event: Listener,
 ) -> tuple[Verdict, str, tuple[Exposed, ...]]:
-    recorded = case.recorded
+    recorded, alike = case.recorded, None
+    if case.against is not None:
+        paired = pair(
+            recorded,
+            case.against,
+            where=getattr(case.against, "__name__", type(case.against).__name__),
+            span=case.span,
+            level=level,
+            seed=derive(seed, "against"),
+        )
+        recorded, alike = paired.recorded, paired.similarity
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
     judged = subjects[MODEL]
     plan = plan_attacks(subjects, MODEL, budget, named=named)
     suite = audit_suite(limits, attacks=plan.attacks, named=named, baseline=case.parent)
+    if alike is not None:
+        suite = Suite((*suite.checks, *pair_checks(limits.max_transfer, limits.max_saving)))
     attacks = attacks_of(suite)
     # The headline is that of the judged model alone.
     alone = [attack for attack in attacks if "parent" not in attack.requires]
@@ -202,6 +221,8 @@ def _judged(
     strongest, exposed = most_exposed(judged, alone)
     document["leak"] = leak_document(strongest_of(judged, alone), level=finding.document["level"])
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
+    if alike is not None:
+        document["against"] = {"similarity": alike.to_json()}
     if case.parent is not None:
         found = newly_exposed(judged, subjects[DENSE], attacks)
         document["newly_exposed"] = newly_exposed_document(found)

@@ -17,7 +17,7 @@ from safecompress.data import Recorded, read_outputs
 from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
-from safecompress.protocols import Pool, References, Rows
+from safecompress.protocols import InputRange, Pool, References, Rows
 from safecompress.record import Group, record_rows
 from safecompress.runs import MODEL
 from safecompress.shadows import shadows_of_run
@@ -49,6 +49,8 @@ class Case:
         baseline_identity: those of the baseline.
         looks: how often these rows have judged, this time included; 1 where nobody counts.
         sealed: whether the rows are a run's own, so that membership is known.
+        against: the full model that who holds this one may attack; None where nobody asked.
+        span: range of the models' inputs, where it is known.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Case:
     baseline_identity: Mapping[str, Any] | None
     looks: int = 1
     sealed: bool = False
+    against: Model | None = None
+    span: InputRange | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,12 @@ class Asking:
 
 
 def open_case(
-    target: Given, asking: Asking, *, baseline: Given | None, verdict_on: Mapping[str, Any]
+    target: Given,
+    asking: Asking,
+    *,
+    baseline: Given | None,
+    verdict_on: Mapping[str, Any],
+    against: Given | None = None,
 ) -> Case:
     """Open what is to be audited and ask it about its rows.
 
@@ -112,6 +121,7 @@ def open_case(
         asking: how it is asked, and about which rows.
         baseline: the model to compare with.
         verdict_on: all else that the verdict depends on, for the ledger of a run.
+        against: the full model that who holds the target may attack; of a run `dense`, too.
 
     Raises:
         UsageError: on what cannot be audited.
@@ -129,18 +139,44 @@ def open_case(
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
             run = open_run(path, trust_code=asking.trust_code)
-            return _case_of_run(run, baseline, asking, verdict_on=verdict_on)
+            case = _case_of_run(run, baseline, asking, verdict_on=verdict_on)
+            fitted = run.splits.preprocessor
+            full = None if against is None else _full_of_run(run, against, asking)
+            return replace(case, against=full, span=None if fitted is None else fitted.input_range)
         found = read_outputs(path) if kind == "outputs" else open_target(path)
     else:
         found = target if isinstance(target, Recorded) else target_of(target)
     if isinstance(found, Recorded) and asking.white_box:
         _require_internals(found)
-    return _case(
+    case = _case(
         found if isinstance(found, Recorded) else asking(found),
         None if baseline is None else _parent(baseline, asking),
         name=found.path.name if found.path.is_dir() else found.path.stem,
         ours=None if isinstance(found, Recorded) else _files(found),
     )
+    return case if against is None else replace(case, against=_full(against, asking))
+
+
+def _full(against: Given, asking: Asking) -> Model:
+    """Return the full model of a pair."""
+    if isinstance(against, Recorded):
+        raise ConfigError(f"against: {against.path} holds outputs; a model is attacked, name one.")
+    if not isinstance(against, str | Path):
+        return against
+    path = Path(against).expanduser()
+    kind = kind_of(path)
+    if kind == "outputs":
+        raise ConfigError(f"against: {path} holds outputs; a model is attacked, name one.")
+    if kind == "run":
+        return open_run(path, trust_code=asking.trust_code).module()
+    return open_target(path).model
+
+
+def _full_of_run(run: RunTarget, against: Given, asking: Asking) -> Model:
+    """Return the full model of a run's model: another of the run by name, or any other."""
+    if isinstance(against, str) and (run.folder / f"{against}.safetensors").is_file():
+        return run.baseline(against)
+    return _full(against, asking)
 
 
 def _require_internals(recorded: Recorded) -> None:

@@ -169,6 +169,12 @@ def _subjects(
         if "dense" in evidence:
             held = held.zip(evidence["dense"], lambda e, d: replace(e, parent=d.outputs))
         evidence[name] = held
+    if "parent_target" in needed and "dense" in evidence:
+        evidence = {
+            name: held.zip(evidence["dense"], lambda e, d: replace(e, parent_target=d.target))
+            for name, held in evidence.items()
+            if name != "dense"
+        } | {"dense": evidence["dense"]}
     seed = derive(work.config.seed, "verdict")
     return {
         name: Subject.of(
@@ -202,7 +208,9 @@ def _held(
     evidence = sealed.map(held)
     # The module holds the weights of whom it was last asked about.
     target = deepcopy(work.module) if "target" in needed else None
-    return evidence.map(lambda e: replace(e, target=target))
+    fitted = work.splits.preprocessor
+    span = None if fitted is None else fitted.input_range
+    return evidence.map(lambda e: replace(e, target=target, span=span))
 
 
 def _untouched(work: Work, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:

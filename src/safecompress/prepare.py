@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.attacks.controls import blind_baseline
-from safecompress.checks import OBJECTIVES, Suite, shadow_attacks, steering_attacks, suite_from
+from safecompress.checks import (
+    OBJECTIVES,
+    Suite,
+    shadow_attacks,
+    steering_attacks,
+    steering_measures,
+    suite_from,
+)
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES, PRUNING_METHODS
@@ -195,6 +202,12 @@ def _check_parts(config: CompressConfig) -> None:
         raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
     if twice := sorted({name for name in attacks if attacks.count(name) > 1}):
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
+    for index, measure in enumerate(steering_measures(config)):
+        if missing := measure.requires - {"rows", "target", "parent_target"}:
+            raise ConfigError(
+                f"steer.measures[{index}]: {measure.name} needs {', '.join(sorted(missing))}, "
+                "which the loop does not have."
+            )
     OBJECTIVES.build(config.steer.objective, where="steer.objective")
     for where, requests in (
         ("steer", config.steer.defenses),

@@ -56,7 +56,7 @@ def make_models(work: Work, prepared: Prepared) -> Made:
     """
     work.plan(_steps_ahead(work, prepared))
     dense = _stage(work, DENSE, lambda: _train_dense(work))
-    work.dense = dense.weights if prepared.has_dense else None
+    work.dense = dense if prepared.has_dense else None
     baselines: dict[str, StoredModel] = {
         name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
         for name in (work.config.baselines if prepared.has_dense else ())

@@ -21,8 +21,9 @@ from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
+from safecompress.sparse import PROPOSALS, UNPAIRING
 from safecompress.train import Probed, Trainer, require_together, steps_per_epoch
-from safecompress.transforms import ChannelGroup
+from safecompress.transforms import PLAIN, ChannelGroup, attach_
 
 # A checkpoint may cost at most this share of the time since the one before it.
 _CHECKPOINT_SHARE = 0.05
@@ -46,6 +47,13 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
     elif job in {"pruning", "search"}:
         requests = config.steer.defenses
     built = [DEFENSES.build(request, where=f"{where}[{i}]") for i, request in enumerate(requests)]
+    if (
+        job == "search"
+        and UNPAIRING not in {defense.name for defense in built}
+        and _proposed(config)
+    ):
+        # Candidates of other proposals carry it, too, and it adds nothing to their loss.
+        built.append(DEFENSES.build({UNPAIRING: {"weight": 0.0}}, where="steer.proposals"))
     for defense in built:
         if defense.needs_reference and splits.reference is None:
             raise ConfigError(
@@ -56,6 +64,14 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
         built.append(pruner(config.sparse))
     require_together(built)
     return built
+
+
+def _proposed(config: CompressConfig) -> bool:
+    """Return whether a proposal unpairs its candidate from the dense model."""
+    return any(
+        UNPAIRING in PROPOSALS.build(request, where=f"steer.proposals[{i}]").requires
+        for i, request in enumerate(config.steer.proposals)
+    )
 
 
 @dataclass
@@ -71,7 +87,7 @@ class Work:
         folder: the open run folder.
         listen: told what happens.
         soft_labels: what teachers say of the members, once they are trained.
-        dense: the dense model's weights, once it is finished.
+        dense: the dense model, once it is finished.
     """
 
     config: CompressConfig
@@ -86,7 +102,7 @@ class Work:
     pieces: dict[str, Candidate] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     soft_labels: Tensor | None = None
-    dense: Mapping[str, Tensor] | None = None
+    dense: StoredModel | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
     _groups: tuple[ChannelGroup, ...] | None = None
     _last_commit: float = field(default_factory=time.monotonic)
@@ -132,7 +148,7 @@ class Work:
                 defenses=defenses,
                 reference=self.splits.reference,
                 validation=self.splits.steer.nonmembers,
-                dense=self._dense_model() if any(d.needs_dense for d in defenses) else None,
+                dense=self.dense_module() if any(d.needs_dense for d in defenses) else None,
                 soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
@@ -142,18 +158,21 @@ class Work:
             self._trainers[job] = made
         return self._trainers[job]
 
+    def dense_module(self) -> nn.Module | None:
+        """Return a frozen copy of the trained dense model, or None before there is one."""
+        if self.dense is None:
+            return None
+        made = deepcopy(self.module)
+        # A candidate that was there last may have left its rounding.
+        attach_(made, PLAIN)
+        made.load_state_dict(dict(self.dense.weights))
+        return made.requires_grad_(False).eval()
+
     def channels(self) -> tuple[ChannelGroup, ...]:
         """Return which channels of the model belong together, found out once."""
         if self._groups is None:
             self._groups = channel_groups(self.module, few_inputs(self.module, self.splits.members))
         return self._groups
-
-    def _dense_model(self) -> nn.Module | None:
-        if self.dense is None:
-            return None
-        model = deepcopy(self.module)
-        model.load_state_dict(dict(self.dense))
-        return model
 
     def train_config(self, stage: Stage) -> TrainConfig:
         """Return the training configuration of a stage; the dense one follows the sparse one."""

@@ -42,6 +42,10 @@ class Limits:
             None does not ask.
         max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
             taken at, both in (0, 1).
+        max_transfer: of a pair, most that the share of rows may be on which points crafted on the
+            small model fool the full one, in [0, 1].
+        max_saving: of a pair, most that asking the full model may get cheaper by the small one,
+            at least 1; more is a warning.
 
     Raises:
         ConfigError: on a number outside its range.
@@ -50,8 +54,16 @@ class Limits:
     max_auc: float = 0.60
     max_advantage: float | None = None
     max_tpr: tuple[tuple[float, float], ...] = ()
+    max_transfer: float = 0.2
+    max_saving: float = 2.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.max_transfer <= 1:
+            raise ConfigError(
+                f"max_transfer is {self.max_transfer:g}; expected a number in [0, 1]."
+            )
+        if not 1 <= self.max_saving < float("inf"):
+            raise ConfigError(f"max_saving is {self.max_saving:g}; expected at least 1.")
         if not 0.5 <= self.max_auc <= 1:
             raise ConfigError(f"max_auc is {self.max_auc:g}; expected a number in [0.5, 1].")
         if self.max_advantage is not None and not 0 <= self.max_advantage <= 1:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from safecompress.candidate import Candidate
-from safecompress.checks import Auc, BalancedAccuracy, Outcome, Subject, steering_attacks
+from safecompress.checks import (
+    Auc,
+    BalancedAccuracy,
+    Outcome,
+    Subject,
+    steering_attacks,
+    steering_measures,
+)
 from safecompress.checks.subject import Stopwatch
-from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
+from safecompress.errors import (
+    MemoryShortageError,
+    NonFiniteError,
+    UndecidableError,
+    telling_memory_shortage,
+)
 from safecompress.events import Event
 from safecompress.protocols import Evidence, Pool
 from safecompress.randomness import derive
 from safecompress.stages import Work
+
+_LEVEL = 0.95
+"""Of the intervals whose upper bounds are the further risks."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,11 @@ class Trial:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._attacks = steering_attacks(work.config)
+        self._measures = steering_measures(work.config)
+        needed = frozenset().union(*(measure.requires for measure in self._measures))
+        self._parent = work.dense_module() if "parent_target" in needed else None
+        fitted = work.splits.preprocessor
+        self._span = None if fitted is None else fitted.input_range
 
     def __call__(self, tested: Tested) -> Tested:
         """Attack a settled candidate and measure its accuracy, on the steering rows."""
@@ -69,8 +90,19 @@ class Trial:
             measures[f"{attack.name}.auc"] = auc[attack.name]
             measures[f"{attack.name}.balanced-accuracy"] = attack_accuracy[attack.name]
             costs[attack.name] = one.seconds
+        risks = {}
+        for measure in self._measures:
+            one = Stopwatch()
+            try:
+                # The upper bound: a model that hides its gradients must not win by it.
+                risks[measure.name] = measure.estimate(subject, level=_LEVEL).high
+            except UndecidableError:
+                # Nothing that both models get right is left: nobody would choose this candidate.
+                risks[measure.name] = 1.0
+            costs[measure.name] = one.seconds
+        measures |= risks
         outcome = Outcome(
-            tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1
+            tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1, risks
         )
         return outcome, {
             "accuracy": subject.accuracy,
@@ -85,12 +117,22 @@ class Trial:
         watch = Stopwatch()
         outputs = steer.map(lambda rows: trainer.outputs(candidate, rows))
         seconds = {"outputs": watch.seconds}
-        if not any(attack.white_box for attack in self._attacks):
-            return outputs.map(Evidence), seconds
-        watch = Stopwatch()
-        inside = steer.map(lambda rows: trainer.internals(candidate, rows))
-        seconds["internals"] = watch.seconds
-        return outputs.zip(inside, lambda o, i: Evidence(o, internals=i)), seconds
+        held = outputs.map(Evidence)
+        if any(attack.white_box for attack in self._attacks):
+            watch = Stopwatch()
+            inside = steer.map(lambda rows: trainer.internals(candidate, rows))
+            seconds["internals"] = watch.seconds
+            held = held.zip(inside, lambda e, i: replace(e, internals=i))
+        if self._measures:
+            # The module holds the candidate's weights: it was asked last.
+            target = deepcopy(self._work.module)
+            held = held.zip(
+                steer,
+                lambda e, rows: replace(
+                    e, rows=rows, target=target, parent_target=self._parent, span=self._span
+                ),
+            )
+        return held, seconds
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -37,6 +37,7 @@ OFF = {
     "dropout": {"rate": 0.0},
     "early-stopping": {"looks": 0},
     "distillation": {"share": 0.0},
+    "unpairing": {"weight": 0.0, "alpha": 0.0},
 }
 ON = {
     "adversarial": {"weight": 10.0, "start": 0.0, "attacker_steps": 3},
@@ -49,7 +50,11 @@ ON = {
     "early-stopping": {"looks": 20},
     "distillation": {"rows": "reference"},
     "dp-sgd": {"noise": 1.0, "clip": 1.0},
+    "unpairing": {"weight": 1.0},
 }
+HIDING = [name for name in ON if name != "unpairing"]
+"""What hides members; unpairing hides a parent model, and has laws of its own."""
+
 SEEDS = range(4)
 FLATTENING = ("label-smoothing", "entropy", "hamp", "ppb")
 """They make outputs flatter; whether that hides members is another question."""
@@ -107,7 +112,7 @@ def test_under_a_mask_no_weight_comes_back(name) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e3, 1e6])
-@pytest.mark.parametrize("name", ON)
+@pytest.mark.parametrize("name", HIDING)
 def test_the_penalty_and_its_gradient_are_finite_whatever_the_logits(name, scale, sign) -> None:
     rows, defense = toy(0)["members"], built({name: ON[name]})
     defense.prepare_(context(seed=0))
@@ -128,14 +133,14 @@ def over_seeds(figure, name="") -> float:
     return statistics.fmean(figure(trained(s, name, options), s) for s in SEEDS)
 
 
-@pytest.mark.parametrize("name", ON)
+@pytest.mark.parametrize("name", HIDING)
 def test_on_a_toy_that_overfits_the_gap_between_members_and_others_is_smaller(name) -> None:
     bare = over_seeds(loss_gap)
     assert bare > 0.9
     assert over_seeds(loss_gap, name) < 0.9 * bare
 
 
-@pytest.mark.parametrize("name", [name for name in ON if name not in FLATTENING])
+@pytest.mark.parametrize("name", [name for name in HIDING if name not in FLATTENING])
 def test_on_a_toy_that_overfits_members_are_harder_to_tell(name) -> None:
     bare = over_seeds(loss_auc)
     assert bare > 0.68

@@ -18,10 +18,12 @@ from safecompress.checks.presets import (
     default_suite,
     shadow_attacks,
     steering_attacks,
+    steering_measures,
     suite_from,
 )
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
+from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
 
 __all__ = [
     "EXIT_CODES",
@@ -40,11 +42,13 @@ __all__ = [
     "Metric",
     "Objective",
     "Outcome",
+    "QuerySavingMeasure",
     "Ranked",
     "Status",
     "Subject",
     "Suite",
     "TprAtFpr",
+    "TransferRate",
     "at_least",
     "at_least_dense",
     "at_most",
@@ -56,5 +60,6 @@ __all__ = [
     "overall",
     "shadow_attacks",
     "steering_attacks",
+    "steering_measures",
     "suite_from",
 ]

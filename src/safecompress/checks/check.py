@@ -92,7 +92,7 @@ class Check:
             str(self.condition),
             estimate,
             watch.seconds,
-            "difference to the dense model" if self.condition.relative else "",
+            "difference to the dense model" if self.condition.relative else estimate.note,
         )
 
     def _without_estimate(self, status: Status, error: Exception, watch: Stopwatch) -> CheckResult:

@@ -7,9 +7,10 @@ stopping only.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -29,6 +30,7 @@ class Outcome:
         auc: AUC per attack.
         attack_accuracy: balanced accuracy per attack, thresholds learnt on the fit half.
         round: round number, from 0.
+        risks: further figures by name, smaller is better, such as a transfer rate.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Outcome:
     auc: dict[str, float]
     attack_accuracy: dict[str, float]
     round: int = 0
+    risks: dict[str, float] = field(default_factory=dict)
 
     @property
     def worst_auc(self) -> float:
@@ -163,28 +166,68 @@ class RandomChoice(Objective):
 
 @dataclass(frozen=True)
 class Pareto(Objective):
-    """Successive fronts of (accuracy, 1 - strongest AUC); inside a front the most balanced first.
+    """Successive fronts of accuracy, 1 - strongest AUC and further risks; balanced ones first.
 
-    Balance is the product of accuracy and 1 - AUC, the area the point dominates.
+    Balance is the product of accuracy, 1 - AUC and 1 - each risk, the space the point dominates;
+    a risk of 1 or more leaves none.
     """
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        points = [(o.accuracy, 1.0 - o.worst_auc) for o in outcomes]
+        points = [
+            (o.accuracy, 1.0 - o.worst_auc, *(1.0 - o.risks[n] for n in sorted(o.risks)))
+            for o in outcomes
+        ]
+        balance = [math.prod(max(0.0, value) for value in point) for point in points]
         left, ranked = list(range(len(points))), []
         front = 0
         while left:
             best = [i for i in left if not any(_dominates(points[j], points[i]) for j in left)]
-            best.sort(key=lambda i: -points[i][0] * points[i][1])
-            ranked += [
-                Ranked(i, points[i][0] * points[i][1] - front, f"front {front + 1}") for i in best
-            ]
+            best.sort(key=lambda i: -balance[i])
+            ranked += [Ranked(i, balance[i] - front, f"front {front + 1}") for i in best]
             left = [i for i in left if i not in best]
             front += 1
         return ranked
 
 
-def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
-    return a[0] >= b[0] and a[1] >= b[1] and a != b
+def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
+
+
+@dataclass(frozen=True)
+class Bounded(Objective):
+    """The least risk among candidates that keep the accuracy floor.
+
+    Risk is the largest of the strongest attack's leakage, 2 x AUC - 1, and the further risks
+    (`steer.measures`). So the strength of a defence is chosen by what it buys, and never by more
+    accuracy than was granted.
+
+    Args:
+        tolerance: accuracy a candidate may lie below the round's best, in [0, 1].
+    """
+
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance <= 1:
+            raise ConfigError(f"tolerance must lie in [0, 1], got {self.tolerance}.")
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        floor = max(o.accuracy for o in outcomes) - self.tolerance - 1e-12
+        worst = [max([2 * o.worst_auc - 1, *o.risks.values()]) for o in outcomes]
+        keys = [
+            (0, risk, -o.accuracy) if o.accuracy >= floor else (1, -o.accuracy, risk)
+            for o, risk in zip(outcomes, worst, strict=True)
+        ]
+        order = sorted(range(len(outcomes)), key=lambda i: keys[i])
+        return [
+            Ranked(
+                i,
+                -worst[i] - keys[i][0],
+                f"largest risk {worst[i]:.4f} at accuracy {outcomes[i].accuracy:.4f} "
+                f"(floor {floor:.4f})",
+            )
+            for i in order
+        ]
 
 
 @dataclass(frozen=True)
@@ -240,5 +283,6 @@ OBJECTIVES.add(
 OBJECTIVES.add("weighted", Weighted, summary="accuracy minus weighted leakage")
 OBJECTIVES.add("worst-attacker", WorstAttacker, summary="lowest AUC of the strongest attack")
 OBJECTIVES.add("pareto", Pareto, summary="successive Pareto fronts of accuracy and safety")
+OBJECTIVES.add("bounded", Bounded, summary="least of the largest risk at an accuracy floor")
 OBJECTIVES.add("accuracy", MostAccurate, summary="accuracy alone; a control")
 OBJECTIVES.add("random", RandomChoice, summary="random choice; the control to beat")

@@ -82,6 +82,14 @@ def steering_attacks(config: CompressConfig) -> list[Attack]:
     ]
 
 
+def steering_measures(config: CompressConfig) -> list[Measure]:
+    """Build the further risks of the loop."""
+    return [
+        measure_from(request, where=f"steer.measures[{i}]")
+        for i, request in enumerate(config.steer.measures)
+    ]
+
+
 def suite_from(
     config: CompressConfig, *, density: float, relative: bool, shadows: Sequence[str] = ()
 ) -> Suite:

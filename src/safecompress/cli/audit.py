@@ -55,6 +55,10 @@ def command(
         str | None,
         typer.Option(help="The dense model, as TARGET; of a run, 'dense' or 'magnitude'."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="The full model that holders of TARGET may attack; of a run, 'dense'."),
+    ] = None,
     max_auc: Annotated[
         float | None, typer.Option(help="Most that any attack's AUC may be; 0.60 by default.")
     ] = None,
@@ -93,6 +97,7 @@ def command(
     given = {
         "data": _data(data, text or [], label),
         "baseline": baseline,
+        "against": against,
         "limits.max_auc": max_auc,
         "limits.max_advantage": max_advantage,
         "limits.max_tpr": max_tpr or None,
@@ -109,6 +114,7 @@ def command(
             config.target,
             config.data,
             baseline=config.baseline,
+            against=config.against,
             limits=_limits(config),
             attacks=config.attacks,
             shadows=config.shadows,
@@ -164,6 +170,8 @@ def _limits(config: AuditConfig) -> Limits:
         config.limits.max_auc,
         config.limits.max_advantage,
         tuple((float(tpr), float(fpr)) for tpr, _, fpr in rates),
+        config.limits.max_transfer,
+        config.limits.max_saving,
     )
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from safecompress.attacks import ATTACKS
+from safecompress.attacks.transfer import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.checks import MEASURES, OBJECTIVES
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
@@ -23,6 +24,8 @@ KINDS: dict[str, Registry[Any]] = {
     "drop": DROP_RULES,
     "grow": GROW_RULES,
     "attacks": ATTACKS,
+    "transfer": TRANSFER_ATTACKS,
+    "queries": QUERY_ATTACKS,
     "defenses": DEFENSES,
     "objectives": OBJECTIVES,
     "measures": MEASURES,

@@ -60,11 +60,15 @@ class LimitsConfig(Section):
         max_advantage: most that any attack's true-positive minus false-positive rate may be.
         max_tpr: each `TPR@FPR`, the most a true-positive rate may be and the false-positive rate
             it is taken at.
+        max_transfer: of a pair, most that the transfer rate may be.
+        max_saving: of a pair, most that asking the full model may get cheaper; else a warning.
     """
 
     max_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.60
     max_advantage: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tpr: tuple[Rate, ...] = ()
+    max_transfer: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_saving: Annotated[float, Field(ge=1)] = 2.0
 
 
 class AuditConfig(Section):
@@ -74,6 +78,7 @@ class AuditConfig(Section):
         target: an `.npz` of recorded outputs, an `.onnx`, a folder of a Hugging Face classifier,
             or a run folder.
         baseline: the dense model, of the same kinds; for a run, `dense` or `magnitude`.
+        against: the full model that the target was made from, attacked by who holds the target.
         data: the rows; needed for an ONNX file and a Hugging Face folder, and for them alone.
         limits: what is asked.
         attacks: further attacks, by name; they keep the same limits.
@@ -87,6 +92,7 @@ class AuditConfig(Section):
 
     target: InputFile
     baseline: str | None = None
+    against: str | None = None
     data: DataConfig | None = None
     limits: LimitsConfig = LimitsConfig()
     attacks: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ class SteerConfig(Section):
             trained again, nothing is chosen, and rounds after the last name do not happen.
         defenses: changes to training that every candidate carries.
         attacks: attacks run on every candidate.
+        measures: risks besides the attacks, measured of every candidate, smaller is better: for
+            example `{transfer: {rows: 200}}`; the objectives `pareto` and `bounded` weigh them.
         objective: how candidates are ranked.
         population: candidates kept for the next round; in a tournament, the fewest kept, so that
             the last round's tests choose among them. None is 2 in a tournament and 1 otherwise.
@@ -41,6 +43,7 @@ class SteerConfig(Section):
     replay: tuple[str, ...] | None = None
     defenses: tuple[Request, ...] = ()
     attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
+    measures: tuple[Request, ...] = ()
     # A dictionary cannot be a frozen section's default without being shared: a fresh one each time.
     objective: Request = Field(default_factory=lambda: {"tm": {"attack": "auc"}})
     population: Annotated[int, Field(ge=1)] | None = None

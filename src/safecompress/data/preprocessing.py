@@ -20,6 +20,9 @@ from safecompress.data.encoders import (
 from safecompress.data.raw import Array, Column, RawData, refuse_rows
 from safecompress.data.text import TextEncoder
 from safecompress.errors import DataError
+from safecompress.protocols import InputRange
+
+_GREY_LEVELS = 255.0
 
 Indices: TypeAlias = "Tensor | NDArray[np.int64] | list[int] | range"
 _BlockEncoder = Annotated[ArrayEncoder | ImageEncoder, Field(discriminator="kind")]
@@ -79,6 +82,13 @@ class Preprocessor(Section):
         if self.block is not None:
             return self.block.output_shape
         return (sum(encoder.width for encoder in self.columns),)
+
+    @property
+    def input_range(self) -> InputRange | None:
+        """Range of the inputs of images with 256 grey levels; None where it is not known."""
+        if not isinstance(self.block, ImageEncoder) or self.block.scale != _GREY_LEVELS:
+            return None
+        return InputRange.of_images(self.block.mean, self.block.std)
 
     def transform(self, raw: RawData, rows: Indices) -> Tensor:
         """Return the rows listed, float32 (len(rows), *input_shape), contiguous and finite.

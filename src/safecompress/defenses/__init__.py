@@ -1,4 +1,4 @@
-"""Changes to training: those that hide members, and those that draw weights towards a mask."""
+"""Changes to training that hide members or a parent model, or draw weights towards a mask."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from safecompress.defenses.hamp import Hamp
 from safecompress.defenses.label_smoothing import LabelSmoothing
 from safecompress.defenses.ppb import PairBalance
 from safecompress.defenses.relax_loss import RelaxLoss
+from safecompress.defenses.unpairing import Unpairing
 from safecompress.protocols import Defense
 from safecompress.registry import Registry
 
@@ -88,4 +89,11 @@ DEFENSES.add(
     summary="clips every row's gradient and adds noise; ε in the verdict; needs the extra `dp`",
     reference="Abadi et al., CCS 2016; accountant of Opacus",
     cost="trains anew, also the dense model: given weights void its guarantee; a gradient a row",
+)
+DEFENSES.add(
+    "unpairing",
+    Unpairing,
+    summary="pulls the model's input gradients apart from the dense one's",
+    reference="after Hong, Carlini & Kurakin, SaTML 2023",
+    cost="inherits dense weights; the dense model's gradient and a second backward pass a step",
 )

@@ -4,10 +4,11 @@
 members and non-members (with `Internals` where somebody holds the model), and ends in an
 `AttackResult`; a `Measure` turns what is known about a model into an `Estimate`; a `Proposal` turns
 one `Candidate` into another; a `Defense` adds to the training loss; a `Recipe` makes a trained
-model from rows and a seed.
+model from rows and a seed; a `TransferAttack` crafts points in a `Ball` around rows.
 """
 
 from safecompress.protocols.attack import Attack, AttackResult, Evidence, References
+from safecompress.protocols.ball import NORMS, Ball, Norm, lengths
 from safecompress.protocols.estimate import Estimate
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
@@ -21,18 +22,24 @@ from safecompress.protocols.rows import (
     map_inputs,
     tensors_of,
 )
+from safecompress.protocols.span import InputRange
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
+from safecompress.protocols.transfer import Source, TransferAttack
 
 __all__ = [
+    "NORMS",
     "Attack",
     "AttackResult",
+    "Ball",
     "Batch",
     "Defense",
     "Estimate",
     "Evidence",
+    "InputRange",
     "Inputs",
     "Internals",
     "ModelLike",
+    "Norm",
     "Outputs",
     "Pool",
     "Proposal",
@@ -41,8 +48,11 @@ __all__ = [
     "References",
     "Residuals",
     "Rows",
+    "Source",
     "TrainingContext",
+    "TransferAttack",
     "leading_size",
+    "lengths",
     "log_odds",
     "map_inputs",
     "residuals",

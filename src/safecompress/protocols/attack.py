@@ -15,6 +15,7 @@ from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError,
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import log_odds
 from safecompress.protocols.rows import Outputs, Pool, Rows
+from safecompress.protocols.span import InputRange
 from safecompress.stats.thresholds import best_threshold, class_thresholds
 
 _BLOCK = 1 << 17
@@ -131,6 +132,8 @@ class Evidence:
         internals: what the target computes inside for the same rows, for white-box attacks.
         family: outputs of several compressed versions of the same model on the same rows.
         target: the model itself, to be asked about other rows.
+        parent_target: the dense parent itself, as somebody attacks it who holds the target.
+        span: the range of the model's inputs.
 
     Raises:
         DataError: when `references`, `internals` or `family` are of another number of rows, or
@@ -144,6 +147,8 @@ class Evidence:
     internals: Internals | None = None
     family: tuple[Outputs, ...] | None = None
     target: nn.Module | None = None
+    parent_target: nn.Module | None = None
+    span: InputRange | None = None
 
     def __post_init__(self) -> None:
         for name in ("references", "internals"):
@@ -170,6 +175,8 @@ class Evidence:
             None if self.internals is None else self.internals.take(index),
             None if self.family is None else tuple(o.take(index) for o in self.family),
             self.target,
+            self.parent_target,
+            self.span,
         )
 
 

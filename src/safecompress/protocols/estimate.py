@@ -14,6 +14,7 @@ class Estimate:
         n_members, n_nonmembers: rows it rests on.
         knowledge: `auditor`, `shadow`, or `none` where no attacker is involved.
         seconds: time it took.
+        note: what has to be known to read the figure; empty where nothing has.
     """
 
     value: float
@@ -23,3 +24,4 @@ class Estimate:
     n_nonmembers: int
     knowledge: str = "none"
     seconds: float = 0.0
+    note: str = ""

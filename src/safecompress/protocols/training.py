@@ -21,7 +21,8 @@ class Batch:
     """One training step as a defence sees it.
 
     Args:
-        inputs: the batch's inputs, after augmentation.
+        inputs: the batch's inputs, after augmentation; the logits are attached to them where a
+            defence needs input gradients.
         labels: int64 (b,).
         ids: int64 (b,).
         logits: (b, classes), attached to the graph.
@@ -89,6 +90,8 @@ class Defense(ABC):
     needs_reference: bool = False
     needs_dense: ClassVar[bool] = False
     """Whether it asks the finished dense model."""
+    needs_input_gradients: ClassVar[bool] = False
+    """Whether it differentiates the batch's logits towards its inputs."""
     needs_features: bool = False
     """Whether it reads the batch's last features."""
     samples_alone: ClassVar[bool] = False

@@ -31,11 +31,13 @@ from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.rewire import rewire
 from safecompress.sparse.schedules import FractionPlan, drop_fraction
 from safecompress.sparse.strategy import Strategy
+from safecompress.sparse.unpair import UNPAIRING, Unpair
 
 __all__ = [
     "DROP_RULES",
     "GROW_RULES",
     "PROPOSALS",
+    "UNPAIRING",
     "DropRule",
     "FractionPlan",
     "GrowRule",
@@ -46,6 +48,7 @@ __all__ = [
     "RemoveChannels",
     "SoftLabels",
     "Strategy",
+    "Unpair",
     "channels",
     "drop_fraction",
     "initialise",

@@ -17,6 +17,7 @@ from safecompress.sparse.patterns import Pattern
 from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.schedules import Schedule
 from safecompress.sparse.strategy import Strategy
+from safecompress.sparse.unpair import Unpair
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
     """Return the proposal with everything left open taken from `sparse`; its name stays."""
     if isinstance(proposal, Strategy):
         return proposal.with_defaults(sparse)
-    if isinstance(proposal, SoftLabels | Quantise | RemoveChannels | Pattern):
+    if isinstance(proposal, SoftLabels | Quantise | RemoveChannels | Pattern | Unpair):
         return replace(proposal, mask=with_defaults(proposal.mask, sparse))
     return proposal
 
@@ -113,6 +114,22 @@ def soft_labels(
     'rigl soft=0.5'
     """
     return SoftLabels(SoftTarget(share, temperature), PROPOSALS.build(mask, where="mask"))
+
+
+def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
+    """Return the proposal that trains on away from the dense model's input gradients.
+
+    Args:
+        weight: λ, of the cosine of the two models' input gradients in the loss.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a negative weight.
+
+    >>> unpair(weight=0.5, mask="rigl").name
+    'rigl unpair=0.5'
+    """
+    return Unpair(weight, PROPOSALS.build(mask, where="mask"))
 
 
 def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantise:
@@ -266,6 +283,13 @@ PROPOSALS.add(
     summary="from now on learns from teachers that never saw the row: {share: 0.5, mask: rigl}",
     reference="SELENA, Tang et al., USENIX Security 2022",
     cost="the teachers, once a run",
+)
+PROPOSALS.add(
+    "unpair",
+    unpair,
+    summary="from now on trains away from the dense model's input gradients: {weight: 0.5}",
+    reference="Hong, Carlini & Kurakin, SaTML 2023",
+    cost="the dense model's gradient and a second backward pass a step",
 )
 PROPOSALS.add(
     "quantise",

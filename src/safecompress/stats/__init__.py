@@ -26,6 +26,7 @@ from safecompress.stats.power import (
     proportion_half_width,
     smallest_detectable_auc,
 )
+from safecompress.stats.resampling import bootstrap_interval, jackknife_interval
 from safecompress.stats.roc import (
     Roc,
     advantage,
@@ -52,9 +53,11 @@ __all__ = [
     "balanced_accuracy_interval",
     "best_threshold",
     "bootstrap_difference",
+    "bootstrap_interval",
     "class_thresholds",
     "clopper_pearson",
     "excess_gain",
+    "jackknife_interval",
     "one_run_epsilon",
     "one_run_p_value",
     "precision_at_prior",

@@ -137,7 +137,7 @@ class Trainer:
             rows=len(rows),
             batch_size=self._batches.size,
             stage=stage,
-            dense=None if dense is None else dense.to(device).requires_grad_(False).eval(),
+            dense=None if dense is None else dense.to(device).eval(),
         )
         self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
         if self._objective.samples_alone:

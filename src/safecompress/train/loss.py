@@ -12,7 +12,7 @@ from torch.nn import functional
 from safecompress.candidate import HARD, SoftTarget
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
-from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext
+from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext, map_inputs
 from safecompress.train.batches import Step
 from safecompress.train.features import call_with_features
 
@@ -62,16 +62,23 @@ class TrainingLoss:
                     f"defenses: '{defense.name}' needs rows that are neither members nor "
                     "judged; set data.split.reference, for example to 0.2."
                 )
+            if defense.needs_dense and context.dense is None:
+                raise ConfigError(
+                    f"steer.defenses: '{defense.name}' needs the dense model, which this training "
+                    "does not have; train one first (dense.epochs), or pass dense."
+                )
         for defense in defenses:
             defense.prepare_(context)
 
     def __call__(self, model: ModelLike, batch: Step, step: int) -> tuple[Tensor, Batch | None]:
         """Return one step's loss, a scalar, and what `after_step_` will show the defences."""
-        features = None
+        features, inputs = None, batch.inputs
+        if any(defense.needs_input_gradients for defense in self._defenses):
+            inputs = map_inputs(_attachable, inputs)
         if any(defense.needs_features for defense in self._defenses):
-            logits, features = call_with_features(model, batch.inputs)
+            logits, features = call_with_features(model, inputs)
         else:
-            logits = call(model, batch.inputs)
+            logits = call(model, inputs)
         targets = self.targets(batch, self._soft_target)
         if targets.is_floating_point():
             targets = targets.to(logits.dtype)
@@ -79,7 +86,7 @@ class TrainingLoss:
         if not self._defenses:
             return loss, None
         seen = Batch(
-            inputs=batch.inputs,
+            inputs=inputs,
             labels=batch.labels,
             ids=batch.ids,
             logits=logits,
@@ -170,3 +177,7 @@ class TrainingLoss:
         for defense in self._defenses:
             stored = state.get(defense.name, {})
             defense.load_state_({key: torch.clone(value) for key, value in stored.items()})
+
+
+def _attachable(t: Tensor) -> Tensor:
+    return t.detach().requires_grad_() if t.is_floating_point() else t

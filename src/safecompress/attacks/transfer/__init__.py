@@ -1,0 +1,62 @@
+"""Attacks that craft inputs: on a model the attacker holds, or by asking the one he attacks.
+
+An attack takes rows in units (0 to 1 between the least and the greatest value of an input), so a
+ball means the same for every preprocessing. `craft` runs a `TransferAttack`, `hunt_down` a
+`QueryAttack` within its budget.
+"""
+
+from safecompress.attacks.transfer.adaptive import (
+    MASKED_BELOW,
+    Transferred,
+    adaptive_attackers,
+    drawn_targets,
+    retrained,
+    right_on_both,
+    transferred,
+)
+from safecompress.attacks.transfer.aim import Aim, input_gradient
+from safecompress.attacks.transfer.craft import craft
+from safecompress.attacks.transfer.diverse import DiverseInputs
+from safecompress.attacks.transfer.gfcs import Gfcs
+from safecompress.attacks.transfer.hunt import BUDGET, Hunt, Hunted, QueryAttack, hunt_down
+from safecompress.attacks.transfer.momentum import MomentumFgsm
+from safecompress.attacks.transfer.pgd import Fgsm, Pgd
+from safecompress.attacks.transfer.registry import QUERY_ATTACKS, TRANSFER_ATTACKS
+from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
+from safecompress.attacks.transfer.saving import QuerySaving, query_saving
+from safecompress.attacks.transfer.square import Square
+from safecompress.attacks.transfer.units import InUnits
+from safecompress.protocols import InputRange, TransferAttack
+
+__all__ = [
+    "BUDGET",
+    "MASKED_BELOW",
+    "QUERY_ATTACKS",
+    "TRANSFER_ATTACKS",
+    "Aim",
+    "DiverseInputs",
+    "Fgsm",
+    "Gfcs",
+    "Hunt",
+    "Hunted",
+    "InUnits",
+    "InputRange",
+    "MomentumFgsm",
+    "Pgd",
+    "PriorRgf",
+    "QueryAttack",
+    "QuerySaving",
+    "Rgf",
+    "Square",
+    "TransferAttack",
+    "Transferred",
+    "adaptive_attackers",
+    "craft",
+    "drawn_targets",
+    "hunt_down",
+    "input_gradient",
+    "query_saving",
+    "retrained",
+    "right_on_both",
+    "transferred",
+]

@@ -1,0 +1,50 @@
+"""MI-FGSM: steps along an average of the gradients met so far, which transfer better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from safecompress.attacks.transfer.iterated import IteratedAttack
+from safecompress.errors import ConfigError
+
+
+@final
+@dataclass(frozen=True)
+class MomentumFgsm(IteratedAttack):
+    """Direction = decay × direction before + gradient / its mean absolute value.
+
+    Args:
+        decay: share of the direction that is kept, at least 0; 1 adds all gradients up.
+        step: None is 1 / steps.
+
+    Reference: Dong et al., CVPR 2018, algorithm 1; the mean in place of the sum of absolute values
+    scales all directions alike.
+    """
+
+    name: ClassVar[str] = "mi-fgsm"
+
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.decay < float("inf"):
+            raise ConfigError(f"decay is {self.decay}; expected a finite number, at least 0.")
+        if self.step is None:
+            object.__setattr__(self, "step", 1 / self.steps)
+
+    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+        del source
+        return points
+
+    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
+        return self.decay * before + scaled(gradient)
+
+
+def scaled(gradient: Tensor) -> Tensor:
+    """Return the gradient over its mean absolute value, row by row; zero where it is zero."""
+    mean = gradient.abs().flatten(1).mean(dim=1).reshape(-1, *[1] * (gradient.ndim - 1))
+    return gradient / torch.where(mean > 0, mean, torch.ones_like(mean))

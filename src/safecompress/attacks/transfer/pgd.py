@@ -1,0 +1,52 @@
+"""PGD: projected gradient ascent, and its one-step form FGSM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from safecompress.attacks.transfer.iterated import IteratedAttack
+
+
+@final
+@dataclass(frozen=True)
+class Pgd(IteratedAttack):
+    """Steps along the gradient itself: its sign in L∞, its direction in L2.
+
+    Reference: Madry et al., ICLR 2018, section 2.1.
+    """
+
+    name: ClassVar[str] = "pgd"
+
+    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+        del source
+        return points
+
+    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
+        del before
+        return gradient
+
+
+@final
+@dataclass(frozen=True)
+class Fgsm(IteratedAttack):
+    """One step of the whole radius along the gradient.
+
+    Reference: Goodfellow et al., ICLR 2015, section 4.
+    """
+
+    name: ClassVar[str] = "fgsm"
+
+    steps: int = 1
+    step: float | None = 1.0
+
+    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+        del source
+        return points
+
+    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
+        del before
+        return gradient

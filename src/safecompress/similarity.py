@@ -1,0 +1,225 @@
+"""How alike two models are: what they say, what they see, and where their inputs would be pushed.
+
+The last, the cosine of their input gradients, is what an attacker lives on who crafts inputs on one
+model to fool the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, log_softmax
+
+from safecompress.attacks.transfer import Aim, input_gradient
+from safecompress.attacks.transfer.craft import craft_context
+from safecompress.errors import ModelError, UndecidableError
+from safecompress.randomness import derive
+from safecompress.stats import (
+    Interval,
+    bootstrap_interval,
+    clopper_pearson,
+    jackknife_interval,
+)
+from safecompress.train.features import call_with_features
+
+_BATCH = 256
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike two models are on some rows, each figure with its interval.
+
+    Args:
+        agreement: share of rows that both put into the same class, in [0, 1]; Clopper–Pearson.
+        divergence: mean Jensen–Shannon divergence of their probabilities, in [0, log 2]; 0 where
+            they say the same; bootstrap.
+        features: linear CKA of their last features, in [0, 1]; 1 where these are the same up to
+            rotation and scale; jackknife.
+        gradients: mean cosine of their losses' input gradients, in [−1, 1]; bootstrap.
+        rows: rows it rests on.
+    """
+
+    agreement: Interval
+    divergence: Interval
+    features: Interval
+    gradients: Interval
+    rows: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one model does with some rows, on the CPU.
+
+    Args:
+        logits: (n, classes).
+        features: what its last weight layer is given, (n, d).
+        gradients: of the cross-entropy towards the inputs, (n, …).
+    """
+
+    logits: Tensor
+    features: Tensor
+    gradients: Tensor
+
+    @classmethod
+    def by(cls, model: nn.Module, x: Tensor, labels: Tensor, *, batch_size: int = _BATCH) -> Shown:
+        """Show rows to a model, in evaluation mode and fp32; it is left as it was.
+
+        Args:
+            model: takes the rows as they are; `InUnits` takes them in units.
+            x: float (n, …).
+            labels: int64 (n,).
+            batch_size: rows at once.
+
+        Raises:
+            ModelError: when it has no layer to look at, or the input has no gradient.
+        """
+        parts = [
+            _block(model, x[index], labels[index])
+            for index in torch.split(torch.arange(len(x)), batch_size)
+        ]
+        return cls(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def similarity(
+    first: nn.Module, second: nn.Module, x: Tensor, labels: Tensor, *, level: float, seed: int
+) -> Similarity:
+    """Return how alike two models are.
+
+    Args:
+        first: a model, for example the dense one; takes `x`.
+        second: another model that takes the same inputs and has the same classes.
+        x: rows, float (n, …), at least 3.
+        labels: int64 (n,).
+        level: confidence level of the intervals, in (0, 1).
+        seed: seed of the resampling.
+
+    Raises:
+        ModelError: when they have not the same classes, or a model has no features or gradients.
+        UndecidableError: with fewer than 3 rows.
+    """
+    if len(x) < _FEWEST:
+        raise UndecidableError(f"similarity: {len(x)} rows; expected at least {_FEWEST}.")
+    return compared(Shown.by(first, x, labels), Shown.by(second, x, labels), level=level, seed=seed)
+
+
+def compared(first: Shown, second: Shown, *, level: float, seed: int) -> Similarity:
+    """Return how alike two models are that were shown the same rows; see `similarity`."""
+    if first.logits.shape != second.logits.shape:
+        raise ModelError(
+            f"similarity: logits of shape {tuple(first.logits.shape)} and "
+            f"{tuple(second.logits.shape)}; expected two models of the same classes."
+        )
+    n = len(first.logits)
+    same = first.logits.argmax(1) == second.logits.argmax(1)
+    cosines = gradient_cosines(first.gradients, second.gradients)
+    diverging = jensen_shannon(first.logits, second.logits)
+    return Similarity(
+        agreement=clopper_pearson(int(same.sum()), n, level=level),
+        divergence=_mean(diverging, level=level, seed=derive(seed, "js"), edges=(0, log(2))),
+        features=linear_cka(first.features, second.features, level=level),
+        gradients=_mean(cosines, level=level, seed=derive(seed, "gradients"), edges=(-1, 1)),
+        rows=n,
+    )
+
+
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
+    """Return the Jensen–Shannon divergence of the softmax of two models' logits, float64 (n,).
+
+    In nats: from 0 to log 2.
+
+    Reference: Lin, IEEE Transactions on Information Theory 1991.
+    """
+    p, q = (log_softmax(z.double(), dim=1) for z in (first, second))
+    middle = torch.logaddexp(p, q) - log(2)
+    halves = [(t.exp() * (t - middle)).sum(dim=1) for t in (p, q)]
+    return ((halves[0] + halves[1]) / 2).clamp(0, log(2))
+
+
+def gradient_cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Return the cosine of each row's two gradients, float64 (n,); 0 where one of them is zero."""
+    a, b = (_directed(t) for t in (first, second))
+    return cosine_similarity(a, b, dim=1).clamp(-1, 1)
+
+
+def _directed(t: Tensor) -> Tensor:
+    """Return gradients as rows of moderate size: of a sure model they are as small as 1e-40."""
+    flat = t.double().flatten(1)
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    return flat / torch.where(largest > 0, largest, torch.ones_like(largest))
+
+
+def linear_cka(first: Tensor, second: Tensor, *, level: float) -> Interval:
+    """Return the linear centred kernel alignment of two groups of features, in [0, 1].
+
+    Args:
+        first: (n, d), features of one model.
+        second: (n, e), features of the other for the same rows.
+        level: confidence level of the jackknife interval.
+
+    Raises:
+        UndecidableError: when one model's features are the same for all rows.
+
+    Reference: Kornblith et al., ICML 2019, section 3.
+    """
+    x, y = (t.double() - t.double().mean(dim=0) for t in (first, second))
+    n = len(x)
+    pairs = [(x, y), (x, x), (y, y)]
+    found, without = zip(*(_products(a, b, n) for a, b in pairs), strict=True)
+    if min(float(found[1]), float(found[2])) <= 0:
+        raise UndecidableError("similarity: a model's last features are the same for all rows.")
+    value = float(found[0] / (found[1] * found[2]).sqrt())
+    left_out = without[0] / (without[1] * without[2]).sqrt().clamp(min=1e-300)
+    return jackknife_interval(min(value, 1.0), left_out.numpy(), level=level, edges=(0, 1))
+
+
+def _products(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return ‖aᵀb‖² of centred a and b, and the same without each row, centred anew, (n,).
+
+    Without row i, aᵀb becomes aᵀb − n / (n − 1) · aᵢbᵢᵀ.
+    """
+    cross = a.T @ b
+    whole = cross.square().sum()
+    share = n / (n - 1)
+    through = ((a @ cross) * b).sum(dim=1)
+    sizes = a.square().sum(dim=1) * b.square().sum(dim=1)
+    return whole, (whole - 2 * share * through + share**2 * sizes).clamp(min=0)
+
+
+def _mean(values: Tensor, *, level: float, seed: int, edges: tuple[float, float]) -> Interval:
+    return bootstrap_interval(
+        lambda samples: np.asarray(samples.mean(axis=(1, 2))),
+        values.numpy(),
+        level=level,
+        seed=seed,
+        edges=edges,
+    )
+
+
+def _block(model: nn.Module, x: Tensor, labels: Tensor) -> Iterator[Tensor]:
+    with craft_context(model, x) as (_, device):
+        points = x.to(device).float()
+        kept: list[Tensor] = []
+
+        def asked(given: Tensor) -> Tensor:
+            logits, features = call_with_features(model, given)
+            kept[:] = [logits.detach().float().cpu(), features.detach().float().cpu()]
+            return logits
+
+        try:
+            gradient = input_gradient(asked, points, Aim(labels.to(device)))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{type(model).__name__}: no gradient reaches its input ({error}); agreement and "
+                "divergence can still be measured."
+            ) from error
+    yield from (*kept, gradient.cpu())

@@ -1,0 +1,54 @@
+"""Parting from the dense model: how strongly, as a proposal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+
+from safecompress.candidate import Candidate
+from safecompress.errors import ConfigError
+from safecompress.protocols import Proposal, ProposalContext
+
+UNPAIRING = "unpairing"
+"""Name of the defence that `Unpair` steers, through its state."""
+
+
+@final
+@dataclass(frozen=True)
+class Unpair(Proposal):
+    """From now on train away from the dense model's input gradients, after a change of the mask.
+
+    Args:
+        weight: of the gradients' cosine in the loss, at least 0; 0 stops it.
+        mask: the change of the mask that goes with it.
+
+    Raises:
+        ConfigError: on a negative weight.
+    """
+
+    weight: float
+    mask: Proposal
+    requires: frozenset[str] = field(init=False, repr=False, compare=False)
+    updates: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise ConfigError(f"weight is {self.weight}; expected a finite number, at least 0.")
+        object.__setattr__(self, "requires", self.mask.requires | {UNPAIRING})
+        object.__setattr__(self, "updates", self.mask.updates)
+
+    @property
+    def name(self) -> str:
+        """The mask's proposal and `unpair=WEIGHT`, e.g. `keep unpair=0.5`."""
+        return f"{self.mask.name} unpair={self.weight:g}"
+
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the candidate with its mask changed and the defence's weight set."""
+        changed = self.mask(parent, context)
+        before = changed.defenses.get(UNPAIRING, {})
+        state = {**before, "weight": torch.tensor([self.weight])}
+        return changed.evolve(
+            defenses={**changed.defenses, UNPAIRING: state}, lineage=(*parent.lineage, self.name)
+        )

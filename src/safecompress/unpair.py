@@ -1,0 +1,110 @@
+"""Unpairing a finished small model: as strongly as its accuracy allows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from safecompress.config import EngineConfig, TrainConfig
+from safecompress.defenses.unpairing import Unpairing
+from safecompress.errors import ConfigError
+from safecompress.protocols import Rows
+from safecompress.stats import Interval, accuracy_difference
+from safecompress.topology import Topology, maskable_parameters
+from safecompress.train import Trainer
+from safecompress.train.predict import predict
+
+WEIGHTS = (0.1, 0.5, 1.0, 5.0)
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """A small model unpaired with one weight.
+
+    Args:
+        weight: λ; 0 is the model as it was given.
+        module: the model, in evaluation mode.
+        lost: accuracy lost on the rows that choose, with its paired 95 % interval.
+    """
+
+    weight: float
+    module: nn.Module
+    lost: Interval
+
+
+def unpaired(
+    small: nn.Module,
+    full: nn.Module,
+    rows: Rows,
+    *,
+    choosing: Rows,
+    train: TrainConfig,
+    seed: int,
+    weights: Sequence[float] = WEIGHTS,
+    tolerance: float = TOLERANCE,
+    alpha: float = 1.0,
+    topology: Topology | None = None,
+    engine: EngineConfig | None = None,
+) -> Unpaired:
+    """Return the small model unpaired as strongly as it may be.
+
+    Weights are tried from the smallest on, each from the model as it was given; the first that
+    costs more than the tolerance ends the search. Weights that are zero stay zero.
+
+    Args:
+        small: left as it is.
+        full: the model to part from; left as it is.
+        rows: trained on.
+        choosing: rows that say what accuracy is lost; not those that judge later.
+        train: length and rhythm of each training.
+        seed: of batches and augmentation.
+        weights: values of λ, rising.
+        tolerance: accuracy that may be lost, in [0, 1].
+        alpha: of staying with what the small model says.
+        topology: which weights exist; None takes those that are not zero.
+        engine: where it runs.
+
+    Returns:
+        The strongest one within the tolerance, or the model as given with weight 0.
+
+    Raises:
+        ConfigError: when the weights do not rise, or the tolerance is no share.
+    """
+    if list(weights) != sorted(set(weights)) or not 0 <= tolerance <= 1:
+        raise ConfigError(
+            f"weights {tuple(weights)}, tolerance {tolerance}; expected rising weights and a "
+            "tolerance in [0, 1]."
+        )
+    before = predict(small, choosing).correct
+    kept = Unpaired(0.0, copy.deepcopy(small).eval(), Interval(0.0, 0.0, 0.0))
+    for weight in weights:
+        module = copy.deepcopy(small)
+        trainer = Trainer(
+            module,
+            rows,
+            train,
+            seed=seed,
+            engine=engine or EngineConfig(),
+            stage="unpair",
+            defenses=[Unpairing(weight=weight, alpha=alpha)],
+            dense=full,
+        )
+        start = trainer.start(topology or existing(module))
+        trainer.load_(trainer.train(start, trainer.total_steps))
+        module.to("cpu").eval()
+        lost = accuracy_difference(before, predict(module, choosing).correct, level=0.95)
+        if lost.value > tolerance:
+            break
+        kept = Unpaired(weight, module, lost)
+    return kept
+
+
+def existing(module: nn.Module) -> Topology:
+    """Return the topology of the weights that are not zero; a dense model's is dense."""
+    return Topology(
+        {name: p.detach().cpu() != 0 for name, p in maskable_parameters(module).items()}
+    )

@@ -1,0 +1,291 @@
+"""Laws of attacks that craft inputs: balls, batches, budgets, and nothing touched."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from safecompress.attacks.oracle import Oracle
+from safecompress.attacks.transfer import (
+    QUERY_ATTACKS,
+    TRANSFER_ATTACKS,
+    InputRange,
+    InUnits,
+    Pgd,
+    craft,
+    hunt_down,
+)
+from safecompress.protocols import Ball
+from tests.crafting import BALLS, CLASSES, RowByRow, labelled, rows
+
+GRADIENT = [
+    *TRANSFER_ATTACKS.parts,
+    {"pgd": {"restarts": 3, "random_start": True, "loss": "margin"}},
+    {"pgd": {"restarts": 2, "early_stop": True, "steps": 5}},
+]
+QUERY = list(QUERY_ATTACKS.parts)
+SOURCE, TARGET = RowByRow(seed=0), RowByRow(seed=1)
+BUDGET = 60
+
+balls = pytest.mark.parametrize("ball", BALLS, ids=lambda b: b.norm)
+targeted = pytest.mark.parametrize("towards", [False, True], ids=["untargeted", "targeted"])
+
+
+def aims(labels, towards):
+    return (labels + 1) % CLASSES if towards else None
+
+
+class Counting(nn.Module):
+    """A model that remembers every input it was asked about."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.heard = model, []
+
+    def forward(self, x):
+        self.heard.append(x.detach().clone())
+        return self.model(x)
+
+
+@balls
+@targeted
+@pytest.mark.parametrize("request_", GRADIENT, ids=str)
+def test_every_crafted_point_lies_in_its_ball_and_the_range(request_, ball, towards):
+    x, labels = labelled(SOURCE, 12)
+    attack = TRANSFER_ATTACKS.build(request_, where="test")
+    found = craft(attack, SOURCE, x, labels, ball=ball, seed=3, targets=aims(labels, towards))
+    assert ball.holds(found, x, rounding=1e-6).all()
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert not torch.equal(found, x)
+
+
+@balls
+@targeted
+@pytest.mark.parametrize("request_", GRADIENT, ids=str)
+def test_rows_crafted_together_are_those_crafted_one_by_one(request_, ball, towards):
+    x, labels = labelled(SOURCE, 9)
+    attack = TRANSFER_ATTACKS.build(request_, where="test")
+    targets = aims(labels, towards)
+    found = craft(attack, SOURCE, x, labels, ball=ball, seed=3, targets=targets, batch_size=4)
+    alone = [
+        craft(
+            attack,
+            SOURCE,
+            x[i : i + 1],
+            labels[i : i + 1],
+            ball=ball,
+            seed=3,
+            targets=None if targets is None else targets[i : i + 1],
+        )
+        for i in range(len(x))
+    ]
+    assert torch.equal(found, torch.cat(alone))
+
+
+@balls
+@pytest.mark.parametrize("name", TRANSFER_ATTACKS.parts)
+def test_what_is_crafted_raises_the_loss_it_climbs(name, ball):
+    x, labels = labelled(SOURCE, 40)
+    loss = nn.functional.cross_entropy
+    found = craft(TRANSFER_ATTACKS.build(name, where="test"), SOURCE, x, labels, ball=ball, seed=0)
+    before = loss(SOURCE(x), labels, reduction="none")
+    after = loss(SOURCE(found), labels, reduction="none")
+    assert (after > before).all()
+
+
+@balls
+def test_targeted_points_go_where_they_are_sent(ball):
+    x, labels = labelled(SOURCE, 60)
+    targets = (labels + 1) % CLASSES
+    wide = Ball(ball.norm, 8 * ball.radius)
+    found = craft(Pgd(steps=40), SOURCE, x, labels, ball=wide, seed=0, targets=targets)
+    assert (SOURCE(found).argmax(1) == targets).double().mean() > 0.8
+
+
+@balls
+def test_more_restarts_and_stopping_early_never_fool_the_source_less_often(ball):
+    x, labels = labelled(SOURCE, 60)
+
+    def fooled(**options):
+        found = craft(Pgd(early_stop=True, **options), SOURCE, x, labels, ball=ball, seed=0)
+        return SOURCE(found).argmax(1) != labels
+
+    once, often = fooled(), fooled(restarts=4)
+    assert (often | ~once).all()
+
+
+def test_a_solved_row_leaves_the_batch():
+    counting = Counting(SOURCE)
+    x, labels = labelled(SOURCE, 30)
+    ball = Ball("linf", 0.5)
+    craft(Pgd(steps=20, early_stop=True), counting, x, labels, ball=ball, seed=0)
+    shown = [len(points) for points in counting.heard]
+    # The last look is at all rows again.
+    assert shown[0] == 30
+    assert min(shown) < 10
+    assert len(shown) < 2 * 20
+
+
+@balls
+@pytest.mark.parametrize("name", [*TRANSFER_ATTACKS.parts, *QUERY])
+def test_models_are_left_as_they_were(name, ball):
+    models = [copy.deepcopy(SOURCE).train(), copy.deepcopy(TARGET).train()]
+    before = [copy.deepcopy(m.state_dict()) for m in models]
+    for m in models:
+        for p in m.parameters():
+            p.grad = torch.full_like(p, 7.0)
+    x, labels = labelled(models[1], 5)
+    if name in QUERY:
+        attack = QUERY_ATTACKS.build(name, where="test")
+        hunt_down(attack, models[1], x, labels, ball=ball, seed=0, source=models[0], budget=BUDGET)
+    else:
+        craft(TRANSFER_ATTACKS.build(name, where="test"), models[0], x, labels, ball=ball, seed=0)
+    for m, state in zip(models, before, strict=True):
+        assert m.training
+        assert all(torch.equal(state[k], v) for k, v in m.state_dict().items())
+        assert all((p.grad == 7).all() and p.requires_grad for p in m.parameters())
+
+
+@balls
+@targeted
+@pytest.mark.parametrize("name", QUERY)
+@pytest.mark.parametrize("budget", [1, 2, 13, BUDGET])
+def test_no_query_attack_exceeds_its_budget_and_every_question_counts(name, ball, towards, budget):
+    counting = Counting(TARGET)
+    x, labels = labelled(TARGET, 7)
+    found = hunt_down(
+        QUERY_ATTACKS.build(name, where="test"),
+        counting,
+        x,
+        labels,
+        ball=ball,
+        seed=1,
+        source=SOURCE,
+        targets=aims(labels, towards),
+        budget=budget,
+    )
+    assert found.asked.max() <= budget
+    assert (found.asked >= 1).all()
+    assert int(found.asked.sum()) == sum(len(points) for points in counting.heard)
+    assert (found.queries_to_success[~found.solved] == budget).all()
+    assert (found.queries_to_success[found.solved] == found.asked[found.solved]).all()
+    assert ball.holds(found.points, x, rounding=1e-6).all()
+    said = TARGET(found.points).argmax(1)
+    wanted = aims(labels, towards)
+    fooled = said != labels if wanted is None else said == wanted
+    assert torch.equal(found.solved, fooled)
+
+
+@balls
+@pytest.mark.parametrize("name", QUERY)
+def test_rows_hunted_together_are_those_hunted_one_by_one(name, ball):
+    x, labels = labelled(TARGET, 8)
+    attack = QUERY_ATTACKS.build(name, where="test")
+
+    def hunted(index, batch_size):
+        return hunt_down(
+            attack,
+            TARGET,
+            x[index],
+            labels[index],
+            ball=ball,
+            seed=1,
+            source=SOURCE,
+            budget=BUDGET,
+            batch_size=batch_size,
+        )
+
+    together = hunted(torch.arange(8), 3)
+    for i in range(8):
+        alone = hunted(torch.tensor([i]), 256)
+        assert alone.asked == together.asked[i]
+        assert torch.equal(alone.points[0], together.points[i])
+
+
+@pytest.mark.parametrize("name", QUERY)
+def test_query_attacks_fool_a_model_that_can_be_fooled(name):
+    x, labels = labelled(TARGET, 40)
+    ball = Ball("l2", 2.0)
+    found = hunt_down(
+        QUERY_ATTACKS.build(name, where="test"),
+        TARGET,
+        x,
+        labels,
+        ball=ball,
+        seed=0,
+        source=TARGET,
+        budget=400,
+    )
+    assert found.solved.double().mean() > 0.8
+
+
+@balls
+@pytest.mark.parametrize("name", ["p-rgf", "gfcs"])
+def test_the_model_itself_is_the_best_guide(name, ball):
+    x, labels = labelled(TARGET, 30)
+    attack = QUERY_ATTACKS.build(name, where="test")
+    wide = Ball(ball.norm, 3 * ball.radius)
+
+    def median(source):
+        found = hunt_down(attack, TARGET, x, labels, ball=wide, seed=0, source=source, budget=300)
+        return found.queries_to_success.double().mean()
+
+    assert median(TARGET) < median(RowByRow(seed=9))
+
+
+def test_an_oracle_refuses_before_it_answers_beyond_the_budget():
+    counting = Counting(TARGET)
+    oracle = Oracle(counting, rows=2, budget=3)
+    x = rows(4)
+    oracle.scores(x[:3], torch.tensor([0, 0, 1]))
+    assert oracle.left(torch.tensor([0, 1])).tolist() == [1, 2]
+    with pytest.raises(RuntimeError, match="budget of 3"):
+        oracle.scores(x[:2], torch.tensor([0, 0]))
+    assert oracle.asked.tolist() == [2, 1]
+    assert sum(map(len, counting.heard)) == 3
+
+
+@given(
+    st.sampled_from(["linf", "l2"]),
+    st.floats(0, 2, width=32),
+    st.integers(0, 1000),
+    st.floats(0.01, 100),
+)
+def test_projection_keeps_the_ball_and_what_is_in_it(norm, radius, seed, far):
+    ball = Ball(norm, radius)
+    x = rows(5, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
+    points = x + far * torch.randn(x.shape, generator=draw)
+    put = ball.project(points, x)
+    assert ball.holds(put, x, rounding=1e-5).all()
+    assert torch.allclose(ball.project(put, x), put, atol=1e-5)
+    assert ball.holds(ball.draw(x, draw), x, rounding=1e-5).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_radius_of_zero_leaves_rows_alone(norm):
+    x, labels = labelled(SOURCE, 4)
+    assert torch.equal(craft(Pgd(), SOURCE, x, labels, ball=Ball(norm, 0.0), seed=0), x)
+
+
+def test_units_do_not_depend_on_the_preprocessing():
+    x, labels = labelled(SOURCE, 10)
+    span = InputRange.of_images([0.4, 0.5], [0.2, 0.3])
+    inputs = span.inputs(x)
+
+    class Standardised(nn.Module):
+        def forward(self, given):
+            return SOURCE(span.units(given))
+
+    wrapped = InUnits(Standardised(), span)
+    assert torch.allclose(span.units(inputs), x, atol=1e-6)
+    assert torch.allclose(wrapped(x), SOURCE(x), atol=1e-5)
+    direct = craft(Pgd(), SOURCE, x.double(), labels, ball=BALLS[1], seed=0)
+    through = craft(Pgd(), wrapped, x.double(), labels, ball=BALLS[1], seed=0)
+    assert torch.allclose(direct, through, atol=1e-4)
