@@ -185,6 +185,8 @@ def test_the_command_line_measures(run: Path) -> None:
         for ratio in latency["batches"][batch]["ratios"].values():
             assert 0 < ratio["low"] <= ratio["value"] <= ratio["high"]
     assert measured["loading"]["seconds"] > 0
+    # Of the process that loads it alone: torch, in this one, takes more.
+    assert 0 < measured["loading"]["bytes"] < 100 << 20
     assert "this file's time over that" in result.output
     assert "PASS" in result.output
 
