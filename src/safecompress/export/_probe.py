@@ -9,24 +9,29 @@ import importlib.util
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+
+_COUNTS = "VmRSS:", "VmHWM:"
 
 
 def _resident() -> tuple[int, int]:
     """Return bytes in memory now and at most so far; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # The system's other count of the most, `ru_maxrss`, begins with the parent's.
+        lines = (line.split() for line in status.read_text().splitlines())
+        kilobytes = {words[0]: int(words[1]) for words in lines if words and words[0] in _COUNTS}
+        now, most = (1024 * kilobytes.get(name, 0) for name in _COUNTS)
+        return now, most
     try:
         import resource
-        from pathlib import Path
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        pages = Path("/proc/self/statm")
-        now = int(pages.read_text().split()[1]) * resource.getpagesize() if pages.exists() else most
     except ImportError:
         return 0, 0
-    else:
-        return now, most
+    unit = 1 if sys.platform == "darwin" else 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return most, most
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantise
 from safecompress.topology import Topology
+from safecompress.transforms import Quantised
 from safecompress_reader import HEADER, SCHEMA_VERSION, digest
 
 INSTALL_ZSTD = "pip install 'safecompress[export]'"
@@ -32,6 +33,7 @@ def compact_bytes(
     values: str,
     squeezed: bool = False,
     facts: Mapping[str, Any] | None = None,
+    numbers: Quantised | None = None,
 ) -> bytes:
     """Return a compact file of a model.
 
@@ -45,6 +47,8 @@ def compact_bytes(
         values: `fp32`, `fp16`, `int8` or `int4`.
         squeezed: whether the file is going to be packed with zstd.
         facts: JSON values for the header: what the model is, its verdict.
+        numbers: steps the weights were trained with, used where they have as many bits or more;
+            ranges of layers' inputs, which go into the header as `ranges`.
 
     Raises:
         ModelError: when a weight is no float32, not finite, or too large for fp16.
@@ -64,11 +68,16 @@ def compact_bytes(
             layout[name] = {"values": "dense"}
             tensors[f"dense/{name}"] = _plain(name, plain)
         else:
-            packed = _packed(name, plain, mask.cpu().numpy(), values)
+            scale = None
+            if numbers is not None and values in GRIDS and numbers.bits <= int(values[3:]):
+                scale = numbers.scales[name].cpu().numpy()
+            packed = _packed(name, plain, mask.cpu().numpy(), values, scale)
             packed |= _places(mask.cpu().numpy(), squeezed=squeezed)
             layout[name] = {"shape": list(plain.shape), "values": values}
             tensors |= {f"{part}/{name}": array for part, array in packed.items()}
     document = {"schema_version": SCHEMA_VERSION, "tensors": layout, **(facts or {})}
+    if numbers is not None and numbers.ranges:
+        document["ranges"] = {layer: b.tolist() for layer, b in numbers.ranges.items()}
     # As a reader will see it: JSON knows no tuples.
     document = json.loads(json.dumps(document, allow_nan=False))
     signed = {"sha256": digest(document, tensors), **document}
@@ -114,12 +123,18 @@ def _plain(name: str, tensor: Tensor) -> Array:
         ) from error
 
 
-def _packed(name: str, tensor: Tensor, mask: NDArray[np.bool_], values: str) -> dict[str, Array]:
+def _packed(
+    name: str,
+    tensor: Tensor,
+    mask: NDArray[np.bool_],
+    values: str,
+    scale: NDArray[np.float32] | None,
+) -> dict[str, Array]:
     weight = require_float32(name, tensor)
     parts: dict[str, Array] = {}
     numbers: Array = np.where(mask, weight, np.float32(0))
     if values in GRIDS:
-        rounded = quantise(numbers, values)
+        rounded = quantise(numbers, values, scale=scale)
         numbers, parts["scale"] = rounded.values, rounded.scale
     elif values == "fp16":
         with np.errstate(over="ignore"):

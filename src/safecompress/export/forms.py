@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from safecompress.export.graph import graph_of
 from safecompress.export.integrity import signed
 from safecompress.export.self_decoding import self_decoding
 from safecompress.export.static_int8 import quantised
+from safecompress.export.trained_int8 import trained
 from safecompress.files import make_folder, write_bytes
 from safecompress.protocols import Inputs, leading_size, map_inputs, tensors_of
 from safecompress.topology import Topology
+from safecompress.train import input_bounds
+from safecompress.transforms import PLAIN, Quantised, attach_
 
 CALIBRATION = 512
 """Members that fix the ranges of activations."""
@@ -39,6 +43,8 @@ class Forms:
             shapes, and the activations of some of them fix the ranges of int8.
         preprocessor: to be put in front of ONNX graphs; None leaves them as the module is.
         raw_type: of the raw rows the preprocessor takes.
+        numbers: steps and ranges the weights were trained with; whole numbers are those. Ranges
+            that are not known are those of the members' activations.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Forms:
         *,
         preprocessor: Preprocessor | None = None,
         raw_type: np.dtype[Any] | None = None,
+        numbers: Quantised | None = None,
     ) -> None:
         self.module = deepcopy(module).cpu().eval()
         self.topology = topology
@@ -59,6 +66,10 @@ class Forms:
         at = np.unique(np.linspace(0, n - 1, min(n, CALIBRATION)).astype(np.int64))
         self._members = map_inputs(lambda t: t[at].cpu(), members)
         self._preprocessor, self._raw_type = preprocessor, raw_type
+        self.numbers = numbers
+        if numbers is not None:
+            # The graph gets the rounding of layers' inputs by operators of its own.
+            attach_(self.module, PLAIN)
 
     @cached_property
     def _fp32(self) -> Any:
@@ -66,11 +77,18 @@ class Forms:
 
     @cached_property
     def _int8(self) -> Any:
-        return quantised(self._fp32, self._feed())
+        return self._integer("int8")
 
     @cached_property
     def _int4(self) -> Any:
-        return quantised(self._fp32, self._feed(), weights="int4")
+        return self._integer("int4")
+
+    def _integer(self, values: str) -> Any:
+        if self.numbers is None:
+            return quantised(self._fp32, self._feed(), weights=values)
+        ranges = self.numbers.ranges or input_bounds(self.module, self._members)
+        state = {name: t.cpu().numpy() for name, t in self.module.state_dict().items()}
+        return trained(self._fp32, state, replace(self.numbers, ranges=ranges), values=values)
 
     def _feed(self) -> Mapping[str, NDArray[Any]]:
         names = [value.name for value in self._fp32.graph.input]
@@ -101,7 +119,14 @@ class Forms:
             data = signed(self.graph(form), facts)
             return zstd(data) if packed else data
         state = self.module.state_dict()
-        data = compact_bytes(state, self.topology, values=form.values, squeezed=packed, facts=facts)
+        data = compact_bytes(
+            state,
+            self.topology,
+            values=form.values,
+            squeezed=packed,
+            facts=facts,
+            numbers=self.numbers,
+        )
         return zstd(data, cuts=stream_cuts(data)) if packed else data
 
 
@@ -113,6 +138,7 @@ def export_module(
     members: Inputs,
     format: str = "onnx-sparse-int8",  # noqa: A002 - what the command line calls it
     facts: Mapping[str, Any] | None = None,
+    numbers: Quantised | None = None,
 ) -> Path:
     """Write a module's file, untested; `export` tests that of a run as well.
 
@@ -124,6 +150,7 @@ def export_module(
         members: inputs of some rows it was trained on, as the module takes them.
         format: name of a format, see `FORMATS`.
         facts: JSON values that go into the file.
+        numbers: of a module with fake-quantised weights, its steps and ranges, which the file gets.
 
     Raises:
         ConfigError: on an unknown format, or when a package is missing.
@@ -131,7 +158,7 @@ def export_module(
         StorageError: when the file cannot be written.
     """
     form, path = format_named(format), Path(path)
-    data = Forms(module, topology, members).written(
+    data = Forms(module, topology, members, numbers=numbers).written(
         form, {"format": form.name, **(facts or {})}, packed=packed(path, form)
     )
     make_folder(path.parent)

@@ -121,6 +121,7 @@ def export(
         splits.members.inputs,
         preprocessor=source.front if form.container == "onnx" else None,
         raw_type=None if source.front is None else source.raw_type,
+        numbers=source.shipped.numbers,
     )
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
     content = forms.written(form, _facts(source, form), packed=zipped)

@@ -69,24 +69,32 @@ class Quantised:
     scale: NDArray[np.float32]
 
 
-def quantise(weight: NDArray[Any], kind: str) -> Quantised:
+def quantise(
+    weight: NDArray[Any], kind: str, *, scale: NDArray[np.float32] | None = None
+) -> Quantised:
     """Round a weight to whole numbers, symmetric around zero, one scale per output channel.
 
-    A zero stays a zero, so masks survive. A weight that lies on such a grid already, as training
-    with fake quantisation leaves it, is met exactly where its largest value is the grid's.
+    A zero stays a zero, so masks survive.
 
     Args:
         weight: float (output channels, ...), finite.
         kind: `int8` or `int4`.
+        scale: float32 (output channels,) that the weight was trained with; by default each
+            channel's largest weight gets the largest number.
     """
     most = GRIDS[kind]
     flat = np.asarray(weight, np.float32).reshape(len(weight), -1)
+    if scale is None:
+        scale = _scale(flat, most)
+    rounded = np.clip(np.rint(flat / scale[:, None]), -most, most)
+    return Quantised(rounded.astype(np.int8).reshape(weight.shape), scale)
+
+
+def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     largest = np.abs(flat).max(axis=1, initial=0.0)
     # A channel of zeros needs a scale that can be divided by; so does one of denormal numbers.
     scale = np.where(largest > most * np.finfo(np.float32).tiny, largest / most, 1.0)
-    scale = scale.astype(np.float32)
-    rounded = np.clip(np.rint(flat / scale[:, None]), -most, most)
-    return Quantised(rounded.astype(np.int8).reshape(weight.shape), scale)
+    return scale.astype(np.float32)
 
 
 def pack_halves(values: NDArray[np.int8]) -> Bytes:

@@ -61,7 +61,7 @@ def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
     _keep_logits(found)
     if weights == "int4":
         _narrow_weights(found, graph)
-    _tidy(found)
+    tidy(found)
     return found
 
 
@@ -139,7 +139,7 @@ def _narrow_weights(model: Any, source: Any) -> None:
         put(bias.input[1], scale)
 
 
-def _tidy(model: Any) -> None:
+def tidy(model: Any) -> None:
     """Drop initialisers nobody reads, and keep one of those that are equal; in place."""
     body = model.graph
     del body.value_info[:], model.metadata_props[:]

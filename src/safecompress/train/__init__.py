@@ -4,7 +4,7 @@ from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
 from safecompress.train.loss import require_together
-from safecompress.train.post_training import PostTraining, quantise_after_training
+from safecompress.train.post_training import PostTraining, input_bounds, quantise_after_training
 from safecompress.train.predict import predict
 from safecompress.train.probe import Probed
 from safecompress.train.progress import OnProgress, Progress
@@ -15,6 +15,7 @@ __all__ = [
     "Probed",
     "Progress",
     "Trainer",
+    "input_bounds",
     "predict",
     "quantise_after_training",
     "require_images",

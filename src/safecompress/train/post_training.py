@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from safecompress.models.adapt import call
-from safecompress.protocols import Rows, map_inputs
+from safecompress.protocols import Inputs, Rows, leading_size, map_inputs
 from safecompress.topology import Topology
 from safecompress.train.predict import full_precision, mode
 from safecompress.transforms import (
+    PLAIN,
     Quantised,
     Transforms,
     attach_,
@@ -74,7 +75,7 @@ def quantise_after_training(
     transforms = Transforms(bits=bits, activations=activations)
     if activations:
         # Bounds are those of the model before its weights are rounded.
-        transforms = Transforms(bits, activations, _watched(made, transforms, members))
+        transforms = Transforms(bits, activations, input_bounds(made, members.inputs))
     with torch.no_grad():
         for _, parameter in _named(made, topology):
             parameter.copy_(quantised(clipped(parameter, bits), bits))
@@ -87,19 +88,25 @@ def _named(module: nn.Module, topology: Topology) -> list[tuple[str, nn.Paramete
     return [(n, p) for n, p in module.named_parameters() if n in topology.masks]
 
 
-def _watched(module: nn.Module, transforms: Transforms, members: Rows) -> dict[str, torch.Tensor]:
-    """Return per layer the bounds of what it is given for the members, float32 (2,)."""
+def input_bounds(module: nn.Module, members: Inputs) -> dict[str, torch.Tensor]:
+    """Return per linear or convolution layer the bounds of what it is given, float32 (2,).
+
+    Args:
+        module: computes as it is while it is watched, and keeps no hook.
+        members: inputs of rows that the model was trained on; nobody else's may shape it.
+    """
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     bounds: dict[str, torch.Tensor] = {}
     with torch.inference_mode(), mode(module, training=False), full_precision(device):
-        for index in torch.split(torch.arange(len(members)), _BATCH):
+        for index in torch.split(torch.arange(leading_size(members)), _BATCH):
             # Anew for each batch, so that inputs pass as they are and are watched as they are.
-            quantisers = attach_(module, transforms)
+            quantisers = attach_(module, Transforms(activations=True))
             for quantiser in quantisers.values():
                 quantiser.watching = True
-            call(module, map_inputs(lambda t, at=index: t[at].to(device), members.inputs))  # type: ignore[misc]
+            call(module, map_inputs(lambda t, at=index: t[at].to(device), members))  # type: ignore[misc]
             for name, seen in ranges_of(quantisers).items():
                 known = bounds.get(name, seen)
                 bounds[name] = torch.stack([seen[0].minimum(known[0]), seen[1].maximum(known[1])])
+    attach_(module, PLAIN)
     return {name: torch.clone(seen) for name, seen in bounds.items()}

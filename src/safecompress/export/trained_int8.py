@@ -1,0 +1,191 @@
+"""Int8 as it was trained: the numbers and ranges a candidate was judged with, as Q and DQ nodes.
+
+Nothing is rounded that training did not round, except biases. Sums of layers, pooling and
+normalisation stay fp32 unless the runtime moves a rounding past them, which changes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from safecompress.errors import ModelError
+from safecompress.export.packing import Quantised, quantise
+from safecompress.export.static_int8 import tidy
+from safecompress.transforms import Quantised as Numbers
+from safecompress.transforms import affine
+
+Array = NDArray[Any]
+_WEIGHT_AT = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
+_FOLDED = 1e-5
+"""Relative difference that folding normalisation may make, besides its factor."""
+_BIAS_STEPS = float(1 << 24)
+_INT32 = np.iinfo(np.int32)
+
+
+def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, values: str) -> Any:
+    """Return a graph's int8 form with a candidate's own numbers, a new `onnx.ModelProto`.
+
+    Where normalisation was folded into a weight, its numbers stay, but for their sign, and the
+    steps take the factor. Biases become int32, with the step of the sum that they go into.
+
+    Args:
+        graph: of fp32, from `graph_of`; left as it is.
+        weights: the module's state, its quantised weights rounded.
+        numbers: steps of the weights, and ranges of layers' inputs.
+        values: `int8`, or `int4`: weights trained with 8 bits are rounded anew to 4.
+
+    Raises:
+        ModelError: when a weight of the graph is not the module's, times a factor per channel.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    writer = _Writer(made.graph)
+    for node in made.graph.node:
+        at = _WEIGHT_AT.get(node.op_type)
+        held = None if at is None else writer.held.get(node.input[at])
+        if at is None or held is None:
+            writer.nodes.append(node)
+            continue
+        array = numpy_helper.to_array(held)
+        name, turned = _source(held.name, array, weights, numbers)
+        if name is not None:
+            rounded = _rounded(weights[name], name, numbers, values)
+            rounded = _folded(name, weights[name], array.T if turned else array, rounded)
+            bounds = numbers.ranges.get(name.rpartition(".")[0])
+            if node.op_type != "Gather" and bounds is not None:
+                step = writer.round_input(node, bounds)
+                rounded = writer.round_bias(node, step, rounded)
+            writer.round_weight(node, at, rounded, turned=turned)
+        writer.nodes.append(node)
+    writer.finish()
+    tidy(made)
+    return made
+
+
+def _source(
+    held: str, array: Array, weights: Mapping[str, Array], numbers: Numbers
+) -> tuple[str | None, bool]:
+    """Return which quantised weight an initialiser is, and whether it lies there transposed."""
+    if held in numbers.scales and weights[held].shape == array.shape:
+        return held, False
+    turned = (
+        name
+        for name in numbers.scales
+        if array.ndim == 2 and np.array_equal(weights[name].T, array)
+    )
+    return next(turned, None), True
+
+
+def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> Quantised:
+    """Return the numbers a weight was trained with, unless 4 bits must do."""
+    if values == "int4" and numbers.bits != 4:
+        return quantise(weight, "int4")
+    scale = np.asarray(numbers.scales[name].cpu().numpy(), np.float32)
+    return quantise(weight, f"int{numbers.bits}", scale=scale)
+
+
+def _folded(name: str, weight: Array, array: Array, rounded: Quantised) -> Quantised:
+    """Return numbers and steps of a weight that the graph holds times a factor per channel."""
+    if np.array_equal(weight, array):
+        return rounded
+    ours, theirs = (a.reshape(len(a), -1).astype(np.float64) for a in (weight, array))
+    at = np.arange(len(ours)), np.abs(ours).argmax(axis=1)
+    empty = ours[at] == 0
+    factor = np.where(empty, 1.0, theirs[at] / np.where(empty, 1.0, ours[at]))
+    error = np.abs(theirs - ours * factor[:, None]).max(axis=1)
+    if (error > _FOLDED * np.abs(theirs[at])).any():
+        raise ModelError(
+            f"export: '{name}' is not in the graph as it was trained, so its whole numbers are not "
+            "those that were judged; choose a format of fp32."
+        )
+    # A factor of 0 leaves nothing of a channel.
+    sign = np.sign(factor).astype(np.int8).reshape(-1, *[1] * (weight.ndim - 1))
+    scale = np.where(factor == 0, rounded.scale, rounded.scale * np.abs(factor))
+    return Quantised(rounded.values * sign, scale.astype(np.float32))
+
+
+class _Writer:
+    """A graph that is being rewritten; `nodes` are the new ones, in order."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self.held = {i.name: i for i in body.initializer}
+        self.nodes: list[Any] = []
+        self._put: dict[str, Array] = {}
+        self._inputs: dict[tuple[Any, ...], str] = {}
+
+    def round_input(self, node: Any, bounds: torch.Tensor) -> np.float32:
+        """Round what a layer is given to uint8; returns the step."""
+        step, zero = affine(bounds.cpu())
+        scale, point = np.float32(step.item()), np.uint8(zero.item())
+        key = (node.input[0], float(scale), int(point))
+        if key not in self._inputs:
+            # A tensor that layers with different ranges read is rounded for each.
+            name = f"{node.input[0]}.rounded{len(self._inputs)}"
+            self._put |= {f"{name}_scale": np.array(scale), f"{name}_zero_point": np.array(point)}
+            by = [f"{name}_scale", f"{name}_zero_point"]
+            self._add("QuantizeLinear", [node.input[0], *by], f"{name}_number")
+            self._add("DequantizeLinear", [f"{name}_number", *by], name)
+            self._inputs[key] = name
+        node.input[0] = self._inputs[key]
+        return scale
+
+    def round_bias(self, node: Any, step: np.float32, rounded: Quantised) -> Quantised:
+        """Round a layer's bias to int32; a channel without weights gets a step that suits it."""
+        from onnx import numpy_helper
+
+        held = self.held.get(node.input[2]) if len(node.input) > 2 else None
+        if held is None:
+            return rounded
+        bias = numpy_helper.to_array(held).astype(np.float64)
+        empty = ~rounded.values.reshape(len(bias), -1).any(axis=1)
+        finest = np.maximum(np.abs(bias) / (_BIAS_STEPS * float(step)), np.finfo(np.float32).tiny)
+        weight = np.where(empty, finest, rounded.scale).astype(np.float32)
+        scale = (step * weight).astype(np.float32)
+        if not (scale > 0).all() or (np.abs(bias) > scale.astype(np.float64) * _INT32.max).any():
+            return rounded
+        name = f"{held.name}_quantized"
+        self._dequantised(name, np.rint(bias / scale).astype(np.int32), scale, 0, held.name)
+        node.input[2] = f"{name}_exact"
+        return Quantised(rounded.values, weight)
+
+    def round_weight(self, node: Any, at: int, rounded: Quantised, *, turned: bool) -> None:
+        """Put whole numbers in a weight's place."""
+        name = node.input[at]
+        stored = rounded.values.T if turned else rounded.values
+        number = f"{name}_quantized"
+        self._dequantised(number, np.ascontiguousarray(stored), rounded.scale, int(turned), name)
+        node.input[at] = f"{number}_exact"
+
+    def _dequantised(
+        self, name: str, numbers: Array, scale: NDArray[np.float32], axis: int, of: str
+    ) -> None:
+        if name in self._put:
+            return
+        by = [f"{of}_scale", f"{of}_zero_point"]
+        zeros = np.zeros(len(scale), numbers.dtype)
+        self._put |= {name: numbers, by[0]: scale, by[1]: zeros}
+        self._add("DequantizeLinear", [name, *by], f"{name}_exact", axis=axis)
+
+    def _add(self, operator: str, inputs: list[str], output: str, **attributes: int) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+
+    def finish(self) -> None:
+        """Put the new nodes and initialisers into the graph."""
+        from onnx import numpy_helper
+
+        nodes = list(self.nodes)
+        del self._body.node[:]
+        self._body.node.extend(nodes)
+        for name, array in self._put.items():
+            self._body.initializer.append(numpy_helper.from_array(np.asarray(array), name))
