@@ -1,28 +1,35 @@
 """How much does a compressed sibling help to attack the model it was made from, before and after?
 
 A cell is one sibling: an architecture, a mechanism and a seed. It ends in one JSON file and is
-skipped when that file exists; full models and independently trained ones are kept in `--work` and
-shared by the cells. A cell holds, before unpairing and after it: accuracy, the four similarities,
-the transfer rate of the adaptive attacker in L∞ and L2, whether gradients are masked, and the query
-saving; beside them the floor, the transfer from a net of the same architecture and other seed.
+skipped when that file exists. What cells share (full models, independently trained ones, the floor,
+the attacks that need no sibling) and the two halves of a cell are kept in `--work`, so a cell that
+was cut goes on where it stopped. A cell holds, before unpairing and after it: accuracy, the four
+similarities, the transfer rate of the adaptive attacker in L∞ and L2, whether gradients are masked,
+and the query saving; beside them the floor, the transfer from a net of the same architecture and
+other seed.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/transfer.py run --members 10000 --epochs 24
-    python benchmarks/transfer.py show
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.transfer run --architecture alexnet
+    python -m benchmarks.transfer show
 
-Trained on a random subset of CIFAR-100's rows; λ is chosen on rows that judge nothing, and all
-figures are of rows that nobody trained or chose on. Named in advance: the goal is met by a sibling
-whose transfer falls by 90 % or to the floor's interval, at one point of accuracy or less, with
-a query saving whose interval reaches 1; the correlation shown is Spearman's, of the gradients'
-cosine and the transfer rate over all siblings, with its bootstrap interval.
+The defaults are minutes a cell on one core: 20 classes of CIFAR-100, nets of a quarter of their
+width, 1,000 questions a row. `--classes 100 --members 10000 --epochs 24 --width 0.5 --judged 500
+--hunted 100 --budget 10000 --targeted` is the whole of it, for an accelerator. λ is chosen on rows
+that judge nothing, and all figures are of rows that nobody trained or chose on. The questions are
+asked about the same rows before and after, those that the full model gets right.
+
+Named in advance: the goal is met by a sibling whose transfer in L2 falls by 90 % or to the floor's
+interval, at one point of accuracy or less, with a query saving whose interval reaches 1; the
+correlation shown is Spearman's, of the gradients' cosine and the transfer rate over all siblings,
+with a bootstrap interval that draws whole cells.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,40 +39,36 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
-from torch.nn.functional import softmax
 
-from safecompress import compress
+from benchmarks.siblings import MECHANISMS, SHARE, fit
 from safecompress.attacks.transfer import (
-    InputRange,
+    QUERY_ATTACKS,
     InUnits,
-    query_saving,
+    QuerySaving,
+    hunt_down,
     retrained,
-    right_on_both,
     transferred,
 )
-from safecompress.attacks.transfer.adaptive import adaptive_attackers
-from safecompress.candidate import SoftTarget
+from safecompress.attacks.transfer.hunt import Hunted
 from safecompress.checks.transfer import RADII
-from safecompress.config import DataConfig, EngineConfig, ModelConfig, TrainConfig, load_section
+from safecompress.config import DataConfig, ModelConfig, TrainConfig, load_section
 from safecompress.data import Splits, load_splits
 from safecompress.errors import UndecidableError
 from safecompress.files import write_json
 from safecompress.models import build_model
-from safecompress.protocols import NORMS, Ball, Rows
-from safecompress.randomness import derive
+from safecompress.protocols import NORMS, Ball, InputRange, Rows
 from safecompress.similarity import similarity
-from safecompress.sparse import initialise
 from safecompress.stats import bootstrap_interval, clopper_pearson
-from safecompress.topology import Topology, maskable_parameters
-from safecompress.train import Trainer
 from safecompress.train.predict import predict
-from safecompress.unpair import existing, unpaired
+from safecompress.unpair import WEIGHTS, unpaired
 
 RESULTS = Path(__file__).parent / "results" / "transfer"
-ARCHITECTURES = ("alexnet", "vgg16", "resnet18")
+ARCHITECTURES = ("alexnet", "vgg-small", "resnet8")
 LEVEL = 0.95
 LOST_AT_MOST = 0.01
 REDUCED_BY = 0.9
+COPY_EPOCHS = 3
+"""Passes in which the attacker trains his copy of the sibling."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +76,50 @@ class Setting:
     """What all cells share.
 
     Args:
-        data: folder that holds `cifar100/cifar100.npz`.
-        work: folder for models that cells share.
+        classes: classes of CIFAR-100, the first in the order of their numbers.
         members: rows trained on.
         epochs: of the full model; siblings and unpairing take a third.
         width: of every architecture.
-        judged: rows attacked by transfer.
+        judged: rows attacked by transfer, of which those count that both models get right.
+        targeted: whether transfer is measured towards a class drawn at random, too.
         hunted: rows attacked by questions.
         budget: questions about a row.
+        weights: values of λ that unpairing may try.
     """
 
-    data: Path
-    work: Path
+    classes: int
     members: int
     epochs: float
     width: float
     judged: int
+    targeted: bool
     hunted: int
     budget: int
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A setting with its rows, its models and what was found already.
+
+    Args:
+        setting: what all cells share.
+        data: folder that holds `cifar100/cifar100.npz`.
+        work: folder for what is kept; one for each setting.
+    """
+
+    setting: Setting
+    data: Path
+    work: Path
+
+    @property
+    def width(self) -> float:
+        """Width of full models."""
+        return self.setting.width
+
+    def folder(self, name: str) -> Path:
+        """Return a folder for a run."""
+        return self.work / name
 
     @cached_property
     def splits(self) -> Splits:
@@ -98,7 +127,7 @@ class Setting:
         section = {
             "source": {
                 "source": "npz",
-                "path": str(self.data / "cifar100" / "cifar100.npz"),
+                "path": str(self._rows()),
                 "x": "x_train",
                 "y": "y_train",
                 "test_x": "x_test",
@@ -106,14 +135,34 @@ class Setting:
             },
             "split": {
                 "membership": "fresh",
-                "rows": 2 * self.members,
-                "members": self.members,
+                "rows": 2 * self.setting.members,
+                "members": self.setting.members,
                 "steer": 0.5,
                 "reference": 0.4,
             },
         }
         config = load_section(DataConfig, section, where="data")
         return load_splits(config, seed=0, weights_given=False)
+
+    def _rows(self) -> Path:
+        """Return a file of the classes' rows alone."""
+        whole = self.data / "cifar100" / "cifar100.npz"
+        if self.setting.classes == 100:
+            return whole
+        path = self.work / "rows.npz"
+        if not path.exists():
+            self.work.mkdir(parents=True, exist_ok=True)
+            with np.load(whole) as arrays:
+                kept = {
+                    part: arrays[f"y_{part}"] < self.setting.classes for part in ("train", "test")
+                }
+                some = {
+                    f"{kind}_{part}": arrays[f"{kind}_{part}"][mask]
+                    for part, mask in kept.items()
+                    for kind in "xy"
+                }
+            np.savez(path, **some)
+        return path
 
     @property
     def span(self) -> InputRange:
@@ -137,9 +186,20 @@ class Setting:
             raise SystemExit("no rows to judge on")
         return rows
 
+    def units(self, rows: Rows) -> Tensor:
+        """Return rows' images in units."""
+        if not isinstance(rows.inputs, Tensor):
+            raise SystemExit("expected images")
+        return self.span.units(rows.inputs)
+
     def train(self, share: float = 1.0) -> TrainConfig:
         """Return how models are trained, for a share of the epochs."""
-        return TrainConfig(epochs=max(1.0, share * self.epochs), lr=0.05 * share, batch_size=64)
+        return TrainConfig(
+            epochs=max(1.0, share * self.setting.epochs),
+            lr=0.05 if share == 1 else 0.02,
+            batch_size=64,
+            augment="crop-flip",
+        )
 
     def made(self, architecture: str, *, seed: int, width: float | None = None) -> nn.Module:
         """Return an untrained model."""
@@ -154,100 +214,36 @@ class Setting:
         if file.exists():
             module.load_state_dict(torch.load(file, weights_only=True))
             return module.eval()
-        fit(module, self, Topology.dense(module), self.train(), seed=seed)
+        with timed(f"training {file.stem}"):
+            fit(module, self, seed=seed, share=1.0)
         self.work.mkdir(parents=True, exist_ok=True)
-        torch.save(module.state_dict(), file)
+        whole = file.with_suffix(".part")
+        torch.save(module.state_dict(), whole)
+        whole.replace(file)
         return module
 
-
-def fit(
-    module: nn.Module,
-    setting: Setting,
-    topology: Topology,
-    train: TrainConfig,
-    *,
-    seed: int,
-    teacher: nn.Module | None = None,
-) -> nn.Module:
-    """Train a module in place and return it; towards a teacher's answers where there is one."""
-    members, soft = setting.splits.members, None
-    if teacher is not None:
-        soft = softmax(predict(teacher, members).logits, dim=1)
-    trainer = Trainer(module, members, train, seed=seed, engine=EngineConfig(), soft_labels=soft)
-    start = trainer.start(topology)
-    if teacher is not None:
-        start = start.evolve(soft_target=SoftTarget(0.9, 4.0))
-    trainer.load_(trainer.train(start, trainer.total_steps))
-    return module.to("cpu").eval()
+    def kept(self, name: str, made: Callable[[], Any]) -> Any:
+        """Return what a file of this folder holds, made first where there is none."""
+        file = self.work / f"{name}.json"
+        if not file.exists():
+            with timed(name):
+                found = made()
+            write_json(file, found)
+        return json.loads(file.read_text())
 
 
-Mechanism = Callable[[nn.Module, str, Setting, int], nn.Module]
-"""(full model, architecture, setting, seed) -> sibling."""
+class timed:  # noqa: N801 - reads as a statement
+    """Says on leaving how long something took."""
 
+    def __init__(self, what: str) -> None:
+        self._what, self._begun = what, time.perf_counter()
 
-def magnitude(density: float) -> Mechanism:
-    """Return magnitude pruning to a density, then fine-tuning."""
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
 
-    def made(full: nn.Module, architecture: str, setting: Setting, seed: int) -> nn.Module:
-        del architecture
-        module = copy.deepcopy(full)
-        topology = initialise(
-            dict(maskable_parameters(module)),
-            density=density,
-            distribution="erk",
-            method="magnitude-global",
-            seed=seed,
-        )
-        return fit(module, setting, topology, setting.train(1 / 3), seed=seed)
-
-    return made
-
-
-def distilled(full: nn.Module, architecture: str, setting: Setting, seed: int) -> nn.Module:
-    """Return a model of half the width that learnt what the full one says."""
-    module = setting.made(architecture, seed=derive(seed, "student"), width=setting.width / 2)
-    return fit(module, setting, Topology.dense(module), setting.train(), seed=seed, teacher=full)
-
-
-def searched(full: nn.Module, architecture: str, setting: Setting, seed: int) -> nn.Module:
-    """Return what SafeCompress's loop makes of the full model at a density of 10 %."""
-    out = setting.work / f"run-{architecture}-{seed}"
-    if (out / "verdict.json").exists():
-        from safecompress.load import load
-
-        return load(out, model=lambda: copy.deepcopy(full))
-    train = setting.train(1 / 3).model_dump()
-    config = {
-        "seed": seed,
-        "dense": {"epochs": setting.epochs, "lr": 0.05, "batch_size": 64},
-        "sparse": {"density": 0.1, "rounds": 2, "train": train},
-        "steer": {"proposals": ["rigl", "set"]},
-        "baselines": [],
-    }
-    factory = Given(full)
-    return compress(factory, setting.splits, config=config, out=out).model
-
-
-class Given:
-    """Makes copies of a trained model, for a run that trains on from it."""
-
-    def __init__(self, full: nn.Module) -> None:
-        self._full = full
-        self.__name__ = "given"
-
-    def __call__(self) -> nn.Module:
-        """Return a copy."""
-        return copy.deepcopy(self._full)
-
-
-MECHANISMS: dict[str, Mechanism] = {
-    "magnitude-50": magnitude(0.5),
-    "magnitude-80": magnitude(0.2),
-    "magnitude-95": magnitude(0.05),
-    "distilled": distilled,
-    "safecompress-10": searched,
-}
-"""Siblings by name. Quantised, channel-pruned and low-rank ones join with one line each."""
+    def __exit__(self, *problem: object) -> None:
+        if problem[0] is None:
+            print(f"  {self._what}: {time.perf_counter() - self._begun:.0f} s", flush=True)
 
 
 def cells(seeds: Sequence[int]) -> Iterator[tuple[str, str, int]]:
@@ -258,41 +254,32 @@ def cells(seeds: Sequence[int]) -> Iterator[tuple[str, str, int]]:
                 yield architecture, mechanism, seed
 
 
-def attacked(full: nn.Module, small: nn.Module, setting: Setting, *, seed: int) -> dict[str, Any]:
+def attacked(
+    full: nn.Module, small: nn.Module, bench: Bench, alone: Mapping[str, Hunted], *, seed: int
+) -> dict[str, Any]:
     """Return all figures of one pair, as JSON."""
-    span = setting.span
-    rows = setting.judging.take(torch.arange(setting.judged))
-    x = span.units(_tensor(rows))
+    setting, span = bench.setting, bench.span
+    rows = bench.judging.take(torch.arange(setting.judged))
+    x = bench.units(rows)
     wrapped = InUnits(full, span), InUnits(small, span)
-    known = setting.choosing.take(torch.arange(min(2000, len(setting.choosing))))
-    copied = retrained(wrapped[1], known, span.units(_tensor(known)), epochs=3, seed=seed)
-    said = predict(small, setting.judging).correct
+    known = bench.choosing.take(torch.arange(min(2000, len(bench.choosing))))
+    copied = retrained(wrapped[1], known, bench.units(known), epochs=COPY_EPOCHS, seed=seed)
+    said = predict(small, bench.judging).correct
     found: dict[str, Any] = {
         "accuracy": asdict(clopper_pearson(int(said.sum()), len(said), level=LEVEL)),
         "similarity": similarity(*wrapped, x, rows.labels, level=LEVEL, seed=seed).to_json(),
-        "transfer": {},
-    }
-    for norm in NORMS:
-        ball = Ball(norm, RADII[norm])
-        for targeted in (False, True):
-            name = f"{norm}{'-targeted' if targeted else ''}"
-            found["transfer"][name] = _transfer(
-                wrapped, x, rows.labels, ball, {"a copy trained on": copied}, targeted, seed
+        "transfer": {
+            f"{norm}{'-targeted' if targeted else ''}": _transfer(
+                wrapped, x, rows.labels, norm, {"a copy trained on": copied}, targeted, seed
             )
-    few = right_on_both(*wrapped, x, rows.labels)[: setting.hunted]
-    saving = query_saving(
-        *wrapped,
-        x,
-        rows.labels,
-        ball=Ball("l2", RADII["l2"]),
-        seed=seed,
-        budget=setting.budget,
-        rows=few,
-    )
-    hunted = {**saving.without, **saving.guided}
-    found["queries"] = {n: h.queries_to_success.tolist() for n, h in hunted.items()}
+            for norm in NORMS
+            for targeted in ((False, True) if setting.targeted else (False,))
+        },
+    }
+    guided = asked(full, small, bench, seed=seed)
+    found["queries"] = _questions(guided)
     try:
-        found["saving"] = asdict(saving.saving(level=LEVEL))
+        found["saving"] = asdict(QuerySaving(alone, guided, seed).saving(level=LEVEL))
     except UndecidableError as error:
         found["saving"] = {"undecidable": str(error)}
     return found
@@ -302,11 +289,12 @@ def _transfer(
     pair: tuple[nn.Module, nn.Module],
     x: Tensor,
     labels: Tensor,
-    ball: Ball,
+    norm: Any,
     surrogates: dict[str, nn.Module],
     targeted: bool,
     seed: int,
 ) -> dict[str, Any]:
+    ball = Ball(norm, RADII[norm])
     found = transferred(
         *pair, x, labels, ball=ball, seed=seed, surrogates=surrogates, targeted=targeted
     )
@@ -320,87 +308,170 @@ def _transfer(
     }
 
 
-def floor_of(full: nn.Module, stranger: nn.Module, setting: Setting, *, seed: int) -> Any:
-    """Return the transfer from an independently trained net, per norm."""
-    rows = setting.judging.take(torch.arange(setting.judged))
-    x = setting.span.units(_tensor(rows))
-    pair = InUnits(full, setting.span), InUnits(stranger, setting.span)
+def asked(
+    full: nn.Module, small: nn.Module | None, bench: Bench, *, seed: int
+) -> dict[str, Hunted]:
+    """Hunt the same rows, those that the full model gets right, by every attack of one kind.
+
+    Args:
+        full: the model that is asked.
+        small: the attacker's guide; None runs the attacks that need none.
+        bench: rows and budget.
+        seed: of everything random.
+    """
+    span, said = bench.span, predict(full, bench.judging).correct
+    rows = bench.judging.take(said.nonzero().squeeze(1)[: bench.setting.hunted])
+    attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in QUERY_ATTACKS.parts]
     return {
-        norm: _transfer(pair, x, rows.labels, Ball(norm, RADII[norm]), {}, False, seed)
-        for norm in NORMS
+        attack.name: hunt_down(
+            attack,
+            InUnits(full, span),
+            bench.units(rows),
+            rows.labels,
+            ball=Ball("l2", RADII["l2"]),
+            seed=seed,
+            source=None if small is None else InUnits(small, span),
+            budget=bench.setting.budget,
+        )
+        for attack in attacks
+        if attack.needs_source == (small is not None)
     }
 
 
-def run_cell(architecture: str, mechanism: str, seed: int, setting: Setting) -> dict[str, Any]:
+def _questions(hunted: Mapping[str, Hunted]) -> dict[str, Any]:
+    return {
+        name: {"asked": h.asked.tolist(), "solved": h.solved.tolist()} for name, h in hunted.items()
+    }
+
+
+def _hunted(questions: Mapping[str, Any], budget: int) -> dict[str, Hunted]:
+    none = torch.zeros(0)
+    return {
+        name: Hunted(none, torch.tensor(q["solved"]), torch.tensor(q["asked"]), budget)
+        for name, q in questions.items()
+    }
+
+
+def floor_of(full: nn.Module, stranger: nn.Module, bench: Bench, *, seed: int) -> dict[str, Any]:
+    """Return the transfer from an independently trained net, per norm."""
+    rows = bench.judging.take(torch.arange(bench.setting.judged))
+    pair = InUnits(full, bench.span), InUnits(stranger, bench.span)
+    x = bench.units(rows)
+    return {norm: _transfer(pair, x, rows.labels, norm, {}, False, seed) for norm in NORMS}
+
+
+def run_cell(architecture: str, mechanism: str, seed: int, bench: Bench) -> dict[str, Any]:
     """Make a sibling, attack with it, unpair it, attack again."""
-    full = setting.trained(architecture, seed=seed)
-    stranger = setting.trained(architecture, seed=1000 + seed)
-    small = MECHANISMS[mechanism](full, architecture, setting, seed)
-    apart = unpaired(
-        small,
-        full,
-        setting.splits.members,
-        choosing=setting.choosing,
-        train=setting.train(1 / 3),
-        seed=seed,
-        tolerance=LOST_AT_MOST,
-        topology=existing(small),
+    full = bench.trained(architecture, seed=seed)
+    stranger = bench.trained(architecture, seed=1000 + seed)
+    whole, cell = f"{architecture}-{seed}", f"{architecture}-{mechanism}-{seed}"
+    floor = bench.kept(f"{whole}-floor", lambda: floor_of(full, stranger, bench, seed=seed))
+    alone = bench.kept(f"{whole}-alone", lambda: _questions(asked(full, None, bench, seed=seed)))
+    unguided = _hunted(alone, bench.setting.budget)
+    with timed(f"making {cell}"):
+        small = MECHANISMS[mechanism](full, architecture, bench, seed)
+    before = bench.kept(
+        f"{cell}-before", lambda: attacked(full, small.module, bench, unguided, seed=seed)
     )
-    said = predict(full, setting.judging).correct
+
+    def apart() -> dict[str, Any]:
+        found = unpaired(
+            small.module,
+            full,
+            bench.splits.members,
+            choosing=bench.choosing,
+            train=bench.train(SHARE),
+            seed=seed,
+            weights=bench.setting.weights,
+            tolerance=LOST_AT_MOST,
+            topology=small.topology,
+            transforms=small.transforms,
+        )
+        figures = attacked(full, found.module, bench, unguided, seed=seed)
+        return {"weight": found.weight, "lost_choosing": asdict(found.lost)} | figures
+
+    after = bench.kept(f"{cell}-after", apart)
+    said = predict(full, bench.judging).correct
     return {
         "architecture": architecture,
         "mechanism": mechanism,
         "seed": seed,
-        "members": setting.members,
-        "epochs": setting.epochs,
-        "width": setting.width,
+        "setting": asdict(bench.setting),
+        "judging": len(said),
         "accuracy_full": float(said.double().mean()),
-        "attackers": sorted(adaptive_attackers(_tensor(setting.judging)[:1])),
-        "floor": floor_of(full, stranger, setting, seed=seed),
-        "before": attacked(full, small, setting, seed=seed),
-        "after": attacked(full, apart.module, setting, seed=seed),
-        "weight": apart.weight,
+        "floor": floor,
+        "queries_alone": alone,
+        "before": before,
+        "after": after,
     }
 
 
 def show(folder: Path) -> None:
     """Print the table and the correlation of similarity with vulnerability."""
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    points = []
     for cell in found:
-        before, after = (cell[when]["transfer"]["l2"] for when in ("before", "after"))
-        lost = cell["before"]["accuracy"]["value"] - cell["after"]["accuracy"]["value"]
-        reduced = 1 - after["value"] / max(before["value"], 1e-9)
-        floor = cell["floor"]["l2"]
-        met = (reduced >= REDUCED_BY or after["value"] <= floor["high"]) and lost <= LOST_AT_MOST
-        mark = " masked gradients" if after["masked"] else ""
-        print(
-            f"{cell['architecture']:9} {cell['mechanism']:16} {cell['seed']} "
-            f"transfer {before['value']:.3f} -> {after['value']:.3f} (floor {floor['value']:.3f}), "
-            f"accuracy lost {lost:+.3f}, λ {cell['weight']:g}, "
-            f"{'met' if met and not mark else 'not met'}{mark}"
-        )
-        for when in ("before", "after"):
-            cosine = cell[when]["similarity"]["gradients"]["value"]
-            points.append((cosine, cell[when]["transfer"]["l2"]["value"]))
-    if len(points) < 4:
+        print(_line(cell))
+    if not found:
         return
-    rho = bootstrap_interval(_spearman, np.array(points), level=LEVEL, seed=0, edges=(-1, 1))
+    met = sum(_met(cell) for cell in found)
+    print(f"goal met by {met} of {len(found)} siblings")
+    if len(found) < 4:
+        print("fewer than 4 cells: no interval of the correlation")
+        return
+    table = np.array(
+        [
+            [v for when in ("before", "after") for v in _similar_and_hurt(cell[when])]
+            for cell in found
+        ]
+    )
+    rho = bootstrap_interval(_spearman, table, level=LEVEL, seed=0, edges=(-1, 1))
     print(f"Spearman of cosine and transfer: {rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}]")
 
 
+def _line(cell: Mapping[str, Any]) -> str:
+    before, after = cell["before"], cell["after"]
+    rates = [half["transfer"]["l2"] for half in (before, after)]
+    cosines = [half["similarity"]["gradients"]["value"] for half in (before, after)]
+    marks = " masked gradients" if rates[1]["masked"] else ""
+    return (
+        f"{cell['architecture']:9} {cell['mechanism']:15} {cell['seed']} "
+        f"accuracy {before['accuracy']['value']:.3f} -> {after['accuracy']['value']:.3f}, "
+        f"cosine {cosines[0]:.2f} -> {cosines[1]:.2f}, transfer {_told(rates[0])} -> "
+        f"{_told(rates[1])} (floor {_told(cell['floor']['l2'])}), saving "
+        f"{_told(before['saving'])} -> {_told(after['saving'])}, λ {after['weight']:g}, "
+        f"{'met' if _met(cell) else 'not met'}{marks}"
+    )
+
+
+def _told(interval: Mapping[str, Any]) -> str:
+    if "value" not in interval:
+        return "undecidable"
+    return f"{interval['value']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]"
+
+
+def _met(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell meets the goal; what cannot be decided does not."""
+    before, after = cell["before"], cell["after"]
+    first, last = before["transfer"]["l2"], after["transfer"]["l2"]
+    near = last["value"] <= cell["floor"]["l2"]["high"]
+    fell = last["value"] <= (1 - REDUCED_BY) * first["value"] or near
+    kept = before["accuracy"]["value"] - after["accuracy"]["value"] <= LOST_AT_MOST
+    gone = after["saving"].get("low", np.inf) <= 1
+    return bool(fell and kept and gone and after["weight"] > 0 and not last["masked"])
+
+
+def _similar_and_hurt(half: Mapping[str, Any]) -> tuple[float, float]:
+    return half["similarity"]["gradients"]["value"], half["transfer"]["l2"]["value"]
+
+
 def _spearman(samples: Any) -> Any:
-    ranks = rankdata(samples, axis=1)
+    """Return Spearman's correlation per resample of cells (b, n, 4): two points a cell."""
+    points = samples.reshape(len(samples), -1, 2)
+    ranks = rankdata(points, axis=1)
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     product = centred.prod(axis=2).sum(axis=1)
     sizes = np.sqrt((centred**2).sum(axis=1).prod(axis=1))
     return product / np.where(sizes > 0, sizes, 1)
-
-
-def _tensor(rows: Rows) -> Tensor:
-    if not isinstance(rows.inputs, Tensor):
-        raise SystemExit("expected images")
-    return rows.inputs
 
 
 def main() -> None:
@@ -410,35 +481,42 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=Path("work-transfer"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", help="cells as ARCHITECTURE/MECHANISM")
-    parser.add_argument("--members", type=int, default=10_000)
-    parser.add_argument("--epochs", type=float, default=24)
-    parser.add_argument("--width", type=float, default=0.5)
-    parser.add_argument("--judged", type=int, default=500)
-    parser.add_argument("--hunted", type=int, default=100)
-    parser.add_argument("--budget", type=int, default=10_000)
+    parser.add_argument("--architecture", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES)
+    parser.add_argument("--mechanism", nargs="+", choices=MECHANISMS, default=list(MECHANISMS))
+    parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--members", type=int, default=5_000)
+    parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--judged", type=int, default=200)
+    parser.add_argument("--targeted", action="store_true")
+    parser.add_argument("--hunted", type=int, default=40)
+    parser.add_argument("--budget", type=int, default=1_000)
+    parser.add_argument("--weights", type=float, nargs="+", default=list(WEIGHTS))
     given = parser.parse_args()
     if given.act == "show":
         show(given.results)
         return
     setting = Setting(
-        data=Path(os.environ["SAFECOMPRESS_DATA"]),
-        work=given.work,
+        classes=given.classes,
         members=given.members,
         epochs=given.epochs,
         width=given.width,
         judged=given.judged,
+        targeted=given.targeted,
         hunted=given.hunted,
         budget=given.budget,
+        weights=tuple(given.weights),
     )
+    name = "-".join(f"{v:g}" for v in (*list(asdict(setting).values())[:-1], *setting.weights))
+    bench = Bench(setting, Path(os.environ["SAFECOMPRESS_DATA"]), given.work / name)
     given.results.mkdir(parents=True, exist_ok=True)
     for architecture, mechanism, seed in cells(given.seeds):
         file = given.results / f"{architecture}-{mechanism}-{seed}.json"
-        wanted = not given.only or f"{architecture}/{mechanism}" in given.only
+        wanted = architecture in given.architecture and mechanism in given.mechanism
         if file.exists() or not wanted:
             continue
-        write_json(file, run_cell(architecture, mechanism, seed, setting))
-        print(file, flush=True)
+        print(file.stem, flush=True)
+        write_json(file, run_cell(architecture, mechanism, seed, bench))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from safecompress.stats import Interval, accuracy_difference
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import Trainer
 from safecompress.train.predict import predict
+from safecompress.transforms import PLAIN, Transforms
 
 WEIGHTS = (0.1, 0.5, 1.0, 5.0)
 TOLERANCE = 0.01
@@ -48,12 +49,14 @@ def unpaired(
     tolerance: float = TOLERANCE,
     alpha: float = 1.0,
     topology: Topology | None = None,
+    transforms: Transforms = PLAIN,
     engine: EngineConfig | None = None,
 ) -> Unpaired:
     """Return the small model unpaired as strongly as it may be.
 
     Weights are tried from the smallest on, each from the model as it was given; the first that
-    costs more than the tolerance ends the search. Weights that are zero stay zero.
+    costs more than the tolerance ends the search. Weights that are zero stay zero, and weights
+    of few bits stay on a grid of as many.
 
     Args:
         small: left as it is.
@@ -65,7 +68,10 @@ def unpaired(
         weights: values of λ, rising.
         tolerance: accuracy that may be lost, in [0, 1].
         alpha: of staying with what the small model says.
-        topology: which weights exist; None takes those that are not zero.
+        topology: which weights exist; None takes those that are not zero, which of a quantised
+            model leaves out those rounded to zero.
+        transforms: how the small model reads its weights: the bits they are rounded to, the
+            channels that are gone. What is not named here is lost.
         engine: where it runs.
 
     Returns:
@@ -93,7 +99,7 @@ def unpaired(
             defenses=[Unpairing(weight=weight, alpha=alpha)],
             dense=full,
         )
-        start = trainer.start(topology or existing(module))
+        start = trainer.start(topology or existing(module)).evolve(transforms=transforms)
         trainer.load_(trainer.train(start, trainer.total_steps))
         module.to("cpu").eval()
         lost = accuracy_difference(before, predict(module, choosing).correct, level=0.95)

@@ -15,9 +15,11 @@ from safecompress.protocols import ProposalContext, Rows, TrainingContext
 from safecompress.similarity import similarity
 from safecompress.sparse import PROPOSALS
 from safecompress.topology import Topology
-from safecompress.train import Trainer
+from safecompress.train import Trainer, quantise_after_training
 from safecompress.train.batches import Step
 from safecompress.train.loss import TrainingLoss
+from safecompress.transforms import Transforms, codes, input_quantisers, quantised, weight_scale
+from safecompress.unpair import unpaired as unpaired_within
 
 CPU = EngineConfig(accelerator="cpu")
 PLAIN = {"precision": "32-true", "memory_format": "contiguous"}
@@ -214,3 +216,65 @@ def test_bad_options_are_refused(options):
 def test_without_a_dense_model_it_says_what_to_do():
     with pytest.raises(ConfigError, match="needs the dense model"):
         trainer(net(), defenses=[Unpairing()])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_mask_and_the_grid_are_kept_exactly(bits):
+    dense = trained()
+    topology = masks(dense)
+    sparse = copy.deepcopy(dense)
+    topology.apply_(sparse)
+    small = quantise_after_training(sparse, rows(), bits=bits, topology=topology)
+    transforms = Transforms(bits, activations=True, ranges=small.numbers.ranges)
+    before = copy.deepcopy(small.module.state_dict())
+    found = unpaired_within(
+        small.module,
+        dense,
+        rows(),
+        choosing=rows(300, seed=2),
+        train=TrainConfig(epochs=20, batch_size=20, lr=0.1, **PLAIN),
+        seed=0,
+        weights=(1.0,),
+        tolerance=1.0,
+        topology=topology,
+        transforms=transforms,
+        engine=CPU,
+    )
+    assert found.weight == 1
+    parameters = dict(found.module.named_parameters())
+    assert any(not torch.equal(before[name], parameters[name]) for name in topology.masks)
+    for name, mask in topology.masks.items():
+        weight = parameters[name]
+        step = weight_scale(weight, bits)[:, None]
+        assert not bool(weight[~mask].any())
+        assert torch.equal(quantised(weight, bits), weight)
+        assert torch.equal(codes(weight, bits) * step, weight)
+        assert codes(weight, bits).abs().max() <= 2 ** (bits - 1) - 1
+    assert input_quantisers(found.module).keys() == small.numbers.ranges.keys()
+    test = rows(300, seed=2)
+    alike = [
+        similarity(dense, m, test.inputs, test.labels, level=0.95, seed=0).gradients.value
+        for m in (small.module, found.module)
+    ]
+    assert alike[1] < alike[0]
+    assert all(torch.equal(before[k], v) for k, v in small.module.state_dict().items())
+
+
+def test_without_transforms_a_quantised_model_would_leave_its_grid():
+    """Why a caller has to say them: the same weights trained on as they are."""
+    dense = trained()
+    small = quantise_after_training(dense, rows(), bits=4).module
+    found = unpaired_within(
+        small,
+        dense,
+        rows(),
+        choosing=rows(50, seed=2),
+        train=TrainConfig(epochs=2, batch_size=20, lr=0.1, **PLAIN),
+        seed=0,
+        weights=(1.0,),
+        tolerance=1.0,
+        engine=CPU,
+    )
+    weight = dict(found.module.named_parameters())["0.weight"]
+    assert not torch.equal(quantised(weight, 4), weight)
+    assert not input_quantisers(found.module)
