@@ -54,13 +54,6 @@ def path(move: str) -> list[str]:
     return [f"steer.proposals=[{move}]", _ONE, _MOVES]
 
 
-MANY_TEACHERS = [
-    "teachers.folds=10",
-    "teachers.held_out=8",
-    "teachers.train={epochs: 20, batch_size: 64, lr: 0.2, precision: 32-true}",
-]
-"""A row's label reaches other rows' soft labels only through the two teachers that saw it."""
-
 METHODS: dict[str, dict[str, Any]] = {
     "dense": {
         "set": ["sparse.rounds=0", "sparse.train.epochs=0"],
@@ -104,10 +97,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "soft-labels-warm": {
         "set": path("{soft-labels: {share: 1.0, temperature: 2.0, mask: rigl}}"),
         "says": "the same at temperature 2",
-    },
-    "soft-labels-many": {
-        "set": [*path("{soft-labels: {share: 1.0, mask: rigl}}"), *MANY_TEACHERS],
-        "says": "soft labels of ten teachers that see a fifth of the rows each",
     },
     "adversarial": {
         "set": [
