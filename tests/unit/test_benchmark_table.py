@@ -1,0 +1,22 @@
+"""The methods of the benchmark's table: each one a configuration that can be run."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.table import DATA, METHODS, ROOT
+
+from safecompress.config import load_config
+from safecompress.proposing import build_proposals
+
+
+def recipe(method):
+    data = DATA["synthetic"]
+    chosen = METHODS[method]
+    density = chosen.get("densities", [0.05])[0]
+    assignments = [*data["set"], f"sparse.density={density}", "baselines=[]", *chosen["set"]]
+    return load_config(ROOT / data["config"], assignments=assignments)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_of_the_table_is_a_configuration(method):
+    assert build_proposals(recipe(method)) or not recipe(method).sparse.rounds
