@@ -459,8 +459,6 @@ BAD = ["bm8gcGljdHVyZQ==", 'iVBORw0KGgo" onerror="a()', "iVBORw0KGgo" + "A" * 30
 
 
 @pytest.mark.parametrize("bad", BAD)
-    "bad", ["bm8gcGljdHVyZQ==", 'iVBORw0KGgo" onerror="a()', "iVBORw0KGgo" + "A" * 300_000]
-)
 def test_only_pictures_are_pictures(bad: str, tmp_path: Path) -> None:
     drawn = figures(("dense", "compressed"))
     drawn["transfer"][0]["examples"][0]["point"] = bad
