@@ -245,7 +245,8 @@ def undominated(figures: Sequence[tuple[float, ...]]) -> list[bool]:
 
 
 def _span(value: float | None) -> Span:
-    return Span(value, None, None)
+    """Return a share or a cosine; what is neither is a damaged figure, and not drawn."""
+    return Span(value if value is not None and abs(value) <= 1 else None, None, None)
 
 
 def _css(node: Node) -> str:
