@@ -9,6 +9,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from safecompress.pair_figures import png
+
 ATTACKS = ("loss", "modified-entropy", "neural")
 PROPOSALS = ("rigl", "set", "magnitude+random-unfired", "taylor+gradient f=0.1")
 STRENGTH = {"dense": 1.05, "magnitude": 0.42, "compressed": 0.14}
@@ -192,11 +196,13 @@ def _line(r: int, c: int, score: float, rank: int | None) -> dict[str, Any]:
     if rank is None:
         return base
     aucs = {f"{a}.auc": 0.54 + 0.05 * score + 0.01 * i for i, a in enumerate(ATTACKS[:2])}
+    aucs["transfer-l2.rate"] = 0.4 - 0.2 * score
     reason = f"leakage {score:+.3f} standard errors against its siblings, accuracy above the floor"
     return base | {
         "status": "ok",
         "accuracy": 0.7 + score / 50,
         "measures": aucs,
+        "cosine": 0.6 - 0.4 * score,
         "density": 0.0998,
         "selected": rank == 1,
         "reason": reason,
@@ -224,7 +230,43 @@ def figures(subjects: tuple[str, ...]) -> dict[str, Any]:
         ],
         "costs": [{"name": c["name"], "stage": "verdict", "seconds": c["seconds"]}
                   for c in checks()],
+        "transfer": [_transfer()],
+        "queries": [_queries()],
     }  # fmt: skip
+
+
+PICTURE = png(torch.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8))
+
+
+def _transfer() -> dict[str, Any]:
+    places = [(a, on) for on in ("the model", "a copy trained on") for a in ("pgd-10", "margin")]
+    return {
+        "measure": "transfer-l2.rate",
+        "radius": 0.5,
+        "rows": 180,
+        "masked": False,
+        "white_box": 0.97,
+        "white_box_full": 0.95,
+        "rates": [
+            {"attacker": a, "on": on, "strongest": i == 1, **span(0.2 + 0.1 * (i == 1), 0.05)}
+            for i, (a, on) in enumerate(places)
+        ],
+        "examples": [
+            {"label": 3, "said": 5, "row": PICTURE, "point": PICTURE, "difference": PICTURE}
+        ],
+    }
+
+
+def _queries() -> dict[str, Any]:
+    kinds = [("rgf", False, 80), ("p-rgf", True, 12), ("gfcs", True, 4)]
+    return {
+        "measure": "query-saving-l2.ratio",
+        "budget": 1000,
+        "attacks": [
+            {"name": n, "guided": g, "rows": 40, "asked": [first * (i + 1) for i in range(11)]}
+            for n, g, first in kinds
+        ],
+    }
 
 
 def _normal(x: float) -> float:

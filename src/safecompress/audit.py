@@ -27,6 +27,7 @@ from safecompress.exposure import (
 )
 from safecompress.figures import figures_document
 from safecompress.files import make_folder, write_json, write_text
+from safecompress.pair_figures import pair_figures
 from safecompress.protocols import Attack
 from safecompress.provenance import surroundings
 from safecompress.randomness import derive
@@ -226,7 +227,14 @@ def _judged(
     if case.parent is not None:
         found = newly_exposed(judged, subjects[DENSE], attacks)
         document["newly_exposed"] = newly_exposed_document(found)
-    figures = figures_document(subjects, finding.checks, attacks=attacks)
+    figures = figures_document(
+        subjects,
+        finding.checks,
+        attacks=attacks,
+        pair=pair_figures(
+            judged, [check.measure for check in suite.checks], level=finding.document["level"]
+        ),
+    )
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
     return verdict, strongest, exposed
 

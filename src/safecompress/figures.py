@@ -21,6 +21,7 @@ def figures_document(
     *,
     attacks: Sequence[Attack],
     layers: Sequence[Mapping[str, Any]] = (),
+    pair: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the JSON document of `figures.json`.
 
@@ -29,12 +30,14 @@ def figures_document(
         checks: what was run, for its cost.
         attacks: the attacks whose curves are drawn.
         layers: what `layers_of` says of the judged model; empty where only outputs are known.
+        pair: what `pair_figures` says of it.
     """
     return {
         "roc": {name: _rocs(s, attacks) for name, s in subjects.items()},
         "loss": _loss_histograms(subjects),
         "layers": list(layers),
         "costs": [{"name": c.name, "stage": "verdict", "seconds": c.seconds} for c in checks],
+        **(pair or {}),
     }
 
 

@@ -25,6 +25,7 @@ from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
 from safecompress.guarantee import guarantee
 from safecompress.modelfile import StoredModel
+from safecompress.pair_figures import pair_figures
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.runs import LEDGER, MODEL
@@ -148,6 +149,11 @@ def judge(
         finding.checks,
         attacks=[measure.attack for measure in compared],
         layers=layers_of(compressed),
+        pair=pair_figures(
+            subjects["compressed"],
+            [check.measure for check in suite.checks],
+            level=finding.document["level"],
+        ),
     )
     return Verdict(finding.status, finding.sentence, finding.checks, document, figures)
 

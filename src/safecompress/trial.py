@@ -7,6 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from safecompress.attacks.transfer import InUnits
 from safecompress.candidate import Candidate
 from safecompress.checks import (
     Auc,
@@ -24,12 +28,15 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.events import Event
-from safecompress.protocols import Evidence, Pool
+from safecompress.protocols import Evidence, InputRange, Pool
 from safecompress.randomness import derive
+from safecompress.similarity import Shown, gradient_cosines
 from safecompress.stages import Work
 
 _LEVEL = 0.95
 """Of the intervals whose upper bounds are the further risks."""
+_COMPARED = 200
+"""Rows on which input gradients are compared."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,26 @@ class Trial:
             "measures": measures,
             "density": subject.density,
             "seconds": seconds | {"tests": costs},
-        }
+        } | self._cosine(subject)
+
+    def _cosine(self, subject: Subject) -> dict[str, float]:
+        """Return the mean cosine of a candidate's input gradients and the dense model's.
+
+        Nothing where no measure attacks the dense model.
+        """
+        evidence = subject.evidence.nonmembers
+        if self._parent is None or evidence.rows is None or evidence.target is None:
+            return {}
+        rows = evidence.rows.take(torch.arange(min(_COMPARED, len(evidence.rows))))
+        inputs = rows.inputs
+        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+            return {}
+        span = evidence.span or InputRange.of_rows(inputs)
+        theirs, own = (
+            Shown.by(InUnits(model, span), span.units(inputs), rows.labels).gradients
+            for model in (self._parent, evidence.target)
+        )
+        return {"cosine": float(gradient_cosines(theirs, own).mean())}
 
     def _held(self, candidate: Candidate) -> tuple[Pool[Evidence], dict[str, float]]:
         """Return what the attackers hold of a candidate, and the seconds each part took."""

@@ -19,6 +19,7 @@ import pytest
 
 from safecompress.errors import RunFolderError
 from safecompress.report import render_report, write_report
+from safecompress.report.view_transfer import undominated
 from safecompress.report.wording import figure
 from tests.report_fixture import (
     CONFIG,
@@ -127,6 +128,9 @@ def rendered(case: str) -> str:
         return render_report(CASES[case](Path(folder) / "run"))
 
 
+WITHOUT_PAIR = {"verdict only", "damaged", "empty"}
+
+
 @cache
 def page(case: str) -> Page:
     return Page.of(rendered(case))
@@ -149,7 +153,8 @@ def test_nothing_is_asked_of_any_network(case: str) -> None:
     targets = {
         value for e in page(case).elements for key, value in e.attributes.items() if key in loads
     }
-    assert {t for t in targets if not t.startswith("#")} == {"data:,"}
+    inside = ("#", "data:image/png;base64,")
+    assert {t for t in targets if not t.startswith(inside)} == {"data:,"}
     own = [e.text for e in page(case).elements if e.tag in {"style", "script"}]
     # The name of the SVG vocabulary is no address to load from.
     loading = r"url\(|@import|https?:(?!//www\.w3\.org/2000/svg\")|fetch\(|XMLHttp|import\("
@@ -218,8 +223,9 @@ def test_the_sections_come_in_order(case: str) -> None:
     sections = [e.attributes["aria-labelledby"] for e in page(case).all("section")]
     assert sections == [
         f"{name}-head"
-        for name in ("verdict", "checks", "comparison", "roc", "losses", "rounds", "layers",
-                     "costs", "limits", "provenance")
+        for name in ("verdict", "checks", "comparison", "roc", "losses", "transfer", "rounds",
+                     "layers", "costs", "limits", "provenance")
+        if name != "transfer" or case not in WITHOUT_PAIR
     ]  # fmt: skip
 
 
@@ -286,7 +292,9 @@ def test_every_check_has_a_row_with_its_figures() -> None:
 def test_behind_every_plot_is_a_table() -> None:
     plots = [e for e in page("full").all("svg") if "data-reads" in e.attributes]
     tables = [e for e in page("full").all("details") if e.attributes.get("class") == "readings"]
-    assert len(plots) == len(tables) == 6
+    # The curves of questions have a table, too, but no read-out at the pointer.
+    assert len(plots) == 6
+    assert len(tables) == 7
     drawn = figures(("dense",))
     curve = drawn["roc"]["dense"]["loss"]
     found = max(t for f, t in zip(curve["fpr"], curve["tpr"], strict=True) if f <= 0.1)
@@ -435,3 +443,30 @@ def test_no_folder_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_later_schema_is_noted(tmp_path: Path) -> None:
     given = json.loads(json.dumps(verdict())) | {"schema_version": 2}
     assert "schema version 2" in render_report(write_run(tmp_path / "run", verdict_json=given))
+
+
+def test_what_a_pair_gives_away_is_shown() -> None:
+    transfer = next(e for e in page("full").all("section") if e.attributes.get("id") == "transfer")
+    assert "● 30.0%" in " ".join(transfer.text.split())
+    pictures = page("full").all("img")
+    assert len(pictures) == 3
+    assert all(p.attributes["alt"] for p in pictures)
+    names = {e.attributes.get("id") for e in page("full").all("svg")}
+    assert {"questions-1", "front-members", "front-0", "alike-0"} <= names
+
+
+BAD = ["bm8gcGljdHVyZQ==", 'iVBORw0KGgo" onerror="a()', "iVBORw0KGgo" + "A" * 300_000]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_only_pictures_are_pictures(bad: str, tmp_path: Path) -> None:
+    drawn = figures(("dense", "compressed"))
+    drawn["transfer"][0]["examples"][0]["point"] = bad
+    shown = render_report(write_run(tmp_path / "run", figures_json=drawn))
+    assert Page.of(shown).all("img") == []
+    assert bad not in shown
+
+
+def test_who_is_beaten_in_nothing_is_on_the_front() -> None:
+    best = undominated([(1.0, 2.0, 3.0), (2.0, 1.0, 3.0), (2.0, 2.0, 3.0), (1.0, 2.0, 3.0)])
+    assert best == [True, True, False, True]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from torch import Tensor
 
 from safecompress.data import halves
 from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Subject:
     density: float | None
     seed: int
     _results: dict[str, AttackResult] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -64,6 +69,12 @@ class Subject:
         if key not in self._results:
             self._results[key] = attack(self.evidence, halves=self.halves, seed=self.seed)
         return self._results[key]
+
+    def once(self, key: str, made: Callable[[], _Found]) -> _Found:
+        """Return what `made` gives, or what it gave before under this key."""
+        if key not in self._found:
+            self._found[key] = made()
+        return cast(_Found, self._found[key])
 
     @property
     def accuracy(self) -> float:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from safecompress.attacks.transfer import (
     BUDGET,
     InUnits,
+    QuerySaving,
+    Transferred,
     query_saving,
     retrained,
     transferred,
@@ -26,9 +28,12 @@ from safecompress.randomness import derive
 RADII: Mapping[Norm, float] = {"linf": 8 / 255, "l2": 0.5}
 """The usual radii for images of 32 × 32 pixels, in units of the input range."""
 
+COPY = "a copy trained on"
+"""What the attacker's own copy of the small model is called."""
+
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """The two models and the rows that judge them, in units.
 
     Args:
@@ -84,7 +89,7 @@ class _OnParent(Measure):
             "set an absolute bound (at_most)."
         )
 
-    def _pair(self, subject: Subject) -> _Pair:
+    def _pair(self, subject: Subject) -> Pair:
         """Return the models and rows; the attacker learns from one half of the non-members."""
         evidence = subject.evidence.nonmembers
         if evidence.rows is None or evidence.target is None or evidence.parent_target is None:
@@ -102,7 +107,7 @@ class _OnParent(Measure):
         half = subject.halves.nonmembers
         judged, known = evidence.rows.take(~half), evidence.rows.take(half)
         judged = judged.take(torch.arange(min(self.rows, len(judged))))
-        return _Pair(
+        return Pair(
             full=InUnits(evidence.parent_target, span),
             small=InUnits(evidence.target, span),
             x=span.units(cast(Tensor, judged.inputs)),
@@ -146,14 +151,21 @@ class TransferRate(_OnParent):
     def name(self) -> str:
         return f"transfer-{self.norm}{'-targeted' if self.targeted else ''}.rate"
 
-    def estimate(self, subject: Subject, *, level: float) -> Estimate:
-        watch = Stopwatch()
+    def attacked(self, subject: Subject) -> tuple[Pair, Transferred]:
+        """Attack once, and return the pair with what every attacker's points did.
+
+        Raises:
+            MissingEvidenceError, UndecidableError: as `estimate`.
+        """
+        return subject.once(repr(self), lambda: self._attacked(subject))
+
+    def _attacked(self, subject: Subject) -> tuple[Pair, Transferred]:
         pair = self._pair(subject)
         seed = derive(subject.seed, "transfer")
         surrogates = {}
         if self.epochs and len(pair.known) > 1:
             made = retrained(pair.small, pair.known_rows, pair.known, epochs=self.epochs, seed=seed)
-            surrogates = {"a copy trained on": made}
+            surrogates = {COPY: made}
         found = transferred(
             pair.full,
             pair.small,
@@ -164,6 +176,11 @@ class TransferRate(_OnParent):
             surrogates=surrogates,
             targeted=self.targeted,
         )
+        return pair, found
+
+    def estimate(self, subject: Subject, *, level: float) -> Estimate:
+        watch = Stopwatch()
+        _, found = self.attacked(subject)
         rate = found.rate(level=level)
         note = f"strongest attacker: {found.worst}"
         if found.masked:
@@ -204,10 +221,17 @@ class QuerySavingMeasure(_OnParent):
     def name(self) -> str:
         return f"query-saving-{self.norm}.ratio"
 
-    def estimate(self, subject: Subject, *, level: float) -> Estimate:
-        watch = Stopwatch()
+    def hunted(self, subject: Subject) -> QuerySaving:
+        """Ask once, and return what every attack found.
+
+        Raises:
+            MissingEvidenceError, UndecidableError: as `estimate`.
+        """
+        return subject.once(repr(self), lambda: self._hunted(subject))
+
+    def _hunted(self, subject: Subject) -> QuerySaving:
         pair = self._pair(subject)
-        found = query_saving(
+        return query_saving(
             pair.full,
             pair.small,
             pair.x,
@@ -216,6 +240,10 @@ class QuerySavingMeasure(_OnParent):
             seed=derive(subject.seed, "queries"),
             budget=self.budget,
         )
+
+    def estimate(self, subject: Subject, *, level: float) -> Estimate:
+        watch = Stopwatch()
+        found = self.hunted(subject)
         ratio = found.saving(level=level)
         hunted = [*found.without.values(), *found.guided.values()]
         medians = ", ".join(

@@ -21,6 +21,7 @@ from safecompress.report.view_comparison import comparison
 from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
 from safecompress.report.view_leak import exposures, leak
 from safecompress.report.view_run import candidates, facts, openness
+from safecompress.report.view_transfer import transfer
 from safecompress.report.view_verdict import check_groups, hero
 from safecompress.report.wording import seconds
 
@@ -77,6 +78,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "comparison": comparison(run.verdict),
         "rocs": roc_panels(run.figures, run.verdict),
         "losses": loss_panels(run.figures),
+        "pair": transfer(run.figures, run.verdict, nodes),
         "tree": rounds_tree(nodes, identity="rounds") if nodes else None,
         "undrawn": max(0, len(nodes) - MOST_NODES),
         "candidates": candidates(nodes),

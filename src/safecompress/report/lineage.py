@@ -24,6 +24,7 @@ class Node:
         parent: index of the candidate it came from; None for the start.
         accuracy, density, step, rank: figures, None where they were not taken.
         measures: attack figures by name.
+        cosine: of its input gradients and the dense model's, in [-1, 1].
         seconds: settling, computing outputs, all tests.
         selected: whether it lived on.
         discarded: whether it was thrown out before it was tested.
@@ -41,6 +42,7 @@ class Node:
     step: float | None
     rank: float | None
     measures: Mapping[str, float | None]
+    cosine: float | None
     seconds: tuple[float | None, float | None, float | None]
     selected: bool
     discarded: bool
@@ -84,6 +86,7 @@ def _node(index: int, line: Mapping[str, Any]) -> Node:
         step=number(line.get("step")),
         rank=number(line.get("rank")),
         measures={text(name, longest=80): number(value) for name, value in measures},
+        cosine=number(line.get("cosine")),
         seconds=(number(seconds.get("settle")), number(seconds.get("outputs")), number(tested)),
         selected=line.get("selected") is True,
         discarded=line.get("status") == "discarded",

@@ -10,7 +10,10 @@ from safecompress.report.safe import mapping, number
 MISSING = "–"
 _LARGEST = 1e15
 Style: TypeAlias = Literal["auc", "percent", "plain"]
-_SHARES = ("accuracy", "density", "tpr", "fpr", "tnr", "fnr", "coverage", "advantage", "precision")
+_SHARES = (
+    *("accuracy", "density", "tpr", "fpr", "tnr", "fnr", "coverage", "advantage", "precision"),
+    ".rate",
+)
 
 
 @dataclass(frozen=True)

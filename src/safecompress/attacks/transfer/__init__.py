@@ -23,7 +23,7 @@ from safecompress.attacks.transfer.momentum import MomentumFgsm
 from safecompress.attacks.transfer.pgd import Fgsm, Pgd
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
-from safecompress.attacks.transfer.saving import QuerySaving, query_saving
+from safecompress.attacks.transfer.saving import QuerySaving, query_saving, success_curve
 from safecompress.attacks.transfer.square import Square
 from safecompress.attacks.transfer.units import InUnits
 from safecompress.protocols import InputRange, TransferAttack
@@ -58,5 +58,6 @@ __all__ = [
     "query_saving",
     "retrained",
     "right_on_both",
+    "success_curve",
     "transferred",
 ]

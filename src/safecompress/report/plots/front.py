@@ -1,4 +1,4 @@
-"""Models in the plane of accuracy and leakage, with those that no other beats in both."""
+"""Models in a plane of two figures, with those that no other beats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from safecompress.report.svg import Scale, path, picture, round_ticks, tag
-from safecompress.report.wording import Span, with_interval
+from safecompress.report.wording import Span, Style, with_interval
 
 _WIDTH, _HEIGHT = 640.0, 360.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 16.0, 14.0, 46.0
@@ -20,9 +20,9 @@ class Point:
 
     Args:
         name: what it is called.
-        leak: AUC of its strongest attack.
-        accuracy: on rows it was not trained on.
-        best: whether no other is at least as good in both and better in one.
+        leak: AUC of its strongest attack, or what else the horizontal axis shows.
+        accuracy: on rows it was not trained on, or what else the vertical axis shows.
+        best: whether no other is at least as good in all figures and better in one.
         css: class of its mark.
     """
 
@@ -33,34 +33,61 @@ class Point:
     css: str
 
 
-def front(points: Sequence[Point], *, identity: str) -> Markup:
-    """Return the picture; up and to the left is better.
+@dataclass(frozen=True)
+class Axes:
+    """What the plane shows.
+
+    Args:
+        title: of the picture.
+        across: the horizontal axis, as written below it.
+        leak: the same in a few words.
+        leak_style: how its figures are written.
+        up: the vertical axis.
+        chance: where guessing lies on the horizontal axis, or None.
+        joined: whether the best are joined by a line: where these two figures alone say who is
+            best.
+    """
+
+    title: str = "Accuracy against the strongest attack"
+    across: str = "AUC of the strongest attack (0.5 is chance)"
+    leak: str = "strongest attack"
+    leak_style: Style = "auc"
+    up: str = "accuracy"
+    chance: float | None = 0.5
+    joined: bool = True
+
+
+MEMBERSHIP = Axes()
+
+
+def front(points: Sequence[Point], *, identity: str, axes: Axes = MEMBERSHIP) -> Markup:
+    """Return the picture.
 
     Args:
         points: in any order; those without both figures are left out.
         identity: id of the picture, unique on the page.
+        axes: what it shows; by default accuracy against leakage, up and to the left better.
     """
     drawn = [p for p in points if p.leak.value is not None and p.accuracy.value is not None]
     if not drawn:
         return Markup()
-    x = _scale([v for p in drawn for v in p.leak.known] + [0.5], _LEFT, _WIDTH - _RIGHT)
+    guessing = [] if axes.chance is None else [axes.chance]
+    across = [v for p in drawn for v in p.leak.known] + guessing
+    x = _scale(across, _LEFT, _WIDTH - _RIGHT)
     y = _scale([v for p in drawn for v in p.accuracy.known], _HEIGHT - _BOTTOM, _TOP)
-    parts = _axes(x, y)
+    parts = _axes(x, y, axes)
     edge = sorted((p.leak.value or 0.0, p.accuracy.value or 0.0) for p in drawn if p.best)
-    parts.append(path([(x(a), y(b)) for a, b in edge], class_="front", fill="none"))
+    if axes.joined:
+        parts.append(path([(x(a), y(b)) for a, b in edge], class_="front", fill="none"))
     for p in sorted(drawn, key=lambda p: p.best):
-        parts.append(_marked(p, x, y))
-    told = "; ".join(
-        f"{p.name}: accuracy {with_interval(p.accuracy, 'percent')}, strongest attack "
-        f"{with_interval(p.leak, 'auc')}{', on the front' if p.best else ''}"
-        for p in drawn
-    )
+        parts.append(_marked(p, x, y, axes))
+    told = "; ".join(f"{_words(p, axes)}{', on the front' if p.best else ''}" for p in drawn)
     return picture(
         *parts,
         identity=identity,
         width=_WIDTH,
         height=_HEIGHT,
-        title="Accuracy against the strongest attack",
+        title=axes.title,
         description=told,
         class_="plot",
     )
@@ -72,7 +99,7 @@ def _scale(values: Sequence[float], start: float, stop: float) -> Scale:
     return Scale(low - pad, high + pad, start, stop)
 
 
-def _axes(x: Scale, y: Scale) -> list[Markup]:
+def _axes(x: Scale, y: Scale, axes: Axes) -> list[Markup]:
     bottom = _HEIGHT - _BOTTOM
     parts = []
     for value in round_ticks(x.low, x.high):
@@ -90,11 +117,13 @@ def _axes(x: Scale, y: Scale) -> list[Markup]:
             tag("text", label, class_="tick", x=_LEFT - 6, y=y(value) + 4, text_anchor="end")
         )
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(tag("line", class_="chance", x1=x(0.5), x2=x(0.5), y1=_TOP, y2=bottom))
+    if axes.chance is not None:
+        at = x(axes.chance)
+        parts.append(tag("line", class_="chance", x1=at, x2=at, y1=_TOP, y2=bottom))
     parts.append(
         tag(
             "text",
-            "AUC of the strongest attack (0.5 is chance)",
+            axes.across,
             class_="axis",
             x=middle,
             y=_HEIGHT - 8,
@@ -105,7 +134,7 @@ def _axes(x: Scale, y: Scale) -> list[Markup]:
     parts.append(
         tag(
             "text",
-            "accuracy",
+            axes.up,
             class_="axis",
             x=14.0,
             y=up,
@@ -116,7 +145,14 @@ def _axes(x: Scale, y: Scale) -> list[Markup]:
     return parts
 
 
-def _marked(p: Point, x: Scale, y: Scale) -> Markup:
+def _words(p: Point, axes: Axes) -> str:
+    return (
+        f"{p.name}: {axes.up} {with_interval(p.accuracy, 'percent')}, "
+        f"{axes.leak} {with_interval(p.leak, axes.leak_style)}"
+    )
+
+
+def _marked(p: Point, x: Scale, y: Scale, axes: Axes) -> Markup:
     across, up = x(p.leak.value or 0.0), y(p.accuracy.value or 0.0)
     marks = []
     if p.leak.low is not None and p.leak.high is not None:
@@ -147,8 +183,4 @@ def _marked(p: Point, x: Scale, y: Scale) -> Markup:
             text_anchor="start" if right else "end",
         )
     )
-    words = (
-        f"{p.name}: accuracy {with_interval(p.accuracy, 'percent')}, strongest attack "
-        f"{with_interval(p.leak, 'auc')}"
-    )
-    return tag("g", tag("title", words), *marks)
+    return tag("g", tag("title", _words(p, axes)), *marks)
