@@ -125,8 +125,8 @@ def test_a_run_runs_where_there_is_no_torch(run: Path) -> None:
     assert done.stdout.strip() == "(3, 10)", done.stderr
 
 
-def wrong_scale(weight: Any, kind: str) -> Quantised:
-    found = quantise(weight, kind)
+def wrong_scale(weight: Any, kind: str, *, scale: Any = None) -> Quantised:
+    found = quantise(weight, kind, scale=scale)
     return Quantised(found.values, found.scale * np.linspace(0.2, 3, len(found.scale), dtype="f4"))
 
 

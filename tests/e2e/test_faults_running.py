@@ -169,6 +169,7 @@ def test_the_twin_of_a_candidate_without_memory_is_tried_in_its_stead(folder: Pa
     assert read_history(folder.parent / "whole")[-1]["reason"] == "the same as r2p1c1"
     with pytest.MonkeyPatch.context() as patch:
         raising_for(patch, "train", by_rigl, MemoryError())
+        raising_for(patch, "train_together", lambda _: True, MemoryError())
         begin(folder, steer=steer)
     assert [line["selected"] for line in read_history(folder)] == [False, True, False, True]
 

@@ -141,7 +141,8 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 def test_control_c_says_how_to_go_on(configuration: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start(str(configuration), "--out", str(folder))
+    # Long enough that this process, on a busy machine, is not the later one.
+    process = start(str(configuration), "--out", str(folder), "--set", "dense.epochs=400")
     while process.poll() is None and serial(folder) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

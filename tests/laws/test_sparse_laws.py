@@ -43,6 +43,7 @@ EXAMPLES = {
     "quantise": {"bits": 8, "mask": "rigl"},
     "channels": {"share": 0.25, "mask": "rigl"},
     "pattern": {"form": "2:4", "mask": "rigl"},
+    "unpair": {"weight": 0.5, "mask": "rigl"},
 }
 """Options that make every registered proposal work in the contract tests."""
 
@@ -328,7 +329,9 @@ def test_every_part_says_what_it_is_and_costs(registry):
 @each_proposal
 def test_contract_of_proposals(name):
     proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    assert proposal.requires <= {"gradient", "moving_average", "soft_labels", "channels"}
+    assert proposal.requires <= {
+        *("gradient", "moving_average", "soft_labels", "channels", "unpairing")
+    }
     assert proposal.updates >= 1
     assert proposal == PROPOSALS.build({name: EXAMPLES[name]}, where="test")
     parent = candidate()
@@ -354,8 +357,9 @@ def test_contract_of_proposals_asks_only_for_what_it_declares(name):
     if "moving_average" not in proposal.requires:
         parent = parent.evolve(moving_average={})
     proposal(parent, situation)
-    # Soft labels are the trainer's to have: the proposal only says that it will train on them.
-    for need in proposal.requires - {"soft_labels"}:
+    # Soft labels and the dense model are the trainer's to have: the proposal only says that it
+    # will train with them.
+    for need in proposal.requires - {"soft_labels", "unpairing"}:
         lacking = parent.evolve(moving_average={}) if need == "moving_average" else parent
         context_lacking = (
             replace(situation, **{need: None}) if need in {"gradient", "channels"} else situation
