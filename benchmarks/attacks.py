@@ -28,16 +28,15 @@ import torch
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan
+from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan, every_row
 from safecompress.config import Request, ShadowsConfig
-from safecompress.data import Ledger, load_splits
-from safecompress.data.rows import concatenate
-from safecompress.errors import UndecidableError
+from safecompress.data import load_splits
 from safecompress.events import Event
 from safecompress.files import write_json
 from safecompress.protocols import Evidence, Outputs, Pool, References
 from safecompress.randomness import derive, generator, permutation
-from safecompress.stats import auc, tpr_at_fpr
+from safecompress.siblings import FPRS, carried_rate
+from safecompress.stats import auc
 from safecompress.workers import train_cohort
 
 ROOT = Path(__file__).parents[1]
@@ -112,7 +111,6 @@ ROWS: dict[str, Row] = {
     "RMIA offline, 2 for each row": Row("rmia", "all", outside=2),
     "RMIA offline, 1 for each row": Row("rmia", "all", outside=1),
 }
-FPRS = (0.001, 0.01)
 
 
 def main() -> None:
@@ -154,10 +152,13 @@ def begin(name: str, work: Path) -> Cohort:
     config = config.model_copy(
         update={"data": None, "steer": config.steer.model_copy(update=replay | {"population": 1})}
     )
-    # No row is sealed here: each is a member of some of the models and not of the others.
-    opened, _ = splits.open_sealed(Ledger(None), model_digest="cohort")
-    rows = concatenate(splits.members, splits.steer.nonmembers, opened.nonmembers)
-    plan = Plan(config, rows, splits.class_names, members=len(splits.members), keep_models=True)
+    plan = Plan(
+        config,
+        every_row(splits),
+        splits.class_names,
+        members=len(splits.members),
+        keep_models=True,
+    )
     return Cohort.begin(work / name, plan)
 
 
@@ -201,7 +202,7 @@ def run_cell(
             members, nonmembers = result.scores.members, result.scores.nonmembers
             figures[kind][label] = {
                 "auc": auc(members, nonmembers),
-                **{f"tpr@{fpr:g}": allowed(members, nonmembers, fpr) for fpr in FPRS},
+                **{f"tpr@{fpr:g}": carried_rate(members, nonmembers, fpr) for fpr in FPRS},
                 "seconds": result.seconds,
             }
             said[f"{kind}|{label}|members"] = members.numpy()
@@ -249,14 +250,6 @@ def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> Refer
     return References(odds.gather(0, chosen), seen.gather(0, chosen))
 
 
-def allowed(members: torch.Tensor, nonmembers: torch.Tensor, fpr: float) -> float | None:
-    """Return the true-positive rate, or None where so few non-members do not carry it."""
-    try:
-        return tpr_at_fpr(members, nonmembers, fpr=fpr)
-    except UndecidableError:
-        return None
-
-
 def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:
     """Return figures of all targets' scores together."""
     files = [np.load(cohort.folder / f"scores-{k:02d}.npz") for k in range(count)]
@@ -270,7 +263,7 @@ def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:
             )
             figures[kind][label] = {
                 "auc": auc(members, nonmembers),
-                **{f"tpr@{fpr:g}": allowed(members, nonmembers, fpr) for fpr in FPRS},
+                **{f"tpr@{fpr:g}": carried_rate(members, nonmembers, fpr) for fpr in FPRS},
             }
     return {"benchmark": "attacks", "data": name, "targets": count, "pooled": figures}
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -36,8 +35,9 @@ from safecompress import compress, load_config
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.files import write_json
 from safecompress.proposing import needs_teachers
-from safecompress.runs import DENSE, PROVENANCE, VERDICT, RunFolder
-from safecompress.teachers import FOLDER as TEACHERS
+from safecompress.recipe import copy_stages
+from safecompress.runs import PROVENANCE, VERDICT, RunFolder
+from safecompress.stats import holm
 from safecompress.teachers import training_steps
 from safecompress.timetable import Timetable, fields
 from safecompress.train import steps_per_epoch
@@ -308,14 +308,6 @@ def made(folder: Path) -> Path:
     return folder
 
 
-def copy_stages(source: Path, target: Path) -> None:
-    """Copy the dense model and the teachers' labels, which no method changes."""
-    for file in (DENSE, *(f"{TEACHERS}/{p.name}" for p in source.glob(f"{TEACHERS}/*"))):
-        if (source / file).exists() and not (target / file).exists():
-            made((target / file).parent)
-            shutil.copyfile(source / file, target / file)
-
-
 def row_figures(row: Mapping[str, Any]) -> dict[str, float]:
     """Return one model's sealed figures."""
     values = {name: estimate["value"] for name, estimate in row["attacks"].items()}
@@ -402,15 +394,6 @@ def compared_to_reference(
         "ahead": int((differences > 0).sum()),
         "p": float(ttest_1samp(differences, 0.0).pvalue),
     }
-
-
-def holm(values: Mapping[str, float]) -> dict[str, float]:
-    """Return p-values corrected for their number by Holm's step-down method."""
-    corrected, largest = {}, 0.0
-    for place, name in enumerate(sorted(values, key=lambda n: values[n])):
-        largest = max(largest, min(1.0, values[name] * (len(values) - place)))
-        corrected[name] = largest
-    return corrected
 
 
 def spread(values: Sequence[float]) -> str:

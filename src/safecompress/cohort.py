@@ -24,12 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.config import CompressConfig, dump_yaml, load_config
-from safecompress.data import Splits, content_of_inputs
-from safecompress.data.rows import named_tensors, rows_digest, rows_from_named
+from safecompress.data import Ledger, Splits, content_of_inputs
+from safecompress.data.rows import concatenate, named_tensors, rows_digest, rows_from_named
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Listener, silent
 from safecompress.files import (
-    copy_file,
     make_folder,
     read_json,
     read_tensors,
@@ -41,10 +40,8 @@ from safecompress.modelfile import StoredModel
 from safecompress.prepare import prepare
 from safecompress.protocols import Inputs, References, Rows
 from safecompress.randomness import derive, permutation
-from safecompress.recipe import make_models, take_up
+from safecompress.recipe import copy_stages, make_models, take_up
 from safecompress.runs import CONFIG, STATE, RunFolder
-from safecompress.runs import DENSE as DENSE_FILE
-from safecompress.teachers import FOLDER as TEACHERS
 
 PLAN, ROWS = "plan.json", "rows.safetensors"
 DENSE, COMPRESSED = "dense", "compressed"
@@ -93,6 +90,15 @@ def _dealt(content: Tensor, *, members: int, count: int, seed: int) -> Tensor:
         seen[number, order[taken[order].argsort(stable=True)[:wanted]]] = True
         taken += seen[number]
     return seen[:, owner]
+
+
+def every_row(splits: Splits) -> Rows:
+    """Return all rows of splits to draw a cohort from.
+
+    None is sealed here: each is a member of some of the models and not of the others.
+    """
+    opened, _ = splits.open_sealed(Ledger(None), model_digest="cohort")
+    return concatenate(splits.members, splits.steer.nonmembers, opened.nonmembers)
 
 
 @dataclass(frozen=True)
@@ -253,10 +259,13 @@ class Cohort:
         threads = torch.get_num_threads()
         try:
             prepared = prepare(config, model, self.plan.splits(number), compare_groups=False)
-            self._copy_stages(self._shared(number), path)
+            shared = self._shared(number)
+            if shared is not None:
+                copy_stages(shared, path)
             work = take_up(prepared, folder, listen)
             made = make_models(work, prepared)
-            self._copy_stages(path, self._shared(number))
+            if shared is not None:
+                copy_stages(path, shared)
             trainer = work.trainer("search")
 
             def said(stored: StoredModel) -> Tensor:
@@ -273,17 +282,6 @@ class Cohort:
 
     def _shared(self, number: int) -> Path | None:
         return None if self.plan.shared is None else self.plan.shared / f"{number:04d}"
-
-    @staticmethod
-    def _copy_stages(source: Path | None, target: Path | None) -> None:
-        """Copy the stages that several cohorts may share, where they are not there yet."""
-        if source is None or target is None:
-            return
-        teachers = [path.relative_to(source) for path in source.glob(f"{TEACHERS}/*")]
-        for file in (Path(DENSE_FILE), *teachers):
-            if (source / file).exists() and not (target / file).exists():
-                make_folder((target / file).parent)
-                copy_file(source / file, target / file)
 
     def logits(self, number: int, which: str) -> Tensor:
         """Return what one model says of every row, float32 (n, classes).

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from safecompress.attacks import ATTACKS
-from safecompress.cohort import Cohort, Plan
+from safecompress.cohort import Cohort, Plan, every_row
 from safecompress.config import (
     CompareConfig,
     CompressConfig,
@@ -27,8 +27,7 @@ from safecompress.config import (
     load_config,
 )
 from safecompress.contest import contest, runs_side_by_side
-from safecompress.data import Ledger, Splits, load_splits
-from safecompress.data.rows import concatenate
+from safecompress.data import load_splits
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
@@ -171,11 +170,8 @@ class _Rows:
         whole = recipe.data.model_copy(
             update={"split": recipe.data.split.model_copy(update={"reference": 0})}
         )
-        splits: Splits = load_splits(whole, seed=recipe.seed, weights_given=False)
-        # No row is sealed here: each is a member of some of the models and not of the others.
-        opened, _ = splits.open_sealed(Ledger(None), model_digest="cohort")
-        rows = concatenate(splits.members, splits.steer.nonmembers, opened.nonmembers)
-        return cls(rows, splits.class_names, len(splits.members))
+        splits = load_splits(whole, seed=recipe.seed, weights_given=False)
+        return cls(every_row(splits), splits.class_names, len(splits.members))
 
 
 def _cells(config: CompareConfig) -> Iterator[Cell]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from safecompress.stats import holm
+
 LEVEL = 0.95
 
 Values = NDArray[np.float64]
@@ -189,10 +191,8 @@ def _test(
         p = float(stats.ttest_1samp(difference, 0.0).pvalue) if difference.std() else 1.0
         row["against"] = _spread(difference.tolist()) | {"p": p}
         tested[row["method"]] = row["against"]
-    worst = 0.0
-    for place, found in enumerate(sorted(tested.values(), key=lambda f: f["p"])):
-        worst = max(worst, min(1.0, found["p"] * (len(tested) - place)))
-        found["p_corrected"] = worst
+    for name, p in holm({name: found["p"] for name, found in tested.items()}).items():
+        tested[name]["p_corrected"] = p
 
 
 def _hypervolumes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from safecompress.candidate import Candidate
 from safecompress.defenses import PRUNING_METHODS
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
-from safecompress.files import read_json, tensors_digest, write_json
+from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
 from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared
 from safecompress.proposing import needs_teachers, start_candidate
@@ -26,6 +26,7 @@ from safecompress.provenance import provenance
 from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, RunFolder
 from safecompress.search import Search
 from safecompress.stages import Work
+from safecompress.teachers import FOLDER as TEACHERS
 from safecompress.teachers import soft_labels, training_steps
 from safecompress.timetable import Timetable, fields
 from safecompress.topology import Topology
@@ -92,6 +93,20 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
         train = config.teachers.train or work.whole_training()
         steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)
     return sum(n for file, n in steps.items() if not (path / file).exists())
+
+
+def copy_stages(source: Path, target: Path) -> None:
+    """Copy what recipes may have in common, the dense model and what its teachers say.
+
+    Args:
+        source: a run folder, or a folder of such files; it need not be there.
+        target: the same; what it has already stays.
+    """
+    teachers = [path.relative_to(source) for path in source.glob(f"{TEACHERS}/*")]
+    for file in (Path(DENSE), *teachers):
+        if (source / file).exists() and not (target / file).exists():
+            make_folder((target / file).parent)
+            copy_file(source / file, target / file)
 
 
 def take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:

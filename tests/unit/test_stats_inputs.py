@@ -106,7 +106,16 @@ def test_a_level_outside_0_and_1_is_refused(level):
 
 def test_public_names_are_exact():
     public = {n for n in vars(stats) if not n.startswith("_")}
-    modules = {"epsilon", "intervals", "paired", "power", "resampling", "roc", "thresholds"}
+    modules = {
+        "epsilon",
+        "intervals",
+        "multiple",
+        "paired",
+        "power",
+        "resampling",
+        "roc",
+        "thresholds",
+    }
     assert public - modules - {"annotations"} == set(stats.__all__)
     assert list(stats.__all__) == sorted(stats.__all__)
 

@@ -14,6 +14,7 @@ from safecompress.stats.intervals import (
     clopper_pearson,
     tpr_at_fpr_interval,
 )
+from safecompress.stats.multiple import holm
 from safecompress.stats.paired import (
     accuracy_difference,
     auc_difference,
@@ -57,6 +58,7 @@ __all__ = [
     "class_thresholds",
     "clopper_pearson",
     "excess_gain",
+    "holm",
     "jackknife_interval",
     "one_run_epsilon",
     "one_run_p_value",
