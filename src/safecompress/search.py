@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from safecompress.candidate import Candidate
@@ -102,7 +103,7 @@ class Search:
             try:
                 with telling_memory_shortage():
                     changed = chance.changed()
-                    if twin := _twin(changed, proposal, name, twins):
+                    if twin := _twin(chance, twins):
                         raise _SameCandidateError(f"the same as {twin}")
                     candidate = self._settle_one(changed, chance)
                 seconds = watch.seconds + share.get(name, 0.0)
@@ -130,7 +131,7 @@ class Search:
             except (NonFiniteError, MemoryShortageError):
                 # It fails again where it is settled alone, and is discarded with the reason.
                 continue
-            if not _twin(changed, chance.proposal, chance.name, seen.setdefault(chance.index, {})):
+            if not _twin(chance, seen.setdefault(chance.index, {})):
                 pieces[f"{chance.name}/1"] = changed
         self._work.train_stack(pieces, self.timetable.judged(number), trainer=self._trainer)
         return {key.removesuffix("/1"): watch.seconds / len(pieces) for key in pieces}
@@ -242,11 +243,17 @@ class _Chance:
             self._changed = self.proposal(self.parent, context)
         return self._changed
 
+    @cached_property
+    def digest(self) -> str:
+        """What tells the changed parent from others; all its tensors are read for it."""
+        changed = self.changed()
+        settings = f"{changed.soft_target} {changed.transforms.settings()}"
+        return f"{settings} {tensors_digest(changed.tensors())}"
 
-def _twin(changed: Candidate, proposal: Proposal, name: str, seen: dict[str, str]) -> str | None:
+
+def _twin(chance: _Chance, seen: dict[str, str]) -> str | None:
     """Return the name of an earlier sibling that is the same candidate, and note this one."""
-    if proposal.updates > 1:
+    if chance.proposal.updates > 1:
         return None
-    settings = f"{changed.soft_target} {changed.transforms.settings()}"
-    digest = f"{settings} {tensors_digest(changed.tensors())}"
-    return None if (first := seen.setdefault(digest, name)) == name else first
+    first = seen.setdefault(chance.digest, chance.name)
+    return None if first == chance.name else first
