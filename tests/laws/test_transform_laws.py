@@ -18,7 +18,7 @@ from safecompress import randomness
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.protocols import Defense, Rows
-from safecompress.train import Trainer, predict, sparse_linear
+from safecompress.train import Trainer, predict, sparse_layers
 from safecompress.transforms import (
     PLAIN,
     Transforms,
@@ -296,13 +296,13 @@ def test_sparse_layers_train_on_rounded_weights_as_dense_ones_do(bits, monkeypat
     config = TrainConfig(epochs=4, batch_size=16, precision="32-true", memory_format="contiguous")
     ends = []
     for densest in (0.1, 0.0):
-        monkeypatch.setattr(sparse_linear, "DENSEST", densest)
+        monkeypatch.setattr(sparse_layers, "DENSEST", densest)
         made = Trainer(module, data, config, seed=0, engine=EngineConfig(accelerator="cpu"))
         if not ends:
             begin = made.start(random_topology(module, 0.05)).evolve(
                 transforms=Transforms(bits=bits, activations=True)
             )
-        assert len(made._sparse_linears(begin)) == (densest > 0)
+        assert len(made._sparse_layers(begin)) == (densest > 0)
         ends.append(made.train(begin, 2))
     for name, weight in ends[0].weights.items():
         torch.testing.assert_close(ends[1].weights[name], weight, rtol=1e-3, atol=1e-4)

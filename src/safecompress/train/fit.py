@@ -36,7 +36,7 @@ from safecompress.train.probe import Probed, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.scaler import load_scaler_state_, scaler_state
 from safecompress.train.schedule import learning_rate
-from safecompress.train.sparse_linear import SparseLinears, computing_sparsely
+from safecompress.train.sparse_layers import Layer, SparseLayers, computing_sparsely
 from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
 from safecompress.train.state import load_module_, require_finite
 from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
@@ -102,7 +102,7 @@ class Trainer:
         self._module, self._config = module, config
         self._seed, self._stage = seed, stage
         self._track = track_moving_average
-        self._called: dict[nn.Linear, bool] = {}
+        self._called: dict[tuple[Layer, int], bool] = {}
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         self.settings = settings or choose_settings(
@@ -217,7 +217,7 @@ class Trainer:
         averages = self._averages(candidate)
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
-        sparsely = self._sparse_linears(candidate)
+        sparsely = self._sparse_layers(candidate)
         with kept_memory(), self._training(), computing_sparsely(sparsely):
             gathered = self._gathered(active, sparsely)
             for index in range(steps):
@@ -369,7 +369,7 @@ class Trainer:
             candidate.defenses, masks=candidate.topology.masks, soft_target=candidate.soft_target
         )
 
-    def _sparse_linears(self, candidate: Candidate) -> SparseLinears:
+    def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers that compute with their existing weights in this stage.
 
         Whoever looks at whole weights or their gradients (moving averages, defences, wrappers of
@@ -378,32 +378,38 @@ class Trainer:
         """
         if self._track or self._objective.defended or not self._alone:
             return {}
-        found = self._bench.sparse_linears(candidate)
-        if unknown := {layer: how for layer, how in found.items() if layer not in self._called}:
-            self._called |= self._calls(unknown, candidate)
-        return {layer: how for layer, how in found.items() if self._called[layer]}
+        found = self._bench.sparse_layers(candidate)
+        key = {layer: (layer, len(how.part.positions)) for layer, how in found.items()}
+        if unknown := {
+            layer: how for layer, how in found.items() if key[layer] not in self._called
+        }:
+            called = self._calls(unknown, candidate)
+            self._called |= {key[layer]: answer for layer, answer in called.items()}
+        return {layer: how for layer, how in found.items() if self._called[key[layer]]}
 
-    def _calls(self, layers: SparseLinears, candidate: Candidate) -> dict[nn.Linear, bool]:
-        """Return of each layer whether the model uses its weight by calling it, and only so."""
+    def _calls(self, layers: SparseLayers, candidate: Candidate) -> dict[Layer, bool]:
+        """Return of each layer whether it is worth it, and the model uses its weight by calling
+        the layer, and only so.
+        """
         buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()]
-        with self._training(), computing_sparsely(layers):
+        with self._training(), computing_sparsely(layers, trial=True):
             loss, _ = self._loss(candidate.step, self._module)
             loss.backward()  # type: ignore[no-untyped-call]
         called = {
-            layer: part.values.grad is not None and part.parameter.grad is None
-            for layer, (part, _) in layers.items()
+            layer: how.part.values.grad is not None and how.part.parameter.grad is None
+            for layer, how in layers.items()
         }
-        for part, _ in layers.values():
-            part.values.grad = None
+        for how in layers.values():
+            how.part.values.grad = None
         self._forget_gradients_()
         for buffer, before in buffers:
             buffer.copy_(before)
         return called
 
     @staticmethod
-    def _gathered(active: Active, sparsely: SparseLinears) -> list[Existing]:
+    def _gathered(active: Active, sparsely: SparseLayers) -> list[Existing]:
         """Return the sparse parameters whose gradient is read from the dense one."""
-        direct = {id(part) for part, _ in sparsely.values()}
+        direct = {id(how.part) for how in sparsely.values()}
         return [part for part in sparse_parts(active) if id(part) not in direct]
 
     def _averages(self, candidate: Candidate) -> Pairs:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from safecompress.candidate import Candidate
 from safecompress.topology import Topology
 from safecompress.train.active import Active, active_weights, sparse_parts
-from safecompress.train.sparse_linear import SparseLinears, sparse_linears
+from safecompress.train.sparse_layers import SparseLayers, sparse_layers
 from safecompress.train.state import load_module_, module_tensors
 from safecompress.transforms import PLAIN, InputQuantiser, Transforms, attach_, ranges_of
 
@@ -24,7 +24,7 @@ class _Bound:
     topology: Topology
     transforms: Transforms
     active: Active
-    linears: SparseLinears
+    layers: SparseLayers
 
     def fits(self, candidate: Candidate) -> bool:
         theirs = candidate.transforms
@@ -70,9 +70,9 @@ class Workbench:
         """Return what is trained of a candidate, made once for the same masks and transforms."""
         return self._of(candidate).active
 
-    def sparse_linears(self, candidate: Candidate) -> SparseLinears:
+    def sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers of a candidate that may compute with their existing weights alone."""
-        return self._of(candidate).linears
+        return self._of(candidate).layers
 
     def weights(self, active: Active) -> dict[str, Tensor]:
         """Return copies of the module's tensors, quantised weights as the optimiser moves them."""
@@ -107,6 +107,6 @@ class Workbench:
         if self._bound is None or not self._bound.fits(candidate):
             topology, transforms = candidate.topology, candidate.transforms
             active = active_weights(self.parameters, topology, self._module, transforms)
-            linears = sparse_linears(active, self._module)
-            self._bound = _Bound(topology, transforms, active, linears)
+            layers = sparse_layers(active, self._module)
+            self._bound = _Bound(topology, transforms, active, layers)
         return self._bound

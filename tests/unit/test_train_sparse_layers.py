@@ -12,9 +12,10 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.protocols import Rows
 from safecompress.randomness import seeded
 from safecompress.topology import Topology, maskable_parameters
-from safecompress.train import Trainer, sparse_linear
+from safecompress.train import Trainer
+from safecompress.train import sparse_layers as products
 from safecompress.train.active import Existing, active_weights
-from safecompress.train.sparse_linear import computing_sparsely, sparse_linears
+from safecompress.train.sparse_layers import computing_sparsely, sparse_layers
 
 ENGINE = EngineConfig(accelerator="cpu")
 
@@ -34,7 +35,8 @@ class Reader(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _small_layers_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_linear, "SMALLEST", 1000)
+    monkeypatch.setattr(products, "SMALLEST", 1000)
+    monkeypatch.setattr(products, "PER_ACTIVATION", 0)
 
 
 def plain() -> nn.Module:
@@ -76,19 +78,106 @@ def trained(make: object, steps: tuple[int, ...], optimizer: str = "sgd") -> Can
     return candidate
 
 
+def images() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (3, 5, 8)),
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 24, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(48, 3),
+    )
+
+
+def chosen(module: nn.Module, topology: Topology, x: torch.Tensor) -> set[nn.Module]:
+    active = active_weights(dict(module.named_parameters()), topology, module)
+    layers = sparse_layers(active, module)
+    with computing_sparsely(layers, trial=True):
+        module(x).sum().backward()
+    return {layer for layer, how in layers.items() if how.part.values.grad is not None}
+
+
 def test_layers_are_chosen_by_density_and_size(monkeypatch):
-    module = plain()
-    active = active_weights(dict(module.named_parameters()), sparse(module), module)
-    assert set(sparse_linears(active, module)) == {module[0], module[3]}
-    dense = active_weights(dict(module.named_parameters()), sparse(module, 0.2), module)
-    assert not sparse_linears(dense, module)
-    monkeypatch.setattr(sparse_linear, "SMALLEST", 11_000)
-    assert set(sparse_linears(active, module)) == {module[0]}
-    monkeypatch.setattr(sparse_linear, "SMALLEST", 1000)
+    module, x = plain(), torch.randn(8, 120)
+    assert chosen(module, sparse(module), x) == {module[0], module[3]}
+    assert not chosen(module, sparse(module, 0.2), x)
+    monkeypatch.setattr(products, "SMALLEST", 11_000)
+    assert chosen(module, sparse(module), x) == {module[0]}
+    monkeypatch.setattr(products, "SMALLEST", 1000)
     shared = nn.Sequential(nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 100))
     shared[2].weight = shared[0].weight
-    active = active_weights(dict(shared.named_parameters()), sparse(shared), shared)
-    assert not sparse_linears(active, shared), "two layers share the weight"
+    assert not chosen(shared, sparse(shared), x[:, :100]), "two layers share the weight"
+
+
+def test_convolutions_are_chosen_by_the_products_they_save(monkeypatch):
+    layer = nn.Conv2d(16, 16, 3, padding=1)
+    few, many = sparse(layer, 0.09), sparse(layer, 0.2)
+    wide, narrow = torch.randn(2, 16, 8, 8), torch.randn(2, 16, 2, 2)
+    assert chosen(layer, few, wide) == {layer}
+    assert not chosen(layer, many, wide)
+    # Of nine weights that look at a 2 × 2 image four see a pixel; the dense layer multiplies all.
+    assert chosen(layer, many, narrow) == {layer}
+    monkeypatch.setattr(products, "PER_ACTIVATION", 3)
+    assert not chosen(layer, few, wide), "turning the activations round costs more than it saves"
+    monkeypatch.setattr(products, "PER_ACTIVATION", 0)
+    monkeypatch.setattr(products, "MOST_ENTRIES", 100)
+    assert not chosen(layer, few, wide)
+    grouped = nn.Conv2d(16, 16, 3, groups=2)
+    assert not chosen(grouped, sparse(grouped), wide)
+    reflecting = nn.Conv2d(16, 16, 3, padding=1, padding_mode="reflect")
+    assert not chosen(reflecting, sparse(reflecting), wide)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("kernel", "options", "size"),
+    [
+        (3, {"padding": 1}, (6, 6)),
+        (3, {"padding": 1}, (1, 1)),
+        (11, {"stride": 4, "padding": 5}, (16, 12)),
+        ((3, 5), {"stride": (2, 1), "padding": (0, 2), "dilation": (2, 1)}, (9, 7)),
+        (1, {"stride": 2, "bias": False}, (5, 8)),
+    ],
+)
+def test_convolutions_equal_the_dense_layer_s(kernel, options, size, layout):
+    layer = nn.Conv2d(12, 20, kernel, **options).to(memory_format=layout)
+    topology = sparse(layer, 0.1)
+    topology.apply_(layer)
+    active = active_weights(dict(layer.named_parameters()), topology, layer)
+    part = active["weight"]
+    x = torch.randn(5, 12, *size).to(memory_format=layout).requires_grad_()
+    expected = layer(x)
+    weights = torch.randn_like(expected)
+    (expected * weights).sum().backward()
+    bias = layer.bias
+    dense = [x.grad, part.compact(layer.weight.grad), *([] if bias is None else [bias.grad])]
+    x.grad = layer.weight.grad = None
+    if bias is not None:
+        bias.grad = None
+    with computing_sparsely(sparse_layers(active, layer)):
+        found = layer(x)
+        (found * weights).sum().backward()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    ours = [x.grad, part.values.grad, *([] if bias is None else [bias.grad])]
+    for one, other in zip(ours, dense, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert layer.weight.grad is None
+
+
+def test_a_layer_that_sees_images_of_two_sizes_adds_up_their_gradients():
+    layer = nn.Conv2d(12, 20, 3, padding=1)
+    topology = sparse(layer, 0.1)
+    topology.apply_(layer)
+    active = active_weights(dict(layer.named_parameters()), topology, layer)
+    large, small = torch.randn(3, 12, 6, 6), torch.randn(3, 12, 4, 5)
+    (layer(large).square().sum() + layer(small).square().sum()).backward()
+    expected = active["weight"].compact(layer.weight.grad)
+    with computing_sparsely(sparse_layers(active, layer)):
+        (layer(large).square().sum() + layer(small).square().sum()).backward()
+    torch.testing.assert_close(active["weight"].values.grad, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(32,), (4, 8), (1,)])
@@ -105,7 +194,7 @@ def test_outputs_and_gradients_equal_the_dense_layer_s(shape):
     (expected * weights).sum().backward()
     dense = [x.grad, part.compact(layer.weight.grad), layer.bias.grad]
     x.grad = layer.bias.grad = layer.weight.grad = None
-    with computing_sparsely(sparse_linears(active, layer)):
+    with computing_sparsely(sparse_layers(active, layer)):
         found = layer(x)
         (found * weights).sum().backward()
     torch.testing.assert_close(found, expected)
@@ -116,10 +205,10 @@ def test_outputs_and_gradients_equal_the_dense_layer_s(shape):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("make", [plain, Reader])
+@pytest.mark.parametrize("make", [plain, images, Reader])
 def test_training_is_the_same_as_with_the_dense_product(monkeypatch, make, optimizer):
     ours = trained(make, (20,), optimizer)
-    monkeypatch.setattr(sparse_linear, "DENSEST", 0.0)
+    monkeypatch.setattr(products, "DENSEST", 0.0)
     theirs = trained(make, (20,), optimizer)
     for name, weight in theirs.weights.items():
         torch.testing.assert_close(ours.weights[name], weight, atol=2e-5, rtol=1e-4)
@@ -128,7 +217,7 @@ def test_training_is_the_same_as_with_the_dense_product(monkeypatch, make, optim
         assert bool((ours.weights[name] != 0).any())
 
 
-@pytest.mark.parametrize("make", [plain, Reader])
+@pytest.mark.parametrize("make", [plain, images, Reader])
 def test_cutting_training_into_pieces_changes_no_bit(make):
     whole, pieces = trained(make, (20,)), trained(make, (3, 7, 10))
     assert all(torch.equal(v, pieces.weights[k]) for k, v in whole.weights.items())
@@ -140,7 +229,7 @@ def test_a_layer_whose_weight_is_read_directly_computes_densely():
     made, module = trainer(Reader)
     candidate = made.start(sparse(module))
     assert isinstance(module, Reader)
-    assert set(made._sparse_linears(candidate)) == {module.second}
+    assert set(made._sparse_layers(candidate)) == {module.second}
 
 
 def test_a_dense_gradient_is_there_for_whoever_asks():
