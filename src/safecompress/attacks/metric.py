@@ -25,6 +25,10 @@ PerRow: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 _BLOCK = 1 << 17
 """Logits worked on at once: 1 MB in fp64, so that a pass finds them in the processor's cache."""
 
+_ALONE = 1 << 15
+"""Logits up to which torch works with one thread: waking another takes longer than a small block,
+on a busy machine many times as long."""
+
 _NOTHING = -800.0
 """Its exponential is exactly zero, and so is their product; that of -inf would be NaN."""
 
@@ -39,7 +43,8 @@ def true_class_log_odds(outputs: Outputs) -> Tensor:
 
 def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
     """Apply `function(logits, labels)` to blocks of rows in float64; return float64 (n, …)."""
-    rows = max(1, _BLOCK // max(1, outputs.classes))
+    block = _BLOCK if outputs.logits.numel() > _BLOCK else _ALONE
+    rows = max(1, block // max(1, outputs.classes))
     parts = [
         function(logits.double(), labels)
         for logits, labels in zip(
