@@ -27,8 +27,11 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from safecompress import compress, export, load_config
 from safecompress.export import FORMATS
@@ -53,27 +56,75 @@ BANKING77 = {
     "dense": {"epochs": 24, "lr": 0.2, "batch_size": 64},
     "sparse": {"density": 0.05, "rounds": 2, "train": {"epochs": 20, "lr": 0.2, "batch_size": 64}},
 }
-CIFAR100 = {
-    "dense": {"epochs": 12, "lr": 0.05, "augment": "crop-flip"},
+ALEXNET = {
+    "dense": {"epochs": 10, "batch_size": 64, "lr": 0.02, "schedule": "cosine", "warmup": 0.1},
     "sparse": {
         "density": 0.05,
         "rounds": 2,
-        "train": {"epochs": 8, "lr": 0.05, "augment": "crop-flip"},
+        "train": {"epochs": 6, "batch_size": 64, "lr": 0.02},
     },
 }
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "location30": ("location30", LOCATION30 | RIGL),
-    "location30-int8": ("location30", LOCATION30 | INT8),
-    "banking77": ("banking77", BANKING77 | RIGL),
-    "cifar100-alexnet": ("cifar100-alexnet", CIFAR100 | RIGL),
+VGG16 = {
+    "model": {"name": "vgg16"},
+    "dense": {"epochs": 6, "batch_size": 64, "lr": 0.05, "schedule": "cosine"},
+    "sparse": {
+        "density": 0.05,
+        "rounds": 2,
+        "train": {"epochs": 4, "batch_size": 64, "lr": 0.05},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model to train.
+
+    Args:
+        recipe: whose data and model.
+        changes: sections of its configuration.
+        split: rows and members, where they are not the recipe's.
+        classes: only the rows of the first so many classes are there; None keeps all.
+    """
+
+    recipe: str
+    changes: dict[str, Any]
+    split: dict[str, Any] = field(default_factory=dict)
+    classes: int | None = None
+
+    def config(self, folder: Path) -> dict[str, Any]:
+        """Return the configuration; `folder` is for a file of the classes' rows."""
+        given = load_config(RECIPES / f"{self.recipe}.yaml").model_dump(
+            mode="json", exclude_unset=True
+        )
+        given["data"]["split"] |= self.split
+        source = given["data"]["source"]
+        if self.classes is not None:
+            with np.load(source["path"]) as arrays:
+                held = {part: arrays[source[part]] for part in ("x", "y", "test_x", "test_y")}
+            for rows, labels in (("x", "y"), ("test_x", "test_y")):
+                kept = held[labels] < self.classes
+                held |= {rows: held[rows][kept], labels: held[labels][kept]}
+            np.savez(folder / "classes.npz", **{source[part]: held[part] for part in held})
+            source["path"] = str(folder / "classes.npz")
+        return given | self.changes | {"engine": {"threads": 1}}
+
+
+MODELS = {
+    "location30": Trained("location30", LOCATION30 | RIGL),
+    "location30-int8": Trained("location30", LOCATION30 | INT8),
+    "banking77": Trained("banking77", BANKING77 | RIGL),
+    "cifar100-alexnet": Trained(
+        "cifar100-alexnet", ALEXNET | RIGL, {"rows": 10_000, "members": 5_000}
+    ),
+    "cifar20-vgg16": Trained(
+        "cifar100-alexnet", VGG16 | RIGL, {"rows": 5_000, "members": 2_500}, classes=20
+    ),
 }
 
 
 def trained(name: str, folder: Path) -> Path:
     """Train and compress a model; returns its run folder."""
-    recipe, changes = MODELS[name]
-    given = load_config(RECIPES / f"{recipe}.yaml").model_dump(mode="json", exclude_unset=True)
-    compress(config=given | changes | {"engine": {"threads": 1}}, out=folder / "run")
+    compress(config=MODELS[name].config(folder), out=folder / "run")
     return folder / "run"
 
 
@@ -111,7 +162,7 @@ def cell(name: str, form: str, run: Path, dense: Mapping[str, int]) -> dict[str,
     zstd = sizes(path.read_bytes())["zstd"] if path.is_file() else None
     return {
         "cell": {"model": name, "format": form},
-        "settings": MODELS[name][1],
+        "settings": MODELS[name].changes | {"split": MODELS[name].split},
         "parameters": document["model"]["parameters"],
         "density": document["model"]["density"],
         "status": document["status"],
