@@ -36,7 +36,7 @@ from safecompress.train.probe import Probed, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.scaler import load_scaler_state_, scaler_state
 from safecompress.train.schedule import learning_rate
-from safecompress.train.sparse_layers import Layer, SparseLayers, computing_sparsely
+from safecompress.train.sparse_layers import SparseLayers, WorthIt, computing_sparsely
 from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
 from safecompress.train.state import load_module_, require_finite
 from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
@@ -102,7 +102,7 @@ class Trainer:
         self._module, self._config = module, config
         self._seed, self._stage = seed, stage
         self._track = track_moving_average
-        self._called: dict[tuple[Layer, int], bool] = {}
+        self._worth_it = WorthIt()
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         self.settings = settings or choose_settings(
@@ -378,33 +378,18 @@ class Trainer:
         """
         if self._track or self._objective.defended or not self._alone:
             return {}
-        found = self._bench.sparse_layers(candidate)
-        key = {layer: (layer, len(how.part.positions)) for layer, how in found.items()}
-        if unknown := {
-            layer: how for layer, how in found.items() if key[layer] not in self._called
-        }:
-            called = self._calls(unknown, candidate)
-            self._called |= {key[layer]: answer for layer, answer in called.items()}
-        return {layer: how for layer, how in found.items() if self._called[key[layer]]}
 
-    def _calls(self, layers: SparseLayers, candidate: Candidate) -> dict[Layer, bool]:
-        """Return of each layer whether it is worth it, and the model uses its weight by calling
-        the layer, and only so.
-        """
-        buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()]
-        with self._training(), computing_sparsely(layers, trial=True):
-            loss, _ = self._loss(candidate.step, self._module)
-            loss.backward()  # type: ignore[no-untyped-call]
-        called = {
-            layer: how.part.values.grad is not None and how.part.parameter.grad is None
-            for layer, how in layers.items()
-        }
-        for how in layers.values():
-            how.part.values.grad = None
+        def backward() -> None:
+            buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()]
+            with self._training():
+                loss, _ = self._loss(candidate.step, self._module)
+                loss.backward()  # type: ignore[no-untyped-call]
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+        found = self._worth_it.among(self._bench.sparse_layers(candidate), backward)
         self._forget_gradients_()
-        for buffer, before in buffers:
-            buffer.copy_(before)
-        return called
+        return found
 
     @staticmethod
     def _gathered(active: Active, sparsely: SparseLayers) -> list[Existing]:
