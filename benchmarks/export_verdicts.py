@@ -4,6 +4,10 @@ One cell for each trained model and format, a JSON file, skipped when that file 
 
     SAFECOMPRESS_DATA=/path/to/data python benchmarks/export_verdicts.py [--model location30]
 
+and one more for each model, `MODEL-answers.json`: in every format, what the file computes beside
+what the model and the dense files do, on steering rows of both groups. Trained models are kept in
+`--work` and not trained again.
+
 A model is trained and compressed with a short form of its recipe, then exported in each format; the
 export itself loads the file in its own runtime and repeats the run's suite on the sealed rows. A
 cell holds the run's verdict and the file's, figures of both, the paired differences with their
@@ -32,6 +36,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
+import torch
 
 from safecompress import compress, export, load_config
 from safecompress.export import FORMATS
@@ -40,6 +47,9 @@ from safecompress.export.measure import sizes
 from safecompress.export.source import open_source
 from safecompress.files import make_folder, write_json
 from safecompress.provenance import surroundings
+from safecompress.runs import VERDICT
+from safecompress.train import predict
+from safecompress_reader import read_compact
 
 RESULTS = Path(__file__).parent / "results" / "export_verdicts"
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -123,8 +133,9 @@ MODELS = {
 
 
 def trained(name: str, folder: Path) -> Path:
-    """Train and compress a model; returns its run folder."""
-    compress(config=MODELS[name].config(folder), out=folder / "run")
+    """Train and compress a model, unless that was done before; returns its run folder."""
+    if not (folder / "run" / VERDICT).exists():
+        compress(config=MODELS[name].config(folder), out=folder / "run")
     return folder / "run"
 
 
@@ -184,24 +195,101 @@ def cell(name: str, form: str, run: Path, dense: Mapping[str, int]) -> dict[str,
     }
 
 
+def answers_cell(name: str, run: Path) -> dict[str, Any]:
+    """Return how every format's answers, or weights, differ from the model's and the dense files'.
+
+    Rows are those that steered: nothing here looks at a sealed one.
+    """
+    source = open_source(run, model=None, data=None, trust_code=False)
+    splits, held = source.run.splits, source.shipped
+    forms = Forms(held.module, held.topology, splits.members.inputs, numbers=held.numbers)
+    pool = splits.steer.map(lambda rows: predict(forms.module, rows))
+    rows = torch.cat([splits.steer.members.inputs, splits.steer.nonmembers.inputs])
+    expected = torch.cat([pool.members.logits, pool.nonmembers.logits])
+    onnx_files = {
+        form: run_onnx(forms.written(FORMATS[form], {}), rows)
+        for form in FORMATS
+        if FORMATS[form].container == "onnx"
+    }
+    return {
+        "cell": {"model": name},
+        "rows": len(rows),
+        "onnx": {
+            form: {
+                "largest difference, share of the row's largest logit": float(
+                    ((found - expected).abs().amax(1) / expected.abs().amax(1)).max()
+                ),
+                "same class": float((found.argmax(1) == expected.argmax(1)).double().mean()),
+                "equal to the dense file": bool(
+                    torch.equal(found, onnx_files[form.replace("-sparse", "")])
+                )
+                if form.replace("-sparse", "") in onnx_files
+                else None,
+            }
+            for form, found in onnx_files.items()
+        },
+        "safetensors": {
+            form: weights_difference(forms, form, run.parent)
+            for form in FORMATS
+            if FORMATS[form].container == "safetensors"
+        },
+        "made_with": surroundings(),
+    }
+
+
+def run_onnx(data: bytes, rows: torch.Tensor) -> torch.Tensor:
+    """Return the logits of a checked file's graph on stock onnxruntime, (n, classes)."""
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    (slot,) = session.get_inputs()
+    parts = [session.run(None, {slot.name: part.numpy()})[0] for part in rows.split(256)]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def weights_difference(forms: Forms, form: str, folder: Path) -> dict[str, Any]:
+    """Return how the weights that the reader finds in a file differ from the model's."""
+    path = folder / f"{form}.safetensors"
+    path.write_bytes(forms.written(FORMATS[form], {}))
+    found = read_compact(path).weights
+    state = {name: t.numpy() for name, t in forms.module.state_dict().items()}
+    differences = [
+        float(np.abs(found[name] - state[name]).max() / max(1e-12, np.abs(state[name]).max()))
+        for name in state
+        if state[name].dtype == np.float32
+    ]
+    return {
+        "tensors": len(found),
+        "same names": sorted(found) == sorted(state),
+        "largest difference, share of the tensor's largest number": max(differences),
+        "zeros kept": all(not found[n][state[n] == 0].any() for n in forms.topology.masks),
+    }
+
+
 def main() -> None:
     """Measure the cells asked for that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, action="append")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "exported")
     chosen = parser.parse_args()
     make_folder(RESULTS)
     for name in chosen.model or MODELS:
         left = [form for form in FORMS if not (RESULTS / f"{name}-{form}.json").exists()]
-        if not left:
+        answers = RESULTS / f"{name}-answers.json"
+        if not left and answers.exists():
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            run = trained(name, Path(folder))
-            dense = rivals(run)
-            for form in left:
-                found = cell(name, form, run, dense)
-                write_json(RESULTS / f"{name}-{form}.json", found)
-                keys = ("verdict_before", "verdict_after", "accuracy_before", "accuracy_after")
-                print(name, form, found["status"], *(found[k] for k in keys), flush=True)
+        make_folder(chosen.work / name)
+        run = trained(name, chosen.work / name)
+        dense = rivals(run) if left else {}
+        for form in left:
+            found = cell(name, form, run, dense)
+            write_json(RESULTS / f"{name}-{form}.json", found)
+            keys = ("verdict_before", "verdict_after", "accuracy_before", "accuracy_after")
+            print(name, form, found["status"], *(found[k] for k in keys), flush=True)
+        if not answers.exists():
+            write_json(answers, answers_cell(name, run))
+            print(name, "answers", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -101,6 +102,10 @@ class Pattern:
         moved = values.index_select(0, self.order_t)
         return _csr(self.rows_t, self.columns_t, moved, self.shape[::-1])
 
+    @cached_property
+    def _empty(self) -> Tensor:
+        return _csr(self.rows, self.columns, torch.zeros(len(self.columns)), self.shape)
+
     def sampled(self, outputs: Tensor, inputs: Tensor, weights: int) -> Tensor:
         """Return the gradient of the weights, (weights,).
 
@@ -109,8 +114,8 @@ class Pattern:
             inputs: the inputs, (inputs, rows of the batch).
             weights: their number.
         """
-        zeros = _csr(self.rows, self.columns, outputs.new_zeros(len(self.columns)), self.shape)
-        entries: Tensor = torch.sparse.sampled_addmm(zeros, outputs, inputs.t(), beta=0.0).values()
+        product = torch.sparse.sampled_addmm(self._empty, outputs, inputs.t(), beta=0.0)
+        entries: Tensor = product.values()
         if self.order is None:
             return entries
         return entries.new_zeros(weights).index_add_(0, self.order, entries)
