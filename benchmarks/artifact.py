@@ -347,7 +347,7 @@ def table() -> str:
         lines.append(" | ".join(row))
     heads = ["trained model", "format", "accuracy before", "after", "times smaller", "verdicts"]
     lines += ["", " | ".join(heads), " | ".join("---" for _ in heads)]
-    for path in sorted(TRAINED.glob("*.json")):
+    for path in sorted(TRAINED.glob("*-onnx-*.json")):
         cell = read_json(path)
         row = [cell["cell"]["model"], cell["cell"]["format"]]
         row += [f"{cell[key]:.3f}" for key in ("accuracy_before", "accuracy_after")]
