@@ -148,7 +148,8 @@ def audit(
     )
     asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     asked |= {"shadows": asking.shadows.count}
-    asked |= {} if against is None else {"against": True}
+    if against is not None:
+        asked |= {"against": str(against) if isinstance(against, str | Path) else True}
     verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(repr, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)
