@@ -154,8 +154,8 @@ class PriorRgf(_GradientFree):
     did not raise looks beside the prior (λ = 0) wherever λ* is 1. On a convolutional net of
     3 × 8 × 8 inputs, L2 0.9, 600 questions a row, guided by a strange net, the published attack
     fools it on 72 % of 40 rows, this one on 97 % and RGF, without a guide, on 100 %; an MLP,
-    guided by a convolutional net whose gradients' cosine with its own is near 0.5, on 7 %, 42 %
-    and 50 %. Guided by the net itself the figures are the same.
+    guided by a convolutional net whose gradients have a cosine of 0.2 to 0.6 with its own, on 7 %,
+    42 % and 50 %. Guided by the net itself the figures are the same.
 
     Reference: Cheng et al., NeurIPS 2019 (arXiv 1906.06919), algorithm 1.
     """
