@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from benchmarks.siblings import MECHANISMS, SHARE, fit
 from safecompress.attacks.transfer import (
     QUERY_ATTACKS,
+    RADII,
     InUnits,
     QuerySaving,
     hunt_down,
@@ -50,7 +51,6 @@ from safecompress.attacks.transfer import (
     transferred,
 )
 from safecompress.attacks.transfer.hunt import Hunted
-from safecompress.checks.transfer import RADII
 from safecompress.config import DataConfig, ModelConfig, TrainConfig, load_section
 from safecompress.data import Splits, load_splits
 from safecompress.errors import UndecidableError

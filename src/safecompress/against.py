@@ -9,20 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.attacks.transfer import InUnits
+from safecompress.attacks.transfer import Space, gives_gradients, space_of
 from safecompress.checks import Check, QuerySavingMeasure, TransferRate, at_most
-from safecompress.data import Recorded
+from safecompress.data import Recorded, are_probabilities
 from safecompress.errors import ModelError, SafeCompressError, UsageError
 from safecompress.models.adapt import call
-from safecompress.protocols import NORMS, InputRange, Rows
-from safecompress.similarity import Similarity, similarity
+from safecompress.protocols import NORMS, InputRange, Rows, map_inputs, tensors_of
+from safecompress.record import InLogits, as_module
+from safecompress.similarity import Shown, Similarity, compared
 from safecompress.train.predict import mode, predict
 
 STILL = (
     "What both say of the same rows can still be compared: name the full model as the baseline "
-    "(--baseline)."
+    "(--baseline). In Python, safecompress.similarity measures label agreement and Jensen–Shannon "
+    "divergence of any logits, and linear CKA of any features."
 )
-_ROWS = 500
+_ROWS, _TEXT_ROWS = 500, 100
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,14 @@ class Against:
     Args:
         recorded: what the small model said, its evidence holding the full one as well.
         similarity: how alike the two are on rows that neither was trained on.
+        checks: what is asked of the pair.
+        left_out: what could not be measured and why, in words; empty where everything could.
     """
 
     recorded: Recorded
     similarity: Similarity
+    checks: tuple[Check, ...]
+    left_out: str
 
 
 def pair(
@@ -44,117 +50,169 @@ def pair(
     *,
     where: str,
     span: InputRange | None,
+    max_transfer: float,
+    max_saving: float,
     level: float,
     seed: int,
 ) -> Against:
-    """Return a small model's evidence with the full model in it, and how alike they are.
+    """Return a small model's evidence with the full model in it, how alike they are, and checks.
+
+    Points are crafted on the small model, so its gradients count; the full one may be any callable
+    that answers. What a model without gradients leaves open is said in `left_out`. Text needs both
+    models' embedding layers; `space_of` says what its points mean.
 
     Args:
         small: what is recorded of it; its evidence holds the rows and the model.
         full: the model that may be attacked.
         where: names the full model in messages.
         span: range of the models' inputs; None takes what the rows span.
+        max_transfer: most that the transfer rate may be, in [0, 1].
+        max_saving: most that the query saving may be; a failure is a warning.
         level: confidence level of the intervals.
         seed: of the resampling.
 
     Raises:
         UsageError: naming all that keeps the pair from being measured, and what can be.
     """
-    evidence = small.evidence.nonmembers
-    problems = _problems(small, full)
-    if problems or evidence.rows is None or not isinstance(full, nn.Module):
-        raise UsageError(f"against: {small.path} and {where}: {'; '.join(problems)}. {STILL}")
-    _require_guessing_right(small, full, where)
-    rows = evidence.rows.take(torch.arange(min(_ROWS, len(evidence.rows))))
-    inputs = rows.inputs
-    if not isinstance(inputs, Tensor) or not isinstance(evidence.target, nn.Module):
-        raise UsageError(f"against: {small.path}: its rows are no single tensor. {STILL}")
-    units = span or InputRange.of_rows(inputs)
-    found = similarity(
-        InUnits(full, units),
-        InUnits(evidence.target, units),
-        units.units(inputs),
-        rows.labels,
-        level=level,
-        seed=seed,
+    evidence, both = small.evidence.nonmembers, f"against: {small.path} and {where}"
+    rows, target = evidence.rows, evidence.target
+    if rows is None or target is None:
+        raise UsageError(
+            f"{both}: only outputs of the small model are known, and points are crafted on the "
+            f"model. {STILL}"
+        )
+    models = {"small": target, "full": as_module(full)}
+    problems = [
+        f"the {name} model {problem}"
+        for name, model in models.items()
+        if (problem := _unfit(model, rows, small))
+    ]
+    if problems:
+        raise UsageError(f"{both}: {'; '.join(problems)}. {STILL}")
+    models = {name: _in_logits(model, rows) for name, model in models.items()}
+    try:
+        space = space_of(models["full"], models["small"], rows.inputs, span=span)
+    except SafeCompressError as error:
+        raise ModelError(f"{both}: {error}. {STILL}") from error
+    few = rows.take(torch.arange(min(_TEXT_ROWS if space.text else _ROWS, len(rows))))
+    x = space.points(few.inputs)
+    _require_guessing_right(space, x, few.labels, where, small)
+    climbs = {n: gives_gradients(getattr(space, n), x) for n in models}
+    if space.text and not all(climbs.values()):
+        shut = " and ".join(name for name, able in climbs.items() if not able)
+        raise ModelError(f"{both}: no gradient of the {shut} model reaches its embeddings. {STILL}")
+    shown = [
+        Shown.by(model, x, few.labels, batch_size=space.at_once, whole=False)
+        for model in (space.full, space.small)
+    ]
+    found = compared(shown[0], shown[1], level=level, seed=seed)
+    held = small.evidence.map(
+        lambda e: replace(e, target=models["small"], parent_target=models["full"], span=span)
     )
-    held = small.evidence.map(lambda e: replace(e, parent_target=full, span=span))
-    return Against(replace(small, evidence=held), found)
+    checks = pair_checks(max_transfer, max_saving, guided=climbs["small"], text=space.text)
+    left_out = _left_out(climbs, found, text=space.text)
+    return Against(replace(small, evidence=held), found, checks, left_out)
 
 
-def pair_checks(max_transfer: float, max_saving: float) -> tuple[Check, ...]:
+def _left_out(climbs: dict[str, bool], found: Similarity, *, text: bool) -> str:
+    """Say what of a pair was not measured, and why."""
+    said = []
+    if text:
+        said.append(
+            "query saving: questions are asked in tokens, and points of text are embeddings, "
+            "looked up in the full model's table, which stand for no text that could be read"
+        )
+    lacking = " and ".join(f"the {name} model" for name, able in climbs.items() if not able)
+    if lacking:
+        said.append(f"the cosine of input gradients: {lacking} gives none")
+    if not climbs["small"]:
+        said.append(
+            "query saving and an upper bound of transfer: points were found by questions to the "
+            "small model, and who rebuilds the network from its graph has gradients to climb; "
+            "audit the small model as a module for a rate that can pass"
+        )
+    if not climbs["full"] and climbs["small"]:
+        said.append(
+            "whether white-box PGD fools the full model: masked gradients were looked for by "
+            "asking the small one questions"
+        )
+    if found.features is None:
+        said.append("linear CKA: of an answering graph or function no features are seen")
+    return "; ".join(said)
+
+
+def _in_logits(model: nn.Module, rows: Rows) -> nn.Module:
+    """Return a model that answers with logits, whatever it answered with before."""
+    said = predict(model, rows.take(torch.arange(min(_ROWS, len(rows)))))
+    return InLogits(model) if are_probabilities(said.logits) else model
+
+
+def pair_checks(
+    max_transfer: float, max_saving: float, *, guided: bool = True, text: bool = False
+) -> tuple[Check, ...]:
     """Return the checks of a pair: transfer in both norms, and the questions saved.
 
     Args:
         max_transfer: most that the transfer rate may be, in [0, 1].
         max_saving: most that the query saving may be; a failure is a warning.
+        guided: whether the small model has gradients, which guide questions.
+        text: whether the inputs are tokens, of which fewer rows are attacked, and about which no
+            questions are asked.
     """
     checks = []
     for norm in NORMS:
-        measure = TransferRate(norm=norm)
+        measure = TransferRate(norm=norm, rows=_TEXT_ROWS if text else _ROWS)
         condition = at_most(max_transfer)
         checks.append(Check(f"{measure.name} {condition}", measure, condition))
+    if text or not guided:
+        return tuple(checks)
     saving, bound = QuerySavingMeasure(norm="l2", rows=50, budget=1_000), at_most(max_saving)
     checks.append(Check(f"{saving.name} {bound}", saving, bound, critical=False))
     return tuple(checks)
-
-
-def _problems(small: Recorded, full: object) -> list[str]:
-    """Return all that keeps a pair from being measured."""
-    evidence = small.evidence.nonmembers
-    problems = []
-    if evidence.rows is None or evidence.target is None:
-        return ["only outputs of the small model are known, and points are crafted on the model"]
-    rows = evidence.rows
-    if not isinstance(rows.inputs, Tensor) or not rows.inputs.is_floating_point():
-        problems.append("the inputs are not one tensor of real numbers, and words have no gradient")
-        return problems
-    if not isinstance(full, nn.Module):
-        problems.append(f"the full model is a {type(full).__name__}, no torch.nn.Module")
-    for name, model in (("small", evidence.target), ("full", full)):
-        if isinstance(model, nn.Module) and (problem := _unfit(model, rows, small)):
-            problems.append(f"the {name} model {problem}")
-    return problems
 
 
 def _unfit(model: nn.Module, rows: Rows, small: Recorded) -> str:
     """Return what is wrong with one of the models on these rows, or nothing."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
-    x = rows.take(torch.arange(min(2, len(rows)))).inputs
-    if not isinstance(x, Tensor):
-        return "takes no single tensor"
-    x = x.to(device).detach().requires_grad_()
+    some = map_inputs(lambda t: t[:2].to(device), rows.inputs)
     try:
-        with mode(model, training=False), torch.enable_grad():
-            logits = call(model, x)
-    except (SafeCompressError, RuntimeError, ValueError, TypeError) as error:
+        with mode(model, training=False), torch.no_grad():
+            logits = call(model, some)
+    except (SafeCompressError, RuntimeError, ValueError, TypeError, IndexError) as error:
         told = " ".join(str(error).split())[:160]
-        shape = tuple(x.shape[1:])
-        return f"fails on inputs of shape {shape}, which the other takes: {told}"
+        return f"fails on inputs of shape {_shapes(some)}, which the other takes: {told}"
     wanted = small.outputs.members.classes
     if logits.shape[1:] != (wanted,):
         return f"has {tuple(logits.shape[1:])} classes, the other {wanted}"
-    if not logits.requires_grad:
-        return "gives no gradients (an ONNX graph, or integer arithmetic)"
-    (gradient,) = torch.autograd.grad(logits.sum(), x, allow_unused=True)
-    return "" if gradient is not None else "lets no gradient reach its inputs"
+    return ""
 
 
-def _require_guessing_right(small: Recorded, full: nn.Module, where: str) -> None:
-    """Refuse a full model that is no better than chance on these rows: another preprocessing.
+def _shapes(inputs: Any) -> str:
+    tensors = tensors_of(inputs)
+    return ", ".join(str(tuple(t.shape[1:])) for t in tensors)
+
+
+def _require_guessing_right(
+    space: Space, x: Tensor, labels: Tensor, where: str, small: Recorded
+) -> None:
+    """Refuse a model no better than chance on points: another preprocessing, or another table.
 
     Raises:
         ModelError: naming its accuracy.
     """
-    rows = small.evidence.nonmembers.rows
-    if rows is None:
-        return
-    said = predict(full, rows)
-    right = float(said.correct.double().mean())
-    if right <= 1.5 / said.classes:
+    nothing = torch.arange(len(x))
+    for name, model in ((where, space.full), (str(small.path), space.small)):
+        said = predict(model, Rows(x, labels, nothing))
+        right = float(said.correct.double().mean())
+        if right > 1.5 / said.classes:
+            continue
+        why = (
+            "the tokens are numbered otherwise, or the two embed them in other numbers"
+            if space.text
+            else "it was trained with another preprocessing or other labels"
+        )
         raise ModelError(
-            f"against: {where} is right on {right:.1%} of {len(rows)} rows that the small model "
-            f"takes, with {said.classes} classes no better than guessing: it was trained with "
-            f"another preprocessing or other labels. {STILL}"
+            f"against: {name} is right on {right:.1%} of {len(x)} rows that both models take, with "
+            f"{said.classes} classes no better than guessing: {why}. {STILL}"
         )

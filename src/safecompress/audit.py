@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safecompress.against import pair, pair_checks
+from safecompress.against import Against, pair
 from safecompress.attacks import ATTACKS
 from safecompress.budget import Budget, Plan, plan_attacks
 from safecompress.cases import Asking, Case, Given, open_case
@@ -101,9 +101,11 @@ def audit(
             `dense` or `magnitude`. Then the target must not leak more, nor lose more than five
             points of accuracy, and the verdict says what an attacker sees who holds both.
         against: the full model that the target was made from, attacked by who holds the target: a
-            module, the path of one, or of a run `dense`. Then the verdict says how often points
-            crafted on the target fool it, how many questions to it the target saves, and how alike
-            the two are. Both must be modules with gradients.
+            module or callable, the path of one, or of a run `dense`. Then the verdict says how
+            often points crafted on the target fool it, how many questions to it the target saves,
+            and how alike the two are. Points are crafted with the target's gradients; the full
+            model need only answer, so an `.onnx` will do. What a target without gradients leaves
+            open, the scope says. Of text, points are embeddings (`space_of`).
         limits: what is asked; by default no attack's AUC above 0.60.
         attacks: further attacks by name, such as `augmentation`; they run whatever the time and
             keep the same limits.
@@ -146,7 +148,8 @@ def audit(
     )
     asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     asked |= {"shadows": asking.shadows.count}
-    asked |= {} if against is None else {"against": True}
+    if against is not None:
+        asked |= {"against": str(against) if isinstance(against, str | Path) else True}
     verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(repr, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)
@@ -171,23 +174,25 @@ def _judged(
     budget: Budget,
     on_event: Listener,
 ) -> tuple[Verdict, str, tuple[Exposed, ...]]:
-    recorded, alike = case.recorded, None
+    recorded, paired = case.recorded, None
     if case.against is not None:
         paired = pair(
             recorded,
             case.against,
             where=getattr(case.against, "__name__", type(case.against).__name__),
             span=case.span,
+            max_transfer=limits.max_transfer,
+            max_saving=limits.max_saving,
             level=level,
             seed=derive(seed, "against"),
         )
-        recorded, alike = paired.recorded, paired.similarity
+        recorded = paired.recorded
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
     judged = subjects[MODEL]
     plan = plan_attacks(subjects, MODEL, budget, named=named)
     suite = audit_suite(limits, attacks=plan.attacks, named=named, baseline=case.parent)
-    if alike is not None:
-        suite = Suite((*suite.checks, *pair_checks(limits.max_transfer, limits.max_saving)))
+    if paired is not None:
+        suite = Suite((*suite.checks, *paired.checks))
     attacks = attacks_of(suite)
     # The headline is that of the judged model alone.
     alone = [attack for attack in attacks if "parent" not in attack.requires]
@@ -216,14 +221,17 @@ def _judged(
         },
         "threat_model": {"kind": "outputs", "text": threat_model(attacks)},
         "looks": case.looks,
-        "scope": _scope(case, plan) + on_request([attack.name for attack in named]),
+        "scope": _scope(case, plan, paired) + on_request([attack.name for attack in named]),
         "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
     }
     strongest, exposed = most_exposed(judged, alone)
     document["leak"] = leak_document(strongest_of(judged, alone), level=finding.document["level"])
     document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
-    if alike is not None:
-        document["against"] = {"similarity": alike.to_json()}
+    if paired is not None:
+        document["against"] = {
+            "similarity": paired.similarity.to_json(),
+            "not_measured": paired.left_out,
+        }
     if case.parent is not None:
         found = newly_exposed(judged, subjects[DENSE], attacks)
         document["newly_exposed"] = newly_exposed_document(found)
@@ -257,7 +265,7 @@ def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict
     }
 
 
-def _scope(case: Case, plan: Plan) -> str:
+def _scope(case: Case, plan: Plan, paired: Against | None) -> str:
     """Say which attacks ran and which did not, and why."""
     parts = [", ".join(plan.tiers)]
     if case.recorded.references:
@@ -270,6 +278,8 @@ def _scope(case: Case, plan: Plan) -> str:
         parts.append(f"on the run's own sealed rows, look {case.looks} at them")
     if case.recorded.evidence.members.internals is None:
         parts.append("nothing saw the model's weights")
+    if paired is not None and paired.left_out:
+        parts.append(f"not measured of the pair: {paired.left_out}")
     return "; ".join(parts)
 
 

@@ -14,7 +14,7 @@ from safecompress.budget import Budget, require_time_to_ask
 from safecompress.cohort import COMPRESSED
 from safecompress.config import DataConfig, ShadowsConfig
 from safecompress.data import Recorded, read_outputs
-from safecompress.errors import ConfigError, DataError
+from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
 from safecompress.protocols import InputRange, Pool, References, Rows
@@ -141,7 +141,9 @@ def open_case(
             run = open_run(path, trust_code=asking.trust_code)
             case = _case_of_run(run, baseline, asking, verdict_on=verdict_on)
             fitted = run.splits.preprocessor
-            full = None if against is None else _full_of_run(run, against, asking)
+            full = None
+            if against is not None:
+                full = _full_of_run(run, against, asking, small=case.recorded)
             return replace(case, against=full, span=None if fitted is None else fitted.input_range)
         found = read_outputs(path) if kind == "outputs" else open_target(path)
     else:
@@ -154,11 +156,22 @@ def open_case(
         name=found.path.name if found.path.is_dir() else found.path.stem,
         ours=None if isinstance(found, Recorded) else _files(found),
     )
-    return case if against is None else replace(case, against=_full(against, asking))
+    if against is None:
+        return case
+    return replace(case, against=_full(against, asking, small=case.recorded))
 
 
-def _full(against: Given, asking: Asking) -> Model:
-    """Return the full model of a pair."""
+def _full(against: Given, asking: Asking, *, small: Recorded) -> Model:
+    """Return the full model of a pair.
+
+    Args:
+        against: the model, or its file or folder.
+        asking: says which rows it is asked about.
+        small: what is recorded of the model it is paired with.
+
+    Raises:
+        UsageError: when it is no model, or numbers the same texts otherwise.
+    """
     if isinstance(against, Recorded):
         raise ConfigError(f"against: {against.path} holds outputs; a model is attacked, name one.")
     if not isinstance(against, str | Path):
@@ -169,14 +182,40 @@ def _full(against: Given, asking: Asking) -> Model:
         raise ConfigError(f"against: {path} holds outputs; a model is attacked, name one.")
     if kind == "run":
         return open_run(path, trust_code=asking.trust_code).module()
-    return open_target(path).model
+    full = open_target(path)
+    if full.texts and asking.data is not None:
+        _require_same_tokens(full, rows_for(full, asking.data, seed=asking.seed), small)
+    return full.model
 
 
-def _full_of_run(run: RunTarget, against: Given, asking: Asking) -> Model:
+def _require_same_tokens(full: Target, theirs: Pool[Rows], small: Recorded) -> None:
+    """Refuse a full model of text whose tokenizer says something else than the small one's.
+
+    Raises:
+        ModelError: when any row's tokens differ.
+    """
+    ours = small.evidence.nonmembers.rows
+    given = () if ours is None else ours.inputs
+    other = theirs.nonmembers.inputs
+    same = (
+        isinstance(given, Mapping)
+        and isinstance(other, Mapping)
+        and given.keys() == other.keys()
+        and all(torch.equal(tensor, other[name]) for name, tensor in given.items())
+    )
+    if not same:
+        raise ModelError(
+            f"against: {full.path} and {small.path} turn the same texts into other tokens, so one "
+            "point cannot be given to both. What both say of the same texts can still be compared: "
+            "name the full model as the baseline (--baseline)."
+        )
+
+
+def _full_of_run(run: RunTarget, against: Given, asking: Asking, *, small: Recorded) -> Model:
     """Return the full model of a run's model: another of the run by name, or any other."""
     if isinstance(against, str) and (run.folder / f"{against}.safetensors").is_file():
         return run.baseline(against)
-    return _full(against, asking)
+    return _full(against, asking, small=small)
 
 
 def _require_internals(recorded: Recorded) -> None:

@@ -66,11 +66,13 @@ def _transfer(
         )
     return {
         "measure": measure.name,
-        "radius": measure.ball.radius,
+        "radius": pair.radius,
+        "unit": pair.unit,
         "rows": len(found.rows),
         "masked": found.masked,
         "white_box": found.white_box,
         "white_box_full": found.white_box_full,
+        "questioned": found.questioned,
         "rates": rates,
         "examples": _examples(pair, found),
     }

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from safecompress.data import Recorded, recorded_outputs
+from safecompress.data import Recorded, logits_of, recorded_outputs
 from safecompress.errors import ConfigError, DataError, ModelError
+from safecompress.models.adapt import adapt
 from safecompress.protocols import Inputs, Pool, Rows, leading_size, tensors_of
 from safecompress.train.internals import internals
 from safecompress.train.predict import predict
@@ -92,6 +93,22 @@ def record_rows(
 def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:
     """Return a module as it is, and any other callable as one without parameters."""
     return model if isinstance(model, nn.Module) else _Called(model)
+
+
+class InLogits(nn.Module):
+    """A model that answers with probabilities, as one that answers with their logits.
+
+    Args:
+        model: the model; shared, not copied.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """Return logits (n, classes)."""
+        return logits_of(adapt(self.model(*inputs, **named)))
 
 
 class _Called(nn.Module):

@@ -6,7 +6,6 @@ model to fool the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import log
 
@@ -15,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, log_softmax
 
-from safecompress.attacks.transfer import Aim, input_gradient
+from safecompress.attacks.transfer import Aim, gives_gradients, input_gradient
 from safecompress.attacks.transfer.craft import craft_context
 from safecompress.errors import ModelError, UndecidableError
+from safecompress.models.adapt import call
 from safecompress.randomness import derive
 from safecompress.stats import (
     Interval,
@@ -26,6 +26,7 @@ from safecompress.stats import (
     jackknife_interval,
 )
 from safecompress.train.features import call_with_features
+from safecompress.train.predict import mode
 
 _BATCH = 256
 _FEWEST = 3
@@ -40,15 +41,16 @@ class Similarity:
         divergence: mean Jensen–Shannon divergence of their probabilities, in [0, log 2]; 0 where
             they say the same; bootstrap.
         features: linear CKA of their last features, in [0, 1]; 1 where these are the same up to
-            rotation and scale; jackknife.
-        gradients: mean cosine of their losses' input gradients, in [−1, 1]; bootstrap.
+            rotation and scale; jackknife. None where one of them shows no features.
+        gradients: mean cosine of their losses' input gradients, in [−1, 1]; bootstrap. None where
+            one of them gives none.
         rows: rows it rests on.
     """
 
     agreement: Interval
     divergence: Interval
-    features: Interval
-    gradients: Interval
+    features: Interval | None
+    gradients: Interval | None
     rows: int
 
     def to_json(self) -> dict[str, object]:
@@ -62,16 +64,24 @@ class Shown:
 
     Args:
         logits: (n, classes).
-        features: what its last weight layer is given, (n, d).
-        gradients: of the cross-entropy towards the inputs, (n, …).
+        features: what its last weight layer is given, (n, d); None where nobody looked.
+        gradients: of the cross-entropy towards the inputs, (n, …); None likewise.
     """
 
     logits: Tensor
-    features: Tensor
-    gradients: Tensor
+    features: Tensor | None = None
+    gradients: Tensor | None = None
 
     @classmethod
-    def by(cls, model: nn.Module, x: Tensor, labels: Tensor, *, batch_size: int = _BATCH) -> Shown:
+    def by(
+        cls,
+        model: nn.Module,
+        x: Tensor,
+        labels: Tensor,
+        *,
+        batch_size: int = _BATCH,
+        whole: bool = True,
+    ) -> Shown:
         """Show rows to a model, in evaluation mode and fp32; it is left as it was.
 
         Args:
@@ -79,15 +89,26 @@ class Shown:
             x: float (n, …).
             labels: int64 (n,).
             batch_size: rows at once.
+            whole: whether it must show all there is; otherwise what it does not show is None, as
+                features and gradients of an ONNX graph.
 
         Raises:
-            ModelError: when it has no layer to look at, or the input has no gradient.
+            ModelError: when it has no layer to look at, or the input has no gradient, but must.
         """
+        features = whole or _shows_features(model, x)
+        gradients = whole or gives_gradients(model, x)
         parts = [
-            _block(model, x[index], labels[index])
+            _block(model, x[index], labels[index], features=features, gradients=gradients)
             for index in torch.split(torch.arange(len(x)), batch_size)
         ]
-        return cls(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        logits = torch.cat([part.logits for part in parts])
+        return cls(
+            logits,
+            torch.cat([p.features for p in parts if p.features is not None]) if features else None,
+            torch.cat([p.gradients for p in parts if p.gradients is not None])
+            if gradients
+            else None,
+        )
 
 
 def similarity(
@@ -121,13 +142,19 @@ def compared(first: Shown, second: Shown, *, level: float, seed: int) -> Similar
         )
     n = len(first.logits)
     same = first.logits.argmax(1) == second.logits.argmax(1)
-    cosines = gradient_cosines(first.gradients, second.gradients)
+    features = gradients = None
+    if first.features is not None and second.features is not None:
+        features = linear_cka(first.features, second.features, level=level)
+    if first.gradients is not None and second.gradients is not None:
+        cosines = gradient_cosines(first.gradients, second.gradients)
+        at = derive(seed, "gradients")
+        gradients = _mean(cosines, level=level, seed=at, edges=(-1, 1))
     diverging = jensen_shannon(first.logits, second.logits)
     return Similarity(
         agreement=clopper_pearson(int(same.sum()), n, level=level),
         divergence=_mean(diverging, level=level, seed=derive(seed, "js"), edges=(0, log(2))),
-        features=linear_cka(first.features, second.features, level=level),
-        gradients=_mean(cosines, level=level, seed=derive(seed, "gradients"), edges=(-1, 1)),
+        features=features,
+        gradients=gradients,
         rows=n,
     )
 
@@ -205,21 +232,40 @@ def _mean(values: Tensor, *, level: float, seed: int, edges: tuple[float, float]
     )
 
 
-def _block(model: nn.Module, x: Tensor, labels: Tensor) -> Iterator[Tensor]:
+def _shows_features(model: nn.Module, x: Tensor) -> bool:
+    """Return whether a model calls a weight layer that can be looked into."""
+    parameter = next(model.parameters(), None)
+    device = x.device if parameter is None else parameter.device
+    try:
+        with mode(model, training=False), torch.no_grad():
+            call_with_features(model, x[:1].to(device))
+    except ModelError:
+        return False
+    return True
+
+
+def _block(
+    model: nn.Module, x: Tensor, labels: Tensor, *, features: bool, gradients: bool
+) -> Shown:
     with craft_context(model, x) as (_, device):
         points = x.to(device).float()
         kept: list[Tensor] = []
 
         def asked(given: Tensor) -> Tensor:
-            logits, features = call_with_features(model, given)
-            kept[:] = [logits.detach().float().cpu(), features.detach().float().cpu()]
-            return logits
+            found = call_with_features(model, given) if features else (call(model, given),)
+            kept[:] = [t.detach().float().cpu() for t in found]
+            return found[0]
 
+        gradient = None
         try:
-            gradient = input_gradient(asked, points, Aim(labels.to(device)))
+            if gradients:
+                gradient = input_gradient(asked, points, Aim(labels.to(device))).cpu()
+            else:
+                with torch.no_grad():
+                    asked(points)
         except RuntimeError as error:
             raise ModelError(
                 f"{type(model).__name__}: no gradient reaches its input ({error}); agreement and "
                 "divergence can still be measured."
             ) from error
-    yield from (*kept, gradient.cpu())
+    return Shown(kept[0], kept[1] if features else None, gradient)

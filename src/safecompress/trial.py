@@ -135,6 +135,8 @@ class Trial:
             Shown.by(InUnits(model, span), span.units(inputs), rows.labels).gradients
             for model in (self._parent, evidence.target)
         )
+        if theirs is None or own is None:
+            return {}
         return {"cosine": float(gradient_cosines(theirs, own).mean())}
 
     def _held(self, candidate: Candidate) -> tuple[Pool[Evidence], dict[str, float]]:

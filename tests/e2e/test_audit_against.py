@@ -158,15 +158,79 @@ class Shut(nn.Module):
     [
         (nn.Linear(30, 4), r"the full model has \(4,\) classes, the other 3"),
         (nn.Linear(29, 3), r"fails on inputs of shape \(30,\)"),
-        (lambda x: x[:, :3], "is a function, no torch.nn.Module"),
-        (Shut(nn.Linear(30, 3)), "lets no gradient reach its inputs"),
+        (lambda x: x[:, :4], r"the full model has \(4,\) classes, the other 3"),
+        (lambda x: 0 * x[:, :3], "no better than guessing"),
     ],
-    ids=["classes", "shapes", "no module", "no gradients"],
+    ids=["classes", "shapes", "classes of a function", "a function that guesses"],
 )
 def test_a_bad_pair_gives_one_error_that_says_what_is_left(bad, told, child, data):
     with pytest.raises(UsageError, match=told) as caught:
         audit(child, data, against=bad)
     assert "can still be compared" in str(caught.value)
+
+
+def pair_of(found):
+    document = found.verdict.document
+    named = {c["name"].split()[0]: c for c in document["checks"]}
+    return document["against"], named
+
+
+def test_a_full_model_need_only_answer(full, child, data):
+    limits = Limits(max_auc=0.99, max_transfer=0.01)
+    shut = audit(child, data, against=Shut(full), limits=limits)
+    alike, checks = pair_of(shut)
+    whole, theirs = pair_of(audit(child, data, against=full, limits=limits))
+    for name in ("transfer-linf.rate", "transfer-l2.rate", "query-saving-l2.ratio"):
+        # Its gradients are only asked for the question whether those of the small one are hidden.
+        assert [checks[name][k] for k in ("value", "low", "high")] == [
+            theirs[name][k] for k in ("value", "low", "high")
+        ]
+    assert alike["similarity"]["gradients"] is None
+    assert alike["similarity"]["agreement"] == whole["similarity"]["agreement"]
+    assert "the full model gives none" in alike["not_measured"]
+    assert whole["not_measured"] == ""
+    assert "not measured of the pair" in shut.verdict.document["scope"]
+
+
+def test_a_full_model_that_answers_with_probabilities_is_measured_alike(full, child, data):
+    def says(x):
+        with torch.no_grad():
+            return full(x).softmax(dim=1).numpy()
+
+    limits = Limits(max_auc=0.99)
+    said, checks = pair_of(audit(child, data, against=says, limits=limits))
+    alike, theirs = pair_of(audit(child, data, against=full, limits=limits))
+    got, wanted = (a["similarity"]["divergence"]["value"] for a in (said, alike))
+    assert got == pytest.approx(wanted, abs=1e-5)
+    assert checks["transfer-l2.rate"]["value"] == theirs["transfer-l2.rate"]["value"]
+
+
+def test_a_small_model_without_gradients_has_a_lower_bound_that_cannot_pass(full, child, data):
+    found = audit(Shut(child), data, against=full, limits=Limits(max_auc=0.99, max_transfer=0.9))
+    alike, checks = pair_of(found)
+    assert checks["transfer-l2.rate"]["status"] == "INCONCLUSIVE"
+    assert checks["transfer-l2.rate"]["high"] == 1
+    assert "lower bound" in checks["transfer-l2.rate"]["message"]
+    assert "query-saving-l2.ratio" not in checks
+    assert alike["similarity"]["gradients"] is None
+    assert alike["similarity"]["features"]["low"] > 0.9
+    assert "the small model gives none" in alike["not_measured"]
+    climbing = pair_of(audit(child, data, against=full, limits=Limits(max_auc=0.99)))[1]
+    assert checks["transfer-l2.rate"]["value"] <= climbing["transfer-l2.rate"]["value"]
+
+
+def test_hidden_gradients_are_told_of_a_full_model_that_only_answers(full, data):
+    class Hidden(nn.Module):
+        """Climbing it leads nowhere; answers give it away."""
+
+        def forward(self, x):
+            return full(x).detach() + 0 * x[:, :3]
+
+    measure = TransferRate(norm="l2", radius=0.4, epochs=0)
+    found = measure.estimate(subject(Hidden(), Shut(full), data), level=0.95)
+    assert found.note.startswith("masked gradients")
+    assert "questions on" in found.note
+    assert found.high == 1
 
 
 def test_another_preprocessing_is_noticed(full, child, data):

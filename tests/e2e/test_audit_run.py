@@ -262,3 +262,13 @@ def test_only_a_run_has_shadow_models(tmp_path: Path) -> None:
     rows = [[0.0, 1.0], [1.0, 0.0]]
     with pytest.raises(UsageError, match="only a run folder knows the recipe"):
         audit(lambda x: x, ((rows, [0, 1]), (rows, [0, 1])), shadows=8)
+
+
+def test_another_model_attacked_is_another_question(run: Path) -> None:
+    looks = [
+        audit(run, against=name).verdict.document["looks"]
+        for name in ("dense", "magnitude", "dense")
+    ]
+    assert looks[1] == looks[0] + 1
+    # The same question again is free.
+    assert looks[2] <= looks[1]

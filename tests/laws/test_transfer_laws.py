@@ -14,12 +14,19 @@ from safecompress.attacks.oracle import Oracle
 from safecompress.attacks.transfer import (
     QUERY_ATTACKS,
     TRANSFER_ATTACKS,
+    ByQuestions,
     InputRange,
     InUnits,
     Pgd,
+    PriorRgf,
+    Rgf,
+    Square,
     craft,
+    gives_gradients,
     hunt_down,
+    transferred,
 )
+from safecompress.errors import ConfigError
 from safecompress.protocols import Ball
 from tests.crafting import BALLS, CLASSES, RowByRow, labelled, rows
 
@@ -237,6 +244,56 @@ def test_the_model_itself_is_the_best_guide(name, ball):
         return found.queries_to_success.double().mean()
 
     assert median(TARGET) < median(RowByRow(seed=9))
+
+
+class Shut(nn.Module):
+    """What another model says, with no gradient behind it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x.detach())
+
+
+@balls
+@targeted
+@pytest.mark.parametrize("attack", [Rgf(), Square()], ids=lambda a: a.name)
+def test_points_found_by_questions_lie_in_their_ball_row_by_row(attack, ball, towards):
+    counting = Counting(Shut(SOURCE))
+    x, labels = labelled(SOURCE, 9)
+    targets = aims(labels, towards)
+    asking = ByQuestions(attack, budget=BUDGET)
+    found = craft(asking, counting, x, labels, ball=ball, seed=3, targets=targets, batch_size=4)
+    assert sum(map(len, counting.heard)) <= 9 * BUDGET
+    assert ball.holds(found, x, rounding=1e-6).all()
+    for i in range(9):
+        wanted = None if targets is None else targets[i : i + 1]
+        one = x[i : i + 1], labels[i : i + 1]
+        alone = craft(asking, Shut(SOURCE), *one, ball=ball, seed=3, targets=wanted)
+        assert torch.equal(alone[0], found[i])
+
+
+def test_a_model_without_gradients_is_searched_and_the_rate_is_a_lower_bound():
+    x, labels = labelled(TARGET, 60)
+    wide = Ball("l2", 1.0)
+    assert gives_gradients(TARGET, x)
+    assert not gives_gradients(Shut(TARGET), x)
+    searched = transferred(TARGET, Shut(TARGET), x, labels, ball=wide, seed=0)
+    assert searched.partial
+    assert not searched.masked
+    assert set(searched.fooled) == {"rgf on itself", "square on itself"}
+    climbed = transferred(TARGET, TARGET, x, labels, ball=wide, seed=0)
+    assert not climbed.partial
+    assert 0.5 < searched.rate(level=0.95).value <= climbed.rate(level=0.95).value
+
+
+def test_a_query_attack_that_needs_a_guide_finds_no_points_by_itself():
+    with pytest.raises(ConfigError, match="needs a model with gradients"):
+        ByQuestions(PriorRgf())
+    with pytest.raises(ConfigError, match="at least one question"):
+        ByQuestions(Rgf(), budget=0)
 
 
 def test_an_oracle_refuses_before_it_answers_beyond_the_budget():

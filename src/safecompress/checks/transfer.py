@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from safecompress.attacks.transfer import (
     BUDGET,
-    InUnits,
     QuerySaving,
     Transferred,
+    gives_gradients,
     query_saving,
     retrained,
+    space_of,
     transferred,
 )
 from safecompress.checks.measures import MEASURES, Measure
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import ConfigError, MissingEvidenceError, UndecidableError
-from safecompress.protocols import NORMS, Ball, Estimate, InputRange, Norm, Rows
+from safecompress.protocols import NORMS, Ball, Estimate, Norm, Rows
 from safecompress.randomness import derive
-
-RADII: Mapping[Norm, float] = {"linf": 8 / 255, "l2": 0.5}
-"""The usual radii for images of 32 × 32 pixels, in units of the input range."""
 
 COPY = "a copy trained on"
 """What the attacker's own copy of the small model is called."""
@@ -34,12 +30,16 @@ COPY = "a copy trained on"
 
 @dataclass(frozen=True)
 class Pair:
-    """The two models and the rows that judge them, in units.
+    """The two models and the rows that judge them, as points of their space.
 
     Args:
-        full, small: take units.
-        x: rows in units, and their labels.
-        known: rows that the attacker may learn from, in units, with theirs.
+        full, small: take points.
+        x: rows as points, and their labels.
+        known: rows that the attacker may learn from, as points, with theirs.
+        ball: what may be sent in a row's place.
+        radius: its radius, as a share of what `unit` says in words.
+        unit: that.
+        text: whether points are embeddings of tokens.
     """
 
     full: nn.Module
@@ -48,6 +48,10 @@ class Pair:
     labels: Tensor
     known: Tensor
     known_rows: Rows
+    ball: Ball
+    radius: float
+    unit: str
+    text: bool
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,11 @@ class _OnParent(Measure):
             raise ConfigError(f"norm is '{self.norm}'; expected one of {', '.join(NORMS)}.")
         if self.rows < 1:
             raise ConfigError(f"rows is {self.rows}; expected at least 1.")
-        _ = self.ball
+        Ball(self.norm, self.radius or 0.0)
 
     @property
     def requires(self) -> frozenset[str]:
         return frozenset({"rows", "target", "parent_target"})
-
-    @property
-    def ball(self) -> Ball:
-        """What may be sent in a row's place."""
-        return Ball(self.norm, RADII[self.norm] if self.radius is None else self.radius)
 
     @abstractmethod
     def estimate(self, subject: Subject, *, level: float) -> Estimate: ...
@@ -97,23 +96,26 @@ class _OnParent(Measure):
                 f"{self.name}: needs the rows, the model and the dense model that is attacked; "
                 "this audit does not have all three."
             )
-        inputs = evidence.rows.inputs
-        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
-            raise UndecidableError(
-                f"{self.name}: needs inputs that are one tensor of real numbers; of other inputs "
-                "agreement and divergence can be measured."
-            )
-        span = evidence.span or InputRange.of_rows(inputs)
         half = subject.halves.nonmembers
         judged, known = evidence.rows.take(~half), evidence.rows.take(half)
         judged = judged.take(torch.arange(min(self.rows, len(judged))))
+        try:
+            space = space_of(
+                evidence.parent_target, evidence.target, evidence.rows.inputs, span=evidence.span
+            )
+        except UndecidableError as error:
+            raise UndecidableError(f"{self.name}: {error}") from error
         return Pair(
-            full=InUnits(evidence.parent_target, span),
-            small=InUnits(evidence.target, span),
-            x=span.units(cast(Tensor, judged.inputs)),
+            full=space.full,
+            small=space.small,
+            x=space.points(judged.inputs),
             labels=judged.labels,
-            known=span.units(cast(Tensor, known.inputs)),
+            known=space.points(known.inputs),
             known_rows=known,
+            ball=space.ball(self.norm, self.radius),
+            radius=space.radii[self.norm] if self.radius is None else self.radius,
+            unit=space.unit,
+            text=space.text,
         )
 
 
@@ -124,11 +126,17 @@ class TransferRate(_OnParent):
     The strongest of several attackers counts, on the model itself and on a copy trained further.
     Rows are non-members of the half that no attacker learns from. A model that white-box PGD fools
     less than half as often as it fools the dense one hides its gradients: then the upper bound is
-    1, for the rate means nothing, and the note says so.
+    1, for the rate means nothing, and the note says so. Of a model without gradients, such as an
+    ONNX graph, points are found by questions to it, and the upper bound is 1, too: who rebuilds the
+    network from the graph has its gradients.
+
+    Inputs of text are attacked in embeddings; `space_of` says whose, and what that means.
 
     Args:
         norm: `linf` or `l2`.
-        radius: in units of the input range; None is 8/255 for L∞ and 0.5 for L2.
+        radius: in units of the input range, None is 8/255 for L∞ and 0.5 for L2; of text a share of
+            the mean length of a token's embedding, None is 0.1 for L∞, where that length is spread
+            evenly over its numbers, and 0.5 for L2, in the whole row.
         rows: most rows that are attacked.
         targeted: whether the dense model must take a row for a class drawn at random.
         epochs: passes in which the attacker trains his copy; 0 makes none.
@@ -163,7 +171,7 @@ class TransferRate(_OnParent):
         pair = self._pair(subject)
         seed = derive(subject.seed, "transfer")
         surrogates = {}
-        if self.epochs and len(pair.known) > 1:
+        if self.epochs and len(pair.known) > 1 and gives_gradients(pair.small, pair.x):
             made = retrained(pair.small, pair.known_rows, pair.known, epochs=self.epochs, seed=seed)
             surrogates = {COPY: made}
         found = transferred(
@@ -171,7 +179,7 @@ class TransferRate(_OnParent):
             pair.small,
             pair.x,
             pair.labels,
-            ball=self.ball,
+            ball=pair.ball,
             seed=seed,
             surrogates=surrogates,
             targeted=self.targeted,
@@ -183,12 +191,19 @@ class TransferRate(_OnParent):
         _, found = self.attacked(subject)
         rate = found.rate(level=level)
         note = f"strongest attacker: {found.worst}"
+        if found.partial:
+            note = f"{note}; the model gives no gradients, so the rate is a lower bound"
         if found.masked:
+            other, share = (
+                ("the dense one", found.white_box_full)
+                if found.white_box_full is not None
+                else ("questions", found.questioned)
+            )
             note = (
                 f"masked gradients: white-box PGD fools the model on {found.white_box:.0%} of the "
-                f"rows, the dense one on {found.white_box_full:.0%}; the rate says nothing"
+                f"rows, {other} on {share:.0%}; the rate says nothing"
             )
-        high = 1.0 if found.masked else rate.high
+        high = 1.0 if found.masked or found.partial else rate.high
         n = len(found.rows)
         return Estimate(rate.value, rate.low, high, 0, n, "auditor", watch.seconds, note)
 
@@ -231,12 +246,22 @@ class QuerySavingMeasure(_OnParent):
 
     def _hunted(self, subject: Subject) -> QuerySaving:
         pair = self._pair(subject)
+        if pair.text:
+            raise UndecidableError(
+                f"{self.name}: questions are asked in tokens, and points of text are embeddings; "
+                "measure transfer instead."
+            )
+        if not gives_gradients(pair.small, pair.x):
+            raise UndecidableError(
+                f"{self.name}: the model gives no gradients that could guide questions; measure "
+                "transfer instead."
+            )
         return query_saving(
             pair.full,
             pair.small,
             pair.x,
             pair.labels,
-            ball=self.ball,
+            ball=pair.ball,
             seed=derive(subject.seed, "queries"),
             budget=self.budget,
         )

@@ -78,7 +78,9 @@ class AuditConfig(Section):
         target: an `.npz` of recorded outputs, an `.onnx`, a folder of a Hugging Face classifier,
             or a run folder.
         baseline: the dense model, of the same kinds; for a run, `dense` or `magnitude`.
-        against: the full model that the target was made from, attacked by who holds the target.
+        against: the full model that the target was made from, attacked by who holds the target; an
+            `.onnx`, a folder of a Hugging Face classifier, a run folder or a model file in one, or
+            for a run `dense`.
         data: the rows; needed for an ONNX file and a Hugging Face folder, and for them alone.
         limits: what is asked.
         attacks: further attacks, by name; they keep the same limits.

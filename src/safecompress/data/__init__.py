@@ -6,7 +6,13 @@ from safecompress.data.duplicates import content_of_inputs
 from safecompress.data.groups import Groups, distinct_rows, load_groups
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
-from safecompress.data.outputs_file import Recorded, read_outputs, recorded_outputs
+from safecompress.data.outputs_file import (
+    Recorded,
+    are_probabilities,
+    logits_of,
+    read_outputs,
+    recorded_outputs,
+)
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import Column, RawData
 from safecompress.data.sources import load_source
@@ -21,12 +27,14 @@ __all__ = [
     "Recorded",
     "SplitReport",
     "Splits",
+    "are_probabilities",
     "content_of_inputs",
     "distinct_rows",
     "halves",
     "load_groups",
     "load_source",
     "load_splits",
+    "logits_of",
     "read_outputs",
     "recorded_outputs",
     "splits_from_arrays",

@@ -119,9 +119,9 @@ def recorded_outputs(
         DataError: when the same rows are in both groups.
     """
     both = (outputs.members, outputs.nonmembers)
-    kind = "probabilities" if all(_are_probabilities(o.logits) for o in both) else "logits"
+    kind = "probabilities" if all(are_probabilities(o.logits) for o in both) else "logits"
     if kind == "probabilities":
-        outputs = outputs.map(lambda o: Outputs(_logits_of(o.logits), o.labels, o.ids))
+        outputs = outputs.map(lambda o: Outputs(logits_of(o.logits), o.labels, o.ids))
     _refuse_copies(outputs, path)
     if rows is None:
         rows = outputs.map(lambda o: Rows(torch.zeros(len(o), 0), o.labels, o.ids))
@@ -164,12 +164,14 @@ def _labels(labels: Array, rows: int, where: str) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _are_probabilities(values: Tensor) -> bool:
+def are_probabilities(values: Tensor) -> bool:
+    """Return whether all rows (n, classes) are probabilities that sum to 1."""
     inside = bool((values >= 0).all()) and bool((values <= 1).all())
     return inside and bool(((values.sum(dim=1) - 1).abs() <= _SUM_OFF).all())
 
 
-def _logits_of(probabilities: Tensor) -> Tensor:
+def logits_of(probabilities: Tensor) -> Tensor:
+    """Return the logits whose softmax these probabilities are, differentiably."""
     return probabilities.clamp_min(_TINY).log()
 
 
@@ -183,8 +185,8 @@ def _references(arrays: dict[str, Array], group: str, own: Outputs, path: Path) 
             f"(models, {wanted[0]}, {wanted[1]})."
         )
     logits = _floats(array, where)
-    if _are_probabilities(logits.flatten(0, 1)):
-        logits = _logits_of(logits)
+    if are_probabilities(logits.flatten(0, 1)):
+        logits = logits_of(logits)
     seen: Any = arrays.get(f"{group}_reference_seen")
     if seen is None:
         seen = np.zeros(array.shape[:2], dtype=bool)

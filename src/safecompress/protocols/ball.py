@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import torch
@@ -24,6 +25,8 @@ class Ball:
         norm: `linf` (the largest change of any number) or `l2` (Euclidean length of the change).
         radius: in the unit of the range, at least 0.
         low, high: the input range.
+        moving: says of rows (n, …) which of their numbers may change, bool, of a shape that can be
+            broadcast to them; None lets all of them.
 
     Raises:
         ConfigError: on another norm, a negative radius or an empty range.
@@ -33,6 +36,7 @@ class Ball:
     radius: float
     low: float = 0.0
     high: float = 1.0
+    moving: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -45,9 +49,12 @@ class Ball:
     def project(self, points: Tensor, rows: Tensor) -> Tensor:
         """Return points of the ball around `rows`: cut to the radius, then to the range.
 
-        For `linf` these are the nearest ones. Rows must lie in the range.
+        For `linf` these are the nearest ones. Rows must lie in the range. What may not move is the
+        row's own.
         """
         change = points - rows
+        if self.moving is not None:
+            change = torch.where(self.moving(rows), change, torch.zeros_like(change))
         if self.norm == "linf":
             change = change.clamp(-self.radius, self.radius)
         else:
@@ -76,6 +83,8 @@ class Ball:
         """Return whether each point lies in the ball, bool (n,), up to rounding."""
         flat = points.flatten(1)
         inside = (flat >= self.low - rounding).all(1) & (flat <= self.high + rounding).all(1)
+        if self.moving is not None:
+            inside &= ((points == rows) | self.moving(rows)).flatten(1).all(1)
         return inside & (self.distance(points, rows) <= self.radius * (1 + rounding) + rounding)
 
     def draw(self, rows: Tensor, source: torch.Generator) -> Tensor:

@@ -96,7 +96,7 @@ def transfer(
         tuple(
             (label, with_interval(Span.read(alike[key]), style))
             for key, label, style in _ALIKE
-            if key in alike
+            if alike.get(key) is not None
         ),
         _planes(nodes),
     )
@@ -113,18 +113,32 @@ def _matrix(source: Mapping[str, Any]) -> Matrix:
     }
     nothing = (Cell(MISSING, ""), False)
     lines = tuple((on, tuple(found.get((on, a), nothing) for a in attackers)) for on in sources)
-    inside = figure(number(source.get("white_box")), "percent")
-    theirs = figure(number(source.get("white_box_full")), "percent")
+    unit = text(source.get("unit", "the input range"), longest=80)
     words = (
         f"{count(source.get('rows'))} rows that both models get right, radius "
-        f"{figure(number(source.get('radius')), 'plain')} of the input range. White-box PGD fools "
-        f"the small model itself on {inside} of them, the full one on {theirs}"
+        f"{figure(number(source.get('radius')), 'plain')} of {unit}. {_inside(source)}"
     )
     masked = source.get("masked") is True
     words += ": gradients are masked, and the rates say nothing." if masked else "."
     examples = [_example(e) for e in mappings(source.get("examples"))[:MOST_EXAMPLES]]
     kept = tuple(e for e in examples if e is not None)
     return Matrix(text(source.get("measure"), longest=80), words, tuple(attackers), lines, kept)
+
+
+def _inside(source: Mapping[str, Any]) -> str:
+    """Say how often the small model itself is fooled, and what that is held against."""
+    own, theirs, questioned = (
+        number(source.get(key)) for key in ("white_box", "white_box_full", "questioned")
+    )
+    if own is None:
+        return (
+            "The small model gives no gradients: points are found by questions to it, and the "
+            "rates are lower bounds"
+        )
+    words = f"White-box PGD fools the small model itself on {figure(own, 'percent')} of them, "
+    if theirs is None and questioned is not None:
+        return words + f"questions alone on {figure(questioned, 'percent')}"
+    return words + f"the full one on {figure(theirs, 'percent')}"
 
 
 def _cell(rate: Mapping[str, Any]) -> Cell:

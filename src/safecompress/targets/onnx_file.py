@@ -61,8 +61,13 @@ class OnnxModel:
         self._fixed = next(iter(fixed), None)
 
     def __call__(self, *inputs: Tensor) -> NDArray[np.float32]:
-        """Return (n, classes) for n rows, asked in batches as large as the graph's."""
-        arrays = [tensor.numpy() for tensor in inputs]
+        """Return (n, classes) for n rows, asked in batches as large as the graph's.
+
+        Real numbers are rounded to the precision that the graph takes.
+        """
+        arrays = [
+            _precise(tensor.numpy(), slot) for tensor, slot in zip(inputs, self._slots, strict=True)
+        ]
         step = self._fixed or _BATCH
         said = [
             self._ask([array[start : start + step] for array in arrays])
@@ -173,6 +178,11 @@ def _answer(outputs: Any, path: Path) -> str:
         f"{path}: its outputs are {listed}; expected one of floating-point numbers (rows, classes)"
         + (", or one called logits or probabilities." if able else ".")
     )
+
+
+def _precise(array: NDArray[Any], slot: _Slot) -> NDArray[Any]:
+    real = array.dtype.kind == "f" and np.dtype(slot.dtype).kind == "f"
+    return array.astype(slot.dtype, copy=False) if real else array
 
 
 def _by_slot(rows: Any, slots: tuple[_Slot, ...], path: Path) -> list[Any]:

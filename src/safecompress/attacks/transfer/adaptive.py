@@ -13,8 +13,12 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from safecompress.attacks.transfer.craft import craft
 from safecompress.attacks.transfer.diverse import DiverseInputs
+from safecompress.attacks.transfer.gradients import gives_gradients
 from safecompress.attacks.transfer.momentum import MomentumFgsm
 from safecompress.attacks.transfer.pgd import Pgd
+from safecompress.attacks.transfer.questions import ByQuestions
+from safecompress.attacks.transfer.rgf import Rgf
+from safecompress.attacks.transfer.square import Square
 from safecompress.errors import ConfigError, UndecidableError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Ball, Rows, TransferAttack
@@ -27,6 +31,9 @@ WHITE_BOX = Pgd(steps=50, restarts=2, loss="margin", early_stop=True)
 MASKED_BELOW = 0.5
 """A small model that white-box PGD fools less than half as often as the full one is taken to hide
 its gradients."""
+QUESTIONED = 50
+"""Rows on which questions say whether the small model can be fooled, where the full one has no
+gradients."""
 
 _IMAGE_DIMENSIONS = 4
 
@@ -44,6 +51,14 @@ def adaptive_attackers(x: Tensor) -> dict[str, TransferAttack]:
     return found
 
 
+def questioning_attackers(x: Tensor) -> dict[str, TransferAttack]:
+    """Return the attackers that need no gradients of the model in hand, by name."""
+    found: dict[str, TransferAttack] = {"rgf on itself": ByQuestions(Rgf())}
+    if x.ndim == _IMAGE_DIMENSIONS:
+        found["square on itself"] = ByQuestions(Square())
+    return found
+
+
 @dataclass(frozen=True)
 class Transferred:
     """What points crafted on a small model do to the full one.
@@ -51,15 +66,19 @@ class Transferred:
     Args:
         fooled: per attacker a bool (n,), whether its point fools the full model, of the n rows that
             both models get right.
-        white_box: share of these rows on which white-box PGD fools the small model, in [0, 1].
-        white_box_full: the same of the full model.
+        white_box: share of these rows on which white-box PGD fools the small model, in [0, 1]; None
+            where it gives no gradients.
+        white_box_full: the same of the full model, None likewise.
+        questioned: share of the first rows on which questions alone fool the small model; None
+            where both models give gradients, or the small one does not.
         points: the points of the strongest attacker, (n, …), in units.
         rows: positions of the n rows among those given, int64 (n,).
     """
 
     fooled: Mapping[str, Tensor]
-    white_box: float
-    white_box_full: float
+    white_box: float | None
+    white_box_full: float | None
+    questioned: float | None
     points: Tensor = field(repr=False)
     rows: Tensor = field(repr=False)
 
@@ -70,8 +89,22 @@ class Transferred:
 
     @property
     def masked(self) -> bool:
-        """Whether the small model hides its gradients, so that a low rate means nothing."""
-        return self.white_box < MASKED_BELOW * self.white_box_full
+        """Whether the small model hides its gradients, so that a low rate means nothing.
+
+        PGD then fools it less than half as often as it fools the full model; or, of a full model
+        that only answers, as questions fool the small one, which is the usual sign (Athalye et al.,
+        ICML 2018, section 3.1). A model without gradients hides none.
+        """
+        known = self.questioned if self.white_box_full is None else self.white_box_full
+        return self.white_box is not None and self.white_box < MASKED_BELOW * (known or 0.0)
+
+    @property
+    def partial(self) -> bool:
+        """Whether the rate is a lower bound only: the attacker had no gradients to climb.
+
+        He who holds a graph can rebuild the network from it, and has them.
+        """
+        return self.white_box is None
 
     def rate(self, *, level: float) -> Interval:
         """Return the strongest attacker's share of fooled rows with its interval.
@@ -102,13 +135,15 @@ def transferred(
     """Craft points on a small model and send them to the full one, once by every attacker.
 
     Args:
-        full: the model attacked; takes units, as `small` does.
+        full: the model attacked; takes `x`, as `small` does. It is only asked, but for the question
+            whether white-box PGD fools it, which is left out where it gives no gradients.
         small: the model the attacker holds.
-        x: rows in units, float (n, …).
+        x: rows in units, or as points of their space, float (n, …).
         labels: int64 (n,).
         ball: what may be sent in a row's place.
         seed: of everything random, targets included.
-        attackers: by name; None is `adaptive_attackers`.
+        attackers: by name; None is `adaptive_attackers`, or `questioning_attackers` where the small
+            model gives no gradients.
         surrogates: models that the attacker made of the small one, by name; every attacker crafts
             on them, too.
         targeted: whether the full model must take a row for a class drawn at random.
@@ -120,7 +155,9 @@ def transferred(
     x, labels = x[rows], labels[rows]
     classes = _said(full, x[:1]).shape[1]
     targets = drawn_targets(labels, classes, seed=seed) if targeted else None
-    attackers = adaptive_attackers(x) if attackers is None else attackers
+    climbs, climbs_full = gives_gradients(small, x), gives_gradients(full, x)
+    if attackers is None:
+        attackers = adaptive_attackers(x) if climbs else questioning_attackers(x)
     sources = {"": small} | {f" on {name}": model for name, model in (surrogates or {}).items()}
     fooled, best, points = {}, -1.0, x
     for suffix, source in sources.items():
@@ -131,13 +168,23 @@ def transferred(
             fooled[name + suffix] = hit
             if (rate := float(hit.double().mean())) > best:
                 best, points = rate, found
-    inside = [_white_box(model, x, labels, ball=ball, seed=seed) for model in (small, full)]
-    return Transferred(fooled, inside[0], inside[1], points, rows)
+    inside, inside_full = (
+        _fooled_by(WHITE_BOX, model, x, labels, ball=ball, seed=seed) if able else None
+        for model, able in ((small, climbs), (full, climbs_full))
+    )
+    questioned = None
+    if climbs and not climbs_full:
+        few = slice(QUESTIONED)
+        asking = ByQuestions(Rgf())
+        questioned = _fooled_by(asking, small, x[few], labels[few], ball=ball, seed=seed)
+    return Transferred(fooled, inside, inside_full, questioned, points, rows)
 
 
-def _white_box(model: nn.Module, x: Tensor, labels: Tensor, *, ball: Ball, seed: int) -> float:
+def _fooled_by(
+    attack: TransferAttack, model: nn.Module, x: Tensor, labels: Tensor, *, ball: Ball, seed: int
+) -> float:
     """Return the share of rows on which a model is fooled by points crafted on itself."""
-    found = craft(WHITE_BOX, model, x, labels, ball=ball, seed=seed)
+    found = craft(attack, model, x, labels, ball=ball, seed=seed)
     return float((_said(model, found).argmax(1) != labels).double().mean())
 
 
