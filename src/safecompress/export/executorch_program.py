@@ -90,11 +90,15 @@ def most_rows(method: Any) -> int:
 
 
 def use_threads(threads: int) -> str:
-    """Set how many threads ExecuTorch computes with in this process, and return its full name."""
+    """Set how many threads ExecuTorch computes with in this process, and return its full name.
+
+    Programs that were loaded before hold threads that are gone; they must not be called again.
+    """
     with _tools():
         from executorch.extension.pybindings import portable_lib
         from executorch.version import __version__
-    portable_lib._unsafe_reset_threadpool(threads)
+    if portable_lib._threadpool_get_thread_count() != threads:
+        portable_lib._unsafe_reset_threadpool(threads)
     return f"ExecuTorch {__version__}, XNNPACK"
 
 

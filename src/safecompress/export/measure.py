@@ -109,8 +109,9 @@ def latencies(
     ours = next(iter(files))
     for name, path in files.items():
         if name == ours and container == "executorch":
-            sessions[name] = ExecutorchModel(path)
+            # Before it is loaded: a program keeps the threads it found then.
             runtime = f"{name}: {use_threads(threads)}; others: {runtime}"
+            sessions[name] = ExecutorchModel(path)
         else:
             sessions[name] = onnxruntime.InferenceSession(
                 str(path.resolve()), sess_options=options, providers=["CPUExecutionProvider"]
