@@ -71,17 +71,14 @@ ALEXNET = {
     "sparse": {
         "density": 0.05,
         "rounds": 2,
-        "train": {"epochs": 6, "batch_size": 64, "lr": 0.02},
+        "train": {"epochs": 16, "batch_size": 64, "lr": 0.02},
     },
 }
+ADAM = {"batch_size": 32, "optimizer": "adamw", "lr": 0.001, "schedule": "cosine"}
 VGG16 = {
     "model": {"name": "vgg16"},
-    "dense": {"epochs": 6, "batch_size": 64, "lr": 0.05, "schedule": "cosine"},
-    "sparse": {
-        "density": 0.05,
-        "rounds": 2,
-        "train": {"epochs": 4, "batch_size": 64, "lr": 0.05},
-    },
+    "dense": {"epochs": 5, **ADAM},
+    "sparse": {"density": 0.05, "rounds": 2, "train": {"epochs": 4, **ADAM}},
 }
 
 
@@ -116,7 +113,7 @@ class Trained:
                 held |= {rows: held[rows][kept], labels: held[labels][kept]}
             np.savez(folder / "classes.npz", **{source[part]: held[part] for part in held})
             source["path"] = str(folder / "classes.npz")
-        return given | self.changes | {"engine": {"threads": 1}}
+        return given | self.changes | {"baselines": [], "engine": {"threads": 1}}
 
 
 MODELS = {

@@ -62,13 +62,18 @@ def forms(name: str, density: float = 0.05) -> Forms:
     return Forms(module, topology, inputs(name))
 
 
-def session(data: bytes, *, optimised: bool = True) -> Any:
-    """Return stock onnxruntime's session of a file's bytes."""
+def session(data: bytes, *, optimised: bool = True, precise: bool = False) -> Any:
+    """Return stock onnxruntime's session of a file's bytes.
+
+    With `precise`, sums of products are whole on processors without int8 instructions, too.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    if precise:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimised:
         off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = off

@@ -39,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "steer": {"proposals": ["rigl"], "attacks": ["loss"]},
     "engine": {"threads": 1},
 }
+ENDS = {"onnx": "onnx", "safetensors": "safetensors.zst", "executorch": "pte"}
 LOOKS = "sealed-ledger.jsonl"
 
 
@@ -62,8 +63,10 @@ def looks(run: Path) -> int:
 
 @pytest.mark.parametrize("form", list(FORMATS))
 def test_every_format_answers_and_leaks_as_the_model_does(form: str, run: Path) -> None:
-    packed = FORMATS[form].container == "safetensors"
-    path = run.parent / ("m.safetensors.zst" if packed else "m.onnx")
+    container = FORMATS[form].container
+    if container == "executorch":
+        pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
+    path = run.parent / f"m.{ENDS[container]}"
     done = export(run, path, format=form)
     assert str(done.status) == "PASS", [c.to_json() for c in done.checks]
     assert done.path == path
@@ -257,3 +260,24 @@ def test_numbers_of_a_fake_quantised_run_are_those_of_its_files(tmp_path: Path) 
         if form == "safetensors-int4":
             for name, weight in read_compact(path).weights.items():
                 np.testing.assert_array_equal(weight, stored.weights[name].numpy())
+
+
+@pytest.mark.parametrize("form", ["onnx-sparse-int8-dynamic", "executorch"])
+def test_every_runtime_is_measured_from_the_command_line(form: str, run: Path) -> None:
+    container = FORMATS[form].container
+    if container == "executorch":
+        pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
+    path = run.parent / f"m.{ENDS[container]}"
+    arguments = ["export", str(run), "--out", str(path), "--format", form, "--measure"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    document = json.loads(Path(f"{path}.json").read_text())
+    measured = document["measured"]
+    assert set(measured["bytes"]) == {form, "onnx", "onnx-int8"}
+    assert measured["bytes"][form]["disk"] == path.stat().st_size
+    for batch in ("1", "32"):
+        assert set(measured["latency"]["batches"][batch]["ratios"]) == {"onnx", "onnx-int8"}
+    assert measured["loading"]["seconds"] > 0
+    assert ("ExecuTorch" in measured["latency"]["runtime"]) == (container == "executorch")
+    shared = [limit for limit in document["limits"] if "one row at a time" in limit]
+    assert len(shared) == FORMATS[form].dynamic

@@ -99,6 +99,43 @@ def test_masks_survive_rounding() -> None:
         assert not weight[~held.topology.masks[name].numpy()].any()
 
 
+@pytest.mark.parametrize("form", ["onnx-int8", "onnx-sparse-int4"])
+def test_a_channel_without_weights_keeps_its_bias(form: str) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).eval()
+    topology = Topology.dense(module)
+    topology.masks["2.weight"][1] = False
+    with torch.no_grad():
+        module[2].bias.copy_(torch.tensor([0.5, 0.0123, -0.4]))
+    # Of inputs this large a step is larger than the bias.
+    x = 50 * torch.randn(100, 20)
+    said = logits(Forms(module, topology, x).written(FORMATS[form], {}), x)
+    torch.testing.assert_close(said[:, 1], torch.full((100,), 0.0123), rtol=1e-5, atol=0)
+
+
+class Bags(nn.Module):
+    """Its graph has a loop, whose operators read constants of the graph around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.out = nn.EmbeddingBag(50, 16, mode="mean"), nn.Linear(16, 3)
+
+    def forward(self, ids: Any) -> Any:
+        return self.out(self.table(ids))
+
+
+@pytest.mark.parametrize("form", ON_ONNX)
+def test_embedding_bags_are_written(form: str) -> None:
+    torch.manual_seed(0)
+    module, ids = Bags().eval(), torch.randint(0, 50, (40, 6))
+    said = logits(Forms(module, Topology.dense(module), ids).written(FORMATS[form], {}), ids)
+    with torch.no_grad():
+        expected = module(ids)
+    # Whole numbers: as much as a processor may differ that cuts off sums.
+    worst = {"fp32": 1e-4, "fp16": 1e-2}.get(FORMATS[form].values, 0.6)
+    assert float((said - expected).abs().max() / expected.abs().max()) < worst
+
+
 @pytest.mark.parametrize("name", ["mlp", "alexnet"])
 def test_sizes_are_in_order(name: str) -> None:
     order = ["onnx", "onnx-sparse", "onnx-sparse-fp16", "onnx-sparse-int8", "onnx-sparse-int4"]

@@ -35,7 +35,7 @@ def _resident() -> tuple[int, int]:
 
 
 def main() -> None:
-    """Load `FILE`; arguments: onnx or the reader's path, FILE, rows (.npz), threads."""
+    """Load FILE; arguments: onnx, executorch or the reader's path, FILE, rows (.npz), threads."""
     how, file, rows, threads = sys.argv[1:]
     feed = dict(np.load(rows))
     if how == "onnx":
@@ -50,6 +50,20 @@ def main() -> None:
         )
         seconds = time.perf_counter() - started
         session.run(None, feed)
+    elif how == "executorch":
+        import torch
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime
+
+        portable_lib._unsafe_reset_threadpool(int(threads))
+        inputs = [torch.from_numpy(array) for array in feed.values()]
+        before, _ = _resident()
+        started = time.perf_counter()
+        program = Runtime.get().load_program(file)
+        method = program.load_method("forward")
+        seconds = time.perf_counter() - started
+        rows = method.metadata.input_tensor_meta(0).sizes()[0]
+        method.execute([array[:rows] for array in inputs])
     else:
         spec = importlib.util.spec_from_file_location("safecompress_reader", how)
         if spec is None or spec.loader is None:

@@ -16,9 +16,12 @@ from torch import nn
 from safecompress.data import Preprocessor
 from safecompress.errors import ConfigError
 from safecompress.export.compact import compact_bytes, stream_cuts, zstd
+from safecompress.export.dynamic_int8 import dynamic
+from safecompress.export.executorch_file import signed_program
+from safecompress.export.executorch_program import load_method, most_rows, program_of
 from safecompress.export.formats import FORMATS, ZSTD, Format, format_named
 from safecompress.export.front import with_preprocessing
-from safecompress.export.graph import graph_of
+from safecompress.export.graph import graph_of, input_names
 from safecompress.export.integrity import signed
 from safecompress.export.self_decoding import self_decoding
 from safecompress.export.static_int8 import quantised
@@ -80,6 +83,10 @@ class Forms:
         return self._integer("int8")
 
     @cached_property
+    def _dynamic(self) -> Any:
+        return dynamic(self._fp32, self._state(), self.numbers)
+
+    @cached_property
     def _int4(self) -> Any:
         return self._integer("int4")
 
@@ -87,8 +94,12 @@ class Forms:
         if self.numbers is None:
             return quantised(self._fp32, self._feed(), weights=values)
         ranges = self.numbers.ranges or input_bounds(self.module, self._members)
-        state = {name: t.cpu().numpy() for name, t in self.module.state_dict().items()}
-        return trained(self._fp32, state, replace(self.numbers, ranges=ranges), values=values)
+        return trained(
+            self._fp32, self._state(), replace(self.numbers, ranges=ranges), values=values
+        )
+
+    def _state(self) -> dict[str, NDArray[Any]]:
+        return {name: t.cpu().numpy() for name, t in self.module.state_dict().items()}
 
     def _feed(self) -> Mapping[str, NDArray[Any]]:
         names = [value.name for value in self._fp32.graph.input]
@@ -97,7 +108,9 @@ class Forms:
 
     def graph(self, form: Format) -> Any:
         """Return the `onnx.ModelProto` of an ONNX format, unsigned."""
-        if form.integer:
+        if form.dynamic:
+            graph = self._dynamic
+        elif form.integer:
             graph = self._int4 if form.values == "int4" else self._int8
         else:
             graph = self._fp32
@@ -118,6 +131,11 @@ class Forms:
         if form.container == "onnx":
             data = signed(self.graph(form), facts)
             return zstd(data) if packed else data
+        if form.container == "executorch":
+            program = program_of(self.module, self._members, values=form.values)
+            rows = most_rows(load_method(program, "export"))
+            named = {"inputs": list(input_names(self._members)), "rows": rows}
+            return signed_program(program, {**facts, **named})
         state = self.module.state_dict()
         data = compact_bytes(
             state,
@@ -173,10 +191,11 @@ def packed(path: Path, form: Format) -> bool:
         ConfigError: for a runtime that could not read it then.
     """
     wanted = path.suffix.lower() == ZSTD
-    if wanted and form.container == "onnx":
-        compact = [f.name for f in FORMATS.values() if f.container != "onnx"]
+    if wanted and form.container != "safetensors":
+        compact = [f.name for f in FORMATS.values() if f.container == "safetensors"]
+        runtime = "ONNX" if form.container == "onnx" else "ExecuTorch"
         raise ConfigError(
-            f"{path}: no ONNX runtime reads {ZSTD}; pack the file for its way, or choose one of "
-            f"{', '.join(compact)}."
+            f"{path}: no {runtime} runtime reads {ZSTD}; pack the file for its way, or choose one "
+            f"of {', '.join(compact)}."
         )
     return wanted

@@ -20,12 +20,22 @@ OPSET = 18
 LOGITS, BATCH = "logits", "n"
 
 
-class _ByPlace(nn.Module):
-    """Any model as one that takes its inputs by place and returns a plain tensor."""
+class ByPlace(nn.Module):
+    """Any model as one that takes its inputs by place and returns a plain tensor.
+
+    Args:
+        model: as it is.
+        names: by which it takes its inputs; None where it takes them by place.
+    """
 
     def __init__(self, model: nn.Module, names: tuple[str, ...] | None) -> None:
         super().__init__()
         self.model, self._names = model, names
+
+    @classmethod
+    def of(cls, model: nn.Module, sample: Inputs) -> ByPlace:
+        """Return a model that takes inputs like `sample` by place."""
+        return cls(model, tuple(sample) if isinstance(sample, Mapping) else None)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self._names is None:
@@ -53,8 +63,8 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
         import onnxscript  # noqa: F401 - torch.onnx needs it and says so less clearly
     except ImportError as error:
         raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
-    names, given = _named(sample)
-    by_place = _ByPlace(module, tuple(sample) if isinstance(sample, Mapping) else None)
+    names, given = input_names(sample), tensors_of(sample)
+    by_place = ByPlace.of(module, sample)
     # A single row would be taken for a batch that is always 1.
     rows = tuple(t[:1].expand(2, *t.shape[1:]).contiguous().cpu() for t in given)
     training = module.training
@@ -91,13 +101,13 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
     return graph
 
 
-def _named(sample: Inputs) -> tuple[tuple[str, ...], tuple[Tensor, ...]]:
-    given = tensors_of(sample)
+def input_names(sample: Inputs) -> tuple[str, ...]:
+    """Return what a file calls its inputs: `inputs`, `inputs.0` and so on, or a mapping's keys."""
     if isinstance(sample, Tensor):
-        return ("inputs",), given
+        return ("inputs",)
     if isinstance(sample, tuple):
-        return tuple(f"inputs.{i}" for i in range(len(given))), given
-    return tuple(sample), given
+        return tuple(f"inputs.{i}" for i in range(len(sample)))
+    return tuple(sample)
 
 
 @contextmanager

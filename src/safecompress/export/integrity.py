@@ -27,7 +27,7 @@ def signed(graph: Any, facts: Mapping[str, Any]) -> bytes:
     """
     body = graph.SerializeToString(deterministic=True)
     document = {"schema_version": SCHEMA_VERSION, **facts}
-    text = json.dumps(document | {"sha256": _digest(body, document)}, sort_keys=True)
+    text = json.dumps(document | {"sha256": document_digest(body, document)}, sort_keys=True)
     return bytes(body + _tail(text))
 
 
@@ -51,7 +51,7 @@ def verified(path: Path) -> tuple[Any, dict[str, Any]]:
         recorded, version = document.pop("sha256"), document["schema_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: its signature is damaged ({error!r}).") from error
-    if not data.endswith(tail) or recorded != _digest(data.removesuffix(tail), document):
+    if not data.endswith(tail) or recorded != document_digest(data.removesuffix(tail), document):
         raise ModelError(
             f"{path}: changed since it was exported (its SHA-256 is not the recorded one); put it "
             "back from a copy, or export it again."
@@ -70,7 +70,8 @@ def _tail(text: str) -> bytes:
     return bytes(last.SerializeToString(deterministic=True))
 
 
-def _digest(body: bytes, document: Mapping[str, Any]) -> str:
+def document_digest(body: bytes, document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a file's contents and of what it says of itself."""
     found = hashlib.sha256(body)
     found.update(json.dumps(document, sort_keys=True).encode())
     return found.hexdigest()

@@ -25,8 +25,10 @@ from safecompress.data import Splits
 from safecompress.errors import ConfigError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.export.card import model_card
+from safecompress.export.executorch_file import verified_program
 from safecompress.export.formats import FORMATS, Format, format_named
 from safecompress.export.forms import Forms, packed
+from safecompress.export.graph import input_names
 from safecompress.export.integrity import verified
 from safecompress.export.measure import BATCHES, latencies, loading, sizes
 from safecompress.export.retest import Retest, retest
@@ -46,6 +48,11 @@ _ALIKE = (
     "The retest compares the file with the model on the sealed rows of the run; a difference "
     "smaller than its interval cannot be seen with so few rows."
 )
+_SHARED_RANGE = (
+    "Rows that are asked in one call share the ranges that their numbers are rounded by, so an "
+    "answer depends a little on the rows beside it; the retest asked one row at a time."
+)
+_BY_END = {".onnx": "onnx", ".pte": "executorch"}
 RIVALS = ("onnx", "onnx-int8")
 """What every file is measured against: the same model, dense."""
 
@@ -129,7 +136,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)
-        verify(file, form)
+        facts = verify(file, form)
 
         def told(result: CheckResult) -> None:
             on_event(Event("check", check_line(result), result.to_json()))
@@ -144,7 +151,7 @@ def export(
             told(check)
     checks = (*found.checks, *limits)
     status = overall(checks)
-    document = _document(source, form, path, content, status, checks, found, measured)
+    document = _document(source, form, path, content, facts, status, checks, found, measured)
     shipped = status in {Status.PASS, Status.INCONCLUSIVE}
     if shipped:
         write_bytes(path, content)
@@ -160,15 +167,17 @@ def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
 
     Args:
         path: the file.
-        form: its format; None goes by its name's end.
+        form: its format; None goes by its name's end, `.onnx`, `.pte` or another.
 
     Raises:
         ModelError: saying what is wrong, when it was changed, cut short, or is not ours.
     """
     path = Path(path)
-    onnx = path.suffix.lower() == ".onnx" if form is None else form.container == "onnx"
-    if onnx:
+    container = _BY_END.get(path.suffix.lower()) if form is None else form.container
+    if container == "onnx":
         return verified(path)[1]
+    if container == "executorch":
+        return verified_program(path)[1]
     try:
         return dict(read_compact(path).metadata)
     except DamagedFileError as error:
@@ -182,10 +191,10 @@ def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None
         return
     if not max_ratio > 0:
         raise ConfigError(f"max_latency_ratio is {max_ratio:g}; expected a positive number.")
-    if form.container != "onnx":
+    if form.container == "safetensors":
         raise ConfigError(
             f"max_latency_ratio: no runtime computes with {form.name} as it is; limit the latency "
-            "of an ONNX format."
+            "of a format for onnxruntime or ExecuTorch."
         )
 
 
@@ -210,17 +219,17 @@ def _measured(
     feed = _feed(source, form)
     files = {form.name: file}
     with tempfile.TemporaryDirectory() as folder:
-        if form.container == "onnx":
+        if form.container != "safetensors":
             for name in RIVALS:
                 if name != form.name:
                     files[name] = Path(folder) / f"{name}.onnx"
                     files[name].write_bytes(forms.written(FORMATS[name], {}))
         found: dict[str, Any] = {
             "bytes": {name: sizes(written.read_bytes()) for name, written in files.items()},
-            "loading": loading(file, feed, onnx=form.container == "onnx", threads=threads),
+            "loading": loading(file, feed, container=form.container, threads=threads),
         }
-        if form.container == "onnx":
-            found["latency"] = latencies(files, feed, threads=threads)
+        if form.container != "safetensors":
+            found["latency"] = latencies(files, feed, threads=threads, container=form.container)
         return found
 
 
@@ -230,10 +239,7 @@ def _feed(source: Source, form: Format) -> dict[str, NDArray[Any]]:
     rows = rows.take(torch.arange(min(BATCHES[-1], len(rows))))
     if form.container == "onnx" and source.front is not None:
         return {"inputs": source.raw(rows.ids)}
-    given = tensors_of(rows.inputs)
-    if isinstance(rows.inputs, Mapping):
-        return {name: t.numpy() for name, t in rows.inputs.items()}
-    names = ["inputs"] if len(given) == 1 else [f"inputs.{i}" for i in range(len(given))]
+    names, given = input_names(rows.inputs), tensors_of(rows.inputs)
     return {name: t.numpy() for name, t in zip(names, given, strict=True)}
 
 
@@ -266,6 +272,7 @@ def _document(
     form: Format,
     path: Path,
     content: bytes,
+    facts: Mapping[str, Any],
     status: Status,
     checks: Sequence[CheckResult],
     found: Retest,
@@ -274,7 +281,6 @@ def _document(
     run, verdict = source.run, source.verdict
     model = verdict.get("model", {})
     splits = run.splits
-    inside = form.container == "onnx" and source.front is not None
     return {
         "schema_version": 1,
         "status": str(status),
@@ -286,9 +292,7 @@ def _document(
             "parameters": model.get("parameters", 0),
             "density": run.stored.topology.density,
             "format": f"{form.name}: {form.summary}",
-            "inputs": "raw rows; preprocessing is inside"
-            if inside
-            else f"preprocessed rows {splits.input_shape}; see load_preprocessor",
+            "inputs": _inputs(facts, splits),
             "classes": ", ".join(splits.class_names),
         },
         "data": {str(k): str(v) for k, v in splits.report.sizes.items()},
@@ -301,7 +305,11 @@ def _document(
         "checks": [c.to_json() for c in checks],
         "retest": found.document,
         "measured": measured,
-        "limits": [*map(str, verdict.get("limits", ())), _ALIKE],
+        "limits": [
+            *map(str, verdict.get("limits", ())),
+            _ALIKE,
+            *([_SHARED_RANGE] if form.dynamic else []),
+        ],
         "sha256": {
             path.name: hashlib.sha256(content).hexdigest(),
             **{
@@ -312,6 +320,13 @@ def _document(
             "sealed rows": splits.sealed_digest,
         },
     }
+
+
+def _inputs(facts: Mapping[str, Any], splits: Splits) -> str:
+    if facts["preprocessing"] == "inside":
+        return "raw rows; preprocessing is inside"
+    most = f", at most {facts['rows']} a call" if "rows" in facts else ""
+    return f"preprocessed rows {splits.input_shape}{most}; see load_preprocessor"
 
 
 def _sentence(status: Status, checks: Sequence[CheckResult], size: int) -> str:

@@ -22,6 +22,8 @@ from scipy.stats import binom
 import safecompress_reader
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.compact import zstd
+from safecompress.export.executorch_file import ExecutorchModel
+from safecompress.export.executorch_program import use_threads
 from safecompress.export.graph import INSTALL
 from safecompress.stats import Interval
 
@@ -41,13 +43,14 @@ def sizes(data: bytes) -> dict[str, int]:
     return {"disk": len(data), "zip": len(zipped.getvalue()), "zstd": len(zstd(data))}
 
 
-def loading(path: Path, feed: Feed, *, onnx: bool, threads: int) -> dict[str, float]:
+def loading(path: Path, feed: Feed, *, container: str, threads: int) -> dict[str, float]:
     """Return median seconds to load a file, and bytes of memory loading and one batch take.
 
     Each time in a process of its own, which holds nothing but the runtime.
     """
     script = Path(__file__).with_name("_probe.py")
-    how = "onnx" if onnx else str(Path(safecompress_reader.__file__).resolve())
+    reader = str(Path(safecompress_reader.__file__).resolve())
+    how = reader if container == "safetensors" else container
     found: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
@@ -74,17 +77,24 @@ def loading(path: Path, feed: Feed, *, onnx: bool, threads: int) -> dict[str, fl
 
 
 def latencies(
-    files: Mapping[str, Path], feed: Feed, *, threads: int, rounds: int = ROUNDS
+    files: Mapping[str, Path],
+    feed: Feed,
+    *,
+    threads: int,
+    container: str = "onnx",
+    rounds: int = ROUNDS,
 ) -> dict[str, Any]:
-    """Return what onnxruntime takes for a batch of each file, and the ratios between them.
+    """Return what its runtime takes for a batch of each file, and the ratios between them.
 
     The files take turns, so that other work on the machine disturbs all alike; a ratio is the
     median of the turns' ratios, with the interval that order statistics give it.
 
     Args:
-        files: ONNX files by name; the ratios are those of the first to every other.
+        files: by name; the ratios are those of the first to every other. All are ONNX files, but
+            the first may be one for ExecuTorch.
         feed: inputs by name, at least one row.
-        threads: of onnxruntime, inside an operator.
+        threads: of a runtime, inside an operator.
+        container: of the first.
         rounds: turns of each file.
     """
     try:
@@ -94,13 +104,18 @@ def latencies(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    sessions = {
-        name: onnxruntime.InferenceSession(
-            str(path.resolve()), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-        for name, path in files.items()
-    }
+    runtime = f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider"
+    sessions: dict[str, Any] = {}
     ours = next(iter(files))
+    for name, path in files.items():
+        if name == ours and container == "executorch":
+            # Before it is loaded: a program keeps the threads it found then.
+            runtime = f"{name}: {use_threads(threads)}; others: {runtime}"
+            sessions[name] = ExecutorchModel(path)
+        else:
+            sessions[name] = onnxruntime.InferenceSession(
+                str(path.resolve()), sess_options=options, providers=["CPUExecutionProvider"]
+            )
     batches: dict[str, Any] = {}
     for batch in BATCHES:
         rows = {name: np.resize(a, (batch, *a.shape[1:])) for name, a in feed.items()}
@@ -114,7 +129,7 @@ def latencies(
             },
         }
     return {
-        "runtime": f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider",
+        "runtime": runtime,
         "threads": threads,
         "machine": f"{platform.machine()}, {_processor()}",
         "rounds": rounds,

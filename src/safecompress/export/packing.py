@@ -13,6 +13,8 @@ from safecompress_reader import ESCAPE
 Bytes = NDArray[np.uint8]
 GRIDS = {"int8": 127, "int4": 7}
 """Largest whole number of each kind; its negative is the smallest."""
+_BIAS_STEPS = float(1 << 24)
+"""What a bias is at most, in steps, where its channel has no weights; int32 has room for more."""
 
 
 def gap_stream(mask: NDArray[np.bool_]) -> Bytes:
@@ -95,6 +97,25 @@ def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     # A channel of zeros needs a scale that can be divided by; so does one of denormal numbers.
     scale = np.where(largest > most * np.finfo(np.float32).tiny, largest / most, 1.0)
     return scale.astype(np.float32)
+
+
+def steps_with_bias(
+    rounded: Quantised, bias: NDArray[np.float64], step: np.float32
+) -> NDArray[np.float32]:
+    """Return a weight's scales, those of channels without weights such that the bias keeps its own.
+
+    An int32 bias has the step of the sum it goes into: its layer's input's times its channel's. A
+    channel of zeros has any scale, so its own is one that makes the bias a large whole number: of a
+    scale of 1 the bias would be a few steps of the input, or none.
+
+    Args:
+        rounded: the weight.
+        bias: (output channels,).
+        step: of the layer's input, positive.
+    """
+    empty = ~rounded.values.reshape(len(bias), -1).any(axis=1)
+    finest = np.maximum(np.abs(bias) / (_BIAS_STEPS * float(step)), np.finfo(np.float32).tiny)
+    return np.where(empty, finest, rounded.scale).astype(np.float32)
 
 
 def pack_halves(values: NDArray[np.int8]) -> Bytes:

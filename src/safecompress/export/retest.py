@@ -30,6 +30,7 @@ from safecompress.checks import (
 from safecompress.checks.presets import suite_from
 from safecompress.data import Recorded
 from safecompress.errors import ModelError
+from safecompress.export.executorch_file import ExecutorchModel
 from safecompress.export.formats import Format
 from safecompress.export.source import Source
 from safecompress.files import sha256
@@ -150,6 +151,8 @@ def _answers(source: Source, path: Path, form: Format, sealed: Pool[Rows]) -> Re
     """Ask the file about the sealed rows: raw ones where it prepares them itself."""
     if form.container == "safetensors":
         return record_rows(_filled(source.shipped.module, path), sealed, path=path)
+    if form.container == "executorch":
+        return record_rows(ExecutorchModel(path), sealed, path=path)
     rows = sealed
     if source.front is not None:
         rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
@@ -158,9 +161,9 @@ def _answers(source: Source, path: Path, form: Format, sealed: Pool[Rows]) -> Re
 
 
 def _lacks_rounding(source: Source, form: Format) -> bool:
-    """Return whether layers' inputs were rounded in training, and are not in a graph of fp32."""
+    """Return whether layers' inputs were rounded in training, and are not in a file of fp32."""
     numbers = source.shipped.numbers
-    return form.container == "onnx" and numbers is not None and bool(numbers.ranges)
+    return form.container != "safetensors" and numbers is not None and bool(numbers.ranges)
 
 
 def _filled(module: nn.Module, path: Path) -> nn.Module:

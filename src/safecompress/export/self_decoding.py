@@ -29,9 +29,10 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     Where nothing gets smaller the graph is returned as it is: the dense fallback.
 
     Args:
-        graph: with fp32 weights, or with int8 weights of a QDQ graph; left as it is.
+        graph: with fp32 weights, or with int8 weights; left as it is.
         values: how values are stored: `fp32` or `fp16` of fp32 weights, `int8` or `int4` of int8;
             a weight for which the shorter one does not do, or does not pay, gets the longer one.
+            Weights that a graph of int8 has in fp32 stay fp32, without their zeros.
     """
     import onnx
     from onnx import TensorProto, numpy_helper
@@ -39,8 +40,10 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     packed = onnx.ModelProto()
     packed.CopyFrom(graph)
     body = packed.graph
-    wanted = TensorProto.INT8 if values in {"int8", "int4"} else TensorProto.FLOAT
-    nodes = _derived_scales(body) if wanted == TensorProto.INT8 else []
+    whole = values in {"int8", "int4"}
+    kinds = {TensorProto.FLOAT: "fp32", TensorProto.INT8: values}
+    kinds = kinds if whole else {TensorProto.FLOAT: values}
+    nodes = _derived_scales(body) if whole else []
     # Streams of one kind lie together, which is what general compression likes.
     rest: list[Any] = []
     gaps: list[Any] = []
@@ -48,8 +51,8 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     for initialiser in body.initializer:
         array = numpy_helper.to_array(initialiser)
         streams = None
-        if initialiser.data_type == wanted and array.ndim >= 2:
-            streams = _streams(array, values)
+        if initialiser.data_type in kinds and array.ndim >= 2:
+            streams = _streams(array, kinds[initialiser.data_type])
         if streams is None:
             rest.append(initialiser)
             continue

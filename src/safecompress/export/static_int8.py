@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.graph import INSTALL, LOGITS, quiet
-from safecompress.export.packing import quantise
+from safecompress.export.packing import Quantised, quantise, steps_with_bias
 
 Feed = Mapping[str, NDArray[Any]]
 _BATCH = 64
@@ -59,8 +59,7 @@ def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
             raise ModelError(f"export: onnxruntime cannot quantise the graph: {told}") from error
         found = onnx.load(str(path))
     _keep_logits(found)
-    if weights == "int4":
-        _narrow_weights(found, graph)
+    _refit(found, graph, weights=weights)
     tidy(found)
     return found
 
@@ -103,13 +102,19 @@ def _keep_logits(model: Any) -> None:
         node.input[:] = [LOGITS if name == exact else name for name in node.input]
 
 
-def _narrow_weights(model: Any, source: Any) -> None:
-    """Replace every int8 weight by one of 4 bits, and its scales with those of its bias."""
+def _refit(model: Any, source: Any, *, weights: str) -> None:
+    """Round weights anew to 4 bits where they are wanted, and mend channels without weights.
+
+    onnxruntime gives those a scale of 1, and with it their bias steps as long as the input's.
+    """
     from onnx import numpy_helper
 
     exact = {i.name: i for i in source.graph.initializer}
     held = {i.name: i for i in model.graph.initializer}
     made = {output: node for node in model.graph.node for output in node.output}
+
+    def get(name: str) -> NDArray[Any]:
+        return np.asarray(numpy_helper.to_array(held[name]))
 
     def put(name: str, array: NDArray[Any]) -> None:
         held[name].CopyFrom(numpy_helper.from_array(array, name))
@@ -121,21 +126,29 @@ def _narrow_weights(model: Any, source: Any) -> None:
         weight = inputs[1]
         if weight is None or weight.op_type != "DequantizeLinear" or weight.input[0] not in held:
             continue
-        name = weight.input[0].removesuffix("_quantized")
+        number, by = weight.input[:2]
         axis = next((a.i for a in weight.attribute if a.name == "axis"), 0)
-        values = numpy_helper.to_array(exact[name])
-        rounded = quantise(np.moveaxis(values, axis, 0), "int4")
-        put(weight.input[0], np.ascontiguousarray(np.moveaxis(rounded.values, 0, axis)))
-        put(weight.input[1], rounded.scale)
+        if weights == "int4":
+            values = numpy_helper.to_array(exact[number.removesuffix("_quantized")])
+            rounded = quantise(np.moveaxis(values, axis, 0), "int4")
+            put(number, np.ascontiguousarray(np.moveaxis(rounded.values, 0, axis)))
+            put(by, rounded.scale)
+        else:
+            rounded = Quantised(np.moveaxis(get(number), axis, 0), get(by))
         bias = inputs[2] if len(inputs) > 2 else None
         if bias is None or inputs[0] is None or bias.op_type != "DequantizeLinear":
             continue
-        step = numpy_helper.to_array(held[inputs[0].input[1]])
-        scale = (step * rounded.scale).astype(np.float32)
-        bias_name = bias.input[0].removesuffix("_quantized")
-        numbers = np.rint(numpy_helper.to_array(exact[bias_name]).astype(np.float64) / scale)
+        numbers = numpy_helper.to_array(exact[bias.input[0].removesuffix("_quantized")])
+        numbers = numbers.astype(np.float64)
+        step = np.float32(get(inputs[0].input[1]).item())
+        fitted = steps_with_bias(rounded, numbers, step)
+        if weights == "int8" and np.array_equal(fitted, rounded.scale):
+            continue
+        scale = (step * fitted).astype(np.float32)
         limits = np.iinfo(np.int32)
-        put(bias.input[0], np.clip(numbers, limits.min, limits.max).astype(np.int32))
+        codes = np.clip(np.rint(numbers / scale), limits.min, limits.max)
+        put(by, fitted)
+        put(bias.input[0], codes.astype(np.int32))
         put(bias.input[1], scale)
 
 
@@ -144,7 +157,8 @@ def tidy(model: Any) -> None:
     body = model.graph
     del body.value_info[:], model.metadata_props[:]
     model.producer_name, model.producer_version = "safecompress", ""
-    read = {name for node in body.node for name in node.input}
+    nodes = list(nodes_of(body))
+    read = {name for node in nodes for name in node.input}
     kept: list[Any] = []
     first: dict[tuple[Any, ...], str] = {}
     renamed: dict[str, str] = {}
@@ -157,11 +171,20 @@ def tidy(model: Any) -> None:
         else:
             first[content] = initialiser.name
             kept.append(initialiser)
-    for node in body.node:
+    for node in nodes:
         node.name = ""
         node.input[:] = [renamed.get(name, name) for name in node.input]
     del body.initializer[:]
     body.initializer.extend(kept)
+
+
+def nodes_of(body: Any) -> Iterator[Any]:
+    """Walk a graph's operators, and those of the loops and branches inside them."""
+    for node in body.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from nodes_of(inner)
 
 
 def _content(initialiser: Any) -> bytes:

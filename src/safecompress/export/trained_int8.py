@@ -7,6 +7,7 @@ normalisation stay fp32 unless the runtime moves a rounding past them, which cha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.export.packing import Quantised, quantise
+from safecompress.export.packing import Quantised, quantise, steps_with_bias
 from safecompress.export.static_int8 import tidy
 from safecompress.transforms import Quantised as Numbers
 from safecompress.transforms import affine
@@ -23,7 +24,6 @@ Array = NDArray[Any]
 _WEIGHT_AT = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
 _FOLDED = 1e-5
 """Relative difference that folding normalisation may make, besides its factor."""
-_BIAS_STEPS = float(1 << 24)
 _INT32 = np.iinfo(np.int32)
 
 
@@ -55,19 +55,56 @@ def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, value
             writer.nodes.append(node)
             continue
         array = numpy_helper.to_array(held)
-        name, turned = _source(held.name, array, weights, numbers)
-        if name is not None:
-            rounded = _rounded(weights[name], name, numbers, values)
-            rounded = _folded(name, weights[name], array.T if turned else array, rounded)
-            bounds = numbers.ranges.get(name.rpartition(".")[0])
+        found = as_trained(held.name, array, weights, numbers, values=values)
+        if found is not None:
+            rounded = found.rounded
+            bounds = numbers.ranges.get(found.name.rpartition(".")[0])
             if node.op_type != "Gather" and bounds is not None:
                 step = writer.round_input(node, bounds)
                 rounded = writer.round_bias(node, step, rounded)
-            writer.round_weight(node, at, rounded, turned=turned)
+            writer.round_weight(node, at, rounded, turned=found.turned)
         writer.nodes.append(node)
     writer.finish()
     tidy(made)
     return made
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """A weight of a graph as the whole numbers it was trained with.
+
+    Args:
+        name: of the module's weight.
+        turned: whether it lies in the graph transposed.
+        rounded: its numbers, output channels first.
+    """
+
+    name: str
+    turned: bool
+    rounded: Quantised
+
+
+def as_trained(
+    held: str, array: Array, weights: Mapping[str, Array], numbers: Numbers, *, values: str
+) -> AsTrained | None:
+    """Return the numbers that one of a graph's weights was trained with; None where it has none.
+
+    Args:
+        held: its name in the graph.
+        array: its values there.
+        weights: as of `trained`.
+        numbers: the same.
+        values: the same.
+
+    Raises:
+        ModelError: when it is not the module's, times a factor per channel.
+    """
+    name, turned = _source(held, array, weights, numbers)
+    if name is None:
+        return None
+    rounded = _rounded(weights[name], name, numbers, values)
+    rounded = _folded(name, weights[name], array.T if turned else array, rounded)
+    return AsTrained(name, turned, rounded)
 
 
 def _source(
@@ -146,9 +183,7 @@ class _Writer:
         if held is None:
             return rounded
         bias = numpy_helper.to_array(held).astype(np.float64)
-        empty = ~rounded.values.reshape(len(bias), -1).any(axis=1)
-        finest = np.maximum(np.abs(bias) / (_BIAS_STEPS * float(step)), np.finfo(np.float32).tiny)
-        weight = np.where(empty, finest, rounded.scale).astype(np.float32)
+        weight = steps_with_bias(rounded, bias, step)
         scale = (step * weight).astype(np.float32)
         if not (scale > 0).all() or (np.abs(bias) > scale.astype(np.float64) * _INT32.max).any():
             return rounded

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.protocols import Inputs
-from safecompress.targets.onnx_guard import INSTALL, checked_graph
+from safecompress.targets.onnx_guard import INSTALL, checked_graph, operators
 from safecompress.targets.target import Target, brief
 
 _TYPES = {
@@ -32,6 +32,10 @@ _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 _SAID_TO_BE = ("logits", "probabilities", "probs")
 _BATCH = 64
 """Rows a call, where the graph leaves it open: activations of large images still fit."""
+_RANGE_PER_CALL = frozenset(
+    {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+)
+"""Operators that round with one range for all rows of a call, so that rows are asked one by one."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +48,42 @@ class _Slot:
 
 
 class OnnxModel:
-    """A graph as a callable: inputs in the graph's order in, its logits or probabilities out.
+    """A graph as a callable: inputs in its order or by name in, logits or probabilities out.
 
     Args:
         session: of onnxruntime.
         slots: the graph's inputs.
         output: the name of the output that answers.
         path: the file, for messages.
+        rows: a call, where the graph leaves it open.
     """
 
-    def __init__(self, session: Any, slots: tuple[_Slot, ...], output: str, path: Path) -> None:
+    def __init__(
+        self,
+        session: Any,
+        slots: tuple[_Slot, ...],
+        output: str,
+        path: Path,
+        *,
+        rows: int = _BATCH,
+    ) -> None:
         self._session, self._slots, self._output, self._path = session, slots, output, path
         fixed = {slot.shape[0] for slot in slots if slot.shape} - {None}
         if len(fixed) > 1:
             raise ModelError(f"{path}: its inputs have batches of {sorted(map(str, fixed))} rows.")
         self._fixed = next(iter(fixed), None)
+        self._rows = self._fixed or rows
 
-    def __call__(self, *inputs: Tensor) -> NDArray[np.float32]:
+    def __call__(self, *inputs: Tensor, **named: Tensor) -> NDArray[np.float32]:
         """Return (n, classes) for n rows, asked in batches as large as the graph's.
 
         Real numbers are rounded to the precision that the graph takes.
         """
+        given = inputs or tuple(named[slot.name] for slot in self._slots)
         arrays = [
-            _precise(tensor.numpy(), slot) for tensor, slot in zip(inputs, self._slots, strict=True)
+            _precise(tensor.numpy(), slot) for tensor, slot in zip(given, self._slots, strict=True)
         ]
-        step = self._fixed or _BATCH
+        step = self._rows
         said = [
             self._ask([array[start : start + step] for array in arrays])
             for start in range(0, len(arrays[0]), step)
@@ -101,18 +116,23 @@ class OnnxModel:
 def open_onnx(path: Path) -> Target:
     """Read an ONNX file; its weights may lie beside it, but nowhere else.
 
+    A graph that rounds by the range of a whole call is asked one row at a time: rows asked together
+    would share a range, and members that are asked together look alike for no reason of theirs.
+
     Raises:
         ConfigError: when onnxruntime or onnx is not installed.
         ModelError: when the file is damaged, or is no classifier of numbers.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
-    _, weights = checked_graph(path)
+    graph, weights = checked_graph(path)
+    apart = operators(graph) & _RANGE_PER_CALL
     session = _session(path)
     slots = tuple(_slot(node, path) for node in session.get_inputs())
     if not slots:
         raise ModelError(f"{path}: the graph has no inputs.")
-    model = OnnxModel(session, slots, _answer(session.get_outputs(), path), path)
+    output = _answer(session.get_outputs(), path)
+    model = OnnxModel(session, slots, output, path, rows=1 if apart else _BATCH)
 
     def inputs(rows: Any) -> Inputs:
         given = _by_slot(rows, slots, path)

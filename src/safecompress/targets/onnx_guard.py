@@ -54,6 +54,12 @@ def checked_graph(path: Path, *, domains: frozenset[str] = BUILT_IN) -> tuple[An
         raise ModelError(f"{path}: damaged ({brief(error)}).") from error
 
 
+def operators(model: Any) -> frozenset[str]:
+    """Return the names of a graph's operators, those in subgraphs and functions too."""
+    nodes = (m for m in _messages(model) if m.DESCRIPTOR.name == "NodeProto")
+    return frozenset(node.op_type for node in nodes)
+
+
 def _require_operators(model: Any, domains: frozenset[str], path: Path) -> None:
     """Refuse operators that need code of their own, and tensors made to fill the memory."""
     own = {function.domain for function in model.functions}

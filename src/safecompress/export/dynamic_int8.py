@@ -1,0 +1,141 @@
+"""Dynamic int8: weights as whole numbers, activations rounded by the range each call finds.
+
+Linear layers become `DynamicQuantizeLinear → MatMulInteger`, which onnxruntime runs as one kernel;
+embedding tables are read as whole numbers. Convolutions stay fp32: stock runtimes are slower with
+them in dynamic int8. onnxruntime's own `quantize_dynamic` does the same to linear layers; it cannot
+keep the steps a weight was trained with, and rounds a table with one step for all of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.errors import ModelError
+from safecompress.export.packing import Quantised, quantise
+from safecompress.export.static_int8 import tidy
+from safecompress.export.trained_int8 import as_trained
+from safecompress.transforms import Quantised as Numbers
+
+Array = NDArray[Any]
+
+
+def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -> Any:
+    """Return a graph's dynamic int8 form, a new `onnx.ModelProto`.
+
+    Weights are symmetric around zero with a scale per output channel, tables with one per row, so
+    zeros stay zeros. Biases and everything between layers stay fp32. No rows are needed: the range
+    of a layer's input is that of the tensor it is given, of all rows of a call together.
+
+    Args:
+        graph: of fp32, from `graph_of`; left as it is.
+        weights: the module's state, its quantised weights rounded.
+        numbers: steps the weights were trained with; None rounds them now.
+
+    Raises:
+        ModelError: when there is no linear layer, or a weight is not the module's, times a factor
+            per channel.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    body = made.graph
+    held = {i.name: i for i in body.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    writer = _Writer()
+    layers = 0
+    for node in body.node:
+        at = {"Gemm": 1, "MatMul": 1, "Gather": 0}.get(node.op_type)
+        weight = None if at is None else held.get(node.input[at])
+        if weight is None or len(weight.dims) != 2 or not _plain(node):
+            writer.nodes.append(node)
+            continue
+        array = numpy_helper.to_array(weight)
+        turned = node.op_type != "Gather" and not _option(node, "transB")
+        found = None
+        if numbers is not None:
+            found = as_trained(weight.name, array, weights, numbers, values="int8")
+        if found is not None and found.turned == turned:
+            rounded = found.rounded
+        else:
+            rounded = quantise(array.T if turned else array, "int8")
+        if node.op_type == "Gather":
+            writer.look_up(node, rounded)
+        else:
+            writer.multiply(node, rounded)
+            layers += 1
+    if not layers:
+        raise ModelError(
+            "export: the model has no linear layer, and dynamic int8 is for those; use onnx-int8 "
+            "or onnx-sparse-int8, which round convolutions with ranges from members."
+        )
+    del body.node[:]
+    body.node.extend(writer.nodes)
+    for name, stored in writer.put.items():
+        body.initializer.append(numpy_helper.from_array(stored, name))
+    tidy(made)
+    return made
+
+
+def _option(node: Any, name: str) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), 0)
+
+
+def _plain(node: Any) -> bool:
+    """Return whether a node is a layer: a product and a sum with no factors, or a table's rows."""
+    factors = (a.f for a in node.attribute if a.name in {"alpha", "beta"})
+    # `axis` is that of a look-up, which has no `transA`.
+    return not _option(node, "transA") and not _option(node, "axis") and set(factors) <= {1.0}
+
+
+class _Writer:
+    """A graph that is being rewritten; `nodes` are the new ones, `put` the new initialisers."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.put: dict[str, Array] = {}
+        self._inputs: set[str] = set()
+
+    def multiply(self, node: Any, rounded: Quantised) -> None:
+        """Write x @ W (+ b) with whole numbers, in the order of operators that is one kernel."""
+        given, output = node.input[0], node.output[0]
+        number, step, zero = (f"{given}.dynamic_{part}" for part in ("number", "step", "zero"))
+        if given not in self._inputs:
+            self._inputs.add(given)
+            self._add("DynamicQuantizeLinear", [given], [number, step, zero])
+        weight = f"{node.input[1]}_integers"
+        self.put[weight] = np.ascontiguousarray(rounded.values.T)
+        self.put[f"{weight}_scale"] = rounded.scale
+        bias = [name for name in node.input[2:] if name]
+        product = f"{output}.product" if bias else output
+        self._add("Mul", [step, f"{weight}_scale"], [f"{output}.steps"])
+        self._add("MatMulInteger", [number, weight, zero], [f"{output}.whole"])
+        self._cast(f"{output}.whole", f"{output}.cast")
+        self._add("Mul", [f"{output}.cast", f"{output}.steps"], [product])
+        if bias:
+            self._add("Add", [product, *bias], [output])
+
+    def look_up(self, node: Any, rounded: Quantised) -> None:
+        """Write the rows of a table as whole numbers, times each row's scale."""
+        (table, at), output = node.input, node.output[0]
+        rows = f"{table}_rows"
+        self.put[rows] = rounded.values
+        self.put[f"{rows}_scale"] = rounded.scale[:, None]
+        self._add("Gather", [rows, at], [f"{output}.whole"])
+        self._add("Gather", [f"{rows}_scale", at], [f"{output}.steps"])
+        self._cast(f"{output}.whole", f"{output}.cast")
+        self._add("Mul", [f"{output}.cast", f"{output}.steps"], [output])
+
+    def _add(self, operator: str, inputs: list[str], outputs: list[str]) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(operator, inputs, outputs))
+
+    def _cast(self, given: str, output: str) -> None:
+        from onnx import TensorProto, helper
+
+        self.nodes.append(helper.make_node("Cast", [given], [output], to=TensorProto.FLOAT))

@@ -1,0 +1,164 @@
+"""A module as an ExecuTorch program: linear layers and convolutions by XNNPACK, an open batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from safecompress.errors import ConfigError, ModelError
+from safecompress.export.graph import ByPlace, quiet
+from safecompress.protocols import Inputs, tensors_of
+
+INSTALL = "pip install 'safecompress[executorch]'"
+MOST_ROWS = 64
+"""Rows a program takes at most: its memory is planned for them when it is made."""
+_CALIBRATION_BATCH = 16
+
+
+def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
+    """Return a module as the bytes of a `.pte` program.
+
+    Int8 is static, by the ranges that `members` show: weights symmetric with a scale per output
+    channel, so zeros stay zeros. The layer that makes the logits stays fp32: rounded to 256 levels
+    they would tie, and ties make a model look safer than it is. What XNNPACK cannot compute is left
+    to ExecuTorch's portable operators; `load_method` refuses what neither can.
+
+    Args:
+        module: called in evaluation mode; its weights of float32.
+        members: inputs of rows it was trained on, as it takes them.
+        values: `fp32` or `int8`.
+
+    Raises:
+        ConfigError: when executorch is not installed.
+        ModelError: when the module cannot be lowered.
+    """
+    with _tools():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+    by_place = ByPlace.of(module, members).eval()
+    given = tuple(t.cpu() for t in tensors_of(members))
+    try:
+        with quiet(), torch.no_grad():
+            exported = _exported(by_place, given)
+            if values == "int8":
+                exported = _exported(in_int8(exported.module(), given), given)
+            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            program = bytes(lowered.to_executorch().buffer)
+    except Exception as error:
+        told = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"export: the model cannot be lowered to ExecuTorch ({type(error).__name__}: {told}). "
+            "Its forward must be traceable for any batch; the ONNX formats take more operators, "
+            "the safetensors formats any model."
+        ) from error
+    return program
+
+
+def load_method(program: bytes, where: str) -> Any:
+    """Return the method of a program in ExecuTorch's own runtime.
+
+    Args:
+        program: the bytes of a `.pte`.
+        where: for messages.
+
+    Raises:
+        ConfigError: when executorch is not installed.
+        ModelError: when the runtime does not take it.
+    """
+    with _tools():
+        from executorch.runtime import Runtime
+    try:
+        method = Runtime.get().load_program(program).load_method("forward")
+    except RuntimeError as error:
+        raise ModelError(
+            f"{where}: ExecuTorch's runtime does not load the program ({error}): it is damaged, or "
+            "needs an operator that the runtime lacks, as those of embedding bags; choose onnx."
+        ) from error
+    if method is None:
+        raise ModelError(f"{where}: the program has no method 'forward'.")
+    return method
+
+
+def most_rows(method: Any) -> int:
+    """Return how many rows a call may have: `MOST_ROWS`, or less where XNNPACK planned for less."""
+    return int(method.metadata.input_tensor_meta(0).sizes()[0])
+
+
+def use_threads(threads: int) -> str:
+    """Set how many threads ExecuTorch computes with in this process, and return its full name.
+
+    Programs that were loaded before hold threads that are gone; they must not be called again.
+    """
+    with _tools():
+        from executorch.extension.pybindings import portable_lib
+        from executorch.version import __version__
+    if portable_lib._threadpool_get_thread_count() != threads:
+        portable_lib._unsafe_reset_threadpool(threads)
+    return f"ExecuTorch {__version__}, XNNPACK"
+
+
+def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
+    """Return an exported graph whose layers but the last compute with whole numbers.
+
+    Args:
+        module: of `torch.export`, a graph of operators.
+        given: its inputs, of members: their activations fix the ranges.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    quantizer = XNNPACKQuantizer().set_global(
+        get_symmetric_quantization_config(is_per_channel=True)
+    )
+    quantizer.set_filter_function(_not_last(module.graph))
+    watched = prepare_pt2e(module, quantizer)
+    for start in range(0, len(given[0]), _CALIBRATION_BATCH):
+        watched(*(t[start : start + _CALIBRATION_BATCH] for t in given))
+    return convert_pt2e(watched)
+
+
+def _not_last(graph: Any) -> Callable[[Any], bool]:
+    """Return what tells a graph's other operators from that which makes its output."""
+    made = [node.name for node in graph.output_node().all_input_nodes]
+    return lambda node: node.name not in made
+
+
+def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
+    rows = tuple(t[:1].expand(2, *t.shape[1:]).contiguous() for t in given)
+    batch = torch.export.Dim("n", min=1, max=MOST_ROWS)
+    shapes: Any = ({0: batch},) * len(rows)
+    if isinstance(module, ByPlace):
+        # Its inputs are those of one variadic argument.
+        shapes = (shapes,)
+    exported = torch.export.export(module, rows, dynamic_shapes=shapes)
+    table = {torch.ops.aten.adaptive_max_pool2d.default: _max_pool}
+    return exported.run_decompositions(table)
+
+
+def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
+    """Pool to a size as ordinary pooling does: the edge dialect has no adaptive one of maxima."""
+    windows = []
+    for size, wanted in zip(x.shape[-2:], output_size, strict=True):
+        if size % wanted:
+            raise ModelError(f"adaptive_max_pool2d: {wanted} windows do not divide {size}.")
+        windows.append(size // wanted)
+    pooled: tuple[Tensor, Tensor] = torch.ops.aten.max_pool2d_with_indices(x, windows, windows)
+    return pooled
+
+
+@contextmanager
+def _tools() -> Iterator[None]:
+    """Import ExecuTorch without its notes on itself, or say how it is installed."""
+    try:
+        with quiet():
+            yield
+    except ImportError as error:
+        raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
