@@ -41,7 +41,9 @@ import onnxruntime
 import torch
 
 from safecompress import compress, export, load_config
+from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS
+from safecompress.export.executorch_file import ExecutorchModel
 from safecompress.export.forms import Forms
 from safecompress.export.measure import sizes
 from safecompress.export.source import open_source
@@ -203,27 +205,26 @@ def answers_cell(name: str, run: Path) -> dict[str, Any]:
     pool = splits.steer.map(lambda rows: predict(forms.module, rows))
     rows = torch.cat([splits.steer.members.inputs, splits.steer.nonmembers.inputs])
     expected = torch.cat([pool.members.logits, pool.nonmembers.logits])
-    onnx_files = {
-        form: run_onnx(forms.written(FORMATS[form], {}), rows)
+    answers = {
+        form: found
         for form in FORMATS
-        if FORMATS[form].container == "onnx"
+        if (found := answers_of(forms, form, rows, run.parent)) is not None
     }
+    dense = {form: answers.get(form.replace("-sparse", "")) for form in answers if "sparse" in form}
     return {
         "cell": {"model": name},
         "rows": len(rows),
-        "onnx": {
+        "answers": {
             form: {
                 "largest difference, share of the row's largest logit": float(
                     ((found - expected).abs().amax(1) / expected.abs().amax(1)).max()
                 ),
                 "same class": float((found.argmax(1) == expected.argmax(1)).double().mean()),
-                "equal to the dense file": bool(
-                    torch.equal(found, onnx_files[form.replace("-sparse", "")])
-                )
-                if form.replace("-sparse", "") in onnx_files
-                else None,
+                "equal to the dense file": None
+                if (same := dense.get(form)) is None
+                else bool(torch.equal(found, same)),
             }
-            for form, found in onnx_files.items()
+            for form, found in answers.items()
         },
         "safetensors": {
             form: weights_difference(forms, form, run.parent)
@@ -234,6 +235,26 @@ def answers_cell(name: str, run: Path) -> dict[str, Any]:
     }
 
 
+def answers_of(forms: Forms, form: str, rows: torch.Tensor, folder: Path) -> torch.Tensor | None:
+    """Return what a file's own runtime answers, (n, classes).
+
+    None where it has none, its format does not fit the model, or the runtime is not installed.
+    """
+    container = FORMATS[form].container
+    try:
+        data = forms.written(FORMATS[form], {"format": form})
+    except (ConfigError, ModelError) as error:
+        print(f"{form}: {error}", flush=True)
+        return None
+    if container == "onnx":
+        return run_onnx(data, rows)
+    if container != "executorch":
+        return None
+    path = folder / f"{form}.pte"
+    path.write_bytes(data)
+    return torch.from_numpy(ExecutorchModel(path)(rows))
+
+
 def run_onnx(data: bytes, rows: torch.Tensor) -> torch.Tensor:
     """Return the logits of a checked file's graph on stock onnxruntime, (n, classes)."""
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
@@ -241,7 +262,8 @@ def run_onnx(data: bytes, rows: torch.Tensor) -> torch.Tensor:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     (slot,) = session.get_inputs()
-    parts = [session.run(None, {slot.name: part.numpy()})[0] for part in rows.split(256)]
+    # One row at a time, because dynamic int8 has one range for all rows of a call.
+    parts = [session.run(None, {slot.name: part.numpy()})[0] for part in rows.split(1)]
     return torch.from_numpy(np.concatenate(parts))
 
 
