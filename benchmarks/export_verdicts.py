@@ -49,7 +49,7 @@ from safecompress.export.measure import sizes
 from safecompress.export.source import open_source
 from safecompress.files import make_folder, write_json
 from safecompress.provenance import surroundings
-from safecompress.runs import VERDICT
+from safecompress.runs import CONFIG, VERDICT
 from safecompress.train import predict
 from safecompress_reader import read_compact
 
@@ -132,10 +132,13 @@ MODELS = {
 
 
 def trained(name: str, folder: Path) -> Path:
-    """Train and compress a model, unless that was done before; returns its run folder."""
-    if not (folder / "run" / VERDICT).exists():
-        compress(config=MODELS[name].config(folder), out=folder / "run")
-    return folder / "run"
+    """Train and compress a model, from where it was broken off; returns its run folder."""
+    run = folder / "run"
+    if (run / CONFIG).exists() and not (run / VERDICT).exists():
+        compress(resume=run)
+    elif not run.exists():
+        compress(config=MODELS[name].config(folder), out=run)
+    return run
 
 
 def rivals(run: Path) -> dict[str, int]:
