@@ -21,8 +21,8 @@ also with trained int8; Banking77 and AlexNet INCONCLUSIVE), and no difference o
 leaves its interval. Fp32 files name the same class for every row, but for 0.4 % of the rows where
 layers' inputs were rounded in training, which such a file does not do. Int8 moves accuracy by -0.3
 to +0.0 points, with int8 trained by -0.5 (interval -1.4 to 0.2), on a processor whose int8 kernels
-cut off sums. Files of int8 are 25 (Location30), 34 (Banking77) and 36 (AlexNet) times smaller as they
-are; the small models' dense int8 files, zipped, are smaller than ours unpacked.
+cut off sums. Files of int8 are 25 (Location30), 34 (Banking77) and 36 (AlexNet) times smaller as
+they are; the small models' dense int8 files, zipped, are smaller than ours unpacked.
 
 In every format (Location30's network and AlexNet): fp32 files, ExecuTorch's too, differ from the
 model by less than 2e-6 of a row's largest logit and name the same class for every row; what decodes
