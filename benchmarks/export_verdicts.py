@@ -41,7 +41,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 
 from safecompress import compress, export, load_config
@@ -54,6 +53,7 @@ from safecompress.export.source import open_source
 from safecompress.files import make_folder, write_json
 from safecompress.provenance import surroundings
 from safecompress.runs import CONFIG, VERDICT
+from safecompress.targets.onnx_file import open_onnx
 from safecompress.train import predict
 from safecompress_reader import read_compact
 
@@ -248,30 +248,18 @@ def answers_of(forms: Forms, form: str, rows: torch.Tensor, folder: Path) -> tor
     None where it has none, its format does not fit the model, or the runtime is not installed.
     """
     container = FORMATS[form].container
+    if container == "safetensors":
+        return None
+    path = folder / f"{form}.{'onnx' if container == 'onnx' else 'pte'}"
     try:
-        data = forms.written(FORMATS[form], {"format": form})
+        path.write_bytes(forms.written(FORMATS[form], {"format": form}))
     except (ConfigError, ModelError) as error:
         print(f"{form}: {error}", flush=True)
         return None
-    if container == "onnx":
-        return run_onnx(data, rows)
-    if container != "executorch":
-        return None
-    path = folder / f"{form}.pte"
-    path.write_bytes(data)
-    return torch.from_numpy(ExecutorchModel(path)(rows))
-
-
-def run_onnx(data: bytes, rows: torch.Tensor) -> torch.Tensor:
-    """Return the logits of a checked file's graph on stock onnxruntime, (n, classes)."""
-    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (slot,) = session.get_inputs()
-    # One row at a time, because dynamic int8 has one range for all rows of a call.
-    parts = [session.run(None, {slot.name: part.numpy()})[0] for part in rows.split(1)]
-    return torch.from_numpy(np.concatenate(parts))
+    if container == "executorch":
+        return torch.from_numpy(ExecutorchModel(path)(rows))
+    onnx.checker.check_model(path, full_check=True)
+    return torch.from_numpy(open_onnx(path).model(rows))
 
 
 def weights_difference(forms: Forms, form: str, folder: Path) -> dict[str, Any]:

@@ -28,6 +28,28 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+class Masked(nn.Module):
+    """Takes two inputs by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.out = nn.Embedding(30, 64), nn.Linear(64, 3)
+
+    def forward(self, ids: Any, mask: Any) -> dict[str, Any]:
+        return {"logits": self.out((self.table(ids) * mask.unsqueeze(-1)).sum(dim=1))}
+
+
+class Branching(nn.Module):
+    """Branches on values, so that nothing can trace it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(x) if float(x.sum()) > 0 else self.out(-x)
+
+
 def sparse_model(name: str, density: float = 0.05) -> tuple[nn.Module, Topology]:
     """Return an untrained model with a mask, its batch normalisation far from the identity."""
     torch.manual_seed(1)

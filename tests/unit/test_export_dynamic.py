@@ -21,7 +21,7 @@ from safecompress.sparse import initialise
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.topology import Topology
 from safecompress.train import quantise_after_training
-from tests.export_models import forms, inputs, logits, session, sparse_model
+from tests.export_models import Masked, forms, inputs, logits, session, sparse_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -233,15 +233,6 @@ def test_rows_are_asked_one_by_one(tmp_path: Path) -> None:
     # Static ranges are the same for all rows, which may be asked together.
     path.write_bytes(forms("mlp").written(FORMATS["onnx-int8"], {}))
     assert open_onnx(path).model._rows > 1
-
-
-class Masked(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.out = nn.Embedding(30, 64), nn.Linear(64, 3)
-
-    def forward(self, ids: Any, mask: Any) -> dict[str, Any]:
-        return {"logits": self.out((self.table(ids) * mask.unsqueeze(-1)).sum(dim=1))}
 
 
 def test_inputs_are_given_by_name(tmp_path: Path) -> None:

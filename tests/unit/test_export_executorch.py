@@ -20,7 +20,7 @@ from safecompress.export.executorch_file import MAGIC, ExecutorchModel, signed_p
 from safecompress.export.executorch_program import _exported, in_int8
 from safecompress.export.graph import ByPlace, quiet
 from safecompress.topology import Topology
-from tests.export_models import forms, inputs, sparse_model
+from tests.export_models import Branching, Masked, forms, inputs, sparse_model
 
 FACTS = {"format": "executorch", "inputs": ["inputs"], "rows": 64}
 
@@ -82,15 +82,6 @@ def test_int8_keeps_the_mask() -> None:
         assert not bool(weight[~masks[weight.shape]].any())
 
 
-class Masked(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.out = nn.Embedding(30, 64), nn.Linear(64, 3)
-
-    def forward(self, ids: Any, mask: Any) -> dict[str, Any]:
-        return {"logits": self.out((self.table(ids) * mask.unsqueeze(-1)).sum(dim=1))}
-
-
 def test_inputs_are_given_by_name(tmp_path: Path) -> None:
     needs_executorch()
     torch.manual_seed(0)
@@ -113,15 +104,6 @@ class Bags(nn.Module):
 
     def forward(self, ids: Any) -> Any:
         return self.out(self.table(ids))
-
-
-class Branching(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.out = nn.Linear(4, 2)
-
-    def forward(self, x: Any) -> Any:
-        return self.out(x) if float(x.sum()) > 0 else self.out(-x)
 
 
 def test_what_it_cannot_compute_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from safecompress.export import FORMATS, verify
 from safecompress.export.forms import Forms
 from safecompress.export.integrity import signed
 from safecompress.topology import Topology
-from tests.export_models import SHAPES, forms, inputs, logits, sparse_model
+from tests.export_models import SHAPES, Branching, forms, inputs, logits, sparse_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -202,15 +202,6 @@ def test_named_inputs_and_embeddings(tmp_path: Path) -> None:
     (said,) = session.run(None, {name: t[:5].numpy() for name, t in rows.items()})
     expected = module(**{name: t[:5] for name, t in rows.items()})["logits"]
     torch.testing.assert_close(torch.from_numpy(said), expected, rtol=1e-4, atol=1e-5)
-
-
-class Branching(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.out = nn.Linear(4, 2)
-
-    def forward(self, x: Any) -> Any:
-        return self.out(x) if float(x.sum()) > 0 else self.out(-x)
 
 
 def test_what_cannot_be_written_says_what_can(tmp_path: Path) -> None:
