@@ -18,7 +18,7 @@ from safecompress.attacks.metric import (
     terms,
     true_class_log_odds,
 )
-from safecompress.protocols import Evidence, Outputs
+from safecompress.protocols import Evidence, Outputs, Pool
 
 METRICS = (LossAttack(), ConfidenceAttack(), EntropyAttack(), ModifiedEntropyAttack())
 
@@ -124,6 +124,21 @@ def test_the_terms_of_outputs_are_computed_once_and_taken_along(monkeypatch):
     some = torch.tensor([7, 3, 29])
     for taken, value in zip(Terms.of(given.take(some)), whole, strict=True):
         assert torch.equal(taken, value[some])
+
+
+def test_two_groups_read_in_one_pass_are_read_alike():
+    groups = Pool(
+        outputs(torch.randn(30, 4).tolist(), [i % 4 for i in range(30)]),
+        outputs(torch.randn(21, 4).tolist(), [i % 3 for i in range(21)]),
+    )
+    alone = groups.map(lambda o: Terms.of(o.take(torch.arange(len(o)))))
+    LossAttack().read(groups)
+    for found, expected in zip(
+        (*Terms.of(groups.members), *Terms.of(groups.nonmembers)),
+        (*alone.members, *alone.nonmembers),
+        strict=True,
+    ):
+        assert torch.equal(found, expected)
 
 
 def test_terms_have_a_gradient_even_where_they_saturate():

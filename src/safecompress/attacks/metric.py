@@ -10,7 +10,8 @@ They share their terms, which are computed once for each `Outputs`, in one pass 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias, final
 
@@ -18,16 +19,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from safecompress.protocols import Attack, Evidence, Outputs, log_odds
+from safecompress.protocols import (
+    Attack,
+    Evidence,
+    Outputs,
+    Pool,
+    log_odds,
+    per_row_of_both,
+)
 
 PerRow: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _BLOCK = 1 << 17
 """Logits worked on at once: 1 MB in fp64, so that a pass finds them in the processor's cache."""
-
-_ALONE = 1 << 15
-"""Logits up to which torch works with one thread: waking another takes longer than a small block,
-on a busy machine many times as long."""
 
 _NOTHING = -800.0
 """Its exponential is exactly zero, and so is their product; that of -inf would be NaN."""
@@ -43,15 +47,22 @@ def true_class_log_odds(outputs: Outputs) -> Tensor:
 
 def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
     """Apply `function(logits, labels)` to blocks of rows in float64; return float64 (n, …)."""
-    block = _BLOCK if outputs.logits.numel() > _BLOCK else _ALONE
-    rows = max(1, block // max(1, outputs.classes))
-    parts = [
-        function(logits.double(), labels)
-        for logits, labels in zip(
-            torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True
-        )
-    ]
-    return torch.cat(parts)
+    rows = max(1, _BLOCK // max(1, outputs.classes))
+    blocks = zip(torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True)
+    # Waking a second thread takes as long as a single block, on a busy machine many times as long.
+    with one_thread() if len(outputs) <= rows else nullcontext():
+        return torch.cat([function(logits.double(), labels) for logits, labels in blocks])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread in a block; it costs a microsecond."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Terms(NamedTuple):
@@ -147,6 +158,11 @@ class MetricAttack(Attack):
     @abstractmethod
     def metric(seen: Terms) -> Tensor:
         """Return one score per row from its float64 terms, higher = more member."""
+
+    @final
+    def read(self, outputs: Pool[Outputs]) -> None:
+        """Compute the terms of both groups."""
+        per_row_of_both(outputs, _terms_table)
 
     @final
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:

@@ -20,6 +20,7 @@ from safecompress.protocols.rows import (
     Rows,
     leading_size,
     map_inputs,
+    per_row_of_both,
     tensors_of,
 )
 from safecompress.protocols.span import InputRange
@@ -55,6 +56,7 @@ __all__ = [
     "lengths",
     "log_odds",
     "map_inputs",
+    "per_row_of_both",
     "residuals",
     "tensors_of",
 ]

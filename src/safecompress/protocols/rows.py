@@ -16,6 +16,9 @@ from safecompress.errors import DataError, NonFiniteError
 _BLOCK = 1 << 20
 """Logits turned into fp64 at once: 8 MB, whatever the classes."""
 
+_JOINED = 1 << 17
+"""Logits of two groups up to which they are read in one pass."""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -156,6 +159,26 @@ class Outputs:
         taken = Outputs(self.logits[index], self.labels[index], self.ids[index])
         taken._kept.update({f: values[index] for f, values in self._kept.items()})
         return taken
+
+
+def per_row_of_both(pool: Pool[Outputs], function: Callable[[Outputs], Tensor]) -> None:
+    """Compute what `Outputs.per_row` will be asked for, for two groups in one pass.
+
+    A small group takes as long for the calls as for the numbers, so two are joined; large ones are
+    left to be computed one by one, without a copy.
+    """
+    both = (pool.members, pool.nonmembers)
+    small = sum(outputs.logits.numel() for outputs in both) <= _JOINED
+    if not small or any(function in outputs._kept for outputs in both):
+        return
+    joined = Outputs(
+        torch.cat([outputs.logits for outputs in both]),
+        torch.cat([outputs.labels for outputs in both]),
+        torch.cat([outputs.ids for outputs in both]),
+    )
+    found = torch.split(joined.per_row(function), [len(outputs) for outputs in both])
+    for outputs, values in zip(both, found, strict=True):
+        outputs._kept[function] = values
 
 
 @dataclass(frozen=True)

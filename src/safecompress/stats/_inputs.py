@@ -39,8 +39,9 @@ def as_scores(values: ArrayLike, name: str) -> Floats:
     if array.size and array.dtype.kind not in "biuf":
         raise DataError(f"{name}: dtype {array.dtype}; expected real numbers.")
     scores = array.astype(np.float64)
-    nan = int(np.isnan(scores).sum())
-    if nan:
+    # The smallest of all is NaN where any is.
+    if scores.size and np.isnan(scores.min()):
+        nan = int(np.isnan(scores).sum())
         raise NonFiniteError(
             f"{name}: {nan} of {len(scores)} scores are NaN (first: row "
             f"{int(np.isnan(scores).argmax())}); a NaN has no rank. Find what produced it."

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from safecompress.errors import UndecidableError
 from safecompress.stats._inputs import Floats, require_share, two_guesses, two_scores
-from safecompress.stats._placements import pair_counts
 
 
 def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
@@ -32,7 +31,11 @@ def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     0.875
     """
     m, n = two_scores(members, nonmembers, "auc")
-    return int(pair_counts(m, n).sum()) / (2 * len(m) * len(n))
+    # Sorted queries find their places several times faster.
+    m.sort()
+    n.sort()
+    doubled = np.searchsorted(n, m, side="left") + np.searchsorted(n, m, side="right")
+    return int(doubled.sum()) / (2 * len(m) * len(n))
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,16 @@ def best_threshold(members: ArrayLike, nonmembers: ArrayLike) -> float:
     2.0
     """
     m, n = two_scores(members, nonmembers, "best_threshold")
-    groups = np.zeros(len(m) + len(n), dtype=np.int64)
-    _, thresholds = _best_per_group(m, n, groups)
-    return float(thresholds[0])
+    # The best threshold is a member's score: one just above a non-member's accuses fewer of them
+    # and no fewer members, and where no member scores above it, it accuses no member at all.
+    m.sort()
+    n.sort()
+    # Of tied members the first is counted right and the others too low, so they win nothing.
+    true_positives = np.arange(len(m), 0, -1)
+    false_positives = len(n) - np.searchsorted(n, m)
+    # TPR - FPR times both group sizes, in integers: equally good thresholds tie exactly.
+    gain = true_positives * len(n) - false_positives * len(m)
+    return float(m[len(m) - 1 - gain[::-1].argmax()])
 
 
 def class_thresholds(
@@ -100,11 +107,8 @@ def _best_per_group(members: Floats, nonmembers: Floats, groups: Ints) -> tuple[
     """
     scores = np.concatenate([members, nonmembers])
     order = np.argsort(-scores)
-    one_group = bool((groups == groups[0]).all())
-    if not one_group:
-        order = order[np.argsort(groups[order], kind="stable")]
-        groups = groups[order]
-    scores, is_member = scores[order], order < len(members)
+    order = order[np.argsort(groups[order], kind="stable")]
+    scores, groups, is_member = scores[order], groups[order], order < len(members)
 
     last = np.ones(len(groups), dtype=bool)
     np.not_equal(groups[1:], groups[:-1], out=last[:-1])
