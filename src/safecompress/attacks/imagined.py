@@ -112,13 +112,13 @@ def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
         like: rows that say how certain this model can be; at least two classes.
         seed: of the draw.
     """
-    certainty = by_blocks(lambda z, _: log_odds(z, z.argmax(dim=1)), like).sort().values
+    certainty = by_blocks(lambda z, _: log_odds(z.double(), z.argmax(dim=1)), like).sort().values
     surest = certainty[len(certainty) * 3 // 4 :]
     drawn = torch.randint(
         len(surest), (len(members),), generator=generator(seed, "control", "plant")
     )
     wanted = surest[drawn] + 1.0
-    missing = (wanted - by_blocks(log_odds, members)).clamp(min=0.0)
+    missing = (wanted - true_class_log_odds(members)).clamp(min=0.0)
     return lifted(members, missing)
 
 

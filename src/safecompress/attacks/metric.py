@@ -42,16 +42,16 @@ def true_class_log_odds(outputs: Outputs) -> Tensor:
 
     Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
     """
-    return by_blocks(log_odds, outputs)
+    return by_blocks(lambda z, y: log_odds(z.double(), y), outputs)
 
 
 def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
-    """Apply `function(logits, labels)` to blocks of rows in float64; return float64 (n, …)."""
+    """Apply `function(logits, labels)` to blocks of rows, which fit the cache; return (n, …)."""
     rows = max(1, _BLOCK // max(1, outputs.classes))
     blocks = zip(torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True)
     # Waking a second thread takes as long as a single block, on a busy machine many times as long.
     with one_thread() if len(outputs) <= rows else nullcontext():
-        return torch.cat([function(logits.double(), labels) for logits, labels in blocks])
+        return torch.cat([function(logits, labels) for logits, labels in blocks])
 
 
 @contextmanager
@@ -95,10 +95,10 @@ class Terms(NamedTuple):
 
 def _terms_table(outputs: Outputs) -> Tensor:
     """Return the terms as the columns of one float64 table, (n, 4)."""
-    return by_blocks(lambda z, y: torch.stack(terms(z, y), dim=1), outputs)
+    return by_blocks(lambda z, y: torch.stack(terms(z, y, dtype=torch.float64), dim=1), outputs)
 
 
-def terms(logits: Tensor, labels: Tensor) -> Terms:
+def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -> Terms:
     """Return the terms of every metric, differentiable in `logits`.
 
     Only the top class of a row can have p > ½, so it alone needs its log-odds; for every other
@@ -108,14 +108,19 @@ def terms(logits: Tensor, labels: Tensor) -> Terms:
     Args:
         logits: float (n, classes).
         labels: int64 (n,).
+        dtype: in which to compute; by default that of the logits.
     """
+    dtype = dtype or logits.dtype
     if logits.shape[1] == 1:
-        certain, zero = logits[:, 0] * 0.0 + torch.inf, logits[:, 0] * 0.0
+        zero = logits[:, 0].to(dtype) * 0.0
+        certain = zero + torch.inf
         return Terms(certain, certain, zero, zero)
+    # The order of the classes is the same in any precision: it is found in the one given.
     top = logits.detach().max(dim=1).indices[:, None]
     label = labels[:, None]
-    runner_up = logits.detach().scatter(1, top, -torch.inf).amax(dim=1, keepdim=True)
+    runner_up = logits.detach().scatter(1, top, -torch.inf).amax(dim=1, keepdim=True).to(dtype)
 
+    logits = logits.to(dtype)
     behind = (logits - runner_up).scatter_(1, top, _NOTHING)
     share = torch.exp(behind)
     total = share.sum(dim=1)
@@ -131,13 +136,14 @@ def terms(logits: Tensor, labels: Tensor) -> Terms:
     )  # fmt: skip
 
     hit = (top == label).squeeze(1)
-    probabilities = (share * unit[:, None]).scatter(1, label, 0.0)
+    # Minus the probabilities of the classes that are neither the top nor the label.
+    negated = (share * -unit[:, None]).scatter_(1, label, 0.0)
     label_behind = (logits.gather(1, label) - runner_up).squeeze(1)
     label_probability = torch.exp(label_behind.clamp(max=0.0) - surprise)
     missed = label_behind - surprise - torch.log1p(-label_probability)
     odds = torch.where(hit, top_odds, missed)
     others = torch.where(hit, 0.0, top_probability * (top_surprise + top_odds))
-    others = others - (probabilities * torch.log1p(-probabilities)).sum(dim=1)
+    others = others + (negated * torch.log1p(negated)).sum(dim=1)
     modified_entropy = torch.sigmoid(-odds) * minus_log(odds) + others
     return Terms(odds, top_odds, entropy, modified_entropy)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from safecompress.errors import UndecidableError
-from safecompress.stats._inputs import Floats, require_share, two_guesses, two_scores
+from safecompress.stats._inputs import Bools, Floats, require_share, two_guesses, two_scores
 
 
 def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
@@ -34,8 +34,10 @@ def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     # Sorted queries find their places several times faster.
     m.sort()
     n.sort()
-    doubled = np.searchsorted(n, m, side="left") + np.searchsorted(n, m, side="right")
-    return int(doubled.sum()) / (2 * len(m) * len(n))
+    below = np.searchsorted(n, m, side="left")
+    tied = n[np.minimum(below, len(n) - 1)] == m
+    not_above = np.searchsorted(n, m, side="right") if tied.any() else below
+    return int(below.sum() + not_above.sum()) / (2 * len(m) * len(n))
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def balanced_accuracy(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike)
         UndecidableError: when a side is empty.
     """
     m, n = two_guesses(guessed_members, guessed_nonmembers, "balanced_accuracy")
-    return float(np.mean(m) + 1.0 - np.mean(n)) / 2
+    return (_share(m) + 1.0 - _share(n)) / 2
 
 
 def advantage(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> float:
@@ -138,7 +140,12 @@ def advantage(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> floa
     Reference: membership advantage, Yeom et al., CSF 2018, definition 4.
     """
     m, n = two_guesses(guessed_members, guessed_nonmembers, "advantage")
-    return float(np.mean(m) - np.mean(n))
+    return _share(m) - _share(n)
+
+
+def _share(guesses: Bools) -> float:
+    """Return the share that was guessed to be members; counting is faster than a mean."""
+    return int(np.count_nonzero(guesses)) / len(guesses)
 
 
 def precision_at_prior(tpr: float, fpr: float, *, prior: float) -> float:
