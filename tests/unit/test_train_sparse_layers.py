@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,13 @@ from torch.nn import functional
 
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
-from safecompress.protocols import Rows
+from safecompress.defenses.dropout import Dropout
+from safecompress.defenses.entropy import EntropyBonus
+from safecompress.defenses.hamp import Hamp
+from safecompress.defenses.label_smoothing import LabelSmoothing
+from safecompress.defenses.ppb import PairBalance
+from safecompress.defenses.relax_loss import RelaxLoss
+from safecompress.protocols import Defense, Rows
 from safecompress.randomness import seeded
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import Trainer
@@ -60,18 +68,25 @@ def sparse(module: nn.Module, density: float = 0.06) -> Topology:
     return Topology(masks)
 
 
-def trainer(make: type[nn.Module] | object, optimizer: str = "sgd") -> tuple[Trainer, nn.Module]:
+def trainer(
+    make: type[nn.Module] | object, optimizer: str = "sgd", defenses: Sequence[Defense] = ()
+) -> tuple[Trainer, nn.Module]:
     draw = torch.Generator().manual_seed(5)
     x = torch.randn(160, 120, generator=draw)
     rows = Rows(x, x[:, :3].argmax(dim=1), torch.arange(160))
     with seeded(7):
         module = make()  # type: ignore[operator]
     config = TrainConfig(epochs=4, batch_size=32, lr=0.01, optimizer=optimizer, precision="32-true")
-    return Trainer(module, rows, config, seed=1, engine=ENGINE), module
+    return Trainer(module, rows, config, seed=1, engine=ENGINE, defenses=defenses), module
 
 
-def trained(make: object, steps: tuple[int, ...], optimizer: str = "sgd") -> Candidate:
-    made, module = trainer(make, optimizer)
+def trained(
+    make: object,
+    steps: tuple[int, ...],
+    optimizer: str = "sgd",
+    defenses: Sequence[Defense] = (),
+) -> Candidate:
+    made, module = trainer(make, optimizer, defenses)
     candidate = made.start(sparse(module))
     for count in steps:
         candidate = made.train(candidate, count)
@@ -230,6 +245,25 @@ def test_a_layer_whose_weight_is_read_directly_computes_densely():
     candidate = made.start(sparse(module))
     assert isinstance(module, Reader)
     assert set(made._sparse_layers(candidate)) == {module.second}
+
+
+PENALTIES = (EntropyBonus, Hamp, LabelSmoothing, PairBalance, RelaxLoss)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_penalty_on_the_outputs_leaves_the_layers_sparse(monkeypatch, penalty):
+    made, module = trainer(plain, defenses=[penalty()])
+    assert len(made._sparse_layers(made.start(sparse(module)))) == 2
+    ours = trained(plain, (7, 13), defenses=[penalty()])
+    monkeypatch.setattr(products, "DENSEST", 0.0)
+    theirs = trained(plain, (20,), defenses=[penalty()])
+    for name, weight in theirs.weights.items():
+        torch.testing.assert_close(ours.weights[name], weight, atol=2e-5, rtol=1e-4)
+
+
+def test_another_defence_gets_dense_layers():
+    made, module = trainer(plain, defenses=[LabelSmoothing(), Dropout()])
+    assert not made._sparse_layers(made.start(sparse(module)))
 
 
 def test_a_dense_gradient_is_there_for_whoever_asks():

@@ -39,6 +39,7 @@ class Distillation(Defense):
 
     name: ClassVar[str] = "distillation"
     needs_dense: ClassVar[bool] = True
+    only_penalty: ClassVar[bool] = True
 
     def __init__(
         self, *, share: float = 1.0, temperature: float = 1.0, rows: On = "members"

@@ -36,6 +36,7 @@ class EntropyBonus(Defense):
     """
 
     name: ClassVar[str] = "entropy"
+    only_penalty: ClassVar[bool] = True
 
     def __init__(self, *, weight: float = 0.1, rows: Which = "all") -> None:
         require_factor("weight", weight)

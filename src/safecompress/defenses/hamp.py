@@ -58,6 +58,7 @@ class Hamp(Defense):
     """
 
     name: ClassVar[str] = "hamp"
+    only_penalty: ClassVar[bool] = True
 
     def __init__(self, *, entropy: float = 0.5, weight: float = 0.01) -> None:
         require_share("entropy", entropy, one=False)

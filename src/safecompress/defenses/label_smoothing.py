@@ -25,6 +25,7 @@ class LabelSmoothing(Defense):
     """
 
     name: ClassVar[str] = "label-smoothing"
+    only_penalty: ClassVar[bool] = True
 
     def __init__(self, *, share: float = 0.1) -> None:
         require_share("share", share)

@@ -27,6 +27,7 @@ class PairBalance(Defense):
     """
 
     name: ClassVar[str] = "ppb"
+    only_penalty: ClassVar[bool] = True
 
     def __init__(self, *, weight: float = 4.0) -> None:
         require_factor("weight", weight)

@@ -29,6 +29,7 @@ class RelaxLoss(Defense):
     """
 
     name: ClassVar[str] = "relax-loss"
+    only_penalty: ClassVar[bool] = True
 
     def __init__(self, *, target: float = 0.5) -> None:
         require_factor("target", target)

@@ -94,6 +94,9 @@ class Defense(ABC):
     """Whether it differentiates the batch's logits towards its inputs."""
     needs_features: bool = False
     """Whether it reads the batch's last features."""
+    only_penalty: ClassVar[bool] = False
+    """Whether it is nothing but a penalty on what the model says, a function of batch and step.
+    Then nobody looks at weights that do not exist, and layers may compute without them."""
     samples_alone: ClassVar[bool] = False
     """Whether it needs every row drawn into every batch on its own (Poisson sampling), and no other
     defence beside it."""

@@ -372,11 +372,11 @@ class Trainer:
     def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers that compute with their existing weights in this stage.
 
-        Whoever looks at whole weights or their gradients (moving averages, defences, wrappers of
-        mixed precision and several processes) gets them; so does a model that uses a layer's
+        Whoever looks at whole weights or their gradients (moving averages, some defences, wrappers
+        of mixed precision and several processes) gets them; so does a model that uses a layer's
         weight without calling the layer.
         """
-        if self._track or self._objective.defended or not self._alone:
+        if self._track or not self._objective.only_penalties or not self._alone:
             return {}
 
         def backward() -> None:

@@ -108,6 +108,11 @@ class TrainingLoss:
         """Whether any defence adds to the loss."""
         return bool(self._defenses)
 
+    @property
+    def only_penalties(self) -> bool:
+        """Whether no defence looks at weights, changes gradients or remembers anything."""
+        return all(defense.only_penalty for defense in self._defenses)
+
     def targets(self, batch: Step, target: SoftTarget) -> Tensor:
         """Return class indices, or class probabilities where some of the target is soft."""
         if not target.share:
