@@ -168,7 +168,8 @@ class MetricAttack(Attack):
     @final
     def read(self, outputs: Pool[Outputs]) -> None:
         """Compute the terms of both groups."""
-        per_row_of_both(outputs, _terms_table)
+        with one_thread():
+            per_row_of_both(outputs, _terms_table)
 
     @final
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
