@@ -53,11 +53,11 @@ Convolutions take 85 to 95 % of AlexNet's step and 68 % of the small CNN's. The 
 14.8 billion operations a step, at least 0.17 s at the 85 to 89 billion a second that matrix
 products of this core reach; the plain loop takes 0.28 to 0.31 s. Twice as fast would pass that
 peak: with fp32 on this kind of core the goal needs fewer operations, as Winograd's convolution has,
-which was not tried. With masks, products with the existing weights alone pay where images are small:
-its layers of 64 and 128 channels gain, those of 32 have too many weights left (9 to 77 %) on too
-large images, and what is no convolution stays. A sparse matrix times the activations, shifted once
-for each place of the kernel, makes 5 to 9 billion operations a second against 40 to 70 of a dense
-product: no gain above a tenth of the weights. Convolutions of 2 x 2 and 4 x 4 images as dense
+which was not tried. With masks, products with the existing weights alone pay where images are
+small: its layers of 64 and 128 channels gain, those of 32 have too many weights left (9 to 77 %) on
+too large images, and what is no convolution stays. A sparse matrix times the activations, shifted
+once for each place of the kernel, makes 5 to 9 billion operations a second against 40 to 70 of a
+dense product: no gain above a tenth of the weights. Convolutions of 2 x 2 and 4 x 4 images as dense
 products of the windows that hold pixels took 1.2 to 1.5 times as long.
 """
 
