@@ -28,17 +28,17 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from benchmarks.artifact import HALF, NETS, forms_of
 from safecompress.export import FORMATS
 from safecompress.export.graph import quiet
 from safecompress.export.measure import latencies
+from safecompress.export.static_int8 import Batches
 from safecompress.files import make_folder, write_json
 from safecompress.provenance import surroundings
 
@@ -57,17 +57,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one scale a layer": {"per_channel": False},
     "integer operators": {"quant_format": QuantFormat.QOperator},
 }
-
-
-class Once(CalibrationDataReader):
-    """One batch of rows, as onnxruntime's quantiser asks for it."""
-
-    def __init__(self, feed: dict[str, Any]) -> None:
-        self._left: Iterator[dict[str, Any]] = iter([feed])
-
-    def get_next(self) -> dict[str, Any] | None:
-        """Return the batch, then nothing."""
-        return next(self._left, None)
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -95,7 +84,7 @@ def measure(name: str) -> dict[str, Any]:
                 quantize_static(
                     onnx.load(files["fp32"]),
                     str(files[title]),
-                    Once({"inputs": members.numpy()}),
+                    Batches({"inputs": members.numpy()}),
                     **(PLAIN | options),
                 )
         latency = latencies(files, feed, threads=1, rounds=ROUNDS)

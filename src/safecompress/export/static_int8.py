@@ -47,7 +47,7 @@ def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
             quantize_static(
                 source,
                 str(path),
-                _Batches(rows),
+                Batches(rows),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
@@ -64,7 +64,7 @@ def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
     return found
 
 
-class _Batches:
+class Batches:
     """Rows in batches, as onnxruntime's calibration asks for them."""
 
     def __init__(self, rows: Feed) -> None:
@@ -77,7 +77,7 @@ class _Batches:
     def get_next(self) -> Feed | None:
         return next(self._left, None)
 
-    def __iter__(self) -> _Batches:
+    def __iter__(self) -> Batches:
         return self
 
     def __next__(self) -> Feed:

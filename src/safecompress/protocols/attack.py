@@ -303,7 +303,6 @@ class Attack(ABC):
                 raise MissingEvidenceError(
                     f"{self.name}: needs '{field_name}', which this audit does not have."
                 )
-        self.read(pool.map(lambda e: e.outputs))
         # Where they lie: taking rows by position is faster than by a mask.
         fit = halves.map(lambda mask: mask.nonzero().squeeze(1))
         rest = halves.map(lambda mask: (~mask).nonzero().squeeze(1))
@@ -312,6 +311,7 @@ class Attack(ABC):
                 f"{self.name}: one half of the members or non-members is empty; "
                 "give each pool at least 2 rows."
             )
+        self.read(pool.map(lambda e: e.outputs))
         if self.learns:
             fit_half = pool.zip(fit, lambda e, index: e.take(index))
             score_half = pool.zip(rest, lambda e, index: e.take(index))
