@@ -14,13 +14,15 @@ from safecompress.events import Event
 from safecompress.modelfile import StoredModel
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.randomness import derive
-from safecompress.sparse import PROPOSALS, initialise, with_defaults
+from safecompress.sparse import PROPOSALS, initialise, scale_to_mask_, with_defaults
 from safecompress.stages import Job, Work
 from safecompress.timetable import Timetable
 from safecompress.topology import Topology, maskable_parameters
 
 UNTRAINED = ("scratch", "snip", "lottery")
 """First masks that begin with the untrained weights."""
+SCALED = ("scratch", "snip")
+"""Those whose weights are scaled to the mask; a lottery ticket's are what they were, by name."""
 _BY_MAGNITUDE = {"snip": "magnitude-global", "lottery": "magnitude-global"} | PRUNING_METHODS
 """How a first mask is cut whose name says where what it compares comes from."""
 
@@ -102,7 +104,7 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
 
     From the trained dense weights, pruned; or from weights that were first trained towards their
     mask, by ADMM or little by little, which may be interrupted; or, for `scratch`, `snip` and
-    `lottery`, from the untrained weights.
+    `lottery`, from the untrained weights, scaled to the mask where that is not to keep them.
     """
     if method in PRUNING_METHODS:
         trained, topology = _towards_mask(work, dense)
@@ -114,6 +116,8 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
     begun = work.initial if method in UNTRAINED else dense.weights
     work.module.load_state_dict(dict(begun))
     topology = first_topology(work.config, work.module, scored, method=method)
+    if method in SCALED:
+        scale_to_mask_(work.module, topology)
     return work.trainer(job).start(topology)
 
 

@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from safecompress.config import ModelConfig
 from safecompress.errors import ConfigError, ModelError, NonFiniteError
-from safecompress.sparse import initialise, layer_counts
+from safecompress.models import build_model
+from safecompress.sparse import initialise, layer_counts, scale_to_mask_
+from safecompress.topology import Topology
 from tests.sparse_candidates import SHAPES, noise
 
 
@@ -143,3 +146,62 @@ def test_what_cannot_be_masked_is_refused():
     for method in ("magnitude-global", "magnitude-layer"):
         with pytest.raises(NonFiniteError, match="'w' holds NaN or infinite weights"):
             start({"w": torch.tensor([[1.0, float("nan")]])}, method=method)
+
+
+SCALED = {
+    "linear": (nn.Linear(400, 60, bias=False), (512, 400)),
+    "convolution": (nn.Conv2d(32, 24, 3, bias=False), (64, 32, 8, 8)),
+    "grouped": (nn.Conv1d(64, 24, 3, groups=2, bias=False), (128, 64, 11)),
+    "transposed": (nn.ConvTranspose2d(64, 12, 1, groups=2, bias=False), (64, 64, 6, 6)),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scaled_weights_give_every_output_the_variance_it_had(name):
+    layer, shape = SCALED[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        # Equal magnitudes: outputs lose different shares only because of their number.
+        layer.weight.data.normal_().sign_()
+        x = torch.randn(shape)
+        mask = torch.rand(layer.weight.shape) < 0.3
+        dims = [0, *range(2, x.ndim)]
+        before = layer(x).detach().var(dims)
+        topology = Topology({"weight": mask})
+        scale_to_mask_(layer, topology)
+        topology.apply_(layer)
+        after = layer(x).detach().var(dims)
+    assert (after / before).log().abs().mean() < 0.1
+
+
+def test_an_output_without_a_weight_and_a_table_of_rows_stay_finite_and_as_they_are():
+    layer, table = nn.Linear(6, 3), nn.Embedding(5, 4)
+    mask = torch.zeros(3, 6, dtype=torch.bool)
+    mask[0, :3] = True
+    weights = layer.weight.detach().clone(), table.weight.detach().clone()
+    scale_to_mask_(layer, Topology({"weight": mask}))
+    scale_to_mask_(table, Topology({"weight": torch.rand(5, 4) < 0.5}))
+    assert torch.allclose(layer.weight[0], weights[0][0] * math.sqrt(2))
+    assert torch.isfinite(layer.weight).all()
+    assert torch.equal(table.weight, weights[1])
+
+
+def test_a_deep_sparse_network_tells_inputs_apart_before_it_is_trained():
+    config = ModelConfig(name="alexnet", options={"width": 0.25})
+    module = build_model(config, input_shape=(3, 32, 32), classes=10, seed=0).eval()
+    topology = start(module, density=0.05, method="scratch")
+    x = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def spread():
+        with torch.no_grad():
+            return module(x).std(dim=0).mean()
+
+    dense = spread()
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    topology.apply_(module)
+    unscaled = spread()
+    module.load_state_dict(state)
+    scale_to_mask_(module, topology)
+    topology.apply_(module)
+    assert unscaled < 0.01 * dense
+    assert spread() > 0.2 * dense

@@ -119,11 +119,11 @@ class SparseConfig(Section):
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
         initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`
-            (untrained weights under a random mask),
+            (untrained weights under a random mask, scaled to it),
             `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
             `gradual-global`, `gradual-layer` (it first loses its smallest weights bit by bit),
             `lottery` (the dense model's largest weights, back at their untrained values), `snip`
-            (the untrained weights without which the loss would change most).
+            (the untrained weights without which the loss would change most, scaled to the mask).
         admm: how it is trained towards its mask by ADMM.
         gradual: how it loses its weights.
         rounds: mask updates; 0 keeps the first mask.

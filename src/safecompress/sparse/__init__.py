@@ -11,7 +11,7 @@ from safecompress.sparse.channels import RemoveChannels, without_channels
 from safecompress.sparse.distributions import layer_counts
 from safecompress.sparse.drop import DROP_RULES, DropRule
 from safecompress.sparse.grow import GROW_RULES, GrowRule
-from safecompress.sparse.initialise import initialise
+from safecompress.sparse.initialise import initialise, scale_to_mask_
 from safecompress.sparse.layer import Layer
 from safecompress.sparse.patterns import Pattern
 from safecompress.sparse.proposals import (
@@ -57,6 +57,7 @@ __all__ = [
     "quantise",
     "rewire",
     "rigl",
+    "scale_to_mask_",
     "set_",
     "soft_labels",
     "update",

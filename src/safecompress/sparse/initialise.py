@@ -1,4 +1,4 @@
-"""The first topology: which weights a sparse network starts from."""
+"""Where a sparse network starts: which weights exist, and how large untrained ones are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from safecompress.sparse.selection import largest
 from safecompress.topology import Topology, maskable_parameters
 
 METHODS = ("magnitude-global", "magnitude-layer", "scratch")
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def initialise(
@@ -61,6 +63,40 @@ def initialise(
             ),
         )
     return Topology({name: _mask(tensor.shape, kept[name]) for name, tensor in tensors.items()})
+
+
+def scale_to_mask_(module: nn.Module, topology: Topology) -> None:
+    """Scale untrained weights to the masks that take most of them away, in place.
+
+    The weights of every output are multiplied by sqrt(fan-in / existing fan-in), so that signals
+    keep the variance the initialisation gave them: a deep network without normalisation, 95 % of
+    whose weights are missing, otherwise says nearly the same of every input. Tables whose rows are
+    looked up sum nothing and stay as they are.
+
+    Args:
+        module: holds untrained weights.
+        topology: which of them exist.
+
+    Raises:
+        ModelError: when the topology belongs to another model.
+
+    Reference: Evci, Ioannou, Keskin & Dauphin, AAAI 2022, section 3.1.
+    """
+    owners = {id(p): m for m in module.modules() for p in m.parameters(recurse=False)}
+    tables = {id(m.weight) for m in module.modules() if isinstance(m, _TABLES)}
+    with torch.no_grad():
+        for weight, mask in topology.bind(module):
+            if id(weight) in tables:
+                continue
+            owner, parts, outputs = owners[id(weight)], mask, {0}
+            if isinstance(owner, _TRANSPOSED):
+                # (in, out / groups, *kernel): an output sums over its group's inputs.
+                parts, outputs = mask.reshape(owner.groups, -1, *mask.shape[1:]), {0, 2}
+            summed = [d for d in range(parts.ndim) if d not in outputs]
+            fan_in = math.prod(parts.shape[d] for d in summed)
+            existing = parts.sum(summed, keepdim=True).clamp(min=1)
+            scale = (fan_in / existing).sqrt().expand_as(parts).reshape(mask.shape)
+            weight.mul_(scale)
 
 
 def _check(tensors: Mapping[str, Tensor]) -> None:
