@@ -34,7 +34,7 @@ from safecompress.data import load_splits
 from safecompress.events import Event
 from safecompress.files import write_json
 from safecompress.protocols import Evidence, Outputs, Pool, References
-from safecompress.randomness import derive, generator, permutation
+from safecompress.randomness import derive, generator
 from safecompress.siblings import FPRS, carried_rate
 from safecompress.stats import auc
 from safecompress.workers import train_cohort
@@ -82,8 +82,8 @@ class Row:
 
     Args:
         attack: as in a configuration.
-        shadows: which of the other models are its shadow models: `none`, `all`, or `15`: so many,
-            drawn at random.
+        shadows: which of the other models are its shadow models: `none`, `all`, or `15`: the so
+            many that were drawn after the target, which saw every row about equally often.
         outside: of them, only so many for each row, drawn from those that did not see it.
     """
 
@@ -238,9 +238,10 @@ def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> Refer
     """Return what an attack's shadow models say of every row; None where it has none."""
     if row.shadows == "none":
         return None
-    others = torch.tensor([k for k in range(len(everyone.seen)) if k != target])
+    count = len(everyone.seen)
+    others = torch.tensor([(target + k) % count for k in range(1, count)])
     if row.shadows != "all":
-        others = others[permutation(len(others), seed, "shadows")[: int(row.shadows)]]
+        others = others[: int(row.shadows)]
     odds, seen = everyone.log_odds[others], everyone.seen[others]
     if row.outside is None:
         return References(odds, seen)
