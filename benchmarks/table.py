@@ -39,10 +39,6 @@ _MOVES = "steer.attacks=[loss]"
 """A path of one move has nothing to choose; the cheapest attack watches it."""
 
 
-_HALF = ["sparse.rounds=0", "sparse.train.epochs=32"]
-"""Half of the sparse epochs; pruning towards a mask takes the other half before it."""
-
-
 def defended(*defenses: str, stages: tuple[str, ...] = ("dense", "steer")) -> list[str]:
     """Return the settings of a dense model pruned once, with defences in some stages."""
     given = f"defenses=[{','.join(defenses)}]"
@@ -107,8 +103,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "says": "RigL with the bounded min-max term against a black-box attacker",
     },
     "gradual": {
-        "set": [*_HALF, "sparse.initialise=gradual-global"],
-        "says": "gradual magnitude pruning, then fine-tuned; as many epochs as magnitude",
+        "set": ["sparse.rounds=0", "sparse.initialise=gradual-global"],
+        "says": "gradual magnitude pruning, then fine-tuned; twice the epochs of magnitude",
     },
     "snip": {
         "set": ["sparse.rounds=0", "sparse.initialise=snip"],
@@ -119,13 +115,12 @@ METHODS: dict[str, dict[str, Any]] = {
         "says": "lottery ticket: the dense model's largest weights, trained again from their start",
     },
     "mia-pruning": {
-        "set": [*_HALF, "sparse.initialise=admm-global"],
-        "says": "ADMM, then the mask trained on; as many epochs as magnitude",
+        "set": ["sparse.rounds=0", "sparse.initialise=admm-global"],
+        "says": "ADMM, then the mask trained on; twice the epochs of magnitude",
     },
     "mia-pruning + min-max": {
         "set": [
             *defended("{adversarial: {weight: 1.0, start: 0.0}}"),
-            *_HALF,
             "sparse.initialise=admm-global",
             "data.split.reference=0.2",
         ],
@@ -166,11 +161,28 @@ METHODS: dict[str, dict[str, Any]] = {
 
 _FIXED = ["dense.precision=32-true", "sparse.train.precision=32-true"]
 _SMALL_BATCHES = ["dense.batch_size=128", "sparse.train.batch_size=128"]
+_SHORT = [
+    *("data.split.rows=10000", "data.split.members=5000"),
+    'dense={"epochs":10,"batch_size":64,"lr":0.02,"schedule":"cosine","warmup":0.1}',
+    'sparse.train={"epochs":12,"batch_size":64,"lr":0.02}',
+    *("sparse.rounds=3", "teachers.folds=2", "teachers.held_out=1"),
+]
+"""CIFAR-100 as in `benchmarks/selection.py`: 10,000 rows, half of them members, no augmentation."""
 DATA: dict[str, dict[str, Any]] = {
     "location30": {"config": "recipes/location30.yaml", "set": _FIXED},
     "banking77": {"config": "recipes/banking77.yaml", "set": [*_FIXED, *_SMALL_BATCHES]},
     "synthetic": {"config": "src/safecompress/cli/demo.yaml", "set": _FIXED},
+    "cifar100-alexnet": {
+        "config": "recipes/cifar100-alexnet.yaml",
+        "set": [*_SHORT, *_FIXED],
+        "models": 5,
+        "densities": [0.05],
+    },
 }
+ATTACKS = (
+    *("loss", "modified-entropy", "gap", "neural", "white-box"),
+    *("lira-online", "lira-offline", "rmia"),
+)
 MODELS = 20
 QUICK = ("dense", "magnitude", "rigl", "soft-labels", "safecompress")
 
@@ -185,6 +197,7 @@ def comparison(*, models: int) -> dict[str, Any]:
         "methods": METHODS,
         "densities": [0.05, 0.1],
         "models": models,
+        "attacks": list(ATTACKS),
         "reference": "safecompress",
         "seed": 400,
     }

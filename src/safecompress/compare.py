@@ -51,12 +51,14 @@ class Cell:
         density: share of the maskable weights kept.
         method: name of the method.
         recipe: what each of its models is trained by.
+        models: how many there are.
     """
 
     data: str
     density: float
     method: str
     recipe: CompressConfig
+    models: int
 
     @property
     def name(self) -> str:
@@ -102,7 +104,7 @@ def compare(
         if any(not _file(folder, cell).exists() for cell in mine):
             rows = _Rows.load(mine[0].recipe)
             if any("references" in attack.requires for attack in attacks):
-                _require_siblings(name, rows, config.models)
+                _require_siblings(name, rows, mine[0].models)
             for cell in mine:
                 _make(cell, config, rows, attacks, folder, on_event)
     made = [cell for cell in everything if _file(folder, cell).exists()]
@@ -178,7 +180,7 @@ def _cells(config: CompareConfig) -> Iterator[Cell]:
     """Yield every cell, its recipe checked."""
     for name, data in config.data.items():
         for method, chosen in config.methods.items():
-            for density in chosen.densities or config.densities:
+            for density in chosen.densities or data.densities or config.densities:
                 recipe = load_config(
                     data.config,
                     assignments=[
@@ -194,7 +196,7 @@ def _cells(config: CompareConfig) -> Iterator[Cell]:
                         f"{data.config}: a cohort trains its models from nothing; name a model "
                         "without weights."
                     )
-                yield Cell(name, density, method, recipe)
+                yield Cell(name, density, method, recipe, data.models or config.models)
 
 
 def _chosen(
@@ -246,7 +248,7 @@ def _key(cell: Cell, config: CompareConfig) -> str:
     Settings at their defaults are left out: a later version's new ones make no cell anew.
     """
     settings = cell.recipe.model_dump_json(exclude_defaults=True)
-    parts = [settings, str(config.models), repr(config.attacks)]
+    parts = [settings, str(cell.models), repr(config.attacks)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -274,7 +276,7 @@ def _make(
     if path.exists():
         _read(folder, cell, config)
         return
-    listen(Event("stage", f"{cell.name}: {config.models} models", {"stage": cell.name}))
+    listen(Event("stage", f"{cell.name}: {cell.models} models", {"stage": cell.name}))
     started = time.perf_counter()
     if cell.recipe.data is None:
         raise TypeError("a cell without data")
@@ -292,11 +294,11 @@ def _make(
         shared=folder / SHARED / _dense_key(cell.recipe),
     )
     cohort = Cohort.begin(folder / COHORTS / cell.name, plan)
-    where = ShadowsConfig(count=config.models, workers=config.workers, backend=config.backend)
-    train_cohort(cohort, config.models, where, listen=listen)
+    where = ShadowsConfig(count=cell.models, workers=config.workers, backend=config.backend)
+    train_cohort(cohort, cell.models, where, listen=listen)
     trained = time.perf_counter() - started
-    siblings = Siblings(cohort, config.models)
-    figures = [siblings.attacked(k, attacks) for k in range(config.models)]
+    siblings = Siblings(cohort, cell.models)
+    figures = [siblings.attacked(k, attacks) for k in range(cell.models)]
     make_folder(path.parent)
     write_json(
         path,
@@ -307,7 +309,7 @@ def _make(
             "method": cell.method,
             "says": config.methods[cell.method].says,
             "settings": [*config.data[cell.data].set, *config.methods[cell.method].set],
-            "models": config.models,
+            "models": cell.models,
             "members": rows.members,
             "rows": len(rows.rows),
             "targets": figures,

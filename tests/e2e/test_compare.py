@@ -95,6 +95,21 @@ def test_nothing_is_made_twice_and_other_settings_are_refused(
     assert not (out / "cohorts" / "toy-0.3-magnitude").exists()
 
 
+def test_a_data_set_may_have_its_own_number_of_models_and_densities(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
+    asked["attacks"] = ["loss"]
+    asked["data"]["large"] = asked["data"]["toy"] | {"models": 4, "densities": [0.5]}
+    document = compare(asked, out=tmp_path / "out", methods=["dense", "magnitude"])
+    columns = ("data", "method", "density", "models")
+    assert {tuple(row[c] for c in columns) for row in document["rows"]} == {
+        ("toy", "dense", 1.0, 5),
+        ("toy", "magnitude", 0.3, 5),
+        ("large", "dense", 1.0, 4),
+        ("large", "magnitude", 0.5, 4),
+    }
+
+
 def test_a_comparison_that_cannot_be_made_is_refused_before_training(
     asked: dict[str, Any], tmp_path: Path
 ) -> None:

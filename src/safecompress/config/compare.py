@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from safecompress.config.section import InputFile, Request, Section
 
 Density = Annotated[float, Field(gt=0, le=1)]
+Models = Annotated[int, Field(ge=4)]
 
 
 def _file_name(text: str) -> str:
@@ -27,10 +28,14 @@ class ComparedDataConfig(Section):
     Args:
         config: the configuration's file; its data, model and dense training are every method's.
         set: assignments to it, as `--set` takes them.
+        models: models of its cohorts instead of the comparison's number; large sets afford fewer.
+        densities: its own instead of the comparison's.
     """
 
     config: InputFile
     set: tuple[str, ...] = ()
+    models: Models | None = None
+    densities: tuple[Density, ...] | None = None
 
 
 class MethodConfig(Section):
@@ -38,7 +43,7 @@ class MethodConfig(Section):
 
     Args:
         set: assignments, as `--set` takes them.
-        densities: its own instead of the comparison's; a dense model's is `[1]`.
+        densities: its own instead of all others; a dense model's is `[1]`.
         says: what it is, in a few words.
     """
 
@@ -71,7 +76,7 @@ class CompareConfig(Section):
     data: Annotated[dict[Name, ComparedDataConfig], Field(min_length=1)]
     methods: Annotated[dict[Name, MethodConfig], Field(min_length=1)]
     densities: Annotated[tuple[Density, ...], Field(min_length=1)] = (0.05,)
-    models: Annotated[int, Field(ge=4)] = 8
+    models: Models = 8
     attacks: Annotated[tuple[Request, ...], Field(min_length=1)] = (
         "loss",
         "modified-entropy",
