@@ -8,7 +8,9 @@ all targets are pooled for the rates at few false positives, which one target's 
     SAFECOMPRESS_DATA=/path/to/data python benchmarks/attacks.py location30 --work /path/to/models
 
 The compressed targets replay the path that the search chose most often in the confirmation of
-`benchmarks/selection.py`, on CIFAR-100 with its shorter training, too.
+`benchmarks/selection.py`, on CIFAR-100 with its shorter training, too. Attacks that cost seconds a
+thousand rows are run on the first four targets and on some of their rows. `family` is not here:
+it takes several compressed versions of one model.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
@@ -33,10 +37,14 @@ from safecompress.config import Request, ShadowsConfig
 from safecompress.data import load_splits
 from safecompress.events import Event
 from safecompress.files import write_json
-from safecompress.protocols import Evidence, Outputs, Pool, References
-from safecompress.randomness import derive, generator
+from safecompress.load import load_stored
+from safecompress.modelfile import read_model
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
+from safecompress.randomness import derive, generator, permutation
+from safecompress.runs import MODEL
 from safecompress.siblings import FPRS, carried_rate
 from safecompress.stats import auc
+from safecompress.train.internals import internals
 from safecompress.workers import train_cohort
 
 ROOT = Path(__file__).parents[1]
@@ -52,11 +60,13 @@ class Set:
         count: number of models.
         settings: what is set otherwise than in the recipe.
         replay: the path of proposals, the same in every round.
+        asked: rows of each group that costly attacks are shown.
     """
 
     count: int
     replay: str
     settings: tuple[str, ...] = ()
+    asked: int = 500
 
 
 SETS = {
@@ -71,6 +81,7 @@ SETS = {
             'sparse.train={"epochs":12,"batch_size":64,"lr":0.02}',
             *("sparse.rounds=3", "teachers.folds=2", "teachers.held_out=1"),
         ),
+        asked=200,
     ),
 }
 
@@ -84,13 +95,16 @@ class Row:
         shadows: which of the other models are its shadow models: `none`, `all`, or `15`: the so
             many that were drawn after the target, which saw every row about equally often.
         outside: of them, only so many for each row, drawn from those that did not see it.
+        costly: whether it is run on the first `FEW` targets alone, and on some of their rows.
     """
 
     attack: Request
     shadows: str = "none"
     outside: int | None = None
+    costly: bool = False
 
 
+FEW = 4
 ROWS: dict[str, Row] = {
     "loss": Row("loss"),
     "confidence": Row("confidence"),
@@ -98,6 +112,13 @@ ROWS: dict[str, Row] = {
     "modified entropy": Row("modified-entropy"),
     "gap (label only)": Row("gap"),
     "neural": Row("neural"),
+    "neural, as published": Row("neural-published", costly=True),
+    "white box": Row("white-box"),
+    "white box, as published": Row("white-box-published", costly=True),
+    "quantile regression": Row("quantile", costly=True),
+    "changed copies (label only)": Row("augmentation", costly=True),
+    "distance to the boundary (label only)": Row("boundary", costly=True),
+    "pair: the dense model, too": Row("pair"),
     "LiRA online, fixed variance": Row("lira-online", "all"),
     "LiRA online, own variance": Row({"lira-online": {"variance": "per-example"}}, "all"),
     "LiRA online, fixed variance, 15 shadows": Row("lira-online", "15"),
@@ -192,16 +213,23 @@ def run_cell(
     said: dict[str, np.ndarray] = {}
     for kind in KINDS:
         figures[kind] = {}
+        held = Held(cohort, target, kind, {k: logits[k][target] for k in KINDS})
+        figures[kind]["accuracy"] = float(held.outputs.nonmembers.correct.double().mean())
         for label, row in ROWS.items():
+            attack = ATTACKS.build(row.attack, where=label)
+            if (row.costly and target >= FEW) or ("parent" in attack.requires and kind == DENSE):
+                continue
             references = shown_to(row, target, everyone[kind], seed=seed)
-            evidence = held(cohort, target, logits[kind][target], references)
+            evidence = held.evidence(
+                attack, references, most=SETS[name].asked if row.costly else None
+            )
             subject = Subject.of(evidence, name=kind, density=None, seed=seed)
-            figures[kind]["accuracy"] = subject.accuracy
-            result = subject.attacked_by(ATTACKS.build(row.attack, where=label))
+            result = subject.attacked_by(attack)
             members, nonmembers = result.scores.members, result.scores.nonmembers
             figures[kind][label] = {
                 "auc": auc(members, nonmembers),
                 **{f"tpr@{fpr:g}": carried_rate(members, nonmembers, fpr) for fpr in FPRS},
+                "rows": [len(members), len(nonmembers)],
                 "seconds": result.seconds,
             }
             said[f"{kind}|{label}|members"] = members.numpy()
@@ -220,17 +248,59 @@ def run_cell(
     return cell, said
 
 
-def held(
-    cohort: Cohort, target: int, logits: torch.Tensor, references: References | None
-) -> Pool[Evidence]:
-    """Return what an attacker holds of one target."""
-    seen, rows = cohort.plan.seen(target + 1)[target], cohort.plan.rows
+class Held:
+    """What attackers may hold of one target.
 
-    def evidence(mask: torch.Tensor) -> Evidence:
-        outputs = Outputs(logits[mask], rows.labels[mask], rows.ids[mask])
-        return Evidence(outputs, references=None if references is None else references.take(mask))
+    Args:
+        cohort: where its model and rows are.
+        target: its number.
+        kind: the dense model or the compressed one.
+        logits: what both say of every row.
+    """
 
-    return Pool(evidence(seen), evidence(~seen))
+    def __init__(
+        self, cohort: Cohort, target: int, kind: str, logits: Mapping[str, torch.Tensor]
+    ) -> None:
+        self._cohort, self._target, self._kind, self._logits = cohort, target, kind, logits
+        seen = cohort.plan.seen(target + 1)[target]
+        self._places = Pool(seen.nonzero().squeeze(1), (~seen).nonzero().squeeze(1))
+
+    @property
+    def outputs(self) -> Pool[Outputs]:
+        """What the target says of members and of all other rows."""
+        return self._places.map(lambda place: self._said(self._kind, place))
+
+    def _said(self, kind: str, place: torch.Tensor) -> Outputs:
+        rows = self._cohort.plan.rows
+        return Outputs(self._logits[kind][place], rows.labels[place], rows.ids[place])
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The target itself."""
+        folder = self._cohort.folder / f"{self._target:04d}"
+        file = folder / ("dense.safetensors" if self._kind == DENSE else MODEL)
+        return load_stored(read_model(file), self._cohort.plan.config, where=folder)
+
+    def evidence(
+        self, attack: Attack, references: References | None, *, most: int | None
+    ) -> Pool[Evidence]:
+        """Return what one attack holds, of at most so many rows of each group."""
+
+        def held(place: torch.Tensor) -> Evidence:
+            if most is not None:
+                place = place[permutation(len(place), self._target, "asked")[:most]]
+            rows = self._cohort.plan.rows.take(place)
+            inside = "internals" in attack.requires
+            return Evidence(
+                self._said(self._kind, place),
+                parent=self._said(DENSE, place) if "parent" in attack.requires else None,
+                rows=rows,
+                references=None if references is None else references.take(place),
+                internals=internals(self.module, rows) if inside else None,
+                target=self.module if "target" in attack.requires else None,
+            )
+
+        return self._places.map(held)
 
 
 def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> References | None:
@@ -257,8 +327,11 @@ def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:
     for kind in KINDS:
         figures[kind] = {}
         for label in ROWS:
+            asked = [f for f in files if f"{kind}|{label}|members" in f]
+            if not asked:
+                continue
             members, nonmembers = (
-                torch.from_numpy(np.concatenate([f[f"{kind}|{label}|{group}"] for f in files]))
+                torch.from_numpy(np.concatenate([f[f"{kind}|{label}|{group}"] for f in asked]))
                 for group in ("members", "nonmembers")
             )
             figures[kind][label] = {
@@ -277,8 +350,8 @@ def print_table(document: Mapping[str, Any], out: Path) -> None:
         accuracy = np.mean([c["figures"][kind]["accuracy"] for c in cells])
         print(f"\n{kind}, accuracy {accuracy:.3f}\n")
         print("| attack | AUC | TPR@0.1 % | TPR@1 % | seconds |\n|---|---|---|---|---|")
-        for label in ROWS:
-            each = [c["figures"][kind][label] for c in cells]
+        for label in document["pooled"][kind]:
+            each = [c["figures"][kind][label] for c in cells if label in c["figures"][kind]]
             aucs = [e["auc"] for e in each]
             rates = [document["pooled"][kind][label][f"tpr@{fpr:g}"] for fpr in FPRS]
             shown = ["n/a" if r is None else f"{100 * r:.2f} %" for r in rates]
