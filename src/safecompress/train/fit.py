@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,21 +26,30 @@ from safecompress.topology import Topology, maskable_parameters
 from safecompress.train.active import Active, Existing, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import device_of, make_fabric
+from safecompress.train.exchange import Exchange
 from safecompress.train.internals import internals
 from safecompress.train.loss import TrainingLoss
 from safecompress.train.memory import kept_memory
-from safecompress.train.optimizers import load_optimizer_state_, make_optimizer, optimizer_state
+from safecompress.train.optimizers import make_optimizer
 from safecompress.train.predict import mode, predict
 from safecompress.train.probe import Probed, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
-from safecompress.train.scaler import load_scaler_state_, scaler_state
+from safecompress.train.scaler import Scaler
 from safecompress.train.schedule import learning_rate
-from safecompress.train.sparse_layers import SparseLayers, WorthIt, computing_sparsely
+from safecompress.train.sparse_layers import (
+    SparseLayers,
+    WorthIt,
+    computing_sparsely,
+    without_own_gradient,
+)
 from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
-from safecompress.train.state import load_module_, require_finite
-from safecompress.train.step import Pairs, average_pairs, reseed_, update_averages_
+from safecompress.train.state import load_module_, require_finite, require_finite_losses
+from safecompress.train.step import (
+    Pairs,
+    reseed_,
+    update_averages_,
+)
 from safecompress.train.workbench import Workbench
-from safecompress.transforms import Transforms
 
 
 class Trainer:
@@ -114,10 +122,7 @@ class Trainer:
         )
         self._rank, self._ranks = self._fabric.global_rank, self._fabric.world_size
         self._batches.share_(rank=self._rank, ranks=self._ranks)
-        self._scaler: torch.amp.GradScaler | None = getattr(
-            self._fabric.strategy.precision, "scaler", None
-        )
-        self._fresh_scaler = scaler_state(self._scaler)
+        self._scaler = Scaler(self._fabric)
         self._optimizer = make_optimizer(config, self._bench.parameters)
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
         # On one device in fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
@@ -147,6 +152,16 @@ class Trainer:
                     "engine.devices: 1 and the stage's precision."
                 )
             self._batches.draw_alone_()
+        self._exchange = Exchange(
+            module=module,
+            bench=self._bench,
+            optimizer=self._optimizer,
+            config=config,
+            scaler=self._scaler,
+            objective=self._objective,
+            fabric=self._fabric,
+            track=track_moving_average,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -164,19 +179,7 @@ class Trainer:
         Args:
             topology: which weights exist; all of them by default. The others become zero.
         """
-        topology = topology or Topology.dense(self._module)
-        self._bench.clear_()
-        topology.apply_(self._module)
-        load_scaler_state_(self._scaler, self._fresh_scaler)
-        self._objective.load_state_({}, masks=topology.masks)
-        fresh = Candidate(
-            weights={},
-            optimizer={},
-            topology=topology,
-            ever_active={name: mask.clone() for name, mask in topology.masks.items()},
-        )
-        load_optimizer_state_(self._optimizer, self._config, self._bench.active(fresh), {})
-        return self._collected(fresh, averages=self._averages(fresh), steps=0)
+        return self._exchange.fresh(topology or Topology.dense(self._module))
 
     def load_(self, candidate: Candidate) -> None:
         """Put a candidate into the live module, which then computes as the candidate says.
@@ -212,14 +215,14 @@ class Trainer:
         """
         if steps <= 0:
             return candidate
-        self._restore_(candidate)
+        self._exchange.restore_(candidate)
         active = self._bench.active(candidate)
-        averages = self._averages(candidate)
+        averages = self._exchange.averages(candidate)
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
         sparsely = self._sparse_layers(candidate)
         with kept_memory(), self._training(), computing_sparsely(sparsely):
-            gathered = self._gathered(active, sparsely)
+            gathered = without_own_gradient(active, sparsely)
             for index in range(steps):
                 step = candidate.step + index
                 losses[index] = self._step_(step, active, gathered, averages)
@@ -232,7 +235,7 @@ class Trainer:
             self._reporter.report(losses, step=candidate.step + steps)
         for logger in self._fabric.loggers:
             logger.save()
-        return self._collected(candidate, averages=averages, steps=steps)
+        return self._exchange.collected(candidate, averages=averages, steps=steps)
 
     def trains_together(self, candidates: Sequence[Candidate]) -> bool:
         """Return whether `train_together` can train these candidates, and takes less time.
@@ -299,7 +302,7 @@ class Trainer:
             Per maskable parameter a CPU tensor of its shape; weights that do not exist have
             gradients too, and weight decay has no part in it.
         """
-        self._restore_(candidate)
+        self._exchange.restore_(candidate)
         parameters = maskable_parameters(self._module)
         sums = [torch.zeros_like(p) for p in parameters.values()]
         with kept_memory(), self._training():
@@ -337,37 +340,21 @@ class Trainer:
         self._fabric.backward(loss)
         self._objective.before_step_(seen)
         if averages:
-            scale = None if self._scaler is None else self._scaler.get_scale()
-            update_averages_(averages, scale=scale)
+            update_averages_(averages, scale=self._scaler.scale)
         for part in gathered:
             part.read_gradient_()
         self._stepper.step()
         for part in sparse_parts(active):
             part.write_()
             part.values.grad = None
-        self._forget_gradients_()
+        self._bench.forget_gradients_()
         self._objective.after_step_(seen)
         return loss.detach()
-
-    def _forget_gradients_(self) -> None:
-        for parameter in self._bench.parameters.values():
-            parameter.grad = None
 
     def _loss(self, step: int, model: ModelLike) -> tuple[Tensor, Batch | None]:
         reseed_(self._fabric.device, self._seed, self._stage, "step", step, self._rank)
         batch = self._batches.at(step, memory_format=self.settings.torch_format)
         return self._objective(model, batch, step)
-
-    def _restore_(self, candidate: Candidate) -> None:
-        """Put weights, optimiser state and defences' state where they were."""
-        self.load_(candidate)
-        active = self._bench.active(candidate)
-        load_optimizer_state_(self._optimizer, self._config, active, candidate.optimizer)
-        self._forget_gradients_()
-        load_scaler_state_(self._scaler, self._fresh_scaler | dict(candidate.optimizer))
-        self._objective.load_state_(
-            candidate.defenses, masks=candidate.topology.masks, soft_target=candidate.soft_target
-        )
 
     def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers that compute with their existing weights in this stage.
@@ -388,48 +375,8 @@ class Trainer:
                 buffer.copy_(before)
 
         found = self._worth_it.among(self._bench.sparse_layers(candidate), backward)
-        self._forget_gradients_()
+        self._bench.forget_gradients_()
         return found
-
-    @staticmethod
-    def _gathered(active: Active, sparsely: SparseLayers) -> list[Existing]:
-        """Return the sparse parameters whose gradient is read from the dense one."""
-        direct = {id(how.part) for how in sparsely.values()}
-        return [part for part in sparse_parts(active) if id(part) not in direct]
-
-    def _averages(self, candidate: Candidate) -> Pairs:
-        if not self._track:
-            return []
-        return average_pairs(maskable_parameters(self._module), candidate.moving_average)
-
-    def _collected(self, candidate: Candidate, *, averages: Pairs, steps: int) -> Candidate:
-        """Return the candidate with everything training has changed."""
-        if self._ranks > 1:
-            for buffer in self._module.buffers():
-                buffer.copy_(self._fabric.broadcast(buffer.detach().clone(), src=0))
-        active = self._bench.active(candidate)
-        state = optimizer_state(self._optimizer, self._config, active)
-        names = maskable_parameters(self._module)
-        return candidate.evolve(
-            weights=self._bench.weights(active),
-            optimizer=state | scaler_state(self._scaler),
-            moving_average={
-                name: average.to("cpu", copy=True).contiguous()
-                for name, (_, average) in zip(names, averages, strict=False)
-            }
-            if self._track
-            else candidate.moving_average,
-            defenses=self._objective.state() or candidate.defenses,
-            transforms=self._seen(candidate.transforms),
-            step=candidate.step + steps,
-        )
-
-    def _seen(self, transforms: Transforms) -> Transforms:
-        """Return the transforms with the inputs' bounds as training has left them."""
-        ranges = self._bench.ranges()
-        if self._ranks > 1:
-            ranges = {n: self._fabric.broadcast(t, src=0) for n, t in ranges.items()}
-        return replace(transforms, ranges=ranges) if ranges else transforms
 
     def _report(self, losses: Tensor, first: int) -> None:
         if self._ranks == 1:
@@ -443,13 +390,7 @@ class Trainer:
     def _check(self, losses: Tensor, first: int, *, weights: bool = True) -> None:
         """Raise NonFiniteError when a loss, or a weight where asked, is not finite."""
         where = f"training ({self._stage})"
-        # With fp16 a step whose loss overflows is skipped and the scale halved: no failure yet.
-        bad = torch.nonzero(~torch.isfinite(losses if self._scaler is None else losses[-1:]))
-        if len(bad):
-            step = first + (int(bad[0]) if self._scaler is None else len(losses) - 1)
-            raise NonFiniteError(
-                f"{where}: the loss became NaN or infinite at step {step}; lower the learning "
-                "rate or warm up."
-            )
+        scaled = self._scaler.scale is not None
+        require_finite_losses(losses, first, where=where, scaled=scaled)
         if weights:
             require_finite(self._module, where=f"{where}, by step {first + len(losses)}")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.train.active import Active, Existing
+from safecompress.train.active import Active, Existing, sparse_parts
 from safecompress.train.sparse_matrix import Pattern, Product, image_size, pixels
 
 DENSEST = 0.1
@@ -119,6 +119,12 @@ class SparseLayer:
 
 SparseLayers = Mapping[Layer, SparseLayer]
 """Layers that compute, or may compute, with existing weights only."""
+
+
+def without_own_gradient(active: Active, layers: SparseLayers) -> list[Existing]:
+    """Return the sparse parameters whose gradient is read from the dense one."""
+    direct = {id(layer.part) for layer in layers.values()}
+    return [part for part in sparse_parts(active) if id(part) not in direct]
 
 
 def sparse_layers(active: Active, module: nn.Module) -> SparseLayers:

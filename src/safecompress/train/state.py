@@ -56,6 +56,26 @@ def require_finite(module: nn.Module, *, where: str) -> None:
             raise NonFiniteError(f"{where}: '{name}' is NaN or infinite.")
 
 
+def require_finite_losses(losses: Tensor, first: int, *, where: str, scaled: bool) -> None:
+    """Raise NonFiniteError when a loss is NaN or infinite; names its step.
+
+    Args:
+        losses: (steps,).
+        first: step of the first of them.
+        where: what was trained.
+        scaled: whether steps whose loss overflows are skipped and the scale halved, as in fp16, so
+            that only the last loss tells a failure.
+    """
+    looked_at = losses[-1:] if scaled else losses
+    bad = torch.nonzero(~torch.isfinite(looked_at))
+    if len(bad):
+        step = first + len(losses) - len(looked_at) + int(bad[0])
+        raise NonFiniteError(
+            f"{where}: the loss became NaN or infinite at step {step}; lower the learning rate or "
+            "warm up."
+        )
+
+
 def _entries(module: nn.Module) -> dict[str, Tensor]:
     state = module.state_dict(keep_vars=True)
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}

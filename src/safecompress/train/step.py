@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,14 @@ def average_pairs(parameters: Mapping[str, nn.Parameter], averages: Mapping[str,
             average.copy_(averages[name])
         pairs.append((parameter, average))
     return pairs
+
+
+def averages_by_name(names: Iterable[str], pairs: Pairs) -> dict[str, Tensor]:
+    """Return copies of the averages on the CPU, under the names their parameters have."""
+    return {
+        name: average.to("cpu", copy=True).contiguous()
+        for name, (_, average) in zip(names, pairs, strict=True)
+    }
 
 
 def update_averages_(pairs: Pairs, *, scale: float | None) -> None:

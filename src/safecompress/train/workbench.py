@@ -95,6 +95,11 @@ class Workbench:
             for quantiser in self._inputs.values():
                 quantiser.watching = False
 
+    def forget_gradients_(self) -> None:
+        """Drop the gradients of all parameters."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
     def ranges(self) -> dict[str, Tensor]:
         """Return the range of every quantised input as it was watched; empty without any."""
         return dict(ranges_of(self._inputs)) if self._inputs else {}
