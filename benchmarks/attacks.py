@@ -42,7 +42,7 @@ from safecompress.modelfile import read_model
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
 from safecompress.randomness import derive, generator, permutation
 from safecompress.runs import MODEL
-from safecompress.siblings import FPRS, carried_rate
+from safecompress.siblings import FPRS, carried_rate, matched
 from safecompress.stats import auc
 from safecompress.train.internals import internals
 from safecompress.workers import train_cohort
@@ -310,14 +310,15 @@ def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> Refer
     count = len(everyone.seen)
     others = torch.tensor([(target + k) % count for k in range(1, count)])
     if row.shadows != "all":
-        others = others[: int(row.shadows)]
-    odds, seen = everyone.log_odds[others], everyone.seen[others]
+        others = others[: int(row.shadows) + 1]
+    held = References(everyone.log_odds[others], everyone.seen[others])
+    held = matched(held, everyone.seen[target], seed=seed)
     if row.outside is None:
-        return References(odds, seen)
+        return held
     # Those that did not see the row first, in random order; a column each.
-    drawn = torch.rand(seen.shape, generator=generator(seed, "outside")) + seen
+    drawn = torch.rand(held.seen.shape, generator=generator(seed, "outside")) + held.seen
     chosen = drawn.argsort(dim=0)[: row.outside]
-    return References(odds.gather(0, chosen), seen.gather(0, chosen))
+    return References(held.log_odds.gather(0, chosen), held.seen.gather(0, chosen))
 
 
 def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:

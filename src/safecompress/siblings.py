@@ -17,9 +17,10 @@ from safecompress.errors import UndecidableError
 from safecompress.load import load_stored
 from safecompress.modelfile import read_model
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
-from safecompress.randomness import derive
+from safecompress.randomness import derive, generator
 from safecompress.runs import MODEL
 from safecompress.stats import auc, balanced_accuracy, tpr_at_fpr
+from safecompress.stats.roc import require_false_positives
 from safecompress.train.internals import internals
 
 FPRS = (0.001, 0.01)
@@ -51,9 +52,11 @@ class Siblings:
         return References.of(self.logits, rows.labels, self.cohort.plan.seen(self.count))
 
     def others(self, target: int) -> References:
-        """Return what all but one of them say of every row."""
+        """Return what all but one of them say of every row, as many of each kind for every row."""
         left = torch.arange(self.count) != target
-        return References(self.everyone.log_odds[left], self.everyone.seen[left])
+        others = References(self.everyone.log_odds[left], self.everyone.seen[left])
+        seed = derive(self.cohort.plan.config.seed, "matched", target)
+        return matched(others, self.everyone.seen[target], seed=seed)
 
     def sealed(self, target: int) -> Pool[Rows]:
         """Return the target's own members and other rows that steered nothing of it."""
@@ -117,9 +120,44 @@ class Siblings:
         return {"target": target, "accuracy": subject.accuracy, "attacks": figures}
 
 
+def matched(others: References, saw: Tensor, *, seed: int) -> References:
+    """Leave out one model a row, so that the number that saw it does not tell who the target is.
+
+    A cohort's models see every row about equally often, the target among them: of the others, one
+    fewer saw a row that the target saw. A mean over fewer models is less certain, and an attack
+    that compares two of them would find members by it in a target that leaks nothing, or miss them
+    in one that leaks. So one that saw it is left out of a row that the target did not see, and one
+    that did not of a row that it saw.
+
+    Args:
+        others: all models of a cohort, or a run of them in their order, but for the target.
+        saw: bool (n,), what the target saw.
+        seed: of who is left out.
+
+    Returns:
+        One model fewer, not the same for every row.
+
+    Raises:
+        UndecidableError: where there is none to leave out.
+    """
+    of_a_kind = others.seen != saw
+    if bool((~of_a_kind.any(dim=0)).any()):
+        raise UndecidableError(
+            f"cohort: {int((~of_a_kind.any(dim=0)).sum())} of {len(others)} rows have no other "
+            "model of either kind; train more models."
+        )
+    drawn = torch.rand(others.seen.shape, generator=generator(seed, "matched"))
+    # The largest goes; the others keep their order.
+    gone = torch.where(of_a_kind, drawn, -1.0).argmax(dim=0)
+    place = torch.arange(len(others.seen) - 1).unsqueeze(1)
+    left = place + (place >= gone)
+    return References(others.log_odds.gather(0, left), others.seen.gather(0, left))
+
+
 def carried_rate(members: Tensor, nonmembers: Tensor, fpr: float) -> float | None:
     """Return the true-positive rate, or None where so few non-members do not carry it."""
     try:
-        return tpr_at_fpr(members, nonmembers, fpr=fpr)
+        require_false_positives(len(nonmembers), fpr=fpr, where="carried_rate")
     except UndecidableError:
         return None
+    return tpr_at_fpr(members, nonmembers, fpr=fpr)

@@ -11,11 +11,10 @@ import torch
 from safecompress.errors import UndecidableError
 from safecompress.protocols import AttackResult
 from safecompress.stats import auc_interval, precision_at_prior, tpr_at_fpr
-from safecompress.stats.roc import allowed_false_positives
+from safecompress.stats.roc import first_spared, require_false_positives
 
 FEWEST = 10
-"""Members, and non-members, that a class needs before an AUC says anything of it; and false
-accusations that a rate needs."""
+"""Members, and non-members, that a class needs before an AUC says anything of it."""
 _SHOWN = 20
 PRIORS = (0.01, 0.1)
 """Shares of the asked rows that are members, in worlds where an attacker asks about many."""
@@ -130,12 +129,14 @@ def accusations(
         One entry a prior; none where the rows do not carry so small a rate, or nobody is accused.
     """
     scores = result.scores
-    if allowed_false_positives(len(scores.nonmembers), fpr=fpr) < FEWEST:
-        return ()
-    tpr = tpr_at_fpr(scores.members, scores.nonmembers, fpr=fpr)
+    nonmembers = scores.nonmembers.numpy()
     try:
+        require_false_positives(len(nonmembers), fpr=fpr, where="accusations")
+        tpr = tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
+        # Where scores tie fewer are accused than may be, and an accusation is worth more.
+        realised = float((nonmembers > first_spared(nonmembers, fpr=fpr)).mean())
         return tuple(
-            Accusation(prior, fpr, tpr, precision_at_prior(tpr, fpr, prior=prior))
+            Accusation(prior, realised, tpr, precision_at_prior(tpr, realised, prior=prior))
             for prior in priors
         )
     except UndecidableError:

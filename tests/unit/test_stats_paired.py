@@ -20,6 +20,8 @@ from safecompress.stats import (
     balanced_accuracy_difference,
     bootstrap_difference,
     excess_gain,
+    tpr_at_fpr,
+    tpr_at_fpr_difference,
 )
 
 BOOLS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
@@ -209,3 +211,41 @@ def test_the_excess_gain_s_interval_covers_the_truth():
         found = excess_gain(*a, *b, level=0.9)
         covered += found.low <= 0.4 * 0.3 - 0.4 * 0.1 <= found.high
     assert 0.86 <= covered / 400 <= 0.95
+
+
+def test_a_difference_of_rates_that_few_rows_do_not_carry_is_refused():
+    few = np.arange(8.0)
+    with pytest.raises(UndecidableError, match="leave 0 false positives; expected at least 10"):
+        tpr_at_fpr_difference(few, few, few, few, fpr=0.001, seed=0)
+
+
+def test_a_difference_of_two_empty_rates_keeps_a_width():
+    nonmembers = np.arange(1000.0)
+    nobody = np.full(50, -1.0)
+    found = tpr_at_fpr_difference(nobody, nonmembers, nobody, nonmembers, fpr=0.01, seed=0)
+    assert found.value == 0.0
+    # Of 50 members none is accused by one model alone: some 7 in a hundred might have been.
+    assert found.high == -found.low
+    assert 0.05 < found.high < 0.1
+
+
+def test_a_difference_of_rates_is_that_of_the_rates_and_turns_with_the_sides():
+    a, others, b, again = scored(0, n=1500)
+    there = tpr_at_fpr_difference(a, others, b, again, fpr=0.02, seed=0)
+    back = tpr_at_fpr_difference(b, again, a, others, fpr=0.02, seed=0)
+    assert there.value == pytest.approx(
+        tpr_at_fpr(a, others, fpr=0.02) - tpr_at_fpr(b, again, fpr=0.02)
+    )
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=0.02)
+
+
+def test_a_rare_new_leak_is_seldom_called_no_difference():
+    """Two members in a hundred learnt by heart by one model alone, 50 members: below 5 % pass."""
+    passed = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        members, nonmembers = random.normal(0, 1, 50), random.normal(0, 1, 1000)
+        leaking = np.where(random.random(50) < 0.02, 10.0, members)
+        found = tpr_at_fpr_difference(leaking, nonmembers, members, nonmembers, fpr=0.01, seed=seed)
+        passed += found.high <= 0.0
+    assert passed <= 5

@@ -18,8 +18,8 @@ from safecompress.stats import (
     balanced_accuracy,
     balanced_accuracy_difference,
     balanced_accuracy_interval,
-    bootstrap_difference,
     tpr_at_fpr,
+    tpr_at_fpr_difference,
     tpr_at_fpr_interval,
 )
 
@@ -150,12 +150,12 @@ class TprAtFpr(Metric):
     def difference(
         self, result: AttackResult, other: AttackResult, *, level: float, seed: int
     ) -> Interval:
-        return bootstrap_difference(
-            lambda members, nonmembers: tpr_at_fpr(members, nonmembers, fpr=self.fpr),
+        return tpr_at_fpr_difference(
             result.scores.members,
             result.scores.nonmembers,
             other.scores.members,
             other.scores.nonmembers,
+            fpr=self.fpr,
             level=level,
             seed=seed,
         )

@@ -21,6 +21,7 @@ from safecompress.stats.paired import (
     balanced_accuracy_difference,
     bootstrap_difference,
     excess_gain,
+    tpr_at_fpr_difference,
 )
 from safecompress.stats.power import (
     auc_half_width,
@@ -67,5 +68,6 @@ __all__ = [
     "roc_curve",
     "smallest_detectable_auc",
     "tpr_at_fpr",
+    "tpr_at_fpr_difference",
     "tpr_at_fpr_interval",
 ]

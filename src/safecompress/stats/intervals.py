@@ -28,7 +28,7 @@ from safecompress.stats._proportions import (
     exact,
     tail_of,
 )
-from safecompress.stats.roc import allowed_false_positives, tpr_at_fpr
+from safecompress.stats.roc import require_false_positives, tpr_at_fpr
 
 __all__ = [
     "Interval",
@@ -38,9 +38,6 @@ __all__ = [
     "clopper_pearson",
     "tpr_at_fpr_interval",
 ]
-
-MIN_FALSE_POSITIVES = 10
-"""Below this many expected false positives the bootstrap of a TPR at fixed FPR is not believed."""
 
 
 def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -170,13 +167,7 @@ def tpr_at_fpr_interval(
     tail = tail_of(level)
     require_share(fpr, "fpr", open_ended=True)
     m, n = two_scores(members, nonmembers, "tpr_at_fpr_interval")
-    allowed = allowed_false_positives(len(n), fpr=fpr)
-    if allowed < MIN_FALSE_POSITIVES:
-        raise UndecidableError(
-            f"tpr_at_fpr_interval: {len(n)} non-members at FPR {fpr:g} leave {allowed} false "
-            f"positives; expected at least {MIN_FALSE_POSITIVES}. Use at least "
-            f"{math.ceil(MIN_FALSE_POSITIVES / fpr)} non-members or a larger FPR."
-        )
+    require_false_positives(len(n), fpr=fpr, where="tpr_at_fpr_interval")
     low, high = _bootstrap_bounds(m, n, fpr=fpr, tail=tail, seed=seed)
     return enclosing(tpr_at_fpr(m, n, fpr=fpr), low, high, edges=(0, 1))
 

@@ -18,6 +18,7 @@ from safecompress.stats._inputs import (
     Floats,
     as_guesses,
     counter_based,
+    require_share,
     two_guesses,
     two_scores,
 )
@@ -30,6 +31,7 @@ from safecompress.stats._proportions import (
     paired_difference,
     tail_of,
 )
+from safecompress.stats.roc import first_spared, require_false_positives, tpr_at_fpr
 
 SKEWED = 0.9
 """Beyond this AUC, or below its mirror image, errors of a difference are too skewed for DeLong."""
@@ -183,6 +185,54 @@ def balanced_accuracy_difference(
     fpr = _share_difference(a[1], b[1], tail)
     twice = difference(tpr, fpr)
     return enclosing(twice.value / 2, twice.low / 2, twice.high / 2, edges=(-1, 1))
+
+
+def tpr_at_fpr_difference(
+    a_members: ArrayLike,
+    a_nonmembers: ArrayLike,
+    b_members: ArrayLike,
+    b_nonmembers: ArrayLike,
+    *,
+    fpr: float,
+    level: float = 0.95,
+    seed: int,
+) -> Interval:
+    """Return the difference of two models' TPR at a fixed FPR.
+
+    The paired bootstrap moves rows and thresholds. Where hardly a member is accused by one model
+    alone its resamples are all alike, so the interval is at least as wide as Tango's of the members
+    accused by one model alone, thresholds as they are: never of no width.
+
+    Args:
+        a_members: scores of the first model (m,).
+        a_nonmembers: scores of the first model (n,).
+        b_members: scores of the second model on the same members (m,).
+        b_nonmembers: scores of the second model on the same non-members (n,).
+        fpr: largest share of non-members that may be accused, in (0, 1).
+        level: coverage, in (0, 1).
+        seed: seed of the resampling.
+
+    Raises:
+        UndecidableError: when a side is empty or fewer than 10 non-members may be accused.
+        DataError: when the two models did not score the same number of rows.
+        NonFiniteError: when a score is NaN.
+        ConfigError: when `fpr` is not a share.
+    """
+    require_share(fpr, "fpr", open_ended=True)
+    a = two_scores(a_members, a_nonmembers, "tpr_at_fpr_difference: a")
+    b = two_scores(b_members, b_nonmembers, "tpr_at_fpr_difference: b")
+    _require_same_rows(a, b, "tpr_at_fpr_difference")
+    require_false_positives(len(a[1]), fpr=fpr, where="tpr_at_fpr_difference")
+    moved = bootstrap_difference(
+        lambda members, nonmembers: tpr_at_fpr(members, nonmembers, fpr=fpr),
+        *a,
+        *b,
+        level=level,
+        seed=seed,
+    )
+    accused_by_a, accused_by_b = (m > first_spared(n, fpr=fpr) for m, n in (a, b))
+    still = _share_difference(accused_by_a, accused_by_b, tail_of(level))
+    return Interval(moved.value, min(moved.low, still.low), max(moved.high, still.high))
 
 
 def bootstrap_difference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import ArrayLike
 from safecompress.errors import UndecidableError
 from safecompress.stats._inputs import Bools, Floats, require_share, two_guesses, two_scores
 from safecompress.stats._placements import sorted_pair_counts
+
+MIN_FALSE_POSITIVES = 10
+"""Below this many allowed false positives no TPR at a fixed FPR is believed."""
 
 
 def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
@@ -95,12 +99,22 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> floa
         ConfigError: when `fpr` is outside [0, 1].
     """
     m, n = two_scores(members, nonmembers, "tpr_at_fpr")
-    allowed = allowed_false_positives(len(n), fpr=fpr)
-    if allowed == len(n):
+    if allowed_false_positives(len(n), fpr=fpr) == len(n):
         return 1.0
-    # One more accusation than allowed would reach this score, so the threshold lies above it.
-    first_spared = np.partition(n, len(n) - 1 - allowed)[len(n) - 1 - allowed]
-    return float(np.mean(m > first_spared))
+    return float(np.mean(m > first_spared(n, fpr=fpr)))
+
+
+def first_spared(nonmembers: Floats, *, fpr: float) -> float:
+    """Return the score above which a row is accused at this FPR, that of a non-member.
+
+    One more accusation than allowed would reach it, so the threshold lies above it.
+
+    Args:
+        nonmembers: scores (n,).
+        fpr: largest share of them that may be accused, in [0, 1).
+    """
+    place = len(nonmembers) - 1 - allowed_false_positives(len(nonmembers), fpr=fpr)
+    return float(np.partition(nonmembers, place)[place])
 
 
 def allowed_false_positives(n_nonmembers: int, *, fpr: float) -> int:
@@ -113,6 +127,17 @@ def allowed_false_positives(n_nonmembers: int, *, fpr: float) -> int:
     # fpr * n rounds (0.29 * 100 < 29), the quotient of two integers does not mislead.
     k = round(fpr * n_nonmembers)
     return k if k / n_nonmembers <= fpr else k - 1
+
+
+def require_false_positives(n_nonmembers: int, *, fpr: float, where: str) -> None:
+    """Raise UndecidableError where so few non-members do not carry a rate at this FPR."""
+    allowed = allowed_false_positives(n_nonmembers, fpr=fpr)
+    if allowed < MIN_FALSE_POSITIVES:
+        raise UndecidableError(
+            f"{where}: {n_nonmembers} non-members at FPR {fpr:g} leave {allowed} false positives; "
+            f"expected at least {MIN_FALSE_POSITIVES}. Use at least "
+            f"{math.ceil(MIN_FALSE_POSITIVES / fpr)} non-members or a larger FPR."
+        )
 
 
 def balanced_accuracy(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> float:
