@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from safecompress.attacks import ATTACKS
-from safecompress.cohort import Cohort, Plan, every_row
+from safecompress.checks import Subject
+from safecompress.cohort import Cohort, Plan, deal, every_row
 from safecompress.config import (
     CompareConfig,
     CompressConfig,
@@ -28,14 +30,15 @@ from safecompress.config import (
 )
 from safecompress.contest import contest, runs_side_by_side
 from safecompress.data import load_splits
-from safecompress.errors import ConfigError, RunFolderError
+from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
-from safecompress.protocols import Attack, Rows
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.provenance import surroundings
+from safecompress.randomness import generator
 from safecompress.report import table_csv, table_html, table_markdown
 from safecompress.runs import PROVENANCE, VERDICT
-from safecompress.siblings import Siblings
+from safecompress.siblings import Siblings, matched
 from safecompress.workers import train_cohort
 
 CELLS, COHORTS, SHARED = "cells", "cohorts", "shared"
@@ -99,14 +102,17 @@ def compare(
     attacks = [ATTACKS.build(a, where=f"attacks[{i}]") for i, a in enumerate(config.attacks)]
     everything = list(_cells(config))
     wanted = _chosen(everything, config, data=data, densities=densities, methods=methods)
-    for name in dict.fromkeys(cell.data for cell in wanted):
-        mine = [cell for cell in wanted if cell.data == name]
-        if any(not _file(folder, cell).exists() for cell in mine):
-            rows = _Rows.load(mine[0].recipe)
-            if any("references" in attack.requires for attack in attacks):
-                _require_siblings(name, rows, mine[0].models)
-            for cell in mine:
-                _make(cell, config, rows, attacks, folder, on_event)
+    _require_known_evidence(attacks)
+    missing = [cell for cell in wanted if not _file(folder, cell).exists()]
+    rows = {cell.data: cell for cell in missing}
+    loaded = {name: _Rows.load(cell.recipe) for name, cell in rows.items()}
+    for name, cell in rows.items():
+        _rehearse(attacks, loaded[name], cell)
+    for cell in wanted:
+        if cell in missing:
+            _make(cell, config, loaded[cell.data], attacks, folder, on_event)
+        else:
+            _read(folder, cell, config)
     made = [cell for cell in everything if _file(folder, cell).exists()]
     documents = [_read(folder, cell, config) for cell in made]
     document = contest(documents, reference=config.reference)
@@ -140,7 +146,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
             )
         verdicts[name] = read_json(folder / VERDICT)
         made_with = read_json(folder / PROVENANCE)
-        digests = made_with.get("splits", {}).get("sha256", {})
+        digests = made_with.get("splits")
         judged_on[name] = str(digests.get("sealed", "")) if isinstance(digests, dict) else ""
     document = runs_side_by_side(verdicts, judged_on)
     if out is not None:
@@ -226,16 +232,49 @@ def _chosen(
     ]
 
 
-def _require_siblings(name: str, rows: _Rows, models: int) -> None:
-    """Raise ConfigError where a row would be left without another model that saw it, or did not."""
-    rarer = min(rows.members, len(rows.rows) - rows.members)
-    enough = math.ceil(2 * len(rows.rows) / rarer)
-    if models < enough:
+def _require_known_evidence(attacks: Sequence[Attack]) -> None:
+    """Raise ConfigError for an attack that needs what a cohort does not hold, or for two alike."""
+    for attack in attacks:
+        if unknown := attack.requires - {"references", "internals"}:
+            raise ConfigError(
+                f"compare: attack '{attack.name}' needs {', '.join(sorted(unknown))}, of which a "
+                "cohort holds nothing; leave it out, or audit single models by it."
+            )
+    names = [attack.name for attack in attacks]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ConfigError(
-            f"compare: models is {models}, but models of '{name}' train on {rows.members} of "
-            f"{len(rows.rows)} rows, so that some rows would have no other model that saw them, or "
-            f"none that did not; expected at least {enough}, or no attack that needs references."
+            f"compare: attack '{twice[0]}' is asked twice with other options; its figures would "
+            "stand under one name. Make two comparisons."
         )
+
+
+def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:
+    """Raise ConfigError where a data set's models are too few for an attack by their siblings.
+
+    Whether they suffice depends on who sees which row, which is known beforehand; so the attacks
+    meet models that say random things.
+    """
+    config, count = cell.recipe, cell.models
+    seen = deal(rows.rows.inputs, members=rows.members, count=count, seed=config.seed)
+    source = generator(config.seed, "rehearsal")
+    said = References(torch.randn(seen.shape, generator=source, dtype=torch.float64), seen)
+    logits = torch.randn(len(rows.rows), len(rows.class_names), generator=source)
+    outputs = Outputs(logits, rows.rows.labels, rows.rows.ids)
+    for attack in attacks:
+        if attack.requires != {"references"}:
+            continue
+        try:
+            others = matched(References(said.log_odds[1:], seen[1:]), seen[0], seed=config.seed)
+            held = Evidence(outputs, references=others)
+            subject = Subject.of(
+                Pool(held.take(seen[0]), held.take(~seen[0])), name="", density=None, seed=0
+            )
+            subject.attacked_by(attack)
+        except UndecidableError as error:
+            raise ConfigError(
+                f"compare: {count} models of '{cell.data}', which train on {rows.members} of "
+                f"{len(rows.rows)} rows each, are too few for an attack: {error}"
+            ) from error
 
 
 def _file(folder: Path, cell: Cell) -> Path:

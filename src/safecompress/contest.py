@@ -58,12 +58,14 @@ def runs_side_by_side(
 
     Args:
         runs: by name the contents of their `verdict.json`.
-        rows: by name the digest of the rows they were judged on; "" where it is not known.
+        rows: by name the digest of the rows they were judged on; "" where it is not known, and
+            then with no others.
 
     Returns:
         JSON: as `contest`, of one model a row.
     """
-    digests = list(dict.fromkeys(rows.values()))
+    together = {name: digest or f"unknown, {name}" for name, digest in rows.items()}
+    digests = list(dict.fromkeys(together.values()))
     found: list[dict[str, Any]] = []
     for name, verdict in runs.items():
         for model in verdict["comparison"]:
@@ -78,7 +80,7 @@ def runs_side_by_side(
             value = model["accuracy"]["value"] * (1 - attacks[strongest]["value"])
             found.append(
                 {
-                    "data": f"rows {rows[name][:12] or 'unknown'}",
+                    "data": f"rows {rows[name][:12] or together[name]}",
                     "density": model["density"],
                     "method": f"{name}: {model['name']}",
                     "says": verdict["verdict"] if model["name"] in _JUDGED else "",
@@ -88,7 +90,7 @@ def runs_side_by_side(
                     "strongest": {"attack": strongest, **attacks[strongest]},
                     "value": {"value": value},
                     "against": None,
-                    "order": digests.index(rows[name]),
+                    "order": digests.index(together[name]),
                 }
             )
     for order in range(len(digests)):
@@ -152,7 +154,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _groups(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the rows of each data set and density, dense ones among those of every density."""
+    """Return the rows of each data set and density."""
     keys = dict.fromkeys((row["data"], row["density"]) for row in rows)
     return [[r for r in rows if (r["data"], r["density"]) == key] for key in keys]
 

@@ -146,3 +146,7 @@ def test_runs_stand_with_those_judged_on_the_same_rows() -> None:
     assert rows["a: compressed"]["strongest"] == {"attack": "loss", **span(0.6)}
     assert [rows[f"{n}: compressed"]["pareto"] for n in "abc"] == [True, False, True]
     assert "a: compressed" in table_markdown(document)
+    # Of rows that nobody knows, no two runs stand together.
+    document = runs_side_by_side(runs, dict.fromkeys("abc", ""))
+    assert all(row["pareto"] for row in document["rows"])
+    assert len({row["data"] for row in document["rows"]}) == 3

@@ -251,7 +251,8 @@ def _with_rows(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
     outputs = evidence.outputs
     source = generator(seed, "control", "rows")
     odds, spread = true_class_log_odds(outputs), _spread(outputs)
-    told = (odds - odds.mean()) / spread
+    # With a single class all odds are infinite, and no row is easier than another.
+    told = ((odds - odds.mean()) / spread).nan_to_num(nan=0.0)
     told += _TOLD_BY_ROWS * torch.randn(len(outputs), generator=source, dtype=torch.float64)
     inputs = torch.randn(len(outputs), _WIDTH, generator=source)
     inputs[:, 0] = told.float()

@@ -108,9 +108,8 @@ class AttackMeasure(Measure):
         return self._estimate(found, self.metric.sizes(ours), watch)
 
     def _estimate(self, found: Interval, sizes: tuple[int, int], watch: Stopwatch) -> Estimate:
-        return Estimate(
-            found.value, found.low, found.high, *sizes, self.attack.knowledge, watch.seconds
-        )
+        knowledge = "auditor" if self.metric.thresholded else self.attack.knowledge
+        return Estimate(found.value, found.low, found.high, *sizes, knowledge, watch.seconds)
 
 
 MEASURES: Registry[Measure] = Registry("measure", "safecompress.measures")

@@ -27,6 +27,10 @@ from safecompress.stats import (
 class Metric(ABC):
     """One figure of an attack's result; higher = the attack does better = the model leaks more."""
 
+    thresholded: ClassVar[bool] = False
+    """Whether it counts guesses by thresholds learnt on the target's own rows, as an auditor can
+    and an attacker cannot."""
+
     @property
     @abstractmethod
     def name(self) -> str:
@@ -85,6 +89,8 @@ class BalancedAccuracy(Metric):
         per_class: one threshold per class instead of one for all.
         advantage: report the advantage, TPR - FPR = 2 x balanced accuracy - 1, instead.
     """
+
+    thresholded: ClassVar[bool] = True
 
     per_class: bool = False
     advantage: bool = False
