@@ -114,15 +114,15 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_training(
     asked: dict[str, Any], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ConfigError, match="4 models of .toy., .* are too few"):
+    with pytest.raises(ConfigError, match=r"4 models of 'toy', .* are too few"):
         compare(asked | {"models": 4}, out=out)
     with pytest.raises(ConfigError, match="attack 'boundary' needs rows, target"):
         compare(asked | {"attacks": ["loss", "boundary"]}, out=out)
+    other = {"lira-online": {"variance": "per-example"}}
     with pytest.raises(ConfigError, match="attack 'lira-online' is asked twice"):
-        twice = ["lira-online", {"lira-online": {"variance": "per-example"}}]
-        compare(asked | {"attacks": twice}, out=out)
+        compare(asked | {"attacks": ["lira-online", other]}, out=out)
     with pytest.raises(ConfigError, match="too few for an attack: lira-online"):
-        compare(asked | {"attacks": [{"lira-online": {"variance": "per-example"}}]}, out=out)
+        compare(asked | {"attacks": [other]}, out=out)
     with pytest.raises(ConfigError, match="method 'snip' is not in the comparison"):
         compare(asked, out=out, methods=["snip"])
     with pytest.raises(ConfigError, match="reference is 'snip'"):

@@ -75,7 +75,8 @@ def overall(results: Sequence[CheckResult]) -> Status:
 def corrected_level(level: float, looks: int) -> float:
     """Return the level of one interval when the sealed rows were looked at `looks` times.
 
-    Bonferroni: the chance that any of the looks misleads stays at 1 - level.
+    Bonferroni: that any of so many looks at this confidence misleads has a chance of 1 - level at
+    most. Verdicts given before were given at their own, wider chance.
 
     >>> round(corrected_level(0.95, 5), 4)
     0.99
