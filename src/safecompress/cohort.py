@@ -15,7 +15,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from safecompress.randomness import derive, permutation
 from safecompress.recipe import copy_stages, make_models, take_up
 from safecompress.runs import CONFIG, STATE, RunFolder
 
-PLAN, ROWS = "plan.json", "rows.safetensors"
+PLAN, ROWS, REFERENCE = "plan.json", "rows.safetensors", "reference.safetensors"
 DENSE, COMPRESSED = "dense", "compressed"
 
 
@@ -93,7 +93,7 @@ def _dealt(content: Tensor, *, members: int, count: int, seed: int) -> Tensor:
 
 
 def every_row(splits: Splits) -> Rows:
-    """Return all rows of splits to draw a cohort from.
+    """Return all rows of splits to draw a cohort from, those set aside for defences left out.
 
     None is sealed here: each is a member of some of the models and not of the others.
     """
@@ -111,7 +111,8 @@ class Plan:
         class_names: one name per class.
         members: rows that each of them trains on.
         steer: share of its other rows that steer its search, in (0, 1).
-        reference: rows that each sets aside for defences.
+        reference: rows set aside for defences, the same for every model and none of `rows`: a
+            defence may train on them, so they are of no use to judge anybody by; None without any.
         keep_models: whether the models stay beside what they say, for attacks that ask more of
             them; in `NUMBER/dense.safetensors` and `NUMBER/model.safetensors`.
         shared: folder where cohorts that differ only in what follows the dense model and the
@@ -123,14 +124,15 @@ class Plan:
     class_names: tuple[str, ...]
     members: int
     steer: float = 0.5
-    reference: int = 0
+    reference: Rows | None = None
     keep_models: bool = False
     shared: Path | None = None
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that a model of the cohort depends on, but for its number."""
-        parts = [dump_yaml(self.config), rows_digest(self.rows), json.dumps(self.to_json())]
+        rows = rows_digest(self.rows, *([] if self.reference is None else [self.reference]))
+        parts = [dump_yaml(self.config), rows, json.dumps(self.to_json())]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -139,23 +141,22 @@ class Plan:
             "class_names": list(self.class_names),
             "members": self.members,
             "steer": self.steer,
-            "reference": self.reference,
             "keep_models": self.keep_models,
         }
 
     def splits(self, number: int) -> Splits:
         """Return the rows of one model: its members, and the rest to steer by."""
         seen = self.seen(number + 1)[number]
-        return Splits.from_rows(
+        splits = Splits.from_rows(
             self.rows.take(torch.nonzero(seen).squeeze(1)),
             self.rows.take(torch.nonzero(~seen).squeeze(1)),
             classes=len(self.class_names),
             class_names=self.class_names,
             seed=derive(self.config.seed, "cohort", number),
             steer=self.steer,
-            reference=self.reference,
             deduplicate=True,
         )
+        return splits if self.reference is None else replace(splits, reference=self.reference)
 
     def seen(self, count: int) -> Tensor:
         """Return which rows the first `count` models train on, bool (count, n)."""
@@ -200,6 +201,8 @@ class Cohort:
         make_folder(folder)
         write_text(folder / CONFIG, dump_yaml(plan.config))
         write_tensors(folder / ROWS, dict(named_tensors(plan.rows)))
+        if plan.reference is not None:
+            write_tensors(folder / REFERENCE, dict(named_tensors(plan.reference)))
         # Written last: where there is a plan, the rest is whole.
         shared = None if plan.shared is None else str(plan.shared.resolve())
         write_json(path, {"key": plan.key, "shared": shared} | plan.to_json())
@@ -215,9 +218,12 @@ class Cohort:
         stated = read_json(folder / PLAN)
         key, shared = stated.pop("key"), stated.pop("shared", None)
         rows = rows_from_named(read_tensors(folder / ROWS))
+        aside = folder / REFERENCE
+        reference = rows_from_named(read_tensors(aside)) if aside.exists() else None
         config = load_config(folder / CONFIG)
         stated |= {"class_names": tuple(stated["class_names"])}
-        plan = Plan(config, rows, **stated, shared=None if shared is None else Path(shared))
+        stated |= {"reference": reference, "shared": None if shared is None else Path(shared)}
+        plan = Plan(config, rows, **stated)
         if plan.key != key:
             raise DataError(f"{folder}: damaged; its plan does not fit its rows or configuration.")
         return cls(folder, plan)

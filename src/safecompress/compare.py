@@ -169,22 +169,21 @@ class _Rows:
     rows: Rows
     class_names: tuple[str, ...]
     members: int
+    reference: Rows | None
 
     @classmethod
     def load(cls, recipe: CompressConfig) -> _Rows:
         if recipe.data is None:
             raise ConfigError("compare: the configuration has no data section.")
-        # Rows set aside for a method's defences are drawn anew for each model.
-        whole = recipe.data.model_copy(
-            update={"split": recipe.data.split.model_copy(update={"reference": 0})}
-        )
-        splits = load_splits(whole, seed=recipe.seed, weights_given=False)
-        return cls(every_row(splits), splits.class_names, len(splits.members))
+        splits = load_splits(recipe.data, seed=recipe.seed, weights_given=False)
+        members = len(splits.members)
+        return cls(every_row(splits), splits.class_names, members, splits.reference)
 
 
 def _cells(config: CompareConfig) -> Iterator[Cell]:
     """Yield every cell, its recipe checked."""
     for name, data in config.data.items():
+        same = load_config(data.config, assignments=[*data.set, f"seed={config.seed}"]).data
         for method, chosen in config.methods.items():
             for density in chosen.densities or data.densities or config.densities:
                 recipe = load_config(
@@ -201,6 +200,12 @@ def _cells(config: CompareConfig) -> Iterator[Cell]:
                     raise ConfigError(
                         f"{data.config}: a cohort trains its models from nothing; name a model "
                         "without weights."
+                    )
+                if recipe.data != same:
+                    raise ConfigError(
+                        f"compare: method '{method}' changes the data section; all methods are "
+                        f"compared on the same draws of the same rows: set it for '{name}', such "
+                        "as data.split.reference where any of them needs rows set aside."
                     )
                 yield Cell(name, density, method, recipe, data.models or config.models)
 
@@ -320,15 +325,13 @@ def _make(
     if cell.recipe.data is None:
         raise TypeError("a cell without data")
     split = cell.recipe.data.split
-    others = len(rows.rows) - rows.members
-    aside = split.reference
     plan = Plan(
         cell.recipe.model_copy(update={"data": None, "out": None}),
         rows.rows,
         rows.class_names,
         members=rows.members,
         steer=split.steer,
-        reference=aside if isinstance(aside, int) else round(aside * others),
+        reference=rows.reference,
         keep_models=any(attack.white_box for attack in attacks),
         shared=folder / SHARED / _dense_key(cell.recipe),
     )

@@ -116,7 +116,7 @@ def _cohort(folder: Path, recipe: CompressConfig, splits: Splits, sealed: Pool[R
         class_names=splits.class_names,
         members=len(splits.members),
         steer=len(splits.steer.members) / len(splits.members),
-        reference=0 if splits.reference is None else len(splits.reference),
+        reference=splits.reference,
     )
     return Cohort.begin(folder / FOLDER, plan)
 

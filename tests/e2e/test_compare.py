@@ -119,6 +119,9 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_training(
     with pytest.raises(ConfigError, match="attack 'boundary' needs rows, target"):
         compare(asked | {"attacks": ["loss", "boundary"]}, out=out)
     other = {"lira-online": {"variance": "per-example"}}
+    methods = asked["methods"] | {"aside": {"set": ["data.split.reference=0.2"]}}
+    with pytest.raises(ConfigError, match="method 'aside' changes the data section"):
+        compare(asked | {"methods": methods}, out=out)
     with pytest.raises(ConfigError, match="attack 'lira-online' is asked twice"):
         compare(asked | {"attacks": ["lira-online", other]}, out=out)
     with pytest.raises(ConfigError, match="too few for an attack: lira-online"):

@@ -18,6 +18,7 @@ from safecompress import Splits, compress, load_config
 from safecompress.candidate import Candidate
 from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan, deal
 from safecompress.config import CompressConfig, ShadowsConfig
+from safecompress.data import Ledger
 from safecompress.errors import DataError, NonFiniteError, RunFolderError, WorkerError
 from safecompress.events import Event, silent
 from safecompress.files import read_tensors, tensors_digest
@@ -57,6 +58,23 @@ def plan(**changes: Any) -> Plan:
 
 def digests(folder: Path) -> list[str]:
     return [tensors_digest(read_tensors(p)) for p in sorted(folder.glob("0*.safetensors"))]
+
+
+def test_rows_set_aside_are_the_same_for_every_model_and_judge_nobody(tmp_path: Path) -> None:
+    whole = rows()
+    aside, left = whole.take(torch.arange(40)), whole.take(torch.arange(40, len(whole)))
+    ours = Plan(config(), left, ("a", "b", "c"), members=100, reference=aside)
+    Cohort.begin(tmp_path, ours)
+    opened = Cohort.open(tmp_path).plan
+    assert opened.key == ours.key
+    assert ours.key != Plan(config(), left, ("a", "b", "c"), members=100).key
+    for number in range(3):
+        splits = opened.splits(number)
+        assert splits.reference is not None
+        assert torch.equal(splits.reference.ids, aside.ids)
+        sealed, _ = splits.open_sealed(Ledger(None), model_digest="test")
+        for group in (splits.members, splits.steer.nonmembers, sealed.nonmembers):
+            assert not torch.isin(group.ids, aside.ids).any()
 
 
 @pytest.mark.parametrize("members", [1, 30, 50, 77, 99])
