@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from safecompress.attacks.oracle import Oracle
-from safecompress.attacks.transfer import Aim, Hunt
+from safecompress.attacks.transfer import Aim, Hunt, PriorRgf, hunt_down
 from safecompress.attacks.transfer.directions import (
     biased,
     cosine,
@@ -19,6 +19,7 @@ from safecompress.attacks.transfer.directions import (
     rms_one,
     slopes,
 )
+from safecompress.errors import NonFiniteError
 from safecompress.protocols import Ball
 
 SQUARES = [
@@ -149,3 +150,40 @@ def test_a_row_that_cannot_pay_for_an_estimate_is_closed():
     assert slope.tolist() == [[0.0, 0.0]]
     assert len(h.open) == 0
     assert int(oracle.asked) == 0
+
+
+class DeadSource(nn.Module):
+    """Says the same of everything: its gradient is zero, or NaN where `broken`."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        super().__init__()
+        self.broken = broken
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        nothing = flat[:, :3] * 0.0
+        # The root's slope at zero is infinite, and nothing times it is not a number.
+        return nothing + (nothing.square().sum(dim=1, keepdim=True).sqrt() if self.broken else 0)
+
+
+def hunted(source):
+    torch.manual_seed(0)
+    target = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval()
+    x = torch.rand(6, 3, 2, 2)
+    labels = target(x).argmax(dim=1)
+    attack = PriorRgf(samples=4)
+    return hunt_down(
+        attack, target, x, labels, ball=Ball("l2", 1.0), seed=0, source=source, budget=120
+    )
+
+
+def test_a_source_that_says_nothing_leaves_the_search_to_chance():
+    found = hunted(DeadSource())
+    assert torch.isfinite(found.points).all()
+    assert bool(found.solved.any())
+    assert bool((found.asked <= 120).all())
+
+
+def test_a_source_whose_gradients_are_nan_is_refused():
+    with pytest.raises(NonFiniteError, match="6 of 6 rows are NaN or infinite"):
+        hunted(DeadSource(broken=True))

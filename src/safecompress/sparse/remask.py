@@ -22,7 +22,9 @@ def remask(
     was without them in between.
     """
     made = rewire(parent, masks, proposal=proposal)
-    return made.evolve(soft_target=changed.soft_target, transforms=changed.transforms)
+    return made.evolve(
+        soft_target=changed.soft_target, transforms=changed.transforms, defenses=changed.defenses
+    )
 
 
 def priorities(

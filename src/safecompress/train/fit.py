@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,7 @@ class Trainer:
             rows=len(rows),
             batch_size=self._batches.size,
             stage=stage,
-            dense=None if dense is None else dense.to(device).eval(),
+            dense=None if dense is None else copy.deepcopy(dense).to(device).eval(),
         )
         self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
         if self._objective.samples_alone:

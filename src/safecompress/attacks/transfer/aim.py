@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from safecompress.errors import ConfigError
+from safecompress.errors import ConfigError, NonFiniteError
 from safecompress.protocols import Source
 
 Loss: TypeAlias = Literal["cross-entropy", "margin"]
@@ -75,9 +75,18 @@ def input_gradient(source: Source, points: Tensor, aim: Aim) -> Tensor:
     """Return the gradient of the aim's value towards each point, (n, …).
 
     No parameter's gradient is touched.
+
+    Raises:
+        NonFiniteError: when a gradient is NaN or infinite, along which nobody can climb.
     """
     with torch.enable_grad():
         asked = points.detach().requires_grad_()
         # Rows do not meet: the gradient of the sum holds every row's own.
         (gradient,) = torch.autograd.grad(aim.value(source(asked)).sum(), asked)
+    if not bool(torch.isfinite(gradient).all()):
+        bad = int((~torch.isfinite(gradient)).flatten(1).any(dim=1).sum())
+        raise NonFiniteError(
+            f"input gradients: those of {bad} of {len(gradient)} rows are NaN or infinite; the "
+            "model's weights or inputs are broken."
+        )
     return gradient.detach()

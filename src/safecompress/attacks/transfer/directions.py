@@ -46,12 +46,13 @@ def biased(prior: Tensor, around: Tensor, weight: Tensor) -> Tensor:
     """Return directions √λ·v + √(1 − λ)·(the part of ξ beside v, to RMS 1), (k, m, …).
 
     Args:
-        prior: v, of RMS 1, (k, …).
+        prior: v, of RMS 1, or 0 where the source says nothing, (k, …).
         around: ξ, (m, …), the same for all rows.
         weight: λ, (k,), in [0, 1].
     """
     v, xi = prior.flatten(1), around.flatten(1)
-    share = (v[:, None] * xi[None]).sum(dim=2) / v.square().sum(dim=1, keepdim=True)
+    length = v.square().sum(dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
+    share = (v[:, None] * xi[None]).sum(dim=2) / length
     beside = xi[None] - share[:, :, None] * v[:, None]
     beside = beside / beside.square().mean(dim=2, keepdim=True).sqrt()
     lam = weight.to(v)[:, None, None]

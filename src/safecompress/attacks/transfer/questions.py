@@ -52,7 +52,7 @@ class ByQuestions(TransferAttack):
         seed: int,
         targets: Tensor | None = None,
     ) -> Tensor:
-        oracle = Oracle(_Asked(source), rows=len(x), budget=self.budget)
+        oracle = Oracle(_Asked(source, x.device), rows=len(x), budget=self.budget)
         hunt = Hunt(oracle, x, Aim(labels, targets, self.attack.loss), ball)
         with torch.no_grad():
             self.attack.hunt_(hunt, source=None, seed=seed)
@@ -62,9 +62,10 @@ class ByQuestions(TransferAttack):
 class _Asked(nn.Module):
     """A source as the module that an oracle asks."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, device: torch.device) -> None:
         super().__init__()
-        self._source = source
+        self._source, self._device = source, device
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._source(x)
+        # Who asks sees no parameters here, and takes the source to be on the CPU.
+        return self._source(x.to(self._device))

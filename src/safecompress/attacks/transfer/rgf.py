@@ -186,7 +186,8 @@ class PriorRgf(_GradientFree):
             state.norm[rows] = gradient_norm(found)
         aim = hunt.aim.take(rows)
         prior = rms_one(input_gradient(source, at, Aim(aim.labels, aim.targets, self.loss)))
-        open_ = torch.isin(rows, hunt.open)
+        # Along no direction there is no slope to ask for: λ* is 0.
+        open_ = torch.isin(rows, hunt.open) & (prior != 0).flatten(1).any(dim=1)
         slope = torch.zeros(len(rows)).to(at)
         slope[open_] = slopes(
             hunt,
