@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -181,9 +181,8 @@ def distilled(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -
 def searched(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
     """Return what SafeCompress's loop makes of the full model at a density of 10 %."""
     out = kitchen.folder(f"run-{architecture}-{seed}")
-    given = Given(full)
     if (out / "verdict.json").exists():
-        module = load(out, model=given)
+        module = load(out, model=Given(full))
     else:
         config = {
             "seed": seed,
@@ -192,7 +191,9 @@ def searched(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) ->
             "steer": {"proposals": ["rigl", "set"]},
             "baselines": [],
         }
-        module = compress(given, kitchen.splits, config=config, out=out).model
+        # Its rows were standardised already: the module takes them as they are.
+        plain = replace(kitchen.splits, preprocessor=None)
+        module = compress(copy.deepcopy(full), plain, config=config, out=out).model
     return Sibling(module, existing(module))
 
 

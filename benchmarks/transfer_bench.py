@@ -15,11 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.siblings import fit
+from safecompress.attacks.transfer import RADII, InUnits, Pgd, craft
 from safecompress.config import DataConfig, ModelConfig, TrainConfig, load_section
 from safecompress.data import Splits, load_splits
 from safecompress.files import write_json
 from safecompress.models import build_model
-from safecompress.protocols import InputRange, Rows
+from safecompress.protocols import Ball, InputRange, Rows
+from safecompress.train.predict import predict
+
+HUNTED_IN = Ball("l2", RADII["l2"])
+"""The ball in which questions are asked."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,18 @@ class Bench:
         if not isinstance(rows.inputs, Tensor):
             raise SystemExit("expected images")
         return self.span.units(rows.inputs)
+
+    def vulnerable(self, full: nn.Module) -> Tensor:
+        """Return places of judging rows that a model gets right and white-box PGD fools it on."""
+        rows = self.judging
+        right = predict(full, rows).correct.nonzero().squeeze(1)
+        rows = rows.take(right)
+        asked, x = InUnits(full, self.span), self.units(rows)
+        attack = Pgd(steps=50, loss="margin")
+        points = craft(attack, asked, x, rows.labels, ball=HUNTED_IN, seed=0)
+        with torch.no_grad():
+            fooled = asked(points).argmax(dim=1) != rows.labels
+        return right[fooled]
 
     def train(self, share: float = 1.0) -> TrainConfig:
         """Return how models are trained, for a share of the epochs."""
