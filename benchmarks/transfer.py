@@ -53,7 +53,7 @@ from safecompress.attacks.transfer import (
 from safecompress.attacks.transfer.hunt import Hunted
 from safecompress.errors import UndecidableError
 from safecompress.files import write_json
-from safecompress.protocols import NORMS, Ball
+from safecompress.protocols import NORMS, Ball, Rows
 from safecompress.similarity import similarity
 from safecompress.stats import bootstrap_interval, clopper_pearson
 from safecompress.train.predict import predict
@@ -77,7 +77,13 @@ def cells(seeds: Sequence[int]) -> Iterator[tuple[str, str, int]]:
 
 
 def attacked(
-    full: nn.Module, small: nn.Module, bench: Bench, alone: Mapping[str, Hunted], *, seed: int
+    full: nn.Module,
+    small: nn.Module,
+    bench: Bench,
+    hunted: Rows,
+    alone: Mapping[str, Hunted],
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     """Return all figures of one pair, as JSON."""
     setting, span = bench.setting, bench.span
@@ -98,7 +104,7 @@ def attacked(
             for targeted in ((False, True) if setting.targeted else (False,))
         },
     }
-    guided = asked(full, small, bench, seed=seed)
+    guided = asked(full, small, bench, hunted, seed=seed)
     found["queries"] = _questions(guided)
     try:
         found["saving"] = asdict(QuerySaving(alone, guided, seed).saving(level=LEVEL))
@@ -131,21 +137,18 @@ def _transfer(
 
 
 def asked(
-    full: nn.Module, small: nn.Module | None, bench: Bench, *, seed: int
+    full: nn.Module, small: nn.Module | None, bench: Bench, rows: Rows, *, seed: int
 ) -> dict[str, Hunted]:
-    """Hunt the same rows by every attack of one kind.
-
-    They are the first that the full model gets right and that white-box PGD fools it on: on others
-    no number of questions can, and a budget spent in vain says nothing of what a guide saves.
+    """Hunt rows by every attack of one kind.
 
     Args:
         full: the model that is asked.
         small: the attacker's guide; None runs the attacks that need none.
-        bench: rows and budget.
+        bench: budget and range.
+        rows: what is asked about.
         seed: of everything random.
     """
     span = bench.span
-    rows = bench.judging.take(bench.vulnerable(full)[: bench.setting.hunted])
     attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in QUERY_ATTACKS.parts]
     return {
         attack.name: hunt_down(
@@ -191,12 +194,18 @@ def run_cell(architecture: str, mechanism: str, seed: int, bench: Bench) -> dict
     stranger = bench.trained(architecture, seed=1000 + seed)
     whole, cell = f"{architecture}-{seed}", f"{architecture}-{mechanism}-{seed}"
     floor = bench.kept(f"{whole}-floor", lambda: floor_of(full, stranger, bench, seed=seed))
-    alone = bench.kept(f"{whole}-alone", lambda: _questions(asked(full, None, bench, seed=seed)))
+    # On other rows no number of questions fools it, and a budget spent in vain says nothing of what
+    # a guide saves.
+    places = bench.kept(f"{whole}-vulnerable", lambda: bench.vulnerable(full).tolist())
+    hunted = bench.judging.take(torch.tensor(places[: bench.setting.hunted]))
+    alone = bench.kept(
+        f"{whole}-alone", lambda: _questions(asked(full, None, bench, hunted, seed=seed))
+    )
     unguided = _hunted(alone, bench.setting.budget)
     with timed(f"making {cell}"):
         small = MECHANISMS[mechanism](full, architecture, bench, seed)
     before = bench.kept(
-        f"{cell}-before", lambda: attacked(full, small.module, bench, unguided, seed=seed)
+        f"{cell}-before", lambda: attacked(full, small.module, bench, hunted, unguided, seed=seed)
     )
 
     def apart() -> dict[str, Any]:
@@ -212,7 +221,7 @@ def run_cell(architecture: str, mechanism: str, seed: int, bench: Bench) -> dict
             topology=small.topology,
             transforms=small.transforms,
         )
-        figures = attacked(full, found.module, bench, unguided, seed=seed)
+        figures = attacked(full, found.module, bench, hunted, unguided, seed=seed)
         return {"weight": found.weight, "lost_choosing": asdict(found.lost)} | figures
 
     after = bench.kept(f"{cell}-after", apart)

@@ -103,16 +103,15 @@ def compare(
     everything = list(_cells(config))
     wanted = _chosen(everything, config, data=data, densities=densities, methods=methods)
     _require_known_evidence(attacks)
-    missing = [cell for cell in wanted if not _file(folder, cell).exists()]
-    rows = {cell.data: cell for cell in missing}
-    loaded = {name: _Rows.load(cell.recipe) for name, cell in rows.items()}
-    for name, cell in rows.items():
-        _rehearse(attacks, loaded[name], cell)
+    asking = {cell.data: cell for cell in wanted if not _file(folder, cell).exists()}
+    rows = {name: _Rows.load(cell.recipe) for name, cell in asking.items()}
+    for name, cell in asking.items():
+        _rehearse(attacks, rows[name], cell)
     for cell in wanted:
-        if cell in missing:
-            _make(cell, config, loaded[cell.data], attacks, folder, on_event)
-        else:
+        if _file(folder, cell).exists():
             _read(folder, cell, config)
+        else:
+            _make(cell, config, rows[cell.data], attacks, folder, on_event)
     made = [cell for cell in everything if _file(folder, cell).exists()]
     documents = [_read(folder, cell, config) for cell in made]
     document = contest(documents, reference=config.reference)
@@ -265,21 +264,21 @@ def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:
     said = References(torch.randn(seen.shape, generator=source, dtype=torch.float64), seen)
     logits = torch.randn(len(rows.rows), len(rows.class_names), generator=source)
     outputs = Outputs(logits, rows.rows.labels, rows.rows.ids)
-    for attack in attacks:
-        if attack.requires != {"references"}:
-            continue
-        try:
-            others = matched(References(said.log_odds[1:], seen[1:]), seen[0], seed=config.seed)
-            held = Evidence(outputs, references=others)
-            subject = Subject.of(
-                Pool(held.take(seen[0]), held.take(~seen[0])), name="", density=None, seed=0
-            )
+    asking = [attack for attack in attacks if attack.requires == {"references"}]
+    if not asking:
+        return
+    try:
+        others = matched(References(said.log_odds[1:], seen[1:]), seen[0], seed=config.seed)
+        held = Evidence(outputs, references=others)
+        pool = Pool(held.take(seen[0]), held.take(~seen[0]))
+        subject = Subject.of(pool, name=cell.name, density=None, seed=config.seed)
+        for attack in asking:
             subject.attacked_by(attack)
-        except UndecidableError as error:
-            raise ConfigError(
-                f"compare: {count} models of '{cell.data}', which train on {rows.members} of "
-                f"{len(rows.rows)} rows each, are too few for an attack: {error}"
-            ) from error
+    except UndecidableError as error:
+        raise ConfigError(
+            f"compare: {count} models of '{cell.data}', which train on {rows.members} of "
+            f"{len(rows.rows)} rows each, are too few for an attack: {error}"
+        ) from error
 
 
 def _file(folder: Path, cell: Cell) -> Path:
@@ -315,11 +314,8 @@ def _make(
     folder: Path,
     listen: Listener,
 ) -> None:
-    """Train a cell's cohort, attack its models and write its file, unless it is there."""
+    """Train a cell's cohort, attack its models and write its file."""
     path = _file(folder, cell)
-    if path.exists():
-        _read(folder, cell, config)
-        return
     listen(Event("stage", f"{cell.name}: {cell.models} models", {"stage": cell.name}))
     started = time.perf_counter()
     if cell.recipe.data is None:
