@@ -21,7 +21,8 @@ from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
-from safecompress.sparse import PROPOSALS, UNPAIRING
+from safecompress.sparse import PROPOSALS, UNPAIRING, initialise
+from safecompress.topology import Topology
 from safecompress.train import Probed, Trainer, require_together, steps_per_epoch
 from safecompress.transforms import PLAIN, ChannelGroup, attach_
 
@@ -152,11 +153,23 @@ class Work:
                 soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
+                typical=self._typical() if stage == "sparse" else None,
                 log_dir=self.folder.path / "logs" / job,
             )
             self.notes[f"settings/{stage}"] = made.settings.to_json()
             self._trainers[job] = made
         return self._trainers[job]
+
+    def _typical(self) -> Topology:
+        """Return a mask as dense as the search's, whose training takes as long as theirs."""
+        sparse = self.config.sparse
+        return initialise(
+            self.module,
+            density=sparse.density,
+            distribution=sparse.distribution,
+            method="scratch",
+            seed=self.config.seed,
+        )
 
     def dense_module(self) -> nn.Module | None:
         """Return a frozen copy of the trained dense model, or None before there is one."""

@@ -12,10 +12,13 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import ConfigError, DataError
 from safecompress.models import MODELS
 from safecompress.protocols import Rows
+from safecompress.sparse import initialise
 from safecompress.train import Probed, Trainer
+from safecompress.train import fit as fit_module
 from safecompress.train import probe as probe_module
 from safecompress.train.batches import Batches
 from safecompress.train.probe import choose_settings
+from safecompress.train.sparse_layers import SparseLayer
 
 CPU = torch.device("cpu")
 
@@ -31,10 +34,12 @@ def net(name="vgg-small", width=0.25):
     return MODELS.parts[name].factory(input_shape=(3, 8, 8), classes=4, width=width)
 
 
-def choose(module, rows, total_steps=10**6, **options):
+def choose(module, rows, total_steps=10**6, topology=None, **options):
     config = TrainConfig(batch_size=8, **options)
     batches = Batches(rows, config, seed=0, stage="s", device=CPU)
-    return choose_settings(module, batches, config, device=CPU, total_steps=total_steps)
+    return choose_settings(
+        module, batches, config, device=CPU, total_steps=total_steps, topology=topology
+    )
 
 
 def test_the_probe_leaves_no_trace():
@@ -55,6 +60,46 @@ def test_the_probe_leaves_no_trace():
     assert not module.training
     assert module.features[0].weight.grad is None
     assert torch.equal(module.classifier[1].weight.grad, torch.ones(4, 32))
+
+
+def test_under_a_mask_fp32_is_timed_as_it_would_be_trained(monkeypatch):
+    module, rows = net(width=1.0), images()
+    mask = initialise(module, density=0.02, distribution="erk", method="scratch", seed=0)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    products: dict[torch.dtype, int] = {}
+    computed = SparseLayer.__call__
+
+    def counted(layer, x):
+        products[x.dtype] = products.get(x.dtype, 0) + 1
+        return computed(layer, x)
+
+    monkeypatch.setattr(SparseLayer, "__call__", counted)
+    found = choose(module, rows, topology=mask)
+    assert len(found.rates) == 4
+    assert set(products) == {torch.float32}
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert not any(p.grad is not None for p in module.parameters())
+    products.clear()
+    choose(module, rows)
+    assert not products
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, True), ({"track_moving_average": True}, False)]
+)
+def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
+    asked = []
+
+    def choose(*args, topology, **kwargs):
+        asked.append(topology)
+        return Probed()
+
+    monkeypatch.setattr(fit_module, "choose_settings", choose)
+    module = net()
+    mask = initialise(module, density=0.1, distribution="erk", method="scratch", seed=0)
+    config, engine = TrainConfig(epochs=1, batch_size=8), EngineConfig(accelerator="cpu")
+    Trainer(module, images(), config, seed=0, engine=engine, typical=mask, **options)
+    assert asked == [mask if expected else None]
 
 
 def test_training_does_not_depend_on_having_probed():

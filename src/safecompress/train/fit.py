@@ -79,6 +79,8 @@ class Trainer:
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: settings of an earlier probe to train with; by default probed now.
+        typical: a mask like those that will be trained, for the probe; by default all weights
+            exist.
         on_progress: called at most every 0.2 s.
         log_dir: folder of training curves, where the engine asks for loggers.
 
@@ -103,6 +105,7 @@ class Trainer:
         soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
         settings: Probed | None = None,
+        typical: Topology | None = None,
         on_progress: OnProgress | None = None,
         log_dir: Path | None = None,
     ) -> None:
@@ -114,8 +117,14 @@ class Trainer:
         self._worth_it = WorthIt()
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
+        whole = track_moving_average or not all(d.only_penalty for d in defenses)
         self.settings = settings or choose_settings(
-            module, self._batches, config, device=device, total_steps=self.total_steps
+            module,
+            self._batches,
+            config,
+            device=device,
+            total_steps=self.total_steps,
+            topology=None if whole else typical,
         )
         self._bench = Workbench(module, self.settings.torch_format)
         self._fabric = make_fabric(

@@ -17,10 +17,13 @@ from safecompress import randomness
 from safecompress.config import TrainConfig
 from safecompress.errors import ConfigError, DataError
 from safecompress.models.adapt import call
+from safecompress.topology import Topology
+from safecompress.train.active import active_weights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.memory import kept_memory
-from safecompress.train.optimizers import make_optimizer
+from safecompress.train.optimizers import load_optimizer_state_, make_optimizer
 from safecompress.train.predict import mode
+from safecompress.train.sparse_layers import computing_sparsely, sparse_layers
 
 MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
@@ -99,6 +102,7 @@ def choose_settings(
     *,
     device: torch.device,
     total_steps: int,
+    topology: Topology | None = None,
 ) -> Probed:
     """Return the settings to train with.
 
@@ -112,6 +116,8 @@ def choose_settings(
         config: precision and memory format, each possibly `auto`.
         device: where the model is.
         total_steps: length of the stage.
+        topology: a mask like those that will be trained, under which fp32 computes with the
+            existing weights alone where that is faster; by default all weights exist.
 
     Raises:
         ConfigError: when channels_last is asked for and cannot be used.
@@ -128,6 +134,7 @@ def choose_settings(
             batches,
             config,
             settings,
+            Topology({}) if topology is None else topology,
             device=device,
             budget=min(0.1, 0.01 * total_steps * seconds.get(default, math.inf)),
             hopeless=3.0 * seconds.get(default, math.inf),
@@ -188,6 +195,7 @@ def _step_seconds(
     batches: Batches,
     config: TrainConfig,
     settings: Probed,
+    topology: Topology,
     *,
     device: torch.device,
     budget: float,
@@ -200,23 +208,39 @@ def _step_seconds(
         batches: real batches.
         config: the optimiser.
         settings: what to time.
+        topology: which weights exist.
         device: where the model is.
         budget: time at least this many seconds, and at least two steps after the first.
         hopeless: give up on a setting whose steps take longer than this many seconds.
     """
     module.to(memory_format=settings.torch_format)  # type: ignore[call-overload]
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    active = active_weights(parameters, topology, module)
+    # As the trainer does: mixed precision takes the whole weights.
+    layers = sparse_layers(active, module) if settings.precision == "32-true" else {}
     optimizer = make_optimizer(config, parameters)
+    load_optimizer_state_(optimizer, config, active, {})
+    for part in sparse_parts(active):
+        part.read_()
     dtype = torch.float16 if settings.precision == "16-mixed" else torch.bfloat16
     times: list[float] = []
     while len(times) < 3 or sum(times[1:]) < budget:
         started = time.perf_counter()
         batch = batches.at(len(times), memory_format=settings.torch_format)
-        with torch.autocast(device.type, dtype=dtype, enabled=settings.precision != "32-true"):
+        with (
+            computing_sparsely(layers, trial=True),
+            torch.autocast(device.type, dtype=dtype, enabled=settings.precision != "32-true"),
+        ):
             logits = call(module, batch.inputs)
         functional.cross_entropy(logits.float(), batch.labels).backward()  # type: ignore[no-untyped-call]
+        for part in sparse_parts(active):
+            if part.values.grad is None:
+                part.read_gradient_()
         optimizer.step()
-        optimizer.zero_grad()
+        for part in sparse_parts(active):
+            part.write_()
+            part.values.grad = None
+        module.zero_grad()
         if device.type != "cpu":
             torch.get_device_module(device).synchronize()
         times.append(time.perf_counter() - started)
