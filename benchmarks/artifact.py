@@ -2,9 +2,9 @@
 
 One cell for each kind, model and share of zeros, a JSON file, skipped when that file exists:
 
-    OMP_NUM_THREADS=1 python benchmarks/artifact.py --kind sizes [--model mlp] [--zeros 0.95]
-    OMP_NUM_THREADS=1 python benchmarks/artifact.py --kind speed [--model mlp] [--zeros 0.95]
-    python benchmarks/artifact.py --kind table
+    OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind sizes [--model mlp] [--zeros 0.95]
+    OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind speed [--model mlp] [--zeros 0.95]
+    python -m benchmarks.artifact --kind table
 
 `sizes` can be measured on any machine, `speed` (latency, load time, memory) needs a quiet one. A
 model whose name ends in `-half` has lost half the channels of every group that can lose any

@@ -5,7 +5,7 @@ dense or pruned to 5 % of its weights half-way. Attackers fit on 1,000 members a
 non-members and are judged on 1,000 members and 1,100 non-members they never saw, all on the same
 rows. A cell ends in one JSON file and is skipped when that file exists.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/attacker_strength.py
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.attacker_strength
 
 The small attackers, black-box and white-box, were developed on seeds 0 to 4; seeds 100 to 104 are
 the confirmation.

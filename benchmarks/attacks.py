@@ -5,12 +5,12 @@ and the others are its shadow models. A cell is one target; it ends in one JSON 
 when that file exists. The cohort's models and the attacks' scores are kept in `--work`; scores of
 all targets are pooled for the rates at few false positives, which one target's rows do not carry.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/attacks.py location30 --work /path/to/models
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.attacks location30 --work /path/to/models
 
 The compressed targets replay the path that the search chose most often in the confirmation of
-`benchmarks/selection.py`, on CIFAR-100 with its shorter training, too. Attacks that cost seconds a
-thousand rows are run on the first four targets and on some of their rows. `family` is not here:
-it takes several compressed versions of one model.
+`benchmarks/selection.py`, trained with the same settings. Attacks that cost seconds a thousand rows
+are run on the first four targets and on some of their rows. `family` is not here: it takes several
+compressed versions of one model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
@@ -37,17 +38,13 @@ from safecompress.config import Request, ShadowsConfig
 from safecompress.data import load_splits
 from safecompress.events import Event
 from safecompress.files import write_json
-from safecompress.load import load_stored
-from safecompress.modelfile import read_model
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
 from safecompress.randomness import derive, generator, permutation
-from safecompress.runs import MODEL
-from safecompress.siblings import FPRS, carried_rate, matched
+from safecompress.siblings import FPRS, Siblings, carried_rate, matched
 from safecompress.stats import auc
 from safecompress.train.internals import internals
 from safecompress.workers import train_cohort
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "attacks"
 KINDS = (DENSE, COMPRESSED)
 
@@ -58,31 +55,19 @@ class Set:
 
     Args:
         count: number of models.
-        settings: what is set otherwise than in the recipe.
         replay: the path of proposals, the same in every round.
         asked: rows of each group that costly attacks are shown.
     """
 
     count: int
     replay: str
-    settings: tuple[str, ...] = ()
     asked: int = 500
 
 
 SETS = {
     "location30": Set(64, "rigl soft=1 T=2"),
-    "banking77": Set(32, "rigl soft=0.3", ("dense.batch_size=128", "sparse.train.batch_size=128")),
-    "cifar100-alexnet": Set(
-        16,
-        "rigl soft=0.6",
-        (
-            *("data.split.rows=10000", "data.split.members=5000"),
-            'dense={"epochs":10,"batch_size":64,"lr":0.02,"schedule":"cosine","warmup":0.1}',
-            'sparse.train={"epochs":12,"batch_size":64,"lr":0.02}',
-            *("sparse.rounds=3", "teachers.folds=2", "teachers.held_out=1"),
-        ),
-        asked=200,
-    ),
+    "banking77": Set(32, "rigl soft=0.3"),
+    "cifar100-alexnet": Set(16, "rigl soft=0.6", asked=200),
 }
 
 
@@ -162,9 +147,9 @@ def say(event: Event) -> None:
 def begin(name: str, work: Path) -> Cohort:
     """Begin a data set's cohort, or go on with it."""
     chosen = SETS[name]
-    fixed = ("baselines=[]", "dense.precision=32-true", "sparse.train.precision=32-true")
-    recipe = ROOT / "recipes" / f"{name}.yaml"
-    config = load_config(recipe, assignments=["seed=300", *fixed, *chosen.settings])
+    recipe = RECIPES / f"{name}.yaml"
+    assignments = ["seed=300", "baselines=[]", *FP32, *SETTINGS[name]]
+    config = load_config(recipe, assignments=assignments)
     if config.data is None:
         raise TypeError(f"{recipe}: no data section")
     splits = load_splits(config.data, seed=config.seed, weights_given=False)
@@ -184,14 +169,12 @@ def begin(name: str, work: Path) -> Cohort:
 
 def attack_all(name: str, cohort: Cohort, count: int, *, out: Path) -> None:
     """Attack every model of a cohort, and pool what the attacks said."""
-    logits = {kind: [cohort.logits(k, kind) for k in range(count)] for kind in KINDS}
-    ids = cohort.plan.rows.ids
-    everyone = {kind: cohort.references(range(count), kind, ids) for kind in KINDS}
+    siblings = {kind: Siblings(cohort, count, kind) for kind in KINDS}
     for target in range(count):
         path = out / f"{name}-target{target:02d}.json"
         scores = cohort.folder / f"scores-{target:02d}.npz"
         if not (path.exists() and scores.exists()):
-            cell, said = run_cell(name, cohort, target, logits, everyone)
+            cell, said = run_cell(name, siblings, target)
             np.savez(scores, **said)
             write_json(path, cell)
             print(f"{path.name}: {cell['seconds']:.0f} s", flush=True)
@@ -199,27 +182,23 @@ def attack_all(name: str, cohort: Cohort, count: int, *, out: Path) -> None:
 
 
 def run_cell(
-    name: str,
-    cohort: Cohort,
-    target: int,
-    logits: Mapping[str, Sequence[torch.Tensor]],
-    everyone: Mapping[str, References],
+    name: str, siblings: Mapping[str, Siblings], target: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Attack one model; return what its file holds, and every score."""
     started = time.perf_counter()
-    count = len(logits[DENSE])
+    cohort, count = siblings[DENSE].cohort, siblings[DENSE].count
     seed = derive(cohort.plan.config.seed, "attacked", target)
     figures: dict[str, Any] = {}
     said: dict[str, np.ndarray] = {}
     for kind in KINDS:
         figures[kind] = {}
-        held = Held(cohort, target, kind, {k: logits[k][target] for k in KINDS})
+        held = Held(siblings[kind], target, siblings[DENSE])
         figures[kind]["accuracy"] = float(held.outputs.nonmembers.correct.double().mean())
         for label, row in ROWS.items():
             attack = ATTACKS.build(row.attack, where=label)
             if (row.costly and target >= FEW) or ("parent" in attack.requires and kind == DENSE):
                 continue
-            references = shown_to(row, target, everyone[kind], seed=seed)
+            references = shown_to(row, target, siblings[kind].everyone, seed=seed)
             evidence = held.evidence(
                 attack, references, most=SETS[name].asked if row.costly else None
             )
@@ -252,34 +231,30 @@ class Held:
     """What attackers may hold of one target.
 
     Args:
-        cohort: where its model and rows are.
+        siblings: the cohort's models of the target's kind.
         target: its number.
-        kind: the dense model or the compressed one.
-        logits: what both say of every row.
+        dense: their dense models.
     """
 
-    def __init__(
-        self, cohort: Cohort, target: int, kind: str, logits: Mapping[str, torch.Tensor]
-    ) -> None:
-        self._cohort, self._target, self._kind, self._logits = cohort, target, kind, logits
-        seen = cohort.plan.seen(target + 1)[target]
+    def __init__(self, siblings: Siblings, target: int, dense: Siblings) -> None:
+        self._siblings, self._target, self._dense = siblings, target, dense
+        plan = siblings.cohort.plan
+        self._rows, seen = plan.rows, plan.seen(target + 1)[target]
         self._places = Pool(seen.nonzero().squeeze(1), (~seen).nonzero().squeeze(1))
 
     @property
     def outputs(self) -> Pool[Outputs]:
         """What the target says of members and of all other rows."""
-        return self._places.map(lambda place: self._said(self._kind, place))
+        return self._places.map(lambda place: self._said(self._siblings, place))
 
-    def _said(self, kind: str, place: torch.Tensor) -> Outputs:
-        rows = self._cohort.plan.rows
-        return Outputs(self._logits[kind][place], rows.labels[place], rows.ids[place])
+    def _said(self, siblings: Siblings, place: torch.Tensor) -> Outputs:
+        logits = siblings.logits[self._target][place]
+        return Outputs(logits, self._rows.labels[place], self._rows.ids[place])
 
     @cached_property
     def module(self) -> nn.Module:
         """The target itself."""
-        folder = self._cohort.folder / f"{self._target:04d}"
-        file = folder / ("dense.safetensors" if self._kind == DENSE else MODEL)
-        return load_stored(read_model(file), self._cohort.plan.config, where=folder)
+        return self._siblings.module(self._target)
 
     def evidence(
         self, attack: Attack, references: References | None, *, most: int | None
@@ -289,11 +264,11 @@ class Held:
         def held(place: torch.Tensor) -> Evidence:
             if most is not None:
                 place = place[permutation(len(place), self._target, "asked")[:most]]
-            rows = self._cohort.plan.rows.take(place)
+            rows = self._rows.take(place)
             inside = "internals" in attack.requires
             return Evidence(
-                self._said(self._kind, place),
-                parent=self._said(DENSE, place) if "parent" in attack.requires else None,
+                self._said(self._siblings, place),
+                parent=self._said(self._dense, place) if "parent" in attack.requires else None,
                 rows=rows,
                 references=None if references is None else references.take(place),
                 internals=internals(self.module, rows) if inside else None,

@@ -15,7 +15,7 @@ as far as the peer has them. Each side draws its shadow models itself.
 The figure is the peer's CPU seconds over ours, the median of the rounds; wall-clock seconds lie
 beside it. The goal is 5, with an AUC that the paired interval does not tell from the peer's.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/audit_speed.py --peer leakpro \
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.audit_speed --peer leakpro \
         --python /path/to/its/venv/bin/python --checkout /path/to/LeakPro
 
 Without `--peer` it prints what there is, and how to get the peers. RMIA is asked alike (γ = 1,

@@ -2,7 +2,7 @@
 
 One cell for each trained model and format, a JSON file, skipped when that file exists:
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/export_verdicts.py [--model location30]
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.export_verdicts [--model location30]
 
 and one more for each model, `MODEL-answers.json`: in every format, what the file computes beside
 what the model and the dense files do, on steering rows of both groups. Trained models are kept in

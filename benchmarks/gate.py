@@ -22,7 +22,7 @@ are made for their time alone; where 100 epochs of them take too long, fewer are
 up. `ratio` is the whole procedure over the gate, `ratio_fit_rows` leaves the passes on the judged
 rows out. The goal is 100 at a balanced accuracy no lower than the published attacker's.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/gate.py
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.gate
 
 Times are of a machine shared with others: a metric cell and a gate are the best of several
 repetitions, the attacks taking turns; a round is summed over the run as it came. Load is recorded.

@@ -6,7 +6,7 @@ the same training: as many optimiser steps as SafeCompress takes with its candid
 teachers, spread over a longer path of as many rounds. A cell ends in one JSON file and is skipped
 when that file exists; dense models and teachers are kept in `--work` and shared by the methods.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/selection.py location30 --seeds 200 201
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.selection location30 --seeds 200 201
 
 Named in advance: the figure is TM = accuracy / AUC of the strongest of three attacks (loss,
 modified entropy, neural), on the sealed rows; the test is the paired t-test over seeds of
@@ -23,7 +23,6 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ import numpy as np
 import torch
 from scipy.stats import ttest_1samp
 
+from benchmarks.selection_methods import METHODS, REFERENCE
+from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.files import write_json
@@ -42,162 +43,19 @@ from safecompress.teachers import training_steps
 from safecompress.timetable import Timetable, fields
 from safecompress.train import steps_per_epoch
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "selection"
 DENSITIES = (0.05, 0.1)
 CONFIRMED = 200
 """First seed of the confirmation."""
 ATTACKS = ("loss", "modified-entropy", "neural")
 
-DATA: dict[str, tuple[str, ...]] = {
-    "location30": (),
-    "banking77": ("dense.batch_size=128", "sparse.train.batch_size=128"),
-    "cifar100-alexnet": (
-        "data.split.rows=10000",
-        "data.split.members=5000",
-        'dense={"epochs":10,"batch_size":64,"lr":0.02,"schedule":"cosine","warmup":0.1}',
-        "teachers.folds=2",
-        "teachers.held_out=1",
-        'sparse.train={"epochs":12,"batch_size":64,"lr":0.02}',
-        "sparse.rounds=3",
-    ),
-}
-"""Recipe and what is set otherwise than in it, the same for every method. CIFAR-100 goes without
-augmentation, so that ten epochs learn the rows by heart as the literature's hundreds do, and with
-two teachers, each of half the members."""
-
-EVERY = "steer.search=every-round"
-_UNFIRED = '{"update":{"drop":"magnitude","grow":"random-unfired"}}'
-_TAYLOR = '{"update":{"drop":"taylor","grow":"gradient"}}'
-_SOFT = {
-    "soft-0.3": '{"soft-labels":{"share":0.3,"mask":"rigl"}}',
-    "soft-0.6": '{"soft-labels":{"share":0.6,"mask":"rigl"}}',
-    "soft-1": '{"soft-labels":{"share":1.0,"mask":"rigl"}}',
-    "soft-1-warm": '{"soft-labels":{"share":1.0,"temperature":2,"mask":"rigl"}}',
-}
-_MASK_MOVES = f'["rigl","set",{_UNFIRED},{_TAYLOR}]'
-_MOVES = f'["rigl",{",".join(_SOFT.values())}]'
-_FOUR = f'["rigl",{_SOFT["soft-0.6"]},{_SOFT["soft-1"]},{_SOFT["soft-1-warm"]}]'
-_SHORT = "sparse.settle_epochs=2"
-_TM = 'steer.objective={"tm":{"attack":"auc"}}'
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to a sparse model.
-
-    Args:
-        settings: assignments to the configuration.
-        role: `main` methods are compared in the final table; `instance` ones are shown in it, with
-            no test of their own; `attempt` ones were tried on the way.
-        fitted: whether its epochs are set so that it spends as much as SafeCompress.
-    """
-
-    settings: tuple[str, ...]
-    role: str = "main"
-    fitted: bool = True
-    says: str = ""
-
-
-REFERENCE = "safecompress"
-METHODS: dict[str, Method] = {
-    "static": Method(
-        ("sparse.rounds=0", "sparse.initialise=scratch"),
-        says="a random mask on untrained weights",
-    ),
-    "magnitude": Method(
-        ("sparse.rounds=0",), says="the dense model's largest weights, fine-tuned, mask unchanged"
-    ),
-    "set": Method(('steer.proposals=["set"]', _TM)),
-    "rigl": Method(('steer.proposals=["rigl"]', _TM)),
-    "random": Method(
-        (f"steer.proposals={_MOVES}", "steer.draw=1", EVERY, _TM),
-        says="one of the moves at random each round",
-    ),
-    "best-of-4": Method(
-        (f"steer.proposals={_MOVES}", "steer.draw=1", "steer.population=4", EVERY, _TM),
-        says="four such paths, the best in the last round's tests goes on",
-    ),
-    REFERENCE: Method(
-        (f"steer.proposals={_MOVES}", _TM),
-        fitted=False,
-        says="the default: a lineage for each move, halved round by round, two to the last round",
-    ),
-    **{
-        name: Method((f"steer.proposals=[{move}]", _TM), says="the same move every round")
-        for name, move in _SOFT.items()
-    },
-    "wmia": Method(
-        (f"steer.proposals={_MOVES}", _TM, 'steer.attacks=["white-box"]'),
-        role="instance",
-        fitted=False,
-        says="the default, steered by a white-box attacker",
-    ),
-    "mmia": Method(
-        (
-            f"steer.proposals={_MOVES}",
-            _TM,
-            'steer.attacks=["loss","modified-entropy","neural","white-box"]',
-        ),
-        role="instance",
-        fitted=False,
-        says="the default, steered by the worst of black-box and white-box attackers",
-    ),
-    "masks-paired": Method(
-        (f"steer.proposals={_MASK_MOVES}", "steer.objective=paired", EVERY, _SHORT),
-        role="attempt",
-        says="attempt 1: four mask strategies, greedy, mean AUC at an accuracy floor",
-    ),
-    "masks-tm": Method(
-        (f"steer.proposals={_MASK_MOVES}", _TM, EVERY, _SHORT),
-        role="attempt",
-        says="attempt 2: the same, judged by TM with AUC",
-    ),
-    "masks-population": Method(
-        (f"steer.proposals={_MASK_MOVES}", "steer.draw=2", "steer.population=2", _TM, EVERY),
-        role="attempt",
-        says="attempt 3: two lineages that live on, each round judged at its end",
-    ),
-    "masks-fraction": Method(
-        (
-            'steer.proposals=[{"rigl":{"fraction":0.1}},{"rigl":{"fraction":0.3}},'
-            '{"rigl":{"fraction":0.5}},{"set":{"fraction":0.5}}]',
-            _TM,
-            EVERY,
-            _SHORT,
-        ),
-        role="attempt",
-        says="attempt 4: fractions from .1 to .5",
-    ),
-    "masks-random": Method(
-        (f"steer.proposals={_MASK_MOVES}", "steer.draw=1", _TM, EVERY, _SHORT),
-        role="attempt",
-        says="control of attempts 1 to 4: mask strategies at random",
-    ),
-    "soft-greedy": Method(
-        (f"steer.proposals={_FOUR}", _TM, EVERY, _SHORT),
-        role="attempt",
-        says="attempt 5: soft labels among the moves, greedy after a short settle",
-    ),
-    "soft-paired": Method(
-        (f"steer.proposals={_FOUR}", "steer.objective=paired", EVERY, _SHORT),
-        role="attempt",
-        says="attempt 6: the same, judged by mean AUC at an accuracy floor",
-    ),
-    "soft-population": Method(
-        (f"steer.proposals={_FOUR}", "steer.draw=2", "steer.population=2", _TM, EVERY),
-        role="attempt",
-        says="attempt 7: two lineages, each round judged at its end",
-    ),
-}
-"""Attempt 8 was a tournament down to one lineage by the third round: it chose before the lineages
-had parted. Attempt 9 became the default: two lineages go on to the last round."""
-
 
 def main() -> None:
     """Run the cells that have no result yet and print the tables of all that have one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="*", choices=[*DATA, []], help="which sets; none only prints")
+    parser.add_argument(
+        "data", nargs="*", choices=[*SETTINGS, []], help="which sets; none only prints"
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
     parser.add_argument("--densities", type=float, nargs="*", default=list(DENSITIES))
     parser.add_argument("--methods", nargs="*", choices=list(METHODS))
@@ -244,7 +102,7 @@ def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -
         "figures": figures["compressed"],
         "dense": figures["dense"],
         "lineage": verdict["model"].get("lineage"),
-        "settings": [*DATA[data], *METHODS[method].settings],
+        "settings": [*SETTINGS[data], *METHODS[method].settings],
         "versions": {key: made_with[key] for key in ("safecompress", "torch", "python")},
         "seconds": time.perf_counter() - started,
     }
@@ -254,14 +112,13 @@ def configured(data: str, density: float, method: str, seed: int) -> CompressCon
     """Return the cell's configuration, its epochs fitted to the common budget."""
     chosen = METHODS[method]
     common = (
-        *DATA[data],
+        *SETTINGS[data],
         f"seed={seed}",
         f"sparse.density={density}",
         "baselines=[]",
-        "dense.precision=32-true",
-        "sparse.train.precision=32-true",
+        *FP32,
     )
-    recipe = ROOT / "recipes" / f"{data}.yaml"
+    recipe = RECIPES / f"{data}.yaml"
     config = load_config(recipe, assignments=[*common, *chosen.settings])
     if not chosen.fitted:
         return config

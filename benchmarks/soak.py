@@ -5,7 +5,7 @@ one with adversarial training and training curves; one that is stopped half-way 
 that ends in an error. After each, garbage is collected and the process is measured. The result is
 one JSON file and is skipped when that file exists.
 
-    python benchmarks/soak.py
+    python -m benchmarks.soak
 
 The first 40 runs are warm-up (imports, caches of fixed size, the allocator's arenas). The slope is
 fitted to the means of 10 blocks of the other 160, because neighbouring measurements are not

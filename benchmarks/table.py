@@ -5,8 +5,8 @@ same rows, each once the target of every attack and otherwise a shadow model of 
 are made by `safecompress.compare`, end in one JSON file each and are never made twice; the dense
 models and teachers that methods have in common are trained once.
 
-    SAFECOMPRESS_DATA=/path/to/data python benchmarks/table.py --data location30
-    python benchmarks/table.py --quick
+    SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.table --data location30
+    python -m benchmarks.table --quick
 
 One row is made again by naming it: `--data location30 --density 0.05 --method rigl`.
 
@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.sets import FP32, SETTINGS
 from safecompress import compare
 from safecompress.events import Event
 from safecompress.report import table_markdown
@@ -93,9 +94,13 @@ METHODS: dict[str, dict[str, Any]] = {
         "set": path("{soft-labels: {share: 1.0, mask: rigl}}"),
         "says": "RigL towards labels of teachers that never saw the row (SELENA, sparse)",
     },
+    "soft-labels-mixed": {
+        "set": path("{soft-labels: {share: 0.6, mask: rigl}}"),
+        "says": "the same, with two fifths of the true labels",
+    },
     "soft-labels-warm": {
         "set": path("{soft-labels: {share: 1.0, temperature: 2.0, mask: rigl}}"),
-        "says": "the same at temperature 2",
+        "says": "teachers' labels alone, at temperature 2",
     },
     "adversarial": {
         "set": [
@@ -158,29 +163,20 @@ METHODS: dict[str, dict[str, Any]] = {
     "safecompress": {"set": [], "says": "the default of `compress`"},
 }
 
-_FIXED = [
-    *("dense.precision=32-true", "sparse.train.precision=32-true"),
-    "data.split.reference=0.2",
-]
+_FIXED = [*FP32, "data.split.reference=0.2"]
 """A fifth of the rows that are no members is set aside for the defences that need such rows."""
-_SMALL_BATCHES = ["dense.batch_size=128", "sparse.train.batch_size=128"]
-_SHORT = [
-    *("data.split.rows=10000", "data.split.members=5000"),
-    'dense={"epochs":10,"batch_size":64,"lr":0.02,"schedule":"cosine","warmup":0.1}',
-    'sparse.train={"epochs":12,"batch_size":64,"lr":0.02}',
-    *("sparse.rounds=3", "teachers.folds=2", "teachers.held_out=1"),
-]
-"""CIFAR-100 as in `benchmarks/selection.py`: 10,000 rows, half of them members, no augmentation."""
+
+
+def of_recipe(name: str) -> dict[str, Any]:
+    """Return a data set as `safecompress compare` reads it."""
+    return {"config": f"recipes/{name}.yaml", "set": [*_FIXED, *SETTINGS[name]]}
+
+
 DATA: dict[str, dict[str, Any]] = {
-    "location30": {"config": "recipes/location30.yaml", "set": _FIXED},
-    "banking77": {"config": "recipes/banking77.yaml", "set": [*_FIXED, *_SMALL_BATCHES]},
+    "location30": of_recipe("location30"),
+    "banking77": of_recipe("banking77"),
     "synthetic": {"config": "src/safecompress/cli/demo.yaml", "set": _FIXED},
-    "cifar100-alexnet": {
-        "config": "recipes/cifar100-alexnet.yaml",
-        "set": [*_SHORT, *_FIXED],
-        "models": 5,
-        "densities": [0.05],
-    },
+    "cifar100-alexnet": {**of_recipe("cifar100-alexnet"), "models": 5, "densities": [0.05]},
 }
 ATTACKS = (
     *("loss", "modified-entropy", "gap", "neural", "white-box"),

@@ -7,17 +7,18 @@ name=${1:-}
 
 if [ -n "$name" ]; then
     script=benchmarks/${name%.py}.py
-    if [ ! -f "$script" ]; then
+    if ! grep -qs '^if __name__ == ' "$script"; then
         echo "bench: no $script; \`make bench\` lists what there is" >&2
         exit 2
     fi
-    exec "$python" "$script"
+    exec "$python" -m "benchmarks.${name%.py}"
 fi
 
 found=no
 for script in benchmarks/*.py; do
     [ -f "$script" ] || continue
-    case $(basename "$script") in _*) continue ;; esac
+    # The others are parts of these.
+    grep -q '^if __name__ == ' "$script" || continue
     found=yes
     summary=$("$python" - "$script" <<'PYTHON'
 import ast

@@ -8,22 +8,24 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safecompress.checks import Subject
-from safecompress.cohort import COMPRESSED, Cohort
+from safecompress.cohort import COMPRESSED, DENSE, Cohort
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
 from safecompress.load import load_stored
 from safecompress.modelfile import read_model
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import derive, generator
+from safecompress.runs import DENSE as DENSE_FILE
 from safecompress.runs import MODEL
 from safecompress.stats import auc, balanced_accuracy, tpr_at_fpr
 from safecompress.stats.roc import require_false_positives
 from safecompress.train.internals import internals
 
 FPRS = (0.001, 0.01)
+_FILES = {DENSE: DENSE_FILE, COMPRESSED: MODEL}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class Siblings:
         """The same as log-odds of the rows' labels, with who was trained on what."""
         rows = self.cohort.plan.rows
         return References.of(self.logits, rows.labels, self.cohort.plan.seen(self.count))
+
+    def module(self, target: int) -> nn.Module:
+        """Return one model.
+
+        Raises:
+            RunFolderError: when its file is not there, as without `Plan.keep_models`, or damaged.
+        """
+        folder = self.cohort.folder / f"{target:04d}"
+        stored = read_model(folder / _FILES[self.kind])
+        return load_stored(stored, self.cohort.plan.config, where=folder)
 
     def others(self, target: int) -> References:
         """Return what all but one of them say of every row, as many of each kind for every row."""
@@ -81,8 +93,7 @@ class Siblings:
         evidence = rows.map(held)
         if not white_box:
             return evidence
-        folder = self.cohort.folder / f"{target:04d}"
-        module = load_stored(read_model(folder / MODEL), self.cohort.plan.config, where=folder)
+        module = self.module(target)
         return evidence.zip(
             rows,
             lambda e, r: Evidence(

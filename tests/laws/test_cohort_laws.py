@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from safecompress.files import read_tensors, tensors_digest
 from safecompress.modelfile import read_model
 from safecompress.protocols import Rows
 from safecompress.runs import MODEL
+from safecompress.siblings import Siblings
+from safecompress.train import predict
 from safecompress.workers import train_cohort
 
 CONFIG: dict[str, Any] = {
@@ -130,6 +133,15 @@ def test_a_model_learns_from_its_members_alone(tmp_path: Path) -> None:
         said.append(cohort.logits(0, DENSE))
     # The compressed models differ by the steering rows that chose them; the dense ones by nothing.
     assert torch.equal(*said)
+
+
+def test_the_models_that_stay_are_those_that_said_it(tmp_path: Path) -> None:
+    cohort = Cohort.begin(tmp_path, replace(plan(), keep_models=True))
+    cohort.train(0)
+    for kind in (DENSE, COMPRESSED):
+        siblings = Siblings(cohort, 1, kind)
+        said = predict(siblings.module(0), cohort.plan.rows).logits
+        assert torch.allclose(said, siblings.logits[0], atol=1e-5)
 
 
 def test_members_are_remembered_and_others_are_not(tmp_path: Path) -> None:
