@@ -12,6 +12,7 @@ from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.files import read_tensors, write_tensors
 from safecompress.protocols import Batch, TrainingContext
+from safecompress.transforms import Transforms
 from tests.defended import (
     CLASSES,
     MEMBERS,
@@ -108,6 +109,17 @@ def test_under_a_mask_no_weight_comes_back(name) -> None:
     for parameter, mask in topology.masks.items():
         assert not candidate.weights[parameter][~mask].any()
         assert candidate.weights[parameter][mask].all()
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_stopped_early_a_candidate_ends_as_it_served_unseen_rows_best(masked, bits) -> None:
+    made = trainer(0, [built({"early-stopping": {"looks": 20}})])
+    start = made.start(sparse_topology(network(0)) if masked else None)
+    candidate = made.train(start.evolve(transforms=Transforms(bits)), STEPS)
+    said = made.outputs(candidate, toy(0)["validation"])
+    loss = torch.nn.functional.cross_entropy(said.logits.double(), said.labels)
+    assert float(loss) == pytest.approx(float(candidate.defenses["early-stopping"]["loss"]))
 
 
 @pytest.mark.parametrize("sign", [1, -1])

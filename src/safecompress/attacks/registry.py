@@ -97,7 +97,7 @@ ATTACKS.add(
     AugmentationAttack,
     summary="members stay right under small changes; asks for predicted classes alone",
     reference="Choquette-Choo et al., ICML 2021",
-    cost="72 predictions for each row of the fit half, 48 for each other",
+    cost="96 predictions for each row of the fit half, 48 for each other",
 )
 ATTACKS.add(
     "boundary",

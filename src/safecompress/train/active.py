@@ -72,6 +72,11 @@ class Existing:
         values = self.rounded() if rounded else self.values.detach()
         _memory(self.parameter.detach()).scatter_(0, self.positions, values)
 
+    def written(self) -> bool:
+        """Whether the parameter holds what `write_` put there, and nobody has changed it since."""
+        held = _memory(self.parameter.detach()).index_select(0, self.positions)
+        return torch.equal(held, self.rounded())
+
     def rounded(self) -> Tensor:
         """Return the values as the model computes with them, (n,), without a gradient."""
         if self.bits is None or self.rows is None:

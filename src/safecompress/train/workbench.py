@@ -75,8 +75,11 @@ class Workbench:
         return self._of(candidate).layers
 
     def weights(self, active: Active) -> dict[str, Tensor]:
-        """Return copies of the module's tensors, quantised weights as the optimiser moves them."""
-        rounded = [part for part in sparse_parts(active) if part.bits is not None]
+        """Return copies of the module's tensors, quantised weights as the optimiser moves them.
+
+        Where a defence has put other weights into the module, those count as they are.
+        """
+        rounded = [p for p in sparse_parts(active) if p.bits is not None and p.written()]
         for part in rounded:
             part.write_(rounded=False)
         tensors = module_tensors(self._module)
