@@ -30,9 +30,9 @@ nothing.
 With bf16 every goal is met. Loop, with masks of 5 %: the MLP of 1.3 million weights is 5.5 times as
 fast as the plain loop, AlexNet 2.7, the MLP of Location30 and ResNet-8 2.5, the small CNN 2.3,
 ResNet-20 2.1, ResNet-18, VGG-C and VGG-16 1.6, 1.6 and 1.4. Dense: 3.5, 1.4, 2.1, 2.5, 2.4, 2.3 and
-1.6, 1.6, 1.5. Dense AlexNet has its 1.40 with quartiles of 1.34 and 1.49. Masks make no step longer:
-0.29 and 0.55 of the dense step for the MLPs, 0.44 for AlexNet, 0.94 for the small CNN, all in fp32. A
-run of four candidates takes 1.7 times as long as one path. What is chosen differs: bf16 for dense
+1.6, 1.6, 1.5. Dense AlexNet has its 1.40 with quartiles of 1.34 and 1.49. Masks make no step
+longer: 0.29 and 0.55 of the dense step for the MLPs, 0.44 for AlexNet, 0.94 for the small CNN, all
+in fp32. A run of four candidates takes 1.7 times as long as one path. What is chosen differs: bf16 for dense
 models, and for masked ones fp32 with the existing weights alone where layers are large (AlexNet,
 both MLPs), which the probe can only know because it times a mask like those to be trained; without
 it AlexNet was 1.4 times as fast with masks. A stack of five is 2.0 times as fast at 4,000 weights
@@ -46,7 +46,8 @@ small CNN 1.15 to 1.22, AlexNet 0.99 to 1.00, all others 1.04 to 1.68. Masks: Al
 there AlexNet's goal is met with masks and the large MLP's nearly, dense the large MLP's alone, and
 the small CNN's neither way.
 
-Tried for the goals that the older machine misses; times as fast as the plain loop, one process a side:
+Tried for the goals that the older machine misses; times as fast as the plain loop, one process a
+side:
 
 - channels_last: small CNN 1.00, AlexNet 1.12 at 128 rows a batch; slower at 64.
 - freed memory kept for the next step: small CNN 1.03, AlexNet 1.02; in use.
