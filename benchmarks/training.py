@@ -32,11 +32,11 @@ fast as the plain loop, AlexNet 2.7, the MLP of Location30 and ResNet-8 2.5, the
 ResNet-20 2.1, ResNet-18, VGG-C and VGG-16 1.6, 1.6 and 1.4. Dense: 3.5, 1.4, 2.1, 2.5, 2.4, 2.3 and
 1.6, 1.6, 1.5. Dense AlexNet has its 1.40 with quartiles of 1.34 and 1.49. Masks make no step
 longer: 0.29 and 0.55 of the dense step for the MLPs, 0.44 for AlexNet, 0.94 for the small CNN, all
-in fp32. A run of four candidates takes 1.7 times as long as one path. What is chosen differs: bf16 for dense
-models, and for masked ones fp32 with the existing weights alone where layers are large (AlexNet,
-both MLPs), which the probe can only know because it times a mask like those to be trained; without
-it AlexNet was 1.4 times as fast with masks. A stack of five is 2.0 times as fast at 4,000 weights
-and no faster at 52,000.
+in fp32. A run of four candidates takes 1.7 times as long as one path. What is chosen differs: bf16
+for dense models, and for masked ones fp32 with the existing weights alone where layers are large
+(AlexNet, both MLPs), which the probe can only know because it times a mask like those to be
+trained; without it AlexNet was 1.4 times as fast with masks. A stack of five is 2.0 times as fast
+at 4,000 weights and no faster at 52,000.
 
 On the older machine, with masks: AlexNet 3.1, VGG-16 1.77, VGG-C 1.48, ResNet-8, -18 and -20 1.46,
 1.43 and 1.25, the small CNN 1.31, the MLP of 1.3 million weights 1.36. Dense: that MLP 1.48, the
