@@ -12,11 +12,11 @@ other seed.
     python -m benchmarks.transfer show
 
 The defaults are minutes a cell on one core: 20 classes of CIFAR-100, nets of a quarter of their
-width, 1,000 questions a row. `--classes 100 --members 10000 --epochs 24 --width 0.5 --judged 500
---hunted 100 --budget 10000 --targeted` is the whole of it, for an accelerator. λ is chosen on rows
-that judge nothing, and all figures are of rows that nobody trained or chose on. The questions are
-asked about the same rows before and after, those that the full model gets right and that white-box
-PGD fools it on.
+width, 1,000 questions a row. `--classes 100 --members 10000 --epochs 24 --unpair-epochs 24
+--width 0.5 --judged 500 --hunted 100 --budget 10000 --targeted` is the whole of it, for an
+accelerator. λ is chosen on rows that judge nothing, and all figures are of rows that nobody trained
+or chose on. The questions are asked about the same rows before and after, those that the full model
+gets right and that white-box PGD fools it on.
 
 Named in advance: the goal is met by a sibling whose transfer in L2 falls by 90 % or to the floor's
 interval, at one point of accuracy or less, with a query saving whose interval reaches 1; the
@@ -214,7 +214,7 @@ def run_cell(architecture: str, mechanism: str, seed: int, bench: Bench) -> dict
             full,
             bench.splits.members,
             choosing=bench.choosing,
-            train=bench.train(SHARE),
+            train=bench.train(SHARE).model_copy(update={"epochs": bench.setting.unpair_epochs}),
             seed=seed,
             weights=bench.setting.weights,
             tolerance=LOST_AT_MOST,
@@ -321,6 +321,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--members", type=int, default=5_000)
     parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--unpair-epochs", type=float, default=12)
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--judged", type=int, default=200)
     parser.add_argument("--targeted", action="store_true")
@@ -335,6 +336,7 @@ def main() -> None:
         classes=given.classes,
         members=given.members,
         epochs=given.epochs,
+        unpair_epochs=given.unpair_epochs,
         width=given.width,
         judged=given.judged,
         targeted=given.targeted,

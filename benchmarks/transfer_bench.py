@@ -34,7 +34,8 @@ class Setting:
     Args:
         classes: classes of CIFAR-100, the first in the order of their numbers.
         members: rows trained on.
-        epochs: of the full model; siblings and unpairing take a third.
+        epochs: of the full model; siblings take a third.
+        unpair_epochs: of unpairing.
         width: of every architecture.
         judged: rows attacked by transfer, of which those count that both models get right.
         targeted: whether transfer is measured towards a class drawn at random, too.
@@ -46,6 +47,7 @@ class Setting:
     classes: int
     members: int
     epochs: float
+    unpair_epochs: float
     width: float
     judged: int
     targeted: bool

@@ -21,6 +21,7 @@ from tests.defended import (
     dense,
     loss_auc,
     loss_gap,
+    losses,
     network,
     sparse_topology,
     toy,
@@ -109,6 +110,15 @@ def test_under_a_mask_no_weight_comes_back(name) -> None:
     for parameter, mask in topology.masks.items():
         assert not candidate.weights[parameter][~mask].any()
         assert candidate.weights[parameter][mask].all()
+
+
+@pytest.mark.parametrize("name", [name for name in ON if name != "dp-sgd"])
+def test_it_works_in_mixed_precision(name) -> None:
+    exact, mixed = (
+        trainer(0, [built({name: ON[name]})], precision=p) for p in ("32-true", "bf16-mixed")
+    )
+    first, second = (losses(t.train(t.start(), 3), toy(0)["validation"]) for t in (exact, mixed))
+    assert (first - second).abs().mean() < 0.1 * first.mean()
 
 
 @pytest.mark.parametrize("bits", [None, 4])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from safecompress.config import EngineConfig
 from safecompress.errors import ConfigError
@@ -93,3 +94,27 @@ def _loggers(config: EngineConfig, *, stage: str, log_dir: Path | None) -> list[
                 "pip install 'safecompress[tensorboard]'."
             )
     return made
+
+
+class MixedPrecision(nn.Module):
+    """A module on one device, its forward pass in mixed precision.
+
+    Fabric's own wrapper lets nobody take a gradient of its outputs before the step's backward pass,
+    as a defence that looks at input gradients does.
+
+    Args:
+        module: takes and returns fp32.
+        fabric: knows the precision.
+    """
+
+    def __init__(self, module: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.module = module
+        self._precision = fabric.strategy.precision
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the module returns."""
+        args, kwargs = self._precision.convert_input((args, kwargs))
+        with self._precision.forward_context():
+            said = self.module(*args, **kwargs)
+        return self._precision.convert_output(said)

@@ -26,7 +26,7 @@ from safecompress.protocols import (
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train.active import Active, Existing, sparse_parts
 from safecompress.train.batches import Batches
-from safecompress.train.engine import device_of, make_fabric
+from safecompress.train.engine import MixedPrecision, device_of, make_fabric
 from safecompress.train.exchange import Exchange
 from safecompress.train.internals import internals
 from safecompress.train.loss import TrainingLoss
@@ -135,9 +135,11 @@ class Trainer:
         self._scaler = Scaler(self._fabric)
         self._optimizer = make_optimizer(config, self._bench.parameters)
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
-        # On one device in fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
         self._alone = self._ranks == 1 and self.settings.precision == "32-true"
-        self._model: nn.Module = module if self._alone else wrapped
+        self._model: nn.Module = wrapped
+        if self._ranks == 1:
+            # In fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
+            self._model = module if self._alone else MixedPrecision(module, self._fabric)
         self._reporter = Reporter(
             on_progress, stage=stage, total=self.total_steps, rows=self._batches.size
         )
