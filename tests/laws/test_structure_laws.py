@@ -90,6 +90,21 @@ def test_nothing_grows_in_channels_that_are_gone(mask):
             assert allowed is None or not bool((m & ~allowed).any())
 
 
+@pytest.mark.parametrize("form", [{"channels": {"share": 0.3}}, {"pattern": {"form": "4x4"}}])
+def test_a_candidate_that_parts_from_the_dense_model_goes_on_doing_so(form):
+    module, inputs = built("resnet8")
+    parent = sparse_candidate(module)
+    at = context(parent, channel_groups(module, inputs))
+    parting = PROPOSALS.build({"unpair": {"weight": 0.5, "mask": "rigl"}}, where="t")(parent, at)
+    ((name, options),) = form.items()
+    made = PROPOSALS.build({name: {**options, "mask": "rigl"}}, where="t")(parting, at)
+    assert float(made.defenses["unpairing"]["weight"]) == 0.5
+    # The other way round, too: what the mask is changed by may itself begin to part.
+    inner = {"unpair": {"weight": 2.0, "mask": "rigl"}}
+    both = PROPOSALS.build({name: {**options, "mask": inner}}, where="t")(parting, at)
+    assert float(both.defenses["unpairing"]["weight"]) == 2.0
+
+
 def test_channels_that_are_gone_stay_gone_and_only_more_can_follow():
     module, inputs = built("vgg-small")
     groups = channel_groups(module, inputs)

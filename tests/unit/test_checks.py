@@ -27,8 +27,9 @@ from safecompress.checks import (
     metric_named,
     overall,
 )
+from safecompress.checks.controls import control_checks
 from safecompress.errors import ConfigError
-from safecompress.protocols import Attack, Estimate, Evidence, Outputs, Pool
+from safecompress.protocols import Attack, Estimate, Evidence, Outputs, Pool, Rows
 
 
 def outputs(n: int, *, sharpness: float, seed: int, first_id: int = 0, classes: int = 5) -> Outputs:
@@ -130,14 +131,48 @@ def test_too_few_rows_are_inconclusive_and_say_so() -> None:
     assert result.message
 
 
+@dataclass(frozen=True)
+class Broken(Attack):
+    name: ClassVar[str] = "broken"
+
+    def score(self, fitted: Any, evidence: Evidence) -> Tensor:
+        raise ZeroDivisionError("third-party trouble")
+
+
+def test_controls_of_an_attack_that_crashes_are_errors_and_the_others_are_held() -> None:
+    judged = subject(0.0)
+    sealed = judged.outputs.map(lambda o: Rows(o.logits, o.labels, o.ids))
+    loss = ATTACKS.build("loss", where="test")
+    found = control_checks(judged, sealed, attacks=[Broken(), loss])
+    assert {r.name: r.status for r in found} == {
+        "control: blind baseline": Status.PASS,
+        "control: planted leak, broken": Status.ERROR,
+        "control: no leak, broken": Status.ERROR,
+        "control: planted leak, loss": Status.PASS,
+        "control: no leak, loss": Status.PASS,
+    }
+    broken = [r for r in found if r.status is Status.ERROR]
+    assert all("third-party trouble" in r.message for r in broken)
+
+
+@dataclass(frozen=True)
+class WithShadows(Attack):
+    name: ClassVar[str] = "with-shadows"
+    knowledge: ClassVar[str] = "shadow"
+
+    def score(self, fitted: Any, evidence: Evidence) -> Tensor:
+        return -evidence.outputs.losses
+
+
+@pytest.mark.parametrize(
+    ("metric", "knowledge"), [("auc", "shadow"), ("balanced-accuracy", "auditor")]
+)
+def test_a_threshold_learnt_on_the_target_s_own_rows_is_the_auditor_s(metric, knowledge) -> None:
+    measure = AttackMeasure(WithShadows(), metric_named(metric))
+    assert measure.estimate(subject(0.5), level=0.95).knowledge == knowledge
+
+
 def test_an_attack_that_crashes_is_an_error_not_a_pass() -> None:
-    @dataclass(frozen=True)
-    class Broken(Attack):
-        name: ClassVar[str] = "broken"
-
-        def score(self, fitted: Any, evidence: Evidence) -> Tensor:
-            raise ZeroDivisionError("third-party trouble")
-
     result = Check("a", AttackMeasure(Broken()), at_most(0.9)).run(subject(0.0), None, level=0.95)
     assert result.status is Status.ERROR
     assert "third-party trouble" in result.message
