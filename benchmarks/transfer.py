@@ -12,7 +12,7 @@ other seed.
     python -m benchmarks.transfer show
 
 The defaults are minutes a cell on one core: 20 classes of CIFAR-100, nets of a quarter of their
-width, 1,000 questions a row. `--classes 100 --members 10000 --epochs 24 --unpair-epochs 24
+width, 4,000 questions a row. `--classes 100 --members 10000 --epochs 24 --unpair-epochs 24
 --width 0.5 --judged 500 --hunted 100 --budget 10000 --targeted` is the whole of it, for an
 accelerator. λ is chosen on rows that judge nothing, and all figures are of rows that nobody trained
 or chose on. The questions are asked about the same rows before and after, those that the full model
@@ -321,12 +321,12 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--members", type=int, default=5_000)
     parser.add_argument("--epochs", type=float, default=12)
-    parser.add_argument("--unpair-epochs", type=float, default=12)
+    parser.add_argument("--unpair-epochs", type=float, default=18)
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--judged", type=int, default=200)
     parser.add_argument("--targeted", action="store_true")
     parser.add_argument("--hunted", type=int, default=40)
-    parser.add_argument("--budget", type=int, default=1_000)
+    parser.add_argument("--budget", type=int, default=4_000)
     parser.add_argument("--weights", type=float, nargs="+", default=list(WEIGHTS))
     given = parser.parse_args()
     if given.act == "show":
