@@ -94,6 +94,23 @@ def test_a_larger_weight_pulls_farther():
     assert cosines[0] > cosines[1] > cosines[2]
 
 
+def test_a_quantised_stage_that_is_cut_goes_on_from_the_same_teacher():
+    """Whose inputs are rounded in the ranges of the step at which unpairing began, not of now."""
+    dense = trained()
+
+    def made():
+        module = copy.deepcopy(dense)
+        return trainer(module, defenses=[Unpairing(weight=1.0)], dense=dense)
+
+    whole, first = made(), made()
+    begun = whole.start().evolve(transforms=Transforms(4, activations=True))
+    straight = whole.train(begun, 40)
+    half = first.train(first.start().evolve(transforms=Transforms(4, activations=True)), 13)
+    resumed = made().train(half, 27)
+    assert straight.tensors().keys() == resumed.tensors().keys()
+    assert all(torch.equal(v, resumed.tensors()[k]) for k, v in straight.tensors().items())
+
+
 def test_the_mask_is_kept_and_the_dense_model_untouched():
     dense = trained()
     state = copy.deepcopy(dense.state_dict())

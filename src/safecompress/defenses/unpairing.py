@@ -21,9 +21,10 @@ from safecompress.models.adapt import adapt
 from safecompress.protocols import Batch, Defense, TrainingContext
 from safecompress.sparse import UNPAIRING
 from safecompress.train.predict import full_precision
+from safecompress.transforms import input_quantisers, ranges_of
 
 _WEIGHT = "weight"
-_START = "start."
+_START, _RANGE = "start.", "range."
 _SMALL = 1e-12
 
 
@@ -56,6 +57,7 @@ class Unpairing(Defense):
         self._current = weight
         self._dense: nn.Module | None = None
         self._before: dict[str, Tensor] = {}
+        self._ranges: dict[str, Tensor] = {}
         self._teacher: nn.Module | None = None
 
     def prepare_(self, context: TrainingContext) -> None:
@@ -111,8 +113,13 @@ class Unpairing(Defense):
                 raise ConfigError(f"{self.name}: needs a model that is a torch.nn.Module.")
             with torch.no_grad():
                 made = copy.deepcopy(live)
+            quantisers = input_quantisers(made)
             if self._before:
                 made.load_state_dict(self._before)
+                for name, quantiser in quantisers.items():
+                    quantiser.bounds = self._ranges.get(name)
+            else:
+                self._ranges = ranges_of(quantisers)
             self._before = {k: v.detach().clone() for k, v in made.state_dict().items()}
             self._teacher = made.requires_grad_(False).eval()
         with torch.no_grad():
@@ -121,12 +128,16 @@ class Unpairing(Defense):
     def state(self) -> dict[str, Tensor]:
         """Return the weight, and the model as it was when unpairing began."""
         kept = {_START + name: value for name, value in self._before.items()}
+        kept |= {_RANGE + name: bounds for name, bounds in self._ranges.items()}
         return {_WEIGHT: torch.tensor([self._current]), **kept}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned, or the weight alone, as a proposal sets it."""
         self._current = float(state[_WEIGHT]) if _WEIGHT in state else self.weight
-        self._before = {k.removeprefix(_START): v for k, v in state.items() if k != _WEIGHT}
+        self._before, self._ranges = (
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            for prefix in (_START, _RANGE)
+        )
         self._teacher = None
 
 
