@@ -366,7 +366,8 @@ def _dense_key(recipe: CompressConfig) -> str:
     # Named is what comes after them; whatever a later version adds is taken to matter.
     for later in ("steer", "verdict", "shadows", "baselines", "out"):
         settings.pop(later, None)
-    if recipe.dense is None:
+    if recipe.dense is None or not recipe.dense.epochs:
+        # Then models are trained from nothing as candidates are.
         settings["sparse"] = settings["sparse"]["train"]
     else:
         settings.pop("sparse")
