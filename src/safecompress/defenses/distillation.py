@@ -22,9 +22,9 @@ class Distillation(Defense):
     """Train towards (1 − share) of the target and `share` of what the dense model says.
 
     On `members` the dense model answers the batch itself. On `reference` it answers rows that
-    nobody trained on, and with a share of 1 the small model's weights never learn from a member: all
-    they know of them went through the dense model's answers about others. Statistics that layers
-    keep of their batches (BatchNorm) are still the members'.
+    nobody trained on, and with a share of 1 the small model's weights never learn from a member:
+    all they know of them went through the dense model's answers about others. Statistics that
+    layers keep of their batches (BatchNorm) are still the members'.
 
     Args:
         share: of the loss that comes from the dense model, in [0, 1].
