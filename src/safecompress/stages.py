@@ -153,7 +153,7 @@ class Work:
                 soft_labels=self.soft_labels if job == "search" else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
-                typical=self._typical() if stage == "sparse" else None,
+                typical=self._typical() if stage == "sparse" and settings is None else None,
                 log_dir=self.folder.path / "logs" / job,
             )
             self.notes[f"settings/{stage}"] = made.settings.to_json()
