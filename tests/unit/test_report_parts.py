@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safecompress.report.conditions import Limit, parse_limit
 from safecompress.report.lineage import read_nodes
 from safecompress.report.plots.bars import bar
+from safecompress.report.plots.front import Point, front
 from safecompress.report.plots.interval import interval_bar
 from safecompress.report.plots.losses import Histogram
 from safecompress.report.plots.roc import Curve, floor_of, roc_panel
@@ -379,3 +380,33 @@ def test_the_leak_by_class_survives_whatever_stands_in_the_file() -> None:
     assert [row.name for row in found.classes] == ["<b>", "–"]
     assert found.classes[0].interval == ".600 to .800"
     assert leak({}).classes == leak({"leak": None}).accusations == ()
+
+
+def point(name: str, across: float, up: float, *, best: bool = True) -> Point:
+    return Point(name, Span.read(across), Span.read(up), best=best, css="s-other")
+
+
+def names_in(drawn: str) -> dict[str, tuple[float, float, float, float]]:
+    """Return the box that each name of a plane takes, a letter 5 wide and 10 high."""
+    found = {}
+    for attributes, name in re.findall(r'<text([^>]*class="label"[^>]*)>([^<]+)</text>', drawn):
+        x, y = (float(re.search(rf'\b{k}="([^"]+)"', attributes)[1]) for k in "xy")
+        left = x if 'text-anchor="start"' in attributes else x - 5 * len(name)
+        found[name] = (left, left + 5 * len(name), y - 10, y)
+    return found
+
+
+def test_names_in_a_plane_do_not_lie_on_each_other() -> None:
+    crowd = [point(f"candidate {i}", 0.55 + i / 1e4, 0.6, best=i >= 8) for i in range(12)]
+    drawn = str(front([*crowd, point("alone", 0.7, 0.2)], identity="plane"))
+    names = names_in(drawn)
+    boxes = list(names.values())
+    for i, a in enumerate(boxes):
+        assert a[0] >= 0
+        for b in boxes[:i]:
+            assert a[0] >= b[1] or b[0] >= a[1] or a[2] >= b[3] or b[2] >= a[3]
+    assert "alone" in names
+    # Who is on the front is named before who is not; whoever is not named says so when pointed at.
+    assert "candidate 8" in names
+    assert len(names) < 13
+    assert all(f"candidate {i}:" in drawn for i in range(12))

@@ -12,6 +12,11 @@ from safecompress.report.wording import Span, Style, with_interval
 
 _WIDTH, _HEIGHT = 640.0, 360.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 16.0, 14.0, 46.0
+_LETTER, _LINE = 5.8, 11.0
+"""Mean width of a letter and height of a line of names."""
+
+_Box = tuple[float, float, float, float]
+"""Left, right, top and bottom."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,11 @@ def front(points: Sequence[Point], *, identity: str, axes: Axes = MEMBERSHIP) ->
     edge = sorted((p.leak.value or 0.0, p.accuracy.value or 0.0) for p in drawn if p.best)
     if axes.joined:
         parts.append(path([(x(a), y(b)) for a, b in edge], class_="front", fill="none"))
+    placed: list[_Box] = []
+    # Names are placed best first, and marks drawn best last, on top of the others.
+    names = {id(p): _named(p, x, y, placed) for p in sorted(drawn, key=lambda p: not p.best)}
     for p in sorted(drawn, key=lambda p: p.best):
-        parts.append(_marked(p, x, y, axes))
+        parts.append(_marked(p, names[id(p)], x, y, axes))
     told = "; ".join(f"{_words(p, axes)}{', on the front' if p.best else ''}" for p in drawn)
     return picture(
         *parts,
@@ -152,7 +160,35 @@ def _words(p: Point, axes: Axes) -> str:
     )
 
 
-def _marked(p: Point, x: Scale, y: Scale, axes: Axes) -> Markup:
+def _named(p: Point, x: Scale, y: Scale, placed: list[_Box]) -> Markup:
+    """Return a point's name where no other name is, and take note; nothing where all is taken.
+
+    The name is also what the mark says when it is pointed at.
+    """
+    across, up = x(p.leak.value or 0.0), y(p.accuracy.value or 0.0)
+    long = _LETTER * len(p.name)
+    for down, to_right in ((-6, True), (-6, False), (14, True), (14, False)):
+        start = across + 8 if to_right else across - 8 - long
+        box = (start, start + long, up + down - _LINE, up + down)
+        inside = box[0] >= 0 and box[1] <= _WIDTH and box[2] >= 0
+        if inside and not any(_overlap(box, other) for other in placed):
+            placed.append(box)
+            return tag(
+                "text",
+                p.name,
+                class_="label",
+                x=across + 8 if to_right else across - 8,
+                y=up + down,
+                text_anchor="start" if to_right else "end",
+            )
+    return Markup()
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+
+
+def _marked(p: Point, name: Markup, x: Scale, y: Scale, axes: Axes) -> Markup:
     across, up = x(p.leak.value or 0.0), y(p.accuracy.value or 0.0)
     marks = []
     if p.leak.low is not None and p.leak.high is not None:
@@ -172,15 +208,4 @@ def _marked(p: Point, x: Scale, y: Scale, axes: Axes) -> Markup:
             tag("line", class_=f"whisker {p.css}", x1=across, x2=across, y1=ends[0], y2=ends[1])
         )
     marks.append(tag("circle", class_=f"dot {p.css}", cx=across, cy=up, r=5.0 if p.best else 3.5))
-    right = across < _WIDTH - 150
-    marks.append(
-        tag(
-            "text",
-            p.name,
-            class_="label",
-            x=across + (8 if right else -8),
-            y=up - 6,
-            text_anchor="start" if right else "end",
-        )
-    )
-    return tag("g", tag("title", _words(p, axes)), *marks)
+    return tag("g", tag("title", _words(p, axes)), *marks, name)
