@@ -148,7 +148,7 @@ def begin(name: str, work: Path) -> Cohort:
     """Begin a data set's cohort, or go on with it."""
     chosen = SETS[name]
     recipe = RECIPES / f"{name}.yaml"
-    assignments = ["seed=300", "baselines=[]", *FP32, *SETTINGS[name]]
+    assignments = ["seed=300", "baselines=[]", *SETTINGS[name], *FP32]
     config = load_config(recipe, assignments=assignments)
     if config.data is None:
         raise TypeError(f"{recipe}: no data section")

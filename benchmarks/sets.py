@@ -7,7 +7,8 @@ from pathlib import Path
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 FP32 = ("dense.precision=32-true", "sparse.train.precision=32-true")
-"""So that the same cell does the same arithmetic wherever it is made."""
+"""So that the same cell does the same arithmetic wherever it is made. It comes after the settings,
+some of which set whole sections."""
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "location30": (),

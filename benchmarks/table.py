@@ -169,7 +169,7 @@ _FIXED = [*FP32, "data.split.reference=0.2"]
 
 def of_recipe(name: str) -> dict[str, Any]:
     """Return a data set as `safecompress compare` reads it."""
-    return {"config": f"recipes/{name}.yaml", "set": [*_FIXED, *SETTINGS[name]]}
+    return {"config": f"recipes/{name}.yaml", "set": [*SETTINGS[name], *_FIXED]}
 
 
 DATA: dict[str, dict[str, Any]] = {

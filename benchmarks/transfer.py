@@ -350,12 +350,12 @@ def main() -> None:
     for architecture, mechanism, seed in cells(given.seeds):
         file = given.results / f"{architecture}-{mechanism}-{seed}.json"
         wanted = architecture in given.architecture and mechanism in given.mechanism
+        if not wanted:
+            continue
         if file.exists():
             made_with = json.loads(file.read_text())["setting"]
             if made_with != json.loads(json.dumps(asdict(setting))):
                 raise SystemExit(f"{file}: was made with {made_with}; give another --results")
-            continue
-        if not wanted:
             continue
         print(file.stem, flush=True)
         write_json(file, run_cell(architecture, mechanism, seed, bench))

@@ -160,8 +160,14 @@ class Work:
             self._trainers[job] = made
         return self._trainers[job]
 
-    def _typical(self) -> Topology:
-        """Return a mask as dense as the search's, whose training takes as long as theirs."""
+    def _typical(self) -> Topology | None:
+        """Return a mask as dense as the search's, whose training takes as long as theirs.
+
+        None where the search looks at whole weights, whichever job of the stage is timed.
+        """
+        defenses = build_defenses(self.config, self.splits, "search")
+        if self.notes["moving_average"] or not all(d.only_penalty for d in defenses):
+            return None
         sparse = self.config.sparse
         return initialise(
             self.module,

@@ -69,7 +69,7 @@ def unpaired(
         choosing: rows that say what accuracy is lost; not those that judge later.
         train: length and rhythm of each training.
         seed: of batches and augmentation.
-        weights: values of λ, rising.
+        weights: values of λ.
         tolerance: accuracy that may be lost, in [0, 1].
         alpha: of staying with what the small model says.
         topology: which weights exist; None takes those that are not zero, which of a quantised
@@ -82,11 +82,11 @@ def unpaired(
         The strongest one within the tolerance, or the model as given with weight 0.
 
     Raises:
-        ConfigError: when the weights do not rise, or the tolerance is no share.
+        ConfigError: without a weight, on a negative one, or when the tolerance is no share.
     """
-    if list(weights) != sorted(set(weights)) or not 0 <= tolerance <= 1:
+    if not weights or not 0 <= tolerance <= 1:
         raise ConfigError(
-            f"weights {tuple(weights)}, tolerance {tolerance}; expected rising weights and a "
+            f"weights {tuple(weights)}, tolerance {tolerance}; expected at least one weight and a "
             "tolerance in [0, 1]."
         )
     before = predict(small, choosing).correct

@@ -17,6 +17,14 @@ def recipe(method):
     return load_config(ROOT / data["config"], assignments=assignments)
 
 
+@pytest.mark.parametrize("data", DATA)
+def test_every_data_set_is_trained_in_one_precision(data, monkeypatch):
+    monkeypatch.setenv("SAFECOMPRESS_DATA", "/data")
+    config = load_config(ROOT / DATA[data]["config"], assignments=DATA[data]["set"])
+    trains = [config.sparse.train, *([] if config.dense is None else [config.dense])]
+    assert {train.precision for train in trains} == {"32-true"}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_of_the_table_is_a_configuration(method):
     assert build_proposals(recipe(method)) or not recipe(method).sparse.rounds

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from safecompress import compress, splits_from_arrays
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import ConfigError, DataError
 from safecompress.models import MODELS
@@ -100,6 +101,30 @@ def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
     config, engine = TrainConfig(epochs=1, batch_size=8), EngineConfig(accelerator="cpu")
     Trainer(module, images(), config, seed=0, engine=engine, typical=mask, **options)
     assert asked == [mask if expected else None]
+
+
+@pytest.mark.parametrize(
+    ("defenses", "expected"), [([], True), ([{"early-stopping": {"looks": 2}}], False)]
+)
+def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defenses, expected):
+    """Also by the baseline's trainer, which comes first and has no defences of its own."""
+    asked = []
+
+    def choose(*args, topology, **kwargs):
+        asked.append(topology)
+        return Probed()
+
+    monkeypatch.setattr(fit_module, "choose_settings", choose)
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(400, 6, generator=draw), torch.randint(3, (400,), generator=draw)
+    config = {
+        "model": {"name": "mlp", "options": {"hidden": [16]}},
+        "dense": {"epochs": 1},
+        "sparse": {"density": 0.5, "rounds": 1, "train": {"epochs": 1}},
+        "steer": {"proposals": ["rigl"], "defenses": defenses, "attacks": ["loss"]},
+    }
+    compress(data=splits_from_arrays(x.numpy(), y.numpy(), seed=0), config=config, out=tmp_path)
+    assert any(topology is not None for topology in asked) == expected
 
 
 def test_training_does_not_depend_on_having_probed():

@@ -49,6 +49,11 @@ def device_of(config: EngineConfig) -> torch.device:
     return _fabric(config, precision="32-true", loggers=[]).device
 
 
+def trains_alone(config: EngineConfig) -> bool:
+    """Return whether one process trains, and no others with it."""
+    return bool(_fabric(config, precision="32-true", loggers=[]).world_size == 1)
+
+
 def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabric:
     from lightning_fabric import Fabric
 

@@ -26,7 +26,7 @@ from safecompress.protocols import (
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train.active import Active, Existing, sparse_parts
 from safecompress.train.batches import Batches
-from safecompress.train.engine import MixedPrecision, device_of, make_fabric
+from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
 from safecompress.train.exchange import Exchange
 from safecompress.train.internals import internals
 from safecompress.train.loss import TrainingLoss
@@ -117,14 +117,18 @@ class Trainer:
         self._worth_it = WorthIt()
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
-        whole = track_moving_average or not all(d.only_penalty for d in defenses)
+        sparsely = (
+            not track_moving_average
+            and all(d.only_penalty for d in defenses)
+            and trains_alone(engine)
+        )
         self.settings = settings or choose_settings(
             module,
             self._batches,
             config,
             device=device,
             total_steps=self.total_steps,
-            topology=None if whole else typical,
+            topology=typical if sparsely else None,
         )
         self._bench = Workbench(module, self.settings.torch_format)
         self._fabric = make_fabric(
@@ -156,6 +160,13 @@ class Trainer:
             stage=stage,
             dense=None if dense is None else copy.deepcopy(dense).to(device).eval(),
         )
+        if self._ranks > 1 and self.settings.precision != "32-true":
+            asking = [d.name for d in defenses if d.needs_input_gradients]
+            if asking:
+                raise ConfigError(
+                    f"defenses: {', '.join(asking)} look at input gradients, which several "
+                    "processes can take in precision 32-true alone; set the stage's precision."
+                )
         self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
         if self._objective.samples_alone:
             if not self._alone:

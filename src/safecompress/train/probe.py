@@ -18,12 +18,12 @@ from safecompress.config import TrainConfig
 from safecompress.errors import ConfigError, DataError
 from safecompress.models.adapt import call
 from safecompress.topology import Topology
-from safecompress.train.active import active_weights, sparse_parts
+from safecompress.train.active import Active, active_weights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import load_optimizer_state_, make_optimizer
 from safecompress.train.predict import mode
-from safecompress.train.sparse_layers import computing_sparsely, sparse_layers
+from safecompress.train.sparse_layers import SparseLayers, computing_sparsely, sparse_layers
 
 MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
@@ -127,14 +127,14 @@ def choose_settings(
     if len(candidates) == 1 or total_steps < STEPS_WORTH_A_SETTING * len(candidates):
         return default
     seconds: dict[Probed, float] = {}
+    masked = _Masked(module, Topology({}) if topology is None else topology)
 
     def timed(settings: Probed) -> float:
         return _step_seconds(
-            module,
+            masked,
             batches,
             config,
             settings,
-            Topology({}) if topology is None else topology,
             device=device,
             budget=min(0.1, 0.01 * total_steps * seconds.get(default, math.inf)),
             hopeless=3.0 * seconds.get(default, math.inf),
@@ -190,12 +190,43 @@ def _candidates(config: TrainConfig, device: torch.device, *, obstacle: str) -> 
     return [Probed(p, f) for p in precisions for f in formats]
 
 
+class _Masked:
+    """A module under a mask, with what is made of it once for each memory format.
+
+    Args:
+        module: the module.
+        topology: which of its weights exist.
+    """
+
+    def __init__(self, module: nn.Module, topology: Topology) -> None:
+        self.module, self.topology = module, topology
+        self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self._made: dict[torch.memory_format, tuple[Active, SparseLayers]] = {}
+
+    def laid_out_(self, settings: Probed, batches: Batches) -> tuple[Active, SparseLayers]:
+        """Put the module into a memory format; return what is trained of it, and sparse layers."""
+        form = settings.torch_format
+        self.module.to(memory_format=form)  # type: ignore[call-overload]
+        if form not in self._made:
+            active = active_weights(self.parameters, self.topology, self.module)
+            layers = sparse_layers(active, self.module)
+            batch = batches.at(0, memory_format=form)
+            # What layers note about their masks is made once a mask, and is no part of a step.
+            with torch.no_grad(), computing_sparsely(layers, trial=True):
+                call(self.module, batch.inputs)
+            self._made[form] = active, layers
+        active, layers = self._made[form]
+        for part in sparse_parts(active):
+            part.read_()
+        # As the trainer does: mixed precision takes the whole weights.
+        return active, layers if settings.precision == "32-true" else {}
+
+
 def _step_seconds(
-    module: nn.Module,
+    masked: _Masked,
     batches: Batches,
     config: TrainConfig,
     settings: Probed,
-    topology: Topology,
     *,
     device: torch.device,
     budget: float,
@@ -204,24 +235,18 @@ def _step_seconds(
     """Return the shortest time of a whole training step, in seconds.
 
     Args:
-        module: the model, in training mode.
+        masked: the model, in training mode.
         batches: real batches.
         config: the optimiser.
         settings: what to time.
-        topology: which weights exist.
         device: where the model is.
         budget: time at least this many seconds, and at least two steps after the first.
         hopeless: give up on a setting whose steps take longer than this many seconds.
     """
-    module.to(memory_format=settings.torch_format)  # type: ignore[call-overload]
-    parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    active = active_weights(parameters, topology, module)
-    # As the trainer does: mixed precision takes the whole weights.
-    layers = sparse_layers(active, module) if settings.precision == "32-true" else {}
-    optimizer = make_optimizer(config, parameters)
+    module = masked.module
+    active, layers = masked.laid_out_(settings, batches)
+    optimizer = make_optimizer(config, masked.parameters)
     load_optimizer_state_(optimizer, config, active, {})
-    for part in sparse_parts(active):
-        part.read_()
     dtype = torch.float16 if settings.precision == "16-mixed" else torch.bfloat16
     times: list[float] = []
     while len(times) < 3 or sum(times[1:]) < budget:

@@ -24,9 +24,9 @@ from safecompress.train.optimizers import STEP, make_optimizer, state_keys
 LARGEST_STEP = {True: 2**23, False: 2**30}
 """Rows of a batch × weights up to which a stack of about four is faster: on a CPU, else on a GPU.
 
-Measured on one CPU core with five candidates: 2.0 to 2.4 times as fast at 2**18, 1.2 to 1.3 at
-2**22.7, no faster at 2**25.5. A GPU has room for far more before one network fills it; its limit is
-an estimate.
+Measured on one CPU core with five candidates: 2.0 to 2.4 times as fast at 2**18, 1.2 to 1.5 at
+2**22.7 with AVX2 and no faster there with AVX-512, no faster at 2**25.5. A GPU has room for far
+more before one network fills it; its limit is an estimate.
 """
 
 _DROPPING = nn.modules.dropout._DropoutNd
