@@ -23,7 +23,13 @@ from safecompress.protocols import Defense
 from safecompress.runs import RunFolder
 from safecompress.sparse import PROPOSALS, UNPAIRING, initialise
 from safecompress.topology import Topology
-from safecompress.train import Probed, Trainer, require_together, steps_per_epoch
+from safecompress.train import (
+    Probed,
+    Trainer,
+    only_penalties,
+    require_together,
+    steps_per_epoch,
+)
 from safecompress.transforms import PLAIN, ChannelGroup, attach_
 
 # A checkpoint may cost at most this share of the time since the one before it.
@@ -166,7 +172,7 @@ class Work:
         None where the search looks at whole weights, whichever job of the stage is timed.
         """
         defenses = build_defenses(self.config, self.splits, "search")
-        if self.notes["moving_average"] or not all(d.only_penalty for d in defenses):
+        if self.notes["moving_average"] or not only_penalties(defenses):
             return None
         sparse = self.config.sparse
         return initialise(

@@ -3,7 +3,7 @@
 from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
-from safecompress.train.loss import require_together
+from safecompress.train.loss import only_penalties, require_together
 from safecompress.train.post_training import PostTraining, input_bounds, quantise_after_training
 from safecompress.train.predict import predict
 from safecompress.train.probe import Probed
@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "Trainer",
     "input_bounds",
+    "only_penalties",
     "predict",
     "quantise_after_training",
     "require_images",

@@ -29,7 +29,7 @@ from safecompress.train.batches import Batches
 from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
 from safecompress.train.exchange import Exchange
 from safecompress.train.internals import internals
-from safecompress.train.loss import TrainingLoss
+from safecompress.train.loss import TrainingLoss, only_penalties
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
 from safecompress.train.predict import mode, predict
@@ -117,18 +117,14 @@ class Trainer:
         self._worth_it = WorthIt()
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
-        sparsely = (
-            not track_moving_average
-            and all(d.only_penalty for d in defenses)
-            and trains_alone(engine)
-        )
+        sparsely = typical is not None and not track_moving_average and only_penalties(defenses)
         self.settings = settings or choose_settings(
             module,
             self._batches,
             config,
             device=device,
             total_steps=self.total_steps,
-            topology=typical if sparsely else None,
+            topology=typical if sparsely and trains_alone(engine) else None,
         )
         self._bench = Workbench(module, self.settings.torch_format)
         self._fabric = make_fabric(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -29,6 +29,11 @@ def require_together(defenses: Sequence[Defense]) -> None:
                 f"defenses: '{defense.name}' replaces every gradient and cannot account for "
                 f"what else changes it; leave out {others}."
             )
+
+
+def only_penalties(defenses: Iterable[Defense]) -> bool:
+    """Return whether no defence looks at weights, changes gradients or remembers anything."""
+    return all(defense.only_penalty for defense in defenses)
 
 
 class TrainingLoss:
@@ -111,7 +116,7 @@ class TrainingLoss:
     @property
     def only_penalties(self) -> bool:
         """Whether no defence looks at weights, changes gradients or remembers anything."""
-        return all(defense.only_penalty for defense in self._defenses)
+        return only_penalties(self._defenses)
 
     def targets(self, batch: Step, target: SoftTarget) -> Tensor:
         """Return class indices, or class probabilities where some of the target is soft."""
