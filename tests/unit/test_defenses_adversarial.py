@@ -240,7 +240,7 @@ def test_members_and_reference_reach_the_attacker_in_evaluation_mode():
     model = Watched(WIDTH, CLASSES)
     seen = batch(model, toy(0)[0].take(torch.arange(16)), 0)
     prepared(start=0.0, attacker_steps=2).penalty(seen)
-    assert modes == [(True, True, 16)] + [(False, False, 16)] * 3
+    assert modes == [(True, True, 16), (False, False, 16), (False, False, 2 * 16)]
 
 
 def test_reference_rows_depend_on_the_step_and_nothing_else():

@@ -7,9 +7,9 @@ loss is bounded on both sides, and minimising it always lowers the attacker's ab
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from safecompress.attacks.features import (
     initial_parameters,
     membership_logits,
 )
+from safecompress.data.rows import concatenate
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.protocols import (
@@ -76,9 +77,6 @@ def clamped(said: Tensor) -> Tensor:
     """
     return -softplus(-said).clamp(max=LOG_2).mean()
 
-
-Asked: TypeAlias = tuple[Tensor, Tensor | None]
-"""Logits and, where asked for, last features."""
 
 GAINS = {"confusion": confusion, "clamped": clamped}
 
@@ -178,15 +176,23 @@ class AdversarialTraining(Defense):
             labels: int64 (n,).
             inside: (n, d), the last features; for white-box attackers.
         """
-        parameters, _ = self._ready()
+        return self._say(self._seen(logits, labels, inside))
+
+    def _seen(self, logits: Tensor, labels: Tensor, inside: Tensor | None) -> list[Tensor]:
+        """Return what each attacker sees of each row, (n, its features)."""
         outside = torch.asinh(features(logits.float(), labels, top=_TOP))
+        if not self.needs_features:
+            return [outside]
+        both = torch.cat([outside, self._seen_inside(logits, labels, inside)], dim=1)
+        return [both if looks_inside else outside for looks_inside in self._inside]
+
+    def _say(self, seen: Sequence[Tensor]) -> Tensor:
+        """Return each attacker's logit of "member" for each row it sees."""
+        parameters, _ = self._ready()
         said = []
-        for place, looks_inside in enumerate(self._inside):
-            seen = outside
-            if looks_inside:
-                seen = torch.cat([seen, self._seen_inside(logits, labels, inside)], dim=1)
+        for place, rows in enumerate(seen):
             first, first_bias, last, last_bias = parameters[_PARAMETERS * place :][:_PARAMETERS]
-            said.append(membership_logits((first, first_bias, last, last_bias), seen))
+            said.append(membership_logits((first, first_bias, last, last_bias), rows))
         return LARGEST_LOGIT * torch.tanh(torch.cat(said) / LARGEST_LOGIT)
 
     def _seen_inside(self, logits: Tensor, labels: Tensor, inside: Tensor | None) -> Tensor:
@@ -249,26 +255,31 @@ class AdversarialTraining(Defense):
         return self._parameters, self._optimizer
 
     def _attacker_learns_(self, batch: Batch) -> None:
+        """Take the attacker's steps; the model stands still, so it is asked once for them all."""
         parameters, optimizer = self._ready()
-        members: Asked | None = None
-        for k in range(self.attacker_steps):
-            drawn = self._drawn(len(batch.labels), step=batch.step, k=k)
-            with _evaluating(batch.model):
-                members = members or self._asked(batch.model, batch.inputs)
-                reference = self._asked(batch.model, drawn.inputs)
-            on_members = self.attackers_say(members[0], batch.labels, members[1])
-            on_reference = self.attackers_say(reference[0], drawn.labels, reference[1])
+        drawn = [
+            self._drawn(len(batch.labels), step=batch.step, k=k) for k in range(self.attacker_steps)
+        ]
+        reference = concatenate(*drawn)
+        with _evaluating(batch.model):
+            members = self._seen(*self._asked(batch.model, batch.inputs, batch.labels))
+            others = self._seen(*self._asked(batch.model, reference.inputs, reference.labels))
+        for here in zip(*(torch.split(t, len(drawn[0])) for t in others), strict=True):
+            on_members, on_reference = self._say(members), self._say(here)
             loss = 0.5 * (softplus(-on_members).mean() + softplus(on_reference).mean())
             gradients = torch.autograd.grad(loss, parameters)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
 
-    def _asked(self, model: ModelLike, inputs: Inputs) -> Asked:
-        """Return a model's logits, and its last features where an attacker sees them."""
+    def _asked(
+        self, model: ModelLike, inputs: Inputs, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return logits, the labels, and the last features where an attacker sees them."""
         if self.needs_features:
-            return call_with_features(model, inputs)
-        return call(model, inputs), None
+            logits, inside = call_with_features(model, inputs)
+            return logits, labels, inside
+        return call(model, inputs), labels, None
 
     def _drawn(self, n: int, *, step: int, k: int) -> Rows:
         """Return up to n reference rows, a function of the run's seed, the step and k."""
