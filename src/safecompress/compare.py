@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from safecompress.config import (
 )
 from safecompress.contest import contest, runs_side_by_side
 from safecompress.data import load_splits
+from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
@@ -111,6 +113,7 @@ def compare(
         if _file(folder, cell).exists():
             _read(folder, cell, config)
         else:
+            _require_same_rows(folder, everything, cell, rows[cell.data].digest)
             _make(cell, config, rows[cell.data], attacks, folder, on_event)
     made = [cell for cell in everything if _file(folder, cell).exists()]
     documents = [_read(folder, cell, config) for cell in made]
@@ -178,6 +181,11 @@ class _Rows:
         members = len(splits.members)
         return cls(every_row(splits), splits.class_names, members, splits.reference)
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all rows."""
+        return rows_digest(self.rows, *([] if self.reference is None else [self.reference]))
+
 
 def _cells(config: CompareConfig) -> Iterator[Cell]:
     """Yield every cell, its recipe checked."""
@@ -207,6 +215,17 @@ def _cells(config: CompareConfig) -> Iterator[Cell]:
                         "as data.split.reference where any of them needs rows set aside."
                     )
                 yield Cell(name, density, method, recipe, data.models or config.models)
+
+
+def _require_same_rows(folder: Path, cells: Sequence[Cell], new: Cell, digest: str) -> None:
+    """Raise RunFolderError where a finished cell of a new one's data set had other rows."""
+    for cell in cells:
+        path = _file(folder, cell)
+        if cell.data == new.data and path.exists() and read_json(path)["rows_sha256"] != digest:
+            raise RunFolderError(
+                f"{path}: of other rows than '{new.data}' has now; put the data back, or choose "
+                "another folder."
+            )
 
 
 def _chosen(
@@ -285,25 +304,38 @@ def _file(folder: Path, cell: Cell) -> Path:
     return folder / CELLS / f"{cell.name}.json"
 
 
-def _key(cell: Cell, config: CompareConfig) -> str:
-    """Return the digest of what a cell's figures depend on, but for its rows.
-
-    Settings at their defaults are left out: a later version's new ones make no cell anew.
-    """
-    settings = cell.recipe.model_dump_json(exclude_defaults=True)
-    parts = [settings, str(cell.models), repr(config.attacks)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def _settings(cell: Cell, config: CompareConfig) -> dict[str, Any]:
+    """Return, as JSON, what a cell's figures depend on, but for its rows and where they lie."""
+    recipe = cell.recipe.model_dump(mode="json", exclude={"out": True, "data": {"source"}})
+    return {"recipe": recipe, "models": cell.models, "attacks": config.attacks}
 
 
 def _read(folder: Path, cell: Cell, config: CompareConfig) -> Mapping[str, Any]:
     path = _file(folder, cell)
     document = read_json(path)
-    if not isinstance(document, dict) or document.get("key") != _key(cell, config):
+    if not isinstance(document, dict) or not _same(document, cell, config):
         raise RunFolderError(
             f"{path}: of other settings than the comparison's; delete it to make it anew, or "
             "choose another folder."
         )
     return document
+
+
+def _same(document: Mapping[str, Any], cell: Cell, config: CompareConfig) -> bool:
+    """Return whether a document is of a cell.
+
+    Its recipe is recorded whole and read as any configuration, so that a later version may add
+    settings without making a cell anew, and none changes what a cell is by another default.
+    """
+    wanted = cell.recipe.model_dump(mode="json")
+    try:
+        recorded = json.loads(json.dumps(document["recipe"]))
+        recorded["data"]["source"] = wanted["data"]["source"]
+        recipe = load_config(recorded | {"out": wanted["out"]})
+    except (ConfigError, KeyError, TypeError):
+        return False
+    now = json.loads(json.dumps(_settings(cell, config)))
+    return recipe == cell.recipe and all(document.get(k) == now[k] for k in ("models", "attacks"))
 
 
 def _make(
@@ -341,18 +373,18 @@ def _make(
     write_json(
         path,
         {
-            "key": _key(cell, config),
             "data": cell.data,
             "density": cell.density,
             "method": cell.method,
             "says": config.methods[cell.method].says,
             "settings": [*config.data[cell.data].set, *config.methods[cell.method].set],
-            "models": cell.models,
             "members": rows.members,
             "rows": len(rows.rows),
+            "rows_sha256": rows.digest,
             "targets": figures,
             "seconds": {"train": trained, "attack": time.perf_counter() - started - trained},
             "made_with": surroundings(),
+            **_settings(cell, config),
         },
     )
     if not config.keep:

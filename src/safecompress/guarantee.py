@@ -8,6 +8,7 @@ from typing import Any
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.defenses import DpSgd, Spent, epsilon
+from safecompress.proposing import STUDENTS
 from safecompress.stages import Job, Stage, Work, build_defenses
 
 _LEARNT = "What the preprocessing learnt from members is not counted."
@@ -43,7 +44,7 @@ def guarantee(work: Work) -> dict[str, Any] | None:
 def _stages(work: Work) -> list[Job]:
     """Return the jobs whose training has a part in the compressed model."""
     jobs: list[Job] = []
-    if work.config.sparse.initialise not in {"scratch", "snip"} and work.steps("dense"):
+    if work.config.sparse.initialise not in {"scratch", "snip", *STUDENTS} and work.steps("dense"):
         jobs.append("dense")
     if work.steps("sparse"):
         jobs.append("search")
@@ -65,8 +66,10 @@ def _void(work: Work, private: Mapping[Job, DpSgd | None]) -> str:
         return f"another stage trains without it; list dp-sgd in {where}, too."
     if not all(defense.noise for defense in used):
         return "no noise was added."
-    if work.config.sparse.initialise == "snip":
-        return "snip looks at members; take another sparse.initialise."
+    start = work.config.sparse.initialise
+    if start in {"snip", *STUDENTS}:
+        who = "snip looks" if start == "snip" else "a student's teachers look"
+        return f"{who} at members; take another sparse.initialise."
     if work.config.sparse.rounds:
         return "proposals and the tests between them look at members; set sparse.rounds: 0."
     return ""

@@ -40,6 +40,7 @@ from safecompress.models import (
     load_weights_,
 )
 from safecompress.proposing import (
+    STUDENTS,
     build_proposals,
     first_topology,
     needs_channels,
@@ -312,11 +313,11 @@ def _fresh(
 
 def _check_stages(prepared: Prepared) -> None:
     config = prepared.config
-    if config.sparse.initialise not in {"scratch", "snip"} and not prepared.has_dense:
+    if config.sparse.initialise not in {"scratch", "snip", *STUDENTS} and not prepared.has_dense:
         raise ConfigError(
             f"sparse.initialise is '{config.sparse.initialise}', which looks at a trained dense "
             "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
-            "use 'scratch' or 'snip'."
+            "use 'scratch', 'snip' or 'student-global'."
         )
     if config.shadows.count and prepared.trained:
         raise ConfigError(
@@ -329,6 +330,7 @@ def _check_stages(prepared: Prepared) -> None:
         config.sparse.train,
         config.sparse.admm.train,
         config.sparse.gradual.train,
+        config.sparse.student.train,
     ):
         if stage is not None and stage.augment != "none":
             require_images(prepared.splits.members.inputs)

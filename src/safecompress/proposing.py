@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from safecompress.candidate import Candidate
+from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import CompressConfig
 from safecompress.defenses import PRUNING_METHODS, Admm, support
 from safecompress.errors import ConfigError
@@ -19,11 +19,15 @@ from safecompress.stages import Job, Work
 from safecompress.timetable import Timetable
 from safecompress.topology import Topology, maskable_parameters
 
+STUDENTS = {"student-global": "magnitude-global", "student-layer": "magnitude-layer"}
+"""First masks cut from a dense student, and how each compares magnitudes."""
 UNTRAINED = ("scratch", "snip", "lottery")
 """First masks that begin with the untrained weights."""
 SCALED = ("scratch", "snip")
 """Those whose weights are scaled to the mask; a lottery ticket's are what they were, by name."""
-_BY_MAGNITUDE = {"snip": "magnitude-global", "lottery": "magnitude-global"} | PRUNING_METHODS
+_BY_MAGNITUDE = (
+    {"snip": "magnitude-global", "lottery": "magnitude-global"} | PRUNING_METHODS | STUDENTS
+)
 """How a first mask is cut whose name says where what it compares comes from."""
 
 
@@ -56,9 +60,10 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
 
 
 def needs_teachers(config: CompressConfig) -> bool:
-    """Return whether a proposal uses soft labels, and there are rounds in which it may."""
-    return config.sparse.rounds > 0 and any(
-        "soft_labels" in proposal.requires for proposal in build_proposals(config)
+    """Return whether the start does, or a proposal, and there are rounds in which it may."""
+    return config.sparse.initialise in STUDENTS or (
+        config.sparse.rounds > 0
+        and any("soft_labels" in proposal.requires for proposal in build_proposals(config))
     )
 
 
@@ -104,12 +109,18 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
 
     From the trained dense weights, pruned; or from weights that were first trained towards their
     mask, by ADMM or little by little, which may be interrupted; or, for `scratch`, `snip` and
-    `lottery`, from the untrained weights, scaled to the mask where that is not to keep them.
+    `lottery`, from the untrained weights, scaled to the mask where that is not to keep them; or
+    from a dense student, whose target it keeps.
     """
     if method in PRUNING_METHODS:
         trained, topology = _towards_mask(work, dense)
         work.module.load_state_dict(dict(trained.weights))
         return work.trainer(job).start(topology)
+    if method in STUDENTS:
+        student = _student(work)
+        work.module.load_state_dict(dict(student.weights))
+        topology = first_topology(work.config, work.module, student.weights, method=method)
+        return work.trainer(job).start(topology).evolve(soft_target=student.soft_target)
     scored: Mapping[str, Tensor] = dense.weights
     if method == "snip":
         scored = _sensitivity(work, job)
@@ -119,6 +130,18 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
     if method in SCALED:
         scale_to_mask_(work.module, topology)
     return work.trainer(job).start(topology)
+
+
+def _student(work: Work) -> Candidate:
+    """Train untrained weights towards the teachers' labels of rows that they never saw.
+
+    Weights that were given trained are what it begins with.
+    """
+    trainer = work.trainer("pruning")
+    work.module.load_state_dict(dict(work.initial))
+    target = SoftTarget(1.0, work.config.sparse.student.temperature)
+    start = trainer.start(Topology.dense(work.module)).evolve(soft_target=target)
+    return work.train_to("student", start, trainer.total_steps, trainer=trainer)
 
 
 def _sensitivity(work: Work, job: Job) -> dict[str, Tensor]:

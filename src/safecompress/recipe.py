@@ -21,7 +21,7 @@ from safecompress.events import Event, Listener
 from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
 from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared
-from safecompress.proposing import needs_teachers, start_candidate
+from safecompress.proposing import STUDENTS, needs_teachers, start_candidate
 from safecompress.provenance import provenance
 from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, RunFolder
 from safecompress.search import Search
@@ -67,7 +67,7 @@ def make_models(work: Work, prepared: Prepared) -> Made:
 
 
 def _search(work: Work, dense: StoredModel) -> Candidate:
-    """Train the teachers where a proposal needs them, then search."""
+    """Train the teachers where the start or a proposal needs them, then search."""
     if needs_teachers(work.config):
         started = time.perf_counter()
         # Once the search has begun, `enter` would throw its pieces away.
@@ -87,7 +87,7 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
     steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
     steps[MODEL] = clock.training_steps(fields(config))
-    if config.sparse.initialise in PRUNING_METHODS:
+    if config.sparse.initialise in {*PRUNING_METHODS, *STUDENTS}:
         steps[MODEL] += work.steps("pruning")
     if needs_teachers(config):
         train = config.teachers.train or work.whole_training()

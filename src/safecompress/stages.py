@@ -14,7 +14,7 @@ from safecompress.candidate import Candidate
 from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, Request, TrainConfig
 from safecompress.data import Splits
-from safecompress.defenses import DEFENSES, pruner
+from safecompress.defenses import DEFENSES, PRUNING_METHODS, pruner
 from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
@@ -67,7 +67,7 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
-    if job == "pruning":
+    if job == "pruning" and config.sparse.initialise in PRUNING_METHODS:
         built.append(pruner(config.sparse))
     require_together(built)
     return built
@@ -156,7 +156,7 @@ class Work:
                 reference=self.splits.reference,
                 validation=self.splits.steer.nonmembers,
                 dense=self.dense_module() if any(d.needs_dense for d in defenses) else None,
-                soft_labels=self.soft_labels if job == "search" else None,
+                soft_labels=self.soft_labels if job in {"pruning", "search"} else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
                 typical=self._typical() if stage == "sparse" and settings is None else None,
@@ -205,6 +205,8 @@ class Work:
             return self.config.sparse.train
         if stage == "pruning":
             sparse = self.config.sparse
+            if sparse.initialise.startswith("student"):
+                return sparse.student.train or self.whole_training()
             section = sparse.admm if sparse.initialise.startswith("admm") else sparse.gradual
             return section.train or sparse.train
         if self.config.dense is not None:

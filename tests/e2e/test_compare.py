@@ -173,3 +173,33 @@ def test_a_folder_without_a_verdict_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunFolderError, match=r"verdict\.json"):
         compare_runs([tmp_path / "empty"])
+
+
+def test_a_cell_is_read_wherever_its_data_lie_and_whatever_defaults_become(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked["attacks"] = ["loss"]
+    compare(asked, out=out, methods=["magnitude"])
+    path = out / "cells" / "toy-0.3-magnitude.json"
+    cell = json.loads(path.read_text())
+    assert "source" not in cell["recipe"]["data"]
+    # As of a version that did not know this setting yet.
+    del cell["recipe"]["sparse"]["student"]
+    path.write_text(json.dumps(cell))
+    compare(asked, out=out, methods=["magnitude"])
+    # As of a version with another default: recorded whole, it is another recipe now.
+    cell["recipe"]["sparse"]["rounds"] = 5
+    path.write_text(json.dumps(cell))
+    with pytest.raises(RunFolderError, match="other settings"):
+        compare(asked, out=out, methods=["magnitude"])
+
+
+def test_cells_of_one_data_set_have_the_same_rows(asked: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked["attacks"] = ["loss"]
+    compare(asked, out=out, methods=["magnitude"])
+    path = out / "cells" / "toy-0.3-magnitude.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows_sha256": "0" * 64}))
+    with pytest.raises(RunFolderError, match="other rows"):
+        compare(asked, out=out, methods=["dense"])

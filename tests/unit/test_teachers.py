@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -9,14 +11,16 @@ from torch import nn
 from safecompress import compress, splits_from_arrays
 from safecompress.config import TeachersConfig, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
+from safecompress.events import silent
 from safecompress.files import read_tensors, write_tensors
+from safecompress.modelfile import read_model
 from safecompress.models import fresh_weights
 from safecompress.prepare import prepare
 from safecompress.protocols import Rows
 from safecompress.runs import read_history
 from safecompress.sparse import PROPOSALS
 from safecompress.teachers import held_out
-from tests.small_runs import SETTINGS, brisk, make_model, splits, stopping_at
+from tests.small_runs import SETTINGS, TRAIN, Stopped, brisk, make_model, splits, stopping_at
 
 SOFT = {"soft-labels": {"share": 0.7, "mask": "rigl"}}
 STEER = SETTINGS["steer"] | {"proposals": [SOFT, "set"]}
@@ -177,3 +181,65 @@ def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
     assert torch.equal(first[name], again[name])
     assert not torch.equal(first[name], second[name])
     assert not torch.equal(first[name], prepared.initial[name])
+
+
+STUDENT = {"initialise": "student-global", "student": {"train": TRAIN | {"epochs": 3}}}
+
+
+def student_run(folder, data=None, on_event=silent, **changes):
+    config = SETTINGS | {"sparse": SETTINGS["sparse"] | STUDENT} | changes
+    return compress(make_model, data or splits(), config=config, out=folder, on_event=on_event)
+
+
+def stopping_when(matches):
+    def listen(event):
+        if matches(event):
+            raise Stopped
+
+    return listen
+
+
+def test_a_student_and_what_is_cut_from_it_never_meet_a_hard_label(tmp_path):
+    """Once the teachers have spoken, wrong labels of all members change no bit."""
+    untouched = {"sparse": SETTINGS["sparse"] | STUDENT | {"rounds": 0}}
+    first = student_run(tmp_path / "a", **untouched)
+    other = splits.__wrapped__()
+    other.members.labels[:] = (other.members.labels + 1) % 3
+    at_teachers = stopping_when(lambda event: event.data.get("stage") == "teachers")
+    with pytest.raises(Stopped):
+        student_run(tmp_path / "b", other, on_event=at_teachers, **untouched)
+    shutil.copytree(tmp_path / "a" / "teachers", tmp_path / "b" / "teachers")
+    second = compress(make_model, other, resume=tmp_path / "b")
+    for name, weight in first.model.state_dict().items():
+        assert torch.equal(weight, second.model.state_dict()[name])
+
+
+def test_nothing_of_the_dense_model_is_in_what_a_student_becomes(tmp_path):
+    whole = student_run(tmp_path / "a")
+    none = student_run(tmp_path / "b", dense=TRAIN | {"epochs": 1}, teachers={"train": TRAIN})
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, none.model.state_dict()[name])
+
+
+def test_a_student_ends_at_the_density_and_is_cut_by_magnitude(tmp_path):
+    sparse = SETTINGS["sparse"] | STUDENT
+    frozen = {"sparse": sparse | {"rounds": 0, "train": sparse["train"] | {"epochs": 0}}}
+    student_run(tmp_path / "run", **frozen)
+    made = read_model(tmp_path / "run" / "model.safetensors")
+    masks = made.topology.masks
+    assert made.topology.nonzeros == round(sparse["density"] * made.topology.total)
+    student_run(tmp_path / "all", sparse=frozen["sparse"] | {"density": 1.0})
+    dense = read_model(tmp_path / "all" / "model.safetensors")
+    kept = torch.cat([dense.weights[n][m].abs() for n, m in masks.items()])
+    left = torch.cat([dense.weights[n][~m].abs() for n, m in masks.items()])
+    assert kept.min() >= left.max()
+
+
+def test_a_run_killed_while_its_student_learns_ends_in_the_same_model(tmp_path):
+    whole = student_run(tmp_path / "whole")
+    learning = stopping_when(lambda event: event.data.get("piece") == "student")
+    with pytest.raises(Stopped):
+        student_run(tmp_path / "cut", on_event=learning)
+    resumed = compress(make_model, splits(), resume=tmp_path / "cut")
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name])

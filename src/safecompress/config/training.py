@@ -107,6 +107,21 @@ class GradualConfig(Section):
     train: TrainConfig | None = None
 
 
+class StudentConfig(Section):
+    """A dense student, where `sparse.initialise` is `student-global` or `student-layer`.
+
+    Before the first mask is cut, untrained weights learn what teachers say that never saw the row;
+    candidates go on towards the same soft labels until a proposal changes that.
+
+    Args:
+        temperature: the soft labels are raised to 1 / temperature and normalised, > 0.
+        train: the student's training; by default the dense model's.
+    """
+
+    temperature: Positive = 2.0
+    train: TrainConfig | None = None
+
+
 class SparseConfig(Section):
     """The target and the rhythm of the loop.
 
@@ -123,9 +138,12 @@ class SparseConfig(Section):
             `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
             `gradual-global`, `gradual-layer` (it first loses its smallest weights bit by bit),
             `lottery` (the dense model's largest weights, back at their untrained values), `snip`
-            (the untrained weights without which the loss would change most, scaled to the mask).
+            (the untrained weights without which the loss would change most, scaled to the mask),
+            `student-global`, `student-layer` (a dense student of the teachers loses its smallest
+            weights; nothing of the dense model is inherited).
         admm: how it is trained towards its mask by ADMM.
         gradual: how it loses its weights.
+        student: how the dense student learns.
         rounds: mask updates; 0 keeps the first mask.
         settle_epochs: epochs a candidate trains before it is judged, in (0, round length]; None
             is the whole round.
@@ -149,9 +167,12 @@ class SparseConfig(Section):
         "gradual-layer",
         "lottery",
         "snip",
+        "student-global",
+        "student-layer",
     ] = "magnitude-global"
     admm: AdmmConfig = AdmmConfig()
     gradual: GradualConfig = GradualConfig()
+    student: StudentConfig = StudentConfig()
     train: TrainConfig = TrainConfig()
     rounds: Annotated[int, Field(ge=0)] = 6
     settle_epochs: Positive | None = None
@@ -179,7 +200,9 @@ class SparseConfig(Section):
 
 
 class TeachersConfig(Section):
-    """Teachers, whose labels of the members they never saw the proposal `soft-labels` uses.
+    """Teachers, whose labels of the members they never saw a student learns from.
+
+    Students are those of the proposal `soft-labels` and those that `sparse.initialise` names.
 
     The members are dealt into `folds`. Every teacher is the same model, trained anew on all but
     `held_out` folds, and labels the rows of those; a row's soft label is the mean over the

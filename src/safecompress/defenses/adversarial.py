@@ -230,8 +230,7 @@ class AdversarialTraining(Defense):
                 parameter.copy_(state[f"parameter.{i}"])
             moments = {k: state[f"{k}.{i}"].clone() for k in _MOMENTS if f"{k}.{i}" in state}
             if moments:
-                moments |= {k: moments[k].to(parameter.device) for k in _MOMENTS[:2]}
-                optimizer.state[parameter] = moments
+                optimizer.state[parameter] = {k: t.to(parameter.device) for k, t in moments.items()}
 
     def _renew_(self) -> None:
         if self._context is None:
@@ -247,7 +246,7 @@ class AdversarialTraining(Defense):
                 name=self.name,
             )
         self._parameters = tuple(p.to(self._context.device).requires_grad_() for p in drawn)
-        self._optimizer = torch.optim.Adam(self._parameters, lr=_LEARNING_RATE)
+        self._optimizer = torch.optim.Adam(self._parameters, lr=_LEARNING_RATE, fused=True)
 
     def _ready(self) -> tuple[tuple[Tensor, ...], torch.optim.Adam]:
         if self._parameters is None or self._optimizer is None:
@@ -257,16 +256,15 @@ class AdversarialTraining(Defense):
     def _attacker_learns_(self, batch: Batch) -> None:
         """Take the attacker's steps; the model stands still, so it is asked once for them all."""
         parameters, optimizer = self._ready()
-        drawn = [
-            self._drawn(len(batch.labels), step=batch.step, k=k) for k in range(self.attacker_steps)
-        ]
+        n = len(batch.labels)
+        drawn = [self._drawn(n, step=batch.step, k=k) for k in range(self.attacker_steps)]
         reference = concatenate(*drawn)
         with _evaluating(batch.model):
             members = self._seen(*self._asked(batch.model, batch.inputs, batch.labels))
             others = self._seen(*self._asked(batch.model, reference.inputs, reference.labels))
         for here in zip(*(torch.split(t, len(drawn[0])) for t in others), strict=True):
-            on_members, on_reference = self._say(members), self._say(here)
-            loss = 0.5 * (softplus(-on_members).mean() + softplus(on_reference).mean())
+            said = self._say([torch.cat(pair) for pair in zip(members, here, strict=True)])
+            loss = 0.5 * (softplus(-said[:, :n]).mean() + softplus(said[:, n:]).mean())
             gradients = torch.autograd.grad(loss, parameters)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
