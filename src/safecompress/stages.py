@@ -205,10 +205,12 @@ class Work:
             return self.config.sparse.train
         if stage == "pruning":
             sparse = self.config.sparse
-            if sparse.initialise.startswith("student"):
-                return sparse.student.train or self.whole_training()
-            section = sparse.admm if sparse.initialise.startswith("admm") else sparse.gradual
-            return section.train or sparse.train
+            given = {
+                "admm": sparse.admm.train,
+                "gradual": sparse.gradual.train,
+                "student": sparse.student.train,
+            }
+            return given[sparse.initialise.split("-")[0]] or sparse.train
         if self.config.dense is not None:
             return self.config.dense
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs

@@ -115,7 +115,7 @@ class StudentConfig(Section):
 
     Args:
         temperature: the soft labels are raised to 1 / temperature and normalised, > 0.
-        train: the student's training; by default the dense model's.
+        train: the student's training; by default that of the sparse stage.
     """
 
     temperature: Positive = 2.0
