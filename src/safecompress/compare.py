@@ -35,6 +35,7 @@ from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
+from safecompress.proposing import with_start
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.provenance import surroundings
 from safecompress.randomness import generator
@@ -214,6 +215,7 @@ def _cells(config: CompareConfig) -> Iterator[Cell]:
                         f"compared on the same draws of the same rows: set it for '{name}', such "
                         "as data.split.reference where any of them needs rows set aside."
                     )
+                recipe = with_start(recipe, trained=False)
                 yield Cell(name, density, method, recipe, data.models or config.models)
 
 

@@ -67,6 +67,23 @@ def needs_teachers(config: CompressConfig) -> bool:
     )
 
 
+def with_start(config: CompressConfig, *, trained: bool) -> CompressConfig:
+    """Return the configuration with an automatic `sparse.initialise` decided.
+
+    Where teachers are trained anyway, a student that never met a hard label leaks less than the
+    dense model. Given trained weights may have cost more than all that is trained here: they stay.
+
+    Args:
+        config: any configuration.
+        trained: whether the model came trained.
+    """
+    if config.sparse.initialise != "auto":
+        return config
+    start = "student-global" if needs_teachers(config) and not trained else "magnitude-global"
+    sparse = config.sparse.model_copy(update={"initialise": start})
+    return config.model_copy(update={"sparse": sparse})
+
+
 def needs_channels(config: CompressConfig) -> bool:
     """Return whether a proposal removes channels, and there are rounds in which it may."""
     return config.sparse.rounds > 0 and any(

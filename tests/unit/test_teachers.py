@@ -162,18 +162,22 @@ def test_a_parameter_nobody_can_reset_is_named():
         fresh_weights(nn.Sequential(nn.Linear(2, 2), Scaled()), seed=0)
 
 
-@pytest.mark.parametrize("trained", [True, False])
-def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
+def pair(*, weights_given):
     x = torch.randn(400, 6)
     y = x[:, :3].argmax(dim=1)
-    data = splits_from_arrays(
+    return splits_from_arrays(
         x[:200],
         y[:200],
         test=(x[200:], y[200:]),
         split={"membership": "pair"},
         seed=0,
-        weights_given=trained,
+        weights_given=weights_given,
     )
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
+    data = pair(weights_given=trained)
     config = load_config(SETTINGS | {"steer": STEER})
     prepared = prepare(config, make_model() if trained else make_model, data)
     first, again, second = prepared.fresh(0), prepared.fresh(0), prepared.fresh(1)
@@ -243,3 +247,32 @@ def test_a_run_killed_while_its_student_learns_ends_in_the_same_model(tmp_path):
     resumed = compress(make_model, splits(), resume=tmp_path / "cut")
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("proposals", "rounds", "trained", "start"),
+    [
+        ([SOFT, "set"], 2, False, "student-global"),
+        ([SOFT, "set"], 2, True, "magnitude-global"),
+        ([SOFT, "set"], 0, False, "magnitude-global"),
+        (["rigl", "set"], 2, False, "magnitude-global"),
+    ],
+)
+def test_a_search_begins_with_a_student_where_teachers_are_asked_anyway(
+    proposals, rounds, trained, start
+):
+    config = SETTINGS | {
+        "sparse": SETTINGS["sparse"] | {"rounds": rounds},
+        "steer": {"proposals": proposals},
+    }
+    data = pair(weights_given=trained)
+    model = make_model() if trained else make_model
+    assert prepare(load_config(config), model, data).config.sparse.initialise == start
+
+
+def test_a_start_that_is_named_stays():
+    config = SETTINGS | {
+        "sparse": SETTINGS["sparse"] | {"initialise": "scratch"},
+        "steer": {"proposals": [SOFT]},
+    }
+    assert prepare(load_config(config), make_model, splits()).config.sparse.initialise == "scratch"

@@ -133,14 +133,16 @@ class SparseConfig(Section):
     Args:
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
-        initialise: `magnitude-global`, `magnitude-layer` (from the trained dense model), `scratch`
-            (untrained weights under a random mask, scaled to it),
+        initialise: where the search begins. `auto` is `student-global` where proposals ask the
+            teachers, unless trained weights were given, and otherwise `magnitude-global`.
+            `student-global`, `student-layer`: a dense student of the teachers loses its smallest
+            weights, over all layers or in each, and nothing of the dense model is inherited.
+            Of the trained dense model: `magnitude-global`, `magnitude-layer` (the same cut),
             `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
             `gradual-global`, `gradual-layer` (it first loses its smallest weights bit by bit),
-            `lottery` (the dense model's largest weights, back at their untrained values), `snip`
-            (the untrained weights without which the loss would change most, scaled to the mask),
-            `student-global`, `student-layer` (a dense student of the teachers loses its smallest
-            weights; nothing of the dense model is inherited).
+            `lottery` (its largest weights, back at their untrained values). Of untrained weights:
+            `scratch` (under a random mask, scaled to it), `snip` (those without which the loss
+            would change most, scaled to the mask).
         admm: how it is trained towards its mask by ADMM.
         gradual: how it loses its weights.
         student: how the dense student learns.
@@ -158,6 +160,7 @@ class SparseConfig(Section):
     density: Annotated[float, Field(gt=0, le=1)]
     distribution: Literal["uniform", "er", "erk"] = "erk"
     initialise: Literal[
+        "auto",
         "magnitude-global",
         "magnitude-layer",
         "scratch",
@@ -169,7 +172,7 @@ class SparseConfig(Section):
         "snip",
         "student-global",
         "student-layer",
-    ] = "magnitude-global"
+    ] = "auto"
     admm: AdmmConfig = AdmmConfig()
     gradual: GradualConfig = GradualConfig()
     student: StudentConfig = StudentConfig()
