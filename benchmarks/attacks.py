@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.sets import FP32, RECIPES, SETTINGS
+from benchmarks.sets import FP32, RECIPES, SETTINGS, WARM
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
@@ -148,7 +148,7 @@ def begin(name: str, work: Path) -> Cohort:
     """Begin a data set's cohort, or go on with it."""
     chosen = SETS[name]
     recipe = RECIPES / f"{name}.yaml"
-    assignments = ["seed=300", "baselines=[]", *SETTINGS[name], *FP32]
+    assignments = ["seed=300", "baselines=[]", *SETTINGS[name], WARM, *FP32]
     config = load_config(recipe, assignments=assignments)
     if config.data is None:
         raise TypeError(f"{recipe}: no data section")
