@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,15 @@ from typing import Any
 import torch
 
 from safecompress.attacks import ATTACKS
+from safecompress.cells import (
+    Cell,
+    cell_file,
+    cells,
+    chosen,
+    read_cell,
+    require_same_rows,
+    settings_of,
+)
 from safecompress.checks import Subject
 from safecompress.cohort import Cohort, Plan, deal, every_row
 from safecompress.config import (
@@ -27,7 +36,6 @@ from safecompress.config import (
     CompressConfig,
     ShadowsConfig,
     load_compare_config,
-    load_config,
 )
 from safecompress.contest import contest, runs_side_by_side
 from safecompress.data import load_splits
@@ -35,7 +43,6 @@ from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
-from safecompress.proposing import with_start
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.provenance import surroundings
 from safecompress.randomness import generator
@@ -44,32 +51,8 @@ from safecompress.runs import PROVENANCE, VERDICT
 from safecompress.siblings import Siblings, matched
 from safecompress.workers import train_cohort
 
-CELLS, COHORTS, SHARED = "cells", "cohorts", "shared"
+COHORTS, SHARED = "cohorts", "shared"
 TABLE = "table.json"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method on one data set at one density.
-
-    Args:
-        data: name of the data set.
-        density: share of the maskable weights kept.
-        method: name of the method.
-        recipe: what each of its models is trained by.
-        models: how many there are.
-    """
-
-    data: str
-    density: float
-    method: str
-    recipe: CompressConfig
-    models: int
-
-    @property
-    def name(self) -> str:
-        """Names its file."""
-        return f"{self.data}-{self.density:g}-{self.method}"
 
 
 def compare(
@@ -103,21 +86,21 @@ def compare(
     config = load_compare_config(config)
     folder = Path(out)
     attacks = [ATTACKS.build(a, where=f"attacks[{i}]") for i, a in enumerate(config.attacks)]
-    everything = list(_cells(config))
-    wanted = _chosen(everything, config, data=data, densities=densities, methods=methods)
+    everything = list(cells(config))
+    wanted = chosen(everything, config, data=data, densities=densities, methods=methods)
     _require_known_evidence(attacks)
-    asking = {cell.data: cell for cell in wanted if not _file(folder, cell).exists()}
+    asking = {cell.data: cell for cell in wanted if not cell_file(folder, cell).exists()}
     rows = {name: _Rows.load(cell.recipe) for name, cell in asking.items()}
     for name, cell in asking.items():
         _rehearse(attacks, rows[name], cell)
+        require_same_rows(folder, everything, cell, rows[name].digest)
     for cell in wanted:
-        if _file(folder, cell).exists():
-            _read(folder, cell, config)
+        if cell_file(folder, cell).exists():
+            read_cell(folder, cell, config)
         else:
-            _require_same_rows(folder, everything, cell, rows[cell.data].digest)
             _make(cell, config, rows[cell.data], attacks, folder, on_event)
-    made = [cell for cell in everything if _file(folder, cell).exists()]
-    documents = [_read(folder, cell, config) for cell in made]
+    made = [cell for cell in everything if cell_file(folder, cell).exists()]
+    documents = [read_cell(folder, cell, config) for cell in made]
     document = contest(documents, reference=config.reference)
     _write(folder, document)
     return document
@@ -188,75 +171,6 @@ class _Rows:
         return rows_digest(self.rows, *([] if self.reference is None else [self.reference]))
 
 
-def _cells(config: CompareConfig) -> Iterator[Cell]:
-    """Yield every cell, its recipe checked."""
-    for name, data in config.data.items():
-        same = load_config(data.config, assignments=[*data.set, f"seed={config.seed}"]).data
-        for method, chosen in config.methods.items():
-            for density in chosen.densities or data.densities or config.densities:
-                recipe = load_config(
-                    data.config,
-                    assignments=[
-                        *data.set,
-                        f"sparse.density={density!r}",
-                        "baselines=[]",
-                        *chosen.set,
-                        f"seed={config.seed}",
-                    ],
-                )
-                if recipe.model is None or recipe.model.weights is not None:
-                    raise ConfigError(
-                        f"{data.config}: a cohort trains its models from nothing; name a model "
-                        "without weights."
-                    )
-                if recipe.data != same:
-                    raise ConfigError(
-                        f"compare: method '{method}' changes the data section; all methods are "
-                        f"compared on the same draws of the same rows: set it for '{name}', such "
-                        "as data.split.reference where any of them needs rows set aside."
-                    )
-                recipe = with_start(recipe, trained=False)
-                yield Cell(name, density, method, recipe, data.models or config.models)
-
-
-def _require_same_rows(folder: Path, cells: Sequence[Cell], new: Cell, digest: str) -> None:
-    """Raise RunFolderError where a finished cell of a new one's data set had other rows."""
-    for cell in cells:
-        path = _file(folder, cell)
-        if cell.data == new.data and path.exists() and read_json(path)["rows_sha256"] != digest:
-            raise RunFolderError(
-                f"{path}: of other rows than '{new.data}' has now; put the data back, or choose "
-                "another folder."
-            )
-
-
-def _chosen(
-    cells: Sequence[Cell],
-    config: CompareConfig,
-    *,
-    data: Sequence[str],
-    densities: Sequence[float],
-    methods: Sequence[str],
-) -> list[Cell]:
-    for what, asked, known in (
-        ("data", data, list(config.data)),
-        ("method", methods, list(config.methods)),
-        ("density", densities, sorted({cell.density for cell in cells})),
-    ):
-        if strangers := [x for x in asked if x not in known]:
-            raise ConfigError(
-                f"compare: {what} {strangers[0]!r} is not in the comparison; it has "
-                f"{', '.join(map(str, known))}."
-            )
-    return [
-        cell
-        for cell in cells
-        if (not data or cell.data in data)
-        and (not densities or cell.density in densities)
-        and (not methods or cell.method in methods)
-    ]
-
-
 def _require_known_evidence(attacks: Sequence[Attack]) -> None:
     """Raise ConfigError for an attack that needs what a cohort does not hold, or for two alike."""
     for attack in attacks:
@@ -302,44 +216,6 @@ def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:
         ) from error
 
 
-def _file(folder: Path, cell: Cell) -> Path:
-    return folder / CELLS / f"{cell.name}.json"
-
-
-def _settings(cell: Cell, config: CompareConfig) -> dict[str, Any]:
-    """Return, as JSON, what a cell's figures depend on, but for its rows and where they lie."""
-    recipe = cell.recipe.model_dump(mode="json", exclude={"out": True, "data": {"source"}})
-    return {"recipe": recipe, "models": cell.models, "attacks": config.attacks}
-
-
-def _read(folder: Path, cell: Cell, config: CompareConfig) -> Mapping[str, Any]:
-    path = _file(folder, cell)
-    document = read_json(path)
-    if not isinstance(document, dict) or not _same(document, cell, config):
-        raise RunFolderError(
-            f"{path}: of other settings than the comparison's; delete it to make it anew, or "
-            "choose another folder."
-        )
-    return document
-
-
-def _same(document: Mapping[str, Any], cell: Cell, config: CompareConfig) -> bool:
-    """Return whether a document is of a cell.
-
-    Its recipe is recorded whole and read as any configuration, so that a later version may add
-    settings without making a cell anew, and none changes what a cell is by another default.
-    """
-    wanted = cell.recipe.model_dump(mode="json")
-    try:
-        recorded = json.loads(json.dumps(document["recipe"]))
-        recorded["data"]["source"] = wanted["data"]["source"]
-        recipe = load_config(recorded | {"out": wanted["out"]})
-    except (ConfigError, KeyError, TypeError):
-        return False
-    now = json.loads(json.dumps(_settings(cell, config)))
-    return recipe == cell.recipe and all(document.get(k) == now[k] for k in ("models", "attacks"))
-
-
 def _make(
     cell: Cell,
     config: CompareConfig,
@@ -349,7 +225,7 @@ def _make(
     listen: Listener,
 ) -> None:
     """Train a cell's cohort, attack its models and write its file."""
-    path = _file(folder, cell)
+    path = cell_file(folder, cell)
     listen(Event("stage", f"{cell.name}: {cell.models} models", {"stage": cell.name}))
     started = time.perf_counter()
     if cell.recipe.data is None:
@@ -386,7 +262,7 @@ def _make(
             "targets": figures,
             "seconds": {"train": trained, "attack": time.perf_counter() - started - trained},
             "made_with": surroundings(),
-            **_settings(cell, config),
+            **settings_of(cell, config),
         },
     )
     if not config.keep:
