@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.selection_methods import MOVES
 from benchmarks.sets import FP32, RECIPES, SETTINGS, WARM
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
@@ -149,6 +150,7 @@ def begin(name: str, work: Path) -> Cohort:
     chosen = SETS[name]
     recipe = RECIPES / f"{name}.yaml"
     assignments = ["seed=300", "baselines=[]", *SETTINGS[name], WARM, *FP32]
+    assignments.append(f"steer.proposals={MOVES}")
     config = load_config(recipe, assignments=assignments)
     if config.data is None:
         raise TypeError(f"{recipe}: no data section")

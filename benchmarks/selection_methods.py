@@ -14,7 +14,7 @@ _SOFT = {
     "soft-1-warm": '{"soft-labels":{"share":1.0,"temperature":2,"mask":"rigl"}}',
 }
 _MASK_MOVES = f'["rigl","set",{_UNFIRED},{_TAYLOR}]'
-_MOVES = f'["rigl",{",".join(_SOFT.values())}]'
+MOVES = f'["rigl",{",".join(_SOFT.values())}]'
 _FOUR = f'["rigl",{_SOFT["soft-0.6"]},{_SOFT["soft-1"]},{_SOFT["soft-1-warm"]}]'
 _SHORT = "sparse.settle_epochs=2"
 _TM = 'steer.objective={"tm":{"attack":"auc"}}'
@@ -49,15 +49,15 @@ METHODS: dict[str, Method] = {
     "set": Method(('steer.proposals=["set"]', _TM)),
     "rigl": Method(('steer.proposals=["rigl"]', _TM)),
     "random": Method(
-        (f"steer.proposals={_MOVES}", "steer.draw=1", EVERY, _TM),
+        (f"steer.proposals={MOVES}", "steer.draw=1", EVERY, _TM),
         says="one of the moves at random each round",
     ),
     "best-of-4": Method(
-        (f"steer.proposals={_MOVES}", "steer.draw=1", "steer.population=4", EVERY, _TM),
+        (f"steer.proposals={MOVES}", "steer.draw=1", "steer.population=4", EVERY, _TM),
         says="four such paths, the best in the last round's tests goes on",
     ),
     REFERENCE: Method(
-        (f"steer.proposals={_MOVES}", _TM),
+        (f"steer.proposals={MOVES}", _TM),
         fitted=False,
         says="the default: a lineage for each move, halved round by round, two to the last round",
     ),
@@ -66,14 +66,14 @@ METHODS: dict[str, Method] = {
         for name, move in _SOFT.items()
     },
     "wmia": Method(
-        (f"steer.proposals={_MOVES}", _TM, 'steer.attacks=["white-box"]'),
+        (f"steer.proposals={MOVES}", _TM, 'steer.attacks=["white-box"]'),
         role="instance",
         fitted=False,
         says="the default, steered by a white-box attacker",
     ),
     "mmia": Method(
         (
-            f"steer.proposals={_MOVES}",
+            f"steer.proposals={MOVES}",
             _TM,
             'steer.attacks=["loss","modified-entropy","neural","white-box"]',
         ),

@@ -15,7 +15,7 @@ WARM = "sparse.initialise=magnitude-global"
 for every method, so that what is compared is what follows it."""
 
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "location30": (),
+    "location30": ("sparse.train.batch_size=128",),
     "banking77": ("dense.batch_size=128", "sparse.train.batch_size=128"),
     "cifar100-alexnet": (
         "data.split.rows=10000",

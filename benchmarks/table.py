@@ -160,7 +160,11 @@ METHODS: dict[str, dict[str, Any]] = {
         "set": defended("{dp-sgd: {noise: 1.0, clip: 1.0}}"),
         "says": "DP-SGD, dense and pruned",
     },
-    "safecompress": {"set": [], "says": "the default of `compress`"},
+    "safecompress": {
+        "set": ["sparse.train.batch_size=32"],
+        "says": "the default of `compress`: a student, three lineages; in batches of 32, for a "
+        "student wants many steps",
+    },
 }
 
 _FIXED = [*FP32, "data.split.reference=0.2"]

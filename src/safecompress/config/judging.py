@@ -33,10 +33,8 @@ class SteerConfig(Section):
 
     proposals: tuple[Request, ...] = (
         "rigl",
-        {"soft-labels": {"share": 0.3, "mask": "rigl"}},
-        {"soft-labels": {"share": 0.6, "mask": "rigl"}},
+        "set",
         {"soft-labels": {"share": 1.0, "mask": "rigl"}},
-        {"soft-labels": {"share": 1.0, "temperature": 2.0, "mask": "rigl"}},
     )
     search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None
