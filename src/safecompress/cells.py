@@ -14,7 +14,6 @@ from typing import Any
 from safecompress.config import CompareConfig, CompressConfig, load_config
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.files import read_json
-from safecompress.proposing import with_start
 
 CELLS = "cells"
 
@@ -70,7 +69,6 @@ def cells(config: CompareConfig) -> Iterator[Cell]:
                         f"compared on the same draws of the same rows: set it for '{name}', such "
                         "as data.split.reference where any of them needs rows set aside."
                     )
-                recipe = with_start(recipe, trained=False)
                 yield Cell(name, density, method, recipe, data.models or config.models)
 
 

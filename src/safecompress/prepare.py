@@ -45,7 +45,6 @@ from safecompress.proposing import (
     first_topology,
     needs_channels,
     needs_teachers,
-    with_start,
 )
 from safecompress.randomness import derive, seeded
 from safecompress.stages import build_defenses
@@ -159,7 +158,6 @@ def prepare(
         model is None and config.model is not None and config.model.weights is not None
     )
     _check_parts(config)
-    config = with_start(config, trained=trained)
     splits = _splits(config, data, trained=trained)
     module, name = _module(config, model, splits)
     check_model(module, splits.members, splits.classes)

@@ -60,35 +60,23 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
 
 
 def needs_teachers(config: CompressConfig) -> bool:
-    """Return whether the start does, or a proposal, and there are rounds in which it may."""
-    return config.sparse.initialise in STUDENTS or (
-        config.sparse.rounds > 0
-        and any("soft_labels" in proposal.requires for proposal in build_proposals(config))
-    )
+    """Return whether anybody learns from soft labels."""
+    return needs_student(config) or _asked(config, "soft_labels")
 
 
-def with_start(config: CompressConfig, *, trained: bool) -> CompressConfig:
-    """Return the configuration with an automatic `sparse.initialise` decided.
+def needs_student(config: CompressConfig) -> bool:
+    """Return whether the search begins with a dense student, or a proposal may."""
+    return config.sparse.initialise in STUDENTS or _asked(config, "student")
 
-    Where teachers are trained anyway, a student that never met a hard label leaks less than the
-    dense model. Given trained weights may have cost more than all that is trained here: they stay.
 
-    Args:
-        config: any configuration.
-        trained: whether the model came trained.
-    """
-    if config.sparse.initialise != "auto":
-        return config
-    start = "student-global" if needs_teachers(config) and not trained else "magnitude-global"
-    sparse = config.sparse.model_copy(update={"initialise": start})
-    return config.model_copy(update={"sparse": sparse})
+def _asked(config: CompressConfig, what: str) -> bool:
+    """Return whether a proposal requires something, and there are rounds in which it may."""
+    return config.sparse.rounds > 0 and any(what in p.requires for p in build_proposals(config))
 
 
 def needs_channels(config: CompressConfig) -> bool:
     """Return whether a proposal removes channels, and there are rounds in which it may."""
-    return config.sparse.rounds > 0 and any(
-        "channels" in proposal.requires for proposal in build_proposals(config)
-    )
+    return _asked(config, "channels")
 
 
 class Contexts:
@@ -117,8 +105,9 @@ class Contexts:
             if update == 0:
                 self._parent_gradient = gradient
         groups = self._work.channels() if "channels" in proposal.requires else None
+        student = student_candidate(self._work) if "student" in proposal.requires else None
         seed = derive(self._config.seed, "propose", self.number, parent, proposal.name, update)
-        return ProposalContext(gradient, self._progress, seed, groups)
+        return ProposalContext(gradient, self._progress, seed, groups, student)
 
 
 def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
@@ -134,10 +123,7 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
         work.module.load_state_dict(dict(trained.weights))
         return work.trainer(job).start(topology)
     if method in STUDENTS:
-        student = _student(work)
-        work.module.load_state_dict(dict(student.weights))
-        topology = first_topology(work.config, work.module, student.weights, method=method)
-        return work.trainer(job).start(topology).evolve(soft_target=student.soft_target)
+        return student_candidate(work)
     scored: Mapping[str, Tensor] = dense.weights
     if method == "snip":
         scored = _sensitivity(work, job)
@@ -149,16 +135,36 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
     return work.trainer(job).start(topology)
 
 
-def _student(work: Work) -> Candidate:
+def train_student(work: Work) -> Candidate:
     """Train untrained weights towards the teachers' labels of rows that they never saw.
 
     Weights that were given trained are what it begins with.
     """
-    trainer = work.trainer("pruning")
+    trainer = work.trainer("student")
     work.module.load_state_dict(dict(work.initial))
-    target = SoftTarget(1.0, work.config.sparse.student.temperature)
-    start = trainer.start(Topology.dense(work.module)).evolve(soft_target=target)
+    start = trainer.start(Topology.dense(work.module)).evolve(soft_target=_students_target(work))
+    work.enter("student", "dense student, towards what the teachers say of rows they never saw")
     return work.train_to("student", start, trainer.total_steps, trainer=trainer)
+
+
+def student_candidate(work: Work) -> Candidate:
+    """Return the trained student as a search takes it up: cut to the density, its target kept."""
+    if work.student is None:
+        raise TypeError("no student was trained")
+    method = work.config.sparse.initialise
+    work.module.load_state_dict(dict(work.student.weights))
+    topology = first_topology(
+        work.config,
+        work.module,
+        work.student.weights,
+        method=method if method in STUDENTS else "student-global",
+    )
+    start = work.trainer("search").start(topology)
+    return start.evolve(soft_target=_students_target(work))
+
+
+def _students_target(work: Work) -> SoftTarget:
+    return SoftTarget(1.0, work.config.sparse.student.temperature)
 
 
 def _sensitivity(work: Work, job: Job) -> dict[str, Tensor]:

@@ -21,9 +21,14 @@ from safecompress.events import Event, Listener
 from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
 from safecompress.modelfile import StoredModel, read_model, write_model
 from safecompress.prepare import Prepared
-from safecompress.proposing import STUDENTS, needs_teachers, start_candidate
+from safecompress.proposing import (
+    needs_student,
+    needs_teachers,
+    start_candidate,
+    train_student,
+)
 from safecompress.provenance import provenance
-from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, RunFolder
+from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, RunFolder
 from safecompress.search import Search
 from safecompress.stages import Work
 from safecompress.teachers import FOLDER as TEACHERS
@@ -62,18 +67,29 @@ def make_models(work: Work, prepared: Prepared) -> Made:
         name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
         for name in (work.config.baselines if prepared.has_dense else ())
     }
+    if needs_student(work.config):
+        work.student = _stage(work, STUDENT, lambda: _train_student(work))
     chosen = _stage(work, MODEL, lambda: _search(work, dense))
     return Made(dense if prepared.has_dense else None, baselines, chosen)
 
 
 def _search(work: Work, dense: StoredModel) -> Candidate:
-    """Train the teachers where the start or a proposal needs them, then search."""
-    if needs_teachers(work.config):
+    """Train the teachers where a proposal needs them, then search."""
+    _hear_teachers(work)
+    return Search(work).run(dense)
+
+
+def _train_student(work: Work) -> Candidate:
+    _hear_teachers(work)
+    return train_student(work)
+
+
+def _hear_teachers(work: Work) -> None:
+    """Train the teachers where anybody needs them, or read what they said."""
+    if work.soft_labels is None and needs_teachers(work.config):
         started = time.perf_counter()
-        # Once the search has begun, `enter` would throw its pieces away.
         work.soft_labels = soft_labels(work)
         work.spent("teachers", time.perf_counter() - started)
-    return Search(work).run(dense)
 
 
 def _steps_ahead(work: Work, prepared: Prepared) -> int:
@@ -87,7 +103,9 @@ def _steps_ahead(work: Work, prepared: Prepared) -> int:
     steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
     steps[MODEL] = clock.training_steps(fields(config))
-    if config.sparse.initialise in {*PRUNING_METHODS, *STUDENTS}:
+    if needs_student(config):
+        steps[STUDENT] = work.steps("student")
+    if config.sparse.initialise in PRUNING_METHODS:
         steps[MODEL] += work.steps("pruning")
     if needs_teachers(config):
         train = config.teachers.train or work.whole_training()

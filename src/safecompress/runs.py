@@ -29,8 +29,9 @@ from safecompress.files import storage_error, sync_folder, write_text
 
 CONFIG, HISTORY, PROVENANCE = "config.yaml", "history.jsonl", "provenance.json"
 PREPROCESSING, STATE = "preprocessing.json", "state"
-MODEL, DENSE, VERDICT, FIGURES = (
+MODEL, STUDENT, DENSE, VERDICT, FIGURES = (
     "model.safetensors",
+    "student.safetensors",
     "dense.safetensors",
     "verdict.json",
     "figures.json",

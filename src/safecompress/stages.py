@@ -14,7 +14,7 @@ from safecompress.candidate import Candidate
 from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, Request, TrainConfig
 from safecompress.data import Splits
-from safecompress.defenses import DEFENSES, PRUNING_METHODS, pruner
+from safecompress.defenses import DEFENSES, pruner
 from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
@@ -36,8 +36,8 @@ from safecompress.transforms import PLAIN, ChannelGroup, attach_
 _CHECKPOINT_SHARE = 0.05
 
 
-Job: TypeAlias = Literal["dense", "pruning", "baseline", "search"]
-Stage: TypeAlias = Literal["dense", "pruning", "sparse"]
+Job: TypeAlias = Literal["dense", "student", "pruning", "baseline", "search"]
+Stage: TypeAlias = Literal["dense", "student", "pruning", "sparse"]
 
 
 def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Defense]:
@@ -51,7 +51,7 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
     where = "dense.defenses" if job == "dense" else "steer.defenses"
     if job == "dense" and config.dense is not None:
         requests = config.dense.defenses
-    elif job in {"pruning", "search"}:
+    elif job in {"student", "pruning", "search"}:
         requests = config.steer.defenses
     built = [DEFENSES.build(request, where=f"{where}[{i}]") for i, request in enumerate(requests)]
     if (
@@ -67,7 +67,7 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
-    if job == "pruning" and config.sparse.initialise in PRUNING_METHODS:
+    if job == "pruning":
         built.append(pruner(config.sparse))
     require_together(built)
     return built
@@ -95,6 +95,7 @@ class Work:
         listen: told what happens.
         soft_labels: what teachers say of the members, once they are trained.
         dense: the dense model, once it is finished.
+        student: the dense student of the teachers, once it is finished.
     """
 
     config: CompressConfig
@@ -110,6 +111,7 @@ class Work:
     notes: dict[str, Any] = field(default_factory=dict)
     soft_labels: Tensor | None = None
     dense: StoredModel | None = None
+    student: StoredModel | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)
     _groups: tuple[ChannelGroup, ...] | None = None
     _last_commit: float = field(default_factory=time.monotonic)
@@ -142,7 +144,7 @@ class Work:
         has no defences.
         """
         if job not in self._trainers:
-            stage: Stage = job if job in {"dense", "pruning"} else "sparse"
+            stage: Stage = job if job in {"dense", "student", "pruning"} else "sparse"
             settings = self.notes.get(f"settings/{stage}")
             defenses = build_defenses(self.config, self.splits, job)
             made = Trainer(
@@ -156,7 +158,7 @@ class Work:
                 reference=self.splits.reference,
                 validation=self.splits.steer.nonmembers,
                 dense=self.dense_module() if any(d.needs_dense for d in defenses) else None,
-                soft_labels=self.soft_labels if job in {"pruning", "search"} else None,
+                soft_labels=self.soft_labels if job in {"student", "search"} else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
                 settings=None if settings is None else Probed.from_json(settings),
                 typical=self._typical() if stage == "sparse" and settings is None else None,
@@ -205,12 +207,10 @@ class Work:
             return self.config.sparse.train
         if stage == "pruning":
             sparse = self.config.sparse
-            given = {
-                "admm": sparse.admm.train,
-                "gradual": sparse.gradual.train,
-                "student": sparse.student.train,
-            }
-            return given[sparse.initialise.split("-")[0]] or sparse.train
+            section = sparse.admm if sparse.initialise.startswith("admm") else sparse.gradual
+            return section.train or sparse.train
+        if stage == "student":
+            return self.config.sparse.student.train or self.config.sparse.train
         if self.config.dense is not None:
             return self.config.dense
         epochs = 0 if self.notes["trained"] else self.config.sparse.train.epochs

@@ -73,10 +73,13 @@ def soft_labels(work: Work) -> Tensor:
     """
     config, members = work.config.teachers, work.splits.members
     unseen = held_out(members, config, seed=work.config.seed)
-    work.enter("teachers", f"teachers: {config.folds}, each without its own share of the members")
+    paths = [work.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
+    if not all(path.exists() for path in paths):
+        # A run that is further on keeps the pieces of the stage it is in.
+        text = f"teachers: {config.folds}, each without its own share of the members"
+        work.enter("teachers", text)
     labels = torch.zeros(len(members), work.splits.classes)
-    for number, rows in enumerate(unseen):
-        path = work.folder.path / FOLDER / f"{number + 1}.safetensors"
+    for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
         if not path.exists():
             _teach(work, number, rows, path)
         labels[rows] += _read(path, members.ids[rows], classes=work.splits.classes)

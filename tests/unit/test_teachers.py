@@ -20,7 +20,16 @@ from safecompress.protocols import Rows
 from safecompress.runs import read_history
 from safecompress.sparse import PROPOSALS
 from safecompress.teachers import held_out
-from tests.small_runs import SETTINGS, TRAIN, Stopped, brisk, make_model, splits, stopping_at
+from tests.small_runs import (
+    SETTINGS,
+    TRAIN,
+    Stopped,
+    brisk,
+    make_model,
+    result,
+    splits,
+    stopping_at,
+)
 
 SOFT = {"soft-labels": {"share": 0.7, "mask": "rigl"}}
 STEER = SETTINGS["steer"] | {"proposals": [SOFT, "set"]}
@@ -249,30 +258,61 @@ def test_a_run_killed_while_its_student_learns_ends_in_the_same_model(tmp_path):
         assert torch.equal(weight, resumed.model.state_dict()[name])
 
 
-@pytest.mark.parametrize(
-    ("proposals", "rounds", "trained", "start"),
-    [
-        ([SOFT, "set"], 2, False, "student-global"),
-        ([SOFT, "set"], 2, True, "magnitude-global"),
-        ([SOFT, "set"], 0, False, "magnitude-global"),
-        (["rigl", "set"], 2, False, "magnitude-global"),
-    ],
-)
-def test_a_search_begins_with_a_student_where_teachers_are_asked_anyway(
-    proposals, rounds, trained, start
-):
-    config = SETTINGS | {
-        "sparse": SETTINGS["sparse"] | {"rounds": rounds},
-        "steer": {"proposals": proposals},
-    }
-    data = pair(weights_given=trained)
-    model = make_model() if trained else make_model
-    assert prepare(load_config(config), model, data).config.sparse.initialise == start
+PROPOSED = {"search": "every-round", "proposals": ["set", {"student": {"mask": "rigl"}}]}
 
 
-def test_a_start_that_is_named_stays():
+def test_a_proposed_student_is_the_one_that_a_search_may_begin_with(tmp_path):
+    """Once chosen, its candidate is what a search that begins with it comes to."""
+    sparse = {"sparse": SETTINGS["sparse"] | {"student": STUDENT["student"]}}
+    replayed = {"proposals": [{"student": {"mask": "keep"}}], "replay": ["keep student"] * 2}
+    proposed = compress(
+        make_model,
+        splits(),
+        config=SETTINGS | {"sparse": sparse["sparse"] | {"settle_epochs": None}, "steer": replayed},
+        out=tmp_path / "a",
+    )
+    begun = student_run(
+        tmp_path / "b",
+        sparse=SETTINGS["sparse"] | STUDENT | {"settle_epochs": None},
+        steer={"proposals": ["keep"], "replay": ["keep"] * 2},
+    )
+    for name, weight in proposed.model.state_dict().items():
+        assert torch.equal(weight, begun.model.state_dict()[name])
+
+
+@pytest.mark.parametrize("kind", ["student", "search"])
+def test_a_run_killed_with_a_proposed_student_ends_in_the_same_model(tmp_path, kind):
     config = SETTINGS | {
-        "sparse": SETTINGS["sparse"] | {"initialise": "scratch"},
-        "steer": {"proposals": [SOFT]},
+        "sparse": SETTINGS["sparse"] | {"student": STUDENT["student"]},
+        "steer": PROPOSED | {"attacks": ["loss"]},
     }
-    assert prepare(load_config(config), make_model, splits()).config.sparse.initialise == "scratch"
+    whole = compress(make_model, splits(), config=config, out=tmp_path / "whole")
+    killed = stopping_when(
+        lambda event: event.data.get("stage") == kind and event.data.get("done") is not None
+    )
+    with pytest.raises(Stopped):
+        compress(make_model, splits(), config=config, out=tmp_path / "cut", on_event=killed)
+    resumed = compress(make_model, splits(), resume=tmp_path / "cut")
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name])
+    assert result(tmp_path / "whole") == result(tmp_path / "cut")
+
+
+def test_a_search_that_was_resumed_goes_on_where_it_was(tmp_path):
+    """What teachers said is read again, and no round that was committed is made again."""
+    with pytest.raises(Stopped):
+        run(tmp_path / "run", on_event=stopping_at("selected", 2))
+    told = []
+    compress(make_model, splits(), resume=tmp_path / "run", on_event=told.append)
+    assert [event.data.get("round") for event in told if event.kind == "selected"] == [2]
+
+
+def test_a_student_asks_for_what_its_mask_asks_and_itself():
+    assert PROPOSALS.build({"student": {"mask": "rigl"}}, where="here").requires == {
+        "gradient",
+        "student",
+    }
+    with pytest.raises(ConfigError, match="expected a change of the mask"):
+        PROPOSALS.build({"student": {"mask": SOFT}}, where="here")
+    cooler = PROPOSALS.build({"soft-labels": {"mask": {"student": {"mask": "set"}}}}, where="here")
+    assert cooler.name == "set student soft=1"

@@ -33,8 +33,9 @@ class SteerConfig(Section):
 
     proposals: tuple[Request, ...] = (
         "rigl",
-        "set",
-        {"soft-labels": {"share": 1.0, "mask": "rigl"}},
+        {"soft-labels": {"share": 0.3, "mask": "rigl"}},
+        {"student": {"mask": "rigl"}},
+        {"soft-labels": {"share": 1.0, "mask": {"student": {"mask": "rigl"}}}},
     )
     search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None

@@ -108,9 +108,9 @@ class GradualConfig(Section):
 
 
 class StudentConfig(Section):
-    """A dense student, where `sparse.initialise` is `student-global` or `student-layer`.
+    """A dense student, where `student` is a proposal or `sparse.initialise` names it.
 
-    Before the first mask is cut, untrained weights learn what teachers say that never saw the row;
+    Before its mask is cut, untrained weights learn what teachers say that never saw the row;
     candidates go on towards the same soft labels until a proposal changes that.
 
     Args:
@@ -133,16 +133,14 @@ class SparseConfig(Section):
     Args:
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
-        initialise: where the search begins. `auto` is `student-global` where proposals ask the
-            teachers, unless trained weights were given, and otherwise `magnitude-global`.
-            `student-global`, `student-layer`: a dense student of the teachers loses its smallest
-            weights, over all layers or in each, and nothing of the dense model is inherited.
-            Of the trained dense model: `magnitude-global`, `magnitude-layer` (the same cut),
+        initialise: where the search begins. Of the trained dense model: `magnitude-global`,
+            `magnitude-layer` (it loses its smallest weights, over all layers or in each),
             `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
             `gradual-global`, `gradual-layer` (it first loses its smallest weights bit by bit),
             `lottery` (its largest weights, back at their untrained values). Of untrained weights:
             `scratch` (under a random mask, scaled to it), `snip` (those without which the loss
-            would change most, scaled to the mask).
+            would change most, scaled to the mask). Of a dense student of the teachers, which
+            inherits nothing: `student-global`, `student-layer` (as for the dense model).
         admm: how it is trained towards its mask by ADMM.
         gradual: how it loses its weights.
         student: how the dense student learns.
@@ -160,7 +158,6 @@ class SparseConfig(Section):
     density: Annotated[float, Field(gt=0, le=1)]
     distribution: Literal["uniform", "er", "erk"] = "erk"
     initialise: Literal[
-        "auto",
         "magnitude-global",
         "magnitude-layer",
         "scratch",
@@ -172,7 +169,7 @@ class SparseConfig(Section):
         "snip",
         "student-global",
         "student-layer",
-    ] = "auto"
+    ] = "magnitude-global"
     admm: AdmmConfig = AdmmConfig()
     gradual: GradualConfig = GradualConfig()
     student: StudentConfig = StudentConfig()
@@ -203,9 +200,7 @@ class SparseConfig(Section):
 
 
 class TeachersConfig(Section):
-    """Teachers, whose labels of the members they never saw a student learns from.
-
-    Students are those of the proposal `soft-labels` and those that `sparse.initialise` names.
+    """Teachers, whose labels of the members they never saw `soft-labels` and `student` use.
 
     The members are dealt into `folds`. Every teacher is the same model, trained anew on all but
     `held_out` folds, and labels the rows of those; a row's soft label is the mean over the

@@ -22,12 +22,15 @@ class ProposalContext:
         progress: share of the mask-update period that has passed, in [0, 1].
         seed: seed of this proposal's random choices.
         channels: which channels of the model belong together, or None where no proposal asked.
+        student: a dense student of the teachers, cut to the density, or None where no proposal
+            asked.
     """
 
     gradient: Mapping[str, Tensor] | None
     progress: float
     seed: int
     channels: tuple[ChannelGroup, ...] | None = None
+    student: Candidate | None = None
 
 
 class Proposal(ABC):
@@ -37,8 +40,8 @@ class Proposal(ABC):
     """
 
     requires: frozenset[str] = frozenset()
-    """Any of `gradient` and `channels` (the context's), `moving_average` (the candidate's) and
-    `soft_labels` (the run trains teachers)."""
+    """Any of `gradient`, `channels` and `student` (the context's), `moving_average` (the
+    candidate's) and `soft_labels` (the run trains teachers)."""
     updates: int = 1
     """How often it is applied while a candidate settles, at equal distances."""
 

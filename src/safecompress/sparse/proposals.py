@@ -88,11 +88,51 @@ class SoftLabels(Proposal):
         return changed.evolve(soft_target=self.target, lineage=(*parent.lineage, self.name))
 
 
+@final
+@dataclass(frozen=True)
+class Student(Proposal):
+    """Go on from a dense student of the teachers, cut to the density, and not from the parent.
+
+    The student learnt soft labels alone, from untrained weights, so nothing of the dense model and
+    no member's own label is in it. A candidate that descends from it has its mask changed.
+
+    Args:
+        mask: the change of the mask from the second time on.
+
+    Raises:
+        ConfigError: on a `mask` that is itself a student or soft labels.
+    """
+
+    mask: Proposal
+    requires: frozenset[str] = field(init=False, repr=False, compare=False)
+    updates: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mask, Student | SoftLabels):
+            raise ConfigError(f"mask is {self.mask.name}; expected a change of the mask.")
+        object.__setattr__(self, "requires", self.mask.requires | {"student"})
+        object.__setattr__(self, "updates", self.mask.updates)
+
+    @property
+    def name(self) -> str:
+        """The mask's name and `student`."""
+        return f"{self.mask.name} student"
+
+    def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
+        """Return the student at the parent's step, or the parent with its mask changed."""
+        lineage = (*parent.lineage, self.name)
+        if any("student" in name.split() for name in parent.lineage):
+            return self.mask(parent, context).evolve(lineage=lineage)
+        if context.student is None:
+            raise TypeError("the context has no student")
+        return context.student.evolve(step=parent.step, lineage=lineage)
+
+
 def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
     """Return the proposal with everything left open taken from `sparse`; its name stays."""
     if isinstance(proposal, Strategy):
         return proposal.with_defaults(sparse)
-    if isinstance(proposal, SoftLabels | Quantise | RemoveChannels | Pattern | Unpair):
+    if isinstance(proposal, SoftLabels | Student | Quantise | RemoveChannels | Pattern | Unpair):
         return replace(proposal, mask=with_defaults(proposal.mask, sparse))
     return proposal
 
@@ -114,6 +154,21 @@ def soft_labels(
     'rigl soft=0.5'
     """
     return SoftLabels(SoftTarget(share, temperature), PROPOSALS.build(mask, where="mask"))
+
+
+def student(*, mask: Request = "keep") -> Student:
+    """Return the proposal that goes on from a dense student of the teachers.
+
+    Args:
+        mask: the proposal that changes the mask later, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or one that is no change of the mask.
+
+    >>> student(mask="rigl").name
+    'rigl student'
+    """
+    return Student(PROPOSALS.build(mask, where="mask"))
 
 
 def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
@@ -283,6 +338,13 @@ PROPOSALS.add(
     summary="from now on learns from teachers that never saw the row: {share: 0.5, mask: rigl}",
     reference="SELENA, Tang et al., USENIX Security 2022",
     cost="the teachers, once a run",
+)
+PROPOSALS.add(
+    "student",
+    student,
+    summary="goes on from a dense student of teachers that never saw the row: {mask: rigl}",
+    reference="SELENA, Tang et al., USENIX Security 2022; Beyer et al., CVPR 2022",
+    cost="the teachers and the student, once a run",
 )
 PROPOSALS.add(
     "unpair",
