@@ -117,6 +117,7 @@ def configured(data: str, density: float, method: str, seed: int) -> CompressCon
         f"sparse.density={density}",
         "baselines=[]",
         WARM,
+        "steer.calibrated=false",
         *FP32,
     )
     recipe = RECIPES / f"{data}.yaml"

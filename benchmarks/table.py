@@ -165,7 +165,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "student": {
         "set": [
             "sparse.initialise=student-global",
+            "sparse.student.temperature=2.0",
             "steer.proposals=[rigl,set,{soft-labels: {share: 1.0, mask: rigl}}]",
+            "steer.calibrated=false",
             _SMALL,
         ],
         "says": "a dense student of teachers that never saw the row, cut; the best of three "

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.attacks.controls import blind_baseline
+from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks import (
     OBJECTIVES,
     Suite,
@@ -190,13 +191,19 @@ def _check_parts(config: CompressConfig) -> None:
     build_proposals(config)
     if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
-    built = steering_attacks(config)
+    teachers = needs_teachers(config)
+    built = steering_attacks(config, teachers=teachers)
     for index, attack in enumerate(built):
+        if attack.name == CalibratedAttack.name and teachers:
+            continue
         if missing := attack.requires - {"internals"}:
-            needs = ", ".join(sorted(missing))
+            needs, why = ", ".join(sorted(missing)), ""
+            if attack.name == CalibratedAttack.name:
+                why = ", unless a proposal asks teachers (soft-labels, student)"
             raise ConfigError(
                 f"steer.attacks[{index}]: {attack.name} needs {needs}, which the loop does not "
-                "have; take an attack on outputs or internals alone, e.g. neural or white-box."
+                f"have{why}; take an attack on outputs or internals alone, e.g. neural or "
+                "white-box."
             )
     attacks = [a.name for a in built]
     if not attacks:

@@ -32,7 +32,7 @@ from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, 
 from safecompress.search import Search
 from safecompress.stages import Work
 from safecompress.teachers import FOLDER as TEACHERS
-from safecompress.teachers import soft_labels, training_steps
+from safecompress.teachers import taught, training_steps
 from safecompress.timetable import Timetable, fields
 from safecompress.topology import Topology
 
@@ -88,7 +88,8 @@ def _hear_teachers(work: Work) -> None:
     """Train the teachers where anybody needs them, or read what they said."""
     if work.soft_labels is None and needs_teachers(work.config):
         started = time.perf_counter()
-        work.soft_labels = soft_labels(work)
+        said = taught(work)
+        work.soft_labels, work.references = said.labels, said.references
         work.spent("teachers", time.perf_counter() - started)
 
 

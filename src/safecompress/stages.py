@@ -19,7 +19,7 @@ from safecompress.errors import ConfigError, MemoryShortageError, telling_memory
 from safecompress.events import Event, Listener
 from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
-from safecompress.protocols import Defense
+from safecompress.protocols import Defense, Pool, References
 from safecompress.runs import RunFolder
 from safecompress.sparse import PROPOSALS, UNPAIRING, initialise
 from safecompress.topology import Topology
@@ -94,6 +94,7 @@ class Work:
         folder: the open run folder.
         listen: told what happens.
         soft_labels: what teachers say of the members, once they are trained.
+        references: what they say of the steering rows, each of rows that it never saw.
         dense: the dense model, once it is finished.
         student: the dense student of the teachers, once it is finished.
     """
@@ -110,6 +111,7 @@ class Work:
     pieces: dict[str, Candidate] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     soft_labels: Tensor | None = None
+    references: Pool[References] | None = None
     dense: StoredModel | None = None
     student: StoredModel | None = None
     _trainers: dict[Job, Trainer] = field(default_factory=dict)

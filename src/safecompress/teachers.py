@@ -10,17 +10,20 @@ Self-Distillation Through a Novel Ensemble Architecture", USENIX Security 2022, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from safecompress.attacks.metric import true_class_log_odds
 from safecompress.config import TeachersConfig, TrainConfig
 from safecompress.data import content_of_inputs
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
-from safecompress.protocols import Rows
+from safecompress.protocols import Pool, References, Rows
 from safecompress.randomness import derive, permutation
 from safecompress.stages import Work
 from safecompress.topology import Topology
@@ -50,9 +53,13 @@ def held_out(members: Rows, config: TeachersConfig, *, seed: int) -> Tensor:
             f"teachers.folds is {config.folds}, but the members have only {len(distinct)} distinct "
             "rows; make fewer folds."
         )
-    fold = (permutation(len(distinct), seed, "teachers", "folds") % config.folds)[owner]
+    return _left_out(permutation(len(distinct), seed, "teachers", "folds")[owner], config)
+
+
+def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
+    """Return which teachers leave out the rows at these places of the deal, (folds, n)."""
     teachers = torch.arange(config.folds).unsqueeze(1)
-    return (fold - teachers) % config.folds < config.held_out
+    return (place % config.folds - teachers) % config.folds < config.held_out
 
 
 def training_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
@@ -61,17 +68,27 @@ def training_steps(members: int, config: TeachersConfig, train: TrainConfig) -> 
     return config.folds * round(train.epochs * steps_per_epoch(rows, train))
 
 
-def soft_labels(work: Work) -> Tensor:
-    """Train the teachers, or read what those of an interrupted run left, and return the labels.
+@dataclass(frozen=True)
+class Taught:
+    """What teachers say of rows that they never saw.
 
-    Returns:
-        Class probabilities, float32 (members, classes), in the order of the members.
+    Args:
+        labels: class probabilities, float32 (members, classes), in the order of the members.
+        references: of each steering row the log-odds by as many teachers that never saw it.
+    """
+
+    labels: Tensor
+    references: Pool[References]
+
+
+def taught(work: Work) -> Taught:
+    """Train the teachers, or read what those of an interrupted run left.
 
     Raises:
         NonFiniteError: when a teacher diverges.
         RunFolderError: when a file in the run folder is not what this run wrote.
     """
-    config, members = work.config.teachers, work.splits.members
+    config, members, steer = work.config.teachers, work.splits.members, work.splits.steer
     unseen = held_out(members, config, seed=work.config.seed)
     paths = [work.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
     if not all(path.exists() for path in paths):
@@ -79,11 +96,30 @@ def soft_labels(work: Work) -> Tensor:
         text = f"teachers: {config.folds}, each without its own share of the members"
         work.enter("teachers", text)
     labels = torch.zeros(len(members), work.splits.classes)
+    odds = torch.zeros(unseen.shape, dtype=torch.float64)
+    outside = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
         if not path.exists():
             _teach(work, number, rows, path)
-        labels[rows] += _read(path, members.ids[rows], classes=work.splits.classes)
-    return labels / config.held_out
+        said = _read(path, work, rows)
+        labels[rows] += said["probabilities"]
+        odds[number, rows] = said["log_odds"]
+        outside[number] = said["nonmembers"]
+    place = {row: k for k, row in enumerate(members.ids.tolist())}
+    inside = torch.tensor([place[row] for row in steer.members.ids.tolist()], dtype=torch.int64)
+    # Of a row that is no member as many teachers are asked, dealt as if it were one.
+    dealt = _left_out(torch.arange(len(steer.nonmembers)), config)
+    references = Pool(
+        _chosen(odds[:, inside], unseen[:, inside], config.held_out),
+        _chosen(outside, dealt, config.held_out),
+    )
+    return Taught(labels / config.held_out, references)
+
+
+def _chosen(odds: Tensor, asked: Tensor, count: int) -> References:
+    """Return the log-odds by the teachers that are asked about each row, (count, n)."""
+    log_odds = odds.T[asked.T].view(-1, count).T.contiguous()
+    return References(log_odds, torch.zeros(log_odds.shape, dtype=torch.bool))
 
 
 def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
@@ -104,11 +140,21 @@ def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
     work.module.load_state_dict(dict(work.fresh(number)))
     start = trainer.start(Topology.dense(work.module))
     key = f"teacher {number + 1}"
-    taught = work.train_to(key, start, trainer.total_steps, trainer=trainer)
+    done = work.train_to(key, start, trainer.total_steps, trainer=trainer)
     rows = members.take(torch.nonzero(unseen).squeeze(1))
-    said = trainer.outputs(taught, rows).logits.softmax(1)
+    outputs, others = (trainer.outputs(done, r) for r in (rows, work.splits.steer.nonmembers))
+    said = outputs.logits.softmax(1)
     path.parent.mkdir(exist_ok=True)
-    write_tensors(path, {"ids": rows.ids, "probabilities": said})
+    write_tensors(
+        path,
+        {
+            "ids": rows.ids,
+            "probabilities": said,
+            "log_odds": outputs.per_row(true_class_log_odds),
+            "nonmember_ids": others.ids,
+            "nonmembers": others.per_row(true_class_log_odds),
+        },
+    )
     work.pieces.pop(key, None)
     work.commit()
     work.listen(
@@ -116,19 +162,28 @@ def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
     )
 
 
-def _read(path: Path, ids: Tensor, *, classes: int) -> Tensor:
+def _read(path: Path, work: Work, unseen: Tensor) -> Mapping[str, Tensor]:
     try:
         stored = read_tensors(path)
     except DataError as error:
         raise RunFolderError(f"{error} Delete it, and the teacher is trained again.") from error
-    said = stored.get("probabilities")
-    fits = said is not None and said.shape == (len(ids), classes)
-    if said is None or not fits or not torch.equal(stored.get("ids", ids[:0]), ids):
+    rows, others = work.splits.members.ids[unseen], work.splits.steer.nonmembers.ids
+    shapes = {
+        "ids": (len(rows),),
+        "probabilities": (len(rows), work.splits.classes),
+        "log_odds": (len(rows),),
+        "nonmember_ids": (len(others),),
+        "nonmembers": (len(others),),
+    }
+    fits = all(name in stored and stored[name].shape == shape for name, shape in shapes.items())
+    if not (
+        fits and torch.equal(stored["ids"], rows) and torch.equal(stored["nonmember_ids"], others)
+    ):
         raise RunFolderError(
             f"{path}: not this run's (digest {tensors_digest(stored)[:12]}); delete it, and the "
             "teacher is trained again."
         )
-    return said
+    return stored
 
 
 def _accuracy(said: Tensor, rows: Rows) -> float:

@@ -55,7 +55,7 @@ class Trial:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._attacks = steering_attacks(work.config)
+        self._attacks = steering_attacks(work.config, teachers=work.references is not None)
         self._measures = steering_measures(work.config)
         needed = frozenset().union(*(measure.requires for measure in self._measures))
         self._parent = work.dense_module() if "parent_target" in needed else None
@@ -146,6 +146,8 @@ class Trial:
         outputs = steer.map(lambda rows: trainer.outputs(candidate, rows))
         seconds = {"outputs": watch.seconds}
         held = outputs.map(Evidence)
+        if self._work.references is not None:
+            held = held.zip(self._work.references, lambda e, r: replace(e, references=r))
         if any(attack.white_box for attack in self._attacks):
             watch = Stopwatch()
             inside = steer.map(lambda rows: trainer.internals(candidate, rows))

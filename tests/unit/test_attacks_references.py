@@ -13,7 +13,7 @@ from safecompress.attacks.contract import synthetic_outputs
 from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.gap import GapAttack
 from safecompress.attacks.imagined import imaginary_references
-from safecompress.attacks.lira import LiraOfflineAttack, LiraOnlineAttack
+from safecompress.attacks.lira import CalibratedAttack, LiraOfflineAttack, LiraOnlineAttack
 from safecompress.attacks.rmia import Mean, RmiaAttack
 from safecompress.errors import (
     ConfigError,
@@ -36,7 +36,7 @@ OFFLINE = (
     LiraOfflineAttack(variance="per-example"),
     RmiaAttack(gamma=1.0, online=False),
 )
-ALL = ONLINE + OFFLINE
+ALL = (*ONLINE, *OFFLINE, CalibratedAttack())
 
 
 def outputs_of(odds: torch.Tensor, *, first: int = 0) -> Outputs:
@@ -236,6 +236,12 @@ class TestWhatTheyRefuse:
         run(LiraOfflineAttack(), pool)
         run(LiraOfflineAttack(variance="per-example"), pool)
 
+    def test_one_reference_does_to_calibrate_and_none_does_not(self):
+        pool = with_seen(world(20, references=1, apart=1.0), torch.zeros_like)
+        run(CalibratedAttack(), pool)
+        with pytest.raises(UndecidableError, match="have no reference that did not see them"):
+            run(CalibratedAttack(), with_seen(pool, torch.ones_like))
+
     @pytest.mark.parametrize(
         ("request_", "message"),
         [
@@ -255,7 +261,7 @@ class TestWhatTheyRefuse:
 
 class TestWhatTheyFind:
     @pytest.mark.parametrize("apart", [0.5, 1.0, 2.0])
-    @pytest.mark.parametrize("attack", [*ONLINE[:2], *OFFLINE[:2]], ids=repr)
+    @pytest.mark.parametrize("attack", [*ONLINE[:2], *OFFLINE[:2], CalibratedAttack()], ids=repr)
     def test_the_leak_of_gaussians_is_what_theory_says(self, attack, apart):
         """With many references the AUC is Φ(apart / (σ√2)), the best any attack can do."""
         pool = world(1500, references=64, apart=apart)

@@ -23,6 +23,7 @@ NAMES = {
     "gap",
     "lira-online",
     "lira-offline",
+    "calibrated",
     "rmia",
     "white-box",
     "white-box-published",
@@ -82,7 +83,7 @@ def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):
     needs = {line.split()[0]: line[column:].split()[0] for line in firsts}
     assert set(needs) >= NAMES
     needy = {name for name, need in needs.items() if need == "references"}
-    assert needy == {"lira-online", "lira-offline", "rmia"}
+    assert needy == {"lira-online", "lira-offline", "calibrated", "rmia"}
     assert {name for name, need in needs.items() if need == "internals"} == {
         "white-box",
         "white-box-published",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from safecompress import compress, splits_from_arrays
-from safecompress.config import TeachersConfig, load_config
+from safecompress.config import TeachersConfig, dump_yaml, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
 from safecompress.events import silent
 from safecompress.files import read_tensors, write_tensors
@@ -17,13 +17,15 @@ from safecompress.modelfile import read_model
 from safecompress.models import fresh_weights
 from safecompress.prepare import prepare
 from safecompress.protocols import Rows
-from safecompress.runs import read_history
+from safecompress.recipe import take_up
+from safecompress.runs import RunFolder, read_history
 from safecompress.sparse import PROPOSALS
-from safecompress.teachers import held_out
+from safecompress.teachers import held_out, taught
 from tests.small_runs import (
     SETTINGS,
     TRAIN,
     Stopped,
+    begin,
     brisk,
     make_model,
     result,
@@ -316,3 +318,43 @@ def test_a_student_asks_for_what_its_mask_asks_and_itself():
         PROPOSALS.build({"student": {"mask": SOFT}}, where="here")
     cooler = PROPOSALS.build({"soft-labels": {"mask": {"student": {"mask": "set"}}}}, where="here")
     assert cooler.name == "set student soft=1"
+
+
+def test_candidates_are_compared_with_teachers_that_never_saw_the_row(tmp_path):
+    """Once per steering row as many teachers as leave a member out, and none that saw it."""
+    prepared = prepare(load_config(SETTINGS | {"steer": STEER}), make_model, splits())
+    folder = RunFolder.create(tmp_path / "run", config_yaml=dump_yaml(prepared.config))
+    work = take_up(prepared, folder, silent)
+    said = taught(work)
+    config, steer = prepared.config.teachers, splits().steer
+    unseen = held_out(splits().members, config, seed=prepared.config.seed)
+    place = {row: k for k, row in enumerate(splits().members.ids.tolist())}
+    labels = labels_of(tmp_path / "run")
+    for k, row in enumerate(steer.members.ids.tolist()):
+        assert int(unseen[:, place[row]].sum()) == config.held_out
+        own = labels[row][:, steer.members.labels[k]].double()
+        ours = said.references.members.log_odds[:, k]
+        assert torch.allclose(ours, torch.logit(own), atol=1e-4)
+    for references, rows in (
+        (said.references.members, steer.members),
+        (said.references.nonmembers, steer.nonmembers),
+    ):
+        assert references.log_odds.shape == (config.held_out, len(rows))
+        assert not references.seen.any()
+    assert len(said.references.nonmembers.log_odds.unique(dim=1).T) > 1
+
+
+def test_the_calibrated_attack_runs_where_there_are_teachers_and_only_there(tmp_path):
+    run(tmp_path / "soft")
+    begin(tmp_path / "masks")
+    without = SETTINGS | {"steer": STEER | {"calibrated": False}}
+    compress(make_model, splits(), config=without, out=tmp_path / "without")
+    asked = {
+        name: {m for line in read_history(tmp_path / name) for m in line["measures"]}
+        for name in ("soft", "masks", "without")
+    }
+    assert "calibrated.auc" in asked["soft"]
+    assert "calibrated.auc" not in asked["masks"] | asked["without"]
+    named = SETTINGS | {"steer": SETTINGS["steer"] | {"attacks": ["loss", "calibrated"]}}
+    with pytest.raises(ConfigError, match=r"attacks\[1\]: calibrated needs references.*unless"):
+        prepare(load_config(named), make_model, splits())

@@ -119,6 +119,37 @@ class LiraAttack(Attack):
 
 
 @dataclass(frozen=True)
+class CalibratedAttack(Attack):
+    """Score = φ − the mean φ of references that did not see the row: one reference is enough.
+
+    How hard a row is says nothing of who trained on it, so it is taken off.
+
+    Reference: Watson et al., "On the Importance of Difficulty Calibration in Membership Inference
+    Attacks", ICLR 2022, here of log-odds.
+    """
+
+    name: ClassVar[str] = "calibrated"
+    requires: ClassVar[frozenset[str]] = frozenset({"references"})
+    knowledge: ClassVar[str] = "shadow"
+
+    def score(self, fitted: None, evidence: Evidence) -> Tensor:
+        """Return the difference, float64 (n,), in nats.
+
+        Raises:
+            UndecidableError: when a row has no reference that did not see it.
+        """
+        del fitted
+        outside = Gaussians.of(cast(References, evidence.references), seen=False)
+        short = outside.number < 1
+        if bool(short.any()):
+            raise UndecidableError(
+                f"{self.name}: {int(short.sum())} of {len(short)} rows have no reference that "
+                f"{_KINDS[False]} them; {_REMEDY[False]}"
+            )
+        return evidence.outputs.per_row(true_class_log_odds) - outside.mean
+
+
+@dataclass(frozen=True)
 class LiraOnlineAttack(LiraAttack):
     """Score = log N(φ; references that saw the row) − log N(φ; references that did not).
 

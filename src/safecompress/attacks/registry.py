@@ -6,7 +6,7 @@ from safecompress.attacks.augmentation import AugmentationAttack
 from safecompress.attacks.boundary import BoundaryAttack
 from safecompress.attacks.family import FamilyAttack
 from safecompress.attacks.gap import GapAttack
-from safecompress.attacks.lira import LiraOfflineAttack, LiraOnlineAttack
+from safecompress.attacks.lira import CalibratedAttack, LiraOfflineAttack, LiraOnlineAttack
 from safecompress.attacks.metric import (
     ConfidenceAttack,
     EntropyAttack,
@@ -125,6 +125,13 @@ ATTACKS.add(
     LiraOfflineAttack,
     summary="how far a row's confidence lies above that of references that did not see it",
     reference="Carlini et al., S&P 2022",
+    cost=_REFERENCES,
+)
+ATTACKS.add(
+    "calibrated",
+    CalibratedAttack,
+    summary="confidence relative to that of references that did not see the row; one is enough",
+    reference="Watson et al., ICLR 2022",
     cost=_REFERENCES,
 )
 ATTACKS.add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from safecompress.attacks import ATTACKS
+from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks.check import Check
 from safecompress.checks.conditions import (
     Condition,
@@ -74,12 +75,17 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
     return _named(measure, condition, name=config.name, critical=config.critical)
 
 
-def steering_attacks(config: CompressConfig) -> list[Attack]:
-    """Build the attacks of the loop."""
-    return [
-        ATTACKS.build(request, where=f"steer.attacks[{i}]")
-        for i, request in enumerate(config.steer.attacks)
-    ]
+def steering_attacks(config: CompressConfig, *, teachers: bool) -> list[Attack]:
+    """Build the attacks of the loop.
+
+    Args:
+        config: the run's.
+        teachers: whether it trains teachers, who are references of its candidates.
+    """
+    asked = list(config.steer.attacks)
+    if teachers and config.steer.calibrated and CalibratedAttack.name not in asked:
+        asked.append(CalibratedAttack.name)
+    return [ATTACKS.build(request, where=f"steer.attacks[{i}]") for i, request in enumerate(asked)]
 
 
 def steering_measures(config: CompressConfig) -> list[Measure]:
@@ -109,6 +115,6 @@ def suite_from(
         return Suite(
             tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(checks))
         )
-    more = [attack for attack in steering_attacks(config) if attack.white_box]
+    more = [attack for attack in steering_attacks(config, teachers=False) if attack.white_box]
     more += [ATTACKS.build(name, where="shadows") for name in shadows]
     return default_suite(density=density, relative=relative, more=more)

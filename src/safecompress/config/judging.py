@@ -24,6 +24,8 @@ class SteerConfig(Section):
             trained again, nothing is chosen, and rounds after the last name do not happen.
         defenses: changes to training that every candidate carries.
         attacks: attacks run on every candidate.
+        calibrated: whether the attack `calibrated` runs, too, where the run trains teachers: they
+            are its references, each on rows that it never saw.
         measures: risks besides the attacks, measured of every candidate, smaller is better: for
             example `{transfer: {rows: 200}}`; the objectives `pareto` and `bounded` weigh them.
         objective: how candidates are ranked.
@@ -35,13 +37,14 @@ class SteerConfig(Section):
         "rigl",
         {"soft-labels": {"share": 0.3, "mask": "rigl"}},
         {"student": {"mask": "rigl"}},
-        {"soft-labels": {"share": 1.0, "mask": {"student": {"mask": "rigl"}}}},
+        {"soft-labels": {"temperature": 2.0, "mask": {"student": {"mask": "rigl"}}}},
     )
     search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None
     replay: tuple[str, ...] | None = None
     defenses: tuple[Request, ...] = ()
     attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
+    calibrated: bool = True
     measures: tuple[Request, ...] = ()
     # A dictionary cannot be a frozen section's default without being shared: a fresh one each time.
     objective: Request = Field(default_factory=lambda: {"tm": {"attack": "auc"}})

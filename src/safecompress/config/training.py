@@ -118,7 +118,7 @@ class StudentConfig(Section):
         train: the student's training; by default that of the sparse stage.
     """
 
-    temperature: Positive = 2.0
+    temperature: Positive = 1.0
     train: TrainConfig | None = None
 
 
