@@ -206,7 +206,7 @@ def _check_parts(config: CompressConfig) -> None:
                 "white-box."
             )
     attacks = [a.name for a in built]
-    if not attacks:
+    if not config.steer.attacks:
         raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
     if twice := sorted({name for name in attacks if attacks.count(name) > 1}):
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")

@@ -44,6 +44,7 @@ EXAMPLES = {
     "channels": {"share": 0.25, "mask": "rigl"},
     "pattern": {"form": "2:4", "mask": "rigl"},
     "unpair": {"weight": 0.5, "mask": "rigl"},
+    "student": {"mask": "rigl"},
 }
 """Options that make every registered proposal work in the contract tests."""
 
@@ -330,11 +331,14 @@ def test_every_part_says_what_it_is_and_costs(registry):
 def test_contract_of_proposals(name):
     proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
     assert proposal.requires <= {
-        *("gradient", "moving_average", "soft_labels", "channels", "unpairing")
+        *("gradient", "moving_average", "soft_labels", "channels", "unpairing", "student")
     }
     assert proposal.updates >= 1
     assert proposal == PROPOSALS.build({name: EXAMPLES[name]}, where="test")
     parent = candidate()
+    if "student" in proposal.requires:
+        # The first time it takes another model's place, which the next test is about.
+        parent = parent.evolve(lineage=(*parent.lineage, proposal.name))
     before = {key: tensor.clone() for key, tensor in parent.tensors().items()}
     child = proposal(parent, context(parent))
     assert child.topology.layer_counts() == parent.topology.layer_counts()
@@ -346,10 +350,24 @@ def test_contract_of_proposals(name):
     assert all(torch.equal(tensor, before[key]) for key, tensor in parent.tensors().items())
 
 
+def test_a_student_takes_the_place_of_a_candidate_that_does_not_descend_from_it():
+    proposal = PROPOSALS.build({"student": EXAMPLES["student"]}, where="test")
+    parent, student = candidate(), candidate(seed=1).evolve(step=0, lineage=())
+    child = proposal(parent, replace(context(parent), student=student))
+    assert (child.step, child.lineage) == (parent.step, (*parent.lineage, proposal.name))
+    tensors, theirs = child.tensors(), student.tensors()
+    assert tensors.keys() == theirs.keys()
+    assert all(torch.equal(tensors[key], theirs[key]) for key in theirs)
+    later = proposal(child, replace(context(child), student=None))
+    assert not masks_equal(later.topology.masks, child.topology.masks)
+
+
 @each_proposal
 def test_contract_of_proposals_asks_only_for_what_it_declares(name):
     proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    parent, situation = candidate(), context(candidate())
+    parent, situation = candidate(), replace(context(candidate()), student=candidate(seed=1))
+    if "student" not in proposal.requires:
+        situation = replace(situation, student=None)
     if "gradient" not in proposal.requires:
         situation = replace(situation, gradient=None)
     if "channels" not in proposal.requires:
@@ -361,9 +379,11 @@ def test_contract_of_proposals_asks_only_for_what_it_declares(name):
     # will train with them.
     for need in proposal.requires - {"soft_labels", "unpairing"}:
         lacking = parent.evolve(moving_average={}) if need == "moving_average" else parent
-        context_lacking = (
-            replace(situation, **{need: None}) if need in {"gradient", "channels"} else situation
-        )
+        if "student" in proposal.requires - {need}:
+            # What its mask needs it needs once it has begun.
+            lacking = lacking.evolve(lineage=(*parent.lineage, proposal.name))
+        held = {"gradient", "channels", "student"}
+        context_lacking = replace(situation, **{need: None}) if need in held else situation
         with pytest.raises(ConfigError, match=f"has no {need.replace('_', ' ')}"):
             proposal(lacking, context_lacking)
 

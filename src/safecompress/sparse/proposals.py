@@ -124,7 +124,7 @@ class Student(Proposal):
         if any("student" in name.split() for name in parent.lineage):
             return self.mask(parent, context).evolve(lineage=lineage)
         if context.student is None:
-            raise TypeError("the context has no student")
+            raise ConfigError(f"{self.name}: the context has no student; the run trains it.")
         return context.student.evolve(step=parent.step, lineage=lineage)
 
 
