@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safecompress.config import CompareConfig, CompressConfig, load_config
+from safecompress.config import CompareConfig, CompressConfig, SteerConfig, load_config
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.files import read_json
 
@@ -159,4 +159,14 @@ def _same(document: Mapping[str, Any], cell: Cell, config: CompareConfig) -> boo
     except (ConfigError, KeyError, TypeError):
         return False
     now = json.loads(json.dumps(settings_of(cell, config)))
-    return recipe == cell.recipe and all(document.get(k) == now[k] for k in ("models", "attacks"))
+    return _what_counts(recipe) == _what_counts(cell.recipe) and all(
+        document.get(k) == now[k] for k in ("models", "attacks")
+    )
+
+
+def _what_counts(recipe: CompressConfig) -> CompressConfig:
+    """Return the recipe without what has no part in its models: without rounds, the loop."""
+    if recipe.sparse.rounds:
+        return recipe
+    steer = SteerConfig(defenses=recipe.steer.defenses)
+    return recipe.model_copy(update={"steer": steer})

@@ -188,6 +188,10 @@ def test_a_cell_is_read_wherever_its_data_lie_and_whatever_defaults_become(
     del cell["recipe"]["sparse"]["student"]
     path.write_text(json.dumps(cell))
     compare(asked, out=out, methods=["magnitude"])
+    # Without rounds nothing is proposed, whatever would have been.
+    cell["recipe"]["steer"]["proposals"] = ["keep"]
+    path.write_text(json.dumps(cell))
+    compare(asked, out=out, methods=["magnitude"])
     # As of a version with another default: recorded whole, it is another recipe now.
     cell["recipe"]["sparse"]["rounds"] = 5
     path.write_text(json.dumps(cell))
