@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from benchmarks.selection_methods import MOVES
-from benchmarks.sets import FP32, RECIPES, SETTINGS, WARM
+from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
@@ -149,8 +149,8 @@ def begin(name: str, work: Path) -> Cohort:
     """Begin a data set's cohort, or go on with it."""
     chosen = SETS[name]
     recipe = RECIPES / f"{name}.yaml"
-    assignments = ["seed=300", "baselines=[]", *SETTINGS[name], WARM, *FP32]
-    assignments.append(f"steer.proposals={MOVES}")
+    moves = f"steer.proposals={MOVES}"
+    assignments = ["seed=300", "baselines=[]", *SETTINGS[name], moves, *FP32]
     config = load_config(recipe, assignments=assignments)
     if config.data is None:
         raise TypeError(f"{recipe}: no data section")

@@ -31,7 +31,7 @@ import torch
 from scipy.stats import ttest_1samp
 
 from benchmarks.selection_methods import METHODS, REFERENCE
-from benchmarks.sets import FP32, RECIPES, SETTINGS, WARM
+from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.files import write_json
@@ -116,7 +116,6 @@ def configured(data: str, density: float, method: str, seed: int) -> CompressCon
         f"seed={seed}",
         f"sparse.density={density}",
         "baselines=[]",
-        WARM,
         "steer.calibrated=false",
         *FP32,
     )

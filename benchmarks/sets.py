@@ -10,10 +10,6 @@ FP32 = ("dense.precision=32-true", "sparse.train.precision=32-true")
 """So that the same cell does the same arithmetic wherever it is made. It comes after the settings,
 some of which set whole sections."""
 
-WARM = "sparse.initialise=magnitude-global"
-"""The search begins with the trained dense model, not with a student: where the start is the same
-for every method, so that what is compared is what follows it."""
-
 SETTINGS: dict[str, tuple[str, ...]] = {
     "location30": ("sparse.train.batch_size=128",),
     "banking77": ("dense.batch_size=128", "sparse.train.batch_size=128"),

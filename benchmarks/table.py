@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.sets import FP32, SETTINGS, WARM
+from benchmarks.sets import FP32, SETTINGS
 from safecompress import compare
 from safecompress.events import Event
 from safecompress.report import table_markdown
@@ -93,15 +93,15 @@ METHODS: dict[str, dict[str, Any]] = {
         "says": "the published loop: four mask strategies, the best goes on each round",
     },
     "soft-labels": {
-        "set": [WARM, *path("{soft-labels: {share: 1.0, mask: rigl}}")],
+        "set": path("{soft-labels: {share: 1.0, mask: rigl}}"),
         "says": "RigL towards labels of teachers that never saw the row (SELENA, sparse)",
     },
     "soft-labels-mixed": {
-        "set": [WARM, *path("{soft-labels: {share: 0.6, mask: rigl}}")],
+        "set": path("{soft-labels: {share: 0.6, mask: rigl}}"),
         "says": "the same, with two fifths of the true labels",
     },
     "soft-labels-warm": {
-        "set": [WARM, *path("{soft-labels: {share: 1.0, temperature: 2.0, mask: rigl}}")],
+        "set": path("{soft-labels: {share: 1.0, temperature: 2.0, mask: rigl}}"),
         "says": "teachers' labels alone, at temperature 2",
     },
     "adversarial": {

@@ -84,7 +84,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.sets import FP32, WARM
+from benchmarks.sets import FP32
 from benchmarks.training_sides import SUBJECTS, Turn, plain_loop, topology, trainer, turn_of
 from safecompress import compress, load_config
 from safecompress.files import write_json
@@ -227,11 +227,10 @@ def stacked(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
 def candidates(*, turns: int) -> dict[str, Any]:
     """Compare a run of four candidates a round with a run of one path, seed by seed."""
     recipe = Path(__file__).parents[1] / "recipes" / "location30.yaml"
-    fixed = (WARM, *FP32)
 
     def run(proposals: str, seed: int) -> float:
         search = ("steer.search=every-round", f"steer.proposals={proposals}")
-        config = load_config(recipe, assignments=[f"seed={seed}", *fixed, *search])
+        config = load_config(recipe, assignments=[f"seed={seed}", *FP32, *search])
         started = time.process_time()
         with tempfile.TemporaryDirectory() as scratch:
             compress(config=config, out=Path(scratch) / "run")
