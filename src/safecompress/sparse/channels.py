@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
-from safecompress.protocols import Proposal, ProposalContext
+from safecompress.protocols import ProposalContext
+from safecompress.sparse.over_mask import OverMask
 from safecompress.sparse.remask import priorities, remask
 from safecompress.sparse.selection import largest
 from safecompress.transforms import ChannelGroup, Channels
@@ -20,7 +21,7 @@ from safecompress.transforms import ChannelGroup, Channels
 
 @final
 @dataclass(frozen=True)
-class RemoveChannels(Proposal):
+class RemoveChannels(OverMask):
     """Take channels away for good, after a change of the mask; every layer's count is kept.
 
     Of each group the channels with the smallest sum of |w| over all weights that write or read
@@ -40,14 +41,14 @@ class RemoveChannels(Proposal):
     """
 
     share: float
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_share(self.share)
-        object.__setattr__(self, "requires", self.mask.requires | {"channels"})
-        object.__setattr__(self, "updates", self.mask.updates)
+        super().__post_init__()
+
+    def needs(self) -> frozenset[str]:
+        """Return that the context must know the channels."""
+        return frozenset({"channels"})
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, final
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
-from safecompress.protocols import Proposal, ProposalContext
+from safecompress.protocols import ProposalContext
+from safecompress.sparse.over_mask import OverMask
 from safecompress.sparse.remask import priorities, remask
 from safecompress.sparse.selection import largest
 
@@ -120,7 +121,7 @@ def form_named(text: str) -> Form:
 
 @final
 @dataclass(frozen=True)
-class Pattern(Proposal):
+class Pattern(OverMask):
     """Give the mask a regular form, after a change of the mask; every layer's count is kept.
 
     Of what the form allows, the weights that the change keeps come first, by magnitude, then those
@@ -138,14 +139,10 @@ class Pattern(Proposal):
     """
 
     form: str
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         form_named(self.form)
-        object.__setattr__(self, "requires", self.mask.requires)
-        object.__setattr__(self, "updates", self.mask.updates)
+        super().__post_init__()
 
     @property
     def name(self) -> str:

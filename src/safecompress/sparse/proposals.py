@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 from safecompress.candidate import Candidate, SoftTarget
@@ -13,6 +13,7 @@ from safecompress.registry import Registry
 from safecompress.sparse.channels import RemoveChannels
 from safecompress.sparse.drop import DROP_RULES
 from safecompress.sparse.grow import GROW_RULES
+from safecompress.sparse.over_mask import OverMask
 from safecompress.sparse.patterns import Pattern
 from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.schedules import Schedule
@@ -37,7 +38,7 @@ class Keep(Proposal):
 
 @final
 @dataclass(frozen=True)
-class SoftLabels(Proposal):
+class SoftLabels(OverMask):
     """From now on train towards soft labels, after a change of the mask.
 
     The soft label of a member is what teachers say of it that were trained without it, so a
@@ -58,9 +59,6 @@ class SoftLabels(Proposal):
     """
 
     target: SoftTarget
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         share, temperature = self.target.share, self.target.temperature
@@ -70,9 +68,11 @@ class SoftLabels(Proposal):
             raise ConfigError(f"temperature is {temperature!r}; expected a finite number above 0.")
         if isinstance(self.mask, SoftLabels):
             raise ConfigError("mask is soft-labels again; expected a change of the mask.")
-        needs = {"soft_labels"} if share else set()
-        object.__setattr__(self, "requires", self.mask.requires | needs)
-        object.__setattr__(self, "updates", self.mask.updates)
+        super().__post_init__()
+
+    def needs(self) -> frozenset[str]:
+        """Return that the run trains teachers, where anything is learnt from them."""
+        return frozenset({"soft_labels"} if self.target.share else ())
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ class SoftLabels(Proposal):
 
 @final
 @dataclass(frozen=True)
-class Student(Proposal):
+class Student(OverMask):
     """Go on from a dense student of the teachers, cut to the density, and not from the parent.
 
     The student learnt soft labels alone, from untrained weights, so nothing of the dense model and
@@ -103,15 +103,14 @@ class Student(Proposal):
         ConfigError: on a `mask` that is itself a student or soft labels.
     """
 
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
         if isinstance(self.mask, Student | SoftLabels):
             raise ConfigError(f"mask is {self.mask.name}; expected a change of the mask.")
-        object.__setattr__(self, "requires", self.mask.requires | {"student"})
-        object.__setattr__(self, "updates", self.mask.updates)
+        super().__post_init__()
+
+    def needs(self) -> frozenset[str]:
+        """Return that the context must have the student."""
+        return frozenset({"student"})
 
     @property
     def name(self) -> str:
@@ -132,7 +131,7 @@ def with_defaults(proposal: Proposal, sparse: SparseConfig) -> Proposal:
     """Return the proposal with everything left open taken from `sparse`; its name stays."""
     if isinstance(proposal, Strategy):
         return proposal.with_defaults(sparse)
-    if isinstance(proposal, SoftLabels | Student | Quantise | RemoveChannels | Pattern | Unpair):
+    if isinstance(proposal, OverMask):
         return replace(proposal, mask=with_defaults(proposal.mask, sparse))
     return proposal
 
@@ -153,7 +152,7 @@ def soft_labels(
     >>> soft_labels(share=0.5, mask="rigl").name
     'rigl soft=0.5'
     """
-    return SoftLabels(SoftTarget(share, temperature), PROPOSALS.build(mask, where="mask"))
+    return SoftLabels(SoftTarget(share, temperature), mask=PROPOSALS.build(mask, where="mask"))
 
 
 def student(*, mask: Request = "keep") -> Student:
@@ -168,7 +167,7 @@ def student(*, mask: Request = "keep") -> Student:
     >>> student(mask="rigl").name
     'rigl student'
     """
-    return Student(PROPOSALS.build(mask, where="mask"))
+    return Student(mask=PROPOSALS.build(mask, where="mask"))
 
 
 def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
@@ -184,7 +183,7 @@ def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
     >>> unpair(weight=0.5, mask="rigl").name
     'rigl unpair=0.5'
     """
-    return Unpair(weight, PROPOSALS.build(mask, where="mask"))
+    return Unpair(weight, mask=PROPOSALS.build(mask, where="mask"))
 
 
 def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantise:
@@ -201,7 +200,7 @@ def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep")
     >>> quantise(bits=4, mask="rigl").name
     'rigl int4'
     """
-    return Quantise(bits, activations, PROPOSALS.build(mask, where="mask"))
+    return Quantise(bits, activations, mask=PROPOSALS.build(mask, where="mask"))
 
 
 def channels(*, share: float = 0.5, mask: Request = "keep") -> RemoveChannels:
@@ -214,7 +213,7 @@ def channels(*, share: float = 0.5, mask: Request = "keep") -> RemoveChannels:
     Raises:
         ConfigError: on an unknown mask proposal, or a share outside its range.
     """
-    return RemoveChannels(share, PROPOSALS.build(mask, where="mask"))
+    return RemoveChannels(share, mask=PROPOSALS.build(mask, where="mask"))
 
 
 def pattern(*, form: str, mask: Request = "keep") -> Pattern:
@@ -230,7 +229,7 @@ def pattern(*, form: str, mask: Request = "keep") -> Pattern:
     >>> pattern(form="2:4", mask="rigl").name
     'rigl 2:4'
     """
-    return Pattern(form, PROPOSALS.build(mask, where="mask"))
+    return Pattern(form, mask=PROPOSALS.build(mask, where="mask"))
 
 
 def update(

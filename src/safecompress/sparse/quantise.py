@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
-from safecompress.protocols import Proposal, ProposalContext
+from safecompress.protocols import ProposalContext
+from safecompress.sparse.over_mask import OverMask
 from safecompress.transforms import WEIGHT_BITS
 
 
 @final
 @dataclass(frozen=True)
-class Quantise(Proposal):
+class Quantise(OverMask):
     """From now on compute with weights and layer inputs of few bits, after a change of the mask.
 
     Quantisation-aware training: weights that do not exist stay exactly zero, gradients pass
@@ -33,17 +34,13 @@ class Quantise(Proposal):
 
     bits: int
     activations: bool
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.bits not in WEIGHT_BITS or isinstance(self.bits, bool):
             raise ConfigError(f"bits is {self.bits!r}; expected 8 or 4.")
         if not isinstance(self.activations, bool):
             raise ConfigError(f"activations is {self.activations!r}; expected true or false.")
-        object.__setattr__(self, "requires", self.mask.requires)
-        object.__setattr__(self, "updates", self.mask.updates)
+        super().__post_init__()
 
     @property
     def name(self) -> str:

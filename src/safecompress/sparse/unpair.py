@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import torch
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
-from safecompress.protocols import Proposal, ProposalContext
+from safecompress.protocols import ProposalContext
+from safecompress.sparse.over_mask import OverMask
 
 UNPAIRING = "unpairing"
 """Name of the defence that `Unpair` steers, through its state."""
@@ -17,7 +18,7 @@ UNPAIRING = "unpairing"
 
 @final
 @dataclass(frozen=True)
-class Unpair(Proposal):
+class Unpair(OverMask):
     """From now on train away from the dense model's input gradients, after a change of the mask.
 
     Args:
@@ -29,15 +30,15 @@ class Unpair(Proposal):
     """
 
     weight: float
-    mask: Proposal
-    requires: frozenset[str] = field(init=False, repr=False, compare=False)
-    updates: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
             raise ConfigError(f"weight is {self.weight}; expected a finite number, at least 0.")
-        object.__setattr__(self, "requires", self.mask.requires | {UNPAIRING})
-        object.__setattr__(self, "updates", self.mask.updates)
+        super().__post_init__()
+
+    def needs(self) -> frozenset[str]:
+        """Return that the run must measure gradients."""
+        return frozenset({UNPAIRING})
 
     @property
     def name(self) -> str:
