@@ -198,14 +198,29 @@ def _test(
 
 
 def _hypervolumes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the mean `value` of each method over the data sets that have it, by density."""
+    """Return the mean `value` of each method that every data set of a density has.
+
+    Data sets count alike. The interval is of these sets: it holds what other targets would change,
+    not what other data would; degrees of freedom by Welch and Satterthwaite.
+    """
     found = []
     for density in sorted({row["density"] for row in rows}):
         mine = [row for row in rows if row["density"] == density]
         sets = {row["data"] for row in mine}
         for method in dict.fromkeys(row["method"] for row in mine):
-            values = [row["value"]["mean"] for row in mine if row["method"] == method]
-            if len(values) == len(sets):
-                mean = sum(values) / len(values)
-                found.append({"density": density, "method": method, "mean": mean})
+            its = [row for row in mine if row["method"] == method]
+            if len(its) == len(sets):
+                span = _mean_of_means([(row["value"], row["models"]) for row in its])
+                found.append({"density": density, "method": method, "sets": len(sets), **span})
     return sorted(found, key=lambda f: (f["density"], -f["mean"]))
+
+
+def _mean_of_means(spreads: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
+    mean = sum(spread["mean"] for spread, _ in spreads) / len(spreads)
+    parts = [(spread["deviation"] ** 2 / count, count - 1) for spread, count in spreads]
+    variance = sum(part for part, _ in parts)
+    half = 0.0
+    if variance:
+        freedom = variance**2 / sum(part**2 / max(1, free) for part, free in parts)
+        half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance) / len(spreads)
+    return {"mean": mean, "low": mean - half, "high": mean + half}

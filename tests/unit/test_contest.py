@@ -116,6 +116,36 @@ def test_the_mean_over_sets_takes_methods_that_have_all_of_them() -> None:
     assert [entry["method"] for entry in found] == ["ours", "other"]
 
 
+def test_the_interval_of_the_mean_over_sets_is_welchs() -> None:
+    second = [c | {"data": "second", "targets": c["targets"][:3]} for c in (OURS, OTHER)]
+    second = [c | {"models": 3} for c in second]
+    document = contest([OURS, OTHER, *second], reference=None)
+    found = next(f for f in document["hypervolume"] if f["method"] == "ours")
+    assert found["sets"] == 2
+    a, b = (
+        [t["accuracy"] * (1 - t["attacks"]["rmia"]["auc"]) for t in OURS["targets"][:n]]
+        for n in (4, 3)
+    )
+    # The mean of two means is half the difference between one and the other's negative.
+    wide = stats.ttest_ind(a, [-x for x in b], equal_var=False).confidence_interval(0.95)
+    assert found["mean"] == pytest.approx((np.mean(a) + np.mean(b)) / 2)
+    assert (found["low"], found["high"]) == pytest.approx((wide.low / 2, wide.high / 2))
+
+
+def test_the_mean_over_sets_stands_in_the_tables_where_there_are_several() -> None:
+    second = [c | {"data": "second"} for c in (OURS, OTHER)]
+    alone, both = (contest(cells, reference=None) for cells in ([OURS], [OURS, OTHER, *second]))
+    title = "Mean over 2 data sets, density 0.05"
+    for show in (table_markdown, lambda document: table_html(document, name="two")):
+        assert title in show(both)
+        assert "Mean over" not in show(alone)
+    lines = table_markdown(both).split(title)[1].splitlines()
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("| o")] == [
+        "ours",
+        "other",
+    ]
+
+
 def test_the_tables_hold_every_row_and_escape_what_they_show() -> None:
     hostile = OTHER | {"method": "a|b<script>"}
     document = contest([OURS, hostile], reference="ours")

@@ -17,6 +17,7 @@ from safecompress.report.safe import mapping, mappings, number, text
 from safecompress.report.wording import MISSING, Span, Style, figure, interval
 
 _MOST_ROWS, _MOST_ATTACKS = 400, 40
+_MEAN = "mean accuracy × (1 − AUC)"
 
 
 def table_markdown(document: Mapping[str, Any]) -> str:
@@ -45,6 +46,10 @@ def table_markdown(document: Mapping[str, Any]) -> str:
                 p = number(against.get("p_corrected"))
                 cells += [_shown(against, "auc", signed=True), "" if p is None else f"{p:.2g}"]
             lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    for title, means in _means(document):
+        lines += [f"**{title}**", "", f"| method | {_MEAN} |", "|---|---|"]
+        lines += [f"| {table_cell(m.get('method'))} | {_shown(m, 'auc')} |" for m in means]
         lines.append("")
     return "\n".join(lines)
 
@@ -98,6 +103,12 @@ class _Group:
     lines: tuple[_Line, ...]
 
 
+@dataclass(frozen=True)
+class _Means:
+    title: str
+    lines: tuple[tuple[str, _Cell], ...]
+
+
 def table_html(document: Mapping[str, Any], *, name: str) -> str:
     """Return a comparison as one self-contained page.
 
@@ -137,12 +148,21 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
         compared = f"{_reference(document)} minus this"
         columns = ("accuracy", "its AUC", "accuracy × (1 − AUC)", compared, *attacks)
         groups.append(_Group(title, front(points, identity=f"front-{index + 1}"), columns, lines))
+    means = tuple(
+        _Means(
+            title,
+            tuple((text(row.get("method"), longest=60), _cell(row, "auc")) for row in rows),
+        )
+        for title, rows in _means(document)
+    )
     return page(
         "table.html.j2",
         name=text(name, longest=120),
         explained=_explained(document),
         notes=[text(note, longest=400) for note in document.get("notes") or []],
         groups=groups,
+        mean=_MEAN,
+        means=means,
     )
 
 
@@ -169,6 +189,17 @@ def _groups(document: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, An
             title += "" if density is None else f", density {density:g}"
             title += f", {row.get('models')} models"
         groups.setdefault(title, []).append(row)
+    return list(groups.items())
+
+
+def _means(document: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Return the means over data sets by density, where there are several sets."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in mappings(document.get("hypervolume"))[:_MOST_ROWS]:
+        density, sets = number(row.get("density")), number(row.get("sets"))
+        if density is not None and sets is not None and sets > 1:
+            title = f"Mean over {sets:g} data sets, density {density:g}"
+            groups.setdefault(title, []).append(row)
     return list(groups.items())
 
 
