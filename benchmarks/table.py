@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,11 @@ ATTACKS = (
     *("loss", "modified-entropy", "gap", "neural", "white-box"),
     *("lira-online", "lira-offline", "rmia"),
 )
+SUMMARY = (
+    *("dense", "magnitude", "rigl", "lottery", "snip", "static", "mia-pruning"),
+    *("mia-pruning + min-max", "relax-loss", "soft-labels", "student", "safecompress"),
+)
+"""The methods of the short table."""
 MODELS = 20
 QUICK = ("dense", "magnitude", "rigl", "soft-labels", "safecompress")
 
@@ -245,6 +251,40 @@ def main() -> None:
         config, out=out, data=data, densities=densities, methods=methods, on_event=say
     )
     print(table_markdown(document))
+
+
+def summary(document: Mapping[str, Any], *, density: float) -> str:
+    """Return the short table: accuracy in percent and strongest AUC, by method and data set.
+
+    Args:
+        document: the contents of the comparison's `table.json`.
+        density: of the pruned rows; the dense model stands above them.
+    """
+    rows = {
+        (row["data"], row["method"]): row
+        for row in document["rows"]
+        if row["density"] in {density, 1.0}
+    }
+    means = {m["method"]: m for m in document["hypervolume"] if m["density"] in {density, 1.0}}
+    sets = [name for name in DATA if (name, "magnitude") in rows]
+    lines = [f"| method | {' | '.join(sets)} | mean accuracy × (1 − AUC) |"]
+    lines.append("|---" * (len(sets) + 2) + "|")
+    for method in SUMMARY:
+        found = [rows.get((name, method)) for name in sets]
+        cells = ["–" if row is None else _point(row) for row in found]
+        mean = "–" if method not in means else _plus_minus(means[method], 1, 3)
+        name = f"**{method}**" if method == "safecompress" else method
+        lines.append(f"| {name} | {' | '.join(cells)} | {mean} |")
+    return "\n".join(lines) + "\n"
+
+
+def _point(row: Mapping[str, Any]) -> str:
+    return f"{_plus_minus(row['accuracy'], 100, 1)} / {_plus_minus(row['strongest'], 1, 3)}"
+
+
+def _plus_minus(span: Mapping[str, float], scale: float, digits: int) -> str:
+    values = (scale * span["mean"], scale * (span["high"] - span["low"]) / 2)
+    return " ± ".join(f"{value:.{digits}f}".removeprefix("0") for value in values)
 
 
 def say(event: Event) -> None:
