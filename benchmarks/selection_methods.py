@@ -59,7 +59,7 @@ METHODS: dict[str, Method] = {
     REFERENCE: Method(
         (f"steer.proposals={MOVES}", _TM),
         fitted=False,
-        says="the default: a lineage for each move, halved round by round, two to the last round",
+        says="the search: a lineage for each move, halved round by round, two to the last round",
     ),
     **{
         name: Method((f"steer.proposals=[{move}]", _TM), says="the same move every round")
@@ -69,7 +69,7 @@ METHODS: dict[str, Method] = {
         (f"steer.proposals={MOVES}", _TM, 'steer.attacks=["white-box"]'),
         role="instance",
         fitted=False,
-        says="the default, steered by a white-box attacker",
+        says="the search, steered by a white-box attacker",
     ),
     "mmia": Method(
         (
@@ -79,7 +79,7 @@ METHODS: dict[str, Method] = {
         ),
         role="instance",
         fitted=False,
-        says="the default, steered by the worst of black-box and white-box attackers",
+        says="the search, steered by the worst of black-box and white-box attackers",
     ),
     "masks-paired": Method(
         (f"steer.proposals={_MASK_MOVES}", "steer.objective=paired", EVERY, _SHORT),
@@ -129,4 +129,4 @@ METHODS: dict[str, Method] = {
     ),
 }
 """Attempt 8 was a tournament down to one lineage by the third round: it chose before the lineages
-had parted. Attempt 9 became the default: two lineages go on to the last round."""
+had parted. Attempt 9 became how the loop searches: two lineages go on to the last round."""

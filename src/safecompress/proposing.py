@@ -131,7 +131,7 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
     work.module.load_state_dict(dict(begun))
     topology = first_topology(work.config, work.module, scored, method=method)
     if method in SCALED:
-        scale_to_mask_(work.module, topology)
+        scale_to_mask_(work.module, topology, drawn=method != "snip")
     return work.trainer(job).start(topology)
 
 

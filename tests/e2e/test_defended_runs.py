@@ -192,10 +192,10 @@ def test_untrained_weights_begin_under_the_mask(method, tmp_path) -> None:
     for name, mask in masks.items():
         expected = prepared.initial[name] * mask
         if method == "snip":
-            # Scaled to what is left of each output's inputs; a ticket's weights are what they were.
-            left = mask.sum(dim=1, keepdim=True).clamp(min=1)
-            expected = expected * (mask.shape[1] / left).sqrt()
-        assert torch.equal(made.weights[name], expected)
+            # Scaled to the length they had together; a ticket's weights are what they were.
+            whole, left = (w.norm(dim=1, keepdim=True) for w in (prepared.initial[name], expected))
+            expected = expected * (whole / left).nan_to_num(posinf=0.0)
+        assert torch.allclose(made.weights[name], expected)
     if method == "lottery":
         dense = read_model(tmp_path / "run" / "dense.safetensors")
         kept = torch.cat([dense.weights[n][m].abs() for n, m in masks.items()])

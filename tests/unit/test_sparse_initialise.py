@@ -186,6 +186,36 @@ def test_an_output_without_a_weight_and_a_table_of_rows_stay_finite_and_as_they_
     assert torch.equal(table.weight, weights[1])
 
 
+@pytest.mark.parametrize("name", SCALED)
+def test_weights_that_a_mask_chose_get_the_length_that_all_had(name):
+    layer, _ = SCALED[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer.weight.data.normal_()
+    weight = layer.weight.detach().clone()
+    mask = weight.abs() > 1.0
+
+    def lengths(w):
+        if not isinstance(layer, nn.ConvTranspose2d):
+            return w.flatten(1).norm(dim=1)
+        return (
+            w.reshape(layer.groups, -1, *w.shape[1:])
+            .transpose(1, 2)
+            .flatten(2)
+            .norm(dim=2)
+            .flatten()
+        )
+
+    topology = Topology({"weight": mask})
+    scale_to_mask_(layer, topology, drawn=False)
+    topology.apply_(layer)
+    assert torch.allclose(lengths(layer.weight.detach()), lengths(weight), rtol=1e-5)
+    # What the factor of drawn masks would make of them.
+    assert (
+        lengths(weight * mask) * math.sqrt(mask.numel() / mask.sum()) > 1.3 * lengths(weight)
+    ).all()
+
+
 def test_a_deep_sparse_network_tells_inputs_apart_before_it_is_trained():
     config = ModelConfig(name="alexnet", options={"width": 0.25})
     module = build_model(config, input_shape=(3, 32, 32), classes=10, seed=0).eval()

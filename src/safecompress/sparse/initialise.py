@@ -65,22 +65,25 @@ def initialise(
     return Topology({name: _mask(tensor.shape, kept[name]) for name, tensor in tensors.items()})
 
 
-def scale_to_mask_(module: nn.Module, topology: Topology) -> None:
+def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True) -> None:
     """Scale untrained weights to the masks that take most of them away, in place.
 
-    The weights of every output are multiplied by sqrt(fan-in / existing fan-in), so that signals
-    keep the variance the initialisation gave them: a deep network without normalisation, 95 % of
-    whose weights are missing, otherwise says nearly the same of every input. Tables whose rows are
-    looked up sum nothing and stay as they are.
+    Signals keep the variance the initialisation gave them: a deep network without normalisation,
+    95 % of whose weights are missing, otherwise says nearly the same of every input. Where the mask
+    was drawn, the weights of every output are multiplied by sqrt(fan-in / existing fan-in). Where
+    it chose its weights, these are larger than the others, and that factor would add up over layers
+    to outputs that no training survives; so they get the length that all of them had. Tables whose
+    rows are looked up sum nothing and stay as they are.
 
     Args:
         module: holds untrained weights.
         topology: which of them exist.
+        drawn: whether the mask was drawn at random and not chosen by the weights.
 
     Raises:
         ModelError: when the topology belongs to another model.
 
-    Reference: Evci, Ioannou, Keskin & Dauphin, AAAI 2022, section 3.1.
+    Reference: of drawn masks, Evci, Ioannou, Keskin & Dauphin, AAAI 2022, section 3.1.
     """
     owners = {id(p): m for m in module.modules() for p in m.parameters(recurse=False)}
     tables = {id(m.weight) for m in module.modules() if isinstance(m, _TABLES)}
@@ -93,10 +96,11 @@ def scale_to_mask_(module: nn.Module, topology: Topology) -> None:
                 # (in, out / groups, *kernel): an output sums over its group's inputs.
                 parts, outputs = mask.reshape(owner.groups, -1, *mask.shape[1:]), {0, 2}
             summed = [d for d in range(parts.ndim) if d not in outputs]
-            fan_in = math.prod(parts.shape[d] for d in summed)
-            existing = parts.sum(summed, keepdim=True).clamp(min=1)
-            scale = (fan_in / existing).sqrt().expand_as(parts).reshape(mask.shape)
-            weight.mul_(scale)
+            share = torch.ones_like(weight) if drawn else weight.square()
+            share = share.reshape(parts.shape)
+            kept = (share * parts).sum(summed, keepdim=True)
+            scale = (share.sum(summed, keepdim=True) / kept).sqrt().where(kept > 0, 1.0)
+            weight.mul_(scale.expand_as(parts).reshape(mask.shape))
 
 
 def _check(tensors: Mapping[str, Tensor]) -> None:
