@@ -19,6 +19,7 @@ and density.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ import yaml
 
 from benchmarks.sets import FP32, SETTINGS
 from safecompress import compare
+from safecompress.compare import TABLE
 from safecompress.events import Event
 from safecompress.report import table_markdown
 
@@ -235,6 +237,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="a sanity table, minutes")
+    parser.add_argument("--summary", type=float, metavar="DENSITY", help="print the short table")
     parser.add_argument("--print-config", action="store_true", help="as YAML, and make nothing")
     options = parser.parse_args()
     config = comparison(models=8 if options.quick else options.models)
@@ -244,6 +247,9 @@ def main() -> None:
     if options.quick:
         data, densities, methods = ["synthetic"], [0.05, 1.0], [m for m in METHODS if m in QUICK]
         out = Path(tempfile.mkdtemp()) if options.out == RESULTS else options.out
+    if options.summary is not None:
+        print(summary(json.loads((options.out / TABLE).read_text()), density=options.summary))
+        return
     if options.print_config:
         print(yaml.safe_dump(config, sort_keys=False))
         return
