@@ -38,6 +38,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "table"
 
 _ONE = "steer.population=1"
+_TM = "steer.objective={tm: {attack: auc}}"
+"""The published objective."""
 _EVERY = "steer.search=every-round"
 _MOVES = "steer.attacks=[loss]"
 """A path of one move has nothing to choose; the cheapest attack watches it."""
@@ -51,7 +53,7 @@ def defended(*defenses: str, stages: tuple[str, ...] = ("dense", "steer")) -> li
 
 def path(move: str) -> list[str]:
     """Return the settings of a path that makes one move every round."""
-    return [f"steer.proposals=[{move}]", _ONE, _MOVES]
+    return [f"steer.proposals=[{move}]", _ONE, _MOVES, _TM]
 
 
 _SMALL = "sparse.train.batch_size=32"
@@ -92,6 +94,7 @@ METHODS: dict[str, dict[str, Any]] = {
             "steer.proposals=[rigl,set,{update: {drop: magnitude, grow: random-unfired}},"
             "{update: {drop: taylor, grow: gradient}}]",
             _EVERY,
+            _TM,
         ],
         "says": "the published loop: four mask strategies, the best goes on each round",
     },
@@ -172,6 +175,7 @@ METHODS: dict[str, dict[str, Any]] = {
             "steer.proposals=[rigl,set,{soft-labels: {share: 1.0, mask: rigl}}]",
             "steer.calibrated=false",
             _SMALL,
+            _TM,
         ],
         "says": "a dense student of teachers that never saw the row, cut; the best of three "
         "lineages; in batches of 32",

@@ -31,6 +31,7 @@ from safecompress.events import Listener, silent
 from safecompress.files import (
     make_folder,
     read_json,
+    read_metadata,
     read_tensors,
     write_json,
     write_tensors,
@@ -45,6 +46,7 @@ from safecompress.runs import CONFIG, STATE, RunFolder
 
 PLAN, ROWS, REFERENCE = "plan.json", "rows.safetensors", "reference.safetensors"
 DENSE, COMPRESSED = "dense", "compressed"
+_LINEAGE = "lineage"
 
 
 def deal(inputs: Inputs, *, members: int, count: int, seed: int) -> Tensor:
@@ -280,7 +282,8 @@ class Cohort:
             tensors = {COMPRESSED: said(made.compressed)}
             if made.dense is not None:
                 tensors[DENSE] = said(made.dense)
-            write_tensors(self.file(number), tensors)
+            lineage = made.compressed.metadata["lineage"]
+            write_tensors(self.file(number), tensors, {_LINEAGE: json.dumps(lineage)})
         finally:
             folder.release()
             torch.set_num_threads(threads)
@@ -313,6 +316,18 @@ class Cohort:
                 "and the model is trained again."
             )
         return found
+
+    def lineage(self, number: int) -> tuple[str, ...]:
+        """Return the proposals on one model's path, one a round.
+
+        Raises:
+            RunFolderError: when the file is missing or damaged.
+        """
+        try:
+            stated = read_metadata(self.file(number))
+        except DataError as error:
+            raise RunFolderError(f"{error} Delete it, and the model is trained again.") from error
+        return tuple(json.loads(stated.get(_LINEAGE, "[]")))
 
     def references(self, numbers: Sequence[int], which: str, ids: Tensor) -> References:
         """Return what some models of the cohort say of some rows.

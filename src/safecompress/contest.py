@@ -117,6 +117,7 @@ def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
         "method": cell["method"],
         "says": cell["says"],
         "models": cell["models"],
+        "paths": len({tuple(t.get("lineage", ())) for t in targets}),
         "accuracy": _spread([t["accuracy"] for t in targets]),
         "attacks": attacks,
         "strongest": {"attack": strongest, **attacks[strongest]},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -146,6 +146,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: no such file.")
     try:
         return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read what a safetensors file says besides its tensors.
+
+    Raises:
+        DataError: when the file is missing, truncated or not safetensors.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file.")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return dict(handle.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
 

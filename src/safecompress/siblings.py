@@ -109,8 +109,9 @@ class Siblings:
             attacks: each is asked once.
 
         Returns:
-            JSON: `accuracy` on the non-members, and by attack `auc`, `balanced-accuracy`,
-            `tpr@0.001` and `tpr@0.01` (None where so few rows do not carry the rate) and `seconds`.
+            JSON: `lineage`, `accuracy` on the non-members, and by attack `auc`,
+            `balanced-accuracy`, `tpr@0.001` and `tpr@0.01` (None where so few rows do not carry
+            the rate) and `seconds`.
         """
         white_box = any(attack.white_box for attack in attacks)
         seed = derive(self.cohort.plan.config.seed, "attacked", target)
@@ -128,7 +129,12 @@ class Siblings:
                 **{f"tpr@{fpr:g}": carried_rate(members, others, fpr) for fpr in FPRS},
                 "seconds": result.seconds,
             }
-        return {"target": target, "accuracy": subject.accuracy, "attacks": figures}
+        return {
+            "target": target,
+            "lineage": list(self.cohort.lineage(target)),
+            "accuracy": subject.accuracy,
+            "attacks": figures,
+        }
 
 
 def matched(others: References, saw: Tensor, *, seed: int) -> References:

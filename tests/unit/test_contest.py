@@ -160,6 +160,20 @@ def test_the_tables_hold_every_row_and_escape_what_they_show() -> None:
     assert float(read[0]["auc.rmia"]) == document["rows"][0]["attacks"]["rmia"]["mean"]
 
 
+def test_a_cohort_of_several_paths_says_so() -> None:
+    def along(*paths: str) -> dict[str, Any]:
+        taken = zip(OURS["targets"], paths, strict=True)
+        return OURS | {"targets": [target | {"lineage": [path] * 2} for target, path in taken]}
+
+    one = contest([along("a", "a", "a", "a"), OTHER], reference=None)
+    two = contest([along("a", "b", "a", "b"), OTHER], reference=None)
+    assert rows_of(two)["ours"]["paths"] == 2
+    for show in (table_markdown, lambda document: table_html(document, name="paths")):
+        assert "ours (2 paths)" in show(two)
+        assert "understated" in show(two)
+        assert "paths" not in show(one).replace("<title>paths", "").replace("<h1>paths", "")
+
+
 def test_runs_stand_with_those_judged_on_the_same_rows() -> None:
     def span(value: float) -> dict[str, float]:
         return {"value": value, "low": value - 0.01, "high": value + 0.01}

@@ -169,7 +169,7 @@ class Pareto(Objective):
     """Successive fronts of accuracy, 1 - strongest AUC and further risks; balanced ones first.
 
     Balance is the product of accuracy, 1 - AUC and 1 - each risk, the space the point dominates;
-    a risk of 1 or more leaves none.
+    a risk of 1 or more leaves none. So the first has the largest hypervolume of all.
     """
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
@@ -183,10 +183,19 @@ class Pareto(Objective):
         while left:
             best = [i for i in left if not any(_dominates(points[j], points[i]) for j in left)]
             best.sort(key=lambda i: -balance[i])
-            ranked += [Ranked(i, balance[i] - front, f"front {front + 1}") for i in best]
+            ranked += [
+                Ranked(i, balance[i] - front, _product(outcomes[i], balance[i], front + 1))
+                for i in best
+            ]
             left = [i for i in left if i not in best]
             front += 1
         return ranked
+
+
+def _product(outcome: Outcome, balance: float, front: int) -> str:
+    risks = "".join(f" × (1 − {outcome.risks[name]:.4f})" for name in sorted(outcome.risks))
+    area = f"{outcome.accuracy:.4f} × (1 − AUC {outcome.worst_auc:.4f}){risks}"
+    return f"{balance:.4f} = {area}" + (f", front {front}" if front > 1 else "")
 
 
 def _dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

@@ -37,7 +37,6 @@ class SteerConfig(Section):
         "rigl",
         {"soft-labels": {"share": 0.3, "mask": "rigl"}},
         {"student": {"mask": "rigl"}},
-        {"soft-labels": {"temperature": 2.0, "mask": {"student": {"mask": "rigl"}}}},
     )
     search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None
@@ -46,8 +45,7 @@ class SteerConfig(Section):
     attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
     calibrated: bool = True
     measures: tuple[Request, ...] = ()
-    # A dictionary cannot be a frozen section's default without being shared: a fresh one each time.
-    objective: Request = Field(default_factory=lambda: {"tm": {"attack": "auc"}})
+    objective: Request = "pareto"
     population: Annotated[int, Field(ge=1)] | None = None
 
     @property

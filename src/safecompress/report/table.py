@@ -18,6 +18,10 @@ from safecompress.report.wording import MISSING, Span, Style, figure, interval
 
 _MOST_ROWS, _MOST_ATTACKS = 400, 40
 _MEAN = "mean accuracy × (1 − AUC)"
+_SEVERAL = (
+    " Where the tests chose several paths for the models of a cohort, these tell less of each "
+    "other than shadow models along the same path would: its AUC is understated."
+)
 
 
 def table_markdown(document: Mapping[str, Any]) -> str:
@@ -35,7 +39,7 @@ def table_markdown(document: Mapping[str, Any]) -> str:
         for row in rows:
             strongest = mapping(row.get("strongest"))
             cells = [
-                ("● " if row.get("pareto") else "") + table_cell(row.get("method")),
+                ("● " if row.get("pareto") else "") + table_cell(_method(row)),
                 _shown(row.get("accuracy"), "percent"),
                 table_cell(strongest.get("attack")),
                 _shown(strongest, "auc"),
@@ -131,7 +135,7 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
         ]
         lines = tuple(
             _Line(
-                text(row.get("method"), longest=60),
+                text(_method(row), longest=80),
                 text(row.get("says"), longest=200),
                 bool(row.get("pareto")),
                 text(mapping(row.get("strongest")).get("attack"), longest=60),
@@ -172,11 +176,12 @@ def _explained(document: Mapping[str, Any]) -> str:
             "Each row is one model, judged on its run's sealed rows; intervals are those of the "
             "rows. Models under one heading were judged on the same rows."
         )
+    several = any(_paths(row) > 1 for row in mappings(document.get("rows")))
     return (
         "Each row is a cohort: means over its models, each once the target, with 95 % intervals "
         "of the mean. The strongest attack is the one with the largest mean AUC. ● is not beaten "
         "in both accuracy and AUC by any other of its table. p: paired t-test over targets, "
-        "Holm-corrected."
+        "Holm-corrected." + (_SEVERAL if several else "")
     )
 
 
@@ -190,6 +195,15 @@ def _groups(document: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, An
             title += f", {row.get('models')} models"
         groups.setdefault(title, []).append(row)
     return list(groups.items())
+
+
+def _method(row: Mapping[str, Any]) -> str:
+    paths = _paths(row)
+    return f"{row.get('method')}" + (f" ({paths:g} paths)" if paths > 1 else "")
+
+
+def _paths(row: Mapping[str, Any]) -> float:
+    return number(row.get("paths")) or 0
 
 
 def _means(document: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
