@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from benchmarks.table import DATA, METHODS, ROOT
+from benchmarks.pruning_claim import claim
+from benchmarks.table import DATA, METHODS, RESULTS, ROOT, summary
 
 from safecompress.config import load_config
 from safecompress.proposing import build_proposals
@@ -28,3 +31,15 @@ def test_every_data_set_is_trained_in_one_precision(data, monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_of_the_table_is_a_configuration(method):
     assert build_proposals(recipe(method)) or not recipe(method).sparse.rounds
+
+
+@pytest.mark.parametrize(
+    ("document", "density"), [("README.md", 0.05), ("docs/table.md", 0.05), ("docs/table.md", 0.1)]
+)
+def test_short_tables_of_the_documents_are_those_of_the_results(document, density):
+    made = summary(json.loads((RESULTS / "table.json").read_text()), density=density)
+    assert made in (ROOT / document).read_text()
+
+
+def test_the_table_of_the_claim_is_that_of_the_results():
+    assert claim() in (ROOT / "docs" / "defenses.md").read_text()
