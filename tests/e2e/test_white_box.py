@@ -50,7 +50,7 @@ def test_every_candidate_is_attacked_from_inside_and_the_worst_attacker_counts(
     for line in tested:
         assert line["seconds"]["internals"] > 0
         found = {name: line["measures"][f"{name}.auc"] for name in ("loss", "white-box")}
-        assert f"auc {max(found.values()):.4f}" in line["reason"]
+        assert f"AUC {max(found.values()):.4f}" in line["reason"]
 
 
 def test_the_verdict_judges_by_it_shows_it_and_says_so(steered: Path) -> None:
