@@ -266,6 +266,8 @@ def main() -> None:
 def summary(document: Mapping[str, Any], *, density: float) -> str:
     """Return the short table: accuracy in percent and strongest AUC, by method and data set.
 
+    Cohorts whose models took several paths bear a †.
+
     Args:
         document: the contents of the comparison's `table.json`.
         density: of the pruned rows; the dense model stands above them.
@@ -289,7 +291,8 @@ def summary(document: Mapping[str, Any], *, density: float) -> str:
 
 
 def _point(row: Mapping[str, Any]) -> str:
-    return f"{_plus_minus(row['accuracy'], 100, 1)} / {_plus_minus(row['strongest'], 1, 3)}"
+    mark = " †" if row["paths"] > 1 else ""
+    return f"{_plus_minus(row['accuracy'], 100, 1)} / {_plus_minus(row['strongest'], 1, 3)}{mark}"
 
 
 def _plus_minus(span: Mapping[str, float], scale: float, digits: int) -> str:
