@@ -31,7 +31,6 @@ STRONG = ("lira-online", "lira-offline", "rmia", "white-box")
 FIGURE = "balanced-accuracy"
 
 Values = NDArray[np.float64]
-Name = tuple[str, str]
 
 
 def claim(folder: Path = CELLS) -> str:
@@ -75,8 +74,8 @@ def attacked(cell: Mapping[str, Any], attacks: tuple[str, ...]) -> Values:
 def fallen(mine: Values, base: Values) -> str:
     """Return by how much an attack does better than on another model, in points and relative."""
     difference = mine - base
-    half = float(stats.t.ppf(0.975, len(mine) - 1)) * difference.std(ddof=1) / np.sqrt(len(mine))
-    points = f"{difference.mean():+.1f} ± {half:.1f}"
+    low, high = stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
+    points = f"{difference.mean():+.1f} ± {(high - low) / 2:.1f}"
     relative = f"{100 * difference.mean() / base.mean():+.1f} %"
     return f"{points} ({relative})".replace("-", "−")
 

@@ -136,18 +136,25 @@ def write_tensors(
     write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
 
 
+@contextmanager
+def reading_safetensors(path: Path) -> Iterator[None]:
+    """Raise DataError where a file that is read inside is missing, truncated or not safetensors."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file.")
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read safetensors.
 
     Raises:
         DataError: when the file is missing, truncated or not safetensors.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file.")
-    try:
+    with reading_safetensors(path):
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -156,13 +163,8 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         DataError: when the file is missing, truncated or not safetensors.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file.")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            return dict(handle.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
+    with reading_safetensors(path), safe_open(path, framework="pt") as handle:
+        return dict(handle.metadata() or {})
 
 
 def sha256(path: Path, *, length: int | None = None) -> str:

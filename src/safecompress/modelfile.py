@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import DataError
-from safecompress.files import tensors_digest, write_tensors
+from safecompress.files import reading_safetensors, tensors_digest, write_tensors
 from safecompress.topology import Topology
 from safecompress.transforms import PLAIN, Quantised, Transforms
 
@@ -85,12 +85,9 @@ def read_model(path: Path) -> StoredModel:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such model file.")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = (handle.metadata() or {}).get("safecompress")
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}).") from error
+    with reading_safetensors(path), safe_open(path, framework="pt") as handle:
+        header = (handle.metadata() or {}).get("safecompress")
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     metadata = _parse_header(header, tensors, path)
     transforms = _transforms(tensors, metadata, path)
     weights = {n: t for n, t in tensors.items() if not n.startswith(_PREFIX)}
