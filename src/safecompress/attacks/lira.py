@@ -35,7 +35,7 @@ class Gaussians(NamedTuple):
 
     Args:
         number: of references of this kind that each row has, as float64.
-        mean: their mean φ; NaN where there is none.
+        mean: their mean φ.
         squares: the sum of their squared distances from it.
     """
 
@@ -44,10 +44,26 @@ class Gaussians(NamedTuple):
     squares: Tensor
 
     @classmethod
-    def of(cls, references: References, *, seen: bool) -> Gaussians:
-        """Return the moments over the references that saw each row, or over the others."""
+    def of(cls, references: References, *, seen: bool, least: int, attack: str) -> Gaussians:
+        """Return the moments over the references that saw each row, or over the others.
+
+        Args:
+            references: what they say of each row.
+            seen: whether those that saw a row are meant.
+            least: how many of them every row needs.
+            attack: who asks, for the error.
+
+        Raises:
+            UndecidableError: when a row has fewer.
+        """
         chosen = (references.seen if seen else ~references.seen).double()
         number = chosen.sum(dim=0)
+        short = number < least
+        if bool(short.any()):
+            raise UndecidableError(
+                f"{attack}: {int(short.sum())} of {len(short)} rows have fewer than {least} of "
+                f"the {len(chosen)} references that {_KINDS[seen]} them; {_REMEDY[seen]}"
+            )
         mean = (chosen * references.log_odds).sum(dim=0) / number
         # Distances from the mean first: a difference of sums of squares loses its digits.
         away = (references.log_odds - mean).square_().mul_(chosen)
@@ -98,15 +114,8 @@ class LiraAttack(Attack):
         Raises:
             UndecidableError: when a row has too few of them.
         """
-        found = Gaussians.of(references, seen=seen)
         least = 1 if self.variance == "fixed" else 2
-        short = found.number < least
-        if bool(short.any()):
-            raise UndecidableError(
-                f"{self.name}: {int(short.sum())} of {len(short)} rows have fewer than {least} of "
-                f"the {len(references.seen)} references that {_KINDS[seen]} them; {_REMEDY[seen]}"
-            )
-        return found
+        return Gaussians.of(references, seen=seen, least=least, attack=self.name)
 
     def _pooled(self, references: References, *, seen: bool) -> Tensor:
         found = self._moments(references, seen=seen)
@@ -139,13 +148,8 @@ class CalibratedAttack(Attack):
             UndecidableError: when a row has no reference that did not see it.
         """
         del fitted
-        outside = Gaussians.of(cast(References, evidence.references), seen=False)
-        short = outside.number < 1
-        if bool(short.any()):
-            raise UndecidableError(
-                f"{self.name}: {int(short.sum())} of {len(short)} rows have no reference that "
-                f"{_KINDS[False]} them; {_REMEDY[False]}"
-            )
+        references = cast(References, evidence.references)
+        outside = Gaussians.of(references, seen=False, least=1, attack=self.name)
         return evidence.outputs.per_row(true_class_log_odds) - outside.mean
 
 
