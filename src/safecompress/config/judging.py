@@ -35,8 +35,8 @@ class SteerConfig(Section):
 
     proposals: tuple[Request, ...] = (
         "rigl",
-        {"soft-labels": {"share": 0.3, "mask": "rigl"}},
         {"student": {"mask": "rigl"}},
+        {"soft-labels": {"temperature": 0.1, "mask": {"student": {"mask": "rigl"}}}},
     )
     search: Literal["tournament", "every-round"] = "tournament"
     draw: Annotated[int, Field(ge=1)] | None = None
