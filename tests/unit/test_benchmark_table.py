@@ -34,11 +34,17 @@ def test_every_method_of_the_table_is_a_configuration(method):
 
 
 @pytest.mark.parametrize(
-    ("document", "density"), [("README.md", 0.05), ("docs/table.md", 0.05), ("docs/table.md", 0.1)]
+    ("document", "results", "density"),
+    [
+        ("README.md", "table", 0.05),
+        ("docs/table.md", "table", 0.05),
+        ("docs/table.md", "table", 0.1),
+        ("docs/table.md", "table-seed500", 0.05),
+    ],
 )
-def test_short_tables_of_the_documents_are_those_of_the_results(document, density):
-    made = summary(json.loads((RESULTS / "table.json").read_text()), density=density)
-    assert made in (ROOT / document).read_text()
+def test_short_tables_of_the_documents_are_those_of_the_results(document, results, density):
+    table = json.loads((RESULTS.with_name(results) / "table.json").read_text())
+    assert summary(table, density=density) in (ROOT / document).read_text()
 
 
 def test_the_table_of_the_claim_is_that_of_the_results():
