@@ -177,13 +177,13 @@ METHODS: dict[str, dict[str, Any]] = {
             _SMALL,
             _TM,
         ],
-        "says": "a dense student of teachers that never saw the row, cut; the best of three "
-        "lineages; in batches of 32",
+        "says": "a dense student of teachers that never saw the row, its labels flattened, cut; "
+        "the best of three lineages; in batches of 32",
     },
     "safecompress": {
         "set": [_SMALL],
-        "says": "the default of `compress`, in batches of 32: the tests choose between masks, soft "
-        "labels and students",
+        "says": "the default of `compress`, in batches of 32: the tests choose between RigL and "
+        "students of soft or of sharpened labels",
     },
 }
 
