@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from benchmarks import students
 from benchmarks.pruning_claim import claim
 from benchmarks.table import DATA, METHODS, RESULTS, ROOT, summary
 
@@ -12,11 +13,9 @@ from safecompress.config import load_config
 from safecompress.proposing import build_proposals
 
 
-def recipe(method):
+def recipe(settings, *, density=0.05):
     data = DATA["synthetic"]
-    chosen = METHODS[method]
-    density = chosen.get("densities", [0.05])[0]
-    assignments = [*data["set"], f"sparse.density={density}", "baselines=[]", *chosen["set"]]
+    assignments = [*data["set"], f"sparse.density={density}", "baselines=[]", *settings]
     return load_config(ROOT / data["config"], assignments=assignments)
 
 
@@ -30,7 +29,21 @@ def test_every_data_set_is_trained_in_one_precision(data, monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_of_the_table_is_a_configuration(method):
-    assert build_proposals(recipe(method)) or not recipe(method).sparse.rounds
+    chosen = METHODS[method]
+    config = recipe(chosen["set"], density=chosen.get("densities", [0.05])[0])
+    assert build_proposals(config) or not config.sparse.rounds
+
+
+@pytest.mark.parametrize("method", students.METHODS)
+def test_every_way_to_teach_a_student_is_a_configuration(method):
+    config = recipe(students.METHODS[method])
+    assert build_proposals(config) or not config.sparse.rounds
+
+
+def test_the_default_is_among_the_ways_to_teach_a_student():
+    chosen = recipe(students.METHODS["search with 0.1 and 1"])
+    default = recipe(["sparse.train.batch_size=32"])
+    assert [p.name for p in build_proposals(chosen)] == [p.name for p in build_proposals(default)]
 
 
 @pytest.mark.parametrize(
