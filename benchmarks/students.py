@@ -12,13 +12,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import comparison, say
+from benchmarks.table import METHODS as TABLE
+from benchmarks.table import SMALL, comparison, say
 from safecompress import compare
 from safecompress.report import table_markdown
 
 RESULTS = Path(__file__).parent / "results" / "students"
 
-_SMALL = "sparse.train.batch_size=32"
 _ONE = ("steer.population=1", "steer.attacks=[loss]", "steer.calibrated=false")
 """A path of one move has nothing to choose."""
 _STUDENT = "{student: {mask: rigl}}"
@@ -27,7 +27,7 @@ _STUDENT = "{student: {mask: rigl}}"
 def taught(temperature: float = 1.0, *, folds: int = 4, held_out: int = 2) -> list[str]:
     """Return the settings of a student of such teachers, its labels raised to 1 / temperature."""
     return [
-        _SMALL,
+        SMALL,
         "sparse.initialise=student-global",
         f"sparse.student.temperature={temperature}",
         f"teachers.folds={folds}",
@@ -48,24 +48,24 @@ METHODS: dict[str, list[str]] = {
     "8 teachers each without 4 folds": taught(folds=8, held_out=4),
     "8 teachers each without 4 folds temperature 0.5": taught(0.5, folds=8, held_out=4),
     "dense student at 1 then temperature 0.25": [
-        _SMALL,
+        SMALL,
         "sparse.initialise=student-global",
         f"steer.proposals=[{labels(0.25, 'rigl')}]",
         *_ONE,
     ],
-    "snip": ["sparse.rounds=0", "sparse.initialise=snip"],
+    "snip": TABLE["snip"]["set"],
     "snip then temperature 0.1": [
         "sparse.initialise=snip",
-        _SMALL,
+        SMALL,
         f"steer.proposals=[{labels(0.1, 'rigl')}]",
         *_ONE,
     ],
     "search with 0.25 1 and 2": [
-        _SMALL,
+        SMALL,
         f"steer.proposals=[rigl,{_STUDENT},{labels(0.25, _STUDENT)},{labels(2.0, _STUDENT)}]",
     ],
     "search with 0.1 and 1": [
-        _SMALL,
+        SMALL,
         f"steer.proposals=[rigl,{_STUDENT},{labels(0.1, _STUDENT)}]",
     ],
 }

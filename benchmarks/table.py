@@ -56,7 +56,7 @@ def path(move: str) -> list[str]:
     return [f"steer.proposals=[{move}]", _ONE, _MOVES, _TM]
 
 
-_SMALL = "sparse.train.batch_size=32"
+SMALL = "sparse.train.batch_size=32"
 """A student wants many steps."""
 _MIN_MAX = "{adversarial: {weight: 1.0, start: 0.0, attacker_steps: 7}}"
 """Seven attacker steps to one of the model, as Wang et al. take them."""
@@ -174,14 +174,14 @@ METHODS: dict[str, dict[str, Any]] = {
             "sparse.student.temperature=2.0",
             "steer.proposals=[rigl,set,{soft-labels: {share: 1.0, mask: rigl}}]",
             "steer.calibrated=false",
-            _SMALL,
+            SMALL,
             _TM,
         ],
         "says": "a dense student of teachers that never saw the row, its labels flattened, cut; "
         "the best of three lineages; in batches of 32",
     },
     "safecompress": {
-        "set": [_SMALL],
+        "set": [SMALL],
         "says": "the default of `compress`, in batches of 32: the tests choose between RigL and "
         "students of soft or of sharpened labels",
     },
@@ -280,7 +280,8 @@ def summary(document: Mapping[str, Any], *, density: float) -> str:
         if row["density"] in {density, 1.0}
     }
     means = {m["method"]: m for m in document["hypervolume"] if m["density"] in {density, 1.0}}
-    sets = [name for name in DATA if any(name == data for data, _ in rows)]
+    pruned = {row["data"] for row in document["rows"] if row["density"] == density}
+    sets = [name for name in DATA if name in pruned]
     lines = [f"| method | {' | '.join(sets)} | mean accuracy × (1 − AUC) |"]
     lines.append("|---" * (len(sets) + 2) + "|")
     for method in SUMMARY:
