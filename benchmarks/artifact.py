@@ -75,8 +75,9 @@ from safecompress.export.measure import latencies, loading, sizes
 from safecompress.export.packing import gap_stream, quantise
 from safecompress.files import make_folder, read_json, write_json
 from safecompress.models import MODELS, channel_groups
-from safecompress.provenance import surroundings
-from safecompress.sparse import initialise, without_channels
+from safecompress.proposals import without_channels
+from safecompress.run.provenance import surroundings
+from safecompress.sparse import initialise
 from safecompress.topology import Topology
 from safecompress.transforms import remove_channels
 

@@ -34,17 +34,17 @@ from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan, every_row
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, Plan, every_row
+from safecompress.cohorts.processes import train_cohort
+from safecompress.cohorts.rotation import FPRS, Siblings, carried_rate, matched
 from safecompress.config import Request, ShadowsConfig
 from safecompress.data import load_splits
 from safecompress.events import Event
 from safecompress.files import write_json
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
 from safecompress.randomness import derive, generator, permutation
-from safecompress.siblings import FPRS, Siblings, carried_rate, matched
 from safecompress.stats import auc
 from safecompress.train.internals import internals
-from safecompress.workers import train_cohort
 
 RESULTS = Path(__file__).parent / "results" / "attacks"
 KINDS = (DENSE, COMPRESSED)

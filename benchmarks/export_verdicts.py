@@ -54,8 +54,8 @@ from safecompress.export.forms import Forms
 from safecompress.export.measure import sizes
 from safecompress.export.source import open_source
 from safecompress.files import make_folder, write_json
-from safecompress.provenance import surroundings
-from safecompress.runs import CONFIG, VERDICT
+from safecompress.run.folder import CONFIG, VERDICT
+from safecompress.run.provenance import surroundings
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.train import predict
 from safecompress_reader import read_compact

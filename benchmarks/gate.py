@@ -61,7 +61,7 @@ from safecompress.events import Event
 from safecompress.files import write_json
 from safecompress.protocols import Attack, AttackResult, Outputs, Pool, Rows
 from safecompress.randomness import derive, generator
-from safecompress.runs import CONFIG, read_history
+from safecompress.run.folder import CONFIG, read_history
 from safecompress.train import predict
 
 RESULTS = Path(__file__).parent / "results" / "gate"

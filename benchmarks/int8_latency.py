@@ -40,7 +40,7 @@ from safecompress.export.graph import quiet
 from safecompress.export.measure import latencies
 from safecompress.export.static_int8 import Batches
 from safecompress.files import make_folder, write_json
-from safecompress.provenance import surroundings
+from safecompress.run.provenance import surroundings
 
 RESULTS = Path(__file__).parent / "results" / "int8_latency"
 ZEROS = 0.95

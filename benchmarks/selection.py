@@ -33,14 +33,14 @@ from scipy.stats import ttest_1samp
 from benchmarks.selection_methods import METHODS, REFERENCE
 from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
+from safecompress.compression.pipeline import copy_stages
+from safecompress.compression.schedule import Timetable, fields
+from safecompress.compression.start import needs_teachers
+from safecompress.compression.teachers import training_steps
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.files import write_json
-from safecompress.proposing import needs_teachers
-from safecompress.recipe import copy_stages
-from safecompress.runs import PROVENANCE, VERDICT, RunFolder
+from safecompress.run.folder import PROVENANCE, VERDICT, RunFolder
 from safecompress.stats import holm
-from safecompress.teachers import training_steps
-from safecompress.timetable import Timetable, fields
 from safecompress.train import steps_per_epoch
 
 RESULTS = Path(__file__).parent / "results" / "selection"

@@ -19,16 +19,17 @@ from safecompress import compress
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.data import Splits
-from safecompress.load import load
+from safecompress.defenses.unpair_finished import existing
 from safecompress.models import channel_groups
 from safecompress.models.channels import few_inputs
+from safecompress.proposals import without_channels
 from safecompress.randomness import derive
-from safecompress.sparse import initialise, without_channels
+from safecompress.run.load import load
+from safecompress.sparse import initialise
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import Trainer, quantise_after_training
 from safecompress.train.predict import predict
 from safecompress.transforms import PLAIN, Transforms, factorise
-from safecompress.unpair import existing
 
 SHARE = 1 / 3
 """Share of the full model's epochs that fine-tuning takes."""

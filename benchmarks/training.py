@@ -88,8 +88,8 @@ from benchmarks.sets import FP32
 from benchmarks.training_sides import SUBJECTS, Turn, plain_loop, topology, trainer, turn_of
 from safecompress import compress, load_config
 from safecompress.files import write_json
+from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext
-from safecompress.sparse import PROPOSALS
 from safecompress.train import Probed
 
 RESULTS = Path(__file__).parent / "results" / "training"

@@ -51,13 +51,13 @@ from safecompress.attacks.transfer import (
     transferred,
 )
 from safecompress.attacks.transfer.hunt import Hunted
+from safecompress.checks.similarity import similarity
+from safecompress.defenses.unpair_finished import WEIGHTS, unpaired
 from safecompress.errors import UndecidableError
 from safecompress.files import write_json
 from safecompress.protocols import NORMS, Ball, Rows
-from safecompress.similarity import similarity
 from safecompress.stats import bootstrap_interval, clopper_pearson
 from safecompress.train.predict import predict
-from safecompress.unpair import WEIGHTS, unpaired
 
 RESULTS = Path(__file__).parent / "results" / "transfer"
 ARCHITECTURES = ("alexnet", "vgg-small", "resnet8")

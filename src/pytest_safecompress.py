@@ -65,7 +65,7 @@ def assert_safe(
 
 
 def _complaint(found: Audit) -> str:
-    from safecompress.verdict import check_line
+    from safecompress.verdicts.verdict import check_line
 
     verdict = found.verdict
     lines = [f"{verdict.status}: {verdict.sentence}"]
@@ -101,7 +101,7 @@ class Safety:
             **options: its other options.
         """
         from safecompress.audit import audit
-        from safecompress.runs import REPORT
+        from safecompress.run.folder import REPORT
 
         found = audit(model, data, out=self._folder / "audit", **options)
         return Path(found.folder or self._folder) / REPORT

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from safecompress.pair_figures import png
+from safecompress.verdicts.pair_plot_data import png
 
 ATTACKS = ("loss", "modified-entropy", "neural")
 PROPOSALS = ("rigl", "set", "magnitude+random-unfired", "taylor+gradient f=0.1")

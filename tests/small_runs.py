@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from safecompress import Splits, compress, judge, splits_from_arrays, stages
+from safecompress import Splits, compress, splits_from_arrays
 from safecompress.attacks import blind
 from safecompress.compress import Run
+from safecompress.compression import judgement, session
 from safecompress.errors import SafeCompressError
 from safecompress.events import Event, Listener, silent
-from safecompress.runs import VERDICT, RunFolder, read_history
+from safecompress.run.folder import VERDICT, RunFolder, read_history
 
 TRAIN = {"epochs": 2, "lr": 0.05, "batch_size": 50, "precision": "32-true"}
 SETTINGS: dict[str, Any] = {
@@ -76,10 +77,10 @@ def stopping_at(kind: str, number: int, error: BaseException | None = None) -> L
 def brisk() -> Iterator[None]:
     """Leave out what takes long and no fault touches; commit whenever a commit is possible."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge, "COMPARED", (("loss", "auc"),))
+        patch.setattr(judgement, "COMPARED", (("loss", "auc"),))
         every = blind._classifiers
         patch.setattr(blind, "_classifiers", lambda seed: {"logistic": every(seed)["logistic"]})
-        patch.setattr(stages, "_CHECKPOINT_SHARE", float("inf"))
+        patch.setattr(session, "_CHECKPOINT_SHARE", float("inf"))
         yield
 
 

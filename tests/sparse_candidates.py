@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
+from safecompress.proposals import Strategy
 from safecompress.protocols import ProposalContext
 from safecompress.randomness import generator
-from safecompress.sparse import Strategy, initialise
+from safecompress.sparse import initialise
 from safecompress.topology import Topology
 from safecompress.transforms import ChannelGroup
 

@@ -11,11 +11,11 @@ import torch
 from benchmarks.peers.exercise import TRAINING, Clock, Exercise, Floats, Scoring, run
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohort import DENSE, Cohort, Plan
+from safecompress.cohorts.cohort import DENSE, Cohort, Plan
+from safecompress.cohorts.processes import train_cohort
 from safecompress.config import CompressConfig, Request, ShadowsConfig
 from safecompress.events import silent
 from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
-from safecompress.workers import train_cohort
 
 SEED = 0
 """Of the halves: the fit half's non-members are RMIA's population."""

@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.peers.exercise import Bools
 from benchmarks.peers.ours import SEED, rows_of, trained
-from safecompress.cohort import DENSE
+from safecompress.cohorts.cohort import DENSE
 from safecompress.data import halves
-from safecompress.modelfile import read_model
-from safecompress.runs import DENSE as DENSE_FILE
+from safecompress.run.folder import DENSE as DENSE_FILE
+from safecompress.run.model_file import read_model
 
 
 def prepare(source: Path, folder: Path, count: int) -> None:

@@ -12,9 +12,9 @@ from safecompress.config import CompressConfig, load_config
 from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
 from safecompress.errors import SafeCompressError, UsageError
 from safecompress.export import export, export_module
-from safecompress.load import load, load_preprocessor
-from safecompress.record import record
-from safecompress.verdict import Verdict
+from safecompress.run.load import load, load_preprocessor
+from safecompress.targets.record import record
+from safecompress.verdicts.verdict import Verdict
 
 __all__ = [
     "Audit",

@@ -8,35 +8,35 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safecompress.against import Against, pair
 from safecompress.attacks import ATTACKS
-from safecompress.budget import Budget, Plan, plan_attacks
-from safecompress.cases import Asking, Case, Given, open_case
+from safecompress.audits.case import Asking, Case, Given, open_case
+from safecompress.audits.pair import Against, pair
+from safecompress.audits.suite import Limits, audit_suite, shown_of_all
+from safecompress.audits.time_budget import Budget, Plan, plan_attacks
 from safecompress.checks import CheckResult, Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import Recorded
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
-from safecompress.exposure import (
+from safecompress.files import make_folder, write_json, write_text
+from safecompress.protocols import Attack
+from safecompress.randomness import derive
+from safecompress.report import junit_xml, write_report
+from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.run.provenance import surroundings
+from safecompress.targets.record import Group
+from safecompress.verdicts.exposed_members import (
     Exposed,
     most_exposed,
     newly_exposed,
     newly_exposed_document,
     strongest_of,
 )
-from safecompress.figures import figures_document
-from safecompress.files import make_folder, write_json, write_text
-from safecompress.pair_figures import pair_figures
-from safecompress.protocols import Attack
-from safecompress.provenance import surroundings
-from safecompress.randomness import derive
-from safecompress.record import Group
-from safecompress.report import junit_xml, write_report
-from safecompress.runs import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
-from safecompress.slices import leak_document
-from safecompress.suites import Limits, audit_suite, shown_of_all
-from safecompress.verdict import (
+from safecompress.verdicts.leak_by_class import leak_document
+from safecompress.verdicts.pair_plot_data import pair_figures
+from safecompress.verdicts.plot_data import figures_document
+from safecompress.verdicts.verdict import (
     LIMITS,
     Verdict,
     attacks_of,

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from safecompress.attacks import ATTACKS
-from safecompress.cells import (
+from safecompress.checks import Subject
+from safecompress.cohorts.cells import (
     Cell,
     cell_file,
     cells,
@@ -29,27 +30,26 @@ from safecompress.cells import (
     require_same_rows,
     settings_of,
 )
-from safecompress.checks import Subject
-from safecompress.cohort import Cohort, Plan, deal, every_row
+from safecompress.cohorts.cohort import Cohort, Plan, deal, every_row
+from safecompress.cohorts.processes import train_cohort
+from safecompress.cohorts.rotation import Siblings, matched
+from safecompress.cohorts.statistics import contest, runs_side_by_side
 from safecompress.config import (
     CompareConfig,
     CompressConfig,
     ShadowsConfig,
     load_compare_config,
 )
-from safecompress.contest import contest, runs_side_by_side
 from safecompress.data import load_splits
 from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
-from safecompress.provenance import surroundings
 from safecompress.randomness import generator
 from safecompress.report import table_csv, table_html, table_markdown
-from safecompress.runs import PROVENANCE, VERDICT
-from safecompress.siblings import Siblings, matched
-from safecompress.workers import train_cohort
+from safecompress.run.folder import PROVENANCE, VERDICT
+from safecompress.run.provenance import surroundings
 
 COHORTS, SHARED = "cohorts", "shared"
 TABLE = "table.json"

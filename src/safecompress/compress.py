@@ -12,6 +12,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from safecompress.cohorts.shadow_models import shadows_of
+from safecompress.compression.judgement import judge, open_sealed
+from safecompress.compression.pipeline import Made, make_models, take_up
+from safecompress.compression.prepare import Prepared, prepare
+from safecompress.compression.session import Work
 from safecompress.config import CompressConfig, dump_yaml, load_config
 from safecompress.data import Splits
 from safecompress.errors import (
@@ -30,11 +35,8 @@ from safecompress.files import (
     write_json,
     write_text,
 )
-from safecompress.judge import judge, open_sealed
-from safecompress.prepare import Prepared, prepare
-from safecompress.recipe import Made, make_models, take_up
 from safecompress.report import junit_xml, write_report
-from safecompress.runs import (
+from safecompress.run.folder import (
     CONFIG,
     FIGURES,
     JUNIT,
@@ -42,10 +44,8 @@ from safecompress.runs import (
     VERDICT,
     RunFolder,
 )
-from safecompress.shadows import shadows_of
-from safecompress.stages import Work
 from safecompress.transforms import attach_
-from safecompress.verdict import Verdict
+from safecompress.verdicts.verdict import Verdict
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
 

@@ -20,8 +20,8 @@ from safecompress.errors import (
     RunFolderError,
 )
 from safecompress.events import Event
-from safecompress.modelfile import read_model
-from safecompress.runs import DENSE, MODEL, RunFolder, read_history
+from safecompress.run.folder import DENSE, MODEL, RunFolder, read_history
+from safecompress.run.model_file import read_model
 from safecompress.train import Trainer, predict
 
 TRAIN = {"epochs": 4, "lr": 0.05, "batch_size": 32, "precision": "32-true"}

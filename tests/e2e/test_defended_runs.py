@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from safecompress import Splits, compress, splits_from_arrays
+from safecompress.compression.prepare import prepare
 from safecompress.config import load_config
 from safecompress.defenses import epsilon
 from safecompress.errors import ConfigError
-from safecompress.modelfile import read_model
-from safecompress.prepare import prepare
+from safecompress.run.model_file import read_model
 from tests.small_runs import SETTINGS, Stopped, brisk, make_model, result, stopping_at
 
 TRAIN = SETTINGS["sparse"]["train"]

@@ -23,7 +23,7 @@ from safecompress.data.sources import load_source
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.export import FORMATS, verify
 from safecompress.export.packing import Quantised, quantise
-from safecompress.modelfile import read_model
+from safecompress.run.model_file import read_model
 from safecompress_reader import read_compact
 from tests import small_runs
 

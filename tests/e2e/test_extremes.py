@@ -16,7 +16,7 @@ from safecompress import Splits, compress, splits_from_arrays
 from safecompress.attacks import blind
 from safecompress.errors import DataError, ModelError
 from safecompress.protocols import Rows
-from safecompress.runs import FIGURES, REPORT, VERDICT, read_history
+from safecompress.run.folder import FIGURES, REPORT, VERDICT, read_history
 
 TRAIN = {"epochs": 1, "lr": 0.05, "batch_size": 50, "precision": "32-true"}
 ATTACKS = ["loss", "confidence", "entropy", "modified-entropy", "neural"]

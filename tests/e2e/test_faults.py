@@ -14,7 +14,7 @@ from lightning_fabric.loggers.csv_logs import CSVLogger
 
 from safecompress.errors import RunFolderError, StorageError
 from safecompress.events import Event
-from safecompress.runs import CONFIG, HISTORY, REPORT, VERDICT
+from safecompress.run.folder import CONFIG, HISTORY, REPORT, VERDICT
 from tests.small_runs import begin, go_on, kept, one_message, result
 
 pytestmark = pytest.mark.usefixtures("brisk_runs")

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from safecompress import compress
-from safecompress.checkpoints import serials
 from safecompress.cli.console import Watcher
 from safecompress.compress import Run
 from safecompress.errors import ConfigError, DataError, RunFolderError, UsageError
 from safecompress.events import Event, Listener, silent
-from safecompress.runs import CONFIG, DENSE, HISTORY, PROVENANCE, read_history
+from safecompress.run.checkpoints import serials
+from safecompress.run.folder import CONFIG, DENSE, HISTORY, PROVENANCE, read_history
 from tests.small_runs import (
     SETTINGS,
     Stopped,
@@ -54,15 +54,15 @@ def contents(folder: Path) -> dict[Path, bytes]:
 # Kills
 
 KILLS = [
-    "SIGKILL:recipe:provenance:1",
+    "SIGKILL:compression.pipeline:provenance:1",
     "SIGKILL:files:sync_folder:9",
-    "SIGKILL:runs:write_checkpoint:1",
-    "SIGKILL:checkpoints:write_json:10",
-    "SIGKILL:runs:drop_others:10",
-    "SIGKILL:recipe:write_model:3",
-    "SIGKILL:search:Search._select:1",
+    "SIGKILL:run.folder:write_checkpoint:1",
+    "SIGKILL:run.checkpoints:write_json:10",
+    "SIGKILL:run.folder:drop_others:10",
+    "SIGKILL:compression.pipeline:write_model:3",
+    "SIGKILL:compression.search:Search._select:1",
     "SIGKILL:compress:junit_xml:1",
-    "SIGTERM:trial:Trial.__call__:3",
+    "SIGTERM:compression.evaluation:Trial.__call__:3",
     "SIGTERM:compress:judge:1",
 ]
 

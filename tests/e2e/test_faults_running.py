@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from safecompress import checkpoints
 from safecompress.candidate import Candidate
 from safecompress.errors import InterruptedRunError, MemoryShortageError, NonFiniteError
-from safecompress.runs import VERDICT, read_history
+from safecompress.run import checkpoints
+from safecompress.run.folder import VERDICT, read_history
 from safecompress.train import Trainer
 from tests.small_runs import Stopped, begin, go_on, kept, one_message, result, stopping_at
 

@@ -15,11 +15,11 @@ from torch import nn
 
 from safecompress import audit, record
 from safecompress.attacks import ATTACKS
-from safecompress.budget import Budget, Plan, plan_attacks
+from safecompress.audits.time_budget import Budget, Plan, plan_attacks
 from safecompress.checks import Subject
 from safecompress.errors import ConfigError
 from safecompress.protocols import Evidence
-from safecompress.verdict import THREAT_MODEL
+from safecompress.verdicts.verdict import THREAT_MODEL
 from tests.small_runs import begin
 
 ROWS, WIDTH, CLASSES = 400, 24, 4

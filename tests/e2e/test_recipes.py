@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from safecompress.cli.validate import describe
+from safecompress.compression.prepare import prepare
 from safecompress.config import load_config
-from safecompress.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))

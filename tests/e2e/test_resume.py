@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from safecompress.checkpoints import serials
 from safecompress.config import dump_yaml, load_config
-from safecompress.runs import CONFIG, HISTORY, MODEL, VERDICT, read_history
+from safecompress.run.checkpoints import serials
+from safecompress.run.folder import CONFIG, HISTORY, MODEL, VERDICT, read_history
 from tests.support import count
 
 CONFIGURATION = """

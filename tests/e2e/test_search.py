@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from safecompress import compress
+from safecompress.compression.schedule import Timetable, fields
+from safecompress.compression.session import Work
 from safecompress.config import CompressConfig, load_config
-from safecompress.modelfile import read_model
-from safecompress.runs import MODEL, read_history
-from safecompress.stages import Work
-from safecompress.timetable import Timetable, fields
+from safecompress.run.folder import MODEL, read_history
+from safecompress.run.model_file import read_model
 from safecompress.train import Trainer
 from tests.e2e.test_compress import SPARSE, make_model, make_splits
 

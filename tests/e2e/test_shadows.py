@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from safecompress import Splits, compress, load_config
+from safecompress.cohorts.shadow_models import FOLDER
+from safecompress.compression.prepare import prepare
 from safecompress.errors import ConfigError
 from safecompress.events import Event
-from safecompress.prepare import prepare
 from safecompress.protocols import Rows
-from safecompress.runs import VERDICT
-from safecompress.shadows import FOLDER
+from safecompress.run.folder import VERDICT
 from tests.small_runs import Stopped, begin, brisk, go_on, make_model, result, splits
 
 SHADOWS = {"count": 6, "workers": 1}

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from safecompress import compress, load
 from safecompress.cli.app import app
 from safecompress.errors import ConfigError, ModelError
-from safecompress.modelfile import read_model, write_model
-from safecompress.runs import MODEL, read_history
+from safecompress.run.folder import MODEL, read_history
+from safecompress.run.model_file import read_model, write_model
 from safecompress.train import predict
 from safecompress.transforms import (
     codes,

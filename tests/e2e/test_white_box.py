@@ -20,7 +20,7 @@ from safecompress.checks import CheckResult, Status, Subject
 from safecompress.checks.controls import control_checks
 from safecompress.errors import ConfigError, ModelError
 from safecompress.protocols import Attack, Evidence, Pool, Rows
-from safecompress.runs import VERDICT, read_history
+from safecompress.run.folder import VERDICT, read_history
 from tests.small_runs import begin, brisk, make_model
 
 WHITE = ATTACKS.build("white-box", where="test")

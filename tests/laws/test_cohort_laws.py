@@ -17,18 +17,18 @@ import torch
 
 from safecompress import Splits, compress, load_config
 from safecompress.candidate import Candidate
-from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan, deal
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, Plan, deal
+from safecompress.cohorts.processes import train_cohort
+from safecompress.cohorts.rotation import Siblings
 from safecompress.config import CompressConfig, ShadowsConfig
 from safecompress.data import Ledger
 from safecompress.errors import DataError, NonFiniteError, RunFolderError, WorkerError
 from safecompress.events import Event, silent
 from safecompress.files import read_tensors, tensors_digest
-from safecompress.modelfile import read_model
 from safecompress.protocols import Rows
-from safecompress.runs import MODEL
-from safecompress.siblings import Siblings
+from safecompress.run.folder import MODEL
+from safecompress.run.model_file import read_model
 from safecompress.train import predict
-from safecompress.workers import train_cohort
 
 CONFIG: dict[str, Any] = {
     "seed": 3,
@@ -205,7 +205,7 @@ def test_a_killed_worker_costs_its_job_only(tmp_path: Path) -> None:
 
 
 def _workers_of(folder: Path) -> list[int]:
-    command = ["pgrep", "-f", f"safecompress.worker {folder}"]
+    command = ["pgrep", "-f", f"safecompress.cohorts.worker {folder}"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(pid) for pid in found.stdout.split()]
 

@@ -16,18 +16,9 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
+from safecompress.proposals import PROPOSALS, Strategy, update
 from safecompress.protocols import Proposal
-from safecompress.sparse import (
-    DROP_RULES,
-    GROW_RULES,
-    PROPOSALS,
-    DropRule,
-    GrowRule,
-    Strategy,
-    initialise,
-    layer_counts,
-    update,
-)
+from safecompress.sparse import DROP_RULES, GROW_RULES, DropRule, GrowRule, initialise, layer_counts
 from safecompress.topology import Topology
 from tests.sparse_candidates import SHAPES, candidate, context, exchanges, noise, trained
 from tests.support import count

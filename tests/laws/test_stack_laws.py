@@ -14,7 +14,7 @@ from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
 from safecompress.protocols import Rows
-from safecompress.runs import read_history
+from safecompress.run.folder import read_history
 from safecompress.topology import Topology
 from safecompress.train import Trainer
 from safecompress.train.stack import LARGEST_STEP, obstacle

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from safecompress.candidate import Candidate
 from safecompress.models import channel_groups
+from safecompress.proposals import PROPOSALS, without_channels
 from safecompress.protocols import ProposalContext
-from safecompress.sparse import PROPOSALS, without_channels
 from safecompress.topology import Topology
 from safecompress.train import predict
 from safecompress.transforms import (

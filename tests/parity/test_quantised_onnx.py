@@ -12,8 +12,9 @@ from torch import nn
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.models import channel_groups
+from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext, Rows
-from safecompress.sparse import PROPOSALS, initialise
+from safecompress.sparse import initialise
 from safecompress.train import Trainer
 from safecompress.transforms import affine, codes, exportable
 

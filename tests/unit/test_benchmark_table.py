@@ -9,8 +9,8 @@ from benchmarks import students
 from benchmarks.pruning_claim import claim
 from benchmarks.table import DATA, METHODS, RESULTS, ROOT, summary
 
+from safecompress.compression.start import build_proposals
 from safecompress.config import load_config
-from safecompress.proposing import build_proposals
 
 
 def recipe(settings, *, density=0.05):

@@ -13,12 +13,12 @@ import torch
 
 from safecompress import audit
 from safecompress.attacks import ATTACKS
-from safecompress.budget import Budget, plan_attacks
+from safecompress.audits.suite import TIERS, Tier, attacks_for
+from safecompress.audits.time_budget import Budget, plan_attacks
 from safecompress.checks import Subject
 from safecompress.config import seconds_of
 from safecompress.data import read_outputs
 from safecompress.errors import ConfigError
-from safecompress.suites import TIERS, Tier, attacks_for
 from tests.e2e.test_audit import arrays, saved, with_references
 
 FOREVER = float("inf")

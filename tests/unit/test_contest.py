@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from safecompress.contest import contest, runs_side_by_side
+from safecompress.cohorts.statistics import contest, runs_side_by_side
 from safecompress.report import table_csv, table_html, table_markdown
 
 

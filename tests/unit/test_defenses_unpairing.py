@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from safecompress.checks.similarity import similarity
 from safecompress.config import EngineConfig, TrainConfig
+from safecompress.defenses.unpair_finished import unpaired as unpaired_within
 from safecompress.defenses.unpairing import Unpairing
 from safecompress.errors import ConfigError
+from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext, Rows, TrainingContext
-from safecompress.similarity import similarity
-from safecompress.sparse import PROPOSALS
 from safecompress.topology import Topology
 from safecompress.train import Trainer, quantise_after_training
 from safecompress.train.batches import Step
 from safecompress.train.loss import TrainingLoss
 from safecompress.transforms import Transforms, codes, input_quantisers, quantised, weight_scale
-from safecompress.unpair import unpaired as unpaired_within
 
 CPU = EngineConfig(accelerator="cpu")
 PLAIN = {"precision": "32-true", "memory_format": "contiguous"}

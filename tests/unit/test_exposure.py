@@ -6,8 +6,8 @@ import torch
 
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.exposure import EXPOSED_FPR, most_exposed, newly_exposed
 from safecompress.protocols import Evidence, Outputs, Pool
+from safecompress.verdicts.exposed_members import EXPOSED_FPR, most_exposed, newly_exposed
 
 ROWS = 400
 LOSS = ATTACKS.build("loss", where="test")

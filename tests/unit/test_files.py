@@ -9,7 +9,7 @@ import torch
 
 from safecompress import files
 from safecompress.errors import DataError, StorageError
-from safecompress.modelfile import StoredModel, read_model, write_model
+from safecompress.run.model_file import StoredModel, read_model, write_model
 from safecompress.topology import Topology
 
 

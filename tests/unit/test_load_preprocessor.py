@@ -13,7 +13,7 @@ from safecompress import load_preprocessor
 from safecompress.config import CsvSource, PreprocessingConfig
 from safecompress.data import Preprocessor, load_source
 from safecompress.errors import DataError, RunFolderError
-from safecompress.runs import PREPROCESSING
+from safecompress.run.folder import PREPROCESSING
 
 
 @pytest.fixture

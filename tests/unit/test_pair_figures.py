@@ -8,7 +8,7 @@ import io
 import pytest
 import torch
 
-from safecompress.pair_figures import png
+from safecompress.verdicts.pair_plot_data import png
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 8, 6)])

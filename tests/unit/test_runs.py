@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from safecompress import checkpoints, runs
 from safecompress.candidate import Candidate
 from safecompress.errors import RunFolderError, StorageError
-from safecompress.runs import Checkpoint, RunFolder
+from safecompress.run import checkpoints
+from safecompress.run import folder as runs
+from safecompress.run.folder import Checkpoint, RunFolder
 from safecompress.topology import Topology
 
 

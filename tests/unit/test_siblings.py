@@ -7,11 +7,11 @@ import torch
 
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohort import deal
+from safecompress.cohorts.cohort import deal
+from safecompress.cohorts.rotation import carried_rate, matched
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Evidence, Outputs, Pool, References
 from safecompress.randomness import generator
-from safecompress.siblings import carried_rate, matched
 from safecompress.stats import auc
 
 ROWS = 1_000

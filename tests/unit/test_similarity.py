@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from safecompress.errors import ModelError, UndecidableError
-from safecompress.similarity import (
+from safecompress.checks.similarity import (
     Shown,
     gradient_cosines,
     jensen_shannon,
     linear_cka,
     similarity,
 )
+from safecompress.errors import ModelError, UndecidableError
 from safecompress.stats import bootstrap_interval, jackknife_interval
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from safecompress.protocols import AttackResult, Pool
 from safecompress.randomness import generator
-from safecompress.slices import FEWEST, accusations, by_class
 from safecompress.stats import auc, clopper_pearson
+from safecompress.verdicts.leak_by_class import FEWEST, accusations, by_class
 from tests.support import count
 
 

@@ -12,21 +12,10 @@ from torch import Tensor, nn
 from safecompress.candidate import Candidate
 from safecompress.config import SparseConfig
 from safecompress.errors import ConfigError, ModelError, NonFiniteError
+from safecompress.proposals import PROPOSALS, Strategy, rigl, set_, update
 from safecompress.protocols import ProposalContext
 from safecompress.randomness import generator
-from safecompress.sparse import (
-    PROPOSALS,
-    DropRule,
-    FractionPlan,
-    GrowRule,
-    Layer,
-    Strategy,
-    initialise,
-    rewire,
-    rigl,
-    set_,
-    update,
-)
+from safecompress.sparse import DropRule, FractionPlan, GrowRule, Layer, initialise, rewire
 from safecompress.sparse.drop import MagnitudeDrop
 from safecompress.sparse.grow import RandomGrow
 from safecompress.topology import Topology

@@ -9,18 +9,18 @@ import torch
 from torch import nn
 
 from safecompress import compress, splits_from_arrays
+from safecompress.compression.pipeline import take_up
+from safecompress.compression.prepare import prepare
+from safecompress.compression.teachers import held_out, taught
 from safecompress.config import TeachersConfig, dump_yaml, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
 from safecompress.events import silent
 from safecompress.files import read_tensors, write_tensors
-from safecompress.modelfile import read_model
 from safecompress.models import fresh_weights
-from safecompress.prepare import prepare
+from safecompress.proposals import PROPOSALS
 from safecompress.protocols import Rows
-from safecompress.recipe import take_up
-from safecompress.runs import RunFolder, read_history
-from safecompress.sparse import PROPOSALS
-from safecompress.teachers import held_out, taught
+from safecompress.run.folder import RunFolder, read_history
+from safecompress.run.model_file import read_model
 from tests.small_runs import (
     SETTINGS,
     TRAIN,

@@ -11,7 +11,7 @@ import typer
 
 from safecompress.cli.compress import Quiet, execute
 from safecompress.errors import RunFolderError
-from safecompress.runs import CONFIG
+from safecompress.run.folder import CONFIG
 
 
 def command(

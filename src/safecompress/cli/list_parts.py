@@ -15,8 +15,9 @@ from safecompress.checks import MEASURES, OBJECTIVES
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
 from safecompress.models import MODELS
+from safecompress.proposals import PROPOSALS
 from safecompress.registry import Part, Registry
-from safecompress.sparse import DROP_RULES, GROW_RULES, PROPOSALS
+from safecompress.sparse import DROP_RULES, GROW_RULES
 
 KINDS: dict[str, Registry[Any]] = {
     "models": MODELS,

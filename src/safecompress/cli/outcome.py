@@ -8,8 +8,8 @@ import typer
 
 from safecompress.cli.console import mute_stdout, print_json
 from safecompress.cli.table import comparison_table
-from safecompress.runs import REPORT
-from safecompress.verdict import Verdict
+from safecompress.run.folder import REPORT
+from safecompress.verdicts.verdict import Verdict
 
 
 def show_outcome(verdict: Verdict, folder: Path, *, as_json: bool) -> None:

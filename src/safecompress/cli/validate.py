@@ -9,13 +9,13 @@ import typer
 
 from safecompress.checks import AttackMeasure, Check, TprAtFpr
 from safecompress.cli.compress import Assign, Seed, settings
+from safecompress.compression.prepare import Prepared, prepare
+from safecompress.compression.schedule import Timetable, fields, rounds_in_words
 from safecompress.config import load_config
 from safecompress.data import Splits
-from safecompress.prepare import Prepared, prepare
 from safecompress.stats import power
-from safecompress.timetable import Timetable, fields, rounds_in_words
 from safecompress.topology import Topology
-from safecompress.verdict import power_statement
+from safecompress.verdicts.verdict import power_statement
 
 
 def command(

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from safecompress.attacks.transfer import Aim, input_gradient
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import adapt
+from safecompress.proposals import UNPAIRING
 from safecompress.protocols import Batch, Defense, TrainingContext
-from safecompress.sparse import UNPAIRING
 from safecompress.train.predict import full_precision
 from safecompress.transforms import input_quantisers, ranges_of
 

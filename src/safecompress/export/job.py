@@ -35,9 +35,9 @@ from safecompress.export.retest import Retest, retest
 from safecompress.export.source import Source, open_source
 from safecompress.files import make_folder, sha256, write_bytes, write_json, write_text
 from safecompress.protocols import Estimate, tensors_of
-from safecompress.provenance import surroundings
-from safecompress.runs import CONFIG, MODEL, PROVENANCE, VERDICT
-from safecompress.verdict import check_line
+from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
+from safecompress.run.provenance import surroundings
+from safecompress.verdicts.verdict import check_line
 from safecompress_reader import DamagedFileError, read_compact
 
 USE = (

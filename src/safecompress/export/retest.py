@@ -36,10 +36,10 @@ from safecompress.export.source import Source
 from safecompress.files import sha256
 from safecompress.protocols import Estimate, Pool, Rows
 from safecompress.randomness import derive
-from safecompress.record import record_rows
 from safecompress.targets.onnx_file import open_onnx
+from safecompress.targets.record import record_rows
 from safecompress.transforms import Transforms, attach_
-from safecompress.verdict import attacks_of
+from safecompress.verdicts.verdict import attacks_of
 from safecompress_reader import DamagedFileError, read_compact
 
 _CLOSE = 1e-4

@@ -18,8 +18,8 @@ from safecompress.data.sources import load_source
 from safecompress.errors import RunFolderError
 from safecompress.export.front import expressible, raw_rows
 from safecompress.files import read_json
-from safecompress.modelfile import StoredModel, read_model
-from safecompress.runs import CONFIG, DENSE, MODEL, VERDICT
+from safecompress.run.folder import CONFIG, DENSE, MODEL, VERDICT
+from safecompress.run.model_file import StoredModel, read_model
 from safecompress.targets import RunTarget, open_run
 from safecompress.transforms import Exportable, attach_, exportable
 

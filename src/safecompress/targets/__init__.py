@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from safecompress.errors import ModelError
-from safecompress.runs import CONFIG, VERDICT
+from safecompress.run.folder import CONFIG, VERDICT
 from safecompress.targets.ask import ask, rows_for, target_of
 from safecompress.targets.hugging_face import CONFIG as HUGGING_FACE_CONFIG
 from safecompress.targets.hugging_face import open_hugging_face

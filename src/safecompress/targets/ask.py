@@ -23,7 +23,7 @@ from safecompress.data import (
 )
 from safecompress.errors import DataError, ModelError, NonFiniteError
 from safecompress.protocols import Inputs, Outputs, Pool, Rows, map_inputs
-from safecompress.record import Group, inputs_of, record_rows, rows_of
+from safecompress.targets.record import Group, inputs_of, record_rows, rows_of
 from safecompress.targets.target import Target
 
 _FEWEST = 30

@@ -15,10 +15,10 @@ from safecompress.config import CompressConfig, TorchSource, load_config
 from safecompress.data import Ledger, Splits, load_splits
 from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from safecompress.files import read_json, tensors_digest
-from safecompress.load import load_stored
-from safecompress.modelfile import StoredModel, read_model
 from safecompress.protocols import Pool, Rows
-from safecompress.runs import CONFIG, LEDGER, MODEL, PROVENANCE, VERDICT
+from safecompress.run.folder import CONFIG, LEDGER, MODEL, PROVENANCE, VERDICT
+from safecompress.run.load import load_stored
+from safecompress.run.model_file import StoredModel, read_model
 
 _IN_PYTHON = "Audit it in Python on rows of your choice: audit(load(run, model=make_model), data)."
 

@@ -11,9 +11,9 @@ from safecompress.config import CompressConfig, load_config
 from safecompress.data import Preprocessor
 from safecompress.errors import DataError, ModelError, RunFolderError
 from safecompress.files import read_json
-from safecompress.modelfile import StoredModel, read_model
 from safecompress.models import build_model
-from safecompress.runs import CONFIG, MODEL, PREPROCESSING
+from safecompress.run.folder import CONFIG, MODEL, PREPROCESSING
+from safecompress.run.model_file import StoredModel, read_model
 from safecompress.transforms import attach_
 
 

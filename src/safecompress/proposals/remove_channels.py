@@ -12,9 +12,9 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
+from safecompress.proposals.over_mask import OverMask
+from safecompress.proposals.remask import priorities, remask
 from safecompress.protocols import ProposalContext
-from safecompress.sparse.over_mask import OverMask
-from safecompress.sparse.remask import priorities, remask
 from safecompress.sparse.selection import largest
 from safecompress.transforms import ChannelGroup, Channels
 

@@ -15,25 +15,25 @@ from typing import Any
 import torch
 
 from safecompress.candidate import Candidate
-from safecompress.defenses import PRUNING_METHODS
-from safecompress.errors import DataError, RunFolderError
-from safecompress.events import Event, Listener
-from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
-from safecompress.modelfile import StoredModel, read_model, write_model
-from safecompress.prepare import Prepared
-from safecompress.proposing import (
+from safecompress.compression.prepare import Prepared
+from safecompress.compression.schedule import Timetable, fields
+from safecompress.compression.search import Search
+from safecompress.compression.session import Work
+from safecompress.compression.start import (
     needs_student,
     needs_teachers,
     start_candidate,
     train_student,
 )
-from safecompress.provenance import provenance
-from safecompress.runs import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, RunFolder
-from safecompress.search import Search
-from safecompress.stages import Work
-from safecompress.teachers import FOLDER as TEACHERS
-from safecompress.teachers import taught, training_steps
-from safecompress.timetable import Timetable, fields
+from safecompress.compression.teachers import FOLDER as TEACHERS
+from safecompress.compression.teachers import taught, training_steps
+from safecompress.defenses import PRUNING_METHODS
+from safecompress.errors import DataError, RunFolderError
+from safecompress.events import Event, Listener
+from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
+from safecompress.run.folder import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, RunFolder
+from safecompress.run.model_file import StoredModel, read_model, write_model
+from safecompress.run.provenance import provenance
 from safecompress.topology import Topology
 
 

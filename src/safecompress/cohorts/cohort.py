@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from safecompress.compression.pipeline import copy_stages, make_models, take_up
+from safecompress.compression.prepare import prepare
 from safecompress.config import CompressConfig, dump_yaml, load_config
 from safecompress.data import Ledger, Splits, content_of_inputs
 from safecompress.data.rows import concatenate, named_tensors, rows_digest, rows_from_named
@@ -37,12 +39,10 @@ from safecompress.files import (
     write_tensors,
     write_text,
 )
-from safecompress.modelfile import StoredModel
-from safecompress.prepare import prepare
 from safecompress.protocols import Inputs, References, Rows
 from safecompress.randomness import derive, permutation
-from safecompress.recipe import copy_stages, make_models, take_up
-from safecompress.runs import CONFIG, STATE, RunFolder
+from safecompress.run.folder import CONFIG, STATE, RunFolder
+from safecompress.run.model_file import StoredModel
 
 PLAN, ROWS, REFERENCE = "plan.json", "rows.safetensors", "reference.safetensors"
 DENSE, COMPRESSED = "dense", "compressed"

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 from safecompress.attacks.transfer import Space, gives_gradients, space_of
 from safecompress.checks import Check, QuerySavingMeasure, TransferRate, at_most
+from safecompress.checks.similarity import Shown, Similarity, compared
 from safecompress.data import Recorded, are_probabilities
 from safecompress.errors import ModelError, SafeCompressError, UsageError
 from safecompress.models.adapt import call
 from safecompress.protocols import NORMS, InputRange, Rows, map_inputs, tensors_of
-from safecompress.record import InLogits, as_module
-from safecompress.similarity import Shown, Similarity, compared
+from safecompress.targets.record import InLogits, as_module
 from safecompress.train.predict import mode, predict
 
 STILL = (
     "What both say of the same rows can still be compared: name the full model as the baseline "
-    "(--baseline). In Python, safecompress.similarity measures label agreement and Jensen–Shannon "
-    "divergence of any logits, and linear CKA of any features."
+    "(--baseline). In Python, safecompress.checks.similarity measures label agreement and "
+    "Jensen–Shannon divergence of any logits, and linear CKA of any features."
 )
 _ROWS, _TEXT_ROWS = 500, 100
 

@@ -8,17 +8,17 @@ from typing import final
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import Request, SparseConfig
 from safecompress.errors import ConfigError
+from safecompress.proposals.drop_grow import Strategy
+from safecompress.proposals.over_mask import OverMask
+from safecompress.proposals.pattern import Pattern
+from safecompress.proposals.quantize import Quantise
+from safecompress.proposals.remove_channels import RemoveChannels
+from safecompress.proposals.unpair import Unpair
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.registry import Registry
-from safecompress.sparse.channels import RemoveChannels
 from safecompress.sparse.drop import DROP_RULES
 from safecompress.sparse.grow import GROW_RULES
-from safecompress.sparse.over_mask import OverMask
-from safecompress.sparse.patterns import Pattern
-from safecompress.sparse.quantise import Quantise
 from safecompress.sparse.schedules import Schedule
-from safecompress.sparse.strategy import Strategy
-from safecompress.sparse.unpair import Unpair
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safecompress.cohort import COMPRESSED, DENSE, Cohort, Plan
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, Plan
+from safecompress.cohorts.processes import train_cohort
+from safecompress.compression.pipeline import Made
+from safecompress.compression.prepare import Prepared
+from safecompress.compression.session import Work
 from safecompress.config import CompressConfig, ShadowsConfig, TrainConfig, VerdictConfig
 from safecompress.data import Splits
 from safecompress.data.rows import concatenate
 from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener
 from safecompress.files import read_json
-from safecompress.modelfile import StoredModel, read_model
-from safecompress.prepare import Prepared
 from safecompress.protocols import Pool, References, Rows
 from safecompress.randomness import derive
-from safecompress.recipe import Made
-from safecompress.runs import DENSE as DENSE_FILE
-from safecompress.runs import MODEL, PROVENANCE
-from safecompress.stages import Work
+from safecompress.run.folder import DENSE as DENSE_FILE
+from safecompress.run.folder import MODEL, PROVENANCE
+from safecompress.run.model_file import StoredModel, read_model
 from safecompress.targets import RunTarget
 from safecompress.train import Probed
-from safecompress.workers import train_cohort
 
 FOLDER = "shadows"
 

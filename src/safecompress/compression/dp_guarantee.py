@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from safecompress.compression.session import Job, Stage, Work, build_defenses
+from safecompress.compression.start import STUDENTS
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.defenses import DpSgd, Spent, epsilon
-from safecompress.proposing import STUDENTS
-from safecompress.stages import Job, Stage, Work, build_defenses
 
 _LEARNT = "What the preprocessing learnt from members is not counted."
 

@@ -11,17 +11,18 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
-from safecompress.checkpoints import Checkpoint
 from safecompress.config import CompressConfig, Request, TrainConfig
 from safecompress.data import Splits
 from safecompress.defenses import DEFENSES, pruner
 from safecompress.errors import ConfigError, MemoryShortageError, telling_memory_shortage
 from safecompress.events import Event, Listener
-from safecompress.modelfile import StoredModel
 from safecompress.models import channel_groups, few_inputs
+from safecompress.proposals import PROPOSALS, UNPAIRING
 from safecompress.protocols import Defense, Pool, References
-from safecompress.runs import RunFolder
-from safecompress.sparse import PROPOSALS, UNPAIRING, initialise
+from safecompress.run.checkpoints import Checkpoint
+from safecompress.run.folder import RunFolder
+from safecompress.run.model_file import StoredModel
+from safecompress.sparse import initialise
 from safecompress.topology import Topology
 from safecompress.train import (
     Probed,

@@ -1,8 +1,8 @@
 """A process that trains models of a cohort, one after the other, as it is told to.
 
-`python -m safecompress.worker FOLDER THREADS` reads numbers from its standard input, one a line,
-and answers each with a line of JSON. It ends with its input: a parent that is killed leaves no
-process behind, and what a model's training had reached is in its run folder.
+`python -m safecompress.cohorts.worker FOLDER THREADS` reads numbers from its standard input, one a
+line, and answers each with a line of JSON. It ends with its input: a parent that is killed leaves
+no process behind, and what a model's training had reached is in its run folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO
 
 import torch
 
-from safecompress.cohort import Cohort
+from safecompress.cohorts.cohort import Cohort
 from safecompress.errors import SafeCompressError
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import true_class_log_odds
+from safecompress.compression.session import Work
 from safecompress.config import TeachersConfig, TrainConfig
 from safecompress.data import content_of_inputs
 from safecompress.errors import DataError, RunFolderError
@@ -25,7 +26,6 @@ from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
 from safecompress.protocols import Pool, References, Rows
 from safecompress.randomness import derive, permutation
-from safecompress.stages import Work
 from safecompress.topology import Topology
 from safecompress.train import Probed, Trainer, steps_per_epoch
 

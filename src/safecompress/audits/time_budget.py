@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from safecompress.audits.suite import TIERS, Tier, attacks_for
 from safecompress.checks import Subject
 from safecompress.errors import ConfigError, SafeCompressError, UndecidableError
 from safecompress.protocols import Attack, Evidence, Pool, Rows, tensors_of
-from safecompress.record import as_module
-from safecompress.suites import TIERS, Tier, attacks_for
+from safecompress.targets.record import as_module
 from safecompress.train.predict import predict
 
 _FIRST = 512

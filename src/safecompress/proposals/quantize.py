@@ -7,8 +7,8 @@ from typing import final
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
+from safecompress.proposals.over_mask import OverMask
 from safecompress.protocols import ProposalContext
-from safecompress.sparse.over_mask import OverMask
 from safecompress.transforms import WEIGHT_BITS
 
 

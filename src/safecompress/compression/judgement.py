@@ -18,21 +18,25 @@ from safecompress.checks import (
     metric_named,
 )
 from safecompress.checks.controls import control_checks
+from safecompress.compression.dp_guarantee import guarantee
+from safecompress.compression.session import Work
 from safecompress.data import Ledger
 from safecompress.events import Event
-from safecompress.exposure import newly_exposed, newly_exposed_document, strongest_of
-from safecompress.figures import figures_document, layers_of
 from safecompress.files import sha256, tensors_digest
-from safecompress.guarantee import guarantee
-from safecompress.modelfile import StoredModel
-from safecompress.pair_figures import pair_figures
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
-from safecompress.runs import LEDGER, MODEL
-from safecompress.slices import leak_document
-from safecompress.stages import Work
+from safecompress.run.folder import LEDGER, MODEL
+from safecompress.run.model_file import StoredModel
 from safecompress.topology import Topology
-from safecompress.verdict import (
+from safecompress.verdicts.exposed_members import (
+    newly_exposed,
+    newly_exposed_document,
+    strongest_of,
+)
+from safecompress.verdicts.leak_by_class import leak_document
+from safecompress.verdicts.pair_plot_data import pair_figures
+from safecompress.verdicts.plot_data import figures_document, layers_of
+from safecompress.verdicts.verdict import (
     LIMITS,
     Verdict,
     attacks_of,

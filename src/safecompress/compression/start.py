@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from safecompress.candidate import Candidate, SoftTarget
+from safecompress.compression.schedule import Timetable
+from safecompress.compression.session import Job, Work
 from safecompress.config import CompressConfig
 from safecompress.defenses import PRUNING_METHODS, Admm, support
 from safecompress.errors import ConfigError
 from safecompress.events import Event
-from safecompress.modelfile import StoredModel
+from safecompress.proposals import PROPOSALS, with_defaults
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.randomness import derive
-from safecompress.sparse import PROPOSALS, initialise, scale_to_mask_, with_defaults
-from safecompress.stages import Job, Work
-from safecompress.timetable import Timetable
+from safecompress.run.model_file import StoredModel
+from safecompress.sparse import initialise, scale_to_mask_
 from safecompress.topology import Topology, maskable_parameters
 
 STUDENTS = {"student-global": "magnitude-global", "student-layer": "magnitude-layer"}

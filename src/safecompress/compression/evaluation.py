@@ -20,7 +20,9 @@ from safecompress.checks import (
     steering_attacks,
     steering_measures,
 )
+from safecompress.checks.similarity import Shown, gradient_cosines
 from safecompress.checks.subject import Stopwatch
+from safecompress.compression.session import Work
 from safecompress.errors import (
     MemoryShortageError,
     NonFiniteError,
@@ -30,8 +32,6 @@ from safecompress.errors import (
 from safecompress.events import Event
 from safecompress.protocols import Evidence, InputRange, Pool
 from safecompress.randomness import derive
-from safecompress.similarity import Shown, gradient_cosines
-from safecompress.stages import Work
 
 _LEVEL = 0.95
 """Of the intervals whose upper bounds are the further risks."""

@@ -15,7 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from safecompress.checkpoints import (
+from safecompress.errors import DataError, RunFolderError, StorageError
+from safecompress.files import storage_error, sync_folder, write_text
+from safecompress.run.checkpoints import (
     Checkpoint,
     Committed,
     drop_others,
@@ -24,8 +26,6 @@ from safecompress.checkpoints import (
     serials,
     write_checkpoint,
 )
-from safecompress.errors import DataError, RunFolderError, StorageError
-from safecompress.files import storage_error, sync_folder, write_text
 
 CONFIG, HISTORY, PROVENANCE = "config.yaml", "history.jsonl", "provenance.json"
 PREPROCESSING, STATE = "preprocessing.json", "state"

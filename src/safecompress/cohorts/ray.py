@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from safecompress.cohort import Cohort
+from safecompress.cohorts.cohort import Cohort
 from safecompress.errors import ConfigError, SafeCompressError, WorkerError
 
 _RETRIES = 2

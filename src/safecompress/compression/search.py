@@ -11,16 +11,16 @@ from typing import Any
 from safecompress.candidate import Candidate
 from safecompress.checks import OBJECTIVES, Objective
 from safecompress.checks.subject import Stopwatch
+from safecompress.compression.evaluation import Tested, Trial
+from safecompress.compression.schedule import Timetable, fields, rounds_in_words
+from safecompress.compression.session import Work
+from safecompress.compression.start import Contexts, build_proposals, start_candidate
 from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.events import Event
 from safecompress.files import tensors_digest
-from safecompress.modelfile import StoredModel
-from safecompress.proposing import Contexts, build_proposals, start_candidate
 from safecompress.protocols import Proposal
 from safecompress.randomness import permutation
-from safecompress.stages import Work
-from safecompress.timetable import Timetable, fields, rounds_in_words
-from safecompress.trial import Tested, Trial
+from safecompress.run.model_file import StoredModel
 
 
 class Search:

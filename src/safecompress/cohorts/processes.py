@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from safecompress import errors
-from safecompress.cohort import Cohort
+from safecompress.cohorts.cohort import Cohort
 from safecompress.config import EngineConfig, ShadowsConfig
 from safecompress.errors import WorkerError
 from safecompress.events import Event, Listener
@@ -67,7 +67,7 @@ def train_cohort(
         return
     threads = max(1, torch.get_num_threads() // processes)
     if config.backend == "ray":
-        from safecompress.cluster import train_on_ray
+        from safecompress.cohorts.ray import train_on_ray
 
         train_on_ray(cohort.folder, todo, threads=threads, trained=teller.trained)
     else:
@@ -185,7 +185,7 @@ class _Worker:
             return ""
 
     def _begin(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "safecompress.worker", str(self._folder)]
+        command = [sys.executable, "-m", "safecompress.cohorts.worker", str(self._folder)]
         # A user's own code is found where this process found it.
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         return subprocess.Popen(  # noqa: S603

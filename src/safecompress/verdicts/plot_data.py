@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from safecompress.checks import Auc, CheckResult, Subject
 from safecompress.errors import SafeCompressError
-from safecompress.modelfile import StoredModel
 from safecompress.protocols import Attack
+from safecompress.run.model_file import StoredModel
 from safecompress.stats import roc_curve
 
 

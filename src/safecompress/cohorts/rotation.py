@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.checks import Subject
-from safecompress.cohort import COMPRESSED, DENSE, Cohort
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
-from safecompress.load import load_stored
-from safecompress.modelfile import read_model
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import derive, generator
-from safecompress.runs import DENSE as DENSE_FILE
-from safecompress.runs import MODEL
+from safecompress.run.folder import DENSE as DENSE_FILE
+from safecompress.run.folder import MODEL
+from safecompress.run.load import load_stored
+from safecompress.run.model_file import read_model
 from safecompress.stats import auc, balanced_accuracy, tpr_at_fpr
 from safecompress.stats.roc import require_false_positives
 from safecompress.train.internals import internals

@@ -9,8 +9,8 @@ import torch
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
+from safecompress.proposals.over_mask import OverMask
 from safecompress.protocols import ProposalContext
-from safecompress.sparse.over_mask import OverMask
 
 UNPAIRING = "unpairing"
 """Name of the defence that `Unpair` steers, through its state."""

@@ -10,17 +10,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from safecompress.budget import Budget, require_time_to_ask
-from safecompress.cohort import COMPRESSED
+from safecompress.audits.time_budget import Budget, require_time_to_ask
+from safecompress.cohorts.cohort import COMPRESSED
+from safecompress.cohorts.shadow_models import shadows_of_run
 from safecompress.config import DataConfig, ShadowsConfig
 from safecompress.data import Recorded, read_outputs
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
 from safecompress.protocols import InputRange, Pool, References, Rows
-from safecompress.record import Group, record_rows
-from safecompress.runs import MODEL
-from safecompress.shadows import shadows_of_run
+from safecompress.run.folder import MODEL
 from safecompress.targets import (
     RunTarget,
     Target,
@@ -31,6 +30,7 @@ from safecompress.targets import (
     rows_for,
     target_of,
 )
+from safecompress.targets.record import Group, record_rows
 
 Model: TypeAlias = nn.Module | Callable[..., Any]
 Given: TypeAlias = str | Path | Recorded | Model

@@ -22,6 +22,15 @@ from safecompress.checks import (
     steering_measures,
     suite_from,
 )
+from safecompress.compression.session import build_defenses
+from safecompress.compression.start import (
+    STUDENTS,
+    build_proposals,
+    first_topology,
+    needs_channels,
+    needs_teachers,
+)
+from safecompress.compression.teachers import held_out
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES, PRUNING_METHODS
@@ -40,16 +49,7 @@ from safecompress.models import (
     fresh_weights,
     load_weights_,
 )
-from safecompress.proposing import (
-    STUDENTS,
-    build_proposals,
-    first_topology,
-    needs_channels,
-    needs_teachers,
-)
 from safecompress.randomness import derive, seeded
-from safecompress.stages import build_defenses
-from safecompress.teachers import held_out
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
 

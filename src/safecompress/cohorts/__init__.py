@@ -1,0 +1,1 @@
+"""Cohorts: many models of one configuration, and what each says of every row."""

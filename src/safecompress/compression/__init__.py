@@ -1,0 +1,1 @@
+"""Compression: the stages of a run, from checked configuration to judged model."""

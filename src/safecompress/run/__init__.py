@@ -1,0 +1,1 @@
+"""Run folders: what a run writes, resumes from and is loaded from."""
