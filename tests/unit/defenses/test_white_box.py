@@ -18,7 +18,7 @@ from safecompress.protocols import Batch, Rows, TrainingContext
 from safecompress.train import Trainer
 from safecompress.train.features import call_with_features
 from tests.support import count
-from tests.unit.test_defenses_adversarial import CLASSES, STEPS, WIDTH, WrongSign, network, toy
+from tests.unit.defenses.test_adversarial import CLASSES, STEPS, WIDTH, WrongSign, network, toy
 
 MODES = ("white-box", "both")
 SEEDS = count(2, 20)

@@ -119,7 +119,7 @@ def test_schema_is_json_schema() -> None:
 
 
 def test_the_documented_audit_configuration_is_one(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "audit.yaml").write_text(block)
     config = load_audit_config(tmp_path / "audit.yaml")
