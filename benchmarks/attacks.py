@@ -34,9 +34,9 @@ from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, Plan, every_row
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan, every_row
 from safecompress.cohorts.processes import train_cohort
-from safecompress.cohorts.rotation import FPRS, Siblings, carried_rate, matched
+from safecompress.cohorts.rotation import FPRS, TargetRotation, carried_rate, matched
 from safecompress.config import Request, ShadowsConfig
 from safecompress.data import load_splits
 from safecompress.events import Event
@@ -159,7 +159,7 @@ def begin(name: str, work: Path) -> Cohort:
     config = config.model_copy(
         update={"data": None, "steer": config.steer.model_copy(update=replay | {"population": 1})}
     )
-    plan = Plan(
+    plan = CohortPlan(
         config,
         every_row(splits),
         splits.class_names,
@@ -171,7 +171,7 @@ def begin(name: str, work: Path) -> Cohort:
 
 def attack_all(name: str, cohort: Cohort, count: int, *, out: Path) -> None:
     """Attack every model of a cohort, and pool what the attacks said."""
-    siblings = {kind: Siblings(cohort, count, kind) for kind in KINDS}
+    siblings = {kind: TargetRotation(cohort, count, kind) for kind in KINDS}
     for target in range(count):
         path = out / f"{name}-target{target:02d}.json"
         scores = cohort.folder / f"scores-{target:02d}.npz"
@@ -184,7 +184,7 @@ def attack_all(name: str, cohort: Cohort, count: int, *, out: Path) -> None:
 
 
 def run_cell(
-    name: str, siblings: Mapping[str, Siblings], target: int
+    name: str, siblings: Mapping[str, TargetRotation], target: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Attack one model; return what its file holds, and every score."""
     started = time.perf_counter()
@@ -238,7 +238,7 @@ class Held:
         dense: their dense models.
     """
 
-    def __init__(self, siblings: Siblings, target: int, dense: Siblings) -> None:
+    def __init__(self, siblings: TargetRotation, target: int, dense: TargetRotation) -> None:
         self._siblings, self._target, self._dense = siblings, target, dense
         plan = siblings.cohort.plan
         self._rows, seen = plan.rows, plan.seen(target + 1)[target]
@@ -249,7 +249,7 @@ class Held:
         """What the target says of members and of all other rows."""
         return self._places.map(lambda place: self._said(self._siblings, place))
 
-    def _said(self, siblings: Siblings, place: torch.Tensor) -> Outputs:
+    def _said(self, siblings: TargetRotation, place: torch.Tensor) -> Outputs:
         logits = siblings.logits[self._target][place]
         return Outputs(logits, self._rows.labels[place], self._rows.ids[place])
 

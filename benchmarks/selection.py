@@ -34,7 +34,7 @@ from benchmarks.selection_methods import METHODS, REFERENCE
 from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
 from safecompress.compression.pipeline import copy_stages
-from safecompress.compression.schedule import Timetable, fields
+from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.start import needs_teachers
 from safecompress.compression.teachers import training_steps
 from safecompress.config import CompressConfig, dump_yaml
@@ -147,8 +147,8 @@ def spent(config: CompressConfig) -> int:
     members = members_of(config)
     each = steps_per_epoch(members, config.sparse.train)
     total = round(config.sparse.train.epochs * each)
-    clock = Timetable.of(config.sparse, steps_per_epoch=each, total=total)
-    steps = clock.training_steps(fields(config))
+    clock = Schedule.of(config.sparse, steps_per_epoch=each, total=total)
+    steps = clock.training_steps(round_sizes(config))
     if needs_teachers(config):
         train = config.teachers.train or config.dense or config.sparse.train
         steps += training_steps(members, config.teachers, train)

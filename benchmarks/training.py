@@ -90,7 +90,7 @@ from safecompress import compress, load_config
 from safecompress.files import write_json
 from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext
-from safecompress.train import Probed
+from safecompress.train import ProbedSettings
 
 RESULTS = Path(__file__).parent / "results" / "training"
 DENSITY = 0.05
@@ -149,7 +149,7 @@ def cells(turns: int, seconds: float) -> Iterator[tuple[str, Callable[[], dict[s
 
 def masks(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
     """Compare one step with a mask of 5 % and with the dense one, in fp32 and one layout."""
-    sides = {d: turn_of(trainer(name, "none", Probed()), d) for d in (1.0, DENSITY)}
+    sides = {d: turn_of(trainer(name, "none", ProbedSettings()), d) for d in (1.0, DENSITY)}
     times = take_turns(
         {str(d): lambda steps, t=turn: timed(t, steps) for d, turn in sides.items()},
         turns=turns,
@@ -186,7 +186,7 @@ def loop(name: str, density: float, augment: str, *, turns: int, seconds: float)
 
 def update(name: str, *, turns: int) -> dict[str, Any]:
     """Time one mask update, all layers together."""
-    made = trainer("resnet18", "none", Probed())
+    made = trainer("resnet18", "none", ProbedSettings())
     parent = made.start(topology(made._module, DENSITY))
     g = torch.Generator().manual_seed(0)
     gradient = {k: torch.randn(m.shape, generator=g) for k, m in parent.topology.masks.items()}
@@ -201,7 +201,7 @@ def update(name: str, *, turns: int) -> dict[str, Any]:
 
 def stacked(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
     """Compare five candidates with masks of 5 % trained one by one and as one stack."""
-    made = trainer(name, "none", Probed())
+    made = trainer(name, "none", ProbedSettings())
     sides = {}
     for side, train in (
         ("apart", lambda cs, steps: [made.train(c, steps) for c in cs]),

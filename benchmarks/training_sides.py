@@ -17,7 +17,7 @@ from safecompress.protocols import Rows
 from safecompress.randomness import seeded
 from safecompress.sparse import initialise
 from safecompress.topology import Topology
-from safecompress.train import Probed, Trainer
+from safecompress.train import ProbedSettings, Trainer
 
 ROWS = 2048
 IMAGE = (3, 32, 32)
@@ -52,7 +52,9 @@ SUBJECTS = {
 }
 
 
-def trainer(name: str, augment: str, settings: Probed | None, density: float = 1.0) -> Trainer:
+def trainer(
+    name: str, augment: str, settings: ProbedSettings | None, density: float = 1.0
+) -> Trainer:
     """Return our trainer, whose stage is long enough to be probed unless settings are given."""
     config = TrainConfig(epochs=100_000, batch_size=SUBJECTS[name].batch, lr=0.01, augment=augment)
     network = model(name)

@@ -44,13 +44,13 @@ from benchmarks.transfer_bench import HUNTED_IN, Bench, Setting, timed
 from safecompress.attacks.transfer import (
     QUERY_ATTACKS,
     RADII,
-    InUnits,
     QuerySaving,
+    UnitInputModel,
     hunt_down,
     retrained,
     transferred,
 )
-from safecompress.attacks.transfer.hunt import Hunted
+from safecompress.attacks.transfer.query_attack import QueryResult
 from safecompress.checks.similarity import similarity
 from safecompress.defenses.unpair_finished import WEIGHTS, unpaired
 from safecompress.errors import UndecidableError
@@ -81,7 +81,7 @@ def attacked(
     small: nn.Module,
     bench: Bench,
     hunted: Rows,
-    alone: Mapping[str, Hunted],
+    alone: Mapping[str, QueryResult],
     *,
     seed: int,
 ) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def attacked(
     setting, span = bench.setting, bench.span
     rows = bench.judging.take(torch.arange(setting.judged))
     x = bench.units(rows)
-    wrapped = InUnits(full, span), InUnits(small, span)
+    wrapped = UnitInputModel(full, span), UnitInputModel(small, span)
     known = bench.choosing.take(torch.arange(min(2000, len(bench.choosing))))
     copied = retrained(wrapped[1], known, bench.units(known), epochs=COPY_EPOCHS, seed=seed)
     said = predict(small, bench.judging).correct
@@ -138,7 +138,7 @@ def _transfer(
 
 def asked(
     full: nn.Module, small: nn.Module | None, bench: Bench, rows: Rows, *, seed: int
-) -> dict[str, Hunted]:
+) -> dict[str, QueryResult]:
     """Hunt rows by every attack of one kind.
 
     Args:
@@ -153,12 +153,12 @@ def asked(
     return {
         attack.name: hunt_down(
             attack,
-            InUnits(full, span),
+            UnitInputModel(full, span),
             bench.units(rows),
             rows.labels,
             ball=HUNTED_IN,
             seed=seed,
-            source=None if small is None else InUnits(small, span),
+            source=None if small is None else UnitInputModel(small, span),
             budget=bench.setting.budget,
         )
         for attack in attacks
@@ -166,16 +166,16 @@ def asked(
     }
 
 
-def _questions(hunted: Mapping[str, Hunted]) -> dict[str, Any]:
+def _questions(hunted: Mapping[str, QueryResult]) -> dict[str, Any]:
     return {
         name: {"asked": h.asked.tolist(), "solved": h.solved.tolist()} for name, h in hunted.items()
     }
 
 
-def _hunted(questions: Mapping[str, Any], budget: int) -> dict[str, Hunted]:
+def _hunted(questions: Mapping[str, Any], budget: int) -> dict[str, QueryResult]:
     none = torch.zeros(0)
     return {
-        name: Hunted(none, torch.tensor(q["solved"]), torch.tensor(q["asked"]), budget)
+        name: QueryResult(none, torch.tensor(q["solved"]), torch.tensor(q["asked"]), budget)
         for name, q in questions.items()
     }
 
@@ -183,7 +183,7 @@ def _hunted(questions: Mapping[str, Any], budget: int) -> dict[str, Hunted]:
 def floor_of(full: nn.Module, stranger: nn.Module, bench: Bench, *, seed: int) -> dict[str, Any]:
     """Return the transfer from an independently trained net, per norm."""
     rows = bench.judging.take(torch.arange(bench.setting.judged))
-    pair = InUnits(full, bench.span), InUnits(stranger, bench.span)
+    pair = UnitInputModel(full, bench.span), UnitInputModel(stranger, bench.span)
     x = bench.units(rows)
     return {norm: _transfer(pair, x, rows.labels, norm, {}, False, seed) for norm in NORMS}
 

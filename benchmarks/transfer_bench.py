@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.siblings import fit
-from safecompress.attacks.transfer import RADII, InUnits, Pgd, craft
+from safecompress.attacks.transfer import RADII, Pgd, UnitInputModel, craft
 from safecompress.config import DataConfig, ModelConfig, TrainConfig, load_section
 from safecompress.data import Splits, load_splits
 from safecompress.files import write_json
@@ -155,7 +155,7 @@ class Bench:
         rows = self.judging
         right = predict(full, rows).correct.nonzero().squeeze(1)
         rows = rows.take(right)
-        asked, x = InUnits(full, self.span), self.units(rows)
+        asked, x = UnitInputModel(full, self.span), self.units(rows)
         attack = Pgd(steps=50, loss="margin")
         points = craft(attack, asked, x, rows.labels, ball=HUNTED_IN, seed=0)
         with torch.no_grad():

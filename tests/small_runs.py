@@ -16,7 +16,7 @@ from torch import nn
 from safecompress import Splits, compress, splits_from_arrays
 from safecompress.attacks import blind
 from safecompress.compress import Run
-from safecompress.compression import judgement, session
+from safecompress.compression import judgment, session
 from safecompress.errors import SafeCompressError
 from safecompress.events import Event, Listener, silent
 from safecompress.run.folder import VERDICT, RunFolder, read_history
@@ -77,7 +77,7 @@ def stopping_at(kind: str, number: int, error: BaseException | None = None) -> L
 def brisk() -> Iterator[None]:
     """Leave out what takes long and no fault touches; commit whenever a commit is possible."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judgement, "COMPARED", (("loss", "auc"),))
+        patch.setattr(judgment, "COMPARED", (("loss", "auc"),))
         every = blind._classifiers
         patch.setattr(blind, "_classifiers", lambda seed: {"logistic": every(seed)["logistic"]})
         patch.setattr(session, "_CHECKPOINT_SHARE", float("inf"))

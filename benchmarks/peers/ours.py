@@ -11,7 +11,7 @@ import torch
 from benchmarks.peers.exercise import TRAINING, Clock, Exercise, Floats, Scoring, run
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohorts.cohort import DENSE, Cohort, Plan
+from safecompress.cohorts.cohort import DENSE, Cohort, CohortPlan
 from safecompress.cohorts.processes import train_cohort
 from safecompress.config import CompressConfig, Request, ShadowsConfig
 from safecompress.events import silent
@@ -53,7 +53,7 @@ def rows_of(x: Floats, y: Floats) -> Rows:
 def trained(rows: Rows, count: int, *, seed: int, folder: Path, keep: bool = False) -> Cohort:
     """Train a cohort, each model on half of the rows, one after the other."""
     names = tuple(str(k) for k in range(int(rows.labels.max()) + 1))
-    plan = Plan(config(seed), rows, names, members=len(rows) // 2, keep_models=keep)
+    plan = CohortPlan(config(seed), rows, names, members=len(rows) // 2, keep_models=keep)
     cohort = Cohort.begin(folder, plan)
     # Of fewer than four models no attack is asked here; the count in the settings is of no effect.
     train_cohort(cohort, count, ShadowsConfig(count=max(4, count), workers=1), listen=silent)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from safecompress.attacks import ATTACKS
-from safecompress.audits.case import Asking, Case, Given, open_case
-from safecompress.audits.pair import Against, pair
+from safecompress.audits.case import AuditInput, Given, QueryPlan, open_case
+from safecompress.audits.pair import TransferPair, pair
 from safecompress.audits.suite import Limits, audit_suite, shown_of_all
-from safecompress.audits.time_budget import Budget, Plan, plan_attacks
+from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import CheckResult, Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
-from safecompress.data import Recorded
+from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, write_json, write_text
@@ -27,7 +27,7 @@ from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, 
 from safecompress.run.provenance import surroundings
 from safecompress.targets.record import Group
 from safecompress.verdicts.exposed_members import (
-    Exposed,
+    ExposedMember,
     most_exposed,
     newly_exposed,
     newly_exposed_document,
@@ -68,7 +68,7 @@ class Audit:
     folder: Path | None
     verdict: Verdict
     strongest: str
-    exposed: tuple[Exposed, ...]
+    exposed: tuple[ExposedMember, ...]
 
 
 def audit(
@@ -137,7 +137,7 @@ def audit(
         raise RunFolderError(
             f"{out}: holds a run, whose verdict stays its own; choose another out."
         )
-    asking = Asking(
+    asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=seed,
         budget=budget,
@@ -166,14 +166,14 @@ def audit(
 
 
 def _judged(
-    case: Case,
+    case: AuditInput,
     limits: Limits,
     named: Sequence[Attack],
     level: float,
     seed: int,
     budget: Budget,
     on_event: Listener,
-) -> tuple[Verdict, str, tuple[Exposed, ...]]:
+) -> tuple[Verdict, str, tuple[ExposedMember, ...]]:
     recorded, paired = case.recorded, None
     if case.against is not None:
         paired = pair(
@@ -254,7 +254,9 @@ def _seconds(time_budget: str | float | None) -> float:
         raise ConfigError(f"time_budget: {error}.") from error
 
 
-def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict[str, Subject]:
+def _subjects(
+    recorded: RecordedOutputs, parent: RecordedOutputs | None, *, seed: int
+) -> dict[str, Subject]:
     held = {MODEL: recorded.evidence}
     if parent is not None:
         theirs = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
@@ -265,7 +267,7 @@ def _subjects(recorded: Recorded, parent: Recorded | None, *, seed: int) -> dict
     }
 
 
-def _scope(case: Case, plan: Plan, paired: Against | None) -> str:
+def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str:
     """Say which attacks ran and which did not, and why."""
     parts = [", ".join(plan.tiers)]
     if case.recorded.references:

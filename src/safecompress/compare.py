@@ -30,9 +30,9 @@ from safecompress.cohorts.cells import (
     require_same_rows,
     settings_of,
 )
-from safecompress.cohorts.cohort import Cohort, Plan, deal, every_row
+from safecompress.cohorts.cohort import Cohort, CohortPlan, deal, every_row
 from safecompress.cohorts.processes import train_cohort
-from safecompress.cohorts.rotation import Siblings, matched
+from safecompress.cohorts.rotation import TargetRotation, matched
 from safecompress.cohorts.statistics import contest, runs_side_by_side
 from safecompress.config import (
     CompareConfig,
@@ -231,7 +231,7 @@ def _make(
     if cell.recipe.data is None:
         raise TypeError("a cell without data")
     split = cell.recipe.data.split
-    plan = Plan(
+    plan = CohortPlan(
         cell.recipe.model_copy(update={"data": None, "out": None}),
         rows.rows,
         rows.class_names,
@@ -245,7 +245,7 @@ def _make(
     where = ShadowsConfig(count=cell.models, workers=config.workers, backend=config.backend)
     train_cohort(cohort, cell.models, where, listen=listen)
     trained = time.perf_counter() - started
-    siblings = Siblings(cohort, cell.models)
+    siblings = TargetRotation(cohort, cell.models)
     figures = [siblings.attacked(k, attacks) for k in range(cell.models)]
     make_folder(path.parent)
     write_json(

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from safecompress.cohorts.shadow_models import shadows_of
-from safecompress.compression.judgement import judge, open_sealed
-from safecompress.compression.pipeline import Made, make_models, take_up
-from safecompress.compression.prepare import Prepared, prepare
-from safecompress.compression.session import Work
+from safecompress.compression.judgment import judge, open_sealed
+from safecompress.compression.pipeline import TrainedModels, make_models, take_up
+from safecompress.compression.prepare import PreparedRun, prepare
+from safecompress.compression.session import Session
 from safecompress.config import CompressConfig, dump_yaml, load_config
 from safecompress.data import Splits
 from safecompress.errors import (
@@ -27,7 +27,7 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.events import Event, Listener, silent
-from safecompress.export import Exported, export
+from safecompress.export import ExportResult, export
 from safecompress.files import (
     is_full_disk,
     read_json,
@@ -66,7 +66,7 @@ class Run:
     verdict: Verdict
     splits: Splits
 
-    def export(self, path: str | Path, **options: Any) -> Exported:
+    def export(self, path: str | Path, **options: Any) -> ExportResult:
         """Write the model as a file to ship and test it again; see `export` for the options."""
         return export(self.folder, path, model=self.model, data=self.splits, **options)
 
@@ -157,13 +157,13 @@ def _held(folder: RunFolder) -> Iterator[None]:
         folder.release()
 
 
-def _run(prepared: Prepared, folder: RunFolder, listen: Listener) -> Run:
+def _run(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Run:
     """The whole job as the figure draws it: dense, baselines, search, verdict."""
     work = take_up(prepared, folder, listen)
     return _judge(work, prepared, make_models(work, prepared))
 
 
-def _judge(work: Work, prepared: Prepared, made: Made) -> Run:
+def _judge(work: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
     sealed = open_sealed(work, made.compressed)
     shadows = shadows_of(work, prepared, made, sealed.rows)
     work.listen(Event("stage", "verdict on the sealed rows", {"stage": "verdict"}))

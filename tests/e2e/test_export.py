@@ -22,7 +22,7 @@ from safecompress.config import load_config
 from safecompress.data.sources import load_source
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.export import FORMATS, verify
-from safecompress.export.packing import Quantised, quantise
+from safecompress.export.packing import QuantizedWeight, quantise
 from safecompress.run.model_file import read_model
 from safecompress_reader import read_compact
 from tests import small_runs
@@ -128,9 +128,11 @@ def test_a_run_runs_where_there_is_no_torch(run: Path) -> None:
     assert done.stdout.strip() == "(3, 10)", done.stderr
 
 
-def wrong_scale(weight: Any, kind: str, *, scale: Any = None) -> Quantised:
+def wrong_scale(weight: Any, kind: str, *, scale: Any = None) -> QuantizedWeight:
     found = quantise(weight, kind, scale=scale)
-    return Quantised(found.values, found.scale * np.linspace(0.2, 3, len(found.scale), dtype="f4"))
+    return QuantizedWeight(
+        found.values, found.scale * np.linspace(0.2, 3, len(found.scale), dtype="f4")
+    )
 
 
 def shuffled(mask: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from safecompress import compress
-from safecompress.cli.console import Watcher
+from safecompress.cli.console import EventDisplay
 from safecompress.compress import Run
 from safecompress.errors import ConfigError, DataError, RunFolderError, UsageError
 from safecompress.events import Event, Listener, silent
@@ -311,7 +311,7 @@ def test_a_run_whose_reader_has_gone_ends_with_its_verdict(
     os.close(read)
     with os.fdopen(write, "w") as stream, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
-        with Watcher(as_json=True) as watcher:
+        with EventDisplay(as_json=True) as watcher:
             run = go_on(stopped, watcher)
     assert run.verdict.exit_code in {0, 1, 3}
     assert result(stopped) == whole

@@ -15,7 +15,7 @@ from torch import nn
 
 from safecompress import audit, record
 from safecompress.attacks import ATTACKS
-from safecompress.audits.time_budget import Budget, Plan, plan_attacks
+from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject
 from safecompress.errors import ConfigError
 from safecompress.protocols import Evidence
@@ -201,7 +201,7 @@ def test_named_attacks_run_whatever_the_time(world: dict[str, Any]) -> None:
     assert "label-only changed copies" not in (*found.tiers, *found.left_out)
 
 
-def plan(model: Any, data: Any, seconds: float, *, named: Any = ()) -> Plan:
+def plan(model: Any, data: Any, seconds: float, *, named: Any = ()) -> TimePlan:
     evidence = record(model, *data).evidence
     subjects = {"model": Subject.of(evidence, name="model", density=None, seed=0)}
     return plan_attacks(subjects, "model", Budget(seconds, time.perf_counter()), named=named)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from safecompress import compress
-from safecompress.compression.schedule import Timetable, fields
-from safecompress.compression.session import Work
+from safecompress.compression.schedule import Schedule, round_sizes
+from safecompress.compression.session import Session
 from safecompress.config import CompressConfig, load_config
 from safecompress.run.folder import MODEL, read_history
 from safecompress.run.model_file import read_model
@@ -73,18 +73,18 @@ def test_a_search_takes_the_steps_that_it_says(
     taken = {"search": 0}
     trained = Trainer.train
     stage = {"now": ""}
-    entered = Work.enter
+    entered = Session.enter
 
     def counted(self: Trainer, candidate: Any, steps: int) -> Any:
         taken["search"] += steps if stage["now"] == "search" else 0
         return trained(self, candidate, steps)
 
-    def noted(self: Work, name: str, text: str, **data: Any) -> None:
+    def noted(self: Session, name: str, text: str, **data: Any) -> None:
         stage["now"] = name
         entered(self, name, text, **data)
 
     monkeypatch.setattr(Trainer, "train", counted)
-    monkeypatch.setattr(Work, "enter", noted)
+    monkeypatch.setattr(Session, "enter", noted)
     config = settings(**steer)
     config["sparse"] = LONG | {"settle_epochs": settle}
     # Many weights of many are exchanged at random: no two candidates are the same, none left out.
@@ -93,5 +93,5 @@ def test_a_search_takes_the_steps_that_it_says(
     compress(make_model, make_splits(), config=config, out=tmp_path / "run")
     read: CompressConfig = load_config(config)
     steps = 600 // 32
-    clock = Timetable.of(read.sparse, steps_per_epoch=steps, total=4 * steps)
-    assert taken["search"] == clock.training_steps(fields(read))
+    clock = Schedule.of(read.sparse, steps_per_epoch=steps, total=4 * steps)
+    assert taken["search"] == clock.training_steps(round_sizes(read))

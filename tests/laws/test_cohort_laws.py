@@ -17,9 +17,9 @@ import torch
 
 from safecompress import Splits, compress, load_config
 from safecompress.candidate import Candidate
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, Plan, deal
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan, deal
 from safecompress.cohorts.processes import train_cohort
-from safecompress.cohorts.rotation import Siblings
+from safecompress.cohorts.rotation import TargetRotation
 from safecompress.config import CompressConfig, ShadowsConfig
 from safecompress.data import Ledger
 from safecompress.errors import DataError, NonFiniteError, RunFolderError, WorkerError
@@ -55,8 +55,8 @@ def config(**changes: Any) -> CompressConfig:
     return load_config(CONFIG | changes)
 
 
-def plan(**changes: Any) -> Plan:
-    return Plan(config(**changes), rows(), class_names=("a", "b", "c"), members=100)
+def plan(**changes: Any) -> CohortPlan:
+    return CohortPlan(config(**changes), rows(), class_names=("a", "b", "c"), members=100)
 
 
 def digests(folder: Path) -> list[str]:
@@ -66,11 +66,11 @@ def digests(folder: Path) -> list[str]:
 def test_rows_set_aside_are_the_same_for_every_model_and_judge_nobody(tmp_path: Path) -> None:
     whole = rows()
     aside, left = whole.take(torch.arange(40)), whole.take(torch.arange(40, len(whole)))
-    ours = Plan(config(), left, ("a", "b", "c"), members=100, reference=aside)
+    ours = CohortPlan(config(), left, ("a", "b", "c"), members=100, reference=aside)
     Cohort.begin(tmp_path, ours)
     opened = Cohort.open(tmp_path).plan
     assert opened.key == ours.key
-    assert ours.key != Plan(config(), left, ("a", "b", "c"), members=100).key
+    assert ours.key != CohortPlan(config(), left, ("a", "b", "c"), members=100).key
     for number in range(3):
         splits = opened.splits(number)
         assert splits.reference is not None
@@ -125,7 +125,9 @@ def test_a_model_learns_from_its_members_alone(tmp_path: Path) -> None:
     ours = plan()
     outside = ~ours.seen(1)[0]
     labels = torch.where(outside, (ours.rows.labels + 1) % 3, ours.rows.labels)
-    theirs = Plan(ours.config, Rows(ours.rows.inputs, labels, ours.rows.ids), ("a", "b", "c"), 100)
+    theirs = CohortPlan(
+        ours.config, Rows(ours.rows.inputs, labels, ours.rows.ids), ("a", "b", "c"), 100
+    )
     said = []
     for name, each in (("ours", ours), ("theirs", theirs)):
         cohort = Cohort.begin(tmp_path / name, each)
@@ -139,7 +141,7 @@ def test_the_models_that_stay_are_those_that_said_it(tmp_path: Path) -> None:
     cohort = Cohort.begin(tmp_path, replace(plan(), keep_models=True))
     cohort.train(0)
     for kind in (DENSE, COMPRESSED):
-        siblings = Siblings(cohort, 1, kind)
+        siblings = TargetRotation(cohort, 1, kind)
         said = predict(siblings.module(0), cohort.plan.rows).logits
         assert torch.allclose(said, siblings.logits[0], atol=1e-5)
 
@@ -148,7 +150,7 @@ def test_members_are_remembered_and_others_are_not(tmp_path: Path) -> None:
     """With labels drawn by lot, what a model knows of a row it can only have learnt from it."""
     noise = Rows(rows().inputs, torch.randint(3, (240,)), torch.arange(240))
     recipe = config(dense=CONFIG["dense"] | {"epochs": 60})
-    cohort = Cohort.begin(tmp_path, Plan(recipe, noise, ("a", "b", "c"), members=100))
+    cohort = Cohort.begin(tmp_path, CohortPlan(recipe, noise, ("a", "b", "c"), members=100))
     for number in range(4):
         cohort.train(number)
     found = cohort.references(range(4), DENSE, noise.ids)

@@ -10,7 +10,7 @@ from torch import nn
 
 from safecompress.attacks.transfer import (
     TRANSFER_ATTACKS,
-    InEmbeddings,
+    EmbeddingInputModel,
     Pgd,
     craft,
     retrained,
@@ -102,7 +102,7 @@ def test_both_models_are_left_as_they_were(norm):
     x, labels = labelled(space, 20)
     transferred(space.full, space.small, x, labels, ball=space.ball(norm), seed=0)
     made = retrained(space.small, Rows(x, labels, labels), x, epochs=1, seed=0)
-    assert isinstance(made, InEmbeddings)
+    assert isinstance(made, EmbeddingInputModel)
     assert not torch.equal(made.model.last, models[1].last)
     # Rows are embedded already: the copy's table has nothing to learn.
     assert torch.equal(made.model.table.weight, models[1].table.weight)

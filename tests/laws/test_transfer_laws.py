@@ -14,13 +14,13 @@ from safecompress.attacks.oracle import Oracle
 from safecompress.attacks.transfer import (
     QUERY_ATTACKS,
     TRANSFER_ATTACKS,
-    ByQuestions,
     InputRange,
-    InUnits,
     Pgd,
     PriorRgf,
+    QueryTransfer,
     Rgf,
     Square,
+    UnitInputModel,
     craft,
     gives_gradients,
     hunt_down,
@@ -264,7 +264,7 @@ def test_points_found_by_questions_lie_in_their_ball_row_by_row(attack, ball, to
     counting = Counting(Shut(SOURCE))
     x, labels = labelled(SOURCE, 9)
     targets = aims(labels, towards)
-    asking = ByQuestions(attack, budget=BUDGET)
+    asking = QueryTransfer(attack, budget=BUDGET)
     found = craft(asking, counting, x, labels, ball=ball, seed=3, targets=targets, batch_size=4)
     assert sum(map(len, counting.heard)) <= 9 * BUDGET
     assert ball.holds(found, x, rounding=1e-6).all()
@@ -291,9 +291,9 @@ def test_a_model_without_gradients_is_searched_and_the_rate_is_a_lower_bound():
 
 def test_a_query_attack_that_needs_a_guide_finds_no_points_by_itself():
     with pytest.raises(ConfigError, match="needs a model with gradients"):
-        ByQuestions(PriorRgf())
+        QueryTransfer(PriorRgf())
     with pytest.raises(ConfigError, match="at least one question"):
-        ByQuestions(Rgf(), budget=0)
+        QueryTransfer(Rgf(), budget=0)
 
 
 def test_an_oracle_refuses_before_it_answers_beyond_the_budget():
@@ -340,7 +340,7 @@ def test_units_do_not_depend_on_the_preprocessing():
         def forward(self, given):
             return SOURCE(span.units(given))
 
-    wrapped = InUnits(Standardised(), span)
+    wrapped = UnitInputModel(Standardised(), span)
     assert torch.allclose(span.units(inputs), x, atol=1e-6)
     assert torch.allclose(wrapped(x), SOURCE(x), atol=1e-5)
     direct = craft(Pgd(), SOURCE, x.double(), labels, ball=BALLS[1], seed=0)

@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from safecompress.attacks.features import Said
+from safecompress.attacks.features import OutputFeatures
 from safecompress.attacks.network import NetworkAttack
 from safecompress.attacks.options import require_at_least
 from safecompress.protocols import Evidence, Outputs
@@ -46,9 +46,9 @@ class FamilyAttack(NetworkAttack):
 
     def features(self, evidence: Evidence) -> Tensor:
         """Return the target's features and the family's summaries, (n, 6 · (top + 7))."""
-        own = evidence.outputs.per_row(Said(self.top))
+        own = evidence.outputs.per_row(OutputFeatures(self.top))
         family = cast("tuple[Outputs, ...]", evidence.family)
-        said = torch.stack([o.per_row(Said(self.top)) for o in family])
+        said = torch.stack([o.per_row(OutputFeatures(self.top)) for o in family])
         mean = said.mean(dim=0)
         deviation = said.std(dim=0, correction=0)
         return torch.cat([own, mean, deviation, *said.aminmax(dim=0), own - mean], dim=1)

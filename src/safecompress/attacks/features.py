@@ -55,7 +55,7 @@ def features(logits: Tensor, labels: Tensor, *, top: int, seen: Terms | None = N
 
 
 @dataclass(frozen=True)
-class Said:
+class OutputFeatures:
     """All that a model says of rows, `features` in float64; for `Outputs.per_row`.
 
     Args:

@@ -187,7 +187,7 @@ def plant_inside(internals: Internals, leaks: Tensor) -> Internals:
     return Internals(moved, shorter, internals.layers)
 
 
-class Memory(nn.Module):
+class MemorizingModel(nn.Module):
     """An imaginary model that knows rows by heart, each in a region of its own.
 
     A random linear classifier, and around every row it knows a bump of that row's label.
@@ -242,7 +242,7 @@ def _with_target(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
     radii = _RADIUS * torch.exp(0.2 * torch.randn(len(outputs), generator=source))
     radii = torch.where(leaks, _WIDER * radii, radii)
     rows = Rows(inputs, outputs.labels, outputs.ids)
-    target = Memory(inputs, outputs.labels, radii, classes=outputs.classes, source=source)
+    target = MemorizingModel(inputs, outputs.labels, radii, classes=outputs.classes, source=source)
     return replace(evidence, outputs=predict(target, rows), rows=rows, target=target)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.options import require_at_least
-from safecompress.attacks.second_order import Problem, logistic, ridge
+from safecompress.attacks.second_order import SeparationProblem, logistic, ridge
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import generator
 
@@ -157,7 +157,7 @@ class Network:
         x = scaling(raw)
         source = generator(seed, "attack", name)
         layer = Hidden.placed(x, kinks=options.kinks, drawn=options.hidden, source=source)
-        problem = Problem(
+        problem = SeparationProblem(
             layer(x),
             target=torch.tensor([1.0, -1.0]).repeat_interleave(sizes),
             weight=(0.5 / sizes).repeat_interleave(sizes),

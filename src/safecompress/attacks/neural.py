@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from safecompress.attacks.features import Said
+from safecompress.attacks.features import OutputFeatures
 from safecompress.attacks.network import NetworkAttack
 from safecompress.attacks.options import require_at_least
 from safecompress.protocols import Evidence
@@ -40,4 +40,4 @@ class NeuralAttack(NetworkAttack):
 
     def features(self, evidence: Evidence) -> Tensor:
         """Return the features of the target's outputs."""
-        return evidence.outputs.per_row(Said(self.top))
+        return evidence.outputs.per_row(OutputFeatures(self.top))

@@ -14,7 +14,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from safecompress.attacks.features import Said
+from safecompress.attacks.features import OutputFeatures
 from safecompress.attacks.metric import Terms
 from safecompress.attacks.network import NetworkAttack
 from safecompress.attacks.options import require_at_least
@@ -58,7 +58,7 @@ class PairAttack(NetworkAttack):
                 f"{tuple(theirs.logits.shape)} of the dense one; expected the same rows and "
                 "classes."
             )
-        both = [o.per_row(Said(self.top)) for o in (ours, theirs)]
+        both = [o.per_row(OutputFeatures(self.top)) for o in (ours, theirs)]
         return torch.cat([*both, differences(ours, theirs)], dim=1)
 
 

@@ -35,7 +35,7 @@ class Population(NamedTuple):
     online: bool
 
 
-class Mean(NamedTuple):
+class MeanProbability(NamedTuple):
     """A mean probability p̄ per row, said twice so that no digit is lost; each entry is (n,).
 
     Args:
@@ -47,7 +47,7 @@ class Mean(NamedTuple):
     rest: Tensor
 
     @classmethod
-    def of(cls, references: References, *, online: bool) -> Mean:
+    def of(cls, references: References, *, online: bool) -> MeanProbability:
         """Return ½(p_in + p_out) online, p_out offline; each is a mean over references of a kind.
 
         Members and non-members must be alike but for the target. A row that is in exactly half of
@@ -63,13 +63,15 @@ class Mean(NamedTuple):
         means = [_block_means(odds, seen, online=online) for odds, seen in blocks]
         return cls(*torch.cat(means, dim=1).unbind())
 
-    def lifted(self, a: float) -> Mean:
+    def lifted(self, a: float) -> MeanProbability:
         """Return ½((1 + a)·p̄ + (1 − a))."""
         share = 0.5 * (1.0 + a)
         if share == 1.0:
             return self
         floor = self.log_p.new_tensor(math.log1p(-share))
-        return Mean(torch.logaddexp(self.log_p + math.log(share), floor), share * self.rest)
+        return MeanProbability(
+            torch.logaddexp(self.log_p + math.log(share), floor), share * self.rest
+        )
 
     def log(self) -> Tensor:
         """Return log p̄."""
@@ -161,7 +163,7 @@ class RmiaAttack(Attack):
         """Return log p_θ and log p̄ of each row, float64 (n,), at most 0."""
         references = cast(References, evidence.references)
         self._require(references, online=online)
-        mean = Mean.of(references, online=online)
+        mean = MeanProbability.of(references, online=online)
         if not online:
             mean = mean.lifted(self.a)
         return -minus_log(evidence.outputs.per_row(true_class_log_odds)), mean.log()

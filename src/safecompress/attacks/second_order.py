@@ -20,7 +20,7 @@ _SMALLEST_CURVATURE = 1e-3
 """Of a row, relative to its weight; keeps a step finite where every row is certain."""
 
 
-class Problem(NamedTuple):
+class SeparationProblem(NamedTuple):
     """Rows of two kinds that a linear function is to tell apart.
 
     Args:
@@ -46,7 +46,7 @@ class Ridge(NamedTuple):
     penalty: float
 
 
-def ridge(problem: Problem, *, penalties: Sequence[float]) -> Ridge:
+def ridge(problem: SeparationProblem, *, penalties: Sequence[float]) -> Ridge:
     """Return the least-squares fit of the target, its penalty chosen on the same rows.
 
     Args:
@@ -64,7 +64,7 @@ def ridge(problem: Problem, *, penalties: Sequence[float]) -> Ridge:
     turned = moment @ vectors
     shrunk = 1.0 / (values + torch.tensor(penalties, dtype=torch.float64)[:, None])
     kept = values * shrunk
-    # The targets' weighted mean is 0 and their square 1: both follow from `Problem`.
+    # The targets' weighted mean is 0 and their square 1: both follow from `SeparationProblem`.
     left = 1.0 - ((2.0 - kept) * shrunk) @ turned.square()
     rows = 1.0 / float(weight.square().sum())
     spare = 1.0 - (1.0 + kept.sum(dim=1)) / rows
@@ -75,7 +75,7 @@ def ridge(problem: Problem, *, penalties: Sequence[float]) -> Ridge:
     return Ridge(torch.cat([weights, -(mean @ weights)[None]]), penalties[best])
 
 
-def logistic(problem: Problem, start: Tensor, *, penalty: float, steps: int) -> Tensor:
+def logistic(problem: SeparationProblem, start: Tensor, *, penalty: float, steps: int) -> Tensor:
     """Return weights after Newton steps on the logistic loss; a step that does harm is undone.
 
     Args:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from safecompress.attacks.features import Said
+from safecompress.attacks.features import OutputFeatures
 from safecompress.attacks.network import Network, NetworkOptions, in_id_order
 from safecompress.attacks.options import require_at_least
 from safecompress.errors import MissingEvidenceError
@@ -108,7 +108,7 @@ class WhiteBoxAttack(Attack):
         norms = torch.maximum(internals.gradient_norms, least).clamp(min=1e-300).log()
         shown = _evenly(norms.shape[1], self.layers)
         alike = _likeness(typical, internals, outputs.labels)
-        return torch.cat([outputs.per_row(Said(self.top)), norms[:, shown], alike], dim=1)
+        return torch.cat([outputs.per_row(OutputFeatures(self.top)), norms[:, shown], alike], dim=1)
 
 
 def _residual_lengths(outputs: Outputs) -> Tensor:

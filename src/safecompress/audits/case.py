@@ -14,7 +14,7 @@ from safecompress.audits.time_budget import Budget, require_time_to_ask
 from safecompress.cohorts.cohort import COMPRESSED
 from safecompress.cohorts.shadow_models import shadows_of_run
 from safecompress.config import DataConfig, ShadowsConfig
-from safecompress.data import Recorded, read_outputs
+from safecompress.data import RecordedOutputs, read_outputs
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
@@ -33,12 +33,12 @@ from safecompress.targets import (
 from safecompress.targets.record import Group, record_rows
 
 Model: TypeAlias = nn.Module | Callable[..., Any]
-Given: TypeAlias = str | Path | Recorded | Model
+Given: TypeAlias = str | Path | RecordedOutputs | Model
 Data: TypeAlias = tuple[Group, Group] | DataConfig | None
 
 
 @dataclass(frozen=True)
-class Case:
+class AuditInput:
     """What an audit judges.
 
     Args:
@@ -54,8 +54,8 @@ class Case:
     """
 
     name: str
-    recorded: Recorded
-    parent: Recorded | None
+    recorded: RecordedOutputs
+    parent: RecordedOutputs | None
     identity: Mapping[str, Any]
     baseline_identity: Mapping[str, Any] | None
     looks: int = 1
@@ -65,7 +65,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Asking:
+class QueryPlan:
     """How models are asked: about which rows, and within what time.
 
     Args:
@@ -86,7 +86,7 @@ class Asking:
     shadows: ShadowsConfig = field(default_factory=ShadowsConfig)
     listen: Listener = silent
 
-    def __call__(self, target: Target) -> Recorded:
+    def __call__(self, target: Target) -> RecordedOutputs:
         if self.data is None:
             raise ConfigError(
                 f"{target.path}: data: missing; say which rows it was trained on and which it was "
@@ -108,12 +108,12 @@ class Asking:
 
 def open_case(
     target: Given,
-    asking: Asking,
+    asking: QueryPlan,
     *,
     baseline: Given | None,
     verdict_on: Mapping[str, Any],
     against: Given | None = None,
-) -> Case:
+) -> AuditInput:
     """Open what is to be audited and ask it about its rows.
 
     Args:
@@ -126,7 +126,7 @@ def open_case(
     Raises:
         UsageError: on what cannot be audited.
     """
-    found: Recorded | Target
+    found: RecordedOutputs | Target
     if asking.shadows.count and not _is_run(target):
         raise ConfigError(
             "shadows: only a run folder knows the recipe that shadow models repeat; of any other "
@@ -147,21 +147,21 @@ def open_case(
             return replace(case, against=full, span=None if fitted is None else fitted.input_range)
         found = read_outputs(path) if kind == "outputs" else open_target(path)
     else:
-        found = target if isinstance(target, Recorded) else target_of(target)
-    if isinstance(found, Recorded) and asking.white_box:
+        found = target if isinstance(target, RecordedOutputs) else target_of(target)
+    if isinstance(found, RecordedOutputs) and asking.white_box:
         _require_internals(found)
     case = _case(
-        found if isinstance(found, Recorded) else asking(found),
+        found if isinstance(found, RecordedOutputs) else asking(found),
         None if baseline is None else _parent(baseline, asking),
         name=found.path.name if found.path.is_dir() else found.path.stem,
-        ours=None if isinstance(found, Recorded) else _files(found),
+        ours=None if isinstance(found, RecordedOutputs) else _files(found),
     )
     if against is None:
         return case
     return replace(case, against=_full(against, asking, small=case.recorded))
 
 
-def _full(against: Given, asking: Asking, *, small: Recorded) -> Model:
+def _full(against: Given, asking: QueryPlan, *, small: RecordedOutputs) -> Model:
     """Return the full model of a pair.
 
     Args:
@@ -172,7 +172,7 @@ def _full(against: Given, asking: Asking, *, small: Recorded) -> Model:
     Raises:
         UsageError: when it is no model, or numbers the same texts otherwise.
     """
-    if isinstance(against, Recorded):
+    if isinstance(against, RecordedOutputs):
         raise ConfigError(f"against: {against.path} holds outputs; a model is attacked, name one.")
     if not isinstance(against, str | Path):
         return against
@@ -188,7 +188,7 @@ def _full(against: Given, asking: Asking, *, small: Recorded) -> Model:
     return full.model
 
 
-def _require_same_tokens(full: Target, theirs: Pool[Rows], small: Recorded) -> None:
+def _require_same_tokens(full: Target, theirs: Pool[Rows], small: RecordedOutputs) -> None:
     """Refuse a full model of text whose tokenizer says something else than the small one's.
 
     Raises:
@@ -211,14 +211,16 @@ def _require_same_tokens(full: Target, theirs: Pool[Rows], small: Recorded) -> N
         )
 
 
-def _full_of_run(run: RunTarget, against: Given, asking: Asking, *, small: Recorded) -> Model:
+def _full_of_run(
+    run: RunTarget, against: Given, asking: QueryPlan, *, small: RecordedOutputs
+) -> Model:
     """Return the full model of a run's model: another of the run by name, or any other."""
     if isinstance(against, str) and (run.folder / f"{against}.safetensors").is_file():
         return run.baseline(against)
     return _full(against, asking, small=small)
 
 
-def _require_internals(recorded: Recorded) -> None:
+def _require_internals(recorded: RecordedOutputs) -> None:
     if recorded.evidence.members.internals is None:
         raise ConfigError(
             f"white_box: of {recorded.path} only outputs are known; give the torch.nn.Module and "
@@ -230,8 +232,8 @@ def _is_run(target: Given) -> bool:
     return isinstance(target, str | Path) and kind_of(Path(target).expanduser()) == "run"
 
 
-def _parent(baseline: Given, asking: Asking) -> Recorded:
-    if isinstance(baseline, Recorded):
+def _parent(baseline: Given, asking: QueryPlan) -> RecordedOutputs:
+    if isinstance(baseline, RecordedOutputs):
         return baseline
     # Only a module can be looked into; any other baseline is compared by the other attacks.
     asking = replace(asking, white_box=asking.white_box and isinstance(baseline, nn.Module))
@@ -245,8 +247,8 @@ def _parent(baseline: Given, asking: Asking) -> Recorded:
 
 
 def _case_of_run(
-    run: RunTarget, baseline: Given | None, asking: Asking, *, verdict_on: Mapping[str, Any]
-) -> Case:
+    run: RunTarget, baseline: Given | None, asking: QueryPlan, *, verdict_on: Mapping[str, Any]
+) -> AuditInput:
     module = run.module()
     other = None
     if baseline is not None:
@@ -262,7 +264,7 @@ def _case_of_run(
     if asking.shadows.count:
         shadows = shadows_of_run(run, sealed, asking.shadows, listen=asking.listen)
 
-    def said(model: nn.Module, path: Path) -> Recorded:
+    def said(model: nn.Module, path: Path) -> RecordedOutputs:
         recorded = record_rows(model, sealed, path=path, white_box=asking.white_box)
         kind = COMPRESSED if path.name == MODEL else path.stem
         if kind not in shadows:
@@ -280,17 +282,17 @@ def _case_of_run(
 
 
 def _case(
-    recorded: Recorded,
-    parent: Recorded | None,
+    recorded: RecordedOutputs,
+    parent: RecordedOutputs | None,
     *,
     name: str,
     ours: Mapping[str, Any] | None = None,
     looks: int = 1,
     sealed: bool = False,
-) -> Case:
+) -> AuditInput:
     if parent is not None:
         _require_same_rows(recorded, parent)
-    return Case(
+    return AuditInput(
         name=name,
         recorded=recorded,
         parent=parent,
@@ -301,7 +303,7 @@ def _case(
     )
 
 
-def _require_same_rows(ours: Recorded, theirs: Recorded) -> None:
+def _require_same_rows(ours: RecordedOutputs, theirs: RecordedOutputs) -> None:
     """Refuse a baseline whose rows are not the target's: no difference could be paired."""
     pairs = (
         (ours.outputs.members, theirs.outputs.members, "members"),
@@ -327,7 +329,7 @@ def _files(target: Target) -> dict[str, Any] | None:
     return {"model": str(target.path), "kind": target.kind, "sha256": digests}
 
 
-def _identity(recorded: Recorded) -> dict[str, str]:
+def _identity(recorded: RecordedOutputs) -> dict[str, str]:
     """Return the file's name and digest, or the digest of what was said where there is no file."""
     if recorded.path.is_file():
         return {"file": str(recorded.path), "sha256": sha256(recorded.path)}

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from safecompress.attacks.transfer import Space, gives_gradients, space_of
 from safecompress.checks import Check, QuerySavingMeasure, TransferRate, at_most
-from safecompress.checks.similarity import Shown, Similarity, compared
-from safecompress.data import Recorded, are_probabilities
+from safecompress.checks.similarity import Probe, Similarity, compared
+from safecompress.data import RecordedOutputs, are_probabilities
 from safecompress.errors import ModelError, SafeCompressError, UsageError
 from safecompress.models.adapt import call
 from safecompress.protocols import NORMS, InputRange, Rows, map_inputs, tensors_of
-from safecompress.targets.record import InLogits, as_module
+from safecompress.targets.record import LogitModel, as_module
 from safecompress.train.predict import mode, predict
 
 STILL = (
@@ -28,7 +28,7 @@ _ROWS, _TEXT_ROWS = 500, 100
 
 
 @dataclass(frozen=True)
-class Against:
+class TransferPair:
     """A pair that was found fit to be measured.
 
     Args:
@@ -38,14 +38,14 @@ class Against:
         left_out: what could not be measured and why, in words; empty where everything could.
     """
 
-    recorded: Recorded
+    recorded: RecordedOutputs
     similarity: Similarity
     checks: tuple[Check, ...]
     left_out: str
 
 
 def pair(
-    small: Recorded,
+    small: RecordedOutputs,
     full: nn.Module | Callable[..., Any],
     *,
     where: str,
@@ -54,7 +54,7 @@ def pair(
     max_saving: float,
     level: float,
     seed: int,
-) -> Against:
+) -> TransferPair:
     """Return a small model's evidence with the full model in it, how alike they are, and checks.
 
     Points are crafted on the small model, so its gradients count; the full one may be any callable
@@ -102,7 +102,7 @@ def pair(
         shut = " and ".join(name for name, able in climbs.items() if not able)
         raise ModelError(f"{both}: no gradient of the {shut} model reaches its embeddings. {STILL}")
     shown = [
-        Shown.by(model, x, few.labels, batch_size=space.at_once, whole=False)
+        Probe.by(model, x, few.labels, batch_size=space.at_once, whole=False)
         for model in (space.full, space.small)
     ]
     found = compared(shown[0], shown[1], level=level, seed=seed)
@@ -111,7 +111,7 @@ def pair(
     )
     checks = pair_checks(max_transfer, max_saving, guided=climbs["small"], text=space.text)
     left_out = _left_out(climbs, found, text=space.text)
-    return Against(replace(small, evidence=held), found, checks, left_out)
+    return TransferPair(replace(small, evidence=held), found, checks, left_out)
 
 
 def _left_out(climbs: dict[str, bool], found: Similarity, *, text: bool) -> str:
@@ -144,7 +144,7 @@ def _left_out(climbs: dict[str, bool], found: Similarity, *, text: bool) -> str:
 def _in_logits(model: nn.Module, rows: Rows) -> nn.Module:
     """Return a model that answers with logits, whatever it answered with before."""
     said = predict(model, rows.take(torch.arange(min(_ROWS, len(rows)))))
-    return InLogits(model) if are_probabilities(said.logits) else model
+    return LogitModel(model) if are_probabilities(said.logits) else model
 
 
 def pair_checks(
@@ -171,7 +171,7 @@ def pair_checks(
     return tuple(checks)
 
 
-def _unfit(model: nn.Module, rows: Rows, small: Recorded) -> str:
+def _unfit(model: nn.Module, rows: Rows, small: RecordedOutputs) -> str:
     """Return what is wrong with one of the models on these rows, or nothing."""
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -194,7 +194,7 @@ def _shapes(inputs: Any) -> str:
 
 
 def _require_guessing_right(
-    space: Space, x: Tensor, labels: Tensor, where: str, small: Recorded
+    space: Space, x: Tensor, labels: Tensor, where: str, small: RecordedOutputs
 ) -> None:
     """Refuse a model no better than chance on points: another preprocessing, or another table.
 

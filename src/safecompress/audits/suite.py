@@ -21,7 +21,7 @@ from safecompress.checks import (
     metric_named,
     shadow_attacks,
 )
-from safecompress.data import Recorded
+from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack, Evidence, Pool
 
@@ -144,7 +144,7 @@ def audit_suite(
     *,
     attacks: Sequence[Attack],
     named: Sequence[Attack] = (),
-    baseline: Recorded | None = None,
+    baseline: RecordedOutputs | None = None,
 ) -> Suite:
     """Return the checks of an audit.
 

@@ -47,7 +47,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TimePlan:
     """Which attacks run.
 
     Args:
@@ -96,7 +96,7 @@ def plan_attacks(
     *,
     named: Sequence[Attack] = (),
     tiers: tuple[Tier, ...] = TIERS,
-) -> Plan:
+) -> TimePlan:
     """Run tier after tier while there is time; a subject keeps what its attacks found.
 
     What a tier will take is estimated from its rows and classes, from how long the model takes to
@@ -136,7 +136,7 @@ def plan_attacks(
         if built:
             attacks += built
             ran.append(tier.name)
-    return Plan((*attacks, *named), tuple(ran), tuple(left_out))
+    return TimePlan((*attacks, *named), tuple(ran), tuple(left_out))
 
 
 def _seconds(tier: Tier, evidence: Pool[Evidence]) -> float:

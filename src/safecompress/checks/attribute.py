@@ -24,7 +24,7 @@ from safecompress.train.predict import predict
 
 
 @dataclass(frozen=True)
-class Guessed:
+class Guesses:
     """Which rows' values were guessed right, each bool (n,).
 
     Args:
@@ -86,7 +86,7 @@ class AttributeInference(Measure):
             ours.map(lambda g: g.asked), theirs.map(lambda g: g.asked), watch, level=level
         )
 
-    def _guessed(self, subject: Subject) -> Pool[Guessed]:
+    def _guessed(self, subject: Subject) -> Pool[Guesses]:
         for evidence in (subject.evidence.members, subject.evidence.nonmembers):
             if evidence.rows is None or evidence.target is None:
                 raise MissingEvidenceError(
@@ -110,7 +110,7 @@ class AttributeInference(Measure):
 
     def _guessed_of(
         self, known: Evidence, judged: Evidence, without: Any, values: tuple[float, float]
-    ) -> Guessed:
+    ) -> Guesses:
         """Weigh both hints on one half of a group, and guess the other half."""
         low, high = values
 
@@ -128,7 +128,7 @@ class AttributeInference(Measure):
         weighed = _fitted(hints(known, here), truth)
         found = hints(judged, there)
         asked = weighed.decision_function(found) > 0
-        return Guessed(torch.from_numpy(asked == yes), torch.from_numpy((found[:, 0] > 0) == yes))
+        return Guesses(torch.from_numpy(asked == yes), torch.from_numpy((found[:, 0] > 0) == yes))
 
     def _table(self, evidence: Evidence) -> _Table:
         rows = cast(Rows, evidence.rows)

@@ -59,7 +59,7 @@ class Similarity:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Probe:
     """What one model does with some rows, on the CPU.
 
     Args:
@@ -81,7 +81,7 @@ class Shown:
         *,
         batch_size: int = _BATCH,
         whole: bool = True,
-    ) -> Shown:
+    ) -> Probe:
         """Show rows to a model, in evaluation mode and fp32; it is left as it was.
 
         Args:
@@ -130,10 +130,10 @@ def similarity(
     """
     if len(x) < _FEWEST:
         raise UndecidableError(f"similarity: {len(x)} rows; expected at least {_FEWEST}.")
-    return compared(Shown.by(first, x, labels), Shown.by(second, x, labels), level=level, seed=seed)
+    return compared(Probe.by(first, x, labels), Probe.by(second, x, labels), level=level, seed=seed)
 
 
-def compared(first: Shown, second: Shown, *, level: float, seed: int) -> Similarity:
+def compared(first: Probe, second: Probe, *, level: float, seed: int) -> Similarity:
     """Return how alike two models are that were shown the same rows; see `similarity`."""
     if first.logits.shape != second.logits.shape:
         raise ModelError(
@@ -246,7 +246,7 @@ def _shows_features(model: nn.Module, x: Tensor) -> bool:
 
 def _block(
     model: nn.Module, x: Tensor, labels: Tensor, *, features: bool, gradients: bool
-) -> Shown:
+) -> Probe:
     with craft_context(model, x) as (_, device):
         points = x.to(device).float()
         kept: list[Tensor] = []
@@ -268,4 +268,4 @@ def _block(
                 f"{type(model).__name__}: no gradient reaches its input ({error}); agreement and "
                 "divergence can still be measured."
             ) from error
-    return Shown(kept[0], kept[1] if features else None, gradient)
+    return Probe(kept[0], kept[1] if features else None, gradient)

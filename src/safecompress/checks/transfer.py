@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from safecompress.attacks.transfer import (
     BUDGET,
     QuerySaving,
-    Transferred,
+    TransferOutcome,
     gives_gradients,
     query_saving,
     retrained,
@@ -159,7 +159,7 @@ class TransferRate(_OnParent):
     def name(self) -> str:
         return f"transfer-{self.norm}{'-targeted' if self.targeted else ''}.rate"
 
-    def attacked(self, subject: Subject) -> tuple[Pair, Transferred]:
+    def attacked(self, subject: Subject) -> tuple[Pair, TransferOutcome]:
         """Attack once, and return the pair with what every attacker's points did.
 
         Raises:
@@ -167,7 +167,7 @@ class TransferRate(_OnParent):
         """
         return subject.once(repr(self), lambda: self._attacked(subject))
 
-    def _attacked(self, subject: Subject) -> tuple[Pair, Transferred]:
+    def _attacked(self, subject: Subject) -> tuple[Pair, TransferOutcome]:
         pair = self._pair(subject)
         seed = derive(subject.seed, "transfer")
         surrogates = {}

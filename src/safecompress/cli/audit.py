@@ -10,7 +10,7 @@ import typer
 
 from safecompress.audit import Limits, audit
 from safecompress.cli.compress import Assign, Json, Quiet
-from safecompress.cli.console import Watcher
+from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
 from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
@@ -109,7 +109,7 @@ def command(
     }
     config = _config(target, given, assign or [])
     folder = out or config.out or Path("audits") / _name(target, config)
-    with Watcher(quiet=quiet, as_json=as_json) as watcher:
+    with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         found = audit(
             config.target,
             config.data,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import Watcher
+from safecompress.cli.console import EventDisplay
 from safecompress.compare import compare, compare_runs
 from safecompress.config import load_compare_config
 from safecompress.errors import ConfigError
@@ -46,7 +46,7 @@ def command(
         if len(targets) > 1:
             raise ConfigError("give one comparison, or any number of run folders.")
         config = load_compare_config(targets[0], assignments=assign or [])
-        with Watcher(quiet=quiet, as_json=as_json) as watcher:
+        with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
             document = compare(
                 config,
                 out=out or config.out or Path("comparisons") / targets[0].stem,

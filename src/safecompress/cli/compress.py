@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import Watcher
+from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
 from safecompress.compress import Run, compress
 from safecompress.config import load_config
@@ -73,7 +73,7 @@ def execute(
         )
     if resume is not None and (out is not None or assignments):
         raise ConfigError("--resume takes its settings from the folder; drop the other options.")
-    with Watcher(quiet=quiet, as_json=as_json) as watcher:
+    with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         if resume is not None:
             run = compress(resume=resume, on_event=watcher)
         else:

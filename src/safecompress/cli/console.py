@@ -15,7 +15,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.text import Text
 
-from safecompress.cli.live import Live
+from safecompress.cli.live import LiveProgress
 from safecompress.events import Event
 
 _PIPE_SECONDS = 15.0
@@ -28,7 +28,7 @@ _STATUS = {
 }
 
 
-class Watcher:
+class EventDisplay:
     """Shows events; use it as a context manager.
 
     Args:
@@ -39,13 +39,13 @@ class Watcher:
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet, self._json = quiet, as_json
         self._console = QuietPipeConsole(highlight=False, soft_wrap=True)
-        self._live: Live | None = None
-        self._run = Story()
+        self._live: LiveProgress | None = None
+        self._run = RunState()
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not (self._quiet or self._json):
-            self._live = Live(self._console)
+            self._live = LiveProgress(self._console)
             self._live.start()
         return self
 
@@ -88,7 +88,7 @@ class Watcher:
             self._console.print(f"  … {what}: {share:.0%}, {speed}, run: {eta}", markup=False)
 
 
-class Story:
+class RunState:
     """What the events so far add up to: where the run is, and its best candidate."""
 
     def __init__(self) -> None:

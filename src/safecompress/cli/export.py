@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import Watcher, print_json
+from safecompress.cli.console import EventDisplay, print_json
 from safecompress.export import FORMATS, export
 from safecompress.export.card import measured_lines
 
@@ -38,7 +38,7 @@ def command(
     Ends with 0 where no check tells the file from its model and it keeps its limits, 1 where one
     fails and no file is left, 3 undecided, 4 error.
     """
-    with Watcher(quiet=quiet, as_json=as_json) as watcher:
+    with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         done = export(
             run,
             out,

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 
-class Live(Progress):
+class LiveProgress(Progress):
     """One bar, and under it the best candidate so far; both vanish when it stops.
 
     Args:

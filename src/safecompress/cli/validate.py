@@ -9,8 +9,8 @@ import typer
 
 from safecompress.checks import AttackMeasure, Check, TprAtFpr
 from safecompress.cli.compress import Assign, Seed, settings
-from safecompress.compression.prepare import Prepared, prepare
-from safecompress.compression.schedule import Timetable, fields, rounds_in_words
+from safecompress.compression.prepare import PreparedRun, prepare
+from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.config import load_config
 from safecompress.data import Splits
 from safecompress.stats import power
@@ -29,17 +29,17 @@ def command(
         typer.echo(line)
 
 
-def _settle(clock: Timetable) -> str:
+def _settle(clock: Schedule) -> str:
     return "a whole round" if clock.settle is None else f"{clock.settle} steps"
 
 
-def describe(prepared: Prepared) -> list[str]:
+def describe(prepared: PreparedRun) -> list[str]:
     """Return what would run, and what its tests can and cannot decide, a line each."""
     config, splits = prepared.config, prepared.splits
     n_members, n_nonmembers = splits.sealed_sizes
     level = config.verdict.level
     steps = max(1, len(splits.members) // config.sparse.train.batch_size)
-    clock = Timetable.of(
+    clock = Schedule.of(
         config.sparse,
         steps_per_epoch=steps,
         total=round(config.sparse.train.epochs * steps),
@@ -52,7 +52,7 @@ def describe(prepared: Prepared) -> list[str]:
         f"data      {_groups(splits)}",
         f"inputs    shape {splits.input_shape}, {splits.classes} classes{_columns(splits)}",
         f"search    {rounds_in_words(config)}, settling {_settle(clock)} each; "
-        f"{clock.training_steps(fields(config)):,} steps in all",
+        f"{clock.training_steps(round_sizes(config)):,} steps in all",
         f"verdict   {len(suite.checks)} checks; "
         + power_statement(n_members, n_nonmembers, level=level)["text"],
     ]

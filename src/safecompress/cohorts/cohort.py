@@ -104,7 +104,7 @@ def every_row(splits: Splits) -> Rows:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CohortPlan:
     """What all models of a cohort share.
 
     Args:
@@ -181,10 +181,10 @@ class Cohort:
     """
 
     folder: Path
-    plan: Plan
+    plan: CohortPlan
 
     @classmethod
-    def begin(cls, folder: Path, plan: Plan) -> Cohort:
+    def begin(cls, folder: Path, plan: CohortPlan) -> Cohort:
         """Begin a cohort, or go on with the one that is there.
 
         Raises:
@@ -225,7 +225,7 @@ class Cohort:
         config = load_config(folder / CONFIG)
         stated |= {"class_names": tuple(stated["class_names"])}
         stated |= {"reference": reference, "shared": None if shared is None else Path(shared)}
-        plan = Plan(config, rows, **stated)
+        plan = CohortPlan(config, rows, **stated)
         if plan.key != key:
             raise DataError(f"{folder}: damaged; its plan does not fit its rows or configuration.")
         return cls(folder, plan)

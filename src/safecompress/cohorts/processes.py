@@ -56,7 +56,7 @@ def train_cohort(
         StorageError: when the disk is full; what is trained is kept.
     """
     todo = cohort.missing(count)
-    teller = _Teller(count, count - len(todo), listen)
+    teller = _ProgressReporter(count, count - len(todo), listen)
     if not todo:
         return
     processes = min(len(todo), config.workers or _default_workers(cohort.plan.config.engine))
@@ -82,7 +82,7 @@ def _default_workers(engine: EngineConfig) -> int:
     return 1 if on_gpu else min(torch.get_num_threads(), _MOST_WORKERS)
 
 
-class _Teller:
+class _ProgressReporter:
     """Says how far a cohort is, from whatever thread."""
 
     def __init__(self, count: int, before: int, listen: Listener) -> None:

@@ -29,7 +29,7 @@ _FILES = {DENSE: DENSE_FILE, COMPRESSED: MODEL}
 
 
 @dataclass(frozen=True)
-class Siblings:
+class TargetRotation:
     """The first models of a cohort, all trained.
 
     Args:

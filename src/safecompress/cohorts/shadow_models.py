@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, Plan
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan
 from safecompress.cohorts.processes import train_cohort
-from safecompress.compression.pipeline import Made
-from safecompress.compression.prepare import Prepared
-from safecompress.compression.session import Work
+from safecompress.compression.pipeline import TrainedModels
+from safecompress.compression.prepare import PreparedRun
+from safecompress.compression.session import Session
 from safecompress.config import CompressConfig, ShadowsConfig, TrainConfig, VerdictConfig
 from safecompress.data import Splits
 from safecompress.data.rows import concatenate
@@ -24,13 +24,13 @@ from safecompress.run.folder import DENSE as DENSE_FILE
 from safecompress.run.folder import MODEL, PROVENANCE
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.targets import RunTarget
-from safecompress.train import Probed
+from safecompress.train import ProbedSettings
 
 FOLDER = "shadows"
 
 
 def shadows_of(
-    work: Work, prepared: Prepared, made: Made, sealed: Pool[Rows]
+    work: Session, prepared: PreparedRun, made: TrainedModels, sealed: Pool[Rows]
 ) -> Mapping[str, Pool[References]]:
     """Train a run's shadow models, or read those that are there.
 
@@ -110,7 +110,7 @@ def _announced(config: ShadowsConfig) -> str:
 
 
 def _cohort(folder: Path, recipe: CompressConfig, splits: Splits, sealed: Pool[Rows]) -> Cohort:
-    plan = Plan(
+    plan = CohortPlan(
         recipe,
         concatenate(splits.members, splits.steer.nonmembers, sealed.nonmembers),
         class_names=splits.class_names,
@@ -142,8 +142,8 @@ def shadow_config(
     Args:
         config: the run's.
         compressed: the model; its lineage is replayed.
-        dense: how the dense stage was trained, as `Probed.to_json` wrote it, instead of being timed
-            anew for every shadow model; None times it.
+        dense: how the dense stage was trained, as `ProbedSettings.to_json` wrote it, instead of
+            being timed anew for every shadow model; None times it.
         sparse: the same of the sparse stage.
     """
     trained = None if config.dense is None else _trained_alike(config.dense, dense)
@@ -174,7 +174,7 @@ def shadow_config(
 def _trained_alike(train: TrainConfig, noted: Mapping[str, Any] | None) -> TrainConfig:
     if noted is None:
         return train
-    settings = Probed.from_json(noted)
+    settings = ProbedSettings.from_json(noted)
     return train.model_copy(
         update={"precision": settings.precision, "memory_format": settings.memory_format}
     )

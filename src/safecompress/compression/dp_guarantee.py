@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from safecompress.compression.session import Job, Stage, Work, build_defenses
+from safecompress.compression.session import Job, Session, Stage, build_defenses
 from safecompress.compression.start import STUDENTS
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
@@ -14,7 +14,7 @@ from safecompress.defenses import DpSgd, Spent, epsilon
 _LEARNT = "What the preprocessing learnt from members is not counted."
 
 
-def guarantee(work: Work) -> dict[str, Any] | None:
+def guarantee(work: Session) -> dict[str, Any] | None:
     """Return ε, δ and a sentence about them; None where no stage uses DP-SGD.
 
     ε is None where the guarantee does not hold: where given weights, a stage without DP-SGD, or a
@@ -41,7 +41,7 @@ def guarantee(work: Work) -> dict[str, Any] | None:
     return {"epsilon": total, "delta": delta, "text": text}
 
 
-def _stages(work: Work) -> list[Job]:
+def _stages(work: Session) -> list[Job]:
     """Return the jobs whose training has a part in the compressed model."""
     jobs: list[Job] = []
     if work.config.sparse.initialise not in {"scratch", "snip", *STUDENTS} and work.steps("dense"):
@@ -55,7 +55,7 @@ def _dp_sgd(config: CompressConfig, splits: Splits, job: Job) -> DpSgd | None:
     return next((d for d in build_defenses(config, splits, job) if isinstance(d, DpSgd)), None)
 
 
-def _void(work: Work, private: Mapping[Job, DpSgd | None]) -> str:
+def _void(work: Session, private: Mapping[Job, DpSgd | None]) -> str:
     """Return why the guarantee does not hold, or nothing."""
     bare = [job for job, defense in private.items() if defense is None]
     used = [defense for defense in private.values() if defense is not None]
@@ -75,7 +75,7 @@ def _void(work: Work, private: Mapping[Job, DpSgd | None]) -> str:
     return ""
 
 
-def _spent(work: Work, job: Job, defense: DpSgd) -> Spent:
+def _spent(work: Session, job: Job, defense: DpSgd) -> Spent:
     stage: Stage = "dense" if job == "dense" else "sparse"
     members = len(work.splits.members)
     drawn = min(work.train_config(stage).batch_size, members)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safecompress.attacks.transfer import InUnits
+from safecompress.attacks.transfer import UnitInputModel
 from safecompress.candidate import Candidate
 from safecompress.checks import (
     Auc,
@@ -20,9 +20,9 @@ from safecompress.checks import (
     steering_attacks,
     steering_measures,
 )
-from safecompress.checks.similarity import Shown, gradient_cosines
+from safecompress.checks.similarity import Probe, gradient_cosines
 from safecompress.checks.subject import Stopwatch
-from safecompress.compression.session import Work
+from safecompress.compression.session import Session
 from safecompress.errors import (
     MemoryShortageError,
     NonFiniteError,
@@ -40,7 +40,7 @@ _COMPARED = 200
 
 
 @dataclass(frozen=True)
-class Tested:
+class EvaluatedCandidate:
     """A settled candidate and what the tests said of it; no `outcome` when it was discarded."""
 
     name: str
@@ -50,10 +50,10 @@ class Tested:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Trial:
+class CandidateEvaluator:
     """The attacks of the loop, ready to be run on one candidate after the other."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Session) -> None:
         self._work = work
         self._attacks = steering_attacks(work.config, teachers=work.references is not None)
         self._measures = steering_measures(work.config)
@@ -62,7 +62,7 @@ class Trial:
         fitted = work.splits.preprocessor
         self._span = None if fitted is None else fitted.input_range
 
-    def __call__(self, tested: Tested) -> Tested:
+    def __call__(self, tested: EvaluatedCandidate) -> EvaluatedCandidate:
         """Attack a settled candidate and measure its accuracy, on the steering rows."""
         record = dict(tested.record)
         if record.get("status") == "discarded":
@@ -78,9 +78,9 @@ class Trial:
             record["seconds"] = record["seconds"] | figures.pop("seconds")
             record |= {"status": "ok"} | figures
         self._work.listen(Event("candidate", _line(record), record))
-        return Tested(tested.name, tested.parent, tested.candidate, outcome, record)
+        return EvaluatedCandidate(tested.name, tested.parent, tested.candidate, outcome, record)
 
-    def _measure(self, tested: Tested) -> tuple[Outcome, dict[str, Any]]:
+    def _measure(self, tested: EvaluatedCandidate) -> tuple[Outcome, dict[str, Any]]:
         evidence, seconds = self._held(tested.candidate)
         subject = Subject.of(
             evidence,
@@ -132,7 +132,7 @@ class Trial:
             return {}
         span = evidence.span or InputRange.of_rows(inputs)
         theirs, own = (
-            Shown.by(InUnits(model, span), span.units(inputs), rows.labels).gradients
+            Probe.by(UnitInputModel(model, span), span.units(inputs), rows.labels).gradients
             for model in (self._parent, evidence.target)
         )
         if theirs is None or own is None:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from safecompress.candidate import Candidate
-from safecompress.compression.prepare import Prepared
-from safecompress.compression.schedule import Timetable, fields
+from safecompress.compression.prepare import PreparedRun
+from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.search import Search
-from safecompress.compression.session import Work
+from safecompress.compression.session import Session
 from safecompress.compression.start import (
     needs_student,
     needs_teachers,
@@ -38,7 +38,7 @@ from safecompress.topology import Topology
 
 
 @dataclass(frozen=True)
-class Made:
+class TrainedModels:
     """The models of a run.
 
     Args:
@@ -52,7 +52,7 @@ class Made:
     compressed: StoredModel
 
 
-def make_models(work: Work, prepared: Prepared) -> Made:
+def make_models(work: Session, prepared: PreparedRun) -> TrainedModels:
     """Train every model of a run that has no file yet, in the order of the figure.
 
     Raises:
@@ -70,21 +70,21 @@ def make_models(work: Work, prepared: Prepared) -> Made:
     if needs_student(work.config):
         work.student = _stage(work, STUDENT, lambda: _train_student(work))
     chosen = _stage(work, MODEL, lambda: _search(work, dense))
-    return Made(dense if prepared.has_dense else None, baselines, chosen)
+    return TrainedModels(dense if prepared.has_dense else None, baselines, chosen)
 
 
-def _search(work: Work, dense: StoredModel) -> Candidate:
+def _search(work: Session, dense: StoredModel) -> Candidate:
     """Train the teachers where a proposal needs them, then search."""
     _hear_teachers(work)
     return Search(work).run(dense)
 
 
-def _train_student(work: Work) -> Candidate:
+def _train_student(work: Session) -> Candidate:
     _hear_teachers(work)
     return train_student(work)
 
 
-def _hear_teachers(work: Work) -> None:
+def _hear_teachers(work: Session) -> None:
     """Train the teachers where anybody needs them, or read what they said."""
     if work.soft_labels is None and needs_teachers(work.config):
         started = time.perf_counter()
@@ -93,17 +93,17 @@ def _hear_teachers(work: Work) -> None:
         work.spent("teachers", time.perf_counter() - started)
 
 
-def _steps_ahead(work: Work, prepared: Prepared) -> int:
+def _steps_ahead(work: Session, prepared: PreparedRun) -> int:
     """Return the optimiser steps of the stages whose model is not there yet, for the ETA."""
     config, path = work.config, work.folder.path
     # The search's own trainer waits for the teachers' labels; this one is as long.
     sparse = work.trainer("baseline")
-    clock = Timetable.of(
+    clock = Schedule.of(
         config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
     )
     steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
-    steps[MODEL] = clock.training_steps(fields(config))
+    steps[MODEL] = clock.training_steps(round_sizes(config))
     if needs_student(config):
         steps[STUDENT] = work.steps("student")
     if config.sparse.initialise in PRUNING_METHODS:
@@ -128,9 +128,9 @@ def copy_stages(source: Path, target: Path) -> None:
             copy_file(source / file, target / file)
 
 
-def take_up(prepared: Prepared, folder: RunFolder, listen: Listener) -> Work:
+def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Session:
     """Continue from the last checkpoint, or note what this run is made with."""
-    work = Work(
+    work = Session(
         config=prepared.config,
         splits=prepared.splits,
         module=prepared.module,
@@ -181,7 +181,7 @@ def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: P
             )
 
 
-def _stage(work: Work, file: str, train: Callable[[], Candidate]) -> StoredModel:
+def _stage(work: Session, file: str, train: Callable[[], Candidate]) -> StoredModel:
     """Return the stage's model from its file, or train it and write the file."""
     path = work.folder.path / file
     if not path.exists():
@@ -201,7 +201,7 @@ def _stage(work: Work, file: str, train: Callable[[], Candidate]) -> StoredModel
     return read_model(path)
 
 
-def _train_dense(work: Work) -> Candidate:
+def _train_dense(work: Session) -> Candidate:
     """Train the dense model, or take the given weights as they are."""
     trainer = work.trainer("dense")
     work.module.load_state_dict(dict(work.initial))
@@ -211,7 +211,7 @@ def _train_dense(work: Work) -> Candidate:
     return work.train_to("dense", start, trainer.total_steps, trainer=trainer)
 
 
-def _train_baseline(work: Work, dense: StoredModel) -> Candidate:
+def _train_baseline(work: Session, dense: StoredModel) -> Candidate:
     """Prune the dense model by magnitude and fine-tune it for as long as the search trains."""
     work.enter("magnitude", "baseline: magnitude pruning, same density and epochs")
     start = start_candidate(work, dense, method="magnitude-global", job="baseline")

@@ -55,7 +55,7 @@ from safecompress.train import require_images
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """A run that could begin.
 
     Args:
@@ -142,7 +142,7 @@ def prepare(
     data: Splits | None = None,
     *,
     compare_groups: bool = True,
-) -> Prepared:
+) -> PreparedRun:
     """Build the data, the model and every named part; train nothing.
 
     Args:
@@ -175,7 +175,7 @@ def prepare(
         held_out(splits.members, config.teachers, seed=config.seed)
         fresh(0)
     factory = None if model is None or isinstance(model, nn.Module) else model
-    prepared = Prepared(config, splits, module, initial, fresh, name, trained, factory)
+    prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
     pruned = config.sparse.initialise in PRUNING_METHODS
@@ -318,7 +318,7 @@ def _fresh(
         ) from error
 
 
-def _check_stages(prepared: Prepared) -> None:
+def _check_stages(prepared: PreparedRun) -> None:
     config = prepared.config
     if config.sparse.initialise not in {"scratch", "snip", *STUDENTS} and not prepared.has_dense:
         raise ConfigError(

@@ -10,7 +10,7 @@ from safecompress.config import CompressConfig, SparseConfig
 
 
 @dataclass(frozen=True)
-class Field:
+class RoundSize:
     """How many models one round of a search holds, none of them discarded.
 
     Args:
@@ -24,11 +24,11 @@ class Field:
     kept: int
 
 
-def fields(config: CompressConfig) -> tuple[Field, ...]:
+def round_sizes(config: CompressConfig) -> tuple[RoundSize, ...]:
     """Return the size of every round of the configured search."""
     steer, listed = config.steer, len(config.steer.proposals)
     if steer.replay is not None:
-        return (Field(1, 1, 1),) * min(config.sparse.rounds, len(steer.replay))
+        return (RoundSize(1, 1, 1),) * min(config.sparse.rounds, len(steer.replay))
     drawn = min(listed, steer.draw or listed)
     rounds = []
     parents = 1
@@ -41,21 +41,21 @@ def fields(config: CompressConfig) -> tuple[Field, ...]:
         else:
             candidates = parents if number else drawn
             kept = min(candidates, max(steer.kept, math.ceil(candidates / 2)))
-        rounds.append(Field(parents, candidates, kept))
+        rounds.append(RoundSize(parents, candidates, kept))
         parents = kept
     return tuple(rounds)
 
 
 def rounds_in_words(config: CompressConfig) -> str:
     """Return how many candidates the rounds have, e.g. `4 rounds of 5, 3, 2, 1 candidates`."""
-    sizes = [size.candidates for size in fields(config)]
+    sizes = [size.candidates for size in round_sizes(config)]
     if len(set(sizes)) > 1:
         return f"{len(sizes)} rounds of {', '.join(map(str, sizes))} candidates"
     return f"{len(sizes)} rounds of {sizes[0] if sizes else 0} candidates"
 
 
 @dataclass(frozen=True)
-class Timetable:
+class Schedule:
     """When the rounds of a search happen, in optimiser steps.
 
     Args:
@@ -71,7 +71,7 @@ class Timetable:
     settle: int | None
 
     @classmethod
-    def of(cls, sparse: SparseConfig, *, steps_per_epoch: int, total: int) -> Timetable:
+    def of(cls, sparse: SparseConfig, *, steps_per_epoch: int, total: int) -> Schedule:
         """Lay the rounds out over the sparse stage."""
         end = min(total, max(sparse.rounds, math.floor(total * sparse.end + 0.5)))
         settle = None
@@ -97,7 +97,7 @@ class Timetable:
         """Return the share of the update period that has passed, in [0, 1]."""
         return number / (self.rounds - 1) if self.rounds > 1 else 0.0
 
-    def training_steps(self, sizes: Sequence[Field]) -> int:
+    def training_steps(self, sizes: Sequence[RoundSize]) -> int:
         """Return the optimiser steps of a whole search whose rounds have these sizes."""
         steps = self.total - (self.end if self.rounds else 0)
         for number, size in enumerate(sizes):

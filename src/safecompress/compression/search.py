@@ -11,10 +11,10 @@ from typing import Any
 from safecompress.candidate import Candidate
 from safecompress.checks import OBJECTIVES, Objective
 from safecompress.checks.subject import Stopwatch
-from safecompress.compression.evaluation import Tested, Trial
-from safecompress.compression.schedule import Timetable, fields, rounds_in_words
-from safecompress.compression.session import Work
-from safecompress.compression.start import Contexts, build_proposals, start_candidate
+from safecompress.compression.evaluation import CandidateEvaluator, EvaluatedCandidate
+from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
+from safecompress.compression.session import Session
+from safecompress.compression.start import ContextBuilder, build_proposals, start_candidate
 from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.events import Event
 from safecompress.files import tensors_digest
@@ -26,17 +26,17 @@ from safecompress.run.model_file import StoredModel
 class Search:
     """The loop over rounds on one run's work."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Session) -> None:
         self._work = work
         self._config = work.config
         self._proposals = build_proposals(work.config)
-        self._fields = fields(work.config)
-        self._trial = Trial(work)
+        self._fields = round_sizes(work.config)
+        self._trial = CandidateEvaluator(work)
         self._objective: Objective = OBJECTIVES.build(
             work.config.steer.objective, where="steer.objective"
         )
         self._trainer = trainer = work.trainer("search")
-        self.timetable = Timetable.of(
+        self.timetable = Schedule.of(
             work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
         )
 
@@ -79,12 +79,12 @@ class Search:
             self._work.train_to(key, c, until, trainer=self._trainer) for key, c in pieces.items()
         ]
 
-    def _settle(self, parents: Sequence[Candidate], number: int) -> list[Tested]:
+    def _settle(self, parents: Sequence[Candidate], number: int) -> list[EvaluatedCandidate]:
         """Let every proposal change every parent, and every candidate train on the same batches."""
         chances = [
-            _Chance(f"r{number + 1}p{i + 1}c{k + 1}", i, parent, proposal, contexts)
+            _Attempt(f"r{number + 1}p{i + 1}c{k + 1}", i, parent, proposal, contexts)
             for i, parent in enumerate(parents)
-            for contexts in [Contexts(self._work, self.timetable, number)]
+            for contexts in [ContextBuilder(self._work, self.timetable, number)]
             for k, proposal in enumerate(self._chances(parent, number, i))
         ]
         share = self._stacked(chances, number)
@@ -108,16 +108,16 @@ class Search:
                     candidate = self._settle_one(changed, chance)
                 seconds = watch.seconds + share.get(name, 0.0)
                 record |= {"step": candidate.step, "seconds": {"settle": seconds}}
-                settled.append(Tested(name, record["parent"], candidate, None, record))
+                settled.append(EvaluatedCandidate(name, record["parent"], candidate, None, record))
             except (NonFiniteError, MemoryShortageError, _SameCandidateError) as error:
                 # Who never settled stands in for no sibling: what it lacked may be there again.
                 known[chance.index] = {d: first for d, first in twins.items() if first != name}
                 record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
                 record |= {"status": "discarded", "reason": str(error)}
-                settled.append(Tested(name, record["parent"], parent, None, record))
+                settled.append(EvaluatedCandidate(name, record["parent"], parent, None, record))
         return settled
 
-    def _stacked(self, chances: Sequence[_Chance], number: int) -> dict[str, float]:
+    def _stacked(self, chances: Sequence[_Attempt], number: int) -> dict[str, float]:
         """Train at once what can be; return by candidate the seconds that went into it."""
         watch = Stopwatch()
         pieces: dict[str, Candidate] = {}
@@ -149,7 +149,7 @@ class Search:
         order = permutation(len(self._proposals), self._config.seed, "draw", number, index)
         return tuple(self._proposals[k] for k in sorted(order[: steer.draw].tolist()))
 
-    def _settle_one(self, changed: Candidate, chance: _Chance) -> Candidate:
+    def _settle_one(self, changed: Candidate, chance: _Attempt) -> Candidate:
         """Train a changed candidate, changing it again where the proposal says so."""
         candidate, begin, proposal = changed, changed.step, chance.proposal
         judged = self.timetable.judged(chance.contexts.number)
@@ -163,7 +163,7 @@ class Search:
         return candidate
 
     def _select(
-        self, parents: Sequence[Candidate], tested: Sequence[Tested], number: int
+        self, parents: Sequence[Candidate], tested: Sequence[EvaluatedCandidate], number: int
     ) -> tuple[list[Candidate], list[dict[str, Any]]]:
         """Return the next population and the round's history lines.
 
@@ -226,14 +226,14 @@ class _SameCandidateError(Exception):
 
 
 @dataclass
-class _Chance:
+class _Attempt:
     """A parent and a proposal that may change it."""
 
     name: str
     index: int
     parent: Candidate
     proposal: Proposal
-    contexts: Contexts
+    contexts: ContextBuilder
     _changed: Candidate | None = None
 
     def changed(self) -> Candidate:
@@ -251,7 +251,7 @@ class _Chance:
         return f"{settings} {tensors_digest(changed.tensors())}"
 
 
-def _twin(chance: _Chance, seen: dict[str, str]) -> str | None:
+def _twin(chance: _Attempt, seen: dict[str, str]) -> str | None:
     """Return the name of an earlier sibling that is the same candidate, and note this one."""
     if chance.proposal.updates > 1:
         return None

@@ -25,7 +25,7 @@ from safecompress.run.model_file import StoredModel
 from safecompress.sparse import initialise
 from safecompress.topology import Topology
 from safecompress.train import (
-    Probed,
+    ProbedSettings,
     Trainer,
     only_penalties,
     require_together,
@@ -83,7 +83,7 @@ def _proposed(config: CompressConfig) -> bool:
 
 
 @dataclass
-class Work:
+class Session:
     """What a run has in hand; everything in `pieces` and `notes` survives a kill.
 
     Args:
@@ -163,7 +163,7 @@ class Work:
                 dense=self.dense_module() if any(d.needs_dense for d in defenses) else None,
                 soft_labels=self.soft_labels if job in {"student", "search"} else None,
                 track_moving_average=job == "search" and self.notes["moving_average"],
-                settings=None if settings is None else Probed.from_json(settings),
+                settings=None if settings is None else ProbedSettings.from_json(settings),
                 typical=self._typical() if stage == "sparse" and settings is None else None,
                 log_dir=self.folder.path / "logs" / job,
             )

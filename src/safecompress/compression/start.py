@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from safecompress.candidate import Candidate, SoftTarget
-from safecompress.compression.schedule import Timetable
-from safecompress.compression.session import Job, Work
+from safecompress.compression.schedule import Schedule
+from safecompress.compression.session import Job, Session
 from safecompress.config import CompressConfig
 from safecompress.defenses import PRUNING_METHODS, Admm, support
 from safecompress.errors import ConfigError
@@ -80,13 +80,13 @@ def needs_channels(config: CompressConfig) -> bool:
     return _asked(config, "channels")
 
 
-class Contexts:
+class ContextBuilder:
     """Proposal contexts of one parent; its gradient is computed once for all siblings."""
 
     def __init__(
         self,
-        work: Work,
-        timetable: Timetable,
+        work: Session,
+        timetable: Schedule,
         number: int,
     ) -> None:
         self._work, self._config, self.number = work, work.config, number
@@ -111,7 +111,7 @@ class Contexts:
         return ProposalContext(gradient, self._progress, seed, groups, student)
 
 
-def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) -> Candidate:
+def start_candidate(work: Session, dense: StoredModel, *, method: str, job: Job) -> Candidate:
     """Return the sparse model a search or a baseline starts from.
 
     From the trained dense weights, pruned; or from weights that were first trained towards their
@@ -136,7 +136,7 @@ def start_candidate(work: Work, dense: StoredModel, *, method: str, job: Job) ->
     return work.trainer(job).start(topology)
 
 
-def train_student(work: Work) -> Candidate:
+def train_student(work: Session) -> Candidate:
     """Train untrained weights towards the teachers' labels of rows that they never saw.
 
     Weights that were given trained are what it begins with.
@@ -148,7 +148,7 @@ def train_student(work: Work) -> Candidate:
     return work.train_to("student", start, trainer.total_steps, trainer=trainer)
 
 
-def student_candidate(work: Work) -> Candidate:
+def student_candidate(work: Session) -> Candidate:
     """Return the trained student as a search takes it up: cut to the density, its target kept."""
     if work.student is None:
         raise TypeError("no student was trained")
@@ -164,11 +164,11 @@ def student_candidate(work: Work) -> Candidate:
     return start.evolve(soft_target=_students_target(work))
 
 
-def _students_target(work: Work) -> SoftTarget:
+def _students_target(work: Session) -> SoftTarget:
     return SoftTarget(1.0, work.config.sparse.student.temperature)
 
 
-def _sensitivity(work: Work, job: Job) -> dict[str, Tensor]:
+def _sensitivity(work: Session, job: Job) -> dict[str, Tensor]:
     """Return by how much the loss would change without each untrained weight, to first order.
 
     Reference: SNIP, Lee, Ajanthan & Torr, ICLR 2019, equation 4.
@@ -180,7 +180,7 @@ def _sensitivity(work: Work, job: Job) -> dict[str, Tensor]:
     return {name: start.weights[name] * g for name, g in gradient.items()}
 
 
-def _towards_mask(work: Work, dense: StoredModel) -> tuple[Candidate, Topology]:
+def _towards_mask(work: Session, dense: StoredModel) -> tuple[Candidate, Topology]:
     """Train the dense weights on towards their mask; return them, and which of them are kept."""
     trainer = work.trainer("pruning")
     work.module.load_state_dict(dict(dense.weights))

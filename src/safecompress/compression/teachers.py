@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import true_class_log_odds
-from safecompress.compression.session import Work
+from safecompress.compression.session import Session
 from safecompress.config import TeachersConfig, TrainConfig
 from safecompress.data import content_of_inputs
 from safecompress.errors import DataError, RunFolderError
@@ -27,7 +27,7 @@ from safecompress.files import read_tensors, tensors_digest, write_tensors
 from safecompress.protocols import Pool, References, Rows
 from safecompress.randomness import derive, permutation
 from safecompress.topology import Topology
-from safecompress.train import Probed, Trainer, steps_per_epoch
+from safecompress.train import ProbedSettings, Trainer, steps_per_epoch
 
 FOLDER = "teachers"
 
@@ -69,7 +69,7 @@ def training_steps(members: int, config: TeachersConfig, train: TrainConfig) -> 
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeacherOutputs:
     """What teachers say of rows that they never saw.
 
     Args:
@@ -81,7 +81,7 @@ class Taught:
     references: Pool[References]
 
 
-def taught(work: Work) -> Taught:
+def taught(work: Session) -> TeacherOutputs:
     """Train the teachers, or read what those of an interrupted run left.
 
     Raises:
@@ -113,7 +113,7 @@ def taught(work: Work) -> Taught:
         _chosen(odds[:, inside], unseen[:, inside], config.held_out),
         _chosen(outside, dealt, config.held_out),
     )
-    return Taught(labels / config.held_out, references)
+    return TeacherOutputs(labels / config.held_out, references)
 
 
 def _chosen(odds: Tensor, asked: Tensor, count: int) -> References:
@@ -122,7 +122,7 @@ def _chosen(odds: Tensor, asked: Tensor, count: int) -> References:
     return References(log_odds, torch.zeros(log_odds.shape, dtype=torch.bool))
 
 
-def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
+def _teach(work: Session, number: int, unseen: Tensor, path: Path) -> None:
     """Train one teacher on the rows it may see and write what it says of the others."""
     members = work.splits.members
     settings = work.notes.get("settings/teachers")
@@ -133,7 +133,7 @@ def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
         seed=derive(work.config.seed, "teacher", number),
         stage="teacher",
         engine=work.config.engine,
-        settings=None if settings is None else Probed.from_json(settings),
+        settings=None if settings is None else ProbedSettings.from_json(settings),
     )
     work.notes["settings/teachers"] = trainer.settings.to_json()
     # Teachers that began alike would err alike; their mean is the better label for differing.
@@ -162,7 +162,7 @@ def _teach(work: Work, number: int, unseen: Tensor, path: Path) -> None:
     )
 
 
-def _read(path: Path, work: Work, unseen: Tensor) -> Mapping[str, Tensor]:
+def _read(path: Path, work: Session, unseen: Tensor) -> Mapping[str, Tensor]:
     try:
         stored = read_tensors(path)
     except DataError as error:

@@ -7,7 +7,7 @@ from safecompress.data.groups import Groups, distinct_rows, load_groups
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
 from safecompress.data.outputs_file import (
-    Recorded,
+    RecordedOutputs,
     are_probabilities,
     logits_of,
     read_outputs,
@@ -24,7 +24,7 @@ __all__ = [
     "Ledger",
     "Preprocessor",
     "RawData",
-    "Recorded",
+    "RecordedOutputs",
     "SplitReport",
     "Splits",
     "are_probabilities",

@@ -25,7 +25,7 @@ _SAME_ROWS = 0.1
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedOutputs:
     """Recorded outputs of one model.
 
     Args:
@@ -48,7 +48,7 @@ class Recorded:
         return self.evidence.map(lambda e: e.outputs)
 
 
-def read_outputs(path: Path) -> Recorded:
+def read_outputs(path: Path) -> RecordedOutputs:
     """Read `member_logits`, `member_labels`, `nonmember_logits`, `nonmember_labels`.
 
     Logits are numbers (n, classes). Probabilities are recognised: no entry outside [0, 1] and
@@ -107,7 +107,7 @@ def read_outputs(path: Path) -> Recorded:
 
 def recorded_outputs(
     outputs: Pool[Outputs], *, path: Path, rows: Pool[Rows] | None = None
-) -> Recorded:
+) -> RecordedOutputs:
     """Return outputs as an audit takes them, probabilities turned into logits.
 
     Args:
@@ -125,7 +125,7 @@ def recorded_outputs(
     _refuse_copies(outputs, path)
     if rows is None:
         rows = outputs.map(lambda o: Rows(torch.zeros(len(o), 0), o.labels, o.ids))
-    return Recorded(outputs.map(Evidence), kind, 0, path, rows)
+    return RecordedOutputs(outputs.map(Evidence), kind, 0, path, rows)
 
 
 def _group(arrays: dict[str, Array], group: str, path: Path) -> tuple[Tensor, Tensor]:

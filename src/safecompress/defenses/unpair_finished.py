@@ -23,7 +23,7 @@ TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Unpaired:
+class UnpairedModel:
     """A small model unpaired with one weight.
 
     Args:
@@ -51,7 +51,7 @@ def unpaired(
     topology: Topology | None = None,
     transforms: Transforms = PLAIN,
     engine: EngineConfig | None = None,
-) -> Unpaired:
+) -> UnpairedModel:
     """Return the small model unpaired as strongly as it may be.
 
     Weights are tried from the largest down, each from the model as it was given; the first that
@@ -107,8 +107,8 @@ def unpaired(
         module.to("cpu").eval()
         lost = accuracy_difference(before, predict(module, choosing).correct, level=0.95)
         if lost.value <= tolerance:
-            return Unpaired(weight, module, lost)
-    return Unpaired(0.0, copy.deepcopy(small).eval(), Interval(0.0, 0.0, 0.0))
+            return UnpairedModel(weight, module, lost)
+    return UnpairedModel(0.0, copy.deepcopy(small).eval(), Interval(0.0, 0.0, 0.0))
 
 
 def existing(module: nn.Module) -> Topology:

@@ -6,6 +6,6 @@ it is given. ONNX, onnxruntime and zstandard are loaded when they are needed.
 
 from safecompress.export.formats import FORMATS, Format
 from safecompress.export.forms import export_module
-from safecompress.export.job import Exported, export, verify
+from safecompress.export.job import ExportResult, export, verify
 
-__all__ = ["FORMATS", "Exported", "Format", "export", "export_module", "verify"]
+__all__ = ["FORMATS", "ExportResult", "Format", "export", "export_module", "verify"]

@@ -16,7 +16,7 @@ from torch import Tensor
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantise
 from safecompress.topology import Topology
-from safecompress.transforms import Quantised
+from safecompress.transforms import Quantization
 from safecompress_reader import HEADER, SCHEMA_VERSION, digest
 
 INSTALL_ZSTD = "pip install 'safecompress[export]'"
@@ -33,7 +33,7 @@ def compact_bytes(
     values: str,
     squeezed: bool = False,
     facts: Mapping[str, Any] | None = None,
-    numbers: Quantised | None = None,
+    numbers: Quantization | None = None,
 ) -> bytes:
     """Return a compact file of a model.
 

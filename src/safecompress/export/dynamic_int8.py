@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.export.packing import Quantised, quantise
+from safecompress.export.packing import QuantizedWeight, quantise
 from safecompress.export.static_int8 import tidy
 from safecompress.export.trained_int8 import as_trained
-from safecompress.transforms import Quantised as Numbers
+from safecompress.transforms import Quantization as Numbers
 
 Array = NDArray[Any]
 
@@ -100,7 +100,7 @@ class _Writer:
         self.put: dict[str, Array] = {}
         self._inputs: set[str] = set()
 
-    def multiply(self, node: Any, rounded: Quantised) -> None:
+    def multiply(self, node: Any, rounded: QuantizedWeight) -> None:
         """Write x @ W (+ b) with whole numbers, in the order of operators that is one kernel."""
         given, output = node.input[0], node.output[0]
         number, step, zero = (f"{given}.dynamic_{part}" for part in ("number", "step", "zero"))
@@ -119,7 +119,7 @@ class _Writer:
         if bias:
             self._add("Add", [product, *bias], [output])
 
-    def look_up(self, node: Any, rounded: Quantised) -> None:
+    def look_up(self, node: Any, rounded: QuantizedWeight) -> None:
         """Write the rows of a table as whole numbers, times each row's scale."""
         (table, at), output = node.input, node.output[0]
         rows = f"{table}_rows"

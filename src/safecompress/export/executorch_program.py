@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
-from safecompress.export.graph import ByPlace, quiet
+from safecompress.export.graph import PositionalModule, quiet
 from safecompress.protocols import Inputs, tensors_of
 
 INSTALL = "pip install 'safecompress[executorch]'"
@@ -40,7 +40,7 @@ def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-    by_place = ByPlace.of(module, members).eval()
+    by_place = PositionalModule.of(module, members).eval()
     given = tuple(t.cpu() for t in tensors_of(members))
     try:
         with quiet(), torch.no_grad():
@@ -135,7 +135,7 @@ def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
     rows = tuple(t[:1].expand(2, *t.shape[1:]).contiguous() for t in given)
     batch = torch.export.Dim("n", min=1, max=MOST_ROWS)
     shapes: Any = ({0: batch},) * len(rows)
-    if isinstance(module, ByPlace):
+    if isinstance(module, PositionalModule):
         # Its inputs are those of one variadic argument.
         shapes = (shapes,)
     exported = torch.export.export(module, rows, dynamic_shapes=shapes)

@@ -30,7 +30,7 @@ from safecompress.files import make_folder, write_bytes
 from safecompress.protocols import Inputs, leading_size, map_inputs, tensors_of
 from safecompress.topology import Topology
 from safecompress.train import input_bounds
-from safecompress.transforms import PLAIN, Quantised, attach_
+from safecompress.transforms import PLAIN, Quantization, attach_
 
 CALIBRATION = 512
 """Members that fix the ranges of activations."""
@@ -58,7 +58,7 @@ class Forms:
         *,
         preprocessor: Preprocessor | None = None,
         raw_type: np.dtype[Any] | None = None,
-        numbers: Quantised | None = None,
+        numbers: Quantization | None = None,
     ) -> None:
         self.module = deepcopy(module).cpu().eval()
         self.topology = topology
@@ -156,7 +156,7 @@ def export_module(
     members: Inputs,
     format: str = "onnx-sparse-int8",  # noqa: A002 - what the command line calls it
     facts: Mapping[str, Any] | None = None,
-    numbers: Quantised | None = None,
+    numbers: Quantization | None = None,
 ) -> Path:
     """Write a module's file, untested; `export` tests that of a run as well.
 

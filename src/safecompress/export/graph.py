@@ -20,7 +20,7 @@ OPSET = 18
 LOGITS, BATCH = "logits", "n"
 
 
-class ByPlace(nn.Module):
+class PositionalModule(nn.Module):
     """Any model as one that takes its inputs by place and returns a plain tensor.
 
     Args:
@@ -33,7 +33,7 @@ class ByPlace(nn.Module):
         self.model, self._names = model, names
 
     @classmethod
-    def of(cls, model: nn.Module, sample: Inputs) -> ByPlace:
+    def of(cls, model: nn.Module, sample: Inputs) -> PositionalModule:
         """Return a model that takes inputs like `sample` by place."""
         return cls(model, tuple(sample) if isinstance(sample, Mapping) else None)
 
@@ -64,7 +64,7 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
     except ImportError as error:
         raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
     names, given = input_names(sample), tensors_of(sample)
-    by_place = ByPlace.of(module, sample)
+    by_place = PositionalModule.of(module, sample)
     # A single row would be taken for a batch that is always 1.
     rows = tuple(t[:1].expand(2, *t.shape[1:]).contiguous().cpu() for t in given)
     training = module.training

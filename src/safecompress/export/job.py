@@ -58,7 +58,7 @@ RIVALS = ("onnx", "onnx-int8")
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """A finished export.
 
     Args:
@@ -92,7 +92,7 @@ def export(
     data: Splits | None = None,
     trust_code: bool = False,
     on_event: Listener = silent,
-) -> Exported:
+) -> ExportResult:
     """Write a run's model as a file to ship, load it in its own runtime, and test it again.
 
     Beside the file are `FILE.json`, with all that was measured, and `FILE.md`, a model card. A file
@@ -159,7 +159,7 @@ def export(
         path.unlink(missing_ok=True)
     write_json(path.with_name(f"{path.name}.json"), document)
     write_text(path.with_name(f"{path.name}.md"), model_card(document))
-    return Exported(path if shipped else None, status, checks, document)
+    return ExportResult(path if shipped else None, status, checks, document)
 
 
 def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def step_stream(values: NDArray[Any]) -> tuple[Bytes, NDArray[Any]]:
 
 
 @dataclass(frozen=True)
-class Quantised:
+class QuantizedWeight:
     """A weight as whole numbers.
 
     Args:
@@ -73,7 +73,7 @@ class Quantised:
 
 def quantise(
     weight: NDArray[Any], kind: str, *, scale: NDArray[np.float32] | None = None
-) -> Quantised:
+) -> QuantizedWeight:
     """Round a weight to whole numbers, symmetric around zero, one scale per output channel.
 
     A zero stays a zero, so masks survive.
@@ -89,7 +89,7 @@ def quantise(
     if scale is None:
         scale = _scale(flat, most)
     rounded = np.clip(np.rint(flat / scale[:, None]), -most, most)
-    return Quantised(rounded.astype(np.int8).reshape(weight.shape), scale)
+    return QuantizedWeight(rounded.astype(np.int8).reshape(weight.shape), scale)
 
 
 def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
@@ -100,7 +100,7 @@ def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
 
 
 def steps_with_bias(
-    rounded: Quantised, bias: NDArray[np.float64], step: np.float32
+    rounded: QuantizedWeight, bias: NDArray[np.float64], step: np.float32
 ) -> NDArray[np.float32]:
     """Return a weight's scales, those of channels without weights such that the bias keeps its own.
 

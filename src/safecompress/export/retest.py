@@ -28,7 +28,7 @@ from safecompress.checks import (
     shadow_attacks,
 )
 from safecompress.checks.presets import suite_from
-from safecompress.data import Recorded
+from safecompress.data import RecordedOutputs
 from safecompress.errors import ModelError
 from safecompress.export.executorch_file import ExecutorchModel
 from safecompress.export.formats import Format
@@ -139,7 +139,12 @@ def _suite(source: Source, *, relative: bool) -> tuple[Suite, list[str]]:
 
 
 def _subject(
-    recorded: Recorded, parent: Recorded | None, *, name: str, density: float, seed: int
+    recorded: RecordedOutputs,
+    parent: RecordedOutputs | None,
+    *,
+    name: str,
+    density: float,
+    seed: int,
 ) -> Subject:
     evidence = recorded.evidence
     if parent is not None:
@@ -147,7 +152,7 @@ def _subject(
     return Subject.of(evidence, name=name, density=density, seed=seed)
 
 
-def _answers(source: Source, path: Path, form: Format, sealed: Pool[Rows]) -> Recorded:
+def _answers(source: Source, path: Path, form: Format, sealed: Pool[Rows]) -> RecordedOutputs:
     """Ask the file about the sealed rows: raw ones where it prepares them itself."""
     if form.container == "safetensors":
         return record_rows(_filled(source.shipped.module, path), sealed, path=path)
@@ -193,7 +198,7 @@ def _unchanged(measure: Measure, file: Subject, model: Subject, *, level: float)
     return replace(named, status=status, message="difference to the model before export")
 
 
-def _same_answers(file: Recorded, model: Recorded) -> CheckResult:
+def _same_answers(file: RecordedOutputs, model: RecordedOutputs) -> CheckResult:
     """Judge whether a file in fp32 gives the model's own logits."""
     worst = 0.0
     for ours, theirs in _pairs(file, model):
@@ -210,7 +215,7 @@ def _same_answers(file: Recorded, model: Recorded) -> CheckResult:
     )
 
 
-def _agreement(file: Recorded, model: Recorded) -> float:
+def _agreement(file: RecordedOutputs, model: RecordedOutputs) -> float:
     """Return the share of rows for which both name the same class; ties of logits count."""
     same = [
         torch.take_along_dim(b, a.argmax(dim=1, keepdim=True), 1).squeeze(1) >= b.amax(dim=1) - 1e-6
@@ -219,7 +224,7 @@ def _agreement(file: Recorded, model: Recorded) -> float:
     return float(torch.cat(same).double().mean())
 
 
-def _pairs(file: Recorded, model: Recorded) -> list[tuple[Tensor, Tensor]]:
+def _pairs(file: RecordedOutputs, model: RecordedOutputs) -> list[tuple[Tensor, Tensor]]:
     ours, theirs = file.outputs, model.outputs
     return [
         (ours.members.logits, theirs.members.logits),

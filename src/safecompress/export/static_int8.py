@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.graph import INSTALL, LOGITS, quiet
-from safecompress.export.packing import Quantised, quantise, steps_with_bias
+from safecompress.export.packing import QuantizedWeight, quantise, steps_with_bias
 
 Feed = Mapping[str, NDArray[Any]]
 _BATCH = 64
@@ -134,7 +134,7 @@ def _refit(model: Any, source: Any, *, weights: str) -> None:
             put(number, np.ascontiguousarray(np.moveaxis(rounded.values, 0, axis)))
             put(by, rounded.scale)
         else:
-            rounded = Quantised(np.moveaxis(get(number), axis, 0), get(by))
+            rounded = QuantizedWeight(np.moveaxis(get(number), axis, 0), get(by))
         bias = inputs[2] if len(inputs) > 2 else None
         if bias is None or inputs[0] is None or bias.op_type != "DequantizeLinear":
             continue

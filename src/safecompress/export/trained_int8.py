@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.export.packing import Quantised, quantise, steps_with_bias
+from safecompress.export.packing import QuantizedWeight, quantise, steps_with_bias
 from safecompress.export.static_int8 import tidy
-from safecompress.transforms import Quantised as Numbers
+from safecompress.transforms import Quantization as Numbers
 from safecompress.transforms import affine
 
 Array = NDArray[Any]
@@ -70,7 +70,7 @@ def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, value
 
 
 @dataclass(frozen=True)
-class AsTrained:
+class IntegerWeight:
     """A weight of a graph as the whole numbers it was trained with.
 
     Args:
@@ -81,12 +81,12 @@ class AsTrained:
 
     name: str
     turned: bool
-    rounded: Quantised
+    rounded: QuantizedWeight
 
 
 def as_trained(
     held: str, array: Array, weights: Mapping[str, Array], numbers: Numbers, *, values: str
-) -> AsTrained | None:
+) -> IntegerWeight | None:
     """Return the numbers that one of a graph's weights was trained with; None where it has none.
 
     Args:
@@ -104,7 +104,7 @@ def as_trained(
         return None
     rounded = _rounded(weights[name], name, numbers, values)
     rounded = _folded(name, weights[name], array.T if turned else array, rounded)
-    return AsTrained(name, turned, rounded)
+    return IntegerWeight(name, turned, rounded)
 
 
 def _source(
@@ -121,7 +121,7 @@ def _source(
     return next(turned, None), True
 
 
-def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> Quantised:
+def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> QuantizedWeight:
     """Return the numbers a weight was trained with, unless 4 bits must do."""
     if values == "int4" and numbers.bits != 4:
         return quantise(weight, "int4")
@@ -129,7 +129,7 @@ def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> Quantis
     return quantise(weight, f"int{numbers.bits}", scale=scale)
 
 
-def _folded(name: str, weight: Array, array: Array, rounded: Quantised) -> Quantised:
+def _folded(name: str, weight: Array, array: Array, rounded: QuantizedWeight) -> QuantizedWeight:
     """Return numbers and steps of a weight that the graph holds times a factor per channel."""
     if np.array_equal(weight, array):
         return rounded
@@ -146,7 +146,7 @@ def _folded(name: str, weight: Array, array: Array, rounded: Quantised) -> Quant
     # A factor of 0 leaves nothing of a channel.
     sign = np.sign(factor).astype(np.int8).reshape(-1, *[1] * (weight.ndim - 1))
     scale = np.where(factor == 0, rounded.scale, rounded.scale * np.abs(factor))
-    return Quantised(rounded.values * sign, scale.astype(np.float32))
+    return QuantizedWeight(rounded.values * sign, scale.astype(np.float32))
 
 
 class _Writer:
@@ -175,7 +175,7 @@ class _Writer:
         node.input[0] = self._inputs[key]
         return scale
 
-    def round_bias(self, node: Any, step: np.float32, rounded: Quantised) -> Quantised:
+    def round_bias(self, node: Any, step: np.float32, rounded: QuantizedWeight) -> QuantizedWeight:
         """Round a layer's bias to int32; a channel without weights gets a step that suits it."""
         from onnx import numpy_helper
 
@@ -190,9 +190,9 @@ class _Writer:
         name = f"{held.name}_quantized"
         self._dequantised(name, np.rint(bias / scale).astype(np.int32), scale, 0, held.name)
         node.input[2] = f"{name}_exact"
-        return Quantised(rounded.values, weight)
+        return QuantizedWeight(rounded.values, weight)
 
-    def round_weight(self, node: Any, at: int, rounded: Quantised, *, turned: bool) -> None:
+    def round_weight(self, node: Any, at: int, rounded: QuantizedWeight, *, turned: bool) -> None:
         """Put whole numbers in a weight's place."""
         name = node.input[at]
         stored = rounded.values.T if turned else rounded.values

@@ -55,7 +55,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Openness:
+class VerdictLimits:
     """What the verdict does not say."""
 
     threat_kind: str
@@ -100,11 +100,11 @@ def _candidate_row(node: Node, names: Sequence[str]) -> CandidateRow:
     )
 
 
-def openness(verdict: Mapping[str, Any]) -> Openness:
+def openness(verdict: Mapping[str, Any]) -> VerdictLimits:
     """Return what the verdict does not say."""
     threat, power = mapping(verdict.get("threat_model")), mapping(verdict.get("power"))
     members, others = count(power.get("n_members")), count(power.get("n_nonmembers"))
-    return Openness(
+    return VerdictLimits(
         threat_kind=text(threat.get("kind"), longest=60) or "not stated",
         threat=text(threat.get("text"), longest=1000),
         power=text(power.get("text"), longest=1000),

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from safecompress.report.lineage import Node
 from safecompress.report.plots.front import Axes, Point, front
-from safecompress.report.plots.questions import Asked, questions_panel
+from safecompress.report.plots.questions import QueryCurve, questions_panel
 from safecompress.report.safe import mapping, mappings, number, numbers, sequence, text
 from safecompress.report.view_comparison import Cell
 from safecompress.report.view_curves import Reading
@@ -168,7 +168,9 @@ def _questions(source: Mapping[str, Any], *, identity: str) -> Questions | None:
         solved = sorted(q for q in numbers(sequence(entry.get("asked"))[:10_000]) if q >= 1)
         if rows is not None and rows >= max(1, len(solved)):
             guided = entry.get("guided") is True
-            attacks.append(Asked(text(entry.get("name"), longest=40), guided, int(rows), solved))
+            attacks.append(
+                QueryCurve(text(entry.get("name"), longest=40), guided, int(rows), solved)
+            )
     if budget is None or budget <= 1 or not attacks:
         return None
     places = [p for p in _PLACES if p < budget] + [budget]

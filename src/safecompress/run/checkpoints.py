@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Committed:
+class CommittedCheckpoint:
     """A checkpoint on disk, found whole.
 
     Args:
@@ -61,7 +61,7 @@ def serials(state: Path) -> list[int]:
 
 def write_checkpoint(
     state: Path, checkpoint: Checkpoint, *, serial: int, history: Path
-) -> Committed:
+) -> CommittedCheckpoint:
     """Write `checkpoint` as number `serial`, with the history as it is now.
 
     Raises:
@@ -83,10 +83,10 @@ def write_checkpoint(
         "history_sha256": sha256(history, length=length) if length else None,
     }
     write_json(_document_file(state, serial), {"sha256": _digest(document), "checkpoint": document})
-    return Committed(serial, length, document)
+    return CommittedCheckpoint(serial, length, document)
 
 
-def find_whole(state: Path, serial: int, *, history: Path) -> Committed:
+def find_whole(state: Path, serial: int, *, history: Path) -> CommittedCheckpoint:
     """Return checkpoint number `serial` once every byte that it rests on has been checked.
 
     Raises:
@@ -101,10 +101,10 @@ def find_whole(state: Path, serial: int, *, history: Path) -> Committed:
     length = document["history_bytes"]
     if length:
         _require_same(history, document["history_sha256"], length=length)
-    return Committed(serial, length, document)
+    return CommittedCheckpoint(serial, length, document)
 
 
-def read_checkpoint(state: Path, committed: Committed) -> Checkpoint:
+def read_checkpoint(state: Path, committed: CommittedCheckpoint) -> Checkpoint:
     """Return a checkpoint that was found whole, with its tensors.
 
     Raises:

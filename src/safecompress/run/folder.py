@@ -19,7 +19,7 @@ from safecompress.errors import DataError, RunFolderError, StorageError
 from safecompress.files import storage_error, sync_folder, write_text
 from safecompress.run.checkpoints import (
     Checkpoint,
-    Committed,
+    CommittedCheckpoint,
     drop_others,
     find_whole,
     read_checkpoint,
@@ -54,7 +54,7 @@ class RunFolder:
         """What was found damaged when the folder was opened and could be done without."""
         self._state, self._history = path / STATE, path / HISTORY
         self._lock = FileLock(path / ".lock")
-        self._standing: Committed | None = None
+        self._standing: CommittedCheckpoint | None = None
         self._newest = 0
 
     def acquire(self) -> None:

@@ -25,7 +25,7 @@ from safecompress.candidate import Candidate
 from safecompress.errors import DataError
 from safecompress.files import reading_safetensors, tensors_digest, write_tensors
 from safecompress.topology import Topology
-from safecompress.transforms import PLAIN, Quantised, Transforms
+from safecompress.transforms import PLAIN, Quantization, Transforms
 
 SCHEMA_VERSION = 1
 _PREFIX = "topology/"
@@ -56,7 +56,7 @@ class StoredModel:
             self.weights, {}, self.topology, {}, transforms=self.transforms, lineage=lineage
         )
 
-    def quantised(self) -> Quantised | None:
+    def quantised(self) -> Quantization | None:
         """Return how its numbers can be stored as integers; None where they are fp32."""
         return self.transforms.quantised(self.weights, self.topology)
 

@@ -17,7 +17,7 @@ from safecompress.data import (
     Groups,
     Preprocessor,
     RawData,
-    Recorded,
+    RecordedOutputs,
     distinct_rows,
     load_groups,
 )
@@ -75,7 +75,7 @@ def rows_for(target: Target, data: Asked, *, seed: int) -> Pool[Rows]:
     return distinct_rows(rows, deduplicate=data.split.deduplicate)
 
 
-def ask(target: Target, rows: Pool[Rows], *, white_box: bool = False) -> Recorded:
+def ask(target: Target, rows: Pool[Rows], *, white_box: bool = False) -> RecordedOutputs:
     """Return what a target says of rows that `rows_for` made.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from safecompress.data import Recorded, logits_of, recorded_outputs
+from safecompress.data import RecordedOutputs, logits_of, recorded_outputs
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Inputs, Pool, Rows, leading_size, tensors_of
@@ -29,7 +29,7 @@ def record(
     *,
     name: str = "model",
     white_box: bool = False,
-) -> Recorded:
+) -> RecordedOutputs:
     """Ask a model about rows it was trained on and rows it was not.
 
     Args:
@@ -62,7 +62,7 @@ def record_rows(
     *,
     path: Path,
     white_box: bool = False,
-) -> Recorded:
+) -> RecordedOutputs:
     """Ask a model about rows that are ready for it; otherwise as `record`.
 
     Args:
@@ -95,7 +95,7 @@ def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:
     return model if isinstance(model, nn.Module) else _Called(model)
 
 
-class InLogits(nn.Module):
+class LogitModel(nn.Module):
     """A model that answers with probabilities, as one that answers with their logits.
 
     Args:

@@ -6,13 +6,13 @@ from safecompress.train.fit import Trainer
 from safecompress.train.loss import only_penalties, require_together
 from safecompress.train.post_training import PostTraining, input_bounds, quantise_after_training
 from safecompress.train.predict import predict
-from safecompress.train.probe import Probed
+from safecompress.train.probe import ProbedSettings
 from safecompress.train.progress import OnProgress, Progress
 
 __all__ = [
     "OnProgress",
     "PostTraining",
-    "Probed",
+    "ProbedSettings",
     "Progress",
     "Trainer",
     "input_bounds",

@@ -20,7 +20,7 @@ from safecompress.transforms import PLAIN, Transforms, quantised_values
 
 
 @dataclass(frozen=True, eq=False)
-class Existing:
+class ActiveWeights:
     """The existing weights of one sparse parameter, as a vector.
 
     Args:
@@ -38,7 +38,7 @@ class Existing:
     rows: Tensor | None = None
 
     @classmethod
-    def of(cls, parameter: nn.Parameter, mask: Tensor, *, bits: int | None = None) -> Existing:
+    def of(cls, parameter: nn.Parameter, mask: Tensor, *, bits: int | None = None) -> ActiveWeights:
         """Return the weights of `parameter` that exist by `mask`, bool of its shape."""
         in_memory = torch.empty_like(parameter, dtype=torch.bool).copy_(mask)
         positions = _memory(in_memory).nonzero().squeeze(1)
@@ -97,7 +97,7 @@ class Existing:
         return whole
 
 
-Active = Mapping[str, nn.Parameter | Existing]
+Active = Mapping[str, nn.Parameter | ActiveWeights]
 """Per name what is trained: the parameter itself where it is dense, else its existing weights."""
 
 
@@ -126,19 +126,19 @@ def active_weights(
         if name in transforms.channels.rows and id(p) not in maskable
     }
 
-    def part(p: nn.Parameter) -> nn.Parameter | Existing:
+    def part(p: nn.Parameter) -> nn.Parameter | ActiveWeights:
         bits = transforms.bits if id(p) in maskable else None
         mask = maskable.get(id(p), vectors.get(id(p)))
         if mask is None or (bits is None and bool(mask.all())):
             return p
-        return Existing.of(p, mask, bits=bits)
+        return ActiveWeights.of(p, mask, bits=bits)
 
     return {name: part(p) for name, p in parameters.items()}
 
 
-def sparse_parts(active: Active) -> list[Existing]:
+def sparse_parts(active: Active) -> list[ActiveWeights]:
     """Return the parameters that are not moved themselves."""
-    return [part for part in active.values() if isinstance(part, Existing)]
+    return [part for part in active.values() if isinstance(part, ActiveWeights)]
 
 
 def _memory(tensor: Tensor) -> Tensor:

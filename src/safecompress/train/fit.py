@@ -24,7 +24,7 @@ from safecompress.protocols import (
     TrainingContext,
 )
 from safecompress.topology import Topology, maskable_parameters
-from safecompress.train.active import Active, Existing, sparse_parts
+from safecompress.train.active import Active, ActiveWeights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
 from safecompress.train.exchange import Exchange
@@ -33,13 +33,13 @@ from safecompress.train.loss import TrainingLoss, only_penalties
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
 from safecompress.train.predict import mode, predict
-from safecompress.train.probe import Probed, choose_settings
+from safecompress.train.probe import ProbedSettings, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.scaler import Scaler
 from safecompress.train.schedule import learning_rate
 from safecompress.train.sparse_layers import (
+    SparseLayerChoice,
     SparseLayers,
-    WorthIt,
     computing_sparsely,
     without_own_gradient,
 )
@@ -104,7 +104,7 @@ class Trainer:
         dense: nn.Module | None = None,
         soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
-        settings: Probed | None = None,
+        settings: ProbedSettings | None = None,
         typical: Topology | None = None,
         on_progress: OnProgress | None = None,
         log_dir: Path | None = None,
@@ -114,7 +114,7 @@ class Trainer:
         self._module, self._config = module, config
         self._seed, self._stage = seed, stage
         self._track = track_moving_average
-        self._worth_it = WorthIt()
+        self._worth_it = SparseLayerChoice()
         # A probe needs whole batches; shares of them are cut once the processes are known.
         self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         sparsely = typical is not None and not track_moving_average and only_penalties(defenses)
@@ -349,7 +349,7 @@ class Trainer:
             yield
 
     def _step_(
-        self, step: int, active: Active, gathered: Sequence[Existing], averages: Pairs
+        self, step: int, active: Active, gathered: Sequence[ActiveWeights], averages: Pairs
     ) -> Tensor:
         self._optimizer.param_groups[0]["lr"] = learning_rate(
             self._config, step, total=self.total_steps

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.config import TrainConfig
-from safecompress.train.active import Active, Existing
+from safecompress.train.active import Active, ActiveWeights
 
 FUSED_DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
 STEP = "step"
@@ -59,7 +59,7 @@ def load_optimizer_state_(
     What the candidate lacks starts at zero; state of weights that do not exist is left out. A zero
     momentum buffer and none at all lead to the same first step, since there is no dampening.
     """
-    moved = [part.values if isinstance(part, Existing) else part for part in active.values()]
+    moved = [part.values if isinstance(part, ActiveWeights) else part for part in active.values()]
     optimizer.param_groups[0]["params"] = moved
     optimizer.state.clear()
     fused = bool(optimizer.defaults.get("fused"))
@@ -74,7 +74,7 @@ def load_optimizer_state_(
             own[key] = torch.zeros_like(parameter, requires_grad=False)
             if key in stored:
                 given = stored[key]
-                own[key].copy_(part.compact(given) if isinstance(part, Existing) else given)
+                own[key].copy_(part.compact(given) if isinstance(part, ActiveWeights) else given)
 
 
 def optimizer_state(
@@ -89,7 +89,7 @@ def optimizer_state(
         name: {
             key: _whole(part, value, expand=key in keys)
             for key, value in optimizer.state[
-                part.values if isinstance(part, Existing) else part
+                part.values if isinstance(part, ActiveWeights) else part
             ].items()
             if isinstance(value, Tensor)
         }
@@ -97,7 +97,7 @@ def optimizer_state(
     }
 
 
-def _whole(part: nn.Parameter | Existing, value: Tensor, *, expand: bool) -> Tensor:
-    if expand and isinstance(part, Existing):
+def _whole(part: nn.Parameter | ActiveWeights, value: Tensor, *, expand: bool) -> Tensor:
+    if expand and isinstance(part, ActiveWeights):
         value = part.expand(value)
     return value.detach().to("cpu", copy=True).contiguous()

@@ -14,7 +14,7 @@ from safecompress.topology import Topology
 from safecompress.train.predict import full_precision, mode
 from safecompress.transforms import (
     PLAIN,
-    Quantised,
+    Quantization,
     Transforms,
     attach_,
     clipped,
@@ -38,7 +38,7 @@ class PostTraining:
 
     module: nn.Module
     topology: Topology
-    numbers: Quantised
+    numbers: Quantization
 
 
 def quantise_after_training(
@@ -81,7 +81,7 @@ def quantise_after_training(
             parameter.copy_(quantised(clipped(parameter, bits), bits))
     attach_(made, transforms)
     scales = {name: weight_scale(p, bits) for name, p in _named(made, topology)}
-    return PostTraining(made.eval(), topology, Quantised(bits, scales, transforms.ranges))
+    return PostTraining(made.eval(), topology, Quantization(bits, scales, transforms.ranges))
 
 
 def _named(module: nn.Module, topology: Topology) -> list[tuple[str, nn.Parameter]]:

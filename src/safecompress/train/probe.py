@@ -44,7 +44,7 @@ _LONG_STEP = 1.0
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbedSettings:
     """How a stage is trained; recorded, so that a resumed run does the same arithmetic.
 
     Args:
@@ -80,7 +80,7 @@ class Probed:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Probed:
+    def from_json(cls, value: Mapping[str, Any]) -> ProbedSettings:
         """Rebuild what `to_json` wrote.
 
         Raises:
@@ -103,7 +103,7 @@ def choose_settings(
     device: torch.device,
     total_steps: int,
     topology: Topology | None = None,
-) -> Probed:
+) -> ProbedSettings:
     """Return the settings to train with.
 
     What the configuration fixes is kept. Otherwise fp32 with contiguous tensors is the choice,
@@ -126,10 +126,10 @@ def choose_settings(
     default = candidates[0]
     if len(candidates) == 1 or total_steps < STEPS_WORTH_A_SETTING * len(candidates):
         return default
-    seconds: dict[Probed, float] = {}
+    seconds: dict[ProbedSettings, float] = {}
     masked = _Masked(module, Topology({}) if topology is None else topology)
 
-    def timed(settings: Probed) -> float:
+    def timed(settings: ProbedSettings) -> float:
         return _step_seconds(
             masked,
             batches,
@@ -149,7 +149,7 @@ def choose_settings(
         ):
             chosen = default
     rates = {f"{s.precision}/{s.memory_format}": batches.size / t for s, t in seconds.items()}
-    return Probed(chosen.precision, chosen.memory_format, rates)
+    return ProbedSettings(chosen.precision, chosen.memory_format, rates)
 
 
 def _obstacle(module: nn.Module, batches: Batches, device: torch.device) -> str:
@@ -173,7 +173,9 @@ def _obstacle(module: nn.Module, batches: Batches, device: torch.device) -> str:
     return ""
 
 
-def _candidates(config: TrainConfig, device: torch.device, *, obstacle: str) -> list[Probed]:
+def _candidates(
+    config: TrainConfig, device: torch.device, *, obstacle: str
+) -> list[ProbedSettings]:
     """Return the settings worth timing, the default one first."""
     if config.memory_format == "channels_last" and obstacle:
         raise ConfigError(
@@ -187,7 +189,7 @@ def _candidates(config: TrainConfig, device: torch.device, *, obstacle: str) -> 
     formats = [config.memory_format]
     if config.memory_format == "auto":
         formats = ["contiguous"] if obstacle else ["contiguous", "channels_last"]
-    return [Probed(p, f) for p in precisions for f in formats]
+    return [ProbedSettings(p, f) for p in precisions for f in formats]
 
 
 class _Masked:
@@ -203,7 +205,7 @@ class _Masked:
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._made: dict[torch.memory_format, tuple[Active, SparseLayers]] = {}
 
-    def laid_out_(self, settings: Probed, batches: Batches) -> tuple[Active, SparseLayers]:
+    def laid_out_(self, settings: ProbedSettings, batches: Batches) -> tuple[Active, SparseLayers]:
         """Put the module into a memory format; return what is trained of it, and sparse layers."""
         form = settings.torch_format
         self.module.to(memory_format=form)  # type: ignore[call-overload]
@@ -226,7 +228,7 @@ def _step_seconds(
     masked: _Masked,
     batches: Batches,
     config: TrainConfig,
-    settings: Probed,
+    settings: ProbedSettings,
     *,
     device: torch.device,
     budget: float,

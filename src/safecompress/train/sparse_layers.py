@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.train.active import Active, Existing, sparse_parts
+from safecompress.train.active import Active, ActiveWeights, sparse_parts
 from safecompress.train.sparse_matrix import Pattern, Product, image_size, pixels
 
 DENSEST = 0.1
@@ -41,7 +41,7 @@ class _Rounded(torch.autograd.Function):
     """The values as the model computes with them; the gradient passes straight through."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, part: Existing) -> Tensor:
+    def forward(ctx: Any, values: Tensor, part: ActiveWeights) -> Tensor:
         """Return the values of `part` rounded."""
         del ctx, values
         return part.rounded()
@@ -64,7 +64,7 @@ class SparseLayer:
     """
 
     layer: Layer
-    part: Existing
+    part: ActiveWeights
     patterns: dict[tuple[int, ...], Pattern] = field(default_factory=dict)
 
     @property
@@ -121,7 +121,7 @@ SparseLayers = Mapping[Layer, SparseLayer]
 """Layers that compute, or may compute, with existing weights only."""
 
 
-def without_own_gradient(active: Active, layers: SparseLayers) -> list[Existing]:
+def without_own_gradient(active: Active, layers: SparseLayers) -> list[ActiveWeights]:
     """Return the sparse parameters whose gradient is read from the dense one."""
     direct = {id(layer.part) for layer in layers.values()}
     return [part for part in sparse_parts(active) if id(part) not in direct]
@@ -143,7 +143,7 @@ def sparse_layers(active: Active, module: nn.Module) -> SparseLayers:
             owners.setdefault(id(parameter), []).append(layer)
     found: dict[Layer, SparseLayer] = {}
     for part in active.values():
-        if not isinstance(part, Existing) or not len(part.positions):
+        if not isinstance(part, ActiveWeights) or not len(part.positions):
             continue
         weight, layers = part.parameter, owners.get(id(part.parameter), [])
         if weight.device.type != "cpu" or weight.dtype != torch.float32 or len(layers) != 1:
@@ -186,7 +186,7 @@ def computing_sparsely(layers: SparseLayers, *, trial: bool = False) -> Iterator
             layer.__dict__.pop("forward", None)
 
 
-class WorthIt:
+class SparseLayerChoice:
     """Which layers compute sparsely: those that gain by it, and whose weight only their call uses.
 
     A training step tells, one for each number of existing weights that a layer has had.

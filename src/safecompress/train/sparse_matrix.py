@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.train.active import Existing
+from safecompress.train.active import ActiveWeights
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +40,16 @@ class Pattern:
     order_t: Tensor
 
     @classmethod
-    def of_linear(cls, part: Existing) -> Pattern:
+    def of_linear(cls, part: ActiveWeights) -> Pattern:
         """Return the pattern of a linear layer's existing weights."""
         outputs, inputs = part.parameter.shape
         row, column = _coordinates(part)
         return cls._of(row, column, None, (outputs, inputs), (outputs,))
 
     @classmethod
-    def of_convolution(cls, layer: nn.Conv2d, part: Existing, size: tuple[int, int]) -> Pattern:
+    def of_convolution(
+        cls, layer: nn.Conv2d, part: ActiveWeights, size: tuple[int, int]
+    ) -> Pattern:
         """Return the pattern of a convolution's existing weights on images (height, width)."""
         out_channel, in_channel, *taps = _coordinates(part)
         made = image_size(layer, size)
@@ -186,7 +188,7 @@ def pixels(
     return pixel, (pixel >= 0) & (pixel < size[axis])
 
 
-def _coordinates(part: Existing) -> list[Tensor]:
+def _coordinates(part: ActiveWeights) -> list[Tensor]:
     """Return the indices of the existing weights along each axis, in any memory format."""
     shape, strides = part.parameter.shape, part.parameter.stride()
     return [part.positions // s % n for n, s in zip(shape, strides, strict=True)]

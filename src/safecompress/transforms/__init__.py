@@ -21,7 +21,7 @@ from safecompress.transforms.quantise import (
     weight_scale,
 )
 from safecompress.transforms.reduce import REDUCIBLE, remove_channels, remove_from_topology
-from safecompress.transforms.state import PLAIN, Quantised, Transforms
+from safecompress.transforms.state import PLAIN, Quantization, Transforms
 
 __all__ = [
     "PLAIN",
@@ -31,7 +31,7 @@ __all__ = [
     "Channels",
     "Exportable",
     "InputQuantiser",
-    "Quantised",
+    "Quantization",
     "Transforms",
     "affine",
     "attach_",

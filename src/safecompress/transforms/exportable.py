@@ -9,7 +9,7 @@ from torch import nn
 from safecompress.topology import Topology
 from safecompress.transforms.inputs import attach_
 from safecompress.transforms.reduce import remove_channels, remove_from_topology
-from safecompress.transforms.state import PLAIN, Quantised, Transforms
+from safecompress.transforms.state import PLAIN, Quantization, Transforms
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Exportable:
 
     module: nn.Module
     topology: Topology
-    numbers: Quantised | None
+    numbers: Quantization | None
 
 
 def exportable(module: nn.Module, topology: Topology, transforms: Transforms) -> Exportable:

@@ -16,7 +16,7 @@ _GROUPS = ("ranges", "rows", "columns")
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantization:
     """How a model's numbers are stored, for who writes integers.
 
     Args:
@@ -70,12 +70,12 @@ class Transforms:
         }
         return {name: rounded.get(id(value), value) for name, value in weights.items()}
 
-    def quantised(self, weights: Mapping[str, Tensor], topology: Topology) -> Quantised | None:
+    def quantised(self, weights: Mapping[str, Tensor], topology: Topology) -> Quantization | None:
         """Return steps and ranges for export; None where weights are not quantised."""
         if self.bits is None:
             return None
         scales = {name: weight_scale(weights[name], self.bits) for name in topology.masks}
-        return Quantised(self.bits, scales, dict(self.ranges))
+        return Quantization(self.bits, scales, dict(self.ranges))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor under a flat `group/name` name."""

@@ -23,7 +23,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Exposed:
+class ExposedMember:
     """A member that the strongest attack is surest of.
 
     Args:
@@ -39,7 +39,7 @@ class Exposed:
 
 
 @dataclass(frozen=True)
-class NewlyExposed:
+class NewlyExposedMembers:
     """The members that an attack exposes on the compressed model and another does not on the dense.
 
     Args:
@@ -73,7 +73,9 @@ def strongest_of(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | 
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def most_exposed(subject: Subject, attacks: Sequence[Attack]) -> tuple[str, tuple[Exposed, ...]]:
+def most_exposed(
+    subject: Subject, attacks: Sequence[Attack]
+) -> tuple[str, tuple[ExposedMember, ...]]:
     """Return the strongest attack's name and the members it is surest of."""
     result = strongest_of(subject, attacks)
     if result is None:
@@ -81,13 +83,13 @@ def most_exposed(subject: Subject, attacks: Sequence[Attack]) -> tuple[str, tupl
     members, rates = result.scores.members, _rates(result)
     places = members.argsort(descending=True, stable=True)[:_SHOWN].tolist()
     ids = result.ids.members
-    exposed = (Exposed(int(ids[i]), float(members[i]), float(rates[i])) for i in places)
+    exposed = (ExposedMember(int(ids[i]), float(members[i]), float(rates[i])) for i in places)
     return result.attack, tuple(exposed)
 
 
 def newly_exposed(
     subject: Subject, dense: Subject, attacks: Sequence[Attack]
-) -> tuple[NewlyExposed, ...]:
+) -> tuple[NewlyExposedMembers, ...]:
     """Return whom compression exposed: by the strongest attack, and by who holds both models.
 
     Args:
@@ -110,17 +112,17 @@ def newly_exposed(
     return tuple(found)
 
 
-def newly_exposed_document(found: Sequence[NewlyExposed]) -> list[dict[str, Any]]:
+def newly_exposed_document(found: Sequence[NewlyExposedMembers]) -> list[dict[str, Any]]:
     """Return what stands in `verdict.json`."""
     return [asdict(one) for one in found]
 
 
-def _compared(ours: AttackResult, theirs: AttackResult) -> NewlyExposed:
+def _compared(ours: AttackResult, theirs: AttackResult) -> NewlyExposedMembers:
     """Compare two attacks on the members that both scored."""
     scored = ours.ids.members[torch.isin(ours.ids.members, theirs.ids.members)].sort().values
     now, before = (torch.isin(scored, _exposed_ids(r)) for r in (ours, theirs))
     new = now & ~before
-    return NewlyExposed(
+    return NewlyExposedMembers(
         attack=ours.attack,
         dense_attack=theirs.attack,
         false_positive_rate=EXPOSED_FPR,

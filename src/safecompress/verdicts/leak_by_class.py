@@ -21,7 +21,7 @@ PRIORS = (0.01, 0.1)
 
 
 @dataclass(frozen=True)
-class Slice:
+class ClassLeak:
     """How well an attack does on the rows of one class.
 
     Args:
@@ -80,7 +80,7 @@ def leak_document(
     }
 
 
-def by_class(result: AttackResult, *, level: float) -> tuple[Slice, ...]:
+def by_class(result: AttackResult, *, level: float) -> tuple[ClassLeak, ...]:
     """Return the classes with enough rows, the surest leak first.
 
     Args:
@@ -100,7 +100,7 @@ def by_class(result: AttackResult, *, level: float) -> tuple[Slice, ...]:
             scores.members, scores.nonmembers, level=1 - (1 - level) / len(measured)
         )
         found.append(
-            Slice(
+            ClassLeak(
                 label,
                 len(scores.members),
                 len(scores.nonmembers),

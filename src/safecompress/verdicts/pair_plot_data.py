@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from safecompress.attacks.transfer import Transferred, success_curve
+from safecompress.attacks.transfer import TransferOutcome, success_curve
 from safecompress.checks import Measure, QuerySavingMeasure, Subject, TransferRate
 from safecompress.checks.transfer import COPY, Pair
 from safecompress.errors import SafeCompressError
@@ -48,7 +48,7 @@ def pair_figures(
 
 
 def _transfer(
-    measure: TransferRate, pair: Pair, found: Transferred, *, level: float
+    measure: TransferRate, pair: Pair, found: TransferOutcome, *, level: float
 ) -> dict[str, Any]:
     rates = []
     for name, fooled in found.fooled.items():
@@ -96,7 +96,7 @@ def _queries(measure: QuerySavingMeasure, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _examples(pair: Pair, found: Transferred) -> list[dict[str, Any]]:
+def _examples(pair: Pair, found: TransferOutcome) -> list[dict[str, Any]]:
     """Return the first rows on which the strongest attacker fooled the full model, as pictures."""
     x = pair.x[found.rows]
     shape = x.shape[1:]

@@ -14,7 +14,7 @@ from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.gap import GapAttack
 from safecompress.attacks.imagined import imaginary_references
 from safecompress.attacks.lira import CalibratedAttack, LiraOfflineAttack, LiraOnlineAttack
-from safecompress.attacks.rmia import Mean, RmiaAttack
+from safecompress.attacks.rmia import MeanProbability, RmiaAttack
 from safecompress.errors import (
     ConfigError,
     DataError,
@@ -376,7 +376,7 @@ class TestEdges:
     def test_the_offline_mean_is_the_formula_at_both_ends(self, a):
         odds = torch.tensor([[-2.0, 30.0], [1.0, 33.0], [90.0, -90.0]], dtype=torch.float64)
         seen = torch.tensor([[False, False], [False, False], [True, True]])
-        mean = Mean.of(References(odds, seen), online=False).lifted(a)
+        mean = MeanProbability.of(References(odds, seen), online=False).lifted(a)
         p = torch.sigmoid(odds[:2, 0]).mean()
         expected = torch.log(0.5 * ((1 + a) * p + (1 - a)))
         assert mean.log()[0].item() == pytest.approx(expected.item(), rel=1e-12)
@@ -393,9 +393,11 @@ class TestEdges:
 
     def test_blocks_of_rows_do_not_change_the_mean(self, monkeypatch):
         references = world(50, references=8, apart=1.0).members.references
-        whole = Mean.of(references, online=True)
+        whole = MeanProbability.of(references, online=True)
         monkeypatch.setattr("safecompress.attacks.rmia._BLOCK", 30)
-        for part, all_at_once in zip(Mean.of(references, online=True), whole, strict=True):
+        for part, all_at_once in zip(
+            MeanProbability.of(references, online=True), whole, strict=True
+        ):
             torch.testing.assert_close(part, all_at_once, rtol=1e-12, atol=1e-15)
 
     def test_more_gamma_never_raises_a_score(self):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from safecompress.attacks.second_order import Problem, logistic, ridge
+from safecompress.attacks.second_order import SeparationProblem, logistic, ridge
 from safecompress.randomness import generator
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
@@ -15,7 +15,7 @@ PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 
 def problem(
     members: int, nonmembers: int, *, columns: int = 6, signal: float = 1.0, scale: float = 1.0
-) -> Problem:
+) -> SeparationProblem:
     source = generator(0, "second-order", members, nonmembers)
     sizes = torch.tensor([members, nonmembers])
     target = torch.tensor([1.0, -1.0]).double().repeat_interleave(sizes)
@@ -24,7 +24,7 @@ def problem(
     x *= scale
     ones = torch.ones(len(x), 1, dtype=torch.float64)
     weight = (0.5 / sizes.double()).repeat_interleave(sizes)
-    return Problem(torch.cat([x, ones], dim=1), target, weight)
+    return SeparationProblem(torch.cat([x, ones], dim=1), target, weight)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -84,7 +84,7 @@ def test_rows_that_can_be_told_apart_perfectly_have_a_finite_answer():
     assert bool(((given.design @ found) * given.target > 0).all())
 
 
-def penalised(given: Problem, weights: torch.Tensor, penalty: float) -> float:
+def penalised(given: SeparationProblem, weights: torch.Tensor, penalty: float) -> float:
     margin = given.target * (given.design @ weights)
     loss = given.weight @ torch.nn.functional.softplus(-margin)
     return float(loss + penalty / 2 * weights[:-1].square().sum())

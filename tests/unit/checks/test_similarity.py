@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from safecompress.checks.similarity import (
-    Shown,
+    Probe,
     gradient_cosines,
     jensen_shannon,
     linear_cka,
@@ -111,7 +111,7 @@ def test_intervals_of_a_mean_cover_it(kind):
 def test_models_are_left_as_they_were_and_strange_pairs_refused():
     model = mlp(0).train()
     before = copy.deepcopy(model.state_dict())
-    shown = Shown.by(model, X, LABELS, batch_size=7)
+    shown = Probe.by(model, X, LABELS, batch_size=7)
     assert model.training
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
@@ -130,4 +130,4 @@ def test_models_are_left_as_they_were_and_strange_pairs_refused():
             return self.inner(x.detach())
 
     with pytest.raises(ModelError, match="no gradient reaches its input"):
-        Shown.by(Deaf(), X, LABELS)
+        Probe.by(Deaf(), X, LABELS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from safecompress.cli import console
-from safecompress.cli.console import Story, Watcher
+from safecompress.cli.console import EventDisplay, RunState
 from safecompress.events import Event
 
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
@@ -56,7 +56,7 @@ TOLD = [event.text for event in RUN if event.kind != "progress"]
 
 
 def watch(**mode: bool) -> None:
-    with Watcher(**mode) as watcher:
+    with EventDisplay(**mode) as watcher:
         for event in RUN:
             watcher(event)
 
@@ -172,7 +172,7 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def interrupted() -> None:
-    with Watcher() as watcher:
+    with EventDisplay() as watcher:
         watcher(RUN[1])
         raise KeyboardInterrupt
 
@@ -199,7 +199,7 @@ def test_an_interrupted_run_gives_the_cursor_back(monkeypatch: pytest.MonkeyPatc
 def test_pieces_are_called_what_people_call_them(
     piece: str, rounds: int | None, words: str
 ) -> None:
-    story = Story()
+    story = RunState()
     story.heed(Event("stage", "search", {"stage": "search", "rounds": rounds}))
     assert story.doing(piece) == words
 

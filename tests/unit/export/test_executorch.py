@@ -18,7 +18,7 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS, verify
 from safecompress.export.executorch_file import MAGIC, ExecutorchModel, signed_program
 from safecompress.export.executorch_program import _exported, in_int8
-from safecompress.export.graph import ByPlace, quiet
+from safecompress.export.graph import PositionalModule, quiet
 from safecompress.topology import Topology
 from tests.export_models import Branching, Masked, forms, inputs, sparse_model
 
@@ -73,7 +73,7 @@ def test_int8_keeps_the_mask() -> None:
     module, topology = sparse_model("mlp")
     x = inputs("mlp")
     with quiet(), torch.no_grad():
-        found = in_int8(_exported(ByPlace.of(module, x).eval(), (x,)).module(), (x,))
+        found = in_int8(_exported(PositionalModule.of(module, x).eval(), (x,)).module(), (x,))
     whole = [b for b in dict(found.named_buffers()).values() if b.dtype == torch.int8]
     masks = {mask.shape: mask for mask in topology.masks.values()}
     assert len(whole) == len(masks) - 1

@@ -23,7 +23,7 @@ from safecompress.export.trained_int8 import trained
 from safecompress.protocols import Rows
 from safecompress.topology import Topology
 from safecompress.train import PostTraining, input_bounds, quantise_after_training
-from safecompress.transforms import PLAIN, Quantised, affine, attach_, codes
+from safecompress.transforms import PLAIN, Quantization, affine, attach_, codes
 from safecompress_reader import read_compact
 from tests.export_models import SHAPES, inputs, logits, sparse_model
 
@@ -40,7 +40,7 @@ class Fake:
     forms: Forms
 
 
-def shipped(made: PostTraining, x: Tensor, numbers: Quantised | None = None) -> Forms:
+def shipped(made: PostTraining, x: Tensor, numbers: Quantization | None = None) -> Forms:
     return Forms(made.module, made.topology, x, numbers=numbers or made.numbers)
 
 

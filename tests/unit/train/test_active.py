@@ -10,9 +10,9 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import ModelError
 from safecompress.protocols import Rows
 from safecompress.topology import Topology
-from safecompress.train import Probed, Trainer
+from safecompress.train import ProbedSettings, Trainer
 from safecompress.train import memory as memory_module
-from safecompress.train.active import Existing, active_weights, sparse_parts
+from safecompress.train.active import ActiveWeights, active_weights, sparse_parts
 from safecompress.train.memory import kept_memory
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -32,7 +32,7 @@ def sparse(shape=(4, 3, 3, 2), memory_format=torch.contiguous_format):
 def test_values_and_parameter_say_the_same_in_every_memory_format(shape, memory_format):
     parameter, mask = sparse(shape, FORMATS[memory_format])
     before = parameter.detach().clone()
-    part = Existing.of(parameter, mask)
+    part = ActiveWeights.of(parameter, mask)
     part.read_()
     assert torch.equal(parameter.detach(), before.masked_fill(~mask, 0.0))
     assert not torch.signbit(parameter.detach()[~mask]).any()
@@ -47,7 +47,7 @@ def test_values_and_parameter_say_the_same_in_every_memory_format(shape, memory_
 @pytest.mark.parametrize("given", list(FORMATS))
 def test_entries_are_found_by_place_and_not_by_layout(memory_format, given):
     parameter, mask = sparse(memory_format=FORMATS[memory_format])
-    part = Existing.of(parameter, mask)
+    part = ActiveWeights.of(parameter, mask)
     other = torch.arange(72.0).view(4, 3, 3, 2).to(memory_format=FORMATS[given])
     assert torch.equal(part.expand(part.compact(other)), other.masked_fill(~mask, 0.0))
 
@@ -56,13 +56,13 @@ def test_missing_weights_that_are_not_finite_become_zero():
     parameter, mask = sparse()
     with torch.no_grad():
         parameter[~mask] = float("nan")
-    Existing.of(parameter, mask).read_()
+    ActiveWeights.of(parameter, mask).read_()
     assert not parameter.detach()[~mask].any()
 
 
 def test_no_gradient_of_the_parameter_is_no_gradient_of_the_values():
     parameter, mask = sparse()
-    part = Existing.of(parameter, mask)
+    part = ActiveWeights.of(parameter, mask)
     parameter.grad = torch.ones_like(parameter)
     part.read_gradient_()
     assert torch.equal(part.values.grad, torch.ones(int(mask.sum())))
@@ -99,7 +99,7 @@ def test_a_module_left_in_another_memory_format_starts_the_same():
             TrainConfig(epochs=2, batch_size=8),
             seed=0,
             engine=EngineConfig(accelerator="cpu"),
-            settings=Probed(memory_format="channels_last"),
+            settings=ProbedSettings(memory_format="channels_last"),
         )
         module.to(memory_format=left)
         masks = Topology.dense(module).masks

@@ -22,7 +22,7 @@ from safecompress.randomness import seeded
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import Trainer
 from safecompress.train import sparse_layers as products
-from safecompress.train.active import Existing, active_weights
+from safecompress.train.active import ActiveWeights, active_weights
 from safecompress.train.sparse_layers import computing_sparsely, sparse_layers
 
 ENGINE = EngineConfig(accelerator="cpu")
@@ -202,7 +202,7 @@ def test_outputs_and_gradients_equal_the_dense_layer_s(shape):
     topology.apply_(layer)
     active = active_weights(dict(layer.named_parameters()), topology, layer)
     part = active["weight"]
-    assert isinstance(part, Existing)
+    assert isinstance(part, ActiveWeights)
     x = torch.randn(*shape, 120, requires_grad=True)
     weights = torch.randn(*shape, 96)
     expected = layer(x)

@@ -8,7 +8,7 @@ pair's rows. `craft` runs a `TransferAttack`, `hunt_down` a
 
 from safecompress.attacks.transfer.adaptive import (
     MASKED_BELOW,
-    Transferred,
+    TransferOutcome,
     adaptive_attackers,
     drawn_targets,
     retrained,
@@ -18,19 +18,25 @@ from safecompress.attacks.transfer.adaptive import (
 from safecompress.attacks.transfer.aim import Aim, input_gradient
 from safecompress.attacks.transfer.craft import craft
 from safecompress.attacks.transfer.diverse import DiverseInputs
-from safecompress.attacks.transfer.embeddings import InEmbeddings
+from safecompress.attacks.transfer.embeddings import EmbeddingInputModel
 from safecompress.attacks.transfer.gfcs import Gfcs
 from safecompress.attacks.transfer.gradients import gives_gradients
-from safecompress.attacks.transfer.hunt import BUDGET, Hunt, Hunted, QueryAttack, hunt_down
 from safecompress.attacks.transfer.momentum import MomentumFgsm
 from safecompress.attacks.transfer.pgd import Fgsm, Pgd
-from safecompress.attacks.transfer.questions import ByQuestions
+from safecompress.attacks.transfer.query_attack import (
+    BUDGET,
+    QueryAttack,
+    QueryResult,
+    QueryTask,
+    hunt_down,
+)
+from safecompress.attacks.transfer.query_transfer import QueryTransfer
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
 from safecompress.attacks.transfer.saving import QuerySaving, query_saving, success_curve
 from safecompress.attacks.transfer.space import EMBEDDED_RADII, RADII, Space, space_of
 from safecompress.attacks.transfer.square import Square
-from safecompress.attacks.transfer.units import InUnits
+from safecompress.attacks.transfer.units import UnitInputModel
 from safecompress.protocols import InputRange, TransferAttack
 
 __all__ = [
@@ -41,25 +47,25 @@ __all__ = [
     "RADII",
     "TRANSFER_ATTACKS",
     "Aim",
-    "ByQuestions",
     "DiverseInputs",
+    "EmbeddingInputModel",
     "Fgsm",
     "Gfcs",
-    "Hunt",
-    "Hunted",
-    "InEmbeddings",
-    "InUnits",
     "InputRange",
     "MomentumFgsm",
     "Pgd",
     "PriorRgf",
     "QueryAttack",
+    "QueryResult",
     "QuerySaving",
+    "QueryTask",
+    "QueryTransfer",
     "Rgf",
     "Space",
     "Square",
     "TransferAttack",
-    "Transferred",
+    "TransferOutcome",
+    "UnitInputModel",
     "adaptive_attackers",
     "craft",
     "drawn_targets",

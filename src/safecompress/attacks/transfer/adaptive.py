@@ -16,7 +16,7 @@ from safecompress.attacks.transfer.diverse import DiverseInputs
 from safecompress.attacks.transfer.gradients import gives_gradients
 from safecompress.attacks.transfer.momentum import MomentumFgsm
 from safecompress.attacks.transfer.pgd import Pgd
-from safecompress.attacks.transfer.questions import ByQuestions
+from safecompress.attacks.transfer.query_transfer import QueryTransfer
 from safecompress.attacks.transfer.rgf import Rgf
 from safecompress.attacks.transfer.square import Square
 from safecompress.errors import ConfigError, UndecidableError
@@ -53,14 +53,14 @@ def adaptive_attackers(x: Tensor) -> dict[str, TransferAttack]:
 
 def questioning_attackers(x: Tensor) -> dict[str, TransferAttack]:
     """Return the attackers that need no gradients of the model in hand, by name."""
-    found: dict[str, TransferAttack] = {"rgf on itself": ByQuestions(Rgf())}
+    found: dict[str, TransferAttack] = {"rgf on itself": QueryTransfer(Rgf())}
     if x.ndim == _IMAGE_DIMENSIONS:
-        found["square on itself"] = ByQuestions(Square())
+        found["square on itself"] = QueryTransfer(Square())
     return found
 
 
 @dataclass(frozen=True)
-class Transferred:
+class TransferOutcome:
     """What points crafted on a small model do to the full one.
 
     Args:
@@ -131,7 +131,7 @@ def transferred(
     attackers: Mapping[str, TransferAttack] | None = None,
     surrogates: Mapping[str, nn.Module] | None = None,
     targeted: bool = False,
-) -> Transferred:
+) -> TransferOutcome:
     """Craft points on a small model and send them to the full one, once by every attacker.
 
     Args:
@@ -175,9 +175,9 @@ def transferred(
     questioned = None
     if climbs and not climbs_full:
         few = slice(QUESTIONED)
-        asking = ByQuestions(Rgf())
+        asking = QueryTransfer(Rgf())
         questioned = _fooled_by(asking, small, x[few], labels[few], ball=ball, seed=seed)
-    return Transferred(fooled, inside, inside_full, questioned, points, rows)
+    return TransferOutcome(fooled, inside, inside_full, questioned, points, rows)
 
 
 def _fooled_by(

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from safecompress.attacks.transfer.hunt import Hunt
+from safecompress.attacks.transfer.query_attack import QueryTask
 
 SIGMA = 1e-4
 """How far along a direction of RMS 1 the function is asked again."""
@@ -61,7 +61,7 @@ def biased(prior: Tensor, around: Tensor, weight: Tensor) -> Tensor:
 
 
 def slopes(
-    hunt: Hunt, rows: Tensor, at: Tensor, directions: Tensor, *, here: Tensor, sigma: Tensor
+    hunt: QueryTask, rows: Tensor, at: Tensor, directions: Tensor, *, here: Tensor, sigma: Tensor
 ) -> Tensor:
     """Return (L(x + σu) − L(x)) / σ for each direction u, (k, m); rows out of budget get 0.
 

@@ -69,7 +69,7 @@ class Layout:
         return torch.cat([embedded.float(), *beside], dim=-1)
 
 
-class InEmbeddings(nn.Module):
+class EmbeddingInputModel(nn.Module):
     """A model of text that takes points in place of tokens.
 
     Args:
@@ -128,7 +128,7 @@ class InEmbeddings(nn.Module):
 
 def embedded_pair(
     full: nn.Module, small: nn.Module, inputs: Inputs
-) -> tuple[InEmbeddings, InEmbeddings]:
+) -> tuple[EmbeddingInputModel, EmbeddingInputModel]:
     """Return both models of a pair as they take points.
 
     Args:
@@ -160,10 +160,10 @@ def embedded_pair(
         raise ModelError("; ".join(problems))
     names = tuple(inputs) if isinstance(inputs, Mapping) else ()
     layout = Layout(sizes[0][1], names, found[0].padding_idx)
-    return InEmbeddings(full, found[0], layout), InEmbeddings(small, found[1], layout)
+    return EmbeddingInputModel(full, found[0], layout), EmbeddingInputModel(small, found[1], layout)
 
 
-def points_of(model: InEmbeddings, inputs: Inputs) -> Tensor:
+def points_of(model: EmbeddingInputModel, inputs: Inputs) -> Tensor:
     """Return rows as points embedded by a model's own table, float32, on the CPU."""
     layer = model.layer
     with torch.no_grad(), mode(layer, training=False):
@@ -177,7 +177,7 @@ def points_of(model: InEmbeddings, inputs: Inputs) -> Tensor:
     return torch.cat(parts)
 
 
-def token_length(model: InEmbeddings) -> float:
+def token_length(model: EmbeddingInputModel) -> float:
     """Return the mean Euclidean length of the embeddings in a model's table."""
     layer = model.layer
     with torch.no_grad(), mode(layer, training=False):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.transfer.aim import Loss, input_gradient, require_loss
-from safecompress.attacks.transfer.hunt import Hunt, QueryAttack
+from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
 from safecompress.errors import ConfigError, MissingEvidenceError
 from safecompress.protocols import Source
 from safecompress.randomness import generator
@@ -46,7 +46,7 @@ class Gfcs(QueryAttack):
             raise ConfigError(f"step is {self.step}; expected a positive share of the radius.")
         require_loss(self.loss)
 
-    def hunt_(self, hunt: Hunt, *, source: Source | None, seed: int) -> None:
+    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
         if source is None:
             raise MissingEvidenceError(f"{self.name}: needs a model that the attacker holds.")
         best = hunt.x.clone()

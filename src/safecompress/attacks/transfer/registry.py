@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from safecompress.attacks.transfer.diverse import DiverseInputs
 from safecompress.attacks.transfer.gfcs import Gfcs
-from safecompress.attacks.transfer.hunt import QueryAttack
 from safecompress.attacks.transfer.momentum import MomentumFgsm
 from safecompress.attacks.transfer.pgd import Fgsm, Pgd
+from safecompress.attacks.transfer.query_attack import QueryAttack
 from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
 from safecompress.attacks.transfer.square import Square
 from safecompress.protocols import TransferAttack

@@ -19,7 +19,7 @@ from safecompress.attacks.transfer.directions import (
     rms_one,
     slopes,
 )
-from safecompress.attacks.transfer.hunt import Hunt, QueryAttack
+from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
 from safecompress.errors import ConfigError, MissingEvidenceError
 from safecompress.protocols import Source
 from safecompress.randomness import generator
@@ -57,7 +57,7 @@ class _GradientFree(QueryAttack):
             raise ConfigError(f"step is {self.step}; expected a positive share of the radius.")
         require_loss(self.loss)
 
-    def _climb_(self, hunt: Hunt, source: Source | None, *, seed: int) -> None:
+    def _climb_(self, hunt: QueryTask, source: Source | None, *, seed: int) -> None:
         share = STEP[hunt.ball.norm] if self.step is None else self.step
         here = hunt.attempt(hunt.open, hunt.x)
         state = _State.fresh(hunt)
@@ -75,7 +75,7 @@ class _GradientFree(QueryAttack):
 
     def _gradient(
         self,
-        hunt: Hunt,
+        hunt: QueryTask,
         rows: Tensor,
         here: Tensor,
         state: _State,
@@ -89,7 +89,7 @@ class _GradientFree(QueryAttack):
 
     def _sampled(
         self,
-        hunt: Hunt,
+        hunt: QueryTask,
         rows: Tensor,
         here: Tensor,
         state: _State,
@@ -121,7 +121,7 @@ class _State:
     stuck: Tensor
 
     @classmethod
-    def fresh(cls, hunt: Hunt) -> _State:
+    def fresh(cls, hunt: QueryTask) -> _State:
         start = torch.zeros(len(hunt.x)).to(hunt.x)
         return cls(start + SIGMA, start, start.bool(), start.bool())
 
@@ -136,7 +136,7 @@ class Rgf(_GradientFree):
 
     name: ClassVar[str] = "rgf"
 
-    def hunt_(self, hunt: Hunt, *, source: Source | None, seed: int) -> None:
+    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
         self._climb_(hunt, source, seed=seed)
 
 
@@ -163,12 +163,12 @@ class PriorRgf(_GradientFree):
     name: ClassVar[str] = "p-rgf"
     needs_source: ClassVar[bool] = True
 
-    def hunt_(self, hunt: Hunt, *, source: Source | None, seed: int) -> None:
+    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
         self._climb_(hunt, source, seed=seed)
 
     def _gradient(
         self,
-        hunt: Hunt,
+        hunt: QueryTask,
         rows: Tensor,
         here: Tensor,
         state: _State,
@@ -217,7 +217,7 @@ class PriorRgf(_GradientFree):
         return found
 
 
-def _drawn(hunt: Hunt, many: int, source: torch.Generator) -> Tensor:
+def _drawn(hunt: QueryTask, many: int, source: torch.Generator) -> Tensor:
     """Return random directions of RMS 1, (many, …), the same for every row."""
     return rms_one(torch.randn(many, *hunt.x.shape[1:], generator=source)).to(hunt.x)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from safecompress.attacks.transfer.adaptive import right_on_both
-from safecompress.attacks.transfer.hunt import BUDGET, Hunted, QueryAttack, hunt_down
+from safecompress.attacks.transfer.query_attack import BUDGET, QueryAttack, QueryResult, hunt_down
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Ball
@@ -30,8 +30,8 @@ class QuerySaving:
         seed: of the resampling.
     """
 
-    without: Mapping[str, Hunted]
-    guided: Mapping[str, Hunted]
+    without: Mapping[str, QueryResult]
+    guided: Mapping[str, QueryResult]
     seed: int
 
     def saving(self, *, level: float) -> Interval:
@@ -95,7 +95,7 @@ def query_saving(
     if attacks is None:
         names = [n for n in QUERY_ATTACKS.parts if n != "square" or x.ndim == _IMAGE_DIMENSIONS]
         attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in names]
-    found: dict[bool, dict[str, Hunted]] = {False: {}, True: {}}
+    found: dict[bool, dict[str, QueryResult]] = {False: {}, True: {}}
     for attack in attacks:
         found[attack.needs_source][attack.name] = hunt_down(
             attack,
@@ -110,6 +110,6 @@ def query_saving(
     return QuerySaving(found[False], found[True], seed)
 
 
-def success_curve(hunted: Hunted) -> Tensor:
+def success_curve(hunted: QueryResult) -> Tensor:
     """Return the questions at which rows were solved, int64, ascending: a curve's steps."""
     return torch.sort(hunted.asked[hunted.solved]).values

@@ -16,7 +16,7 @@ from safecompress.attacks.transfer.embeddings import (
     points_of,
     token_length,
 )
-from safecompress.attacks.transfer.units import InUnits
+from safecompress.attacks.transfer.units import UnitInputModel
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Ball, InputRange, Inputs, Norm
 
@@ -103,7 +103,7 @@ def space_of(
             return units.units(_single(given))
 
         one: Mapping[Norm, float] = {"linf": 1.0, "l2": 1.0}
-        models = InUnits(full, units), InUnits(small, units)
+        models = UnitInputModel(full, units), UnitInputModel(small, units)
         return Space(*models, in_units, one, RADII, "the input range")
     if not are_tokens(inputs):
         raise UndecidableError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.transfer.aim import Loss, require_loss
-from safecompress.attacks.transfer.hunt import Hunt, QueryAttack
+from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
 from safecompress.attacks.transfer.windows import bumps, bumps_all_over
 from safecompress.errors import ConfigError, UndecidableError
 from safecompress.protocols import Source
@@ -59,7 +59,7 @@ class Square(QueryAttack):
             raise ConfigError(f"length is {self.length}; expected at least 1 iteration.")
         require_loss(self.loss)
 
-    def hunt_(self, hunt: Hunt, *, source: Source | None, seed: int) -> None:
+    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
         """Hunt all rows.
 
         Raises:
@@ -92,7 +92,7 @@ class Square(QueryAttack):
             best[rows[better]], height[rows[better]] = tried[better], value[better]
             iteration += 1
 
-    def _side(self, hunt: Hunt, iteration: int) -> int:
+    def _side(self, hunt: QueryTask, iteration: int) -> int:
         """Return the side of a window in pixels."""
         rows, columns = hunt.x.shape[2:]
         first = self.share or (0.05 if hunt.ball.norm == "linf" else 0.1)
@@ -104,14 +104,14 @@ class Square(QueryAttack):
             side += side % 2 == 0
         return min(max(side, 1), rows, columns)
 
-    def _stripes(self, hunt: Hunt, draw: torch.Generator) -> Tensor:
+    def _stripes(self, hunt: QueryTask, draw: torch.Generator) -> Tensor:
         """Return the rows with every column of every channel moved by ±radius."""
         channels, _, columns = hunt.x.shape[1:]
         signs = _signs((channels, 1, columns), draw).to(hunt.x)
         return hunt.ball.project(hunt.x + hunt.ball.radius * signs, hunt.x)
 
     def _redrawn(
-        self, hunt: Hunt, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
+        self, hunt: QueryTask, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
     ) -> Tensor:
         """Return the points with one window moved by ±radius from the row, channel by channel."""
         top, left = _corner(hunt, side, draw)
@@ -121,14 +121,14 @@ class Square(QueryAttack):
         tried[here] = hunt.x[rows][here] + hunt.ball.radius * signs
         return hunt.ball.project(tried, hunt.x[rows])
 
-    def _tiles(self, hunt: Hunt, draw: torch.Generator) -> Tensor:
+    def _tiles(self, hunt: QueryTask, draw: torch.Generator) -> Tensor:
         """Return the rows changed all over by bumps of random signs, at full length."""
         change = bumps_all_over(tuple(hunt.x.shape[1:]), draw).to(hunt.x)
         change = change * (hunt.ball.radius / change.norm())
         return hunt.ball.project(hunt.x + change, hunt.x)
 
     def _moved(
-        self, hunt: Hunt, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
+        self, hunt: QueryTask, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
     ) -> Tensor:
         """Return the points with the change of one window given up for a bump in another."""
         x, radius = hunt.x[rows], hunt.ball.radius
@@ -156,7 +156,7 @@ def _signs(shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
     return 2.0 * torch.randint(0, 2, shape, generator=draw) - 1.0
 
 
-def _corner(hunt: Hunt, side: int, draw: torch.Generator) -> tuple[int, int]:
+def _corner(hunt: QueryTask, side: int, draw: torch.Generator) -> tuple[int, int]:
     """Return where a window of that side lies, anywhere in the image."""
     rows, columns = hunt.x.shape[2:]
     place = [int(torch.randint(0, size - side + 1, (), generator=draw)) for size in (rows, columns)]

@@ -8,7 +8,7 @@ from safecompress.models.adapt import adapt
 from safecompress.protocols import InputRange
 
 
-class InUnits(nn.Module):
+class UnitInputModel(nn.Module):
     """A model that takes units in place of its own inputs.
 
     Args:

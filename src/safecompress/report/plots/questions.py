@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 420.0, 260.0, 50.0, 44.0, 10.0, 
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryCurve:
     """One attack.
 
     Args:
@@ -35,7 +35,7 @@ class Asked:
         return sum(1 for asked in self.solved if asked <= questions) / self.rows
 
 
-def questions_panel(attacks: Sequence[Asked], *, budget: float, identity: str) -> Markup:
+def questions_panel(attacks: Sequence[QueryCurve], *, budget: float, identity: str) -> Markup:
     """Return the picture: share of rows solved against questions, which are logarithmic.
 
     Args:
@@ -64,7 +64,7 @@ def questions_panel(attacks: Sequence[Asked], *, budget: float, identity: str) -
     )
 
 
-def _steps(attack: Asked, x: Scale, y: Scale) -> Iterator[tuple[float, float]]:
+def _steps(attack: QueryCurve, x: Scale, y: Scale) -> Iterator[tuple[float, float]]:
     yield x.start, y(0)
     done = 0
     for asked, group in groupby(attack.solved):

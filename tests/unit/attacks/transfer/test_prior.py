@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from safecompress.attacks.oracle import Oracle
-from safecompress.attacks.transfer import Aim, Hunt, PriorRgf, hunt_down
+from safecompress.attacks.transfer import Aim, PriorRgf, QueryTask, hunt_down
 from safecompress.attacks.transfer.directions import (
     biased,
     cosine,
@@ -61,7 +61,7 @@ class Stepped(nn.Module):
 def hunt(model=None, *, budget=100):
     x = torch.full((1, 4), 0.5)
     oracle = Oracle(model or Linear(), rows=1, budget=budget)
-    return Hunt(oracle, x, Aim(torch.tensor([0]), loss="margin"), Ball("l2", 0.5)), oracle
+    return QueryTask(oracle, x, Aim(torch.tensor([0]), loss="margin"), Ball("l2", 0.5)), oracle
 
 
 @pytest.mark.parametrize(("dimension", "samples", "square", "weight"), SQUARES)

@@ -19,7 +19,7 @@ from safecompress.checks import (
 )
 from safecompress.checks.controls import control_checks
 from safecompress.compression.dp_guarantee import guarantee
-from safecompress.compression.session import Work
+from safecompress.compression.session import Session
 from safecompress.data import Ledger
 from safecompress.events import Event
 from safecompress.files import sha256, tensors_digest
@@ -61,7 +61,7 @@ LOOKS = (
 
 
 @dataclass(frozen=True)
-class Sealed:
+class SealedRows:
     """The rows that judge, once they are open.
 
     Args:
@@ -73,7 +73,7 @@ class Sealed:
     looks: int
 
 
-def open_sealed(work: Work, compressed: StoredModel) -> Sealed:
+def open_sealed(work: Session, compressed: StoredModel) -> SealedRows:
     """Write down that `compressed` is judged, and open the sealed rows.
 
     Raises:
@@ -81,13 +81,15 @@ def open_sealed(work: Work, compressed: StoredModel) -> Sealed:
     """
     ledger = Ledger(work.folder.path.parent / LEDGER)
     digest = tensors_digest(compressed.weights)
-    return Sealed(*work.splits.open_sealed(ledger, model_digest=digest, run=work.folder.path.name))
+    return SealedRows(
+        *work.splits.open_sealed(ledger, model_digest=digest, run=work.folder.path.name)
+    )
 
 
 def judge(
-    work: Work,
+    work: Session,
     suite: Suite,
-    sealed: Sealed,
+    sealed: SealedRows,
     *,
     dense: StoredModel | None,
     models: Mapping[str, StoredModel],
@@ -163,7 +165,7 @@ def judge(
 
 
 def _subjects(
-    work: Work,
+    work: Session,
     sealed: Pool[Rows],
     models: Mapping[str, StoredModel],
     shadows: Mapping[str, Pool[References]],
@@ -198,7 +200,7 @@ def _subjects(
 
 
 def _held(
-    work: Work, candidate: Candidate, sealed: Pool[Rows], *, needed: frozenset[str]
+    work: Session, candidate: Candidate, sealed: Pool[Rows], *, needed: frozenset[str]
 ) -> Pool[Evidence]:
     """Return what attackers hold about one model by itself.
 
@@ -223,7 +225,7 @@ def _held(
     return evidence.map(lambda e: replace(e, target=target, span=span))
 
 
-def _untouched(work: Work, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
+def _untouched(work: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
     if work.notes["trained"]:
         return None
@@ -266,7 +268,7 @@ def _scope(suite: Suite, shadows: int) -> str:
 
 
 def _model_facts(
-    work: Work, compressed: StoredModel, comparison: Sequence[Mapping[str, Any]]
+    work: Session, compressed: StoredModel, comparison: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     by_name = {row["name"]: row for row in comparison}
     parameters = sum(p.numel() for p in work.module.parameters())

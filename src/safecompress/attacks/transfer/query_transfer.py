@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from safecompress.attacks.oracle import Oracle
 from safecompress.attacks.transfer.aim import Aim
-from safecompress.attacks.transfer.hunt import Hunt, QueryAttack
+from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
 from safecompress.errors import ConfigError
 from safecompress.protocols import Ball, Source, TransferAttack
 
 
 @final
 @dataclass(frozen=True)
-class ByQuestions(TransferAttack):
+class QueryTransfer(TransferAttack):
     """A query attack on the source itself, whose points are then sent elsewhere.
 
     A search ends where the source is fooled, so its points lie hardly beyond the border and fool
@@ -52,14 +52,14 @@ class ByQuestions(TransferAttack):
         seed: int,
         targets: Tensor | None = None,
     ) -> Tensor:
-        oracle = Oracle(_Asked(source, x.device), rows=len(x), budget=self.budget)
-        hunt = Hunt(oracle, x, Aim(labels, targets, self.attack.loss), ball)
+        oracle = Oracle(_SourceModule(source, x.device), rows=len(x), budget=self.budget)
+        hunt = QueryTask(oracle, x, Aim(labels, targets, self.attack.loss), ball)
         with torch.no_grad():
             self.attack.hunt_(hunt, source=None, seed=seed)
         return hunt.points
 
 
-class _Asked(nn.Module):
+class _SourceModule(nn.Module):
     """A source as the module that an oracle asks."""
 
     def __init__(self, source: Source, device: torch.device) -> None:

@@ -21,7 +21,7 @@ _ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True)
-class Hunted:
+class QueryResult:
     """What a query attack found.
 
     Args:
@@ -44,7 +44,7 @@ class Hunted:
         return torch.where(self.solved, self.asked, torch.full_like(self.asked, self.budget))
 
 
-class Hunt:
+class QueryTask:
     """Rows and the one model they are hunted on.
 
     A row is `open` until the model is fooled or its budget does not allow what an attack asks for.
@@ -134,7 +134,7 @@ class QueryAttack(ABC):
     loss: Loss = "margin"
 
     @abstractmethod
-    def hunt_(self, hunt: Hunt, *, source: Source | None, seed: int) -> None:
+    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
         """Ask until no row is open. What a row is asked must not depend on the other rows.
 
         Args:
@@ -156,7 +156,7 @@ def hunt_down(
     targets: Tensor | None = None,
     budget: int = BUDGET,
     batch_size: int = 256,
-) -> Hunted:
+) -> QueryResult:
     """Attack a model through its answers alone, each row within its budget.
 
     Args:
@@ -187,13 +187,13 @@ def hunt_down(
             wanted = None if targets is None else targets[index].to(device)
             aim = Aim(labels[index].to(device), wanted, attack.loss)
             oracle = Oracle(target, rows=len(index), budget=budget)
-            hunt = Hunt(oracle, x[index].to(device), aim, ball)
+            hunt = QueryTask(oracle, x[index].to(device), aim, ball)
             with torch.no_grad():
                 attack.hunt_(hunt, source=guide, seed=seed)
             points, solved = hunt.points.to(x.device), hunt.solved.to(x.device)
             found.append((points, solved, oracle.asked.to(x.device)))
     if not found:
         none = torch.zeros(0, dtype=torch.int64)
-        return Hunted(x.clone(), none.bool(), none, budget)
+        return QueryResult(x.clone(), none.bool(), none, budget)
     points, solved, asked = (torch.cat(part) for part in zip(*found, strict=True))
-    return Hunted(points, solved, asked, budget)
+    return QueryResult(points, solved, asked, budget)
