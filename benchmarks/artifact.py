@@ -12,7 +12,7 @@ model whose name ends in `-half` has lost half the channels of every group that 
 it is compared with the whole model as dense fp32. `table` prints what is there, beside the accuracy
 of trained models from `export_verdicts.py`.
 
-Weights are random (ERK masks, Gaussian values, batch normalisation with random statistics): a cell
+Weights are random (ERK masks, Gaussian values, batch normalization with random statistics): a cell
 says something about bytes and milliseconds, and nothing about accuracy.
 
 `bytes` compares every file with the dense fp32 ONNX file: packed with zstd (level 19) or zipped as
@@ -23,8 +23,8 @@ as they are.
 `bound` is what no code that knows each layer's density and its values' frequencies can beat:
 the sum over masked layers of log2 C(n, k) + k H(values), and the entropy of the rest. The values
 are those that exist, as whole numbers; zeros that rounding made are among them. The rest are
-scales, biases and normalisation: the entropy of their bytes, each of a number's four bytes by
-itself. It is stated for what each file has to hold: in an ONNX file normalisation is folded into
+scales, biases and normalization: the entropy of their bytes, each of a number's four bytes by
+itself. It is stated for what each file has to hold: in an ONNX file normalization is folded into
 the weights before it, in a safetensors file it is not. An ONNX file leaves out weights that
 rounding made zero, so with int4 it may fall below what the whole topology needs.
 
@@ -72,12 +72,12 @@ from safecompress.export import FORMATS
 from safecompress.export.compact import entropy_bytes, zstd
 from safecompress.export.forms import Forms
 from safecompress.export.measure import latencies, loading, sizes
-from safecompress.export.packing import gap_stream, quantise
+from safecompress.export.packing import gap_stream, quantize
 from safecompress.files import make_folder, read_json, write_json
 from safecompress.models import MODELS, channel_groups
 from safecompress.proposals import without_channels
 from safecompress.run.provenance import surroundings
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 from safecompress.transforms import remove_channels
 
@@ -152,7 +152,7 @@ def sparse_model(name: str, zeros: float) -> tuple[nn.Module, Topology]:
         module = half_model(module, net)
     left = sum(m.numel() for m in Topology.dense(module).masks.values())
     density = min(1.0, kept / left)
-    topology = initialise(module, density=density, distribution="erk", method="scratch", seed=0)
+    topology = initialize(module, density=density, distribution="erk", method="scratch", seed=0)
     _strong_(module, topology)
     return module, topology
 
@@ -198,7 +198,7 @@ def bound(
     total, scales = 0.0, []
     for name, mask in topology.masks.items():
         exists = mask.numpy()
-        found = quantise(weights[name] * exists, kind)
+        found = quantize(weights[name] * exists, kind)
         values = (found.values[exists].astype(np.int16) + 128).astype(np.uint8)
         total += mask_bytes(exists.size, int(exists.sum())) + entropy_bytes(values)
         scales.append(found.scale)
@@ -207,22 +207,22 @@ def bound(
 
 
 def folded(forms: Forms) -> dict[str, NDArray[Any]]:
-    """Return the weights of the fp32 graph, normalisation folded into them."""
+    """Return the weights of the fp32 graph, normalization folded into them."""
     graph = forms.graph(FORMATS["onnx"])
     return {i.name: numpy_helper.to_array(i) for i in graph.graph.initializer}
 
 
 def other_formats(
-    forms: Forms, topology: Topology, initialisers: dict[str, NDArray[Any]]
+    forms: Forms, topology: Topology, initializers: dict[str, NDArray[Any]]
 ) -> dict[str, int]:
     """Return the bytes of formats that are not ours."""
-    rest = sum(a.nbytes for name, a in initialisers.items() if name not in topology.masks)
+    rest = sum(a.nbytes for name, a in initializers.items() if name not in topology.masks)
     sparse, mask16, mask8, gaps8 = rest, rest, rest, rest
     streams: list[bytes] = []
     for name, mask in topology.masks.items():
         exists = mask.numpy()
-        values = initialisers[name][exists]
-        found = quantise(initialisers[name] * exists, "int8")
+        values = initializers[name][exists]
+        found = quantize(initializers[name] * exists, "int8")
         bits, gaps = np.packbits(exists.reshape(-1)), gap_stream(exists)
         # ONNX stores a linear index of 8 bytes beside each fp32 value.
         sparse += values.nbytes + 8 * len(values)
@@ -255,8 +255,8 @@ def measure_sizes(name: str, zeros: float) -> dict[str, Any]:
     forms, _ = forms_of(name, zeros)
     topology = forms.topology
     fp32 = len(dense_fp32(name))
-    initialisers = folded(forms)
-    held: dict[str, int] = other_formats(forms, topology, initialisers)
+    initializers = folded(forms)
+    held: dict[str, int] = other_formats(forms, topology, initializers)
     state = {n: t.numpy() for n, t in forms.module.state_dict().items()}
     bounds: dict[str, dict[str, float]] = {}
     for form in FORMATS.values():
@@ -268,7 +268,7 @@ def measure_sizes(name: str, zeros: float) -> dict[str, Any]:
         held[f"{form.name}, zstd"] = len(
             forms.written(form, {}, packed=True) if ours else zstd(data)
         )
-    for container, weights in (("onnx", initialisers), ("safetensors", state)):
+    for container, weights in (("onnx", initializers), ("safetensors", state)):
         rest = [a for n, a in weights.items() if n not in topology.masks]
         bounds[container] = {kind: bound(weights, topology, rest, kind) for kind in VALUES}
     int8, int4 = "onnx-sparse-int8", "safetensors-int4"

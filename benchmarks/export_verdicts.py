@@ -12,7 +12,7 @@ A model is trained and compressed with a short form of its recipe, then exported
 export itself loads the file in its own runtime and repeats the run's suite on the sealed rows. A
 cell holds the run's verdict and the file's, figures of both, the paired differences with their
 intervals, and bytes beside those of the dense fp32 file and of the dense int8 file, zipped. A model
-whose name ends in `-int8` was trained with fake quantisation; its files hold the trained numbers.
+whose name ends in `-int8` was trained with fake quantization; its files hold the trained numbers.
 
 Every export is a look at the sealed rows, so the intervals of later formats are a little wider.
 
@@ -64,7 +64,7 @@ RESULTS = Path(__file__).parent / "results" / "export_verdicts"
 RECIPES = Path(__file__).parent.parent / "recipes"
 FORMS = ("onnx-sparse", "onnx-sparse-int8")
 INT8 = {
-    "steer": {"search": "every-round", "proposals": [{"quantise": {"bits": 8, "mask": "rigl"}}]}
+    "steer": {"search": "every-round", "proposals": [{"quantize": {"bits": 8, "mask": "rigl"}}]}
 }
 RIGL = {"steer": {"search": "every-round", "proposals": ["rigl"]}}
 LOCATION30 = {

@@ -5,7 +5,7 @@ One cell for each model, a JSON file, skipped when that file exists:
     OMP_NUM_THREADS=1 python -m benchmarks.int8_latency [--model resnet18]
 
 The export's int8 graph misses its goal, 3.8 times as fast as fp32 at batch 1, where the processor
-has no int8 dot products (`artifact.py`). A cell holds what else onnxruntime's own quantiser can
+has no int8 dot products (`artifact.py`). A cell holds what else onnxruntime's own quantizer can
 make of the same network, every file in its turn on one thread:
 
 - `as exported`: activations uint8, weights int8 per channel, Q and DQ nodes;

@@ -1,4 +1,4 @@
-"""Is pruning a defence? The claim of MIA-Pruning, from the cells of the table.
+"""Is pruning a defense? The claim of MIA-Pruning, from the cells of the table.
 
 Wang et al. (IJCAI 2021) report an attack accuracy up to 13.6 % below the dense model's for pruning
 by ADMM, with the min-max game in it the lowest, and up to 10 % below that of the min-max game on

@@ -2,7 +2,7 @@
 
 A cell is one method on one data set, density and seed: a whole run of `safecompress.compress`,
 judged on sealed rows that steered nothing. Every method starts from the same dense model and spends
-the same training: as many optimiser steps as SafeCompress takes with its candidates and its
+the same training: as many optimizer steps as SafeCompress takes with its candidates and its
 teachers, spread over a longer path of as many rounds. A cell ends in one JSON file and is skipped
 when that file exists; dense models and teachers are kept in `--work` and shared by the methods.
 
@@ -143,7 +143,7 @@ def configured(data: str, density: float, method: str, seed: int) -> CompressCon
 
 
 def spent(config: CompressConfig) -> int:
-    """Return the optimiser steps of a run after its dense model: teachers, candidates and path."""
+    """Return the optimizer steps of a run after its dense model: teachers, candidates and path."""
     members = members_of(config)
     each = steps_per_epoch(members, config.sparse.train)
     total = round(config.sparse.train.epochs * each)

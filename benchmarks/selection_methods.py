@@ -40,7 +40,7 @@ class Method:
 REFERENCE = "safecompress"
 METHODS: dict[str, Method] = {
     "static": Method(
-        ("sparse.rounds=0", "sparse.initialise=scratch"),
+        ("sparse.rounds=0", "sparse.initialize=scratch"),
         says="a random mask on untrained weights",
     ),
     "magnitude": Method(

@@ -25,11 +25,11 @@ from safecompress.models.channels import few_inputs
 from safecompress.proposals import without_channels
 from safecompress.randomness import derive
 from safecompress.run.load import load
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology, maskable_parameters
-from safecompress.train import Trainer, quantise_after_training
+from safecompress.train import Trainer, quantize_after_training
 from safecompress.train.predict import predict
-from safecompress.transforms import PLAIN, Transforms, factorise
+from safecompress.transforms import PLAIN, Transforms, factorize
 
 SHARE = 1 / 3
 """Share of the full model's epochs that fine-tuning takes."""
@@ -115,7 +115,7 @@ def magnitude(density: float) -> Mechanism:
         del architecture
         module = copy.deepcopy(full)
         weights = dict(maskable_parameters(module))
-        topology = initialise(
+        topology = initialize(
             weights, density=density, distribution="erk", method="magnitude-global", seed=seed
         )
         return fit(module, kitchen, seed=seed, topology=topology)
@@ -124,11 +124,11 @@ def magnitude(density: float) -> Mechanism:
 
 
 def rounded(bits: int) -> Mechanism:
-    """Return quantisation after training: weights and layers' inputs rounded, nothing trained."""
+    """Return quantization after training: weights and layers' inputs rounded, nothing trained."""
 
     def made(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
         del architecture, seed
-        found = quantise_after_training(full, kitchen.splits.members, bits=bits)
+        found = quantize_after_training(full, kitchen.splits.members, bits=bits)
         transforms = Transforms(bits, activations=True, ranges=found.numbers.ranges)
         return Sibling(found.module, found.topology, transforms)
 
@@ -136,7 +136,7 @@ def rounded(bits: int) -> Mechanism:
 
 
 def trained_rounded(bits: int) -> Mechanism:
-    """Return quantisation-aware training."""
+    """Return quantization-aware training."""
 
     def made(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
         del architecture
@@ -168,13 +168,13 @@ def low_rank(share: float) -> Mechanism:
 
     def made(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
         del architecture
-        return fit(factorise(full, share=share), kitchen, seed=seed)
+        return fit(factorize(full, share=share), kitchen, seed=seed)
 
     return made
 
 
 def distilled(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
-    """Return a new model of half the width that learnt what the full one says."""
+    """Return a new model of half the width that learned what the full one says."""
     module = kitchen.made(architecture, seed=derive(seed, "student"), width=kitchen.width / 2)
     return fit(module, kitchen, seed=seed, share=1.0, teacher=full)
 
@@ -192,7 +192,7 @@ def searched(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) ->
             "steer": {"proposals": ["rigl", "set"]},
             "baselines": [],
         }
-        # Its rows were standardised already: the module takes them as they are.
+        # Its rows were standardized already: the module takes them as they are.
         plain = replace(kitchen.splits, preprocessor=None)
         module = compress(copy.deepcopy(full), plain, config=config, out=out).model
     return Sibling(module, existing(module))

@@ -8,7 +8,7 @@ one JSON file and is skipped when that file exists.
     python -m benchmarks.soak
 
 The first 40 runs are warm-up (imports, caches of fixed size, the allocator's arenas). The slope is
-fitted to the means of 10 blocks of the other 160, because neighbouring measurements are not
+fitted to the means of 10 blocks of the other 160, because neighboring measurements are not
 independent; its 95 % interval is Student's with 8 degrees of freedom. Linux only.
 
 The 2.8 KB a run that are left are not ours: safetensors 0.8.0 leaves two integers (60 bytes) behind
@@ -70,7 +70,7 @@ def make_model() -> nn.Module:
 
 
 def make_splits(seed: int) -> Splits:
-    """Return rows of a run's own, the reference rows that a defence needs among them."""
+    """Return rows of a run's own, the reference rows that a defense needs among them."""
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(ROWS, WIDTH, generator=draw)
     return splits_from_arrays(x, x[:, :4].argmax(dim=1), seed=0, split={"reference": 0.2})

@@ -28,7 +28,7 @@ def taught(temperature: float = 1.0, *, folds: int = 4, held_out: int = 2) -> li
     """Return the settings of a student of such teachers, its labels raised to 1 / temperature."""
     return [
         SMALL,
-        "sparse.initialise=student-global",
+        "sparse.initialize=student-global",
         f"sparse.student.temperature={temperature}",
         f"teachers.folds={folds}",
         f"teachers.held_out={held_out}",
@@ -49,13 +49,13 @@ METHODS: dict[str, list[str]] = {
     "8 teachers each without 4 folds temperature 0.5": taught(0.5, folds=8, held_out=4),
     "dense student at 1 then temperature 0.25": [
         SMALL,
-        "sparse.initialise=student-global",
+        "sparse.initialize=student-global",
         f"steer.proposals=[{labels(0.25, 'rigl')}]",
         *_ONE,
     ],
     "snip": TABLE["snip"]["set"],
     "snip then temperature 0.1": [
-        "sparse.initialise=snip",
+        "sparse.initialize=snip",
         SMALL,
         f"steer.proposals=[{labels(0.1, 'rigl')}]",
         *_ONE,

@@ -46,7 +46,7 @@ _MOVES = "steer.attacks=[loss]"
 
 
 def defended(*defenses: str, stages: tuple[str, ...] = ("dense", "steer")) -> list[str]:
-    """Return the settings of a dense model pruned once, with defences in some stages."""
+    """Return the settings of a dense model pruned once, with defenses in some stages."""
     given = f"defenses=[{','.join(defenses)}]"
     return ["sparse.rounds=0", *(f"{stage}.{given}" for stage in stages)]
 
@@ -72,21 +72,21 @@ METHODS: dict[str, dict[str, Any]] = {
         "says": "the dense model's largest weights over all layers, fine-tuned",
     },
     "magnitude by layer": {
-        "set": ["sparse.rounds=0", "sparse.initialise=magnitude-layer"],
+        "set": ["sparse.rounds=0", "sparse.initialize=magnitude-layer"],
         "says": "the same number kept as ERK gives each layer",
     },
     "static": {
-        "set": ["sparse.rounds=0", "sparse.initialise=scratch"],
+        "set": ["sparse.rounds=0", "sparse.initialize=scratch"],
         "says": "a random mask on untrained weights, trained",
     },
     "set": {"set": path("set"), "says": "SET from the dense model"},
     "set from scratch": {
-        "set": [*path("set"), "sparse.initialise=scratch"],
+        "set": [*path("set"), "sparse.initialize=scratch"],
         "says": "SET from untrained weights, in this table's rounds",
     },
     "rigl": {"set": path("rigl"), "says": "RigL from the dense model"},
     "rigl from scratch": {
-        "set": [*path("rigl"), "sparse.initialise=scratch"],
+        "set": [*path("rigl"), "sparse.initialize=scratch"],
         "says": "RigL from untrained weights, in this table's rounds",
     },
     "safecompress-masks": {
@@ -118,25 +118,25 @@ METHODS: dict[str, dict[str, Any]] = {
         "says": "RigL with the bounded min-max term against a black-box attacker",
     },
     "gradual": {
-        "set": ["sparse.rounds=0", "sparse.initialise=gradual-global"],
+        "set": ["sparse.rounds=0", "sparse.initialize=gradual-global"],
         "says": "gradual magnitude pruning, then fine-tuned; twice the epochs of magnitude",
     },
     "snip": {
-        "set": ["sparse.rounds=0", "sparse.initialise=snip"],
+        "set": ["sparse.rounds=0", "sparse.initialize=snip"],
         "says": "SNIP: a mask by sensitivity on untrained weights, trained",
     },
     "lottery": {
-        "set": ["sparse.rounds=0", "sparse.initialise=lottery"],
+        "set": ["sparse.rounds=0", "sparse.initialize=lottery"],
         "says": "lottery ticket: the dense model's largest weights, trained again from their start",
     },
     "mia-pruning": {
-        "set": ["sparse.rounds=0", "sparse.initialise=admm-global"],
+        "set": ["sparse.rounds=0", "sparse.initialize=admm-global"],
         "says": "ADMM, then the mask trained on; twice the epochs of magnitude",
     },
     "mia-pruning + min-max": {
         "set": [
             *defended(_MIN_MAX),
-            "sparse.initialise=admm-global",
+            "sparse.initialize=admm-global",
         ],
         "says": "the same with the attacker's bounded gain in every step",
     },
@@ -160,7 +160,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "distillation (reference only)": {
         "set": [
             *defended("{distillation: {rows: reference}}", stages=("steer",)),
-            "sparse.initialise=scratch",
+            "sparse.initialize=scratch",
         ],
         "says": "a student that meets no member, under a random mask",
     },
@@ -170,7 +170,7 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "student": {
         "set": [
-            "sparse.initialise=student-global",
+            "sparse.initialize=student-global",
             "sparse.student.temperature=2.0",
             "steer.proposals=[rigl,set,{soft-labels: {share: 1.0, mask: rigl}}]",
             "steer.calibrated=false",
@@ -188,7 +188,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 _FIXED = [*FP32, "data.split.reference=0.2"]
-"""A fifth of the rows that are no members is set aside for the defences that need such rows."""
+"""A fifth of the rows that are no members is set aside for the defenses that need such rows."""
 
 
 def of_recipe(name: str) -> dict[str, Any]:

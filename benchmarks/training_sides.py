@@ -15,7 +15,7 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.models import MODELS
 from safecompress.protocols import Rows
 from safecompress.randomness import seeded
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 from safecompress.train import ProbedSettings, Trainer
 
@@ -154,6 +154,6 @@ def rows(name: str) -> Rows:
 
 def topology(network: nn.Module, density: float) -> Topology:
     """Return the mask of the largest weights of each layer, shared out by ERK."""
-    return initialise(
+    return initialize(
         network, density=density, distribution="erk", method="magnitude-layer", seed=0
     )

@@ -303,9 +303,9 @@ def _spearman(samples: Any) -> Any:
     """Return Spearman's correlation per resample of cells (b, n, 4): two points a cell."""
     points = samples.reshape(len(samples), -1, 2)
     ranks = rankdata(points, axis=1)
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    product = centred.prod(axis=2).sum(axis=1)
-    sizes = np.sqrt((centred**2).sum(axis=1).prod(axis=1))
+    centered = ranks - ranks.mean(axis=1, keepdims=True)
+    product = centered.prod(axis=2).sum(axis=1)
+    sizes = np.sqrt((centered**2).sum(axis=1).prod(axis=1))
     return product / np.where(sizes > 0, sizes, 1)
 
 

@@ -124,11 +124,11 @@ class Bench:
 
     @property
     def span(self) -> InputRange:
-        """Range of the standardised images."""
+        """Range of the standardized images."""
         fitted = self.splits.preprocessor
         span = None if fitted is None else fitted.input_range
         if span is None:
-            raise SystemExit("expected images of 256 grey levels")
+            raise SystemExit("expected images of 256 gray levels")
         return span
 
     @property

@@ -57,7 +57,7 @@ def _shot(
     prepare(page)
     picture = Image.open(io.BytesIO(page.screenshot()))
     page.close()
-    # Octrees keep rare colours, such as a curve's.
+    # Octrees keep rare colors, such as a curve's.
     return picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 

@@ -83,12 +83,12 @@ class Recorder:
                 "session": pytest.ExitCode(exitstatus).name,
                 "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
                 "machine": machine(),
-                **summarise(reports),
+                **summarize(reports),
             }
             write_json(self.folder / f"{path.parent.name}.{path.stem}.json", record)
 
 
-def summarise(reports: list[pytest.TestReport]) -> dict[str, Any]:
+def summarize(reports: list[pytest.TestReport]) -> dict[str, Any]:
     """Return the counts of one test file and the laws in it, from its reports."""
     laws: dict[str, list[pytest.TestReport]] = defaultdict(list)
     for report in reports:

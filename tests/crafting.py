@@ -33,7 +33,7 @@ def rows(n: int, *, seed: int = 0) -> Tensor:
     return (1.2 * torch.rand(n, *SHAPE, generator=draw) - 0.1).clamp(0, 1)
 
 
-def labelled(model: nn.Module, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+def labeled(model: nn.Module, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return rows and what the model says of them: it is right on all."""
     x = rows(n, seed=seed)
     with torch.no_grad():

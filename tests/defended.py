@@ -1,4 +1,4 @@
-"""A toy that overfits, and how it is trained with a defence."""
+"""A toy that overfits, and how it is trained with a defense."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ ENGINE = EngineConfig(accelerator="cpu")
 def toy(seed: int) -> dict[str, Rows]:
     """Return members, reference, validation and fresh rows of four noisy clusters."""
     source = generator(seed, "toy")
-    centres = torch.randn(CLASSES, WIDTH, generator=source) * 0.4
+    centers = torch.randn(CLASSES, WIDTH, generator=source) * 0.4
 
     def rows(n: int, first: int) -> Rows:
         labels = torch.randint(CLASSES, (n,), generator=source)
-        inputs = centres[labels] + torch.randn(n, WIDTH, generator=source)
+        inputs = centers[labels] + torch.randn(n, WIDTH, generator=source)
         return Rows(inputs, labels, torch.arange(first, first + n))
 
     names = ("members", "reference", "validation", "fresh")
@@ -48,7 +48,7 @@ def network(seed: int) -> nn.Sequential:
 
 
 def trainer(seed: int, defenses: Sequence[Defense] = (), **changes: Any) -> Trainer:
-    """Return a trainer of the toy with everything a defence may ask for."""
+    """Return a trainer of the toy with everything a defense may ask for."""
     rows = toy(seed)
     asks_dense = any(d.needs_dense for d in defenses)
     return Trainer(
@@ -70,7 +70,7 @@ def built(request: Any) -> Defense:
 
 @cache
 def trained(seed: int, name: str = "", options: tuple[tuple[str, Any], ...] = ()) -> Candidate:
-    """Return the toy trained to its end, with a defence where one is named."""
+    """Return the toy trained to its end, with a defense where one is named."""
     made = trainer(seed, [built({name: dict(options)})] if name else [])
     return made.train(made.start(), made.total_steps)
 

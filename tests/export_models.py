@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from safecompress.export.forms import Forms
 from safecompress.models import MODELS
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 
 CLASSES = 10
@@ -51,7 +51,7 @@ class Branching(nn.Module):
 
 
 def sparse_model(name: str, density: float = 0.05) -> tuple[nn.Module, Topology]:
-    """Return an untrained model with a mask, its batch normalisation far from the identity."""
+    """Return an untrained model with a mask, its batch normalization far from the identity."""
     torch.manual_seed(1)
     options = {"input_shape": SHAPES[name], "classes": CLASSES, **_OPTIONS[name]}
     module = MODELS.build({name.partition("-")[0]: options}, where="test").eval()
@@ -64,7 +64,7 @@ def sparse_model(name: str, density: float = 0.05) -> tuple[nn.Module, Topology]
     for name_, parameter in module.named_parameters():
         if name_.endswith("bias") and parameter.ndim == 1:
             nn.init.normal_(parameter, 0, 0.1)
-    topology = initialise(module, density=density, distribution="erk", method="scratch", seed=0)
+    topology = initialize(module, density=density, distribution="erk", method="scratch", seed=0)
     topology.apply_(module)
     with torch.no_grad():
         for parameter, mask in topology.bind(module):
@@ -84,7 +84,7 @@ def forms(name: str, density: float = 0.05) -> Forms:
     return Forms(module, topology, inputs(name))
 
 
-def session(data: bytes, *, optimised: bool = True, precise: bool = False) -> Any:
+def session(data: bytes, *, optimized: bool = True, precise: bool = False) -> Any:
     """Return stock onnxruntime's session of a file's bytes.
 
     With `precise`, sums of products are whole on processors without int8 instructions, too.
@@ -96,12 +96,12 @@ def session(data: bytes, *, optimised: bool = True, precise: bool = False) -> An
     options.log_severity_level = 3
     if precise:
         options.add_session_config_entry("session.x64quantprecision", "1")
-    if not optimised:
+    if not optimized:
         off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = off
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def logits(data: bytes, x: Tensor, *, optimised: bool = True) -> Tensor:
-    (said,) = session(data, optimised=optimised).run(None, {"inputs": x.numpy()})
+def logits(data: bytes, x: Tensor, *, optimized: bool = True) -> Tensor:
+    (said,) = session(data, optimized=optimized).run(None, {"inputs": x.numpy()})
     return torch.from_numpy(said)

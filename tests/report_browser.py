@@ -32,18 +32,18 @@ document.addEventListener("securitypolicyviolation", (e) => violations.push(e.ef
 # Contrast of every piece of visible text with what lies behind it (WCAG 2), the worst first.
 CONTRASTS = """
 () => {
-  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
     .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const opaque = (colour) => { const c = channels(colour); return c.length < 4 || c[3] === 1; };
+  const opaque = (color) => { const c = channels(color); return c.length < 4 || c[3] === 1; };
   const behind = (element) => {
     const rect = element.closest("svg g")?.querySelector(":scope > rect");
     if (rect && element.closest("svg")) return getComputedStyle(rect).fill;
     for (let e = element; e; e = e.parentElement) {
-      const colour = getComputedStyle(e).backgroundColor;
-      if (opaque(colour)) return colour;
-      if (channels(colour)[3] !== 0) throw new Error(`half transparent: ${colour}`);
+      const color = getComputedStyle(e).backgroundColor;
+      if (opaque(color)) return color;
+      if (channels(color)[3] !== 0) throw new Error(`half transparent: ${color}`);
     }
     return "rgb(255, 255, 255)";
   };

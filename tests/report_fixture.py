@@ -286,8 +286,8 @@ def _roc(strength: float) -> dict[str, Any]:
 def _histogram(strength: float) -> dict[str, Any]:
     edges = [-4 + 0.125 * i for i in range(41)]
 
-    def counts(centre: float) -> list[int]:
-        heights = [math.exp(-0.5 * ((e - centre) / 0.55) ** 2) for e in edges[:-1]]
+    def counts(center: float) -> list[int]:
+        heights = [math.exp(-0.5 * ((e - center) / 0.55) ** 2) for e in edges[:-1]]
         return [round(1250 * h / sum(heights)) for h in heights]
 
     return {

@@ -1,4 +1,4 @@
-"""Reading a report back: a small strict reader of HTML and of the stylesheet's colours."""
+"""Reading a report back: a small strict reader of HTML and of the stylesheet's colors."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Page(HTMLParser):
         return [" ".join(e.text.split()) for e in self.all(tag)]
 
 
-def colours(css: str) -> dict[str, dict[str, str]]:
-    """Return the colours of both schemes by name."""
+def colors(css: str) -> dict[str, dict[str, str]]:
+    """Return the colors of both schemes by name."""
     pairs = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", css)
     return {
         "light": {name: light for name, light, _ in pairs},
@@ -86,12 +86,12 @@ def colours(css: str) -> dict[str, dict[str, str]]:
 
 
 def contrast(one: str, other: str) -> float:
-    """Return WCAG 2's contrast ratio of two colours, in [1, 21]."""
+    """Return WCAG 2's contrast ratio of two colors, in [1, 21]."""
     low, high = sorted((_luminance(one), _luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def _luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def _luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

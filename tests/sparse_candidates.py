@@ -11,12 +11,12 @@ from safecompress.candidate import Candidate
 from safecompress.proposals import Strategy
 from safecompress.protocols import ProposalContext
 from safecompress.randomness import generator
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 from safecompress.transforms import ChannelGroup
 
 SHAPES = {"first.weight": (8, 3, 3, 3), "second.weight": (10, 16), "third.weight": (4, 10)}
-# Two neighbouring inputs of the second layer are one channel of the first.
+# Two neighboring inputs of the second layer are one channel of the first.
 GROUPS = (
     ChannelGroup(8, {"first.weight": torch.arange(8)}, {"second.weight": torch.arange(16) // 2}),
     ChannelGroup(10, {"second.weight": torch.arange(10)}, {"third.weight": torch.arange(10)}),
@@ -41,7 +41,7 @@ def candidate(
     With `stale`, missing weights and their state are not zero, as if somebody forgot to mask.
     """
     dense = {name: noise(shape, seed, "weight", name) for name, shape in shapes.items()}
-    topology = initialise(dense, density=density, distribution="erk", method="scratch", seed=seed)
+    topology = initialize(dense, density=density, distribution="erk", method="scratch", seed=seed)
     return trained(dense, topology, seed=seed, dtype=dtype, stale=stale)
 
 

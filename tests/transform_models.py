@@ -11,7 +11,7 @@ from torch import nn
 from safecompress.candidate import Candidate
 from safecompress.models import MODELS
 from safecompress.protocols import ProposalContext
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.transforms import attach_
 
 FAMILIES = {
@@ -31,7 +31,7 @@ def built(family):
     torch.manual_seed(0)
     name = family.removesuffix("-gelu")
     module = MODELS.build({name: {"input_shape": shape, "classes": 5, **options}}, where="test")
-    # Trained normalisation: fresh running statistics would hide a channel that was mixed up.
+    # Trained normalization: fresh running statistics would hide a channel that was mixed up.
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
@@ -44,7 +44,7 @@ def built(family):
 def sparse_candidate(module, density=0.2):
     """Return a candidate under a random mask, and a context for it."""
     weights = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    topology = initialise(
+    topology = initialize(
         module, density=density, distribution="uniform", method="magnitude-layer", seed=0
     )
     topology.apply_to_tensors_(weights)

@@ -18,7 +18,7 @@ class SoftTarget:
 
     Args:
         share: share of the target that comes from the soft label, in [0, 1].
-        temperature: the soft label is raised to 1 / temperature and normalised, > 0; above 1 it
+        temperature: the soft label is raised to 1 / temperature and normalized, > 0; above 1 it
             says more about the classes that are not the likeliest.
     """
 
@@ -31,21 +31,21 @@ HARD = SoftTarget()
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model in the making, as plain tensors; no live module, no optimiser object.
+    """One model in the making, as plain tensors; no live module, no optimizer object.
 
     Tensors are owned by the candidate: whoever changes one copies it first (`replace_tensors`).
 
     Args:
         weights: the module's state_dict (parameters and buffers).
-        optimizer: per parameter name the optimiser's state tensors (`momentum_buffer`, …).
+        optimizer: per parameter name the optimizer's state tensors (`momentum_buffer`, …).
         topology: which maskable weights exist.
         ever_active: per maskable parameter, True where a weight has existed at any time.
         moving_average: per maskable parameter a dense moving average of gradients; empty unless
             a grow rule asked for it.
-        defenses: per defence name its state tensors.
+        defenses: per defense name its state tensors.
         soft_target: how much of the training target comes from soft labels.
         transforms: how the model reads its parameters: rounded to few bits, without some channels.
-        step: optimiser steps taken in this stage of training.
+        step: optimizer steps taken in this stage of training.
         lineage: names of the proposals that made it, oldest first.
     """
 
@@ -71,7 +71,7 @@ class Candidate:
     def coverage(self) -> dict[str, float]:
         """Return per layer the share of weights that have ever existed, in [0, 1].
 
-        Reference: in-time over-parameterisation, Liu et al., ICML 2021.
+        Reference: in-time over-parameterization, Liu et al., ICML 2021.
         """
         return {name: float(m.float().mean()) for name, m in self.ever_active.items()}
 

@@ -132,7 +132,7 @@ def write_tensors(
 ) -> None:
     """Write tensors as safetensors, atomically; shared storage is written once per name."""
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    # Serialised here, because save_file would create the file readable by its owner alone.
+    # Serialized here, because save_file would create the file readable by its owner alone.
     write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
 
 

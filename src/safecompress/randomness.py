@@ -37,7 +37,7 @@ def permutation(n: int, seed: int, *names: str | int) -> torch.Tensor:
 def seeded(seed: int, *names: str | int) -> Iterator[None]:
     """Run a block under torch's global generators seeded for `names`; restore them afterwards.
 
-    For code whose randomness cannot be passed a generator: module initialisation and dropout.
+    For code whose randomness cannot be passed a generator: module initialization and dropout.
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):

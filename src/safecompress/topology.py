@@ -15,7 +15,7 @@ def maskable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters a topology may mask, by their first name (ties appear once).
 
     Every floating-point parameter with two or more dimensions: weights of linear, convolution and
-    embedding layers. Biases and normalisation parameters have one dimension and stay dense.
+    embedding layers. Biases and normalization parameters have one dimension and stay dense.
     """
     return {
         name: p

@@ -39,7 +39,7 @@ def test_a_graph_says_what_its_model_says(clothes: dict[str, Any], tmp_path: Pat
     np.testing.assert_allclose(said, data[0][0] @ WEIGHTS, rtol=1e-5, atol=1e-5)
 
 
-def test_probabilities_are_recognised(tmp_path: Path) -> None:
+def test_probabilities_are_recognized(tmp_path: Path) -> None:
     target = open_target(linear_onnx(tmp_path / "m.onnx", softmax=True))
     recorded = ask(target, rows_for(target, groups(100), seed=0))
     assert recorded.kind == "probabilities"
@@ -96,7 +96,7 @@ def test_preprocessing_that_is_written_down_is_applied(tmp_path: Path) -> None:
     paths = saved_groups(tmp_path, shifted)
     source = {"source": "npz", "path": paths[0], "test_path": paths[1]}
     path, split = linear_onnx(tmp_path / "m.onnx"), {"membership": "pair"}
-    how = {"features": "standardise"}
+    how = {"features": "standardize"}
     said = logits_of(path, DataConfig(source=source, split=split, preprocessing=how))
     x = shifted[0][0].astype(np.float64)
     expected = ((x - x.mean(axis=0)) / x.std(axis=0)) @ WEIGHTS

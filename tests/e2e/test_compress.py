@@ -203,7 +203,7 @@ def test_from_scratch_without_a_dense_model(tmp_path: Path) -> None:
         make_splits(),
         config=settings(
             dense={"epochs": 0},
-            sparse=SPARSE | {"initialise": "scratch"},
+            sparse=SPARSE | {"initialize": "scratch"},
             verdict={"checks": checks},
         ),
         out=tmp_path / "run",
@@ -276,7 +276,7 @@ def test_nan_discards_a_candidate_and_never_the_run(
 def test_every_candidate_of_a_round_sees_the_same_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Applied twice, so that it is not recognised as the same candidate before it trains.
+    # Applied twice, so that it is not recognized as the same candidate before it trains.
     still = {"rigl": {"fraction": 0.001, "updates": 2}}
     steer = {"proposals": ["keep", still], "attacks": ["loss"]}
     compress(make_model, make_splits(), config=settings(steer=steer), out=tmp_path / "run")
@@ -331,7 +331,7 @@ def test_an_over_trained_model_fails_and_an_untrained_one_passes(tmp_path: Path)
         )
         return str(run.verdict.status)
 
-    assert verdict(60, 0.1, "learnt by heart") == "FAIL"
+    assert verdict(60, 0.1, "learned by heart") == "FAIL"
     assert verdict(0.05, 1e-6, "hardly trained") == "PASS"
 
 

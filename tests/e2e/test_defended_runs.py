@@ -1,4 +1,4 @@
-"""Whole runs with ADMM, with defences of the dense model, and with DP-SGD."""
+"""Whole runs with ADMM, with defenses of the dense model, and with DP-SGD."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADMM: dict[str, Any] = {
     "dense": TRAIN,
     "sparse": {
         "density": 0.3,
-        "initialise": "admm-global",
+        "initialize": "admm-global",
         "admm": {"rounds": 4, "rho": 0.1, "growth": 2.0, "train": TRAIN},
         "rounds": 1,
         "train": TRAIN,
@@ -52,7 +52,7 @@ def splits() -> Splits:
 
 
 GRADUAL = ADMM | {
-    "sparse": ADMM["sparse"] | {"initialise": "gradual-layer", "gradual": {"cuts": 4}}
+    "sparse": ADMM["sparse"] | {"initialize": "gradual-layer", "gradual": {"cuts": 4}}
 }
 TOWARDS = {"admm": ADMM, "gradual": GRADUAL}
 """Runs that train the dense weights towards their mask."""
@@ -99,7 +99,7 @@ def test_admm_keeps_the_budget_and_tells_its_residuals(tmp_path) -> None:
     }
 
 
-def test_defences_of_the_dense_model_change_it_alone(tmp_path) -> None:
+def test_defenses_of_the_dense_model_change_it_alone(tmp_path) -> None:
     plain, held = (
         {"dense": TRAIN | more, "sparse": {"density": 0.5, "rounds": 0, "train": TRAIN}}
         for more in ({}, {"defenses": [{"label-smoothing": {"share": 0.5}}]})
@@ -184,7 +184,7 @@ FIRST = {"density": 0.3, "rounds": 0, "train": TRAIN | {"epochs": 0}}
 
 @pytest.mark.parametrize("method", ["snip", "lottery"])
 def test_untrained_weights_begin_under_the_mask(method, tmp_path) -> None:
-    run(tmp_path / "run", {"dense": TRAIN, "sparse": FIRST | {"initialise": method}})
+    run(tmp_path / "run", {"dense": TRAIN, "sparse": FIRST | {"initialize": method}})
     made = read_model(tmp_path / "run" / "model.safetensors")
     masks = made.topology.masks
     assert made.topology.nonzeros == round(0.3 * made.topology.total)
@@ -205,7 +205,7 @@ def test_untrained_weights_begin_under_the_mask(method, tmp_path) -> None:
 
 def test_snip_keeps_what_the_loss_depends_on_most(tmp_path) -> None:
     """By hand: the mean gradient of the first batches at the untrained weights, times these."""
-    sparse = FIRST | {"initialise": "snip", "gradient_batches": len(splits().members) // 50}
+    sparse = FIRST | {"initialize": "snip", "gradient_batches": len(splits().members) // 50}
     run(tmp_path / "run", {"dense": TRAIN, "sparse": sparse | {"train": TRAIN}})
     masks = read_model(tmp_path / "run" / "model.safetensors").topology.masks
     module = prepare(load_config(SETTINGS), make_model, splits()).module

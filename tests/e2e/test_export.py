@@ -22,7 +22,7 @@ from safecompress.config import load_config
 from safecompress.data.sources import load_source
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.export import FORMATS, verify
-from safecompress.export.packing import QuantizedWeight, quantise
+from safecompress.export.packing import QuantizedWeight, quantize
 from safecompress.run.model_file import read_model
 from safecompress_reader import read_compact
 from tests import small_runs
@@ -129,7 +129,7 @@ def test_a_run_runs_where_there_is_no_torch(run: Path) -> None:
 
 
 def wrong_scale(weight: Any, kind: str, *, scale: Any = None) -> QuantizedWeight:
-    found = quantise(weight, kind, scale=scale)
+    found = quantize(weight, kind, scale=scale)
     return QuantizedWeight(
         found.values, found.scale * np.linspace(0.2, 3, len(found.scale), dtype="f4")
     )
@@ -142,7 +142,7 @@ def shuffled(mask: Any) -> Any:
 
 
 PLANTED: dict[str, tuple[str, str, Callable[..., Any]]] = {
-    "wrong scale": ("safetensors-int8", "quantise", wrong_scale),
+    "wrong scale": ("safetensors-int8", "quantize", wrong_scale),
     "shuffled gaps": ("safetensors", "gap_stream", shuffled),
 }
 
@@ -243,13 +243,13 @@ def test_removed_channels_leave_the_file(tmp_path: Path) -> None:
     assert str(export(folder, tmp_path / "m.onnx", format="onnx-sparse").status) == "PASS"
 
 
-def test_numbers_of_a_fake_quantised_run_are_those_of_its_files(tmp_path: Path) -> None:
+def test_numbers_of_a_fake_quantized_run_are_those_of_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    proposals = [{"quantise": {"bits": 4, "mask": "rigl"}}]
+    proposals = [{"quantize": {"bits": 4, "mask": "rigl"}}]
     steer = {"search": "every-round", "proposals": proposals, "attacks": ["loss"]}
     compress(config=SETTINGS | {"steer": steer}, out=folder)
     stored = read_model(folder / "model.safetensors")
-    numbers = stored.quantised()
+    numbers = stored.quantized()
     assert numbers is not None
     for form in ("onnx-sparse-int4", "safetensors-int4", "safetensors", "onnx"):
         path = tmp_path / ("m.onnx" if form.startswith("onnx") else "m.safetensors")

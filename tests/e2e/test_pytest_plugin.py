@@ -32,7 +32,7 @@ def test_a_linear_model_is_safe(safety):
     assert found.verdict.exit_code == 0
 
 
-def test_nearest_neighbours_know_their_members(safety):
+def test_nearest_neighbors_know_their_members(safety):
     model = KNeighborsClassifier(1).fit(*data[0])
     safety.assert_safe(lambda x: model.predict_proba(x.numpy()), data, max_auc=0.56)
 
@@ -78,7 +78,7 @@ def rows(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.where(noise == 0, (x[:, 0] > 0).long(), (x[:, 1] > 0).long())
 
 
-def memorised() -> tuple[nn.Module, tuple[tuple[torch.Tensor, torch.Tensor], ...]]:
+def memorized() -> tuple[nn.Module, tuple[tuple[torch.Tensor, torch.Tensor], ...]]:
     """Return a network trained until it knows its rows by heart, and both groups."""
     members, others = rows(600, 0), rows(600, 1)
     torch.manual_seed(0)
@@ -93,7 +93,7 @@ def memorised() -> tuple[nn.Module, tuple[tuple[torch.Tensor, torch.Tensor], ...
 
 
 def test_an_over_trained_net_fails_and_names_its_most_exposed_members() -> None:
-    net, data = memorised()
+    net, data = memorized()
     net.train()
     with pytest.raises(AssertionError) as caught:
         assert_safe(net, data, max_auc=0.60)
@@ -111,7 +111,7 @@ def test_an_over_trained_net_fails_and_names_its_most_exposed_members() -> None:
 
 
 def test_an_untrained_net_passes_or_is_undecided() -> None:
-    _, data = memorised()
+    _, data = memorized()
     torch.manual_seed(1)
     fresh = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 2))
     found = assert_safe(fresh, data, max_auc=0.60, inconclusive=True)
@@ -127,7 +127,7 @@ def test_groups_that_differ_by_themselves_are_an_error() -> None:
 
 
 def test_the_smaller_model_is_compared_with_the_dense_one() -> None:
-    net, data = memorised()
+    net, data = memorized()
     found = audit(nn.Linear(6, 2), data, baseline=net)
     checks = {c.name: c for c in found.verdict.checks}
     assert checks["gap.auc ≤ dense"].status == "PASS"

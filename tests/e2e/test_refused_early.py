@@ -69,7 +69,7 @@ def test_given_weights_get_their_inputs_as_they_are() -> None:
 
     assert members(weights_given=True).mean() > 15
     assert abs(float(members(weights_given=False).mean())) < 0.1
-    asked = members(weights_given=True, preprocessing={"features": "standardise"})
+    asked = members(weights_given=True, preprocessing={"features": "standardize"})
     assert abs(float(asked.mean())) < 0.1
 
 

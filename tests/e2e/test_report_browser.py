@@ -171,7 +171,7 @@ def test_a_node_of_the_tree_tells_its_figures(report: Opened) -> None:
 def test_all_text_stands_out(browser: Browser, scheme: str, switched: bool) -> None:
     with browser.open(color_scheme=scheme) as opened:
         if switched:
-            opened.page.get_by_role("button", name="Dark colours").click()
+            opened.page.get_by_role("button", name="Dark colors").click()
         opened.page.locator(".tree .hit").first.hover()
         opened.page.evaluate(OPEN_ALL)
         found = opened.page.evaluate(CONTRASTS)
@@ -182,9 +182,9 @@ def test_all_text_stands_out(browser: Browser, scheme: str, switched: bool) -> N
     assert (int(re.findall(r"\d+", page)[0]) < 100) is dark
 
 
-def test_chosen_colours_are_remembered_until_they_are_the_systems(browser: Browser) -> None:
+def test_chosen_colors_are_remembered_until_they_are_the_systems(browser: Browser) -> None:
     with browser.open(color_scheme="light") as opened:
-        switch = opened.page.get_by_role("button", name="Dark colours")
+        switch = opened.page.get_by_role("button", name="Dark colors")
         assert switch.get_attribute("aria-pressed") == "false"
         switch.press("Space")
         opened.page.reload()

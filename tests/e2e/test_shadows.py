@@ -70,7 +70,7 @@ def test_a_leak_that_no_threshold_sees_is_found(tmp_path: Path) -> None:
     """Labels drawn by lot: a row's own loss says little, its loss among its siblings' a lot."""
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(400, 6, generator=draw)
-    # Half of the rows are easy for any model, members or not; the other half is learnt by heart.
+    # Half of the rows are easy for any model, members or not; the other half is learned by heart.
     easy = torch.arange(400) % 2 == 0
     labels = torch.where(easy, x[:, :3].argmax(1), torch.randint(3, (400,), generator=draw))
     rows = Rows(x, labels, torch.arange(400))

@@ -18,8 +18,8 @@ from safecompress.run.model_file import read_model, write_model
 from safecompress.train import predict
 from safecompress.transforms import (
     codes,
-    input_quantisers,
-    quantised,
+    input_quantizers,
+    quantized,
     remove_channels,
 )
 from tests.small_runs import (
@@ -34,9 +34,9 @@ from tests.small_runs import (
     stopping_at,
 )
 
-INT8 = {"quantise": {"bits": 8, "mask": "rigl"}}
+INT8 = {"quantize": {"bits": 8, "mask": "rigl"}}
 CHANNELS = {"channels": {"share": 0.5, "mask": "rigl"}}
-BOTH = {"quantise": {"bits": 4, "mask": CHANNELS}}
+BOTH = {"quantize": {"bits": 4, "mask": CHANNELS}}
 SPARSE = SETTINGS["sparse"] | {"density": 0.4}
 
 
@@ -66,13 +66,13 @@ def test_the_file_computes_what_the_loop_judged(tmp_path: Path, proposal: Any) -
     said = predict(loaded, rows).logits
     assert torch.equal(said, predict(run.model, rows).logits)
     assert loaded.state_dict().keys() == make_model().state_dict().keys()
-    assert len(input_quantisers(loaded)) == 2
-    numbers = stored.quantised()
+    assert len(input_quantizers(loaded)) == 2
+    numbers = stored.quantized()
     assert numbers is not None
     for name, mask in stored.topology.masks.items():
         weight = dict(loaded.named_parameters())[name]
         assert not bool(weight[~mask].any())
-        assert torch.equal(quantised(weight, numbers.bits), weight)
+        assert torch.equal(quantized(weight, numbers.bits), weight)
         assert torch.equal(codes(weight, numbers.bits) * numbers.scales[name][:, None], weight)
     assert set(numbers.ranges) == {"0", "2"}
     if proposal is BOTH:
@@ -128,10 +128,10 @@ def test_without_the_extra_the_proposal_says_what_to_install(
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"quantise": {"bits": 7}}, "bits is 7; expected 8 or 4"),
-        ({"quantise": {"bits": True}}, "bits is True"),
-        ({"quantise": {"activations": "yes"}}, "expected true or false"),
-        ({"quantise": {"mask": "riggl"}}, "no proposal is called 'riggl'"),
+        ({"quantize": {"bits": 7}}, "bits is 7; expected 8 or 4"),
+        ({"quantize": {"bits": True}}, "bits is True"),
+        ({"quantize": {"activations": "yes"}}, "expected true or false"),
+        ({"quantize": {"mask": "riggl"}}, "no proposal is called 'riggl'"),
         ({"channels": {"share": 1.0}}, r"share is 1.0; expected a number in \(0, 1\)"),
         ({"channels": {"share": "half"}}, "share is 'half'"),
         ({"pattern": {"form": "4:2"}}, "form is '4:2'"),
@@ -146,6 +146,6 @@ def test_bad_requests_say_what_was_expected(tmp_path: Path, request_: Any, words
 
 def test_the_command_line_lists_the_proposals() -> None:
     shown = CliRunner().invoke(app, ["list", "proposals"]).output
-    assert {"quantise", "channels", "pattern"} <= {
+    assert {"quantize", "channels", "pattern"} <= {
         line.split()[0] for line in shown.split("\n") if line.strip()
     }

@@ -147,7 +147,7 @@ def test_the_models_that_stay_are_those_that_said_it(tmp_path: Path) -> None:
 
 
 def test_members_are_remembered_and_others_are_not(tmp_path: Path) -> None:
-    """With labels drawn by lot, what a model knows of a row it can only have learnt from it."""
+    """With labels drawn by lot, what a model knows of a row it can only have learned from it."""
     noise = Rows(rows().inputs, torch.randint(3, (240,)), torch.arange(240))
     recipe = config(dense=CONFIG["dense"] | {"epochs": 60})
     cohort = Cohort.begin(tmp_path, CohortPlan(recipe, noise, ("a", "b", "c"), members=100))

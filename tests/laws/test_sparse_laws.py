@@ -18,7 +18,7 @@ from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS, Strategy, update
 from safecompress.protocols import Proposal
-from safecompress.sparse import DROP_RULES, GROW_RULES, DropRule, GrowRule, initialise, layer_counts
+from safecompress.sparse import DROP_RULES, GROW_RULES, DropRule, GrowRule, initialize, layer_counts
 from safecompress.topology import Topology
 from tests.sparse_candidates import SHAPES, candidate, context, exchanges, noise, trained
 from tests.support import count
@@ -32,7 +32,7 @@ EXAMPLES = {
     "keep": {},
     "update": {"drop": "taylor", "grow": "momentum"},
     "soft-labels": {"share": 0.5, "mask": "rigl"},
-    "quantise": {"bits": 8, "mask": "rigl"},
+    "quantize": {"bits": 8, "mask": "rigl"},
     "channels": {"share": 0.25, "mask": "rigl"},
     "pattern": {"form": "2:4", "mask": "rigl"},
     "unpair": {"weight": 0.5, "mask": "rigl"},
@@ -272,17 +272,17 @@ def test_distributions_meet_the_total_exactly(distribution, shapes, density):
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @settings(max_examples=count(30, 1000))
 @given(shapes=nets, density=densities, seed=seeds, ties=st.booleans())
-def test_initialisation_meets_the_total_exactly(method, distribution, shapes, density, seed, ties):
+def test_initialization_meets_the_total_exactly(method, distribution, shapes, density, seed, ties):
     dense = {n: noise(s, seed, n) if not ties else torch.ones(s) for n, s in shapes.items()}
     total = sum(w.numel() for w in dense.values())
     density = max(possible(shapes, density), len(shapes) / total)
     kept = round(density * total)
     options = {"density": density, "distribution": distribution, "method": method, "seed": seed}
-    topology = initialise(dense, **options)
+    topology = initialize(dense, **options)
     assert topology.nonzeros == kept
     assert min(topology.layer_counts().values()) >= 1
     assert {n: tuple(m.shape) for n, m in topology.masks.items()} == shapes
-    assert masks_equal(initialise(dict(reversed(dense.items())), **options).masks, topology.masks)
+    assert masks_equal(initialize(dict(reversed(dense.items())), **options).masks, topology.masks)
     if method != "magnitude-global":
         assert topology.layer_counts() == layer_counts(shapes, density, distribution)
 

@@ -131,7 +131,7 @@ def test_texts_equal_after_the_cut_are_duplicates():
     assert content_of_raw(raw, max_words=2)[20] == 0
 
 
-def test_cells_are_not_confused_with_their_neighbours():
+def test_cells_are_not_confused_with_their_neighbors():
     columns = (
         Column("a", "categorical", np.array(["x", "xy"], dtype=object)),
         Column("b", "text", np.array(["yz", "z"], dtype=object)),

@@ -64,7 +64,7 @@ def made(module: nn.Module, **changes: Any) -> Trainer:
 def siblings(
     trainer: Trainer, module: nn.Module, *, densities: tuple[float, ...]
 ) -> list[Candidate]:
-    """Return candidates with masks, targets and optimiser states of their own."""
+    """Return candidates with masks, targets and optimizer states of their own."""
     draw = torch.Generator().manual_seed(2)
     found = []
     for number, density in enumerate(densities):

@@ -14,7 +14,7 @@ from safecompress.protocols import ProposalContext
 from safecompress.topology import Topology
 from safecompress.train import predict
 from safecompress.transforms import (
-    input_quantisers,
+    input_quantizers,
     remove_channels,
     remove_from_topology,
 )
@@ -158,7 +158,7 @@ def test_training_keeps_channels_zero_and_rounds_the_rest(optimizer):
     groups = channel_groups(module, images(4).inputs)
     begin = made.train(start(made, density=0.3), 2)
     chosen = PROPOSALS.build(
-        {"quantise": {"bits": 8, "mask": {"channels": {"share": 0.5, "mask": "rigl"}}}}, where="t"
+        {"quantize": {"bits": 8, "mask": {"channels": {"share": 0.5, "mask": "rigl"}}}}, where="t"
     )
     child = made.train(chosen(begin, context(begin, groups)), 6)
     left = child.transforms.channels
@@ -170,7 +170,7 @@ def test_training_keeps_channels_zero_and_rounds_the_rest(optimizer):
             assert state.ndim == 0 or not bool(state[~kept].any())
     said = made.outputs(child, images()).logits
     smaller = remove_channels(made._module, left)
-    assert len(input_quantisers(smaller)) == 3
+    assert len(input_quantizers(smaller)) == 3
     torch.testing.assert_close(predict(smaller, images()).logits, said, rtol=1e-5, atol=1e-5)
     again = made.train(Candidate.from_tensors(child.tensors(), child.settings()), 2)
     assert same(again, made.train(child, 2))

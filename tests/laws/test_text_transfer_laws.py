@@ -38,7 +38,7 @@ def space():
     return space_of(FULL, SMALL, texts(2))
 
 
-def labelled(space, n):
+def labeled(space, n):
     x = space.points(texts(n, seed=1))
     return x, space.full(x).argmax(dim=1)
 
@@ -51,7 +51,7 @@ def aims(labels, towards):
 @targeted
 @pytest.mark.parametrize("request_", REQUESTS, ids=str)
 def test_points_stay_in_their_ball_and_padding_is_untouched(request_, norm, towards, space):
-    x, labels = labelled(space, 12)
+    x, labels = labeled(space, 12)
     ball = space.ball(norm)
     attack = TRANSFER_ATTACKS.build(request_, where="test")
     found = craft(attack, space.small, x, labels, ball=ball, seed=3, targets=aims(labels, towards))
@@ -67,7 +67,7 @@ def test_points_stay_in_their_ball_and_padding_is_untouched(request_, norm, towa
 @targeted
 @pytest.mark.parametrize("request_", REQUESTS, ids=str)
 def test_rows_crafted_together_are_those_crafted_one_by_one(request_, norm, towards, space):
-    x, labels = labelled(space, 40)
+    x, labels = labeled(space, 40)
     attack, ball = TRANSFER_ATTACKS.build(request_, where="test"), space.ball(norm)
     targets = aims(labels, towards)
     found = craft(attack, space.small, x, labels, ball=ball, seed=3, targets=targets)
@@ -83,7 +83,7 @@ def test_rows_crafted_together_are_those_crafted_one_by_one(request_, norm, towa
 @norms
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_crafted_raises_the_loss_it_climbs(name, norm, space):
-    x, labels = labelled(space, 30)
+    x, labels = labeled(space, 30)
     loss = nn.functional.cross_entropy
     attack = TRANSFER_ATTACKS.build(name, where="test")
     found = craft(attack, space.small, x, labels, ball=space.ball(norm), seed=0)
@@ -99,7 +99,7 @@ def test_both_models_are_left_as_they_were(norm):
         for p in m.parameters():
             p.grad = torch.full_like(p, 7.0)
     space = space_of(*models, texts(2))
-    x, labels = labelled(space, 20)
+    x, labels = labeled(space, 20)
     transferred(space.full, space.small, x, labels, ball=space.ball(norm), seed=0)
     made = retrained(space.small, Rows(x, labels, labels), x, epochs=1, seed=0)
     assert isinstance(made, EmbeddingInputModel)
@@ -152,7 +152,7 @@ def test_a_radius_is_a_share_of_a_tokens_length(space):
 def test_a_child_helps_more_than_a_stranger_with_the_same_table(space):
     stranger = Sentences(seed=9)
     stranger.table.load_state_dict(FULL.table.state_dict())
-    x, labels = labelled(space, 200)
+    x, labels = labeled(space, 200)
     ball = space.ball("l2")
 
     def rate(small):

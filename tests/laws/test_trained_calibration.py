@@ -1,4 +1,4 @@
-"""Attacks on trained models: silent where nothing was learnt, never silent where all was.
+"""Attacks on trained models: silent where nothing was learned, never silent where all was.
 
 Hundreds of small networks are trained side by side, as one batched product. The audited rows are
 always the same 400; one pool of shadow models, each trained on half of them, serves every target.
@@ -126,7 +126,7 @@ def test_models_that_saw_none_of_the_rows_alarm_at_the_stated_rate(name: str) ->
 
 
 @pytest.mark.parametrize("name", ATTACKED)
-def test_models_that_learnt_half_of_the_rows_by_heart_are_all_caught(name: str) -> None:
+def test_models_that_learned_half_of_the_rows_by_heart_are_all_caught(name: str) -> None:
     missed = [p for found in scores("overtrained", name) if (p := p_value(found)) >= 0.05]
     assert not missed
 

@@ -1,4 +1,4 @@
-"""What must hold for training, whatever the model, the optimiser or the mask."""
+"""What must hold for training, whatever the model, the optimizer or the mask."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIMIZERS = {
 
 
 class Net(nn.Module):
-    """Convolution, batch normalisation, dropout, linear: everything that has state or is random."""
+    """Convolution, batch normalization, dropout, linear: everything that has state or is random."""
 
     def __init__(self):
         super().__init__()
@@ -38,7 +38,7 @@ class Net(nn.Module):
 
 
 class Nudge(Defense):
-    """A defence with state and randomness: pushes the logits along a vector it learns."""
+    """A defense with state and randomness: pushes the logits along a vector it learns."""
 
     name = "nudge"
 

@@ -28,7 +28,7 @@ from safecompress.attacks.transfer import (
 )
 from safecompress.errors import ConfigError
 from safecompress.protocols import Ball
-from tests.crafting import BALLS, CLASSES, RowByRow, labelled, rows
+from tests.crafting import BALLS, CLASSES, RowByRow, labeled, rows
 
 GRADIENT = [
     *TRANSFER_ATTACKS.parts,
@@ -63,7 +63,7 @@ class Counting(nn.Module):
 @targeted
 @pytest.mark.parametrize("request_", GRADIENT, ids=str)
 def test_every_crafted_point_lies_in_its_ball_and_the_range(request_, ball, towards):
-    x, labels = labelled(SOURCE, 12)
+    x, labels = labeled(SOURCE, 12)
     attack = TRANSFER_ATTACKS.build(request_, where="test")
     found = craft(attack, SOURCE, x, labels, ball=ball, seed=3, targets=aims(labels, towards))
     assert ball.holds(found, x, rounding=1e-6).all()
@@ -76,7 +76,7 @@ def test_every_crafted_point_lies_in_its_ball_and_the_range(request_, ball, towa
 @targeted
 @pytest.mark.parametrize("request_", GRADIENT, ids=str)
 def test_rows_crafted_together_are_those_crafted_one_by_one(request_, ball, towards):
-    x, labels = labelled(SOURCE, 9)
+    x, labels = labeled(SOURCE, 9)
     attack = TRANSFER_ATTACKS.build(request_, where="test")
     targets = aims(labels, towards)
     found = craft(attack, SOURCE, x, labels, ball=ball, seed=3, targets=targets, batch_size=4)
@@ -98,7 +98,7 @@ def test_rows_crafted_together_are_those_crafted_one_by_one(request_, ball, towa
 @balls
 @pytest.mark.parametrize("name", TRANSFER_ATTACKS.parts)
 def test_what_is_crafted_raises_the_loss_it_climbs(name, ball):
-    x, labels = labelled(SOURCE, 40)
+    x, labels = labeled(SOURCE, 40)
     loss = nn.functional.cross_entropy
     found = craft(TRANSFER_ATTACKS.build(name, where="test"), SOURCE, x, labels, ball=ball, seed=0)
     before = loss(SOURCE(x), labels, reduction="none")
@@ -108,7 +108,7 @@ def test_what_is_crafted_raises_the_loss_it_climbs(name, ball):
 
 @balls
 def test_targeted_points_go_where_they_are_sent(ball):
-    x, labels = labelled(SOURCE, 60)
+    x, labels = labeled(SOURCE, 60)
     targets = (labels + 1) % CLASSES
     wide = Ball(ball.norm, 8 * ball.radius)
     found = craft(Pgd(steps=40), SOURCE, x, labels, ball=wide, seed=0, targets=targets)
@@ -117,7 +117,7 @@ def test_targeted_points_go_where_they_are_sent(ball):
 
 @balls
 def test_more_restarts_and_stopping_early_never_fool_the_source_less_often(ball):
-    x, labels = labelled(SOURCE, 60)
+    x, labels = labeled(SOURCE, 60)
 
     def fooled(**options):
         found = craft(Pgd(early_stop=True, **options), SOURCE, x, labels, ball=ball, seed=0)
@@ -129,7 +129,7 @@ def test_more_restarts_and_stopping_early_never_fool_the_source_less_often(ball)
 
 def test_a_solved_row_leaves_the_batch():
     counting = Counting(SOURCE)
-    x, labels = labelled(SOURCE, 30)
+    x, labels = labeled(SOURCE, 30)
     ball = Ball("linf", 0.5)
     craft(Pgd(steps=20, early_stop=True), counting, x, labels, ball=ball, seed=0)
     shown = [len(points) for points in counting.heard]
@@ -147,7 +147,7 @@ def test_models_are_left_as_they_were(name, ball):
     for m in models:
         for p in m.parameters():
             p.grad = torch.full_like(p, 7.0)
-    x, labels = labelled(models[1], 5)
+    x, labels = labeled(models[1], 5)
     if name in QUERY:
         attack = QUERY_ATTACKS.build(name, where="test")
         hunt_down(attack, models[1], x, labels, ball=ball, seed=0, source=models[0], budget=BUDGET)
@@ -165,7 +165,7 @@ def test_models_are_left_as_they_were(name, ball):
 @pytest.mark.parametrize("budget", [1, 2, 13, BUDGET])
 def test_no_query_attack_exceeds_its_budget_and_every_question_counts(name, ball, towards, budget):
     counting = Counting(TARGET)
-    x, labels = labelled(TARGET, 7)
+    x, labels = labeled(TARGET, 7)
     found = hunt_down(
         QUERY_ATTACKS.build(name, where="test"),
         counting,
@@ -192,7 +192,7 @@ def test_no_query_attack_exceeds_its_budget_and_every_question_counts(name, ball
 @balls
 @pytest.mark.parametrize("name", QUERY)
 def test_rows_hunted_together_are_those_hunted_one_by_one(name, ball):
-    x, labels = labelled(TARGET, 8)
+    x, labels = labeled(TARGET, 8)
     attack = QUERY_ATTACKS.build(name, where="test")
 
     def hunted(index, batch_size):
@@ -217,7 +217,7 @@ def test_rows_hunted_together_are_those_hunted_one_by_one(name, ball):
 
 @pytest.mark.parametrize("name", QUERY)
 def test_query_attacks_fool_a_model_that_can_be_fooled(name):
-    x, labels = labelled(TARGET, 40)
+    x, labels = labeled(TARGET, 40)
     ball = Ball("l2", 2.0)
     found = hunt_down(
         QUERY_ATTACKS.build(name, where="test"),
@@ -235,7 +235,7 @@ def test_query_attacks_fool_a_model_that_can_be_fooled(name):
 @balls
 @pytest.mark.parametrize("name", ["p-rgf", "gfcs"])
 def test_the_model_itself_is_the_best_guide(name, ball):
-    x, labels = labelled(TARGET, 30)
+    x, labels = labeled(TARGET, 30)
     attack = QUERY_ATTACKS.build(name, where="test")
     wide = Ball(ball.norm, 3 * ball.radius)
 
@@ -262,7 +262,7 @@ class Shut(nn.Module):
 @pytest.mark.parametrize("attack", [Rgf(), Square()], ids=lambda a: a.name)
 def test_points_found_by_questions_lie_in_their_ball_row_by_row(attack, ball, towards):
     counting = Counting(Shut(SOURCE))
-    x, labels = labelled(SOURCE, 9)
+    x, labels = labeled(SOURCE, 9)
     targets = aims(labels, towards)
     asking = QueryTransfer(attack, budget=BUDGET)
     found = craft(asking, counting, x, labels, ball=ball, seed=3, targets=targets, batch_size=4)
@@ -276,7 +276,7 @@ def test_points_found_by_questions_lie_in_their_ball_row_by_row(attack, ball, to
 
 
 def test_a_model_without_gradients_is_searched_and_the_rate_is_a_lower_bound():
-    x, labels = labelled(TARGET, 60)
+    x, labels = labeled(TARGET, 60)
     wide = Ball("l2", 1.0)
     assert gives_gradients(TARGET, x)
     assert not gives_gradients(Shut(TARGET), x)
@@ -327,20 +327,20 @@ def test_projection_keeps_the_ball_and_what_is_in_it(norm, radius, seed, far):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_radius_of_zero_leaves_rows_alone(norm):
-    x, labels = labelled(SOURCE, 4)
+    x, labels = labeled(SOURCE, 4)
     assert torch.equal(craft(Pgd(), SOURCE, x, labels, ball=Ball(norm, 0.0), seed=0), x)
 
 
 def test_units_do_not_depend_on_the_preprocessing():
-    x, labels = labelled(SOURCE, 10)
+    x, labels = labeled(SOURCE, 10)
     span = InputRange.of_images([0.4, 0.5], [0.2, 0.3])
     inputs = span.inputs(x)
 
-    class Standardised(nn.Module):
+    class Standardized(nn.Module):
         def forward(self, given):
             return SOURCE(span.units(given))
 
-    wrapped = UnitInputModel(Standardised(), span)
+    wrapped = UnitInputModel(Standardized(), span)
     assert torch.allclose(span.units(inputs), x, atol=1e-6)
     assert torch.allclose(wrapped(x), SOURCE(x), atol=1e-5)
     direct = craft(Pgd(), SOURCE, x.double(), labels, ball=BALLS[1], seed=0)

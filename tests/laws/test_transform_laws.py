@@ -1,4 +1,4 @@
-"""What must hold for few bits, whatever the model, the mask or the optimiser."""
+"""What must hold for few bits, whatever the model, the mask or the optimizer."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from safecompress.transforms import (
     affine,
     clipped,
     codes,
-    input_quantisers,
-    quantised,
-    quantised_inputs,
+    input_quantizers,
+    quantized,
+    quantized_inputs,
     weight_scale,
 )
 from tests.laws.test_training_laws import images, random_topology, same, start, trainer
@@ -47,12 +47,12 @@ matrices = hnp.arrays(
 @given(values=matrices, bits=st.sampled_from([8, 4]))
 def test_weights_are_rounded_to_a_grid_that_is_exact_and_holds_zero(values, bits):
     weight = torch.from_numpy(values)
-    step, grid = weight_scale(weight, bits), quantised(weight, bits)
+    step, grid = weight_scale(weight, bits), quantized(weight, bits)
     by_channel = step.view(-1, *[1] * (weight.ndim - 1))
     integers = codes(weight, bits)
     assert bool((step > 0).all())
     assert torch.equal(integers.float() * by_channel, grid)
-    assert torch.equal(quantised(grid, bits), grid)
+    assert torch.equal(quantized(grid, bits), grid)
     assert torch.equal(codes(grid, bits), integers)
     largest = weight.flatten(1).abs().amax(1)
     normal = largest > 1e-36
@@ -60,18 +60,18 @@ def test_weights_are_rounded_to_a_grid_that_is_exact_and_holds_zero(values, bits
     assert not bool(grid[weight == 0].any())
     assert int(integers.abs().max()) <= 2 ** (bits - 1) - 1
     assert bool(((grid - weight).abs() <= by_channel * 0.5001 + 1e-36).all())
-    assert torch.equal(quantised(-weight, bits), -grid)
+    assert torch.equal(quantized(-weight, bits), -grid)
 
 
 @settings(max_examples=count(30, 500), deadline=None)
 @given(values=matrices)
 def test_a_cut_never_rounds_worse_and_stays_on_its_grid(values):
     weight = torch.from_numpy(values)
-    cut = quantised(clipped(weight, 4), 4)
-    before = (quantised(weight, 4) - weight).flatten(1).square().sum(1)
+    cut = quantized(clipped(weight, 4), 4)
+    before = (quantized(weight, 4) - weight).flatten(1).square().sum(1)
     after = (cut - weight).flatten(1).square().sum(1)
     assert bool((after <= before * (1 + 1e-5) + 1e-30).all())
-    assert torch.equal(quantised(cut, 4), cut)
+    assert torch.equal(quantized(cut, 4), cut)
 
 
 @settings(max_examples=count(60, 1000), deadline=None)
@@ -84,11 +84,11 @@ def test_inputs_are_rounded_as_onnx_rounds_them(values, low, width):
     bounds = torch.tensor([low, low + width])
     step, zero = affine(bounds)
     inputs = torch.from_numpy(values).requires_grad_()
-    rounded = quantised_inputs(inputs, bounds)
+    rounded = quantized_inputs(inputs, bounds)
     scale, offset = step.numpy(), np.float32(zero)
     by_hand = np.clip(np.round(values / scale) + offset, 0, 255)
     assert np.array_equal(rounded.detach().numpy(), (by_hand - offset) * scale)
-    assert float(quantised_inputs(torch.zeros(1), bounds)) == 0
+    assert float(quantized_inputs(torch.zeros(1), bounds)) == 0
     rounded.sum().backward()
     inside = np.round(values / scale) + offset
     assert np.array_equal(inputs.grad.numpy(), ((inside >= 0) & (inside <= 255)).astype("f4"))
@@ -130,10 +130,10 @@ def test_mask_and_grid_are_kept_through_training(optimizer, bits):
         for name, mask in child.topology.masks.items():
             assert not bool(child.weights[name][~mask].any())
             assert not bool(live[name][~mask].any())
-            assert torch.equal(quantised(live[name], bits), live[name])
+            assert torch.equal(quantized(live[name], bits), live[name])
             assert torch.equal(live[name], child.shown()[name])
             assert int(codes(live[name], bits).unique().numel()) <= 2**bits - 1
-            # What the optimiser moves is finer than the grid.
+            # What the optimizer moves is finer than the grid.
             assert not torch.equal(child.weights[name], child.shown()[name])
             for state in child.optimizer[name].values():
                 if state.shape == mask.shape:
@@ -174,7 +174,7 @@ def test_outputs_are_those_of_rounding_by_hand(bits):
     rows = images(20, seed=5)
     shown, ranges = child.shown(), child.transforms.ranges
     with torch.no_grad():
-        x = quantised_inputs(rows.inputs, ranges["body.0"])
+        x = quantized_inputs(rows.inputs, ranges["body.0"])
         x = functional.conv2d(x, shown["body.0.weight"], shown["body.0.bias"], padding=1)
         x = functional.batch_norm(
             x,
@@ -183,13 +183,13 @@ def test_outputs_are_those_of_rounding_by_hand(bits):
             shown["body.1.weight"],
             shown["body.1.bias"],
         ).relu()
-        x = quantised_inputs(x.flatten(1), ranges["head.1"])
+        x = quantized_inputs(x.flatten(1), ranges["head.1"])
         logits = functional.linear(x, shown["head.1.weight"], shown["head.1.bias"])
     assert torch.equal(made.outputs(child, rows).logits, logits)
     # Who looks inside sees what the layer computes with.
     features = made.internals(child, rows).features
     step, zero = affine(ranges["head.1"])
-    assert torch.equal(features, quantised_inputs(features, ranges["head.1"]))
+    assert torch.equal(features, quantized_inputs(features, ranges["head.1"]))
     assert int((features / step + zero).round().unique().numel()) <= 256
 
 
@@ -200,12 +200,12 @@ def test_the_next_candidate_is_not_rounded():
     fine = made.train(plain.evolve(transforms=INT4), 2)
     other = made.outputs(fine, images())
     assert not torch.equal(said.logits, other.logits)
-    assert len(input_quantisers(made._module)) == 2
+    assert len(input_quantizers(made._module)) == 2
     assert torch.equal(made.outputs(plain, images()).logits, said.logits)
-    assert not input_quantisers(made._module)
+    assert not input_quantizers(made._module)
     assert torch.equal(made.outputs(fine, images()).logits, other.logits)
     made.start()
-    assert not input_quantisers(made._module)
+    assert not input_quantizers(made._module)
     assert made._module.state_dict().keys() == plain.weights.keys()
 
 
@@ -216,13 +216,13 @@ def test_a_copy_of_the_module_computes_the_same_on_its_own():
     target = copy.deepcopy(made._module)
     made.load_(child.evolve(transforms=PLAIN))
     assert torch.equal(predict(target, images()).logits, said)
-    hooks, own = input_quantisers(target), input_quantisers(made._module)
+    hooks, own = input_quantizers(target), input_quantizers(made._module)
     assert len(hooks) == 2
     assert not own
 
 
 class Asking(Defense):
-    """A defence that asks the model about rows far from any member."""
+    """A defense that asks the model about rows far from any member."""
 
     name = "asking"
 
@@ -269,17 +269,17 @@ def test_tied_weights_stay_tied_and_are_rounded_once():
     assert torch.equal(child.weights["a.weight"], child.weights["b.weight"])
     shown = child.shown()
     assert shown["a.weight"] is shown["b.weight"]
-    assert torch.equal(shown["a.weight"], quantised(child.weights["a.weight"], 4))
+    assert torch.equal(shown["a.weight"], quantized(child.weights["a.weight"], 4))
 
 
 def test_rounding_may_be_differentiated_for_each_row_and_twice():
-    """Attackers and defences may look at the gradient of one row, or at a gradient's gradient."""
+    """Attackers and defenses may look at the gradient of one row, or at a gradient's gradient."""
     bounds = torch.tensor([-1.0, 1.0])
     weight = torch.randn(5, requires_grad=True)
     rows = torch.randn(7, 5)
 
     def loss(w, row):
-        return (quantised_inputs(row * w, bounds) ** 2).sum()
+        return (quantized_inputs(row * w, bounds) ** 2).sum()
 
     together = torch.func.vmap(torch.func.grad(loss), (None, 0))(weight, rows)
     for row, gradient in zip(rows, together, strict=True):

@@ -23,7 +23,7 @@ balls = pytest.mark.parametrize("ball", BALLS, ids=lambda b: b.norm)
 nets = pytest.mark.parametrize("seed", [0, 1])
 
 
-def labelled(n: int, *, seed: int) -> tuple[Tensor, Tensor]:
+def labeled(n: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Return noisy images of four faint patterns."""
     patterns = torch.rand(CLASSES, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
     draw = torch.Generator().manual_seed(seed)
@@ -33,7 +33,7 @@ def labelled(n: int, *, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def trained(seed: int) -> nn.Module:
-    x, labels = labelled(2000, seed=100)
+    x, labels = labeled(2000, seed=100)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = nn.Sequential(
@@ -129,7 +129,7 @@ def our_square(model: nn.Module, x: Tensor, labels: Tensor, ball: Ball, *, seed:
 def test_pgd_and_fgsm_as_in_foolbox(ball, seed):
     foolbox = pytest.importorskip("foolbox", reason="needs Foolbox")
     model = net(seed)
-    x, labels = labelled(ROWS, seed=200)
+    x, labels = labeled(ROWS, seed=200)
     theirs_of = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     kinds = {
         "linf": (foolbox.attacks.LinfPGD, foolbox.attacks.LinfFastGradientAttack),
@@ -152,7 +152,7 @@ def test_pgd_and_fgsm_as_in_foolbox(ball, seed):
 @balls
 def test_pgd_as_in_art(ball, seed):
     model = net(seed)
-    x, labels = labelled(ROWS, seed=200)
+    x, labels = labeled(ROWS, seed=200)
     classifier = art_model(model)
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
 
@@ -172,7 +172,7 @@ def test_pgd_as_in_art(ball, seed):
 
 def test_square_as_in_art_in_linf():
     ball = Ball("linf", 10 / 255)
-    x, labels = labelled(SQUARE_ROWS, seed=200)
+    x, labels = labeled(SQUARE_ROWS, seed=200)
     nets = [net(0), net(1)]
     # All rows of a run share their draws, in both libraries, so a run's figure moves by points.
     ours = np.mean([our_square(m, x, labels, ball, seed=s) for m in nets for s in range(2 * SEEDS)])
@@ -185,7 +185,7 @@ def test_square_is_at_least_as_strong_as_in_art_in_l2():
     # ART 1.20 divides a window by its length times what is left of the radius, where the published
     # algorithm divides by the length and multiplies; its windows are weaker for it, or NaN.
     ball = Ball("l2", 0.6)
-    x, labels = labelled(SQUARE_ROWS // 2, seed=200)
+    x, labels = labeled(SQUARE_ROWS // 2, seed=200)
     ours = our_square(net(0), x, labels, ball, seed=0)
     assert ours <= art_square(net(0), x, labels, ball, seed=0) + POINT
     assert ours < right(net(0), x, labels) - 0.1

@@ -1,6 +1,6 @@
 """Label-only by augmentation: a member stays right when it is changed a little, and for longer.
 
-Nothing but predicted classes is asked for, so a defence that hides or flattens confidence does not
+Nothing but predicted classes is asked for, so a defense that hides or flattens confidence does not
 weaken the attack; and unlike the correctness gap it can tell two rows apart that are both right.
 """
 
@@ -21,7 +21,7 @@ from safecompress.protocols import Attack, Evidence, Pool, Rows
 
 @dataclass(frozen=True)
 class FittedAugmentation:
-    """What the attack has learnt.
+    """What the attack has learned.
 
     Args:
         perturbations: how inputs like these are changed.
@@ -70,7 +70,7 @@ class AugmentationAttack(Attack):
         groups = known.map(in_id_order)
         perturbations = Perturbations.like(cast(Rows, groups.nonmembers.rows).inputs, seed=seed)
         raw = groups.map(lambda e: self._features(perturbations, e))
-        network = Network.learnt(raw, NetworkOptions(), seed=seed, name=self.name)
+        network = Network.learned(raw, NetworkOptions(), seed=seed, name=self.name)
         return FittedAugmentation(perturbations, network)
 
     def score(self, fitted: FittedAugmentation, evidence: Evidence) -> Tensor:

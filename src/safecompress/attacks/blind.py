@@ -110,7 +110,7 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
     parts = [part for part in _parts(groups) if part.shape[1]]
     columns = [_reduced(part, known, target, seed=seed) for part in parts]
     columns.append(_label_columns(torch.cat([rows.labels for rows in groups]), known, target))
-    x = _standardised(torch.cat(columns, dim=1), known).numpy()
+    x = _standardized(torch.cat(columns, dim=1), known).numpy()
     best_p, best_auc, best_name = 1.0, 0.5, "logistic"
     for name, classifier in _classifiers(seed).items():
         said = _fitted_scores(classifier, x, known.numpy(), target.numpy())
@@ -191,7 +191,7 @@ def _label_columns(labels: Tensor, known: Tensor, target: Tensor) -> Tensor:
     return (counts[0] / counts[1]).log()[labels][:, None]
 
 
-def _standardised(x: Tensor, known: Tensor) -> Tensor:
+def _standardized(x: Tensor, known: Tensor) -> Tensor:
     """Return columns on the fit half's scale, cut at ±10 deviations."""
     scale = x[known].std(dim=0, correction=0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))

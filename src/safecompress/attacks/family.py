@@ -1,6 +1,6 @@
 """The family attack: who holds several compressed versions of one model compares them.
 
-Versions of one model agree on what they all learnt and differ by chance on the rest. The order of
+Versions of one model agree on what they all learned and differ by chance on the rest. The order of
 the versions means nothing, so only summaries over them are read.
 """
 

@@ -14,7 +14,7 @@ from safecompress.protocols import Attack, Evidence
 class GapAttack(Attack):
     """Members are classified correctly more often.
 
-    Its advantage is the gap between training and test accuracy, so a defence that hides or flattens
+    Its advantage is the gap between training and test accuracy, so a defense that hides or flattens
     confidence does not weaken it.
 
     Reference: Yeom et al., CSF 2018, adversary 1 with the zero-one loss.

@@ -100,7 +100,7 @@ def evidence_for(
 
 
 def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
-    """Return outputs as a model gives them that has memorised `members`.
+    """Return outputs as a model gives them that has memorized `members`.
 
     Each row's true-class log-odds is raised to one nat above the top-class log-odds of a row drawn
     from the surest quarter of `like`; rows already above it stay as they are. So the strength
@@ -132,7 +132,7 @@ def imaginary_references(outputs: Outputs, *, seed: int) -> References:
     """Return references that say of the rows what this model says, give or take.
 
     There are 16, and each saw half of the rows, so that each row was seen by half of them. What a
-    reference saw it memorised, as `plant` does.
+    reference saw it memorized, as `plant` does.
 
     Args:
         outputs: of rows nobody trained on; at least two classes.
@@ -165,10 +165,10 @@ def imaginary_internals(outputs: Outputs, *, seed: int) -> Internals:
     """
     source = generator(seed, "control", "internals")
     n = len(outputs)
-    centres = torch.randn(outputs.classes, _FEATURES, generator=source)
+    centers = torch.randn(outputs.classes, _FEATURES, generator=source)
     noise = torch.randn(n, _FEATURES, generator=source)
     size = torch.exp(_SIZE_SPREAD * torch.randn(n, 1, generator=source))
-    features = size * (centres[outputs.labels] + noise)
+    features = size * (centers[outputs.labels] + noise)
     length = residuals(outputs.logits, outputs.labels).length
     last = length * torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
     vary = _SIZE_SPREAD * torch.randn(n, generator=source, dtype=torch.float64)
@@ -176,7 +176,7 @@ def imaginary_internals(outputs: Outputs, *, seed: int) -> Internals:
 
 
 def plant_inside(internals: Internals, leaks: Tensor) -> Internals:
-    """Return internals as a model has them that has memorised the rows of `leaks`, bool (n,).
+    """Return internals as a model has them that has memorized the rows of `leaks`, bool (n,).
 
     Features move along the direction of all ones, and every gradient is shorter, relative to what
     the outputs alone make it: whoever reads either finds the leak.
@@ -193,19 +193,19 @@ class MemorizingModel(nn.Module):
     A random linear classifier, and around every row it knows a bump of that row's label.
 
     Args:
-        centres: float32 (n, width), the rows.
+        centers: float32 (n, width), the rows.
         labels: int64 (n,).
         radii: float32 (n,), how far each bump reaches.
         classes: number of classes.
         source: of the linear classifier.
     """
 
-    centres: Tensor
+    centers: Tensor
     radii: Tensor
 
     def __init__(
         self,
-        centres: Tensor,
+        centers: Tensor,
         labels: Tensor,
         radii: Tensor,
         *,
@@ -213,16 +213,16 @@ class MemorizingModel(nn.Module):
         source: torch.Generator,
     ) -> None:
         super().__init__()
-        width = centres.shape[1]
+        width = centers.shape[1]
         self.weight = nn.Parameter(torch.randn(width, classes, generator=source) * width**-0.5)
         self.bumps = nn.Parameter(_BUMP * one_hot(labels, classes).float())
-        self.register_buffer("centres", centres)
+        self.register_buffer("centers", centers)
         self.register_buffer("radii", radii)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, (n, width) → (n, classes)."""
         # Matrix products lose the digits of small distances, and how many hangs on the batch.
-        distances = torch.cdist(x, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = torch.cdist(x, self.centers, compute_mode="donot_use_mm_for_euclid_dist")
         near = torch.exp(-0.5 * (distances / self.radii).square())
         return x @ self.weight + near @ self.bumps
 

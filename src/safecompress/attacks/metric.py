@@ -1,4 +1,4 @@
-"""Metric attacks: one number per row, read off the cached outputs; nothing is learnt.
+"""Metric attacks: one number per row, read off the cached outputs; nothing is learned.
 
 All four are computed in float64 from log-odds instead of probabilities, so that saturated rows
 stay apart as long as their loss is above 1e-320 (a logit gap of about 740); a plain fp64 softmax
@@ -182,7 +182,7 @@ class MetricAttack(Attack):
 class LossAttack(MetricAttack):
     """Members have a lower loss.
 
-    Reference: Yeom et al., CSF 2018, adversary 1 with a learnt threshold.
+    Reference: Yeom et al., CSF 2018, adversary 1 with a learned threshold.
     """
 
     name: ClassVar[str] = "loss"

@@ -2,7 +2,7 @@
 
 Descent spends its time on bending the hidden units. They can as well be placed where the rows are:
 some kinks along every feature, some units that look at three features at once. Then only the last
-layer is left, a convex problem: ridge regression, its penalty chosen by generalised
+layer is left, a convex problem: ridge regression, its penalty chosen by generalized
 cross-validation, and Newton steps on the logistic loss from there. That takes milliseconds where
 descent took a tenth of a second, at the same strength.
 """
@@ -22,7 +22,7 @@ from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import generator
 
 _CLIP = 5.0
-"""Standardised features beyond this many deviations are cut: one odd row must not steer a net."""
+"""Standardized features beyond this many deviations are cut: one odd row must not steer a net."""
 
 _FAN_IN = 3
 """Features a drawn unit looks at: enough to join what single kinks cannot, few enough to fit."""
@@ -38,7 +38,7 @@ Sorted = TypeVar("Sorted", Outputs, Evidence)
 
 
 def in_id_order(rows: Sorted) -> Sorted:
-    """Return the rows sorted by id, so that what is learnt does not depend on the row order."""
+    """Return the rows sorted by id, so that what is learned does not depend on the row order."""
     outputs = rows.outputs if isinstance(rows, Evidence) else rows
     return rows.take(torch.argsort(outputs.ids, stable=True))
 
@@ -80,7 +80,7 @@ class Hidden:
 
     @classmethod
     def placed(cls, x: Tensor, *, kinks: int, drawn: int, source: torch.Generator) -> Hidden:
-        """Place units among standardised features `x` (n, features), each of unit deviation there.
+        """Place units among standardized features `x` (n, features), each of unit deviation there.
 
         Args:
             x: float32.
@@ -126,7 +126,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Network:
-    """What a neural attack has learnt.
+    """What a neural attack has learned.
 
     Args:
         scaling: of the features.
@@ -140,7 +140,7 @@ class Network:
 
     @classmethod
     @torch.no_grad()
-    def learnt(
+    def learned(
         cls, groups: Pool[Tensor], options: NetworkOptions, *, seed: int, name: str
     ) -> Network:
         """Learn to tell members from non-members; both weigh the same, however many there are.
@@ -207,7 +207,7 @@ class NetworkAttack(Attack):
         """Learn to tell the fit half's members from its non-members."""
         options = NetworkOptions(self.hidden, self.kinks, self.steps)
         groups = known.map(self._features_in_id_order)
-        return Network.learnt(groups, options, seed=seed, name=self.name)
+        return Network.learned(groups, options, seed=seed, name=self.name)
 
     @final
     @torch.no_grad()

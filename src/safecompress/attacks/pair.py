@@ -1,9 +1,9 @@
 """The pair attack: who holds the dense model and the compressed one compares what they say.
 
 How sure a model is of a row mostly says how easy the row is. A second model that was made from the
-first finds the row as easy or as hard, so that the difference of the two keeps what each learnt by
-heart, and little else. No score is free of parameters: compression may forget what it had learnt
-by heart or learn it anew, so the sign of the difference has to be learnt, too.
+first finds the row as easy or as hard, so that the difference of the two keeps what each learned by
+heart, and little else. No score is free of parameters: compression may forget what it had learned
+by heart or learn it anew, so the sign of the difference has to be learned, too.
 """
 
 from __future__ import annotations

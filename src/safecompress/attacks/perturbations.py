@@ -44,7 +44,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Perturbations:
-    """What was learnt of the inputs, to disturb others like them.
+    """What was learned of the inputs, to disturb others like them.
 
     Args:
         kinds: of each tensor of the inputs.
@@ -81,7 +81,7 @@ class Perturbations:
         """Return the rows changed.
 
         Args:
-            inputs: like those learnt from, n rows.
+            inputs: like those learned from, n rows.
             level: strength from 0; each doubles it, and shifts an image by one pixel more.
             copy: which of the changes of that strength.
         """

@@ -29,7 +29,7 @@ _SMALLEST = 1e-6
 
 @dataclass(frozen=True)
 class FittedQuantile:
-    """What was learnt on the non-members of the fit half.
+    """What was learned on the non-members of the fit half.
 
     Args:
         classes: number of classes.
@@ -50,7 +50,7 @@ class QuantileAttack(Attack):
     """Score = (φ − μ(x))/σ(x), φ the log-odds of the label, μ and σ regressed on inputs and label.
 
     Where φ is normal given the row, thresholds on the score are conditional quantiles. Ridge
-    regressions, their penalties by generalised cross-validation. It can be no stronger than what
+    regressions, their penalties by generalized cross-validation. It can be no stronger than what
     inputs and label tell of how hard a row is.
 
     Args:

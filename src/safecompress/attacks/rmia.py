@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 
 
 class Population(NamedTuple):
-    """What was learnt on the fit half.
+    """What was learned on the fit half.
 
     Args:
         ratios: float64 (m,), log ratios of the population, ascending.

@@ -1,7 +1,7 @@
 """Ridge and logistic regression by linear algebra: the last layer of a network, solved.
 
 What is summed over rows is summed in the rows' own precision; what is solved is solved in float64.
-The last column of a design is the constant 1, and its weight is not penalised.
+The last column of a design is the constant 1, and its weight is not penalized.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Ridge(NamedTuple):
 
     Args:
         weights: float64 (k,).
-        penalty: the one of those offered that generalises best.
+        penalty: the one of those offered that generalizes best.
     """
 
     weights: Tensor
@@ -53,7 +53,7 @@ def ridge(problem: SeparationProblem, *, penalties: Sequence[float]) -> Ridge:
         problem: the rows.
         penalties: positive, to choose from; the first is taken where none can be told from another.
 
-    Reference: generalised cross-validation, Golub, Heath & Wahba, Technometrics 1979.
+    Reference: generalized cross-validation, Golub, Heath & Wahba, Technometrics 1979.
     """
     design, target, weight = problem
     weighted = design * weight[:, None]

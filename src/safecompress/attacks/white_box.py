@@ -40,7 +40,7 @@ def internals_of(evidence: Evidence) -> Internals:
 
 @dataclass(frozen=True)
 class FittedWhiteBox:
-    """What the white-box attack has learnt.
+    """What the white-box attack has learned.
 
     Args:
         typical: float32 (classes, d), the direction of each class's mean features.
@@ -93,7 +93,7 @@ class WhiteBoxAttack(Attack):
         typical = _typical(ordered)
         options = NetworkOptions(self.hidden, self.kinks, self.steps)
         seen = ordered.map(lambda e: self._seen(typical, e))
-        return FittedWhiteBox(typical, Network.learnt(seen, options, seed=seed, name=self.name))
+        return FittedWhiteBox(typical, Network.learned(seen, options, seed=seed, name=self.name))
 
     @torch.no_grad()
     def score(self, fitted: FittedWhiteBox, evidence: Evidence) -> Tensor:

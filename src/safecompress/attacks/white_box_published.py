@@ -21,7 +21,7 @@ class PublishedWhiteBoxNetwork(nn.Module):
     """Four branches of 64 and what joins them, 256-256-128-64-1, with dropout 0.2.
 
     The softmax C-128-64, the loss 1-128-64, the one-hot label C-128-64, and the gradient of the
-    row's loss towards the last layer's weights: a 5×5 convolution, normalisation, pooling, and
+    row's loss towards the last layer's weights: a 5×5 convolution, normalization, pooling, and
     256-128-64. The description gives the branches' ends, the gradient's layers and the joint part;
     the width of 128, the four channels, the stride of 2 and the 8×8 that is left after pooling are
     ours.

@@ -41,9 +41,9 @@ class AttributeInference(Measure):
     """Share of values guessed right with the model minus without, on members minus on others.
 
     The attacker knows all of a row but one yes/no column, and its true label y. Who has no model
-    guesses by a logistic regression on the rest and the label, learnt on half of the non-members.
+    guesses by a logistic regression on the rest and the label, learned on half of the non-members.
     Who has it tries both values, and weighs log p(y | yes) − log p(y | no) against that guess; the
-    weights are learnt on half of the group, for members and for non-members apart, so that a model
+    weights are learned on half of the group, for members and for non-members apart, so that a model
     that misleads about strangers counts as one that says nothing of them. The other halves are
     guessed.
 
@@ -96,7 +96,7 @@ class AttributeInference(Measure):
         judged = subject.evidence.zip(subject.halves, lambda e, half: e.take(~half))
         values = self._values(known.nonmembers)
         table = self._table(known.nonmembers)
-        without = _fitted(table.labelled, table.values == values[1])
+        without = _fitted(table.labeled, table.values == values[1])
         return known.zip(judged, lambda k, j: self._guessed_of(k, j, without, values))
 
     def _values(self, evidence: Evidence) -> tuple[float, float]:
@@ -116,14 +116,14 @@ class AttributeInference(Measure):
 
         def hints(evidence: Evidence, table: _Table) -> NDArray[np.float64]:
             told = self._log_likelihood(evidence, high) - self._log_likelihood(evidence, low)
-            return np.stack([without.decision_function(table.labelled), told], axis=1)
+            return np.stack([without.decision_function(table.labeled), told], axis=1)
 
         here, there = self._table(known), self._table(judged)
         truth, yes = here.values == high, there.values == high
         if len(np.unique(truth)) < 2:
             raise UndecidableError(
                 f"{self.name}: all {len(truth)} rows of one half hold the same value; nothing can "
-                "be learnt."
+                "be learned."
             )
         weighed = _fitted(hints(known, here), truth)
         found = hints(judged, there)
@@ -160,7 +160,7 @@ class _Table:
     """The sensitive values (n,), and the other columns with the label as one-hot."""
 
     values: NDArray[np.float64]
-    labelled: NDArray[np.float64]
+    labeled: NDArray[np.float64]
 
 
 def _fitted(x: NDArray[np.float64], truth: NDArray[np.bool_]) -> Any:

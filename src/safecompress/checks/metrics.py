@@ -28,7 +28,7 @@ class Metric(ABC):
     """One figure of an attack's result; higher = the attack does better = the model leaks more."""
 
     thresholded: ClassVar[bool] = False
-    """Whether it counts guesses by thresholds learnt on the target's own rows, as an auditor can
+    """Whether it counts guesses by thresholds learned on the target's own rows, as an auditor can
     and an attacker cannot."""
 
     @property
@@ -83,7 +83,7 @@ class Auc(Metric):
 
 @dataclass(frozen=True)
 class BalancedAccuracy(Metric):
-    """Mean of the true-positive and true-negative rate at a threshold learnt on the fit half.
+    """Mean of the true-positive and true-negative rate at a threshold learned on the fit half.
 
     Args:
         per_class: one threshold per class instead of one for all.

@@ -28,7 +28,7 @@ class Outcome:
         name: the candidate's name.
         accuracy: share of the steering non-members classified correctly, in [0, 1].
         auc: AUC per attack.
-        attack_accuracy: balanced accuracy per attack, thresholds learnt on the fit half.
+        attack_accuracy: balanced accuracy per attack, thresholds learned on the fit half.
         round: round number, from 0.
         risks: further figures by name, smaller is better, such as a transfer rate.
     """
@@ -83,7 +83,7 @@ class TmScore(Objective):
     """TM(λ) = task accuracy^λ / what the strongest attack reaches (SafeCompress, ASE 2022).
 
     Args:
-        trade_off: λ; above 1 favours accuracy.
+        trade_off: λ; above 1 favors accuracy.
         attack: `accuracy`, balanced, as published; or `auc`, which carries far less noise because
             it needs no threshold.
     """
@@ -207,7 +207,7 @@ class Bounded(Objective):
     """The least risk among candidates that keep the accuracy floor.
 
     Risk is the largest of the strongest attack's leakage, 2 x AUC - 1, and the further risks
-    (`steer.measures`). So the strength of a defence is chosen by what it buys, and never by more
+    (`steer.measures`). So the strength of a defense is chosen by what it buys, and never by more
     accuracy than was granted.
 
     Args:

@@ -186,7 +186,7 @@ def _directed(t: Tensor) -> Tensor:
 
 
 def linear_cka(first: Tensor, second: Tensor, *, level: float) -> Interval:
-    """Return the linear centred kernel alignment of two groups of features, in [0, 1].
+    """Return the linear centered kernel alignment of two groups of features, in [0, 1].
 
     Args:
         first: (n, d), features of one model.
@@ -210,7 +210,7 @@ def linear_cka(first: Tensor, second: Tensor, *, level: float) -> Interval:
 
 
 def _products(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Return ‖aᵀb‖² of centred a and b, and the same without each row, centred anew, (n,).
+    """Return ‖aᵀb‖² of centered a and b, and the same without each row, centered anew, (n,).
 
     Without row i, aᵀb becomes aᵀb − n / (n − 1) · aᵢbᵢᵀ.
     """

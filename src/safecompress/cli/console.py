@@ -127,7 +127,7 @@ def _best_words(record: Mapping[str, Any]) -> str:
 
 
 def _styled(event: Event) -> Text:
-    """Return the event's line; colours show on terminals only, and not where NO_COLOR is set."""
+    """Return the event's line; colors show on terminals only, and not where NO_COLOR is set."""
     line = Text(event.text, style=_STYLES.get(event.kind, ""))
     if event.kind == "check":
         for status, style in _STATUS.items():

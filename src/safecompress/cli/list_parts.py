@@ -39,7 +39,7 @@ _PIPE_WIDTH = 240
 def command(
     kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = None,
 ) -> None:
-    """List models, proposals, attacks, defences, objectives and measures."""
+    """List models, proposals, attacks, defenses, objectives and measures."""
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"list: no kind '{kind}'{did_you_mean(kind, KINDS)}")
     console = Console()

@@ -95,7 +95,7 @@ def _dealt(content: Tensor, *, members: int, count: int, seed: int) -> Tensor:
 
 
 def every_row(splits: Splits) -> Rows:
-    """Return all rows of splits to draw a cohort from, those set aside for defences left out.
+    """Return all rows of splits to draw a cohort from, those set aside for defenses left out.
 
     None is sealed here: each is a member of some of the models and not of the others.
     """
@@ -113,8 +113,8 @@ class CohortPlan:
         class_names: one name per class.
         members: rows that each of them trains on.
         steer: share of its other rows that steer its search, in (0, 1).
-        reference: rows set aside for defences, the same for every model and none of `rows`: a
-            defence may train on them, so they are of no use to judge anybody by; None without any.
+        reference: rows set aside for defenses, the same for every model and none of `rows`: a
+            defense may train on them, so they are of no use to judge anybody by; None without any.
         keep_models: whether the models stay beside what they say, for attacks that ask more of
             them; in `NUMBER/dense.safetensors` and `NUMBER/model.safetensors`.
         shared: folder where cohorts that differ only in what follows the dense model and the

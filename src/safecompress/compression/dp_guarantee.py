@@ -11,7 +11,7 @@ from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.defenses import DpSgd, Spent, epsilon
 
-_LEARNT = "What the preprocessing learnt from members is not counted."
+_LEARNED = "What the preprocessing learned from members is not counted."
 
 
 def guarantee(work: Session) -> dict[str, Any] | None:
@@ -36,7 +36,7 @@ def guarantee(work: Session) -> dict[str, Any] | None:
     total = epsilon(spent, delta=delta)
     text = (
         f"DP-SGD: (ε, δ)-differentially private training with ε = {total:.3g} at δ = {delta:g}, "
-        f"by Opacus' Rényi accountant, for neighbours that differ by one member. {_LEARNT}"
+        f"by Opacus' Rényi accountant, for neighbors that differ by one member. {_LEARNED}"
     )
     return {"epsilon": total, "delta": delta, "text": text}
 
@@ -44,7 +44,7 @@ def guarantee(work: Session) -> dict[str, Any] | None:
 def _stages(work: Session) -> list[Job]:
     """Return the jobs whose training has a part in the compressed model."""
     jobs: list[Job] = []
-    if work.config.sparse.initialise not in {"scratch", "snip", *STUDENTS} and work.steps("dense"):
+    if work.config.sparse.initialize not in {"scratch", "snip", *STUDENTS} and work.steps("dense"):
         jobs.append("dense")
     if work.steps("sparse"):
         jobs.append("search")
@@ -66,10 +66,10 @@ def _void(work: Session, private: Mapping[Job, DpSgd | None]) -> str:
         return f"another stage trains without it; list dp-sgd in {where}, too."
     if not all(defense.noise for defense in used):
         return "no noise was added."
-    start = work.config.sparse.initialise
+    start = work.config.sparse.initialize
     if start in {"snip", *STUDENTS}:
         who = "snip looks" if start == "snip" else "a student's teachers look"
-        return f"{who} at members; take another sparse.initialise."
+        return f"{who} at members; take another sparse.initialize."
     if work.config.sparse.rounds:
         return "proposals and the tests between them look at members; set sparse.rounds: 0."
     return ""

@@ -1,4 +1,4 @@
-"""The judgement of a run: its sealed rows opened once, for models that never met them."""
+"""The judgment of a run: its sealed rows opened once, for models that never met them."""
 
 from __future__ import annotations
 

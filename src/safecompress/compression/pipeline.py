@@ -94,7 +94,7 @@ def _hear_teachers(work: Session) -> None:
 
 
 def _steps_ahead(work: Session, prepared: PreparedRun) -> int:
-    """Return the optimiser steps of the stages whose model is not there yet, for the ETA."""
+    """Return the optimizer steps of the stages whose model is not there yet, for the ETA."""
     config, path = work.config, work.folder.path
     # The search's own trainer waits for the teachers' labels; this one is as long.
     sparse = work.trainer("baseline")
@@ -106,7 +106,7 @@ def _steps_ahead(work: Session, prepared: PreparedRun) -> int:
     steps[MODEL] = clock.training_steps(round_sizes(config))
     if needs_student(config):
         steps[STUDENT] = work.steps("student")
-    if config.sparse.initialise in PRUNING_METHODS:
+    if config.sparse.initialize in PRUNING_METHODS:
         steps[MODEL] += work.steps("pruning")
     if needs_teachers(config):
         train = config.teachers.train or work.whole_training()

@@ -62,7 +62,7 @@ class PreparedRun:
         config: the resolved configuration.
         splits: the data.
         module: the live module.
-        initial: its weights as given or initialised.
+        initial: its weights as given or initialized.
         fresh: gives weights that no data has touched, others for each number.
         name: what the report calls the model.
         trained: whether the weights were trained before this run.
@@ -178,9 +178,9 @@ def prepare(
     prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
-    pruned = config.sparse.initialise in PRUNING_METHODS
+    pruned = config.sparse.initialize in PRUNING_METHODS
     build_defenses(config, splits, "pruning" if pruned else "search")
-    first_topology(config, module, initial, method=config.sparse.initialise)
+    first_topology(config, module, initial, method=config.sparse.initialize)
     if compare_groups:
         _check_blind(config, splits)
     return prepared
@@ -301,7 +301,7 @@ def _fresh(
 
     Raises:
         ModelError: when the model came trained, as an object, and has parameters that no module
-            knows how to initialise.
+            knows how to initialize.
     """
     seed = derive(config.seed, "fresh", number)
     if not isinstance(model, nn.Module):
@@ -320,9 +320,9 @@ def _fresh(
 
 def _check_stages(prepared: PreparedRun) -> None:
     config = prepared.config
-    if config.sparse.initialise not in {"scratch", "snip", *STUDENTS} and not prepared.has_dense:
+    if config.sparse.initialize not in {"scratch", "snip", *STUDENTS} and not prepared.has_dense:
         raise ConfigError(
-            f"sparse.initialise is '{config.sparse.initialise}', which looks at a trained dense "
+            f"sparse.initialize is '{config.sparse.initialize}', which looks at a trained dense "
             "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
             "use 'scratch', 'snip' or 'student-global'."
         )

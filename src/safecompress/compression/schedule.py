@@ -56,7 +56,7 @@ def rounds_in_words(config: CompressConfig) -> str:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the rounds of a search happen, in optimiser steps.
+    """When the rounds of a search happen, in optimizer steps.
 
     Args:
         total: steps of the sparse stage.
@@ -98,7 +98,7 @@ class Schedule:
         return number / (self.rounds - 1) if self.rounds > 1 else 0.0
 
     def training_steps(self, sizes: Sequence[RoundSize]) -> int:
-        """Return the optimiser steps of a whole search whose rounds have these sizes."""
+        """Return the optimizer steps of a whole search whose rounds have these sizes."""
         steps = self.total - (self.end if self.rounds else 0)
         for number, size in enumerate(sizes):
             proposed = self.proposed(number)

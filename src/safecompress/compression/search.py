@@ -62,7 +62,7 @@ class Search:
 
     def _first_population(self, dense: StoredModel) -> list[Candidate]:
         """Return the parents of the first round: one, or equal ones that draw different moves."""
-        method = self._config.sparse.initialise
+        method = self._config.sparse.initialize
         start = start_candidate(self._work, dense, method=method, job="search")
         return [start] * (self._fields[0].parents if self._fields else 1)
 

@@ -22,7 +22,7 @@ from safecompress.protocols import Defense, Pool, References
 from safecompress.run.checkpoints import Checkpoint
 from safecompress.run.folder import RunFolder
 from safecompress.run.model_file import StoredModel
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 from safecompress.train import (
     ProbedSettings,
@@ -42,7 +42,7 @@ Stage: TypeAlias = Literal["dense", "student", "pruning", "sparse"]
 
 
 def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Defense]:
-    """Build the configured defences of a job anew; a baseline has none.
+    """Build the configured defenses of a job anew; a baseline has none.
 
     Raises:
         ConfigError: on an unknown one, one that needs reference rows where the split has none, or
@@ -90,7 +90,7 @@ class Session:
         config: the resolved configuration.
         splits: the data.
         module: the one live module; trainers move candidates through it.
-        initial: the module's weights as given or initialised.
+        initial: the module's weights as given or initialized.
         fresh: gives weights that no data has touched, others for each number.
         folder: the open run folder.
         listen: told what happens.
@@ -144,7 +144,7 @@ class Session:
 
         The baseline and the search train in the same stage: they share its length, its data
         order and its probed settings, so they differ only in what is being compared. A baseline
-        has no defences.
+        has no defenses.
         """
         if job not in self._trainers:
             stage: Stage = job if job in {"dense", "student", "pruning"} else "sparse"
@@ -180,7 +180,7 @@ class Session:
         if self.notes["moving_average"] or not only_penalties(defenses):
             return None
         sparse = self.config.sparse
-        return initialise(
+        return initialize(
             self.module,
             density=sparse.density,
             distribution=sparse.distribution,
@@ -210,7 +210,7 @@ class Session:
             return self.config.sparse.train
         if stage == "pruning":
             sparse = self.config.sparse
-            section = sparse.admm if sparse.initialise.startswith("admm") else sparse.gradual
+            section = sparse.admm if sparse.initialize.startswith("admm") else sparse.gradual
             return section.train or sparse.train
         if stage == "student":
             return self.config.sparse.student.train or self.config.sparse.train
@@ -220,7 +220,7 @@ class Session:
         return self.config.sparse.train.model_copy(update={"epochs": epochs})
 
     def steps(self, stage: Stage) -> int:
-        """Return the optimiser steps of a stage."""
+        """Return the optimizer steps of a stage."""
         train = self.train_config(stage)
         return round(train.epochs * steps_per_epoch(len(self.splits.members), train))
 

@@ -17,7 +17,7 @@ from safecompress.proposals import PROPOSALS, with_defaults
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
-from safecompress.sparse import initialise, scale_to_mask_
+from safecompress.sparse import initialize, scale_to_mask_
 from safecompress.topology import Topology, maskable_parameters
 
 STUDENTS = {"student-global": "magnitude-global", "student-layer": "magnitude-layer"}
@@ -67,7 +67,7 @@ def needs_teachers(config: CompressConfig) -> bool:
 
 def needs_student(config: CompressConfig) -> bool:
     """Return whether the search begins with a dense student, or a proposal may."""
-    return config.sparse.initialise in STUDENTS or _asked(config, "student")
+    return config.sparse.initialize in STUDENTS or _asked(config, "student")
 
 
 def _asked(config: CompressConfig, what: str) -> bool:
@@ -152,7 +152,7 @@ def student_candidate(work: Session) -> Candidate:
     """Return the trained student as a search takes it up: cut to the density, its target kept."""
     if work.student is None:
         raise TypeError("no student was trained")
-    method = work.config.sparse.initialise
+    method = work.config.sparse.initialize
     work.module.load_state_dict(dict(work.student.weights))
     topology = first_topology(
         work.config,
@@ -186,7 +186,7 @@ def _towards_mask(work: Session, dense: StoredModel) -> tuple[Candidate, Topolog
     work.module.load_state_dict(dict(dense.weights))
     start = trainer.start(Topology.dense(work.module))
     trained = work.train_to("pruning", start, trainer.total_steps, trainer=trainer)
-    state = trained.defenses[work.config.sparse.initialise.split("-")[0]]
+    state = trained.defenses[work.config.sparse.initialize.split("-")[0]]
     if Admm.name in trained.defenses:
         residuals = state["residuals"].tolist()
         text = f"ADMM: distance from the mask {residuals[-1]:.3g}, {residuals[0]:.3g} at first"
@@ -203,13 +203,13 @@ def first_topology(
         config: gives density, distribution and seed.
         module: says which parameters are maskable.
         weights: a state_dict, or scores by name; magnitudes count unless the method is `scratch`.
-        method: as `sparse.initialise`.
+        method: as `sparse.initialize`.
 
     Raises:
         ConfigError: when the density cannot be met exactly.
     """
     sparse = config.sparse
-    return initialise(
+    return initialize(
         {name: weights[name] for name in maskable_parameters(module)},
         density=sparse.density,
         distribution=sparse.distribution,

@@ -1,7 +1,7 @@
 """The configuration: frozen, complete, checked before anything is trained.
 
 YAML in (`${NAME}` is replaced by the environment variable), JSON schema out. Unknown keys fail
-with the nearest known one. Parts that plug in (attacks, proposals, defences, objectives, checks)
+with the nearest known one. Parts that plug in (attacks, proposals, defenses, objectives, checks)
 are written as `name` or `{name: {option: value}}` and are built, and so checked, before training.
 """
 

@@ -73,7 +73,7 @@ class SplitConfig(Section):
         members_file: `.npy`, `.txt` or `.csv` of row indices, one per line, for `index`.
         members: rows to draw as members, a count or a share of all rows; for `fresh` and `unseen`.
         steer: share of non-members, and of members, that steer the loop; the rest is sealed.
-        reference: rows held out for defences that need non-members, a count or a share of the
+        reference: rows held out for defenses that need non-members, a count or a share of the
             non-members; never judged.
         rows: use at most this many rows of the source, drawn with the seed.
         deduplicate: drop rows whose inputs are exact duplicates across groups instead of failing.
@@ -89,11 +89,11 @@ class SplitConfig(Section):
 
 
 class PreprocessingConfig(Section):
-    """How raw rows become tensors; everything learnt is learnt on members only.
+    """How raw rows become tensors; everything learned is learned on members only.
 
     Args:
         features: numeric features and columns: `auto` (leave 0/1 data alone, otherwise
-            standardise; with given weights, `none`), `none`, `standardise`.
+            standardize; with given weights, `none`), `none`, `standardize`.
         layout: `auto` (4-D uint8 arrays are images), `table`, `image` (N×H×W×C or N×C×H×W).
         vocabulary: most words or word pairs to keep for a text column.
         ngrams: longest run of words that counts as one feature.
@@ -101,7 +101,7 @@ class PreprocessingConfig(Section):
         max_words: a text is cut after this many words; duplicates are sought after the cut.
     """
 
-    features: Literal["auto", "none", "standardise"] = "auto"
+    features: Literal["auto", "none", "standardize"] = "auto"
     layout: Literal["auto", "table", "image"] = "auto"
     vocabulary: Annotated[int, Field(gt=0)] = 5000
     ngrams: Annotated[int, Field(ge=1, le=3)] = 1

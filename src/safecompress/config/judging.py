@@ -78,7 +78,7 @@ class CheckConfig(Section):
 
 
 class VerdictConfig(Section):
-    """The final judgement on the sealed rows.
+    """The final judgment on the sealed rows.
 
     Args:
         checks: the tests; empty means the default suite.

@@ -76,7 +76,7 @@ class DenseConfig(TrainConfig):
 
 
 class AdmmConfig(Section):
-    """Pruning by ADMM, where `sparse.initialise` is `admm-global` or `admm-layer`.
+    """Pruning by ADMM, where `sparse.initialize` is `admm-global` or `admm-layer`.
 
     Before the first mask is cut, the dense weights train on, drawn ever harder towards the largest
     of them; `steer.defenses` take part, so that `adversarial` makes it the joint problem of
@@ -96,7 +96,7 @@ class AdmmConfig(Section):
 
 
 class GradualConfig(Section):
-    """Gradual magnitude pruning, where `sparse.initialise` is `gradual-global` or `gradual-layer`.
+    """Gradual magnitude pruning, where `sparse.initialize` is `gradual-global` or `gradual-layer`.
 
     Args:
         cuts: how often the smallest weights go, at equal distances.
@@ -108,13 +108,13 @@ class GradualConfig(Section):
 
 
 class StudentConfig(Section):
-    """A dense student, where `student` is a proposal or `sparse.initialise` names it.
+    """A dense student, where `student` is a proposal or `sparse.initialize` names it.
 
     Before its mask is cut, untrained weights learn what teachers say that never saw the row;
     candidates go on towards the same soft labels until a proposal changes that.
 
     Args:
-        temperature: the soft labels are raised to 1 / temperature and normalised, > 0.
+        temperature: the soft labels are raised to 1 / temperature and normalized, > 0.
         train: the student's training; by default that of the sparse stage.
     """
 
@@ -133,7 +133,7 @@ class SparseConfig(Section):
     Args:
         density: share of the maskable weights kept, in (0, 1].
         distribution: how the total is shared among layers: `uniform`, `er`, `erk`.
-        initialise: where the search begins. Of the trained dense model: `magnitude-global`,
+        initialize: where the search begins. Of the trained dense model: `magnitude-global`,
             `magnitude-layer` (it loses its smallest weights, over all layers or in each),
             `admm-global`, `admm-layer` (the dense model is first trained towards its mask),
             `gradual-global`, `gradual-layer` (it first loses its smallest weights bit by bit),
@@ -157,7 +157,7 @@ class SparseConfig(Section):
 
     density: Annotated[float, Field(gt=0, le=1)]
     distribution: Literal["uniform", "er", "erk"] = "erk"
-    initialise: Literal[
+    initialize: Literal[
         "magnitude-global",
         "magnitude-layer",
         "scratch",

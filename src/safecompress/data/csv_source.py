@@ -43,7 +43,7 @@ def load_csv(source: CsvSource) -> RawData:
 
     Kinds of columns that are not listed are inferred from the first file as a whole: they are the
     table's schema, like its header. Everything with values in it (means, categories, vocabularies)
-    is learnt later and on members only.
+    is learned later and on members only.
 
     Raises:
         DataError: naming the file, and the line where one is at fault.
@@ -154,7 +154,7 @@ def _kinds(table: _Table, source: CsvSource) -> dict[str, Kind]:
 def _inferred(table: _Table, name: str) -> Kind:
     """Return a column's kind; refuse what looks like an identifier.
 
-    Terms are learnt on members alone, so a name of its own in every row would mark the members
+    Terms are learned on members alone, so a name of its own in every row would mark the members
     before any model has seen them.
     """
     cells = table.column(name)

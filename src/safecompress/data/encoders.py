@@ -1,4 +1,4 @@
-"""From numbers and categories to features: what is learnt from members, and how it is applied."""
+"""From numbers and categories to features: what is learned from members, and how it is applied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHANNELS = (1, 3, 4)
 
 
 class ArrayEncoder(Section):
-    """An array of numbers, standardised feature by feature: (x - mean) / std.
+    """An array of numbers, standardized feature by feature: (x - mean) / std.
 
     Args:
         shape: shape of one row as it comes.
@@ -61,11 +61,11 @@ class ArrayEncoder(Section):
 
 
 class ImageEncoder(Section):
-    """Images as float32 channels × height × width, normalised channel by channel.
+    """Images as float32 channels × height × width, normalized channel by channel.
 
     Args:
         shape: shape of one image as it comes.
-        channel_axis: axis of the channels in `shape`; None for grey images without one.
+        channel_axis: axis of the channels in `shape`; None for gray images without one.
         scale: pixels are divided by this: 255 for uint8, 1 otherwise.
         mean, std: per channel, after scaling.
     """
@@ -129,7 +129,7 @@ class ImageEncoder(Section):
 
 
 class NumericEncoder(Section):
-    """A column of numbers; a missing one becomes the members' mean before standardising.
+    """A column of numbers; a missing one becomes the members' mean before standardizing.
 
     Whether a number was missing is not passed on: an indicator column is not made.
     """
@@ -147,7 +147,7 @@ class NumericEncoder(Section):
         if len(known) == 0:
             return cls(name=name, fill=0.0, mean=0.0, std=1.0)
         rows = np.arange(len(known))
-        fill = float(fit_moments(known, rows, "standardise").mean[0])
+        fill = float(fit_moments(known, rows, "standardize").mean[0])
         filled = np.where(np.isnan(values), fill, values)[:, None]
         moments = fit_moments(filled, np.arange(len(filled)), config.features)
         return cls(name=name, fill=fill, mean=float(moments.mean[0]), std=float(moments.std[0]))
@@ -203,13 +203,13 @@ class Moments:
 
 
 def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
-    """Return what standardises the rows listed.
+    """Return what standardizes the rows listed.
 
     Args:
         x: (n, features), finite.
         rows: indices of the rows to learn from, at least one.
         features: `none` leaves every feature alone; `auto` leaves those alone that are 0 or 1 in
-            every row listed; `standardise` none. A constant feature is only centred.
+            every row listed; `standardize` none. A constant feature is only centered.
 
     Raises:
         DataError: when values are too large for their mean or spread to be a float64.
@@ -234,7 +234,7 @@ def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
         std = np.sqrt(squares / len(rows))
     if not np.isfinite(mean).all() or not np.isfinite(std).all():
         raise DataError(
-            "features: values are too large to standardise (their squares overflow float64); "
+            "features: values are too large to standardize (their squares overflow float64); "
             "rescale them, or remove what stands for a missing value."
         )
     std[std == 0] = 1.0
@@ -305,5 +305,5 @@ def _channel_moments(pixels: Array, rows: NDArray[np.int64], scale: float) -> tu
             mean, std = float(chosen.mean()), float(chosen.std())
         constant = bool((chosen == chosen.flat[0]).all())
     if not np.isfinite(std):
-        raise DataError("images: values are too large to normalise; rescale them.")
+        raise DataError("images: values are too large to normalize; rescale them.")
     return mean, 1.0 if constant or std == 0 else std

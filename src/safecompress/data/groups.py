@@ -36,7 +36,7 @@ class Groups:
 
 
 def load_groups(config: DataConfig, *, seed: int) -> Groups:
-    """Read the rows of an audit; nothing is learnt from them.
+    """Read the rows of an audit; nothing is learned from them.
 
     Args:
         config: the source, and who is a member: `pair` or `index`.

@@ -150,7 +150,7 @@ def splits_from_raw(
     """Split raw rows and preprocess them, learning on members only.
 
     Given weights were trained on inputs as they are; unless the configuration says otherwise,
-    numbers are then left alone, because standardising them would judge another model.
+    numbers are then left alone, because standardizing them would judge another model.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.

@@ -30,7 +30,7 @@ class RecordedOutputs:
 
     Args:
         evidence: outputs of members and non-members, with references where the file has any.
-        kind: `logits` or `probabilities`, as they were recognised.
+        kind: `logits` or `probabilities`, as they were recognized.
         references: number of reference models.
         path: the file, or the model's name.
         rows: the rows themselves; without inputs where only a file of outputs is known.
@@ -51,7 +51,7 @@ class RecordedOutputs:
 def read_outputs(path: Path) -> RecordedOutputs:
     """Read `member_logits`, `member_labels`, `nonmember_logits`, `nonmember_labels`.
 
-    Logits are numbers (n, classes). Probabilities are recognised: no entry outside [0, 1] and
+    Logits are numbers (n, classes). Probabilities are recognized: no entry outside [0, 1] and
     every row summing to 1. Reference models are optional: `member_reference_logits` (models, n,
     classes), `nonmember_reference_logits`, and as bool (models, n) `member_reference_seen` and
     `nonmember_reference_seen`, whether a row was in that model's training set; without them no row

@@ -30,7 +30,7 @@ class Partition:
     Args:
         steer_members, sealed_members: together the members.
         steer_nonmembers, sealed_nonmembers: the non-members that steer and that judge.
-        reference: non-members set aside for defences; may be empty.
+        reference: non-members set aside for defenses; may be empty.
         duplicates: per kind of duplicate the number of rows.
         dropped: rows left out as duplicates.
     """

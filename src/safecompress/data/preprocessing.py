@@ -1,4 +1,4 @@
-"""How raw rows become tensors, learnt on members only and kept as plain JSON."""
+"""How raw rows become tensors, learned on members only and kept as plain JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from safecompress.data.text import TextEncoder
 from safecompress.errors import DataError
 from safecompress.protocols import InputRange
 
-_GREY_LEVELS = 255.0
+_GRAY_LEVELS = 255.0
 
 Indices: TypeAlias = "Tensor | NDArray[np.int64] | list[int] | range"
 _BlockEncoder = Annotated[ArrayEncoder | ImageEncoder, Field(discriminator="kind")]
@@ -85,8 +85,8 @@ class Preprocessor(Section):
 
     @property
     def input_range(self) -> InputRange | None:
-        """Range of the inputs of images with 256 grey levels; None where it is not known."""
-        if not isinstance(self.block, ImageEncoder) or self.block.scale != _GREY_LEVELS:
+        """Range of the inputs of images with 256 gray levels; None where it is not known."""
+        if not isinstance(self.block, ImageEncoder) or self.block.scale != _GRAY_LEVELS:
             return None
         return InputRange.of_images(self.block.mean, self.block.std)
 

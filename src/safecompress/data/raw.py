@@ -1,4 +1,4 @@
-"""Rows as they come from a source, before anything is learnt from them."""
+"""Rows as they come from a source, before anything is learned from them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RawData:
     def __post_init__(self) -> None:
         n = len(self.labels)
         if n == 0:
-            raise DataError(f"{self.where}: no rows; expected at least one labelled row.")
+            raise DataError(f"{self.where}: no rows; expected at least one labeled row.")
         sizes = (
             {column.name: len(column.values) for column in self.columns}
             if isinstance(self.columns, tuple)
@@ -233,7 +233,7 @@ def _check_pair(x: Array, y: Array, *, where: str) -> tuple[Array, Array]:
             f"{where}: {len(x)} rows of inputs but {len(y)} labels; every row needs one label."
         )
     if len(x) == 0:
-        raise DataError(f"{where}: no rows; expected at least one labelled row.")
+        raise DataError(f"{where}: no rows; expected at least one labeled row.")
     return x, y
 
 

@@ -60,7 +60,7 @@ class Splits:
     Args:
         members: all rows trained on.
         steer: members and non-members that steer the loop; the non-members also validate.
-        reference: non-members set aside for defences, or None.
+        reference: non-members set aside for defenses, or None.
         classes: number of classes.
         class_names: one name per class.
         input_shape: shape of one row's inputs.
@@ -132,7 +132,7 @@ class Splits:
             classes: number of classes.
             seed: seed of the draw.
             steer: share of either side that steers, in (0, 1); the rest is sealed.
-            reference: non-members set aside for defences, a count or a share.
+            reference: non-members set aside for defenses, a count or a share.
             deduplicate: drop non-members whose inputs equal a member's or an earlier one's
                 instead of failing.
             class_names: one name per class; by default their numbers.

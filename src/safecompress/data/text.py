@@ -1,4 +1,4 @@
-"""Text as weighted counts of words, rebuilt from plain state without the code that learnt it."""
+"""Text as weighted counts of words, rebuilt from plain state without the code that learned it."""
 
 from __future__ import annotations
 

@@ -24,5 +24,5 @@ __all__ = [
 
 
 def pruner(sparse: SparseConfig) -> Admm | Gradual:
-    """Return what trains dense weights towards the mask that `sparse.initialise` names."""
-    return (Admm if sparse.initialise.startswith("admm") else Gradual)(sparse)
+    """Return what trains dense weights towards the mask that `sparse.initialize` names."""
+    return (Admm if sparse.initialize.startswith("admm") else Gradual)(sparse)

@@ -32,7 +32,7 @@ class Admm(Defense):
     grows, the dual is scaled down by as much, for it is measured in units of 1/ρ.
 
     Args:
-        sparse: gives density, distribution, `initialise` and the section `admm`.
+        sparse: gives density, distribution, `initialize` and the section `admm`.
     """
 
     name: ClassVar[str] = "admm"

@@ -2,7 +2,7 @@
 
 The published min-max term subtracts the attacker's cross-entropy and so can fall without end; one
 release even had its sign wrong, which rewards looking like a member. Here what is added to the
-loss is bounded on both sides, and minimising it always lowers the attacker's ability.
+loss is bounded on both sides, and minimizing it always lowers the attacker's ability.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ class AdversarialTraining(Defense):
 
     def _renew_(self) -> None:
         if self._context is None:
-            raise ConfigError("adversarial: prepare_ must be called before the defence is used.")
+            raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         width = feature_count(self._context.classes, top=_TOP)
         drawn: list[Tensor] = []
         for looks_inside in self._inside:
@@ -250,7 +250,7 @@ class AdversarialTraining(Defense):
 
     def _ready(self) -> tuple[tuple[Tensor, ...], torch.optim.Adam]:
         if self._parameters is None or self._optimizer is None:
-            raise ConfigError("adversarial: prepare_ must be called before the defence is used.")
+            raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         return self._parameters, self._optimizer
 
     def _attacker_learns_(self, batch: Batch) -> None:
@@ -282,7 +282,7 @@ class AdversarialTraining(Defense):
     def _drawn(self, n: int, *, step: int, k: int) -> Rows:
         """Return up to n reference rows, a function of the run's seed, the step and k."""
         if self._context is None or self._reference is None:
-            raise ConfigError("adversarial: prepare_ must be called before the defence is used.")
+            raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         order = permutation(len(self._reference), self._context.seed, self.name, step, k)
         return self._reference.take(order[:n].to(self._context.device))
 

@@ -59,14 +59,14 @@ class DpSgd(Defense):
         """Refuse what has no gradient of a single row.
 
         Raises:
-            ConfigError: on batch normalisation, or batches of few rows.
+            ConfigError: on batch normalization, or batches of few rows.
         """
         modules = [] if context.module is None else list(context.module.modules())
-        normalised = [m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if normalised:
+        normalized = [m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if normalized:
             raise ConfigError(
-                f"dp-sgd: the model has {type(normalised[0]).__name__}, which mixes the rows of a "
-                "batch; use group or layer normalisation."
+                f"dp-sgd: the model has {type(normalized[0]).__name__}, which mixes the rows of a "
+                "batch; use group or layer normalization."
             )
         if context.batch_size < FEWEST_ROWS:
             raise ConfigError(
@@ -79,12 +79,12 @@ class DpSgd(Defense):
         if self._context is None or self._context.module is None:
             raise ConfigError("dp-sgd: prepare_ must be called before it is used.")
         module = self._context.module
-        learnt = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        learned = {n: p for n, p in module.named_parameters() if p.requires_grad}
         masks = {n: mask for n, mask in batch.masks.items() if not bool(mask.all())}
-        exists = {n: masks[n].to(p.device) for n, p in learnt.items() if n in masks}
-        total = self._clipped_sum(module, learnt, exists, batch)
+        exists = {n: masks[n].to(p.device) for n, p in learned.items() if n in masks}
+        total = self._clipped_sum(module, learned, exists, batch)
         draw = generator(self._context.seed, self.name, self._context.stage, batch.step)
-        for name, parameter in learnt.items():
+        for name, parameter in learned.items():
             shaken = torch.randn(parameter.shape, generator=draw).to(parameter.device)
             noisy = total[name] + self.noise * self.clip * shaken
             # Divided by the size on average: how many rows were drawn is a secret, too.
@@ -93,7 +93,7 @@ class DpSgd(Defense):
     def _clipped_sum(
         self,
         module: nn.Module,
-        learnt: Mapping[str, Tensor],
+        learned: Mapping[str, Tensor],
         exists: Mapping[str, Tensor],
         batch: Batch,
     ) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class DpSgd(Defense):
         The length of a row's gradient counts the weights that exist.
         """
         fixed = {n: t.detach() for n, t in module.named_buffers()}
-        weights = {n: p.detach() for n, p in learnt.items()}
+        weights = {n: p.detach() for n, p in learned.items()}
 
         def loss(weights: Mapping[str, Tensor], inputs: Inputs, label: Tensor) -> Tensor:
             def model(*args: Tensor, **named: Tensor) -> object:

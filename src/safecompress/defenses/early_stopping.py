@@ -29,7 +29,7 @@ class EarlyStopping(Defense):
     Raises:
         ConfigError: when the number is below 0.
 
-    Reference: as a defence, Song & Mittal, USENIX Security 2021, section 5.2.
+    Reference: as a defense, Song & Mittal, USENIX Security 2021, section 5.2.
     """
 
     name: ClassVar[str] = "early-stopping"

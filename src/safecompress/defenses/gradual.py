@@ -25,7 +25,7 @@ class Gradual(Defense):
     recover. A weight that is gone stays at zero.
 
     Args:
-        sparse: gives density, distribution, `initialise` and the section `gradual`.
+        sparse: gives density, distribution, `initialize` and the section `gradual`.
     """
 
     name: ClassVar[str] = "gradual"

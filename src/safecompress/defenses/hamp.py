@@ -43,7 +43,7 @@ def label_probability(entropy: float, classes: int) -> float:
 class Hamp(Defense):
     """Train towards soft labels of high entropy, with a bonus for the outputs' own entropy.
 
-    The defence as published also replaces the outputs of the finished model, keeping their order,
+    The defense as published also replaces the outputs of the finished model, keeping their order,
     with those of random inputs. That is a wrapper around a model, no part of it; here the model
     itself is made, and judged with its outputs as they are.
 

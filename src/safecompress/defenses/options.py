@@ -1,4 +1,4 @@
-"""Ranges that options of defences share."""
+"""Ranges that options of defenses share."""
 
 from __future__ import annotations
 

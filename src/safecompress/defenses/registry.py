@@ -1,4 +1,4 @@
-"""The defences a configuration can name."""
+"""The defenses a configuration can name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safecompress.defenses.unpairing import Unpairing
 from safecompress.protocols import Defense
 from safecompress.registry import Registry
 
-DEFENSES: Registry[Defense] = Registry("defence", "safecompress.defenses")
+DEFENSES: Registry[Defense] = Registry("defense", "safecompress.defenses")
 
 DEFENSES.add(
     "adversarial",
@@ -80,7 +80,7 @@ DEFENSES.add(
     Distillation,
     summary="learns what the dense model says, of members or of reference rows only",
     reference="Hinton et al., 2015; Shejwalkar & Houmansadr, AAAI 2021",
-    cost="learns from the dense model, inherits its weights unless sparse.initialise is scratch; "
+    cost="learns from the dense model, inherits its weights unless sparse.initialize is scratch; "
     "one more forward pass a batch",
 )
 DEFENSES.add(

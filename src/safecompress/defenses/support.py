@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from safecompress.config import SparseConfig
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 
 METHODS = {
@@ -29,7 +29,7 @@ def largest(weights: Mapping[str, Tensor], sparse: SparseConfig, *, density: flo
 
     Args:
         weights: maskable parameters by name.
-        sparse: says by `initialise` whether the network has one budget or every layer its own,
+        sparse: says by `initialize` whether the network has one budget or every layer its own,
             and by `distribution` how layers share it.
         density: share kept, in (0, 1].
 
@@ -37,9 +37,9 @@ def largest(weights: Mapping[str, Tensor], sparse: SparseConfig, *, density: flo
         ConfigError: on a density that is impossible.
         NonFiniteError: when a weight is NaN or infinite.
     """
-    method, distribution = METHODS[sparse.initialise], sparse.distribution
+    method, distribution = METHODS[sparse.initialize], sparse.distribution
     # Magnitudes leave nothing to draw, so the seed is of no account.
-    return initialise(weights, density=density, distribution=distribution, method=method, seed=0)
+    return initialize(weights, density=density, distribution=distribution, method=method, seed=0)
 
 
 def support(state: Mapping[str, Tensor]) -> Topology:

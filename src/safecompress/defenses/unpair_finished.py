@@ -72,7 +72,7 @@ def unpaired(
         weights: values of λ.
         tolerance: accuracy that may be lost, in [0, 1].
         alpha: of staying with what the small model says.
-        topology: which weights exist; None takes those that are not zero, which of a quantised
+        topology: which weights exist; None takes those that are not zero, which of a quantized
             model leaves out those rounded to zero.
         transforms: how the small model reads its weights: the bits they are rounded to, the
             channels that are gone. What is not named here is lost.

@@ -21,7 +21,7 @@ from safecompress.models.adapt import adapt
 from safecompress.proposals import UNPAIRING
 from safecompress.protocols import Batch, Defense, TrainingContext
 from safecompress.train.predict import full_precision
-from safecompress.transforms import input_quantisers, ranges_of
+from safecompress.transforms import input_quantizers, ranges_of
 
 _WEIGHT = "weight"
 _START, _RANGE = "start.", "range."
@@ -32,7 +32,7 @@ class Unpairing(Defense):
     """Add alpha × KL(f ‖ f') + weight × mean |cos(∇x CE(F), ∇x CE(f'))| to the loss.
 
     f' is the model in training, F the dense one, whose gradient is a constant, and f is f' as it
-    was at the first step with a weight above 0. The model's own mask and optimiser are left as they
+    was at the first step with a weight above 0. The model's own mask and optimizer are left as they
     are: the trainer keeps them.
 
     Args:
@@ -95,7 +95,7 @@ class Unpairing(Defense):
     def cosines(self, batch: Batch) -> Tensor:
         """Return the cosine of both models' input gradients, (b,), attached to f' alone."""
         if self._dense is None or not isinstance(batch.inputs, Tensor):
-            raise ConfigError(f"{self.name}: prepare_ must be called before the defence is used.")
+            raise ConfigError(f"{self.name}: prepare_ must be called before the defense is used.")
         dense = self._dense
         with full_precision(batch.inputs.device):
             theirs = input_gradient(
@@ -113,13 +113,13 @@ class Unpairing(Defense):
                 raise ConfigError(f"{self.name}: needs a model that is a torch.nn.Module.")
             with torch.no_grad():
                 made = copy.deepcopy(live)
-            quantisers = input_quantisers(made)
+            quantizers = input_quantizers(made)
             if self._before:
                 made.load_state_dict(self._before)
-                for name, quantiser in quantisers.items():
-                    quantiser.bounds = self._ranges.get(name)
+                for name, quantizer in quantizers.items():
+                    quantizer.bounds = self._ranges.get(name)
             else:
-                self._ranges = ranges_of(quantisers)
+                self._ranges = ranges_of(quantizers)
             self._before = {k: v.detach().clone() for k, v in made.state_dict().items()}
             self._teacher = made.requires_grad_(False).eval()
         with torch.no_grad():

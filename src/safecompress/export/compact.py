@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from safecompress.errors import ConfigError, ModelError
-from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantise
+from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantize
 from safecompress.topology import Topology
 from safecompress.transforms import Quantization
 from safecompress_reader import HEADER, SCHEMA_VERSION, digest
@@ -134,7 +134,7 @@ def _packed(
     parts: dict[str, Array] = {}
     numbers: Array = np.where(mask, weight, np.float32(0))
     if values in GRIDS:
-        rounded = quantise(numbers, values, scale=scale)
+        rounded = quantize(numbers, values, scale=scale)
         numbers, parts["scale"] = rounded.values, rounded.scale
     elif values == "fp16":
         with np.errstate(over="ignore"):

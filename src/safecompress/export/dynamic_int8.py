@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.export.packing import QuantizedWeight, quantise
+from safecompress.export.packing import QuantizedWeight, quantize
 from safecompress.export.static_int8 import tidy
 from safecompress.export.trained_int8 import as_trained
 from safecompress.transforms import Quantization as Numbers
@@ -32,7 +32,7 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
 
     Args:
         graph: of fp32, from `graph_of`; left as it is.
-        weights: the module's state, its quantised weights rounded.
+        weights: the module's state, its quantized weights rounded.
         numbers: steps the weights were trained with; None rounds them now.
 
     Raises:
@@ -62,7 +62,7 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
         if found is not None and found.turned == turned:
             rounded = found.rounded
         else:
-            rounded = quantise(array.T if turned else array, "int8")
+            rounded = quantize(array.T if turned else array, "int8")
         if node.op_type == "Gather":
             writer.look_up(node, rounded)
         else:
@@ -93,7 +93,7 @@ def _plain(node: Any) -> bool:
 
 
 class _Writer:
-    """A graph that is being rewritten; `nodes` are the new ones, `put` the new initialisers."""
+    """A graph that is being rewritten; `nodes` are the new ones, `put` the new initializers."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []

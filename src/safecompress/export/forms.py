@@ -24,7 +24,7 @@ from safecompress.export.front import with_preprocessing
 from safecompress.export.graph import graph_of, input_names
 from safecompress.export.integrity import signed
 from safecompress.export.self_decoding import self_decoding
-from safecompress.export.static_int8 import quantised
+from safecompress.export.static_int8 import quantized
 from safecompress.export.trained_int8 import trained
 from safecompress.files import make_folder, write_bytes
 from safecompress.protocols import Inputs, leading_size, map_inputs, tensors_of
@@ -92,7 +92,7 @@ class Forms:
 
     def _integer(self, values: str) -> Any:
         if self.numbers is None:
-            return quantised(self._fp32, self._feed(), weights=values)
+            return quantized(self._fp32, self._feed(), weights=values)
         ranges = self.numbers.ranges or input_bounds(self.module, self._members)
         return trained(
             self._fp32, self._state(), replace(self.numbers, ranges=ranges), values=values
@@ -161,14 +161,14 @@ def export_module(
     """Write a module's file, untested; `export` tests that of a run as well.
 
     Args:
-        module: plain, float32; channels that were removed are gone from it, fake quantisation is
+        module: plain, float32; channels that were removed are gone from it, fake quantization is
             folded into its weights.
         topology: which of its weights exist; `Topology.dense(module)` where all do.
         path: the file; a compact file whose name ends in `.zst` is packed with zstd.
         members: inputs of some rows it was trained on, as the module takes them.
         format: name of a format, see `FORMATS`.
         facts: JSON values that go into the file.
-        numbers: of a module with fake-quantised weights, its steps and ranges, which the file gets.
+        numbers: of a module with fake-quantized weights, its steps and ranges, which the file gets.
 
     Raises:
         ConfigError: on an unknown format, or when a package is missing.

@@ -46,7 +46,7 @@ class PositionalModule(nn.Module):
 def graph_of(module: nn.Module, sample: Inputs) -> Any:
     """Return a module as an `onnx.ModelProto` of fp32 weights.
 
-    Batch normalisation after a convolution is folded into it. Weights keep their names where
+    Batch normalization after a convolution is folded into it. Weights keep their names where
     nothing was folded; one input is called `inputs`, those of a mapping by its keys; the output
     `logits`.
 
@@ -137,10 +137,10 @@ def _cleaned(graph: Any, batch: str) -> None:
         del node.metadata_props[:]
         node.doc_string = node.name = ""
         node.input[:] = [renamed.get(name, name) for name in node.input]
-    for initialiser in body.initializer:
-        initialiser.name = renamed.get(initialiser.name, initialiser.name)
-        initialiser.doc_string = ""
-        del initialiser.metadata_props[:]
+    for initializer in body.initializer:
+        initializer.name = renamed.get(initializer.name, initializer.name)
+        initializer.doc_string = ""
+        del initializer.metadata_props[:]
     opened = {
         dim.dim_param: batch
         for value in body.input

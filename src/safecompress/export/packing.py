@@ -71,7 +71,7 @@ class QuantizedWeight:
     scale: NDArray[np.float32]
 
 
-def quantise(
+def quantize(
     weight: NDArray[Any], kind: str, *, scale: NDArray[np.float32] | None = None
 ) -> QuantizedWeight:
     """Round a weight to whole numbers, symmetric around zero, one scale per output channel.

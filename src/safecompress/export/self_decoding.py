@@ -1,7 +1,7 @@
 """The self-decoding graph: weights as steps and values, put together by ordinary operators.
 
 Stock onnxruntime folds these operators away when it loads the file; no custom operator is needed.
-Without graph optimisation the weights are decoded at every call.
+Without graph optimization the weights are decoded at every call.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     rest: list[Any] = []
     gaps: list[Any] = []
     numbers: list[Any] = []
-    for initialiser in body.initializer:
-        array = numpy_helper.to_array(initialiser)
+    for initializer in body.initializer:
+        array = numpy_helper.to_array(initializer)
         streams = None
-        if initialiser.data_type in kinds and array.ndim >= 2:
-            streams = _streams(array, kinds[initialiser.data_type])
+        if initializer.data_type in kinds and array.ndim >= 2:
+            streams = _streams(array, kinds[initializer.data_type])
         if streams is None:
-            rest.append(initialiser)
+            rest.append(initializer)
             continue
-        name = initialiser.name
+        name = initializer.name
         gaps.append(numpy_helper.from_array(streams[0], f"{name}.gaps"))
         numbers.append(numpy_helper.from_array(streams[1], f"{name}.values"))
         for what, sizes in (("size", [array.size]), ("shape", array.shape)):

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.graph import INSTALL, LOGITS, quiet
-from safecompress.export.packing import QuantizedWeight, quantise, steps_with_bias
+from safecompress.export.packing import QuantizedWeight, quantize, steps_with_bias
 
 Feed = Mapping[str, NDArray[Any]]
 _BATCH = 64
 _KEPT = "QuantizeLinear", "DequantizeLinear"
 
 
-def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
+def quantized(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
     """Return a graph's static int8 form, a new `onnx.ModelProto`.
 
     Zeros stay zeros, so a mask survives. The logits stay fp32: rounded to 256 levels they would
@@ -32,7 +32,7 @@ def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
 
     Raises:
         ConfigError: when onnxruntime is not installed.
-        ModelError: when onnxruntime cannot quantise the graph.
+        ModelError: when onnxruntime cannot quantize the graph.
     """
     try:
         import onnx
@@ -56,7 +56,7 @@ def quantised(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
             )
         except Exception as error:
             told = " ".join(str(error).split())[:300]
-            raise ModelError(f"export: onnxruntime cannot quantise the graph: {told}") from error
+            raise ModelError(f"export: onnxruntime cannot quantize the graph: {told}") from error
         found = onnx.load(str(path))
     _keep_logits(found)
     _refit(found, graph, weights=weights)
@@ -130,7 +130,7 @@ def _refit(model: Any, source: Any, *, weights: str) -> None:
         axis = next((a.i for a in weight.attribute if a.name == "axis"), 0)
         if weights == "int4":
             values = numpy_helper.to_array(exact[number.removesuffix("_quantized")])
-            rounded = quantise(np.moveaxis(values, axis, 0), "int4")
+            rounded = quantize(np.moveaxis(values, axis, 0), "int4")
             put(number, np.ascontiguousarray(np.moveaxis(rounded.values, 0, axis)))
             put(by, rounded.scale)
         else:
@@ -153,7 +153,7 @@ def _refit(model: Any, source: Any, *, weights: str) -> None:
 
 
 def tidy(model: Any) -> None:
-    """Drop initialisers nobody reads, and keep one of those that are equal; in place."""
+    """Drop initializers nobody reads, and keep one of those that are equal; in place."""
     body = model.graph
     del body.value_info[:], model.metadata_props[:]
     model.producer_name, model.producer_version = "safecompress", ""
@@ -162,15 +162,15 @@ def tidy(model: Any) -> None:
     kept: list[Any] = []
     first: dict[tuple[Any, ...], str] = {}
     renamed: dict[str, str] = {}
-    for initialiser in body.initializer:
-        if initialiser.name not in read:
+    for initializer in body.initializer:
+        if initializer.name not in read:
             continue
-        content = (initialiser.data_type, tuple(initialiser.dims), _content(initialiser))
+        content = (initializer.data_type, tuple(initializer.dims), _content(initializer))
         if content in first:
-            renamed[initialiser.name] = first[content]
+            renamed[initializer.name] = first[content]
         else:
-            first[content] = initialiser.name
-            kept.append(initialiser)
+            first[content] = initializer.name
+            kept.append(initializer)
     for node in nodes:
         node.name = ""
         node.input[:] = [renamed.get(name, name) for name in node.input]
@@ -187,7 +187,7 @@ def nodes_of(body: Any) -> Iterator[Any]:
                 yield from nodes_of(inner)
 
 
-def _content(initialiser: Any) -> bytes:
+def _content(initializer: Any) -> bytes:
     from onnx import numpy_helper
 
-    return bytes(numpy_helper.to_array(initialiser).tobytes())
+    return bytes(numpy_helper.to_array(initializer).tobytes())

@@ -1,7 +1,7 @@
 """Int8 as it was trained: the numbers and ranges a candidate was judged with, as Q and DQ nodes.
 
 Nothing is rounded that training did not round, except biases. Sums of layers, pooling and
-normalisation stay fp32 unless the runtime moves a rounding past them, which changes no number.
+normalization stay fp32 unless the runtime moves a rounding past them, which changes no number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.export.packing import QuantizedWeight, quantise, steps_with_bias
+from safecompress.export.packing import QuantizedWeight, quantize, steps_with_bias
 from safecompress.export.static_int8 import tidy
 from safecompress.transforms import Quantization as Numbers
 from safecompress.transforms import affine
@@ -23,19 +23,19 @@ from safecompress.transforms import affine
 Array = NDArray[Any]
 _WEIGHT_AT = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
 _FOLDED = 1e-5
-"""Relative difference that folding normalisation may make, besides its factor."""
+"""Relative difference that folding normalization may make, besides its factor."""
 _INT32 = np.iinfo(np.int32)
 
 
 def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, values: str) -> Any:
     """Return a graph's int8 form with a candidate's own numbers, a new `onnx.ModelProto`.
 
-    Where normalisation was folded into a weight, its numbers stay, but for their sign, and the
+    Where normalization was folded into a weight, its numbers stay, but for their sign, and the
     steps take the factor. Biases become int32, with the step of the sum that they go into.
 
     Args:
         graph: of fp32, from `graph_of`; left as it is.
-        weights: the module's state, its quantised weights rounded.
+        weights: the module's state, its quantized weights rounded.
         numbers: steps of the weights, and ranges of layers' inputs.
         values: `int8`, or `int4`: weights trained with 8 bits are rounded anew to 4.
 
@@ -110,7 +110,7 @@ def as_trained(
 def _source(
     held: str, array: Array, weights: Mapping[str, Array], numbers: Numbers
 ) -> tuple[str | None, bool]:
-    """Return which quantised weight an initialiser is, and whether it lies there transposed."""
+    """Return which quantized weight an initializer is, and whether it lies there transposed."""
     if held in numbers.scales and weights[held].shape == array.shape:
         return held, False
     turned = (
@@ -124,9 +124,9 @@ def _source(
 def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> QuantizedWeight:
     """Return the numbers a weight was trained with, unless 4 bits must do."""
     if values == "int4" and numbers.bits != 4:
-        return quantise(weight, "int4")
+        return quantize(weight, "int4")
     scale = np.asarray(numbers.scales[name].cpu().numpy(), np.float32)
-    return quantise(weight, f"int{numbers.bits}", scale=scale)
+    return quantize(weight, f"int{numbers.bits}", scale=scale)
 
 
 def _folded(name: str, weight: Array, array: Array, rounded: QuantizedWeight) -> QuantizedWeight:
@@ -188,7 +188,7 @@ class _Writer:
         if not (scale > 0).all() or (np.abs(bias) > scale.astype(np.float64) * _INT32.max).any():
             return rounded
         name = f"{held.name}_quantized"
-        self._dequantised(name, np.rint(bias / scale).astype(np.int32), scale, 0, held.name)
+        self._dequantized(name, np.rint(bias / scale).astype(np.int32), scale, 0, held.name)
         node.input[2] = f"{name}_exact"
         return QuantizedWeight(rounded.values, weight)
 
@@ -197,10 +197,10 @@ class _Writer:
         name = node.input[at]
         stored = rounded.values.T if turned else rounded.values
         number = f"{name}_quantized"
-        self._dequantised(number, np.ascontiguousarray(stored), rounded.scale, int(turned), name)
+        self._dequantized(number, np.ascontiguousarray(stored), rounded.scale, int(turned), name)
         node.input[at] = f"{number}_exact"
 
-    def _dequantised(
+    def _dequantized(
         self, name: str, numbers: Array, scale: NDArray[np.float32], axis: int, of: str
     ) -> None:
         if name in self._put:
@@ -216,7 +216,7 @@ class _Writer:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
 
     def finish(self) -> None:
-        """Put the new nodes and initialisers into the graph."""
+        """Put the new nodes and initializers into the graph."""
         from onnx import numpy_helper
 
         nodes = list(self.nodes)

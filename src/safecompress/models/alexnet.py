@@ -31,7 +31,7 @@ class AlexNet(nn.Module):
         ModelError: on a bad shape, number of classes or option.
 
     References: Krizhevsky et al., NeurIPS 2012, section 3; here for small images. Starting weights
-        after He et al., ICCV 2015: nothing normalises between the layers, and with PyTorch's own
+        after He et al., ICCV 2015: nothing normalizes between the layers, and with PyTorch's own
         the signal fades so much that the first dozen epochs are lost.
     """
 

@@ -25,7 +25,7 @@ __all__ = ["adapt", "build_model", "check_model", "load_weights_"]
 def build_model(
     config: ModelConfig, *, input_shape: Sequence[int], classes: int, seed: int
 ) -> nn.Module:
-    """Return a freshly initialised model; `config.weights` is left to `load_weights_`.
+    """Return a freshly initialized model; `config.weights` is left to `load_weights_`.
 
     Args:
         config: a family's name, or an import path `package.module:callable`, and options. The
@@ -33,7 +33,7 @@ def build_model(
             `classes` where its signature has them.
         input_shape: shape of one input.
         classes: number of classes.
-        seed: fixes the initialisation; torch's global generator is left as it was.
+        seed: fixes the initialization; torch's global generator is left as it was.
 
     Raises:
         ConfigError: on an unknown family or option.
@@ -91,7 +91,7 @@ def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
     Its buffers, its training flag and torch's global generator are left as they were.
 
     Raises:
-        ModelError: when a parameter is uninitialised, NaN or infinite, when a call fails, or when
+        ModelError: when a parameter is uninitialized, NaN or infinite, when a call fails, or when
             the logits are not finite numbers of shape (2, classes).
     """
     _check_parameters(module)

@@ -27,7 +27,7 @@ class MLP(nn.Module):
         hidden: widths of the hidden layers; empty gives a linear classifier.
         activation: `relu`, `gelu`, `silu` or `tanh`.
         dropout: probability of dropping a hidden unit during training, in [0, 1).
-        batch_norm: normalise every hidden layer before its activation.
+        batch_norm: normalize every hidden layer before its activation.
 
     Raises:
         ModelError: on a bad shape, number of classes or option.

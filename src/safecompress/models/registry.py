@@ -32,14 +32,14 @@ MODELS.add(
 MODELS.add(
     "vgg-small",
     vgg_small,
-    summary="six convolutions with batch normalisation",
+    summary="six convolutions with batch normalization",
     reference=_VGG,
     cost="0.3 M weights",
 )
 MODELS.add(
     "vgg16",
     vgg16,
-    summary="13 convolutions with batch normalisation and one linear layer",
+    summary="13 convolutions with batch normalization and one linear layer",
     reference=_VGG,
     cost="14.7 M weights",
 )

@@ -1,4 +1,4 @@
-"""VGG for small images: stacks of 3×3 convolutions with batch normalisation, halved five times."""
+"""VGG for small images: stacks of 3×3 convolutions with batch normalization, halved five times."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VGG_SMALL: tuple[Stage, ...] = (((32, 3),) * 2, ((64, 3),) * 2, ((128, 3),) * 2)
 
 
 class VGG(nn.Module):
-    """Convolution, normalisation, ReLU; a pooling layer after each stage; linear layers at the end.
+    """Convolution, normalization, ReLU; a pooling layer after each stage; linear layers at the end.
 
     Args:
         family: name for messages.

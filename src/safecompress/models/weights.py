@@ -61,7 +61,7 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
 
     Args:
         module: left as it is.
-        seed: fixes the initialisation.
+        seed: fixes the initialization.
 
     Returns:
         A state dict: every parameter and every buffer set by its module's `reset_parameters`.
@@ -77,7 +77,7 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
                 reset()
             elif own := next((n for n, _ in part.named_parameters(recurse=False)), None):
                 raise ModelError(
-                    f"the parameter '{f'{name}.{own}'.lstrip('.')}' cannot be initialised anew: "
+                    f"the parameter '{f'{name}.{own}'.lstrip('.')}' cannot be initialized anew: "
                     f"{type(part).__name__} has no reset_parameters."
                 )
     return {name: tensor.detach().clone() for name, tensor in copied.state_dict().items()}

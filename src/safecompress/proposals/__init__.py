@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from safecompress.proposals.drop_grow import Strategy
 from safecompress.proposals.pattern import Pattern
-from safecompress.proposals.quantize import Quantise
+from safecompress.proposals.quantize import Quantize
 from safecompress.proposals.registry import (
     PROPOSALS,
     Keep,
     SoftLabels,
     channels,
     pattern,
-    quantise,
+    quantize,
     rigl,
     set_,
     soft_labels,
@@ -31,14 +31,14 @@ __all__ = [
     "UNPAIRING",
     "Keep",
     "Pattern",
-    "Quantise",
+    "Quantize",
     "RemoveChannels",
     "SoftLabels",
     "Strategy",
     "Unpair",
     "channels",
     "pattern",
-    "quantise",
+    "quantize",
     "rigl",
     "set_",
     "soft_labels",

@@ -48,7 +48,7 @@ def constant_fan_in(priority: Tensor, count: int) -> Tensor | None:
 
 
 def n_of_m(priority: Tensor, count: int, *, n: int, m: int) -> Tensor | None:
-    """Choose at most `n` of every `m` neighbouring inputs, for each output and kernel position.
+    """Choose at most `n` of every `m` neighboring inputs, for each output and kernel position.
 
     Reference: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From
     Scratch", ICLR 2021.
@@ -130,7 +130,7 @@ class Pattern(OverMask):
     is that of what is left.
 
     Args:
-        form: `fan-in` (as many for every output, up to one), `N:M` (at most N of M neighbouring
+        form: `fan-in` (as many for every output, up to one), `N:M` (at most N of M neighboring
             inputs) or `HxW` (blocks of H outputs and W of the fan-in, one of them not full).
         mask: the change of the mask that goes with it.
 

@@ -14,11 +14,11 @@ from safecompress.transforms import WEIGHT_BITS
 
 @final
 @dataclass(frozen=True)
-class Quantise(OverMask):
+class Quantize(OverMask):
     """From now on compute with weights and layer inputs of few bits, after a change of the mask.
 
-    Quantisation-aware training: weights that do not exist stay exactly zero, gradients pass
-    straight through the rounding, and the optimiser moves fp32 weights. Later proposals that
+    Quantization-aware training: weights that do not exist stay exactly zero, gradients pass
+    straight through the rounding, and the optimizer moves fp32 weights. Later proposals that
     change the mask alone keep it.
 
     Args:

@@ -11,7 +11,7 @@ from safecompress.errors import ConfigError
 from safecompress.proposals.drop_grow import Strategy
 from safecompress.proposals.over_mask import OverMask
 from safecompress.proposals.pattern import Pattern
-from safecompress.proposals.quantize import Quantise
+from safecompress.proposals.quantize import Quantize
 from safecompress.proposals.remove_channels import RemoveChannels
 from safecompress.proposals.unpair import Unpair
 from safecompress.protocols import Proposal, ProposalContext
@@ -42,7 +42,7 @@ class SoftLabels(OverMask):
     """From now on train towards soft labels, after a change of the mask.
 
     The soft label of a member is what teachers say of it that were trained without it, so a
-    candidate that fits it has nothing of that member's own label to memorise. `share` mixes it
+    candidate that fits it has nothing of that member's own label to memorize. `share` mixes it
     with the hard label: 1 leaves the hard label out, 0 goes back to it. Later proposals that
     change the mask alone keep the target.
 
@@ -71,7 +71,7 @@ class SoftLabels(OverMask):
         super().__post_init__()
 
     def needs(self) -> frozenset[str]:
-        """Return that the run trains teachers, where anything is learnt from them."""
+        """Return that the run trains teachers, where anything is learned from them."""
         return frozenset({"soft_labels"} if self.target.share else ())
 
     @property
@@ -93,7 +93,7 @@ class SoftLabels(OverMask):
 class Student(OverMask):
     """Go on from a dense student of the teachers, cut to the density, and not from the parent.
 
-    The student learnt soft labels alone, from untrained weights, so nothing of the dense model and
+    The student learned soft labels alone, from untrained weights, so nothing of the dense model and
     no member's own label is in it. A candidate that descends from it has its mask changed.
 
     Args:
@@ -143,7 +143,7 @@ def soft_labels(
 
     Args:
         share: share of the target that comes from the soft label, in [0, 1].
-        temperature: the soft label is raised to 1 / temperature and normalised.
+        temperature: the soft label is raised to 1 / temperature and normalized.
         mask: the proposal that changes the mask at the same time, a name or one with options.
 
     Raises:
@@ -186,7 +186,7 @@ def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
     return Unpair(weight, mask=PROPOSALS.build(mask, where="mask"))
 
 
-def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantise:
+def quantize(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantize:
     """Return the proposal that computes with few bits from now on.
 
     Args:
@@ -197,10 +197,10 @@ def quantise(*, bits: int = 8, activations: bool = True, mask: Request = "keep")
     Raises:
         ConfigError: on an unknown mask proposal, or another number of bits.
 
-    >>> quantise(bits=4, mask="rigl").name
+    >>> quantize(bits=4, mask="rigl").name
     'rigl int4'
     """
-    return Quantise(bits, activations, mask=PROPOSALS.build(mask, where="mask"))
+    return Quantize(bits, activations, mask=PROPOSALS.build(mask, where="mask"))
 
 
 def channels(*, share: float = 0.5, mask: Request = "keep") -> RemoveChannels:
@@ -353,8 +353,8 @@ PROPOSALS.add(
     cost="the dense model's gradient and a second backward pass a step",
 )
 PROPOSALS.add(
-    "quantise",
-    quantise,
+    "quantize",
+    quantize,
     summary="computes with int8 or int4 weights and uint8 activations: {bits: 8, mask: rigl}",
     reference="Jacob et al., CVPR 2018",
     cost="rounds weights and activations at every step",

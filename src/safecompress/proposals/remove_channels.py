@@ -182,7 +182,7 @@ def _moved(mask: Tensor, allowed: Tensor | None, priority: Tensor) -> Tensor:
 
 
 def _without_vectors(candidate: Candidate, left: Channels) -> Candidate:
-    """Return the candidate with its channels noted, and their biases and normalisation zero."""
+    """Return the candidate with its channels noted, and their biases and normalization zero."""
     weights, optimizer = dict(candidate.weights), dict(candidate.optimizer)
     for name, kept in left.rows.items():
         if name in candidate.topology.masks or name not in weights:

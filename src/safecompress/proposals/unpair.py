@@ -13,7 +13,7 @@ from safecompress.proposals.over_mask import OverMask
 from safecompress.protocols import ProposalContext
 
 UNPAIRING = "unpairing"
-"""Name of the defence that `Unpair` steers, through its state."""
+"""Name of the defense that `Unpair` steers, through its state."""
 
 
 @final
@@ -46,7 +46,7 @@ class Unpair(OverMask):
         return f"{self.mask.name} unpair={self.weight:g}"
 
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
-        """Return the candidate with its mask changed and the defence's weight set."""
+        """Return the candidate with its mask changed and the defense's weight set."""
         changed = self.mask(parent, context)
         before = changed.defenses.get(UNPAIRING, {})
         state = {**before, "weight": torch.tensor([self.weight])}

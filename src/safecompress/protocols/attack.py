@@ -189,7 +189,7 @@ class AttackResult:
         scores: float64 per scored row, higher = more member. For a parameter-free attack these
             are all rows of the pool, otherwise the score half.
         ids: int64 per scored row.
-        known: scores of the fit half; thresholds are learnt on it.
+        known: scores of the fit half; thresholds are learned on it.
         judged: scores of the score half; guesses are made about it.
         labels: int64 per row of the pool.
         halves: bool per row of the pool, True = fit half.
@@ -211,7 +211,7 @@ class AttackResult:
 
     @cached_property
     def threshold(self) -> float:
-        """The score from which on a row is called a member, learnt on the fit half."""
+        """The score from which on a row is called a member, learned on the fit half."""
         return best_threshold(self.known.members, self.known.nonmembers)
 
     @cached_property
@@ -285,7 +285,7 @@ class Attack(ABC):
 
     @final
     def __call__(self, pool: Pool[Evidence], *, halves: Pool[Tensor], seed: int) -> AttackResult:
-        """Fit on one half of the pool and score; thresholds are learnt on the fit half, too.
+        """Fit on one half of the pool and score; thresholds are learned on the fit half, too.
 
         Args:
             pool: evidence about members and non-members.

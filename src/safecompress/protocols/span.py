@@ -15,8 +15,8 @@ from safecompress.errors import DataError
 class InputRange:
     """The least and greatest value of each input, as the model takes them.
 
-    Units run from 0 to 1 between the two. For standardised images they are the pixels again, so a
-    radius of 8/255 is eight grey levels in every channel; for a table they are shares of each
+    Units run from 0 to 1 between the two. For standardized images they are the pixels again, so a
+    radius of 8/255 is eight gray levels in every channel; for a table they are shares of each
     column's range.
 
     Args:
@@ -37,7 +37,7 @@ class InputRange:
 
     @classmethod
     def of_images(cls, mean: Sequence[float], std: Sequence[float]) -> InputRange:
-        """Return the range of images with pixels in [0, 1], standardised channel by channel."""
+        """Return the range of images with pixels in [0, 1], standardized channel by channel."""
         m, s = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (mean, std))
         return cls(((0 - m) / s).float(), ((1 - m) / s).float())
 

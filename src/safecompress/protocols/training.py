@@ -18,11 +18,11 @@ ModelLike: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step as a defence sees it.
+    """One training step as a defense sees it.
 
     Args:
         inputs: the batch's inputs, after augmentation; the logits are attached to them where a
-            defence needs input gradients.
+            defense needs input gradients.
         labels: int64 (b,).
         ids: int64 (b,).
         logits: (b, classes), attached to the graph.
@@ -30,7 +30,7 @@ class Batch:
         step: steps taken in this stage.
         progress: share of this stage's steps taken, in [0, 1].
         features: (b, d), what the last weight layer is given, attached to the graph; None unless a
-            defence needs it.
+            defense needs it.
         loss: the cross-entropy to the training target, hard or soft, a scalar attached to the
             graph; what penalties are added to.
         masks: per maskable parameter a bool tensor on the CPU, True where a weight exists.
@@ -50,15 +50,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a defence may prepare itself with.
+    """What a defense may prepare itself with.
 
     Args:
         classes: number of classes.
         steps: steps of this training stage.
         seed: the run's seed.
-        reference: rows held out for defences, never members, never judged; None without them.
+        reference: rows held out for defenses, never members, never judged; None without them.
         device: where tensors live.
-        module: the live module that is trained, for defences that look at weights.
+        module: the live module that is trained, for defenses that look at weights.
         validation: rows that steer: never members, never judged; None without them.
         rows: number of rows trained on.
         batch_size: rows of one step, on average.
@@ -82,7 +82,7 @@ class TrainingContext:
 class Defense(ABC):
     """A change to training that hides members. All hooks are no-ops unless overridden.
 
-    A defence is a live object during training; what must survive a checkpoint goes through
+    A defense is a live object during training; what must survive a checkpoint goes through
     `state` and `load_state_`, as tensors.
     """
 
@@ -99,7 +99,7 @@ class Defense(ABC):
     Then nobody looks at weights that do not exist, and layers may compute without them."""
     samples_alone: ClassVar[bool] = False
     """Whether it needs every row drawn into every batch on its own (Poisson sampling), and no other
-    defence beside it."""
+    defense beside it."""
 
     def prepare_(self, context: TrainingContext) -> None:
         """Get ready for a training stage."""
@@ -111,15 +111,15 @@ class Defense(ABC):
         return None
 
     def training(self) -> AbstractContextManager[None]:
-        """Return what surrounds training, for a defence that changes the model's forward pass."""
+        """Return what surrounds training, for a defense that changes the model's forward pass."""
         return nullcontext()
 
     def before_step_(self, batch: Batch) -> None:
-        """Act between the backward pass and the optimiser's step: gradients may be replaced."""
+        """Act between the backward pass and the optimizer's step: gradients may be replaced."""
         del batch
 
     def after_step_(self, batch: Batch) -> None:
-        """Act after the optimiser's step."""
+        """Act after the optimizer's step."""
         del batch
 
     def state(self) -> dict[str, Tensor]:
@@ -132,4 +132,4 @@ class Defense(ABC):
 
 
 Recipe: TypeAlias = Callable[[Rows, int], nn.Module]
-"""`(rows, seed) -> trained model`: dense pre-training, compressor, defences and all."""
+"""`(rows, seed) -> trained model`: dense pre-training, compressor, defenses and all."""

@@ -1,4 +1,4 @@
-"""The little SVG the report needs: escaped tags, scales, ticks. Colours live in the stylesheet."""
+"""The little SVG the report needs: escaped tags, scales, ticks. Colors live in the stylesheet."""
 
 from __future__ import annotations
 

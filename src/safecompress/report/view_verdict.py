@@ -47,7 +47,7 @@ _CONTROL = "control:"
 
 @dataclass(frozen=True)
 class Badge:
-    """A status: its word, and the class that gives it colour and sign."""
+    """A status: its word, and the class that gives it color and sign."""
 
     word: str
     css: str

@@ -36,7 +36,7 @@ def load_preprocessor(run: str | Path) -> Preprocessor:
 def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn.Module:
     """Return a run's compressed model in evaluation mode.
 
-    It computes what was judged: where the model is quantised, weights are rounded, and hooks round
+    It computes what was judged: where the model is quantized, weights are rounded, and hooks round
     what its layers are given. Channels that are gone are zero; `remove_channels` takes them out.
 
     Args:

@@ -1,6 +1,6 @@
 """The model file: plain safetensors weights, the topology beside them, and what they mean.
 
-Weights keep their state_dict names, so any tool can read them; quantised ones are rounded, and
+Weights keep their state_dict names, so any tool can read them; quantized ones are rounded, and
 their steps follow from them. Masks are stored as packed bits under `topology/NAME`, bounds of
 layers' inputs and what is left of channels under `transforms/`; everything else is JSON in the
 header's `safecompress` entry, with the SHA-256 of all of it: a model is read as it was written, or
@@ -56,9 +56,9 @@ class StoredModel:
             self.weights, {}, self.topology, {}, transforms=self.transforms, lineage=lineage
         )
 
-    def quantised(self) -> Quantization | None:
+    def quantized(self) -> Quantization | None:
         """Return how its numbers can be stored as integers; None where they are fp32."""
-        return self.transforms.quantised(self.weights, self.topology)
+        return self.transforms.quantized(self.weights, self.topology)
 
 
 def write_model(path: Path, model: StoredModel) -> None:

@@ -1,6 +1,6 @@
 """Sparse training: which weights exist at first, and how masks change.
 
-`initialise` makes the first topology; `rewire` drops some weights of every layer and grows as many
+`initialize` makes the first topology; `rewire` drops some weights of every layer and grows as many
 elsewhere; `DROP_RULES` and `GROW_RULES` name what there is and take what other packages publish.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from safecompress.sparse.distributions import layer_counts
 from safecompress.sparse.drop import DROP_RULES, DropRule
 from safecompress.sparse.grow import GROW_RULES, GrowRule
-from safecompress.sparse.initialise import initialise, scale_to_mask_
+from safecompress.sparse.initialize import initialize, scale_to_mask_
 from safecompress.sparse.layer import Layer
 from safecompress.sparse.rewire import rewire
 from safecompress.sparse.schedules import FractionPlan, drop_fraction
@@ -22,7 +22,7 @@ __all__ = [
     "GrowRule",
     "Layer",
     "drop_fraction",
-    "initialise",
+    "initialize",
     "layer_counts",
     "rewire",
     "scale_to_mask_",

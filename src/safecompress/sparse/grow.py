@@ -50,7 +50,7 @@ class RandomGrow(GrowRule):
 class RandomUnfiredGrow(GrowRule):
     """Grow weights that never existed, at random; when those run out, other missing ones.
 
-    Reference: in-time over-parameterisation, Liu et al., ICML 2021.
+    Reference: in-time over-parameterization, Liu et al., ICML 2021.
     """
 
     name: ClassVar[str] = "random-unfired"
@@ -80,7 +80,7 @@ class GradientGrow(GrowRule):
 class MomentumGrow(GrowRule):
     """Grow the weights with the largest moving average of dense gradients.
 
-    The average is the candidate's own, dense one: an optimiser's momentum is zero wherever a
+    The average is the candidate's own, dense one: an optimizer's momentum is zero wherever a
     weight is missing and so says nothing about which of them to grow.
 
     Reference: Dettmers and Zettlemoyer, "Sparse Networks from Scratch", 2019.

@@ -15,7 +15,7 @@ from safecompress.topology import Topology
 def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> Candidate:
     """Return the candidate with new masks.
 
-    Only weights that exist both before and after keep their value and their optimiser state. All
+    Only weights that exist both before and after keep their value and their optimizer state. All
     others are zero with zero state: a grown weight revives nothing, a dropped one leaks nothing.
     State of another shape, such as a step count, stays. Tied tensors stay tied.
 

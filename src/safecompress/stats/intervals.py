@@ -182,7 +182,7 @@ def _bootstrap_bounds(
     descending = np.r_[np.inf, np.sort(nonmembers)[::-1], -np.inf]
     spared: Ints = np.atleast_1d(np.searchsorted(np.sort(members), descending, side="right"))
     beyond = np.r_[total - spared[:-1], total]
-    # The true threshold lies between two neighbouring scores of non-members, `above` of them
+    # The true threshold lies between two neighboring scores of non-members, `above` of them
     # beyond it: members beyond the upper one are accused for sure, beyond the lower one perhaps.
     above = random.binomial(len(nonmembers), fpr, size=count)
     surely, perhaps = beyond[above], beyond[above + 1]

@@ -84,9 +84,9 @@ def roc_curve(members: ArrayLike, nonmembers: ArrayLike) -> Roc:
 
 
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> float:
-    """Return the largest TPR of a threshold whose realised FPR is at most `fpr`; O(n).
+    """Return the largest TPR of a threshold whose realized FPR is at most `fpr`; O(n).
 
-    No interpolation and no randomised guess: a realised operating point.
+    No interpolation and no randomized guess: a realized operating point.
 
     Args:
         members: scores (m,), infinities allowed.

@@ -23,7 +23,7 @@ def best_threshold(members: ArrayLike, nonmembers: ArrayLike) -> float:
         nonmembers: scores of non-members, (n,).
 
     Returns:
-        The threshold that maximises balanced accuracy; ties are settled in integers.
+        The threshold that maximizes balanced accuracy; ties are settled in integers.
 
     Raises:
         UndecidableError: when a side is empty.

@@ -34,7 +34,7 @@ _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"}
 
 
 def kind_of(path: Path) -> Kind:
-    """Recognise what a path leads to, folders by what is in them.
+    """Recognize what a path leads to, folders by what is in them.
 
     Raises:
         ModelError: when it is nothing that can be audited.

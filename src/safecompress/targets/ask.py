@@ -183,6 +183,6 @@ def _refuse_guessing(members: Outputs, target: Target) -> None:
     if right - chance <= _SURE * math.sqrt(chance * (1 - chance) / n):
         raise ModelError(
             f"{target.path}: right on {right:.1%} of {n} members, and guessing would be on "
-            f"{chance:.1%}. It learnt nothing, or these are not its inputs and labels: check the "
+            f"{chance:.1%}. It learned nothing, or these are not its inputs and labels: check the "
             "preprocessing and the order of the classes. A verdict would be a false PASS."
         )

@@ -4,7 +4,7 @@ from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
 from safecompress.train.loss import only_penalties, require_together
-from safecompress.train.post_training import PostTraining, input_bounds, quantise_after_training
+from safecompress.train.post_training import PostTraining, input_bounds, quantize_after_training
 from safecompress.train.predict import predict
 from safecompress.train.probe import ProbedSettings
 from safecompress.train.progress import OnProgress, Progress
@@ -18,7 +18,7 @@ __all__ = [
     "input_bounds",
     "only_penalties",
     "predict",
-    "quantise_after_training",
+    "quantize_after_training",
     "require_images",
     "require_together",
     "steps_per_epoch",

@@ -1,9 +1,9 @@
-"""What the optimiser moves: dense parameters, and vectors of the weights that exist.
+"""What the optimizer moves: dense parameters, and vectors of the weights that exist.
 
 A weight that does not exist is no part of any vector, so neither momentum nor weight decay nor
-AdamW can move it, and it has no state. A quantised weight is a vector, too: the optimiser moves
+AdamW can move it, and it has no state. A quantized weight is a vector, too: the optimizer moves
 what is not rounded, the model computes with what is, and its gradient there moves the former.
-Gathering gradients and scattering weights costs less than the optimiser saves by not visiting the
+Gathering gradients and scattering weights costs less than the optimizer saves by not visiting the
 missing ones: a sparse step is no slower than a dense one.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.topology import Topology
-from safecompress.transforms import PLAIN, Transforms, quantised_values
+from safecompress.transforms import PLAIN, Transforms, quantized_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class ActiveWeights:
     Args:
         parameter: the whole parameter, its entries packed without gaps in any memory format.
         positions: int64 (n,), places in memory of the weights that exist, ascending.
-        values: (n,) what the optimiser moves; the parameter follows by `write_`.
+        values: (n,) what the optimizer moves; the parameter follows by `write_`.
         bits: bits to which the parameter's copy of the values is rounded; None rounds nothing.
         rows: int64 (n,), the output channel of each value; needed to round.
     """
@@ -67,7 +67,7 @@ class ActiveWeights:
         """Put the values back into the parameter; missing weights are left as they are.
 
         Args:
-            rounded: whether to round where the parameter is quantised.
+            rounded: whether to round where the parameter is quantized.
         """
         values = self.rounded() if rounded else self.values.detach()
         _memory(self.parameter.detach()).scatter_(0, self.positions, values)
@@ -81,7 +81,7 @@ class ActiveWeights:
         """Return the values as the model computes with them, (n,), without a gradient."""
         if self.bits is None or self.rows is None:
             return self.values.detach()
-        return quantised_values(self.values, self.rows, len(self.parameter), self.bits)
+        return quantized_values(self.values, self.rows, len(self.parameter), self.bits)
 
     def compact(self, tensor: Tensor) -> Tensor:
         """Return the existing entries of a tensor of the parameter's shape, (n,)."""
@@ -113,7 +113,7 @@ def active_weights(
         parameters: the module's trained parameters.
         topology: which weights exist.
         module: the live module.
-        transforms: which weights are quantised, and which biases and normalisation belong to
+        transforms: which weights are quantized, and which biases and normalization belong to
             channels that are gone.
 
     Raises:

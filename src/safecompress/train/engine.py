@@ -105,7 +105,7 @@ class MixedPrecision(nn.Module):
     """A module on one device, its forward pass in mixed precision.
 
     Fabric's own wrapper lets nobody take a gradient of its outputs before the step's backward pass,
-    as a defence that looks at input gradients does.
+    as a defense that looks at input gradients does.
 
     Args:
         module: takes and returns fp32.

@@ -30,9 +30,9 @@ class Exchange:
         module: the live module.
         bench: puts weights into it.
         optimizer: moves them.
-        config: which optimiser it is.
+        config: which optimizer it is.
         scaler: of fp16.
-        objective: the loss, whose defences have a state of their own.
+        objective: the loss, whose defenses have a state of their own.
         fabric: the processes, which must return the same candidate.
         track: whether moving averages of gradients are kept.
     """
@@ -62,7 +62,7 @@ class Exchange:
         return self.collected(candidate, averages=self.averages(candidate), steps=0)
 
     def restore_(self, candidate: Candidate) -> None:
-        """Put weights, optimiser state and defences' state where they were."""
+        """Put weights, optimizer state and defenses' state where they were."""
         self.bench.put_(candidate)
         active = self.bench.active(candidate)
         load_optimizer_state_(self.optimizer, self.config, active, candidate.optimizer)

@@ -67,15 +67,15 @@ class Trainer:
     Args:
         module: the model; moved to the engine's device and memory format.
         rows: the rows trained on.
-        config: the stage's length, batches, optimiser and schedule.
+        config: the stage's length, batches, optimizer and schedule.
         seed: the run's seed.
         engine: accelerator, devices and loggers.
         stage: name of the stage, mixed into every seed; stages with the same name and seed see
             the same batches.
         defenses: changes to the loss, in order.
-        reference: rows for defences that need non-members.
-        validation: rows that steer, for defences that watch the model on unseen rows.
-        dense: the finished dense model, for defences that ask it.
+        reference: rows for defenses that need non-members.
+        validation: rows that steer, for defenses that watch the model on unseen rows.
+        dense: the finished dense model, for defenses that ask it.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: settings of an earlier probe to train with; by default probed now.
@@ -203,7 +203,7 @@ class Trainer:
     def load_(self, candidate: Candidate) -> None:
         """Put a candidate into the live module, which then computes as the candidate says.
 
-        Weights that do not exist are zero, and quantised ones rounded.
+        Weights that do not exist are zero, and quantized ones rounded.
         """
         self._bench.put_(candidate)
 
@@ -378,7 +378,7 @@ class Trainer:
     def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers that compute with their existing weights in this stage.
 
-        Whoever looks at whole weights or their gradients (moving averages, some defences, wrappers
+        Whoever looks at whole weights or their gradients (moving averages, some defenses, wrappers
         of mixed precision and several processes) gets them; so does a model that uses a layer's
         weight without calling the layer.
         """

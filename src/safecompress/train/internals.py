@@ -108,7 +108,7 @@ def internals(module: nn.Module, rows: Rows) -> Internals:
     """Return what the model computes inside for `rows`, in evaluation mode and fp32.
 
     Layers are `Linear` and `Conv2d` modules that the model calls with one leading index per row.
-    Modules that share one weight count as one layer. Left out are biases, normalisation,
+    Modules that share one weight count as one layer. Left out are biases, normalization,
     embeddings, weights used without calling their layer, and layers that get rows folded into
     positions.
 

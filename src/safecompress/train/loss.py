@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy to hard or soft labels, plus what the defences add."""
+"""What training minimizes: cross-entropy to hard or soft labels, plus what the defenses add."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def require_together(defenses: Sequence[Defense]) -> None:
 
 
 def only_penalties(defenses: Iterable[Defense]) -> bool:
-    """Return whether no defence looks at weights, changes gradients or remembers anything."""
+    """Return whether no defense looks at weights, changes gradients or remembers anything."""
     return all(defense.only_penalty for defense in defenses)
 
 
 class TrainingLoss:
-    """Cross-entropy and the penalties of defences.
+    """Cross-entropy and the penalties of defenses.
 
     Args:
         defenses: changes to the loss, in order; each is prepared for the stage.
@@ -45,7 +45,7 @@ class TrainingLoss:
         soft_labels: float32 (rows trained on, classes), probabilities; None without any.
 
     Raises:
-        ConfigError: when a defence is listed twice or lacks its reference rows.
+        ConfigError: when a defense is listed twice or lacks its reference rows.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrainingLoss:
             defense.prepare_(context)
 
     def __call__(self, model: ModelLike, batch: Step, step: int) -> tuple[Tensor, Batch | None]:
-        """Return one step's loss, a scalar, and what `after_step_` will show the defences."""
+        """Return one step's loss, a scalar, and what `after_step_` will show the defenses."""
         features, inputs = None, batch.inputs
         if any(defense.needs_input_gradients for defense in self._defenses):
             inputs = map_inputs(_attachable, inputs)
@@ -110,12 +110,12 @@ class TrainingLoss:
 
     @property
     def defended(self) -> bool:
-        """Whether any defence adds to the loss."""
+        """Whether any defense adds to the loss."""
         return bool(self._defenses)
 
     @property
     def only_penalties(self) -> bool:
-        """Whether no defence looks at weights, changes gradients or remembers anything."""
+        """Whether no defense looks at weights, changes gradients or remembers anything."""
         return only_penalties(self._defenses)
 
     def targets(self, batch: Step, target: SoftTarget) -> Tensor:
@@ -145,26 +145,26 @@ class TrainingLoss:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Run a block with what the defences put around training."""
+        """Run a block with what the defenses put around training."""
         with ExitStack() as stack:
             for defense in self._defenses:
                 stack.enter_context(defense.training())
             yield
 
     def before_step_(self, seen: Batch | None) -> None:
-        """Let the defences act between the backward pass and the optimiser's step."""
+        """Let the defenses act between the backward pass and the optimizer's step."""
         if seen is not None:
             for defense in self._defenses:
                 defense.before_step_(seen)
 
     def after_step_(self, seen: Batch | None) -> None:
-        """Let the defences act after the optimiser's step."""
+        """Let the defenses act after the optimizer's step."""
         if seen is not None:
             for defense in self._defenses:
                 defense.after_step_(seen)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """Return per defence name copies of its tensors, on the CPU."""
+        """Return per defense name copies of its tensors, on the CPU."""
         return {
             defense.name: {
                 key: value.detach().to("cpu", copy=True) for key, value in defense.state().items()
@@ -179,9 +179,9 @@ class TrainingLoss:
         masks: Mapping[str, Tensor],
         soft_target: SoftTarget = HARD,
     ) -> None:
-        """Set the target and the masks, and give every defence copies of its tensors.
+        """Set the target and the masks, and give every defense copies of its tensors.
 
-        A defence without any tensors starts afresh.
+        A defense without any tensors starts afresh.
         """
         self._soft_target, self._masks = soft_target, masks
         for defense in self._defenses:

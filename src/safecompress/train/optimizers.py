@@ -1,4 +1,4 @@
-"""Optimisers whose state lives in candidates, as tensors under the parameters' names."""
+"""Optimizers whose state lives in candidates, as tensors under the parameters' names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ STEP = "step"
 def make_optimizer(
     config: TrainConfig, parameters: Mapping[str, nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the configured optimiser.
+    """Return the configured optimizer.
 
     Args:
-        config: optimiser, momentum and weight decay; the rate is set anew at every step.
+        config: optimizer, momentum and weight decay; the rate is set anew at every step.
         parameters: trained parameters, all on one device.
     """
     devices = {p.device.type for p in parameters.values()}
@@ -54,7 +54,7 @@ def load_optimizer_state_(
     active: Active,
     state: Mapping[str, Mapping[str, Tensor]],
 ) -> None:
-    """Let the optimiser move `active`, with copies of a candidate's state.
+    """Let the optimizer move `active`, with copies of a candidate's state.
 
     What the candidate lacks starts at zero; state of weights that do not exist is left out. A zero
     momentum buffer and none at all lead to the same first step, since there is no dampening.
@@ -80,7 +80,7 @@ def load_optimizer_state_(
 def optimizer_state(
     optimizer: torch.optim.Optimizer, config: TrainConfig, active: Active
 ) -> dict[str, dict[str, Tensor]]:
-    """Return copies of the optimiser's state, on the CPU, per parameter name.
+    """Return copies of the optimizer's state, on the CPU, per parameter name.
 
     Tensors have their parameter's shape, and zeros where a weight does not exist.
     """

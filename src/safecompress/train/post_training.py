@@ -1,4 +1,4 @@
-"""Quantisation of a trained model without any training: round the weights, watch the inputs."""
+"""Quantization of a trained model without any training: round the weights, watch the inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safecompress.transforms import (
     Transforms,
     attach_,
     clipped,
-    quantised,
+    quantized,
     ranges_of,
     weight_scale,
 )
@@ -28,7 +28,7 @@ _BATCH = 512
 
 @dataclass(frozen=True)
 class PostTraining:
-    """A model that was quantised after training.
+    """A model that was quantized after training.
 
     Args:
         module: computes with rounded weights, and rounds what its layers are given.
@@ -41,7 +41,7 @@ class PostTraining:
     numbers: Quantization
 
 
-def quantise_after_training(
+def quantize_after_training(
     module: nn.Module,
     members: Rows,
     *,
@@ -78,7 +78,7 @@ def quantise_after_training(
         transforms = Transforms(bits, activations, input_bounds(made, members.inputs))
     with torch.no_grad():
         for _, parameter in _named(made, topology):
-            parameter.copy_(quantised(clipped(parameter, bits), bits))
+            parameter.copy_(quantized(clipped(parameter, bits), bits))
     attach_(made, transforms)
     scales = {name: weight_scale(p, bits) for name, p in _named(made, topology)}
     return PostTraining(made.eval(), topology, Quantization(bits, scales, transforms.ranges))
@@ -101,11 +101,11 @@ def input_bounds(module: nn.Module, members: Inputs) -> dict[str, torch.Tensor]:
     with torch.inference_mode(), mode(module, training=False), full_precision(device):
         for index in torch.split(torch.arange(leading_size(members)), _BATCH):
             # Anew for each batch, so that inputs pass as they are and are watched as they are.
-            quantisers = attach_(module, Transforms(activations=True))
-            for quantiser in quantisers.values():
-                quantiser.watching = True
+            quantizers = attach_(module, Transforms(activations=True))
+            for quantizer in quantizers.values():
+                quantizer.watching = True
             call(module, map_inputs(lambda t, at=index: t[at].to(device), members))  # type: ignore[misc]
-            for name, seen in ranges_of(quantisers).items():
+            for name, seen in ranges_of(quantizers).items():
                 known = bounds.get(name, seen)
                 bounds[name] = torch.stack([seen[0].minimum(known[0]), seen[1].maximum(known[1])])
     attach_(module, PLAIN)

@@ -239,7 +239,7 @@ def _step_seconds(
     Args:
         masked: the model, in training mode.
         batches: real batches.
-        config: the optimiser.
+        config: the optimizer.
         settings: what to time.
         device: where the model is.
         budget: time at least this many seconds, and at least two steps after the first.

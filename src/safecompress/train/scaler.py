@@ -1,4 +1,4 @@
-"""The state of fp16's gradient scaler, kept in candidates beside the optimiser's."""
+"""The state of fp16's gradient scaler, kept in candidates beside the optimizer's."""
 
 from __future__ import annotations
 

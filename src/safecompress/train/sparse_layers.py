@@ -113,7 +113,7 @@ class SparseLayer:
         out: Tensor = Product.apply(flat, values, self.layer.bias, where)  # type: ignore[no-untyped-call]
         if isinstance(self.layer, nn.Linear):
             return out.reshape(*x.shape[:-1], out.shape[1])
-        # What follows a convolution (normalisation, pooling) is slow on transposed activations.
+        # What follows a convolution (normalization, pooling) is slow on transposed activations.
         return out.reshape(*x.shape[:-3], *where.image).contiguous()
 
 

@@ -51,8 +51,8 @@ def obstacle(module: nn.Module, candidates: Sequence[Candidate]) -> str:
     obstacles = {
         "there is one": len(candidates) < 2,
         "they are at different steps": len({c.step for c in candidates}) > 1,
-        "their optimisers have counted different steps": len(counts) > 1,
-        "one is quantised or lacks channels": any(c.transforms for c in candidates),
+        "their optimizers have counted different steps": len(counts) > 1,
+        "one is quantized or lacks channels": any(c.transforms for c in candidates),
         # Statistics of a batch would be updated in place; random numbers would be drawn otherwise.
         "the module has buffers": next(module.buffers(), None) is not None,
         "the module drops out": dropping,
@@ -71,7 +71,7 @@ class Stack:
     Args:
         module: their module; its own weights are not used.
         candidates: as `obstacle` lets them pass.
-        config: the optimiser.
+        config: the optimizer.
         parameters: the module's trained parameters, by name.
         targets: what each candidate is trained towards.
     """

@@ -14,7 +14,7 @@ from safecompress.topology import Topology
 from safecompress.train.active import Active, active_weights, sparse_parts
 from safecompress.train.sparse_layers import SparseLayers, sparse_layers
 from safecompress.train.state import load_module_, module_tensors
-from safecompress.transforms import PLAIN, InputQuantiser, Transforms, attach_, ranges_of
+from safecompress.transforms import PLAIN, InputQuantizer, Transforms, attach_, ranges_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Workbench:
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._module, self._format = module, memory_format
         self._bound: _Bound | None = None
-        self._inputs: Mapping[str, InputQuantiser] = {}
+        self._inputs: Mapping[str, InputQuantizer] = {}
         self._lay_out_()
 
     def clear_(self) -> None:
@@ -58,7 +58,7 @@ class Workbench:
     def put_(self, candidate: Candidate) -> None:
         """Put a candidate into the module, which then computes as the candidate says.
 
-        Weights that do not exist are zero, and quantised ones rounded.
+        Weights that do not exist are zero, and quantized ones rounded.
         """
         self._lay_out_()
         self._inputs = attach_(self._module, candidate.transforms)
@@ -75,9 +75,9 @@ class Workbench:
         return self._of(candidate).layers
 
     def weights(self, active: Active) -> dict[str, Tensor]:
-        """Return copies of the module's tensors, quantised weights as the optimiser moves them.
+        """Return copies of the module's tensors, quantized weights as the optimizer moves them.
 
-        Where a defence has put other weights into the module, those count as they are.
+        Where a defense has put other weights into the module, those count as they are.
         """
         rounded = [p for p in sparse_parts(active) if p.bits is not None and p.written()]
         for part in rounded:
@@ -89,14 +89,14 @@ class Workbench:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Let quantised inputs take note of their range in this block."""
-        for quantiser in self._inputs.values():
-            quantiser.watching = True
+        """Let quantized inputs take note of their range in this block."""
+        for quantizer in self._inputs.values():
+            quantizer.watching = True
         try:
             yield
         finally:
-            for quantiser in self._inputs.values():
-                quantiser.watching = False
+            for quantizer in self._inputs.values():
+                quantizer.watching = False
 
     def forget_gradients_(self) -> None:
         """Drop the gradients of all parameters."""
@@ -104,7 +104,7 @@ class Workbench:
             parameter.grad = None
 
     def ranges(self) -> dict[str, Tensor]:
-        """Return the range of every quantised input as it was watched; empty without any."""
+        """Return the range of every quantized input as it was watched; empty without any."""
         return dict(ranges_of(self._inputs)) if self._inputs else {}
 
     def _lay_out_(self) -> None:

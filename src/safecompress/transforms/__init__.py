@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from safecompress.transforms.channels import ChannelGroup, Channels
 from safecompress.transforms.exportable import Exportable, exportable
-from safecompress.transforms.inputs import InputQuantiser, attach_, input_quantisers, ranges_of
-from safecompress.transforms.low_rank import factorise
-from safecompress.transforms.quantise import (
+from safecompress.transforms.inputs import InputQuantizer, attach_, input_quantizers, ranges_of
+from safecompress.transforms.low_rank import factorize
+from safecompress.transforms.quantize import (
     WEIGHT_BITS,
     affine,
     clipped,
     codes,
-    quantised,
-    quantised_inputs,
-    quantised_values,
+    quantized,
+    quantized_inputs,
+    quantized_values,
     weight_scale,
 )
 from safecompress.transforms.reduce import REDUCIBLE, remove_channels, remove_from_topology
@@ -30,7 +30,7 @@ __all__ = [
     "ChannelGroup",
     "Channels",
     "Exportable",
-    "InputQuantiser",
+    "InputQuantizer",
     "Quantization",
     "Transforms",
     "affine",
@@ -38,11 +38,11 @@ __all__ = [
     "clipped",
     "codes",
     "exportable",
-    "factorise",
-    "input_quantisers",
-    "quantised",
-    "quantised_inputs",
-    "quantised_values",
+    "factorize",
+    "input_quantizers",
+    "quantized",
+    "quantized_inputs",
+    "quantized_values",
     "ranges_of",
     "remove_channels",
     "remove_from_topology",

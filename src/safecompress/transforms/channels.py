@@ -16,7 +16,7 @@ class ChannelGroup:
     Args:
         size: number of channels.
         rows: per parameter whose first dimension these channels are (weights, biases,
-            normalisation) int64 (n,), the channel that each entry belongs to.
+            normalization) int64 (n,), the channel that each entry belongs to.
         columns: the same of weights that read the channels, over their second dimension.
     """
 

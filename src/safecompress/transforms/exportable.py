@@ -18,7 +18,7 @@ class Exportable:
 
     Args:
         module: plain, in evaluation mode, without the channels that are gone and without hooks;
-            quantised weights are rounded, layers' inputs are not.
+            quantized weights are rounded, layers' inputs are not.
         topology: its masks.
         numbers: steps of its weights and bounds of its layers' inputs; None where it is fp32.
     """
@@ -42,5 +42,5 @@ def exportable(module: nn.Module, topology: Topology, transforms: Transforms) ->
     smaller = remove_channels(module, transforms.channels).eval()
     attach_(smaller, PLAIN)
     masks = remove_from_topology(topology, transforms.channels)
-    numbers = transforms.quantised(dict(smaller.named_parameters()), masks)
+    numbers = transforms.quantized(dict(smaller.named_parameters()), masks)
     return Exportable(smaller, masks, numbers)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.transforms.quantise import quantised_inputs
+from safecompress.transforms.quantize import quantized_inputs
 from safecompress.transforms.state import Transforms
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -18,7 +18,7 @@ RANGE_DECAY = 0.99
 """Decay of the moving average of an input's bounds, per step."""
 
 
-class InputQuantiser:
+class InputQuantizer:
     """Rounds what one layer is given; an object, so that it is copied along with its module.
 
     Hooks that look at a layer's inputs see the rounded ones. Before anybody has watched the layer
@@ -38,12 +38,12 @@ class InputQuantiser:
         if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point():
             return None
         if self.watching:
-            # Once a step: the batch itself, and not what a defence asks about other rows.
+            # Once a step: the batch itself, and not what a defense asks about other rows.
             self.watching = False
             self._watch(args[0].detach())
         if self.bounds is None:
             return None
-        return (quantised_inputs(args[0], self.bounds.to(args[0].device)), *args[1:])
+        return (quantized_inputs(args[0], self.bounds.to(args[0].device)), *args[1:])
 
     def _watch(self, inputs: Tensor) -> None:
         seen = torch.stack(inputs.float().aminmax()).cpu()
@@ -51,7 +51,7 @@ class InputQuantiser:
         self.bounds = torch.lerp(seen, known, RANGE_DECAY)
 
 
-def attach_(module: nn.Module, transforms: Transforms) -> dict[str, InputQuantiser]:
+def attach_(module: nn.Module, transforms: Transforms) -> dict[str, InputQuantizer]:
     """Let a module's layers round their inputs as `transforms` says, and in no other way.
 
     Args:
@@ -59,30 +59,30 @@ def attach_(module: nn.Module, transforms: Transforms) -> dict[str, InputQuantis
         transforms: gives the layers' bounds.
 
     Returns:
-        Per layer its quantiser; empty where inputs are not rounded.
+        Per layer its quantizer; empty where inputs are not rounded.
     """
     added = {}
     for name, layer in module.named_modules():
         for key, hook in list(layer._forward_pre_hooks.items()):
-            if isinstance(hook, InputQuantiser):
+            if isinstance(hook, InputQuantizer):
                 del layer._forward_pre_hooks[key]
         if transforms.activations and isinstance(layer, LAYERS):
             bounds = transforms.ranges.get(name)
-            added[name] = InputQuantiser(bounds)
+            added[name] = InputQuantizer(bounds)
             layer.register_forward_pre_hook(added[name], prepend=True)
     return added
 
 
-def input_quantisers(module: nn.Module) -> dict[str, InputQuantiser]:
-    """Return per layer the quantiser that `attach_` has added."""
+def input_quantizers(module: nn.Module) -> dict[str, InputQuantizer]:
+    """Return per layer the quantizer that `attach_` has added."""
     return {
         name: hook
         for name, layer in module.named_modules()
         for hook in layer._forward_pre_hooks.values()
-        if isinstance(hook, InputQuantiser)
+        if isinstance(hook, InputQuantizer)
     }
 
 
-def ranges_of(quantisers: Mapping[str, InputQuantiser]) -> dict[str, Tensor]:
+def ranges_of(quantizers: Mapping[str, InputQuantizer]) -> dict[str, Tensor]:
     """Return per layer that was watched the bounds of its inputs, float32 (2,)."""
-    return {name: q.bounds.clone() for name, q in quantisers.items() if q.bounds is not None}
+    return {name: q.bounds.clone() for name, q in quantizers.items() if q.bounds is not None}

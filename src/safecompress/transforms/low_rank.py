@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from safecompress.errors import ConfigError
 
 
-def factorise(module: nn.Module, *, share: float) -> nn.Module:
+def factorize(module: nn.Module, *, share: float) -> nn.Module:
     """Return a copy of a module whose linear and convolution layers are products of two.
 
     A layer W (outputs × fan-in) becomes its best approximation U V of rank r in the squared norm,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from safecompress.topology import Topology
 from safecompress.transforms.channels import Channels
-from safecompress.transforms.quantise import quantised, weight_scale
+from safecompress.transforms.quantize import quantized, weight_scale
 
 _GROUPS = ("ranges", "rows", "columns")
 
@@ -34,7 +34,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Transforms:
-    """Fake quantisation and removed channels.
+    """Fake quantization and removed channels.
 
     Args:
         bits: bits of every maskable weight, 8 or 4; None keeps fp32. Training moves fp32 weights,
@@ -55,23 +55,23 @@ class Transforms:
         return self.bits is not None or self.activations or bool(self.channels)
 
     def shown(self, weights: Mapping[str, Tensor], topology: Topology) -> dict[str, Tensor]:
-        """Return what the model computes with: the weights, rounded where they are quantised.
+        """Return what the model computes with: the weights, rounded where they are quantized.
 
         Args:
             weights: a state_dict; tied names that share one tensor go on sharing it.
-            topology: names the weights that are quantised.
+            topology: names the weights that are quantized.
         """
         if self.bits is None:
             return dict(weights)
         rounded = {
-            id(weights[name]): quantised(weights[name], self.bits)
+            id(weights[name]): quantized(weights[name], self.bits)
             for name in topology.masks
             if name in weights
         }
         return {name: rounded.get(id(value), value) for name, value in weights.items()}
 
-    def quantised(self, weights: Mapping[str, Tensor], topology: Topology) -> Quantization | None:
-        """Return steps and ranges for export; None where weights are not quantised."""
+    def quantized(self, weights: Mapping[str, Tensor], topology: Topology) -> Quantization | None:
+        """Return steps and ranges for export; None where weights are not quantized."""
         if self.bits is None:
             return None
         scales = {name: weight_scale(weights[name], self.bits) for name in topology.masks}

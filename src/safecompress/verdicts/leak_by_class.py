@@ -134,9 +134,9 @@ def accusations(
         require_false_positives(len(nonmembers), fpr=fpr, where="accusations")
         tpr = tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
         # Where scores tie fewer are accused than may be, and an accusation is worth more.
-        realised = float((nonmembers > first_spared(nonmembers, fpr=fpr)).mean())
+        realized = float((nonmembers > first_spared(nonmembers, fpr=fpr)).mean())
         return tuple(
-            Accusation(prior, realised, tpr, precision_at_prior(tpr, realised, prior=prior))
+            Accusation(prior, realized, tpr, precision_at_prior(tpr, realized, prior=prior))
             for prior in priors
         )
     except UndecidableError:

@@ -122,7 +122,7 @@ def _examples(pair: Pair, found: TransferOutcome) -> list[dict[str, Any]]:
 
 
 def _shown(difference: Tensor) -> Tensor:
-    """Return a difference around grey, its largest value at an end of the range."""
+    """Return a difference around gray, its largest value at an end of the range."""
     return 0.5 + 0.5 * difference / difference.abs().max().clamp(min=1e-12)
 
 
@@ -139,8 +139,8 @@ def png(image: Tensor) -> str:
     lines = levels.permute(1, 2, 0).reshape(height, width * channels)
     # Each line begins with its filter: 0, none.
     raw = b"".join(b"\0" + line.numpy().tobytes() for line in lines)
-    colour = {1: 0, 3: 2}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    color = {1: 0, 3: 2}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b""))
     whole = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -26,7 +26,7 @@ LIMITS = (
     "It holds for the attacks listed, not for every attack: a stronger one may find more.",
     "It holds for this training set, drawn as stated; it says nothing of any one person's record "
     "beyond the averages and rates shown.",
-    "Thresholds learnt by the auditor on half of the judged rows are an upper bound for an "
+    "Thresholds learned by the auditor on half of the judged rows are an upper bound for an "
     "attacker who must learn them elsewhere.",
     "Passing is not a formal guarantee such as differential privacy.",
 )

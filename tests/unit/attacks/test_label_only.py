@@ -20,7 +20,7 @@ from safecompress.train.predict import predict
 
 ATTACKS = [AugmentationAttack(levels=3, copies=4), BoundaryAttack(steps=1)]
 INPUTS = {
-    # Neighbouring pixels are alike, as in a picture.
+    # Neighboring pixels are alike, as in a picture.
     "images": torch.randn(30, 3, 8, 8, generator=generator(0, "test")).cumsum(2).cumsum(3),
     "yes and no": (torch.rand(30, 40, generator=generator(1, "test")) < 0.3).float(),
     "mixed": torch.cat([torch.randn(30, 5), (torch.rand(30, 5) < 0.5).float()], dim=1),

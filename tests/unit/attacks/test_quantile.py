@@ -36,7 +36,7 @@ def test_a_leak_behind_how_hard_rows_are_is_found(seed):
         assert least < auc(scores.members, scores.nonmembers) < most
 
 
-def test_nothing_is_learnt_from_members():
+def test_nothing_is_learned_from_members():
     pool = leaky(0)
     known = pool.zip(halves(pool), Evidence.take)
     raised = replace(known.members, outputs=lifted(known.members.outputs, torch.ones(150).double()))

@@ -37,13 +37,13 @@ def test_ridge_is_scikit_learn_s(penalty):
 
 
 @pytest.mark.parametrize(("signal", "expected"), [(0.0, 1.0), (0.7, 0.01), (2.0, 0.01)])
-def test_the_penalty_is_the_one_of_the_least_generalised_cross_validation_error(signal, expected):
+def test_the_penalty_is_the_one_of_the_least_generalized_cross_validation_error(signal, expected):
     design, target, _ = given = problem(30, 30, columns=20, signal=signal, scale=0.1)
     x, y = design[:, :-1].numpy(), target.numpy()
-    centred, errors = x - x.mean(axis=0), []
+    centered, errors = x - x.mean(axis=0), []
     for penalty in PENALTIES:
-        inner = centred.T @ centred / 60 + penalty * np.eye(20)
-        hat = centred @ np.linalg.solve(inner, centred.T) / 60 + 1 / 60
+        inner = centered.T @ centered / 60 + penalty * np.eye(20)
+        hat = centered @ np.linalg.solve(inner, centered.T) / 60 + 1 / 60
         errors.append(np.mean((y - hat @ y) ** 2) / (1 - np.trace(hat) / 60) ** 2)
     found = ridge(given, penalties=PENALTIES).penalty
     assert found == PENALTIES[int(np.argmin(errors))] == expected
@@ -71,7 +71,7 @@ def test_a_step_that_does_harm_is_undone():
     start = torch.zeros(7).double()
     start[1] = 60.0
     taken = logistic(given, start, penalty=1e-4, steps=1)
-    losses = [penalised(given, w, 1e-4) for w in (start, taken)]
+    losses = [penalized(given, w, 1e-4) for w in (start, taken)]
     assert losses[1] <= losses[0]
     assert torch.equal(logistic(given, start, penalty=1e-4, steps=0), start)
 
@@ -84,7 +84,7 @@ def test_rows_that_can_be_told_apart_perfectly_have_a_finite_answer():
     assert bool(((given.design @ found) * given.target > 0).all())
 
 
-def penalised(given: SeparationProblem, weights: torch.Tensor, penalty: float) -> float:
+def penalized(given: SeparationProblem, weights: torch.Tensor, penalty: float) -> float:
     margin = given.target * (given.design @ weights)
     loss = given.weight @ torch.nn.functional.softplus(-margin)
     return float(loss + penalty / 2 * weights[:-1].square().sum())

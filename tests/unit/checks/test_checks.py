@@ -167,7 +167,7 @@ class WithShadows(Attack):
 @pytest.mark.parametrize(
     ("metric", "knowledge"), [("auc", "shadow"), ("balanced-accuracy", "auditor")]
 )
-def test_a_threshold_learnt_on_the_target_s_own_rows_is_the_auditor_s(metric, knowledge) -> None:
+def test_a_threshold_learned_on_the_target_s_own_rows_is_the_auditor_s(metric, knowledge) -> None:
     measure = AttackMeasure(WithShadows(), metric_named(metric))
     assert measure.estimate(subject(0.5), level=0.95).knowledge == knowledge
 

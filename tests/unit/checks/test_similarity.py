@@ -77,8 +77,8 @@ def test_cka_ignores_rotation_and_scale_and_matches_the_definition():
     x, y = torch.randn(40, 5, generator=draw), torch.randn(40, 7, generator=draw)
     turn, _ = torch.linalg.qr(torch.randn(5, 5, generator=draw))
     assert linear_cka(x, 3 * x @ turn + 1, level=0.95).value == pytest.approx(1)
-    centre = torch.eye(40, dtype=torch.float64) - 1 / 40
-    k, m = (centre @ t.double() @ t.double().T @ centre for t in (x, y))
+    center = torch.eye(40, dtype=torch.float64) - 1 / 40
+    k, m = (center @ t.double() @ t.double().T @ center for t in (x, y))
     wanted = float((k * m).sum() / (k.norm() * m.norm()))
     found = linear_cka(x, y, level=0.95)
     assert found.value == pytest.approx(wanted)

@@ -160,10 +160,10 @@ def test_quiet_and_json_draw_nothing_on_a_terminal(
         sent = finish()
     assert "━" not in sent
     assert "\x1b[2K" not in sent
-    assert ("\x1b" in sent) is (mode == "quiet"), "JSON is not coloured"
+    assert ("\x1b" in sent) is (mode == "quiet"), "JSON is not colored"
 
 
-def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_is_honored(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(monkeypatch) as finish:
         monkeypatch.setenv("NO_COLOR", "1")
         watch()

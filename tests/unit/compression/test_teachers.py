@@ -169,7 +169,7 @@ def test_a_parameter_nobody_can_reset_is_named():
             self.inner = nn.Linear(2, 2)
             self.scale = nn.Parameter(torch.ones(1))
 
-    with pytest.raises(ModelError, match=r"'1\.scale' cannot be initialised anew: Scaled"):
+    with pytest.raises(ModelError, match=r"'1\.scale' cannot be initialized anew: Scaled"):
         fresh_weights(nn.Sequential(nn.Linear(2, 2), Scaled()), seed=0)
 
 
@@ -198,7 +198,7 @@ def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
     assert not torch.equal(first[name], prepared.initial[name])
 
 
-STUDENT = {"initialise": "student-global", "student": {"train": TRAIN | {"epochs": 3}}}
+STUDENT = {"initialize": "student-global", "student": {"train": TRAIN | {"epochs": 3}}}
 
 
 def student_run(folder, data=None, on_event=silent, **changes):

@@ -36,7 +36,7 @@ TABLE = table(
 IMAGES = array(RNG.integers(0, 256, (40, 5, 6, 3), dtype=np.uint8))
 
 
-def test_numbers_are_standardised_as_scikit_learn_does():
+def test_numbers_are_standardized_as_scikit_learn_does():
     raw = array(RNG.normal(3, 7, (40, 5)))
     fitted = Preprocessor.fit(raw, range(25), PreprocessingConfig())
     expected = StandardScaler().fit(raw.columns[:25]).transform(raw.columns)
@@ -52,13 +52,13 @@ def test_auto_leaves_features_of_zeros_and_ones_alone():
     values = fitted.transform(array(x), range(40)).numpy()
     np.testing.assert_array_equal(values[:, 0], x[:, 0])
     assert abs(values[:, 1].mean()) < 1e-6
-    forced = Preprocessor.fit(array(x), range(40), PreprocessingConfig(features="standardise"))
+    forced = Preprocessor.fit(array(x), range(40), PreprocessingConfig(features="standardize"))
     assert set(forced.transform(array(x), range(40)).numpy()[:, 0]) == {-1.0, 1.0}
     none = Preprocessor.fit(array(x), range(40), PreprocessingConfig(features="none"))
     np.testing.assert_array_equal(none.transform(array(x), range(40)), x.astype(np.float32))
 
 
-def test_a_constant_feature_is_only_centred():
+def test_a_constant_feature_is_only_centered():
     x = np.full((40, 2), 0.1)
     fitted = Preprocessor.fit(array(x), range(40), PreprocessingConfig())
     assert fitted.transform(array(x), range(40)).eq(0).all()
@@ -105,7 +105,7 @@ def test_categories_become_one_hot_as_scikit_learn_does():
 
 
 @pytest.mark.parametrize("axis", [1, 3])
-def test_images_become_normalised_channels_first(axis):
+def test_images_become_normalized_channels_first(axis):
     x = np.moveaxis(IMAGES.columns, 3, axis)
     raw = array(np.ascontiguousarray(x))
     fitted = Preprocessor.fit(raw, range(30), PreprocessingConfig())
@@ -120,9 +120,9 @@ def test_images_become_normalised_channels_first(axis):
     np.testing.assert_allclose(plain.transform(raw, range(40)), scaled, rtol=1e-6)
 
 
-def test_grey_and_float_images_and_tables_of_pixels():
-    grey = array(IMAGES.columns[..., 0])
-    fitted = Preprocessor.fit(grey, range(40), PreprocessingConfig(layout="image"))
+def test_gray_and_float_images_and_tables_of_pixels():
+    gray = array(IMAGES.columns[..., 0])
+    fitted = Preprocessor.fit(gray, range(40), PreprocessingConfig(layout="image"))
     assert fitted.input_shape == (1, 5, 6)
     floats = array(IMAGES.columns / 255)
     fitted = Preprocessor.fit(floats, range(40), PreprocessingConfig(layout="image"))

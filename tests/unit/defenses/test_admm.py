@@ -32,7 +32,7 @@ BOTH = pytest.mark.parametrize("method", ["admm-global", "admm-layer"])
 
 def settings(method: str = "admm-global", **admm) -> SparseConfig:
     options = {"rounds": 8, "rho": 0.02, "growth": 2.0} | admm
-    return SparseConfig(density=0.1, initialise=method, admm=options)
+    return SparseConfig(density=0.1, initialize=method, admm=options)
 
 
 def admm_trained(seed: int, sparse: SparseConfig) -> Candidate:
@@ -84,7 +84,7 @@ def test_equal_magnitudes_are_settled_and_the_budget_still_met(method, value) ->
 def test_the_projection_is_the_nearest_point_that_keeps_the_budget() -> None:
     source = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(3, 4, generator=source), "b": torch.randn(2, 3, generator=source)}
-    sparse = SparseConfig(density=0.5, initialise="admm-layer", distribution="uniform")
+    sparse = SparseConfig(density=0.5, initialize="admm-layer", distribution="uniform")
     kept = largest(weights, sparse, density=0.5)
     for name, w in weights.items():
         least = w.abs().flatten().sort().values[: w.numel() // 2].square().sum()

@@ -34,11 +34,11 @@ class WrongSign(AdversarialTraining):
 def toy(seed: int) -> tuple[Rows, Rows, Rows]:
     """Return members, reference and fresh rows of four noisy clusters."""
     source = generator(seed, "toy")
-    centres = torch.randn(CLASSES, WIDTH, generator=source) * 0.5
+    centers = torch.randn(CLASSES, WIDTH, generator=source) * 0.5
 
     def rows(n: int, first: int) -> Rows:
         labels = torch.randint(CLASSES, (n,), generator=source)
-        inputs = centres[labels] + torch.randn(n, WIDTH, generator=source)
+        inputs = centers[labels] + torch.randn(n, WIDTH, generator=source)
         return Rows(inputs, labels, torch.arange(first, first + n))
 
     return rows(MEMBERS, 0), rows(MEMBERS, MEMBERS), rows(4 * MEMBERS, 2 * MEMBERS)
@@ -87,7 +87,7 @@ def mean_over_seeds(kind, gain, weight, figure):
 
 
 @pytest.mark.parametrize("gain", ["confusion", "clamped"])
-def test_the_defence_lowers_the_attacker_s_balanced_accuracy(gain):
+def test_the_defense_lowers_the_attacker_s_balanced_accuracy(gain):
     undefended = mean_over_seeds(AdversarialTraining, gain, 0.0, 0)
     assert mean_over_seeds(AdversarialTraining, gain, 1.0, 0) < undefended - 0.03
 

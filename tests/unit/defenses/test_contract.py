@@ -1,4 +1,4 @@
-"""What every defence must keep to: nothing at weight 0, exact resuming, finite, and it defends."""
+"""What every defense must keep to: nothing at weight 0, exact resuming, finite, and it defends."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ FLATTENING = ("label-smoothing", "entropy", "hamp", "ppb")
 """They make outputs flatter; whether that hides members is another question."""
 
 
-def test_the_tables_name_every_defence() -> None:
+def test_the_tables_name_every_defense() -> None:
     assert set(ON) == set(DEFENSES.parts)
     assert set(OFF) == set(DEFENSES.parts) - {"dp-sgd"}
 

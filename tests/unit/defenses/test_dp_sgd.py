@@ -138,9 +138,9 @@ def test_more_steps_and_less_noise_promise_less() -> None:
 
 
 def test_what_has_no_gradient_of_a_single_row_is_refused() -> None:
-    normalised = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    normalized = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     with pytest.raises(ConfigError, match="BatchNorm1d, which mixes the rows"):
-        prepared(normalised)
+        prepared(normalized)
     with pytest.raises(ConfigError, match="batch_size is 8"):
         trainer(0, [DpSgd()], batch_size=8)
 

@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("method", ["gradual-global", "gradual-layer"])
 
 
 def settings(method: str = "gradual-global", cuts: int = 8) -> SparseConfig:
-    return SparseConfig(density=0.1, initialise=method, gradual={"cuts": cuts})
+    return SparseConfig(density=0.1, initialize=method, gradual={"cuts": cuts})
 
 
 def pieces(sparse: SparseConfig, *lengths: int) -> list[Candidate]:

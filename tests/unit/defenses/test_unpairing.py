@@ -16,10 +16,10 @@ from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext, Rows, TrainingContext
 from safecompress.topology import Topology
-from safecompress.train import Trainer, quantise_after_training
+from safecompress.train import Trainer, quantize_after_training
 from safecompress.train.batches import Step
 from safecompress.train.loss import TrainingLoss
-from safecompress.transforms import Transforms, codes, input_quantisers, quantised, weight_scale
+from safecompress.transforms import Transforms, codes, input_quantizers, quantized, weight_scale
 
 CPU = EngineConfig(accelerator="cpu")
 PLAIN = {"precision": "32-true", "memory_format": "contiguous"}
@@ -94,7 +94,7 @@ def test_a_larger_weight_pulls_farther():
     assert cosines[0] > cosines[1] > cosines[2]
 
 
-def test_a_quantised_stage_that_is_cut_goes_on_from_the_same_teacher():
+def test_a_quantized_stage_that_is_cut_goes_on_from_the_same_teacher():
     """Whose inputs are rounded in the ranges of the step at which unpairing began, not of now."""
     dense = trained()
 
@@ -241,7 +241,7 @@ def test_the_mask_and_the_grid_are_kept_exactly(bits):
     topology = masks(dense)
     sparse = copy.deepcopy(dense)
     topology.apply_(sparse)
-    small = quantise_after_training(sparse, rows(), bits=bits, topology=topology)
+    small = quantize_after_training(sparse, rows(), bits=bits, topology=topology)
     transforms = Transforms(bits, activations=True, ranges=small.numbers.ranges)
     before = copy.deepcopy(small.module.state_dict())
     found = unpaired_within(
@@ -264,10 +264,10 @@ def test_the_mask_and_the_grid_are_kept_exactly(bits):
         weight = parameters[name]
         step = weight_scale(weight, bits)[:, None]
         assert not bool(weight[~mask].any())
-        assert torch.equal(quantised(weight, bits), weight)
+        assert torch.equal(quantized(weight, bits), weight)
         assert torch.equal(codes(weight, bits) * step, weight)
         assert codes(weight, bits).abs().max() <= 2 ** (bits - 1) - 1
-    assert input_quantisers(found.module).keys() == small.numbers.ranges.keys()
+    assert input_quantizers(found.module).keys() == small.numbers.ranges.keys()
     test = rows(300, seed=2)
     alike = [
         similarity(dense, m, test.inputs, test.labels, level=0.95, seed=0).gradients.value
@@ -277,10 +277,10 @@ def test_the_mask_and_the_grid_are_kept_exactly(bits):
     assert all(torch.equal(before[k], v) for k, v in small.module.state_dict().items())
 
 
-def test_without_transforms_a_quantised_model_would_leave_its_grid():
+def test_without_transforms_a_quantized_model_would_leave_its_grid():
     """Why a caller has to say them: the same weights trained on as they are."""
     dense = trained()
-    small = quantise_after_training(dense, rows(), bits=4).module
+    small = quantize_after_training(dense, rows(), bits=4).module
     found = unpaired_within(
         small,
         dense,
@@ -293,5 +293,5 @@ def test_without_transforms_a_quantised_model_would_leave_its_grid():
         engine=CPU,
     )
     weight = dict(found.module.named_parameters())["0.weight"]
-    assert not torch.equal(quantised(weight, 4), weight)
-    assert not input_quantisers(found.module)
+    assert not torch.equal(quantized(weight, 4), weight)
+    assert not input_quantizers(found.module)

@@ -160,7 +160,7 @@ def test_features_must_be_there():
 
 def test_an_unknown_attacker_is_refused():
     with pytest.raises(ConfigError, match="expected one of neural, white-box, both"):
-        DEFENSES.build({"adversarial": {"attacker": "grey-box"}}, where="test")
+        DEFENSES.build({"adversarial": {"attacker": "gray-box"}}, where="test")
 
 
 @pytest.mark.parametrize("mode", ["neural", *MODES])

@@ -18,7 +18,7 @@ from torch import nn
 import safecompress_reader
 from safecompress.errors import ModelError
 from safecompress.export.compact import compact_bytes, zstd
-from safecompress.export.packing import quantise
+from safecompress.export.packing import quantize
 from safecompress.topology import Topology
 from safecompress_reader import HEADER, DamagedFileError, digest, read_compact
 from tests.export_models import forms, sparse_model
@@ -47,7 +47,7 @@ def test_what_is_read_is_what_was_written(values: str, packed: bool, tmp_path: P
         if name in held.topology.masks:
             np.testing.assert_array_equal(found.masks[name], held.topology.masks[name].numpy())
             if values in {"int8", "int4"}:
-                rounded = quantise(expected, values)
+                rounded = quantize(expected, values)
                 expected = rounded.values * rounded.scale[:, None]
             elif values == "fp16":
                 expected = expected.astype(np.float16).astype(np.float32)

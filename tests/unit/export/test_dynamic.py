@@ -17,10 +17,10 @@ from safecompress.errors import ModelError
 from safecompress.export import FORMATS
 from safecompress.export.forms import Forms
 from safecompress.protocols import Rows
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.topology import Topology
-from safecompress.train import quantise_after_training
+from safecompress.train import quantize_after_training
 from tests.export_models import Masked, forms, inputs, logits, session, sparse_model
 
 onnx = pytest.importorskip("onnx")
@@ -63,7 +63,7 @@ def made(name: str) -> tuple[Forms, Tensor]:
     if name in {"words", "transformer"}:
         torch.manual_seed(0)
         module = {"words": Words, "transformer": Transformer}[name]().eval()
-        topology = initialise(
+        topology = initialize(
             module, density=0.2, distribution="uniform", method="magnitude-layer", seed=0
         )
         return Forms(module, topology, ids(1)), ids()
@@ -93,15 +93,15 @@ def test_answers_change_by_the_rounding_alone(name: str) -> None:
         assert same.mean() > 0.9
 
 
-@pytest.mark.parametrize("optimised", [True, False])
+@pytest.mark.parametrize("optimized", [True, False])
 @pytest.mark.parametrize("name", ["mlp", "alexnet", "words"])
-def test_a_self_decoding_file_equals_the_dense_one_bit_for_bit(name: str, optimised: bool) -> None:
+def test_a_self_decoding_file_equals_the_dense_one_bit_for_bit(name: str, optimized: bool) -> None:
     held, x = made(name)
     dense, sparse = (held.written(FORMATS[form], {}) for form in (DENSE, SPARSE))
     assert len(sparse) < len(dense)
     # Unless it is folded, an fp32 convolution meets a product that adds in another order.
-    if optimised or name != "alexnet":
-        a, b = (logits(data, x, optimised=optimised) for data in (dense, sparse))
+    if optimized or name != "alexnet":
+        a, b = (logits(data, x, optimized=optimized) for data in (dense, sparse))
         assert torch.equal(a, b)
 
 
@@ -140,10 +140,10 @@ def test_onnxruntime_makes_one_kernel_of_a_layer(form: str, tmp_path: Path) -> N
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     held, _ = made("mlp")
     onnxruntime.InferenceSession(held.written(FORMATS[form], {}), options)
-    graph = onnx.load(tmp_path / "optimised.onnx").graph
+    graph = onnx.load(tmp_path / "optimized.onnx").graph
     kinds = collections.Counter(node.op_type for node in graph.node)
     assert kinds == {"DynamicQuantizeMatMul": 3, "Relu": 2}
 
@@ -208,7 +208,7 @@ def test_trained_numbers_are_those_of_the_file(bits: int) -> None:
     module, topology = sparse_model("mlp")
     x = inputs("mlp")
     rows = Rows(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)))
-    found = quantise_after_training(module, rows, bits=bits, topology=topology)
+    found = quantize_after_training(module, rows, bits=bits, topology=topology)
     held = Forms(found.module, found.topology, x, numbers=found.numbers)
     stored = arrays(held.graph(FORMATS[DENSE]))
     for name, scale in found.numbers.scales.items():

@@ -42,14 +42,14 @@ def table() -> tuple[Column, ...]:
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "images, channels last": (images((6, 5, 3), "uint8"), {"layout": "image"}),
     "images, channels first": (images((3, 6, 5), "uint8"), {"layout": "image"}),
-    "grey images": (images((6, 5), "uint8"), {"layout": "image"}),
+    "gray images": (images((6, 5), "uint8"), {"layout": "image"}),
     "images as numbers": (images((6, 5, 3), "float32"), {"layout": "image"}),
     "images as they are": (images((6, 5, 3), "uint8"), {"layout": "image", "features": "none"}),
-    "rows": (DRAW.normal(2, 5, size=(N, 7)), {"features": "standardise"}),
-    "rows of fp32": (DRAW.normal(2, 5, size=(N, 7)).astype("f4"), {"features": "standardise"}),
+    "rows": (DRAW.normal(2, 5, size=(N, 7)), {"features": "standardize"}),
+    "rows of fp32": (DRAW.normal(2, 5, size=(N, 7)).astype("f4"), {"features": "standardize"}),
     "whole numbers": (DRAW.integers(-9, 9, size=(N, 7)), {"features": "auto"}),
     "flattened": (DRAW.normal(size=(N, 4, 2)), {"layout": "table"}),
-    "columns with gaps": (table(), {"features": "standardise"}),
+    "columns with gaps": (table(), {"features": "standardize"}),
 }
 
 

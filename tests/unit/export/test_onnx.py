@@ -51,15 +51,15 @@ def test_fp32_answers_as_pytorch_does(name: str, form: str) -> None:
         assert torch.equal(said.argmax(dim=1), expected.argmax(dim=1))
 
 
-@pytest.mark.parametrize("optimised", [True, False])
+@pytest.mark.parametrize("optimized", [True, False])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_self_decoding_file_equals_the_dense_one_bit_for_bit(name: str, optimised: bool) -> None:
+def test_a_self_decoding_file_equals_the_dense_one_bit_for_bit(name: str, optimized: bool) -> None:
     x = inputs(name)
-    dense = logits(file_of(name, "onnx-int8"), x, optimised=optimised)
-    sparse = logits(file_of(name, "onnx-sparse-int8"), x, optimised=optimised)
+    dense = logits(file_of(name, "onnx-int8"), x, optimized=optimized)
+    sparse = logits(file_of(name, "onnx-sparse-int8"), x, optimized=optimized)
     assert torch.equal(dense, sparse)
     # Unless it is folded, an fp32 weight meets a product that adds in another order.
-    if optimised:
+    if optimized:
         assert torch.equal(
             logits(file_of(name, "onnx"), x), logits(file_of(name, "onnx-sparse"), x)
         )
@@ -236,18 +236,18 @@ def edited(change: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
     return edit
 
 
-def initialiser(model: Any, end: str) -> Any:
+def initializer(model: Any, end: str) -> Any:
     return next(i for i in model.graph.initializer if i.name.endswith(end))
 
 
 def scaled(model: Any) -> None:
-    found = initialiser(model, "weight_scale")
+    found = initializer(model, "weight_scale")
     array = onnx.numpy_helper.to_array(found) * 2
     found.CopyFrom(onnx.numpy_helper.from_array(array, found.name))
 
 
 def shuffled(model: Any) -> None:
-    found = initialiser(model, ".gaps")
+    found = initializer(model, ".gaps")
     array = np.random.default_rng(0).permutation(onnx.numpy_helper.to_array(found))
     found.CopyFrom(onnx.numpy_helper.from_array(array, found.name))
 
@@ -259,7 +259,7 @@ def flipped(data: bytes) -> bytes:
 
 
 def elsewhere(model: Any) -> None:
-    found = initialiser(model, ".gaps")
+    found = initializer(model, ".gaps")
     found.ClearField("raw_data")
     found.data_location = onnx.TensorProto.EXTERNAL
     entry = found.external_data.add()
@@ -271,7 +271,7 @@ def custom(model: Any) -> None:
 
 
 def huge(model: Any) -> None:
-    found = initialiser(model, ".size")
+    found = initializer(model, ".size")
     found.CopyFrom(onnx.numpy_helper.from_array(np.array([1 << 50]), found.name))
 
 

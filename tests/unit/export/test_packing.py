@@ -11,7 +11,7 @@ from safecompress.export.packing import (
     GRIDS,
     gap_stream,
     pack_halves,
-    quantise,
+    quantize,
     step_stream,
 )
 from safecompress_reader import DamagedFileError, positions_of
@@ -62,7 +62,7 @@ def test_rounding_keeps_zeros_and_errs_by_half_a_step(kind: str) -> None:
     weight = draw.normal(size=(16, 3, 5)).astype(np.float32)
     weight[draw.random(weight.shape) < 0.7] = 0
     weight[3] = 0
-    found = quantise(weight, kind)
+    found = quantize(weight, kind)
     assert np.abs(found.values).max() == GRIDS[kind]
     assert not found.values[weight == 0].any()
     error = np.abs(found.values * found.scale[:, None, None] - weight)
@@ -76,7 +76,7 @@ def test_a_weight_on_a_grid_is_met_exactly(kind: str) -> None:
     whole = draw.integers(-most, most + 1, size=(8, 40)).astype(np.int8)
     whole[:, 0] = most
     scale = draw.uniform(0.01, 1, size=8).astype(np.float32)
-    found = quantise(whole * scale[:, None], kind)
+    found = quantize(whole * scale[:, None], kind)
     np.testing.assert_array_equal(found.values, whole)
     np.testing.assert_allclose(found.scale, scale, rtol=1e-6)
 

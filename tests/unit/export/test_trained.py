@@ -1,4 +1,4 @@
-"""Fake-quantised models: a file holds the numbers they were trained with, and their answers."""
+"""Fake-quantized models: a file holds the numbers they were trained with, and their answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from safecompress.export.graph import graph_of
 from safecompress.export.trained_int8 import trained
 from safecompress.protocols import Rows
 from safecompress.topology import Topology
-from safecompress.train import PostTraining, input_bounds, quantise_after_training
+from safecompress.train import PostTraining, input_bounds, quantize_after_training
 from safecompress.transforms import PLAIN, Quantization, affine, attach_, codes
 from safecompress_reader import read_compact
 from tests.export_models import SHAPES, inputs, logits, sparse_model
@@ -49,7 +49,7 @@ def fake(name: str, bits: int = 8) -> Fake:
     module, topology = sparse_model(name)
     x = inputs(name)
     rows = Rows(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)))
-    made = quantise_after_training(module, rows, bits=bits, topology=topology)
+    made = quantize_after_training(module, rows, bits=bits, topology=topology)
     return Fake(made, shipped(made, x))
 
 
@@ -64,7 +64,7 @@ def arrays(forms: Forms, form: str) -> dict[str, Any]:
 
 
 def with_rounded_biases(made: PostTraining) -> nn.Module:
-    """The one thing the file rounds and training did not; exact only without normalisation."""
+    """The one thing the file rounds and training did not; exact only without normalization."""
     model = deepcopy(made.module)
     for name, layer in model.named_modules():
         if name in made.numbers.ranges and layer.bias is not None:
@@ -87,7 +87,7 @@ def test_the_numbers_in_the_file_are_the_trained_ones(name: str, bits: int) -> N
     for weight in found.made.topology.masks:
         expected = codes(state[weight], bits).numpy()
         stored = held[f"{weight}_quantized"]
-        # Normalisation that was folded in may turn the sign of a channel.
+        # Normalization that was folded in may turn the sign of a channel.
         sign = np.sign((stored.astype(int) * expected).reshape(len(expected), -1).sum(axis=1))
         sign = np.where(sign == 0, 1, sign).reshape(-1, *[1] * (expected.ndim - 1))
         np.testing.assert_array_equal(stored, expected * sign)
@@ -117,16 +117,16 @@ def errors(answers: Tensor, expected: Tensor) -> Tensor:
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("form", ["onnx-int8", "onnx-sparse-int8"])
 @pytest.mark.parametrize("name", ["mlp", "alexnet"])
-def test_the_file_answers_as_the_fake_quantised_model(name: str, form: str, bits: int) -> None:
+def test_the_file_answers_as_the_fake_quantized_model(name: str, form: str, bits: int) -> None:
     found, x = fake(name, bits), inputs(name)
     expected = said(with_rounded_biases(found.made), x)
     data = found.forms.written(FORMATS[form], {})
-    for optimised in (True, False):
-        answers = logits(data, x, optimised=optimised)
+    for optimized in (True, False):
+        answers = logits(data, x, optimized=optimized)
         assert torch.equal(answers.argmax(dim=1), expected.argmax(dim=1))
         # Kernels for uint8 times int8 cut off sums of two products where a processor lacks VNNI;
         # products of 4-bit weights cannot get that large.
-        least = 1e-4 if bits == 4 or not optimised else 0.15
+        least = 1e-4 if bits == 4 or not optimized else 0.15
         assert float(errors(answers, expected).max()) < least
 
 
@@ -134,7 +134,7 @@ def test_the_file_answers_as_the_fake_quantised_model(name: str, form: str, bits
 def test_biases_and_folding_change_little(name: str) -> None:
     found, x = fake(name), inputs(name)
     data = found.forms.written(FORMATS["onnx-sparse-int8"], {})
-    error = errors(logits(data, x, optimised=False), said(found.made.module, x))
+    error = errors(logits(data, x, optimized=False), said(found.made.module, x))
     # A sum that differs in its last bits may round a layer's input to the number beside it.
     assert float(error.median()) < 5e-3
     assert float(error.max()) < 0.02
@@ -220,10 +220,10 @@ def test_embeddings_and_transposed_weights_and_empty_channels() -> None:
         module.out.bias.copy_(torch.tensor([0.1, 0.0123, -0.2]))
     ids = torch.randint(0, 50, (40, 6))
     rows = Rows(ids, torch.zeros(40, dtype=torch.int64), torch.arange(40))
-    made = quantise_after_training(module, rows, topology=topology)
+    made = quantize_after_training(module, rows, topology=topology)
     held = arrays(shipped(made, ids), "onnx-int8")
     assert sum(a.dtype == np.int8 and a.ndim == 2 for a in held.values()) == 3
-    answers = logits(shipped(made, ids).written(FORMATS["onnx-int8"], {}), ids, optimised=False)
+    answers = logits(shipped(made, ids).written(FORMATS["onnx-int8"], {}), ids, optimized=False)
     assert float(errors(answers, said(made.module, ids)).max()) < 1e-3
     np.testing.assert_allclose(answers[:, 1].numpy(), 0.0123, rtol=1e-5)
 

@@ -20,7 +20,7 @@ def plain(features, classes): return nn.Linear(features, classes)
 def shaped(input_shape, classes, bias=True): return nn.Linear(input_shape[0], classes, bias=bias)
 def anything(**options): return nn.Linear(3, 2) if not options else options
 def wrong(): return 3
-def broken(): raise RuntimeError("no licence")
+def broken(): raise RuntimeError("no license")
 class Net(nn.Linear):
     def __init__(self, classes): super().__init__(4, classes)
 NUMBER = 3
@@ -44,7 +44,7 @@ def rows(n=3, shape=(5,)):
     return Rows(torch.randn(n, *shape), torch.zeros(n, dtype=torch.int64), torch.arange(n))
 
 
-def test_initialisation_is_fixed_by_the_seed_and_leaves_the_global_generator_alone():
+def test_initialization_is_fixed_by_the_seed_and_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     a, b, c = build("mlp"), build("mlp"), build("mlp", seed=1)
     assert torch.equal(before, torch.get_rng_state())
@@ -70,7 +70,7 @@ def test_families_get_their_options():
         ("user_models:", {}, ModelError, "package.module:callable"),
         ("user_models:NUMBER", {}, ModelError, "is a int"),
         ("user_models:wrong", {}, ModelError, "returned int"),
-        ("user_models:broken", {}, ModelError, "no licence"),
+        ("user_models:broken", {}, ModelError, "no license"),
         ("user_models:plain", {}, ModelError, "features"),
     ],
 )

@@ -15,7 +15,7 @@ from safecompress.errors import ConfigError, ModelError, NonFiniteError
 from safecompress.proposals import PROPOSALS, Strategy, rigl, set_, update
 from safecompress.protocols import ProposalContext
 from safecompress.randomness import generator
-from safecompress.sparse import DropRule, FractionPlan, GrowRule, Layer, initialise, rewire
+from safecompress.sparse import DropRule, FractionPlan, GrowRule, Layer, initialize, rewire
 from safecompress.sparse.drop import MagnitudeDrop
 from safecompress.sparse.grow import RandomGrow
 from safecompress.topology import Topology
@@ -136,7 +136,7 @@ class Tied(nn.Module):
 
 def test_tied_weights_are_masked_once_and_stay_tied():
     module = Tied()
-    topology = initialise(
+    topology = initialize(
         module, density=0.5, distribution="erk", method="magnitude-global", seed=0
     )
     assert set(topology.masks) == {"embed.weight"}
@@ -150,9 +150,9 @@ def test_tied_weights_are_masked_once_and_stay_tied():
     assert not bool(fresh.embed.weight[~child.topology.masks["embed.weight"]].any())
 
 
-def test_normalisation_and_biases_are_never_masked():
+def test_normalization_and_biases_are_never_masked():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    topology = initialise(module, density=0.2, distribution="er", method="scratch", seed=0)
+    topology = initialize(module, density=0.2, distribution="er", method="scratch", seed=0)
     assert set(topology.masks) == {"0.weight", "3.weight"}
     parent = Candidate(weights=module.state_dict(), optimizer={}, topology=topology, ever_active={})
     child = set_()(parent, ProposalContext(None, 0.0, 0))

@@ -1,4 +1,4 @@
-"""The report's parts: figures as written, conditions, scales, curves, lineage, colours."""
+"""The report's parts: figures as written, conditions, scales, curves, lineage, colors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from safecompress.report.wording import (
     with_interval,
 )
 from tests.report_fixture import history
-from tests.report_page import Page, colours, contrast
+from tests.report_page import Page, colors, contrast
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -331,18 +331,18 @@ MARKS = [(name, "card") for name in ("dense", "magnitude", "compressed", "other"
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("front", "back"), TEXT)
 def test_text_contrast_is_aa(scheme: str, front: str, back: str) -> None:
-    palette = colours(CSS)[scheme]
+    palette = colors(CSS)[scheme]
     assert contrast(palette[front], palette[back]) >= 4.5
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("front", "back"), MARKS)
 def test_marks_stand_out(scheme: str, front: str, back: str) -> None:
-    palette = colours(CSS)[scheme]
+    palette = colors(CSS)[scheme]
     assert contrast(palette[front], palette[back]) >= 3.0
 
 
-def test_every_colour_of_the_stylesheet_is_known_in_both_schemes() -> None:
+def test_every_color_of_the_stylesheet_is_known_in_both_schemes() -> None:
     # What the palette does not hold is black or white on paper.
     outside = re.sub(r"light-dark\(.*?\)|@media print.*", "", CSS, flags=re.DOTALL)
     assert re.findall(r"#[0-9a-f]{3,8}\b", outside) == []

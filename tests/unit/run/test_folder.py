@@ -220,7 +220,7 @@ def test_a_second_writer_is_noticed_where_locks_do_not_hold(
     assert there.history() == [{"round": 1}, {"round": 2}, {"round": 3}]
 
 
-def test_a_failed_commit_leaves_nothing_between_its_neighbours(
+def test_a_failed_commit_leaves_nothing_between_its_neighbors(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.commit(Checkpoint("search", 1), lines=[{"round": 1}])

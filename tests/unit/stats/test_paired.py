@@ -111,7 +111,7 @@ def test_accuracy_difference_holds_its_value_and_swaps_sign(rows, level):
 
 
 def tango_statistic(only_a, only_b, n, difference):
-    """The score statistic with the nuisance share found by maximising the likelihood itself."""
+    """The score statistic with the nuisance share found by maximizing the likelihood itself."""
 
     def negative_log_likelihood(share_b):
         shares = share_b + difference, share_b, 1 - 2 * share_b - difference
@@ -240,7 +240,7 @@ def test_a_difference_of_rates_is_that_of_the_rates_and_turns_with_the_sides():
 
 
 def test_a_rare_new_leak_is_seldom_called_no_difference():
-    """Two members in a hundred learnt by heart by one model alone, 50 members: below 5 % pass."""
+    """Two members in a hundred learned by heart by one model alone, 50 members: below 5 % pass."""
     passed = 0
     for seed in range(100):
         random = np.random.default_rng(seed)

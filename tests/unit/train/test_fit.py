@@ -54,7 +54,7 @@ def make(module=None, config=CONFIGS["nesterov"], **options):
 
 
 def by_hand(name, steps, masks):
-    """Train with torch's own default optimiser, masking weights after every step."""
+    """Train with torch's own default optimizer, masking weights after every step."""
     module, config, data = net(), CONFIGS[name], rows()
     if name == "adamw":
         optimizer = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=5e-4)

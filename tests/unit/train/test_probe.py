@@ -13,7 +13,7 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import ConfigError, DataError
 from safecompress.models import MODELS
 from safecompress.protocols import Rows
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.train import ProbedSettings, Trainer
 from safecompress.train import fit as fit_module
 from safecompress.train import probe as probe_module
@@ -65,7 +65,7 @@ def test_the_probe_leaves_no_trace():
 
 def test_under_a_mask_fp32_is_timed_as_it_would_be_trained(monkeypatch):
     module, rows = net(width=1.0), images()
-    mask = initialise(module, density=0.02, distribution="erk", method="scratch", seed=0)
+    mask = initialize(module, density=0.02, distribution="erk", method="scratch", seed=0)
     before = {k: v.clone() for k, v in module.state_dict().items()}
     products: dict[torch.dtype, int] = {}
     computed = SparseLayer.__call__
@@ -97,7 +97,7 @@ def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
 
     monkeypatch.setattr(fit_module, "choose_settings", choose)
     module = net()
-    mask = initialise(module, density=0.1, distribution="erk", method="scratch", seed=0)
+    mask = initialize(module, density=0.1, distribution="erk", method="scratch", seed=0)
     config, engine = TrainConfig(epochs=1, batch_size=8), EngineConfig(accelerator="cpu")
     Trainer(module, images(), config, seed=0, engine=engine, typical=mask, **options)
     assert asked == [mask if expected else None]
@@ -107,7 +107,7 @@ def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
     ("defenses", "expected"), [([], True), ([{"early-stopping": {"looks": 2}}], False)]
 )
 def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defenses, expected):
-    """Also by the baseline's trainer, which comes first and has no defences of its own."""
+    """Also by the baseline's trainer, which comes first and has no defenses of its own."""
     asked = []
 
     def choose(*args, topology, **kwargs):

@@ -48,7 +48,7 @@ def _small_layers_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plain() -> nn.Module:
-    # A bias before normalisation has no gradient but rounding, which AdamW would blow up.
+    # A bias before normalization has no gradient but rounding, which AdamW would blow up.
     return nn.Sequential(
         nn.Linear(120, 96, bias=False),
         nn.BatchNorm1d(96),
@@ -261,7 +261,7 @@ def test_a_penalty_on_the_outputs_leaves_the_layers_sparse(monkeypatch, penalty)
         torch.testing.assert_close(ours.weights[name], weight, atol=2e-5, rtol=1e-4)
 
 
-def test_another_defence_gets_dense_layers():
+def test_another_defense_gets_dense_layers():
     made, module = trainer(plain, defenses=[LabelSmoothing(), Dropout()])
     assert not made._sparse_layers(made.start(sparse(module)))
 

@@ -59,7 +59,7 @@ def test_who_holds_both_is_held_against_the_strongest_on_the_dense_model():
     pair = ATTACKS.build("pair", where="test")
     found = newly_exposed(small, dense, [LOSS, pair])
     assert [(f.attack, f.dense_attack) for f in found] == [("loss", "loss"), ("pair", "loss")]
-    # Who learns is judged on the half it has not learnt from.
+    # Who learns is judged on the half it has not learned from.
     assert found[1].members == int((~small.halves.members).sum())
 
 

@@ -219,7 +219,7 @@ def retrained(
     batch_size: int = 64,
     temperature: float = 1.0,
 ) -> nn.Module:
-    """Return the copy of a small model that an attacker trained further, to undo a defence.
+    """Return the copy of a small model that an attacker trained further, to undo a defense.
 
     Half of what it learns are the true labels, half what the small model says of the same rows.
 
@@ -250,7 +250,7 @@ def retrained(
             order = torch.randperm(len(x), generator=generator(seed, "retrained", epoch))
             for index in torch.split(order, batch_size):
                 if len(index) < 2 < len(x):
-                    # A batch of one has no statistics to normalise by.
+                    # A batch of one has no statistics to normalize by.
                     continue
                 logits = adapt(made(x[index].to(device)))
                 hard = cross_entropy(logits, rows.labels[index].to(device))

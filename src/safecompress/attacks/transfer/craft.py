@@ -108,7 +108,7 @@ def require_rows(x: Tensor, labels: Tensor, *, ball: Ball, targets: Tensor | Non
             f"{len(x)} rows, {len(labels)} labels, "
             f"{'no' if targets is None else len(targets)} targets; expected as many of each."
         )
-    # Standardised images come back to their range with rounding.
+    # Standardized images come back to their range with rounding.
     outside = (x < ball.low - 1e-4) | (x > ball.high + 1e-4)
     if bool(outside.any()):
         raise DataError(

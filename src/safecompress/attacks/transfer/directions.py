@@ -65,7 +65,7 @@ def slopes(
 ) -> Tensor:
     """Return (L(x + σu) − L(x)) / σ for each direction u, (k, m); rows out of budget get 0.
 
-    Where all of a row's differences are exactly 0 (a quantised model answers in steps), its σ
+    Where all of a row's differences are exactly 0 (a quantized model answers in steps), its σ
     doubles and it is asked again; `sigma`, of all the hunt's rows, is changed in place.
 
     Args:

@@ -73,7 +73,7 @@ def space_of(
     Of one tensor of real numbers, points are units of the input range. Of tokens they are
     embeddings, looked up in the **full** model's table, and both models are given the same ones. So
     the full model says of a row's own point exactly what it says of the row, and all its siblings
-    are compared on the same points in the same ball. The attacker modelled so may hand the full
+    are compared on the same points in the same ball. The attacker modeled so may hand the full
     model embeddings in place of tokens, and knows its table: a client of split inference holds it.
     Nobody who can send nothing but text is that attacker, no point stands for a text that could be
     read, and a low rate is no promise about changed words.

@@ -76,7 +76,7 @@ def _marks(span: Span, scale: Scale, *, y: float, css: str) -> list[Markup]:
 
 
 def _dot(css: str, x: float, y: float) -> Markup:
-    """Return a model's own shape, so that no one needs to tell colours apart."""
+    """Return a model's own shape, so that no one needs to tell colors apart."""
     if css == "s-dense":
         return tag("rect", class_=f"dot {css}", x=x - 4, y=y - 4, width=8, height=8)
     if css == "s-magnitude":

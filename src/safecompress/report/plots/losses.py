@@ -120,6 +120,6 @@ def _axes(x: Scale, y: Scale, unit: str) -> list[Markup]:
         parts.append(
             tag("text", label, class_="tick", x=x(tick), y=y.start + 15, text_anchor="middle")
         )
-    centre = (x.start + x.stop) / 2
-    name = tag("text", unit, class_="axis", x=centre, y=_HEIGHT - 8, text_anchor="middle")
+    center = (x.start + x.stop) / 2
+    name = tag("text", unit, class_="axis", x=center, y=_HEIGHT - 8, text_anchor="middle")
     return [*parts, name]

@@ -113,14 +113,14 @@ def _grid(x: Scale, y: Scale, floor: float) -> list[Markup]:
             tag("text", label, class_="tick", x=px, y=y.start + 15, text_anchor="middle"),
             tag("text", label, class_="tick", x=x.start - 6, y=py + 4, text_anchor="end"),
         ]
-    centre_x, centre_y = (x.start + x.stop) / 2, (y.start + y.stop) / 2
+    center_x, center_y = (x.start + x.stop) / 2, (y.start + y.stop) / 2
     return [
         *parts,
         tag(
             "text",
             "false-positive rate",
             class_="axis",
-            x=centre_x,
+            x=center_x,
             y=_SIZE - 8,
             text_anchor="middle",
         ),
@@ -129,6 +129,6 @@ def _grid(x: Scale, y: Scale, floor: float) -> list[Markup]:
             "true-positive rate",
             class_="axis",
             text_anchor="middle",
-            transform=f"translate(12 {centre_y:.1f}) rotate(-90)",
+            transform=f"translate(12 {center_y:.1f}) rotate(-90)",
         ),
     ]

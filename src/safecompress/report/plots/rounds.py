@@ -28,7 +28,7 @@ class Layout:
     rows: int
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether a node has room for words."""
         return self.width > 60
 
@@ -111,7 +111,7 @@ def _prominence(node: Node) -> int:
 
 def _drawn(node: Node, layout: Layout) -> bool:
     """Whether the node's line is drawn; in a crowd only the lines of those that lived on."""
-    return layout.labelled or node.selected
+    return layout.labeled or node.selected
 
 
 def _edge(
@@ -159,13 +159,13 @@ def _box(node: Node, place: tuple[float, float], layout: Layout) -> Markup:
     x, y = place
     w, h = layout.width, layout.height
     parts = [tag("rect", x=x, y=y, width=w, height=h, rx=5)]
-    if layout.labelled:
+    if layout.labeled:
         parts.append(tag("text", _cut(node.proposal, 20), class_="name", x=x + 8, y=y + 16))
         parts.append(tag("text", _short_figures(node), class_="figures", x=x + 8, y=y + 30))
     if node.discarded:
         parts.append(tag("path", d=_cross(x, y, w, h), class_="cross"))
     elif node.selected:
-        tick_x, tick_y = (x + w - 18, y + 20) if layout.labelled else (x + 5, y + 3)
+        tick_x, tick_y = (x + w - 18, y + 20) if layout.labeled else (x + 5, y + 3)
         drawn = f"M{coordinate(tick_x)} {coordinate(tick_y + 5)}l4 4 7 -8"
         parts.append(tag("path", d=drawn, class_="check"))
     return tag(

@@ -1,4 +1,4 @@
-"""The judged models: their order, and a mark each that does not rest on colour alone."""
+"""The judged models: their order, and a mark each that does not rest on color alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 
 def css_class(name: str) -> str:
-    """Return the class that colours a model's marks.
+    """Return the class that colors a model's marks.
 
     >>> css_class("dense"), css_class("<script>")
     ('s-dense', 's-other')

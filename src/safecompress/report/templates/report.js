@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this script. It adds sorting, toggles, read-outs and the colour switch.
+// The page is whole without this script. It adds sorting, toggles, read-outs and the color switch.
 const every = (selector, within = document) => [...within.querySelectorAll(selector)];
 const make = (name, attributes) => {
   const svg = ["line", "circle"].includes(name);
@@ -8,8 +8,8 @@ const make = (name, attributes) => {
   return element;
 };
 
-// Colours: the system's, unless the reader has chosen; a choice that agrees with it is forgotten.
-const KEY = "safecompress-report-colours";
+// Colors: the system's, unless the reader has chosen; a choice that agrees with it is forgotten.
+const KEY = "safecompress-report-colors";
 const system = matchMedia("(prefers-color-scheme: dark)");
 const remembered = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
 const remember = (scheme) => {
@@ -18,9 +18,9 @@ const remember = (scheme) => {
 const isDark = () => (document.documentElement.dataset.scheme || (system.matches ? "dark" : "light")) === "dark";
 if (["dark", "light"].includes(remembered())) document.documentElement.dataset.scheme = remembered();
 
-function addColourSwitch() {
+function addColorSwitch() {
   const button = make("button", { type: "button", class: "switch" });
-  button.textContent = "Dark colours";
+  button.textContent = "Dark colors";
   const show = () => button.setAttribute("aria-pressed", isDark());
   button.addEventListener("click", () => {
     const scheme = isDark() ? "light" : "dark";
@@ -179,7 +179,7 @@ window.addEventListener("beforeprint", () => {
 window.addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
 
 document.addEventListener("DOMContentLoaded", () => {
-  addColourSwitch();
+  addColorSwitch();
   every("table[data-sortable]").forEach(makeSortable);
   every("[data-toggle]").forEach(makeToggle);
   every("svg[data-reads]").forEach(addReadOut);

@@ -52,7 +52,7 @@ class Linear(nn.Module):
 
 
 class Stepped(nn.Module):
-    """The same in steps of ⅛, as a quantised model answers."""
+    """The same in steps of ⅛, as a quantized model answers."""
 
     def forward(self, x):
         return (8 * Linear()(x)).floor() / 8
@@ -119,7 +119,7 @@ def test_a_gradients_length_from_random_directions():
     assert float(cosine(torch.tensor([1.0]), torch.tensor([0.0]), 4)) == 0
 
 
-def test_sigma_doubles_while_a_quantised_model_says_the_same():
+def test_sigma_doubles_while_a_quantized_model_says_the_same():
     h, oracle = hunt(Stepped())
     sigma = torch.tensor([1e-4])
     start = float(8 * (2 - 100)) // 1 / 8

@@ -12,13 +12,13 @@ from torch import nn
 from safecompress.config import ModelConfig
 from safecompress.errors import ConfigError, ModelError, NonFiniteError
 from safecompress.models import build_model
-from safecompress.sparse import initialise, layer_counts, scale_to_mask_
+from safecompress.sparse import initialize, layer_counts, scale_to_mask_
 from safecompress.topology import Topology
 from tests.sparse_candidates import SHAPES, noise
 
 
 def start(weights, density=0.5, method="magnitude-global", distribution="erk", seed=0):
-    return initialise(weights, density=density, distribution=distribution, method=method, seed=seed)
+    return initialize(weights, density=density, distribution=distribution, method=method, seed=seed)
 
 
 def test_uniform_by_hand():

@@ -29,10 +29,10 @@ _CUTS = tuple(1.0 - 0.05 * i for i in range(13))
 
 
 def weight_scale(weight: Tensor, bits: int) -> Tensor:
-    """Return the step between two neighbouring values of each output channel.
+    """Return the step between two neighboring values of each output channel.
 
     The largest weight of a channel over the largest code, rounded up to 16 significant bits: then
-    every code times the step is exact in fp32, and quantising what is quantised changes no bit.
+    every code times the step is exact in fp32, and quantizing what is quantized changes no bit.
 
     Args:
         weight: float32 (outputs, …).
@@ -65,14 +65,14 @@ def codes(weight: Tensor, bits: int) -> Tensor:
     return _codes(weight, weight_scale(weight, bits), bits).to(torch.int8)
 
 
-def quantised(weight: Tensor, bits: int) -> Tensor:
+def quantized(weight: Tensor, bits: int) -> Tensor:
     """Return the weights rounded to the grid, of the same shape and type."""
     scale = weight_scale(weight, bits)
     return (_codes(weight, scale, bits) * _by_channel(scale, weight)).to(weight.dtype)
 
 
-def quantised_values(values: Tensor, rows: Tensor, outputs: int, bits: int) -> Tensor:
-    """Return the existing weights of a sparse matrix rounded, the same bits as `quantised` gives.
+def quantized_values(values: Tensor, rows: Tensor, outputs: int, bits: int) -> Tensor:
+    """Return the existing weights of a sparse matrix rounded, the same bits as `quantized` gives.
 
     Args:
         values: (n,), its existing weights.
@@ -99,10 +99,10 @@ def clipped(weight: Tensor, bits: int) -> Tensor:
     """
     flat = weight.detach().flatten(1)
     largest = flat.abs().amax(dim=1, keepdim=True)
-    best, least = flat, (quantised(flat, bits) - flat).square().sum(1, keepdim=True)
+    best, least = flat, (quantized(flat, bits) - flat).square().sum(1, keepdim=True)
     for cut in _CUTS[1:]:
         tried = flat.clamp(-cut * largest, cut * largest)
-        error = (quantised(tried, bits) - flat).square().sum(1, keepdim=True)
+        error = (quantized(tried, bits) - flat).square().sum(1, keepdim=True)
         best = torch.where(error < least, tried, best)
         least = torch.minimum(error, least)
     return best.view_as(weight)
@@ -137,7 +137,7 @@ def affine(bounds: Tensor) -> tuple[Tensor, Tensor]:
     return step, (-low / step).round().clamp(0, INPUT_LEVELS).long()
 
 
-def quantised_inputs(inputs: Tensor, bounds: Tensor) -> Tensor:
+def quantized_inputs(inputs: Tensor, bounds: Tensor) -> Tensor:
     """Return a layer's inputs rounded to 256 values between `bounds`, values outside cut off.
 
     The gradient passes straight through the rounding, and not at all where a value was cut off.

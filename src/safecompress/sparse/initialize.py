@@ -19,7 +19,7 @@ _TABLES = (nn.Embedding, nn.EmbeddingBag)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def initialise(
+def initialize(
     weights: nn.Module | Mapping[str, Tensor],
     *,
     density: float,
@@ -48,7 +48,7 @@ def initialise(
     """
     tensors = maskable_parameters(weights) if isinstance(weights, nn.Module) else weights
     if method not in METHODS:
-        raise ConfigError(f"initialise: '{method}' is unknown{did_you_mean(method, METHODS)}")
+        raise ConfigError(f"initialize: '{method}' is unknown{did_you_mean(method, METHODS)}")
     _check(tensors)
     counts = layer_counts({n: tuple(t.shape) for n, t in tensors.items()}, density, distribution)
     if method == "magnitude-global":
@@ -68,7 +68,7 @@ def initialise(
 def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True) -> None:
     """Scale untrained weights to the masks that take most of them away, in place.
 
-    Signals keep the variance the initialisation gave them: a deep network without normalisation,
+    Signals keep the variance the initialization gave them: a deep network without normalization,
     95 % of whose weights are missing, otherwise says nearly the same of every input. Where the mask
     was drawn, the weights of every output are multiplied by sqrt(fan-in / existing fan-in). Where
     it chose its weights, these are larger than the others, and that factor would add up over layers
@@ -107,8 +107,8 @@ def _check(tensors: Mapping[str, Tensor]) -> None:
     unfit = [n for n, t in tensors.items() if t.ndim < 2 or not t.is_floating_point()]
     if unfit:
         raise ModelError(
-            f"initialise: {', '.join(repr(n) for n in sorted(unfit)[:3])} cannot be masked; only "
-            "floating-point weights with two or more dimensions can. Biases and normalisation "
+            f"initialize: {', '.join(repr(n) for n in sorted(unfit)[:3])} cannot be masked; only "
+            "floating-point weights with two or more dimensions can. Biases and normalization "
             "stay dense: pass maskable_parameters(module)."
         )
 
@@ -117,7 +117,7 @@ def _magnitudes(name: str, tensor: Tensor) -> Tensor:
     """Return |w| as a flat CPU tensor."""
     magnitudes = tensor.detach().abs().flatten().cpu()
     if not bool(torch.isfinite(magnitudes).all()):
-        raise NonFiniteError(f"initialise: '{name}' holds NaN or infinite weights.")
+        raise NonFiniteError(f"initialize: '{name}' holds NaN or infinite weights.")
     return magnitudes
 
 

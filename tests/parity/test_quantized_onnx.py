@@ -14,7 +14,7 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.models import channel_groups
 from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext, Rows
-from safecompress.sparse import initialise
+from safecompress.sparse import initialize
 from safecompress.train import Trainer
 from safecompress.transforms import affine, codes, exportable
 
@@ -46,11 +46,11 @@ def candidate(bits: int) -> tuple[Trainer, Candidate]:
     config = TrainConfig(epochs=3, batch_size=16, precision="32-true", memory_format="contiguous")
     made = Trainer(module, rows(), config, seed=0, engine=EngineConfig(accelerator="cpu"))
     groups = channel_groups(module, rows(4).inputs)
-    topology = initialise(
+    topology = initialize(
         module, density=0.2, distribution="uniform", method="magnitude-layer", seed=0
     )
     proposal = PROPOSALS.build(
-        {"quantise": {"bits": bits, "mask": {"channels": {"share": 0.5, "mask": "set"}}}},
+        {"quantize": {"bits": bits, "mask": {"channels": {"share": 0.5, "mask": "set"}}}},
         where="test",
     )
     child = proposal(made.start(topology), ProposalContext(None, 0.0, 0, groups))
@@ -102,7 +102,7 @@ def graph(module: nn.Sequential, numbers: Any) -> bytes:
     made = helper.make_model(
         helper.make_graph(
             nodes,
-            "quantised",
+            "quantized",
             [value("inputs", onnx.TensorProto.FLOAT, ["n", 3, 8, 8])],
             [value(last, onnx.TensorProto.FLOAT, ["n", 4])],
             held,
@@ -114,9 +114,9 @@ def graph(module: nn.Sequential, numbers: Any) -> bytes:
     return bytes(made.SerializeToString())
 
 
-@pytest.mark.parametrize("optimised", [False, True])
+@pytest.mark.parametrize("optimized", [False, True])
 @pytest.mark.parametrize("bits", [8, 4])
-def test_onnxruntime_computes_what_was_judged(bits: int, optimised: bool) -> None:
+def test_onnxruntime_computes_what_was_judged(bits: int, optimized: bool) -> None:
     made, child = candidate(bits)
     said = made.outputs(child, rows()).logits
     ready = exportable(made._module, child.topology, child.transforms)
@@ -124,14 +124,14 @@ def test_onnxruntime_computes_what_was_judged(bits: int, optimised: bool) -> Non
     assert ready.module[0].out_channels == 6
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         graph(ready.module, ready.numbers), options, providers=["CPUExecutionProvider"]
     )
     (found,) = session.run(None, {"inputs": rows().inputs.numpy()})
     largest = float(said.abs().max())
-    if optimised:
+    if optimized:
         # Fused kernels round between layers once more or less; a code may differ by one.
         assert float(np.abs(found - said.numpy()).max()) < 0.02 * largest
     else:
