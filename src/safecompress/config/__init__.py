@@ -17,6 +17,7 @@ from safecompress.config.data import (
     SplitConfig,
     TorchSource,
 )
+from safecompress.config.engine import EngineConfig
 from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig, VerdictConfig
 from safecompress.config.reading import (
     dump_yaml,
@@ -30,16 +31,8 @@ from safecompress.config.reading import (
 )
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Request, Section
-from safecompress.config.training import (
-    AdmmConfig,
-    DenseConfig,
-    EngineConfig,
-    GradualConfig,
-    ModelConfig,
-    SparseConfig,
-    TeachersConfig,
-    TrainConfig,
-)
+from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
+from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
 
 __all__ = [
     "AdmmConfig",

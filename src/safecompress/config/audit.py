@@ -1,4 +1,4 @@
-"""The sections of an audit's configuration."""
+"""`AuditConfig` and `LimitsConfig`: what is audited, and what it must keep."""
 
 from __future__ import annotations
 
@@ -53,53 +53,92 @@ Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class LimitsConfig(Section):
-    """What the audited model must keep.
+    """What the audited model must keep."""
 
-    Args:
-        max_auc: most that any attack's AUC may be.
-        max_advantage: most that any attack's true-positive minus false-positive rate may be.
-        max_tpr: each `TPR@FPR`, the most a true-positive rate may be and the false-positive rate
-            it is taken at.
-        max_transfer: of a pair, most that the transfer rate may be.
-        max_saving: of a pair, most that asking the full model may get cheaper; else a warning.
-    """
-
-    max_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.60
-    max_advantage: Annotated[float, Field(ge=0, le=1)] | None = None
-    max_tpr: tuple[Rate, ...] = ()
-    max_transfer: Annotated[float, Field(ge=0, le=1)] = 0.2
-    max_saving: Annotated[float, Field(ge=1)] = 2.0
+    max_auc: float = Field(
+        default=0.60,
+        ge=0.5,
+        le=1,
+        description="Most that any attack's AUC may be. 0.5 is guessing and 1 finds every member.",
+    )
+    max_advantage: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Most that any attack's advantage may be: its true-positive minus its "
+        "false-positive rate. Left out, it is not asked.",
+    )
+    max_tpr: tuple[Rate, ...] = Field(
+        default=(),
+        description="Limits `TPR@FPR`: the most a true-positive rate may be, and the "
+        "false-positive rate it is taken at, both in (0, 1), such as `0.01@0.001`. Empty asks for "
+        "none; set one where a few members found for certain matter.",
+    )
+    max_transfer: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Where `against` is given: most that the share of rows may be on which inputs "
+        "crafted on the target fool the full model.",
+    )
+    max_saving: float = Field(
+        default=2.0,
+        ge=1,
+        description="Where `against` is given: most that the target may lower the number of "
+        "questions it takes to fool the full model, as a factor. More is a warning and not a "
+        "failure.",
+    )
 
 
 class AuditConfig(Section):
-    """Everything `safecompress audit` needs.
+    """Everything `safecompress audit` needs."""
 
-    Args:
-        target: an `.npz` of recorded outputs, an `.onnx`, a folder of a Hugging Face classifier,
-            or a run folder.
-        baseline: the dense model, of the same kinds; for a run, `dense` or `magnitude`.
-        against: the full model that the target was made from, attacked by who holds the target; an
-            `.onnx`, a folder of a Hugging Face classifier, a run folder or a model file in one, or
-            for a run `dense`.
-        data: the rows; needed for an ONNX file and a Hugging Face folder, and for them alone.
-        limits: what is asked.
-        attacks: further attacks, by name; they keep the same limits.
-        shadows: of a run: shadow models that repeat its recipe, and where they are trained.
-        level: confidence level of the intervals.
-        seed: fixes every random decision.
-        time_budget: the attacks are those that fit into this time, such as `60s`; None runs the
-            usual ones.
-        out: folder of the results; by default `audits/NAME`.
-    """
-
-    target: InputFile
-    baseline: str | None = None
-    against: str | None = None
-    data: DataConfig | None = None
-    limits: LimitsConfig = LimitsConfig()
-    attacks: tuple[str, ...] = ()
-    shadows: ShadowsConfig = ShadowsConfig()
-    level: Share = 0.95
-    seed: Annotated[int, Field(ge=0)] = 0
-    time_budget: Duration | None = None
-    out: Path | None = None
+    target: InputFile = Field(
+        description="What is audited: an `.npz` of recorded outputs, an `.onnx`, the folder of a "
+        "Hugging Face classifier, or a run folder."
+    )
+    baseline: str | None = Field(
+        default=None,
+        description="The dense model to compare with, of the same kinds as `target`; for a run, "
+        "`dense` or `magnitude`. Left out, nothing is compared.",
+    )
+    against: str | None = Field(
+        default=None,
+        description="The full model that the target was made from, attacked by somebody who holds "
+        "the target: an `.onnx`, the folder of a Hugging Face classifier, a run folder or a model "
+        "file in one, or for a run `dense`. Left out, no crafted inputs are tried.",
+    )
+    data: DataConfig | None = Field(
+        default=None,
+        description="The rows: needed for an ONNX file and a Hugging Face folder. Left out for a "
+        "run and for recorded outputs, which bring their own.",
+    )
+    limits: LimitsConfig = Field(
+        default=LimitsConfig(),
+        description="What the target must keep; a limit that is broken fails the verdict.",
+    )
+    attacks: tuple[str, ...] = Field(
+        default=(),
+        description="Names of attacks that run besides the usual ones, such as `augmentation`, "
+        "whatever the time; they keep the same limits.",
+    )
+    shadows: ShadowsConfig = Field(
+        default=ShadowsConfig(),
+        description="For a run: shadow models that repeat its recipe, and where they are trained.",
+    )
+    level: Share = Field(
+        default=0.95,
+        description="Confidence level of the intervals. Raise it for fewer false alarms and more "
+        "inconclusive verdicts.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="Seed of every random decision, such as which rows learning attacks learn on.",
+    )
+    time_budget: Duration | None = Field(
+        default=None,
+        description="Time within which the audit ends, such as `60s`, `2m` or `1h` (a number is "
+        "seconds): the attacks are those that fit. Left out, the usual ones run.",
+    )
+    out: Path | None = Field(
+        default=None, description="Folder of the results. Left out, it is `audits/NAME`."
+    )

@@ -1,4 +1,4 @@
-"""The sections of a comparison of methods over cohorts."""
+"""`CompareConfig` and its parts: methods compared over cohorts of models."""
 
 from __future__ import annotations
 
@@ -23,33 +23,46 @@ Name = Annotated[str, AfterValidator(_file_name)]
 
 
 class ComparedDataConfig(Section):
-    """A data set, as a configuration of `compress` states it, and how its models are trained.
+    """A data set, as a configuration of `compress` states it, and how its models are trained."""
 
-    Args:
-        config: the configuration's file; its data, model and dense training are every method's.
-        set: assignments to it, as `--set` takes them.
-        models: models of its cohorts instead of the comparison's number; large sets afford fewer.
-        densities: its own instead of the comparison's.
-    """
-
-    config: InputFile
-    set: tuple[str, ...] = ()
-    models: Models | None = None
-    densities: tuple[Density, ...] | None = None
+    config: InputFile = Field(
+        description="File of a configuration of `compress`; its data, model and dense training "
+        "are those of every method."
+    )
+    set: tuple[str, ...] = Field(
+        default=(),
+        description="Assignments to that configuration, as `--set` takes them, such as "
+        "`dense.epochs=30`. Empty changes nothing.",
+    )
+    models: Models | None = Field(
+        default=None,
+        description="Number of models of this data set's cohorts, at least 4. Left out, it is the "
+        "comparison's; large data sets afford fewer.",
+    )
+    densities: tuple[Density, ...] | None = Field(
+        default=None,
+        description="Densities on this data set, each in (0, 1]. Left out, they are the "
+        "comparison's.",
+    )
 
 
 class MethodConfig(Section):
-    """A way to a model: what is set otherwise than in the data set's configuration.
+    """A way to a model: what is set otherwise than in the data set's configuration."""
 
-    Args:
-        set: assignments, as `--set` takes them.
-        densities: its own instead of all others; a dense model's is `[1]`.
-        says: what it is, in a few words.
-    """
-
-    set: tuple[str, ...] = ()
-    densities: tuple[Density, ...] | None = None
-    says: str = ""
+    set: tuple[str, ...] = Field(
+        default=(),
+        description="Assignments that make the method, as `--set` takes them, such as "
+        "`steer.proposals=[rigl]`. Empty takes the data set's configuration as it is.",
+    )
+    densities: tuple[Density, ...] | None = Field(
+        default=None,
+        description="Densities of this method, each in (0, 1], instead of all others; a dense "
+        "model's is `[1]`. Left out, they are the data set's.",
+    )
+    says: str = Field(
+        default="",
+        description="What the method is, in a few words for the table. Empty says nothing.",
+    )
 
 
 class CompareConfig(Section):
@@ -58,40 +71,69 @@ class CompareConfig(Section):
     A cell is one method on one data set at one density: a cohort of models, each trained on its
     own draw of the rows, each once the target of every attack while the others are its shadow
     models.
-
-    Args:
-        data: the data sets, by name.
-        methods: the methods, by name.
-        densities: shares of the maskable weights kept.
-        models: models of a cohort, at least 4.
-        attacks: attacks on every target.
-        reference: the method that all others are compared with.
-        seed: fixes every random decision; all methods draw the same rows by it.
-        workers: models trained at once; None is one for every core.
-        backend: `local`, or `ray`: a cluster whose machines share the folder.
-        keep: whether the cohorts, what every model says of every row, stay beside the table.
-        out: folder of the results; by default `comparisons/NAME`.
     """
 
-    data: Annotated[dict[Name, ComparedDataConfig], Field(min_length=1)]
-    methods: Annotated[dict[Name, MethodConfig], Field(min_length=1)]
-    densities: Annotated[tuple[Density, ...], Field(min_length=1)] = (0.05,)
-    models: Models = 8
-    attacks: Annotated[tuple[Request, ...], Field(min_length=1)] = (
-        "loss",
-        "modified-entropy",
-        "neural",
-        "gap",
-        "lira-online",
-        "lira-offline",
-        "rmia",
+    data: dict[Name, ComparedDataConfig] = Field(
+        min_length=1,
+        description="The data sets by name, at least one. Names become parts of file names.",
     )
-    reference: str | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
-    workers: Annotated[int, Field(gt=0)] | None = None
-    backend: Literal["local", "ray"] = "local"
-    keep: bool = False
-    out: Path | None = None
+    methods: dict[Name, MethodConfig] = Field(
+        min_length=1,
+        description="The methods by name, at least one. Names become parts of file names.",
+    )
+    densities: tuple[Density, ...] = Field(
+        default=(0.05,),
+        min_length=1,
+        description="Shares of the maskable weights that models keep, each in (0, 1]; every one "
+        "makes cells of its own. Data sets and methods may state others.",
+    )
+    models: Models = Field(
+        default=8,
+        description="Number of models of every cohort, at least 4. More give narrower intervals "
+        "and stronger attacks, and cost one training each.",
+    )
+    attacks: tuple[Request, ...] = Field(
+        default=(
+            "loss",
+            "modified-entropy",
+            "neural",
+            "gap",
+            "lira-online",
+            "lira-offline",
+            "rmia",
+        ),
+        min_length=1,
+        description="Membership attacks on every target (`safecompress list attacks`), at least "
+        "one.",
+    )
+    reference: str | None = Field(
+        default=None,
+        description="Name of the method that all others are tested against. Left out, the table "
+        "has no tests.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="Seed of every random decision; all methods draw the same rows by it.",
+    )
+    workers: Annotated[int, Field(gt=0)] | None = Field(
+        default=None,
+        description="How many models are trained at once, each in a process of its own. Left out, "
+        "it is one for every core, at most eight, and one on a GPU.",
+    )
+    backend: Literal["local", "ray"] = Field(
+        default="local",
+        description="Where models are trained: in processes of this machine (`local`), or on a "
+        "Ray cluster whose machines share the folder (`ray`, an extra).",
+    )
+    keep: bool = Field(
+        default=False,
+        description="Whether the cohorts, which hold what every model says of every row, stay "
+        "beside the table. They take much room; keep them to run further attacks.",
+    )
+    out: Path | None = Field(
+        default=None, description="Folder of the results. Left out, it is `comparisons/NAME`."
+    )
 
     @model_validator(mode="after")
     def _reference_is_there(self) -> CompareConfig:

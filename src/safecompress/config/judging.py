@@ -1,4 +1,4 @@
-"""Sections of the tests: those that steer, those that judge, and the shadow models they ask."""
+"""`SteerConfig`, `VerdictConfig`, `ShadowsConfig`: the tests that steer and those that judge."""
 
 from __future__ import annotations
 
@@ -10,43 +10,67 @@ from safecompress.config.section import Request, Section, Share
 
 
 class SteerConfig(Section):
-    """What happens at every round on the steering rows.
+    """What happens at every round on the steering rows."""
 
-    Args:
-        proposals: ways to change a candidate; every one gives a candidate.
-        search: `tournament`: each proposal starts a lineage in the first round and is repeated in
-            every later one, and each round's tests let the better half of the lineages go on;
-            `every-round`: all proposals start from each survivor in every round, as SafeCompress
-            (ASE 2022) does.
-        draw: how many of the proposals, drawn at random, give candidates: anew in every round, or
-            once where it is a tournament; None takes all.
-        replay: names of proposals, one a round, as a verdict's `lineage` lists them: the path is
-            trained again, nothing is chosen, and rounds after the last name do not happen.
-        defenses: changes to training that every candidate carries.
-        attacks: attacks run on every candidate.
-        calibrated: whether the attack `calibrated` runs, too, where the run trains teachers: they
-            are its references, each on rows that it never saw.
-        measures: risks besides the attacks, measured of every candidate, smaller is better: for
-            example `{transfer: {rows: 200}}`; the objectives `pareto` and `bounded` weigh them.
-        objective: how candidates are ranked.
-        population: candidates kept for the next round; in a tournament, the fewest kept, so that
-            the last round's tests choose among them. None is 2 in a tournament and 1 otherwise.
-    """
-
-    proposals: tuple[Request, ...] = (
-        "rigl",
-        {"student": {"mask": "rigl"}},
-        {"soft-labels": {"temperature": 0.1, "mask": {"student": {"mask": "rigl"}}}},
+    proposals: tuple[Request, ...] = Field(
+        default=(
+            "rigl",
+            {"student": {"mask": "rigl"}},
+            {"soft-labels": {"temperature": 0.1, "mask": {"student": {"mask": "rigl"}}}},
+        ),
+        description="Ways to change a candidate (`safecompress list proposals`); every one gives a "
+        "candidate. List proposals of masks alone, such as `[rigl, set]`, to do without teachers.",
     )
-    search: Literal["tournament", "every-round"] = "tournament"
-    draw: Annotated[int, Field(ge=1)] | None = None
-    replay: tuple[str, ...] | None = None
-    defenses: tuple[Request, ...] = ()
-    attacks: tuple[Request, ...] = ("loss", "modified-entropy", "neural")
-    calibrated: bool = True
-    measures: tuple[Request, ...] = ()
-    objective: Request = "pareto"
-    population: Annotated[int, Field(ge=1)] | None = None
+    search: Literal["tournament", "every-round"] = Field(
+        default="tournament",
+        description="Which candidates meet. In a `tournament` each proposal starts a lineage in "
+        "the first round and is repeated in every later one, and each round's tests let the "
+        "better half of the lineages go on. With `every-round` all proposals start from each "
+        "survivor in every round, as SafeCompress (ASE 2022) does.",
+    )
+    draw: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="How many of the proposals, drawn at random, give candidates: anew in every "
+        "round, or once in a tournament. Left out, all do; 1 is the random path that a selection "
+        "has to beat.",
+    )
+    replay: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of proposals, one a round, as a verdict's `lineage` lists them: that "
+        "path is trained again, nothing is chosen, and rounds after the last name do not happen. "
+        "Left out, the tests choose.",
+    )
+    defenses: tuple[Request, ...] = Field(
+        default=(),
+        description="Changes to training that hide members, carried by every candidate "
+        "(`safecompress list defenses`). Empty trains without any.",
+    )
+    attacks: tuple[Request, ...] = Field(
+        default=("loss", "modified-entropy", "neural"),
+        description="Membership attacks run on every candidate (`safecompress list attacks`). The "
+        "strongest counts; attacks that look inside the model take two to four times as long.",
+    )
+    calibrated: bool = Field(
+        default=True,
+        description="Whether the attack `calibrated` also runs where the run trains teachers, "
+        "which are its references for rows that they never saw. False saves asking them.",
+    )
+    measures: tuple[Request, ...] = Field(
+        default=(),
+        description="Risks besides the attacks, measured of every candidate, smaller being better: "
+        "for example `{transfer: {rows: 200}}`. The objectives `pareto` and `bounded` weigh them.",
+    )
+    objective: Request = Field(
+        default="pareto",
+        description="How candidates are ranked (`safecompress list objectives`). `pareto` takes "
+        "the largest accuracy × (1 − AUC of the strongest attack); `{bounded: {tolerance: 0.01}}` "
+        "keeps accuracy first.",
+    )
+    population: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Candidates kept for the next round; in a tournament the fewest kept, among "
+        "which the last round's tests choose. Left out, it is 2 in a tournament and 1 otherwise.",
+    )
 
     @property
     def kept(self) -> int:
@@ -55,20 +79,28 @@ class SteerConfig(Section):
 
 
 class CheckConfig(Section):
-    """One test of the verdict.
+    """One test of the verdict."""
 
-    Args:
-        name: unique name in the report; by default made from the measure.
-        measure: `accuracy`, `density`, or `{attack: {attack: NAME, metric: auc}}`.
-        condition: one of `{at_most: X}`, `{at_least: X}`, `{at_most_dense: X}` (at most the dense
-            model's value plus X), `{at_least_dense: X}`.
-        critical: whether a failure fails the verdict; otherwise it is a warning.
-    """
-
-    measure: Request
-    condition: dict[Literal["at_most", "at_least", "at_most_dense", "at_least_dense"], float]
-    name: str | None = None
-    critical: bool = True
+    measure: Request = Field(
+        description="What is measured on the sealed rows (`safecompress list measures`): for "
+        "example `accuracy`, `density`, or `{attack: {attack: loss, metric: auc}}`."
+    )
+    condition: dict[Literal["at_most", "at_least", "at_most_dense", "at_least_dense"], float] = (
+        Field(
+            description="The limit, exactly one entry: `{at_most: X}`, `{at_least: X}`, "
+            "`{at_most_dense: X}` (at most the dense model's value plus X) or "
+            "`{at_least_dense: X}`, X in the measure's unit."
+        )
+    )
+    name: str | None = Field(
+        default=None,
+        description="Name of the check in the report, different from all others. Left out, it is "
+        "made from the measure.",
+    )
+    critical: bool = Field(
+        default=True,
+        description="Whether a failure of this check fails the verdict. False only warns.",
+    )
 
     @model_validator(mode="after")
     def _one_condition(self) -> CheckConfig:
@@ -78,15 +110,18 @@ class CheckConfig(Section):
 
 
 class VerdictConfig(Section):
-    """The final judgment on the sealed rows.
+    """The final judgment on the sealed rows."""
 
-    Args:
-        checks: the tests; empty means the default suite.
-        level: confidence level of the intervals before correction for repeated looks.
-    """
-
-    checks: tuple[CheckConfig, ...] = ()
-    level: Share = 0.95
+    checks: tuple[CheckConfig, ...] = Field(
+        default=(),
+        description="The tests of the verdict. Empty is the default suite: density, accuracy "
+        "against the dense model, and the attacks' AUC against 0.60 and against the dense model.",
+    )
+    level: Share = Field(
+        default=0.95,
+        description="Confidence level of the intervals, before it is corrected for repeated looks "
+        "at the sealed rows. Raise it for fewer false alarms and more inconclusive verdicts.",
+    )
 
 
 class ShadowsConfig(Section):
@@ -95,17 +130,25 @@ class ShadowsConfig(Section):
     A shadow model repeats the dense training, the teachers and the path of proposals that the
     search chose, on a random draw of as many members from all rows. With them the verdict asks the
     likelihood-ratio attack and RMIA, too.
-
-    Args:
-        count: shadow models; 0 trains none, otherwise at least 4. 16 find most of what 64 find.
-        workers: how many are trained at once, each in a process of its own; None is one for every
-            core, at most eight, and one on a GPU.
-        backend: `local`, or `ray`: the same on a Ray cluster, whose machines share the run folder.
     """
 
-    count: Annotated[int, Field(ge=0)] = 0
-    workers: Annotated[int, Field(gt=0)] | None = None
-    backend: Literal["local", "ray"] = "local"
+    count: int = Field(
+        default=0,
+        ge=0,
+        description="Number of shadow models: at least 4, or 0 for none. Each costs about one "
+        "compression without its search; 16 find most of what 64 find.",
+    )
+    workers: Annotated[int, Field(gt=0)] | None = Field(
+        default=None,
+        description="How many shadow models are trained at once, each in a process of its own. "
+        "Left out, it is one for every core, at most eight, and one on a GPU; lower it where "
+        "memory runs out.",
+    )
+    backend: Literal["local", "ray"] = Field(
+        default="local",
+        description="Where shadow models are trained: in processes of this machine (`local`), or "
+        "on a Ray cluster whose machines share the run folder (`ray`, an extra).",
+    )
 
     @field_validator("count")
     @classmethod

@@ -1,4 +1,4 @@
-"""What every section of a configuration is made of."""
+"""`Section`, the base of every section of a configuration, and the types that sections share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ InputFile = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolu
 
 
 class Section(BaseModel):
-    """Base of every section: immutable, no unknown keys, no silent conversions of text."""
+    """Base of every section: immutable, no unknown keys, no silent conversions of text.
+
+    Options of a configuration are fields with `Field(description=...)`. That text is the only
+    place that describes an option: editors read it from the JSON schema, and `docs/options.md` is
+    made from it. It says in plain sentences what the option is, its unit and range where the type
+    does not, what the default means, and when to change it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
