@@ -20,7 +20,7 @@ class EngineConfig(Section):
     devices: Annotated[int, Field(gt=0)] | Literal["auto"] = Field(
         default=1,
         description="Number of devices that share every batch equally, so that `batch_size` "
-        "must be a multiple of it; `auto` takes all there are. Raise it where one device is too slow.",
+        "must be a multiple of it; `auto` takes all there are. Raise it where one is too slow.",
     )
     threads: Annotated[int, Field(gt=0)] | None = Field(
         default=None,
