@@ -19,7 +19,7 @@ DEV     := $(VENV)/.installed-dev
 SETUP   := VENV='$(VENV)' PYTHON='$(PYTHON)' TORCH_INDEX='$(TORCH_INDEX)' sh scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: demo test calibrate lint bench setup clean help
+.PHONY: demo test calibrate lint docs bench setup clean help
 
 demo: $(RUNTIME) ## compress a small model on embedded data; its report is runs/demo/report.html
 	$(BIN)/safecompress demo
@@ -36,6 +36,9 @@ lint: $(DEV) ## check style, formatting, types and the order of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+docs: $(DEV) ## write docs/options.md and docs/schemas anew, after a change to an option
+	$(BIN)/python scripts/write_reference.py
 
 bench: $(DEV) ## list the benchmarks, or run one: make bench BENCH=name
 	@VENV='$(VENV)' sh scripts/bench.sh '$(BENCH)'

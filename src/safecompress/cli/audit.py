@@ -74,7 +74,8 @@ def command(
         float | None, typer.Option(help="Confidence level of the intervals; 0.95 by default.")
     ] = None,
     time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The attacks that fit: 60s, 2m, 1h.")
+        str | None,
+        typer.Option(metavar="TIME", help="Run the attacks that fit into it: 60s, 2m, 1h."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Fixes every random decision.")] = None,
     assign: Assign = None,

@@ -14,7 +14,7 @@ from safecompress.export.card import measured_lines
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: Annotated[Path, typer.Option(help="The file; a compact one ending in .zst is packed.")],
     format: Annotated[  # noqa: A002 - the option's name
         str, typer.Option(help=f"One of {', '.join(FORMATS)}.")
@@ -26,7 +26,7 @@ def command(
     max_latency_ratio: Annotated[
         float | None, typer.Option(help="Most time for one row, as a share of dense fp32's.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of the runtime, when measuring.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the measured runtime.")] = 1,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import code that the run folder names.")
     ] = False,

@@ -11,7 +11,7 @@ from safecompress.report import write_report
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
 ) -> None:
     """Write the report of finished runs from their files."""
     for run in runs:

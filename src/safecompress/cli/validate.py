@@ -19,7 +19,7 @@ from safecompress.verdicts.verdict import power_statement
 
 
 def command(
-    config: Annotated[Path, typer.Argument(help="YAML file.")],
+    config: Annotated[Path, typer.Argument(help="Configuration to check (.yaml).")],
     seed: Seed = None,
     assign: Assign = None,
 ) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from safecompress.config.data import DataConfig
 from safecompress.config.judging import ShadowsConfig
@@ -48,7 +48,19 @@ def _rate(text: str) -> str:
     return text
 
 
-Duration = Annotated[float, BeforeValidator(seconds_of)]
+# Editors check a file by the schema, which must therefore allow the texts that are converted.
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds_of),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": rf"^\s*(?:{_DURATION.pattern})\s*$"},
+            ]
+        }
+    ),
+]
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
