@@ -15,6 +15,7 @@ from safecompress.export import export, export_module
 from safecompress.run.load import load, load_preprocessor
 from safecompress.targets.record import record
 from safecompress.verdicts.verdict import Verdict
+from safecompress_command import __version__
 
 __all__ = [
     "Audit",
@@ -25,6 +26,7 @@ __all__ = [
     "Splits",
     "UsageError",
     "Verdict",
+    "__version__",
     "audit",
     "compare",
     "compare_runs",

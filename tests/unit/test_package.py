@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+import safecompress
+from safecompress.cli import app
+from tests.documents import ROOT
 
 # Fresh interpreters: this process has imported everything already.
 _IMPORT = """
@@ -59,7 +67,8 @@ def imported() -> Any:
         "'modules': sorted(set(sys.modules) - before),"
         "'all': list(safecompress.__all__),"
         "'missing': [n for n in safecompress.__all__ if not hasattr(safecompress, n)],"
-        "'public': sorted(n for n in vars(safecompress) if not n.startswith('_')"
+        "'public': sorted(n for n in vars(safecompress)"
+        " if (not n.startswith('_') or n == '__version__')"
         " and n != 'annotations' and (n in safecompress.__all__"
         " or f'safecompress.{n}' not in sys.modules)),"
         "}"
@@ -91,3 +100,61 @@ def test_the_command_line_starts_without_a_network_or_heavy_modules() -> None:
         f" sorted(set(sys.modules) & set({HEAVY!r}))"
     )
     assert loaded == []
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_version_is_that_of_the_project_file() -> None:
+    assert safecompress.__version__ == version("safecompress") == PROJECT["version"]
+
+
+def test_the_newest_version_with_changes_is_this_one() -> None:
+    titles = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert titles[0] == ("Unreleased", "")
+    newest, date = titles[1]
+    assert newest == safecompress.__version__
+    assert re.fullmatch(r" - \d{4}-\d{2}-\d{2}", date)
+
+
+def test_the_command_tells_its_version_without_loading_torch() -> None:
+    module, _, function = PROJECT["scripts"]["safecompress"].partition(":")
+    code = (
+        "import importlib, sys; sys.argv = ['safecompress', '--version'];"
+        f"importlib.import_module({module!r}).{function}();"
+        "print(sorted({'torch', 'numpy', 'typer', 'safecompress'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [f"safecompress {PROJECT['version']}", "[]"]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "demo"]])
+def test_the_version_is_an_option_of_the_command_line_too(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.output) == (0, f"safecompress {PROJECT['version']}\n")
+
+
+def test_the_command_hands_everything_else_to_the_command_line() -> None:
+    code = "import sys; sys.argv = ['safecompress', 'list', 'nothing'];"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code} import safecompress_command as c; c.main()"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "no kind 'nothing'" in done.stderr
+
+
+def test_every_module_beside_the_package_is_in_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    beside = [p.relative_to(ROOT).as_posix() for p in (ROOT / "src").glob("*.py")]
+    assert sorted(packed) == sorted(["src/safecompress", *beside])

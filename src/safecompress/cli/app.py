@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -24,6 +25,7 @@ from safecompress.cli import (
 )
 from safecompress.cli.console import mute_stdout
 from safecompress.errors import SafeCompressError
+from safecompress_command import version_line
 
 app = typer.Typer(
     name="safecompress",
@@ -32,6 +34,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of the command itself; each verb has its own."""
+
+
 app.command(name="compress")(compress.command)
 app.command(name="audit")(audit.command)
 app.command(name="compare")(compare.command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 import sys
 from dataclasses import asdict
@@ -14,12 +13,13 @@ import torch
 
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.data import Splits
+from safecompress_command import __version__
 
 
 def surroundings() -> dict[str, Any]:
     """Return versions, machine and time, as `provenance.json` begins with them."""
     return {
-        "safecompress": importlib.metadata.version("safecompress"),
+        "safecompress": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": sys.version.split()[0],
         "torch": torch.__version__,

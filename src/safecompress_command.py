@@ -1,0 +1,32 @@
+"""`main`, where the `safecompress` command starts, and `__version__`, the version of the package.
+
+This module stands outside the package because every import from `safecompress` imports torch, which
+takes seconds. The question for the version is answered before that.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+__version__ = version("safecompress")
+"""As `pyproject.toml` says it; an installed package carries it in its metadata."""
+
+
+def version_line() -> str:
+    """Return what `safecompress --version` prints.
+
+    >>> version_line() == f"safecompress {__version__}"
+    True
+    """
+    return f"safecompress {__version__}"
+
+
+def main() -> None:
+    """Answer `--version` alone at once; leave everything else to `safecompress.cli`."""
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"{version_line()}\n")
+        return
+    from safecompress.cli import main as run
+
+    run()
