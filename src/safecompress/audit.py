@@ -126,6 +126,19 @@ def audit(
     Raises:
         UsageError: on what cannot be audited, naming what is wrong with it.
         StorageError: when the folder cannot be written.
+
+    Example:
+        A decision tree that grows until it knows its rows by heart leaks who they were:
+
+        >>> from sklearn.datasets import make_classification
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> from safecompress import audit
+        >>> x, y = make_classification(2000, flip_y=0.6, random_state=0)
+        >>> seen, unseen = (x[:1000], y[:1000]), (x[1000:], y[1000:])
+        >>> tree = DecisionTreeClassifier(random_state=0).fit(*seen)
+        >>> found = audit(lambda rows: tree.predict_proba(rows.numpy()), (seen, unseen))
+        >>> print(found.verdict.status, found.verdict.exit_code)
+        FAIL 1
     """
     budget = Budget(_seconds(time_budget), time.perf_counter())
     if not 0 < level < 1:

@@ -82,6 +82,33 @@ def compare(
         UsageError: on anything the caller can fix, before any training.
         RunFolderError: when the folder holds a cell of other settings.
         StorageError: when the disk is full; what is made is kept.
+
+    Example:
+        Four dense models and four pruned by magnitude, on the same draws of a synthetic set:
+
+        >>> import json
+        >>> from tempfile import TemporaryDirectory
+        >>> from safecompress import compare
+        >>> source = {"source": "sklearn", "name": "make_classification"}
+        >>> brief = {"epochs": 2, "precision": "32-true"}
+        >>> recipe = {
+        ...     "data": {"source": source, "split": {"membership": "fresh", "members": 40}},
+        ...     "model": {"name": "mlp", "options": {"hidden": [8]}},
+        ...     "dense": brief,
+        ...     "sparse": {"density": 0.5, "train": brief},
+        ... }
+        >>> methods = {
+        ...     "dense": {"set": ["sparse.rounds=0", "sparse.train.epochs=0"], "densities": [1]},
+        ...     "magnitude": {"set": ["sparse.rounds=0"]},
+        ... }
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "recipe.yaml")
+        ...     _ = file.write_text(json.dumps(recipe))  # YAML reads JSON
+        ...     settings = {"data": {"toy": {"config": file}}, "methods": methods, "workers": 1}
+        ...     settings |= {"densities": [0.5], "models": 4, "attacks": ["loss"]}
+        ...     table = compare(settings, out=f"{folder}/out")
+        >>> sorted((row["method"], row["density"]) for row in table["rows"])
+        [('dense', 1.0), ('magnitude', 0.5)]
     """
     config = load_compare_config(config)
     folder = Path(out)

@@ -104,6 +104,25 @@ def compress(
         UsageError: on anything the caller can fix, before any training.
         StorageError: when the disk is full; the run can be resumed.
         InterruptedRunError: on Ctrl-C; the run can be resumed.
+
+    Example:
+        A network so small, trained so briefly and on so few rows, that its tests decide nothing:
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from sklearn.datasets import make_classification
+        >>> from safecompress import compress, splits_from_arrays
+        >>> def make_model():
+        ...     return nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> splits = splits_from_arrays(*make_classification(300, random_state=0), seed=0)
+        >>> brief = {"epochs": 2, "precision": "32-true"}
+        >>> sparse = {"density": 0.5, "rounds": 1, "train": brief}
+        >>> config = {"dense": brief, "sparse": sparse, "steer": {"proposals": ["rigl"]}}
+        >>> with TemporaryDirectory() as folder:
+        ...     run = compress(make_model, splits, config=config, out=f"{folder}/run")
+        ...     print(run.verdict.status, (run.folder / "report.html").is_file())
+        INCONCLUSIVE True
+        >>> run.verdict.document["model"]["density"]
+        0.5
     """
     if resume is None:
         prepared = prepare(load_config({} if config is None else config), model, data)

@@ -116,6 +116,27 @@ def export(
     Raises:
         UsageError: on a run or a format that cannot be exported.
         StorageError: when a file cannot be written, or a look at the sealed rows not be counted.
+
+    Example:
+        The weights that exist, as whole numbers, in one file that a program without torch reads:
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from safecompress import compress, export
+        >>> brief = {"epochs": 2, "precision": "32-true"}
+        >>> config = {
+        ...     "data": {"source": {"source": "sklearn", "name": "iris"}},
+        ...     "model": {"name": "mlp", "options": {"hidden": [8]}},
+        ...     "dense": brief,
+        ...     "sparse": {"density": 0.5, "rounds": 1, "train": brief},
+        ...     "steer": {"proposals": ["rigl"]},
+        ... }
+        >>> with TemporaryDirectory() as folder:
+        ...     run = compress(config=config, out=f"{folder}/run").folder
+        ...     path = f"{folder}/small.safetensors"
+        ...     done = export(run, path, format="safetensors-int8", max_bytes=10_000)
+        ...     weights = read_compact(path).weights
+        >>> print(done.status, sorted(weights))
+        PASS ['layers.1.bias', 'layers.1.weight', 'layers.3.bias', 'layers.3.weight']
     """
     form, path = format_named(format), Path(path)
     zipped = packed(path, form)

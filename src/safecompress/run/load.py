@@ -47,6 +47,26 @@ def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn
     Raises:
         RunFolderError: when the folder holds no compressed model.
         ModelError: when the module does not fit the stored weights.
+
+    Example:
+        A run leaves a file of weights; loaded, they are a module like any other:
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from safecompress import compress, load
+        >>> brief = {"epochs": 2, "precision": "32-true"}
+        >>> config = {
+        ...     "data": {"source": {"source": "sklearn", "name": "iris"}},
+        ...     "model": {"name": "mlp", "options": {"hidden": [8]}},
+        ...     "dense": brief,
+        ...     "sparse": {"density": 0.5, "rounds": 1, "train": brief},
+        ...     "steer": {"proposals": ["rigl"]},
+        ... }
+        >>> with TemporaryDirectory() as folder:
+        ...     run = compress(config=config, out=f"{folder}/run")
+        ...     small = load(f"{folder}/run")
+        >>> rows = run.splits.steer.members.inputs
+        >>> bool((small(rows) == run.model(rows)).all())
+        True
     """
     folder = Path(run)
     if not (folder / MODEL).is_file():

@@ -50,6 +50,20 @@ def record(
         DataError: when inputs and labels do not fit together.
         ModelError: when what the model returned is not one row of logits per row.
         NonFiniteError: when a logit is NaN or infinite.
+
+    Example:
+        What is recorded once can be audited as often as one likes:
+
+        >>> from safecompress import Limits, audit, record
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> x, y = torch.randn(500, 4, generator=draw), torch.randint(3, (500,), generator=draw)
+        >>> model = nn.Linear(4, 3)  # load yours here; this one was trained on nothing
+        >>> recorded = record(model, (x[:300], y[:300]), (x[300:], y[300:]), name="linear")
+        >>> recorded.kind, recorded.outputs.members.logits.shape
+        ('logits', torch.Size([300, 3]))
+        >>> found = audit(recorded, limits=Limits(max_auc=0.75))
+        >>> print(found.verdict.status)
+        PASS
     """
     first = rows_of(members, "members", start=0)
     second = rows_of(nonmembers, "nonmembers", start=len(first))
