@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, commands, complaint
+from tests.documents import ROOT, commands, complaint, documents
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -34,9 +36,18 @@ def test_links_inside_the_project_lead_somewhere(document: Path) -> None:
 
 def test_the_map_names_every_document() -> None:
     named = set(_LINK.findall((ROOT / "docs" / "index.md").read_text()))
-    for path in sorted((ROOT / "docs").glob("**/*.md")):
+    for path in DOCUMENTS:
         if path.name != "index.md":
-            assert path.relative_to(ROOT / "docs").as_posix() in named
+            assert Path(os.path.relpath(path, ROOT / "docs")).as_posix() in named
+
+
+def test_every_document_with_examples_is_run() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    run = [ROOT / place for place in settings["testpaths"]]
+    for path in DOCUMENTS:
+        if re.search(r"^```(python|console)$", path.read_text(), re.MULTILINE):
+            assert {path, *path.parents} & set(run), f"{path.name} is not in testpaths"
+            assert documents.should_parse(path), f"{path.name} is not in tests/documents.py"
 
 
 @pytest.mark.parametrize(
