@@ -27,7 +27,7 @@ demo: $(RUNTIME) ## compress a small model on embedded data; its report is runs/
 test: $(DEV) ## run all tests in parallel, laws at small counts
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
-calibrate: $(DEV) ## run the laws at full counts (hours); results in benchmarks/results/calibrate
+calibrate: $(DEV) ## run the laws at full counts (hours); cells in benchmarks/results/calibrate
 	$(ONE_THREAD) SAFECOMPRESS_CALIBRATE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
 		$(PYTEST_ARGS) $(LAWS)
 

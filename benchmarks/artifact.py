@@ -1,6 +1,6 @@
 """How small and how fast is the exported file?
 
-One cell for each kind, model and share of zeros, a JSON file, skipped when that file exists:
+One cell for each kind, model and share of zeros, skipped when it is finished (`cells.py`):
 
     OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind sizes [--model mlp] [--zeros 0.95]
     OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind speed [--model mlp] [--zeros 0.95]
@@ -67,22 +67,21 @@ from onnx import numpy_helper
 from scipy.special import gammaln
 from torch import nn
 
+from benchmarks.cells import Cells
 from safecompress.candidate import Candidate
 from safecompress.export import FORMATS
 from safecompress.export.compact import entropy_bytes, zstd
 from safecompress.export.forms import Forms
 from safecompress.export.measure import latencies, loading, sizes
 from safecompress.export.packing import gap_stream, quantize
-from safecompress.files import make_folder, read_json, write_json
 from safecompress.models import MODELS, channel_groups
 from safecompress.proposals import without_channels
-from safecompress.run.provenance import surroundings
 from safecompress.sparse import initialize
 from safecompress.topology import Topology
 from safecompress.transforms import remove_channels
 
-RESULTS = Path(__file__).parent / "results" / "artifact"
-TRAINED = RESULTS.with_name("export_verdicts")
+CELLS = Cells.of("artifact")
+TRAINED = Cells.of("export_verdicts")
 ZEROS = (0.8, 0.9, 0.95, 0.98)
 CLASSES = 100
 CALIBRATION = 64
@@ -294,7 +293,6 @@ def measure_sizes(name: str, zeros: float) -> dict[str, Any]:
             "zstd": round(fp32 / held[f"{int8}, zstd"], 2),
             "int4_zstd": round(fp32 / held[f"{int4}, zstd"], 2),
         },
-        "made_with": surroundings(),
     }
 
 
@@ -322,7 +320,6 @@ def measure_speed(name: str, zeros: float) -> dict[str, Any]:
             "faster_than_fp32": round(1 / ratios[whole]["value"], 3),
             "time_over_int8": round(ratios["onnx-int8"]["value"], 3),
         },
-        "made_with": surroundings(),
     }
 
 
@@ -337,22 +334,20 @@ COLUMNS = (
 
 
 def table() -> str:
-    """Return the stored cells as Markdown."""
+    """Return the finished cells as Markdown."""
     heads = ["model", "zeros", *(head for head, _ in COLUMNS), "over bound", "fp32 time / ours"]
     lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
-    for path in sorted(RESULTS.glob("sizes-*.json")):
-        cell = read_json(path)
+    for key, cell in CELLS.finished("sizes-*").items():
         times = cell["times_smaller"]
-        speed = RESULTS / path.name.replace("sizes-", "speed-")
-        faster = read_json(speed)["summary"]["faster_than_fp32"] if speed.exists() else "–"
+        speed = key.replace("sizes-", "speed-")
+        faster = CELLS.read(speed)["summary"]["faster_than_fp32"] if speed in CELLS else "–"
         row = [cell["cell"]["model"], f"{cell['cell']['zeros']:.0%}"]
         row += [f"{times[key]:.1f}×" for _, key in COLUMNS]
         row += [f"{cell['over_bound']['onnx-sparse-int8, zstd']:.3f}", str(faster)]
         lines.append(" | ".join(row))
     heads = ["trained model", "format", "accuracy before", "after", "times smaller", "verdicts"]
     lines += ["", " | ".join(heads), " | ".join("---" for _ in heads)]
-    for path in sorted(TRAINED.glob("*-onnx-*.json")):
-        cell = read_json(path)
+    for cell in TRAINED.finished("*-onnx-*").values():
         row = [cell["cell"]["model"], cell["cell"]["format"]]
         row += [f"{cell[key]:.3f}" for key in ("accuracy_before", "accuracy_after")]
         row += [f"{cell['times_smaller']:.1f}×"]
@@ -374,15 +369,14 @@ def main() -> None:
     if chosen.kind == "table":
         print(table())
         return
-    make_folder(RESULTS)
     for zeros in chosen.zeros or ZEROS:
         for name in chosen.model or MODELS_MEASURED:
-            path = RESULTS / f"{chosen.kind}-{name}-{zeros:g}.json"
-            if path.exists():
+            key = f"{chosen.kind}-{name}-{zeros:g}"
+            if key in CELLS:
                 continue
             cell = MEASURES[chosen.kind](name, zeros)
-            write_json(path, cell)
-            print(path.name, cell["summary"], cell.get("over_bound", ""), flush=True)
+            CELLS.write(key, cell)
+            print(key, cell["summary"], cell.get("over_bound", ""), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 A cell is one target model (subject × seed): an MLP 446-512-256-30 on 2,000 members of location30,
 dense or pruned to 5 % of its weights half-way. Attackers fit on 1,000 members and 1,000
 non-members and are judged on 1,000 members and 1,100 non-members they never saw, all on the same
-rows. A cell ends in one JSON file and is skipped when that file exists.
+rows. A finished cell is skipped (`cells.py`).
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.attacker_strength
 
@@ -14,10 +14,10 @@ the confirmation.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.cells import Cell, Cells, add_out
 from safecompress.attacks.registry import ATTACKS
-from safecompress.files import write_json
 from safecompress.protocols import AttackResult, Evidence, Outputs, Pool, Rows
 from safecompress.randomness import permutation, seeded
 from safecompress.stats.intervals import auc_interval
@@ -50,7 +50,6 @@ ATTACK_NAMES = (
 SMALL = ("neural", "white-box")
 """Ours; every other attack is compared with them."""
 EPOCHS = 96
-RESULTS = Path(__file__).parent / "results" / "attacker_strength"
 
 
 def main() -> None:
@@ -58,21 +57,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("SAFECOMPRESS_DATA"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[*DEVELOPED, *CONFIRMED])
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "attacker_strength")
     options = parser.parse_args()
     if options.data is None:
         parser.error("say where the data is: --data FOLDER or SAFECOMPRESS_DATA=FOLDER")
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
+    cells = Cells(options.out)
     for seed in options.seeds:
         for subject, density in SUBJECTS.items():
-            path = options.out / f"{subject}-seed{seed}.json"
-            if path.exists():
+            key = f"{subject}-seed{seed}"
+            if key in cells:
                 continue
             started = time.perf_counter()
-            write_json(path, run_cell(Path(options.data), subject, density, seed))
-            print(f"{path.name}: {time.perf_counter() - started:.0f} s", flush=True)
-    print_table([json.loads(p.read_text()) for p in sorted(options.out.glob("*-seed*.json"))])
+            cells.write(key, run_cell(Path(options.data), subject, density, seed))
+            print(f"{key}: {time.perf_counter() - started:.0f} s", flush=True)
+    print_table(list(cells.finished("*-seed*").values()))
 
 
 def run_cell(data: Path, subject: str, density: float | None, seed: int) -> dict[str, Any]:
@@ -166,7 +165,7 @@ def largest(weights: list[Tensor], density: float) -> list[Tensor]:
     return [(w.detach().abs() >= threshold).float() for w in weights]
 
 
-def print_table(cells: list[dict[str, Any]]) -> None:
+def print_table(cells: Sequence[Cell]) -> None:
     """Print mean and spread over seeds, and the paired differences to the small attacker."""
     print("Mean over seeds ± standard deviation between seeds; judged on 1,000 + 1,100 rows.")
     for subject in SUBJECTS:
@@ -186,7 +185,7 @@ def print_table(cells: list[dict[str, Any]]) -> None:
                     print(f"  {name:20} " + table_row(chosen, name, small))
 
 
-def table_row(cells: list[dict[str, Any]], name: str, small: str) -> str:
+def table_row(cells: Sequence[Cell], name: str, small: str) -> str:
     """Return one attack's row of the table, compared with a small one."""
     found = [c["attacks"][name] for c in cells]
     auc = spread([a["auc"]["value"] for a in found])

@@ -1,9 +1,9 @@
 """Every attack on the same dense and compressed targets, means over a cohort.
 
 A cohort is many models of one recipe on recorded draws of the same rows: each is the target once,
-and the others are its shadow models. A cell is one target; it ends in one JSON file and is skipped
-when that file exists. The cohort's models and the attacks' scores are kept in `--work`; scores of
-all targets are pooled for the rates at few false positives, which one target's rows do not carry.
+and the others are its shadow models. A cell is one target; a finished one is skipped (`cells.py`).
+The cohort's models and the attacks' scores are kept in `--work`; scores of all targets are pooled
+for the rates at few false positives, which one target's rows do not carry.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.attacks location30 --work /path/to/models
 
@@ -16,7 +16,6 @@ compressed versions of one model.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.cells import Cell, Cells, add_out
 from benchmarks.selection_methods import MOVES
 from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import load_config
@@ -40,13 +40,11 @@ from safecompress.cohorts.rotation import FPRS, TargetRotation, carried_rate, ma
 from safecompress.config import Request, ShadowsConfig
 from safecompress.data import load_splits
 from safecompress.events import Event
-from safecompress.files import write_json
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
 from safecompress.randomness import derive, generator, permutation
 from safecompress.stats import auc
 from safecompress.train.internals import internals
 
-RESULTS = Path(__file__).parent / "results" / "attacks"
 KINDS = (DENSE, COMPRESSED)
 
 
@@ -125,18 +123,18 @@ def main() -> None:
     parser.add_argument("data", nargs="*", choices=[*SETS, []], help="which sets; none only prints")
     parser.add_argument("--models", type=int, help="fewer models than the cohort's")
     parser.add_argument("--workers", type=int, help="models trained at once")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "attacks")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "cohorts")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    cells = Cells(options.out)
     for name in options.data:
         cohort = begin(name, options.work)
         count = options.models or SETS[name].count
         shadows = ShadowsConfig(count=count, workers=options.workers)
         train_cohort(cohort, count, shadows, listen=say)
-        attack_all(name, cohort, count, out=options.out)
-    for path in sorted(options.out.glob("*-pooled.json")):
-        print_table(json.loads(path.read_text()), options.out)
+        attack_all(name, cohort, count, cells)
+    for document in cells.finished("*-pooled").values():
+        print_table(document, cells)
 
 
 def say(event: Event) -> None:
@@ -169,24 +167,24 @@ def begin(name: str, work: Path) -> Cohort:
     return Cohort.begin(work / name, plan)
 
 
-def attack_all(name: str, cohort: Cohort, count: int, *, out: Path) -> None:
+def attack_all(name: str, cohort: Cohort, count: int, cells: Cells) -> None:
     """Attack every model of a cohort, and pool what the attacks said."""
     siblings = {kind: TargetRotation(cohort, count, kind) for kind in KINDS}
     for target in range(count):
-        path = out / f"{name}-target{target:02d}.json"
+        key = f"{name}-target{target:02d}"
         scores = cohort.folder / f"scores-{target:02d}.npz"
-        if not (path.exists() and scores.exists()):
+        if not (key in cells and scores.exists()):
             cell, said = run_cell(name, siblings, target)
             np.savez(scores, **said)
-            write_json(path, cell)
-            print(f"{path.name}: {cell['seconds']:.0f} s", flush=True)
-    write_json(out / f"{name}-pooled.json", pooled(name, cohort, count))
+            cells.write(key, cell)
+            print(f"{key}: {cell['seconds']:.0f} s", flush=True)
+    cells.write(f"{name}-pooled", pooled(name, cohort, count))
 
 
 def run_cell(
     name: str, siblings: Mapping[str, TargetRotation], target: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Attack one model; return what its file holds, and every score."""
+    """Attack one model; return what its cell holds, and every score."""
     started = time.perf_counter()
     cohort, count = siblings[DENSE].cohort, siblings[DENSE].count
     seed = derive(cohort.plan.config.seed, "attacked", target)
@@ -223,7 +221,6 @@ def run_cell(
         "members": int(cohort.plan.seen(target + 1)[target].sum()),
         "rows": len(cohort.plan.rows),
         "figures": figures,
-        "versions": {"torch": torch.__version__},
         "seconds": time.perf_counter() - started,
     }
     return cell, said
@@ -319,16 +316,16 @@ def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:
     return {"benchmark": "attacks", "data": name, "targets": count, "pooled": figures}
 
 
-def print_table(document: Mapping[str, Any], out: Path) -> None:
+def print_table(document: Cell, finished: Cells) -> None:
     """Print a data set's table, in Markdown."""
     name, count = document["data"], document["targets"]
-    cells = [json.loads(p.read_text()) for p in sorted(out.glob(f"{name}-target*.json"))][:count]
+    cells = list(finished.finished(f"{name}-target*").values())[:count]
     print(f"\n{name}, {count} targets. AUC: mean ± deviation between targets. TPR: pooled.")
     for kind in KINDS:
         accuracy = np.mean([c["figures"][kind]["accuracy"] for c in cells])
         print(f"\n{kind}, accuracy {accuracy:.3f}\n")
         print("| attack | AUC | TPR@0.1 % | TPR@1 % | seconds |\n|---|---|---|---|---|")
-        for label in document["pooled"][kind]:
+        for label in [label for label in ROWS if label in document["pooled"][kind]]:
             each = [c["figures"][kind][label] for c in cells if label in c["figures"][kind]]
             aucs = [e["auc"] for e in each]
             rates = [document["pooled"][kind][label][f"tpr@{fpr:g}"] for fpr in FPRS]

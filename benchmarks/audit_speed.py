@@ -3,7 +3,7 @@
 The rows are location30's: 5,010, 446 yes/no features, 30 classes. The target is one model for all;
 so are the network (446-512-256-30), 48 epochs of 167 rows a batch with SGD, and the number of
 shadow models, each trained on half of the rows. Every side runs in a process of its own, on one
-thread, and takes turns with the other. One JSON file a cell, skipped when it exists:
+thread, and takes turns with the other. A finished cell is skipped (`cells.py`):
 
 `scoring-PEER-K`: from the outputs of the same K shadow models, in memory, to a score for every row.
 Each attack is timed alone, its fastest of three repetitions in a process.
@@ -38,7 +38,7 @@ scoring lies up to two thirds from its cell's median:
   0.792. PrivacyGuard's offline LiRA scores both tails. Whole, every side draws its own shadow
   models, which the intervals do not know of.
 
-A side that does not run here leaves its error in the cell; delete the file to try again.
+A side that does not run here leaves its error in the cell; delete the cell to try again.
 
 Not run: `sacroml` 2.0.1 has LiRA, trained and scored in one call, and no adapter yet;
 `tensorflow-privacy` 0.9.0 from PyPI has no LiRA and does not import beside TensorFlow 2.21
@@ -60,16 +60,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from safecompress.files import write_json
+from benchmarks.cells import Cell, Cells, add_out
 from safecompress.stats import auc, auc_difference
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "audit_speed"
 MOST = 64
 """Shadow models that are trained for all sides."""
 GOAL = 5.0
+WHOLE = ("training", "scoring", "all")
+"""What is timed of a whole audit."""
 
 PEERS = {
     "leakpro": (
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--shadows", nargs="+", type=int, default=[16, 64])
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side in `scoring`")
     parser.add_argument("--whole-rounds", type=int, default=1, help="turns of each in `whole`")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "audit_speed")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "audit_speed")
     options = parser.parse_args()
     if options.peer is None or options.python is None or options.checkout is None:
@@ -165,7 +165,7 @@ def main() -> None:
             print(f"{name}: {how}")
     else:
         run_cells(options, parser)
-    print_tables([json.loads(p.read_text()) for p in sorted(options.out.glob("*.json"))])
+    print_tables(list(Cells(options.out).finished().values()))
 
 
 def run_cells(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -174,22 +174,22 @@ def run_cells(options: argparse.Namespace, parser: argparse.ArgumentParser) -> N
         parser.error(f"{options.peer} trains no shadow models; leave 'whole' out")
     if max(options.shadows) > MOST:
         parser.error(f"--shadows: at most {MOST}")
-    options.out.mkdir(parents=True, exist_ok=True)
+    cells = Cells(options.out)
     begin(options.work, parser)
     ours = Side("ours", sys.executable, ROOT / "src")
     peer = Side(options.peer, options.python, options.checkout)
     for part in options.parts:
         for shadows in options.shadows:
-            path = options.out / f"{part}-{options.peer}-{shadows}.json"
-            if path.exists():
+            key = f"{part}-{options.peer}-{shadows}"
+            if key in cells:
                 continue
             rounds = options.rounds if part == "scoring" else options.whole_rounds
             try:
                 found = cell((ours, peer), part, options.work, shadows, rounds)
             except PeerError as error:
                 found = {"part": part, "peer": peer.name, "shadows": shadows, "error": str(error)}
-            write_json(path, {"benchmark": "audit_speed", **found, **made_with(options.checkout)})
-            print(path.name, flush=True)
+            cells.write(key, {"benchmark": "audit_speed", **found, **made_with(options.checkout)})
+            print(key, flush=True)
 
 
 def begin(work: Path, parser: argparse.ArgumentParser) -> None:
@@ -206,7 +206,7 @@ def begin(work: Path, parser: argparse.ArgumentParser) -> None:
 def cell(
     sides: tuple[Side, Side], part: str, exercise: Path, shadows: int, rounds: int
 ) -> dict[str, Any]:
-    """Let both sides take turns; return what the cell's file holds."""
+    """Let both sides take turns; return what the cell holds."""
     turns = []
     for number in range(rounds):
         # Who begins changes, so that neither always finds the machine as the other left it.
@@ -219,8 +219,8 @@ def cell(
     if part == "scoring":
         timed = {name: seconds_of(turns, [name]) for name in shared}
     else:
-        timed = {name: seconds_of(turns, [name]) for name in ("training", "scoring")}
-        timed["all"] = seconds_of(turns, ["training", "scoring"])
+        timed = {name: seconds_of(turns, [name]) for name in WHOLE[:2]}
+        timed["all"] = seconds_of(turns, WHOLE[:2])
     return {
         "part": part,
         "peer": sides[1].name,
@@ -278,13 +278,13 @@ def compared(
 
 
 def made_with(checkout: Path) -> dict[str, Any]:
-    """Return what the times depend on besides our code."""
+    """Return what the times depend on besides our code and this machine's processor."""
     asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    return {"peer_commit": commit, "cores": os.cpu_count(), "torch": torch.__version__}
+    return {"peer_commit": commit, "cores": os.cpu_count()}
 
 
-def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
+def print_tables(cells: Sequence[Cell]) -> None:
     """Print what was found, in Markdown."""
     for failed in [c for c in cells if "error" in c]:
         print(f"{failed['part']}, {failed['shadows']} shadow models: {failed['error']}")
@@ -298,7 +298,10 @@ def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
     print("|---|---|---|---|---|---|---|")
     for one in cells:
         memory = f"{one['peak_mb']['ours']:.0f} / {one['peak_mb']['peer']:.0f}"
-        for name, seconds in one["timed"].items():
+        for name in [*WHOLE, *sorted(set(one["timed"]) - set(WHOLE))]:
+            if name not in one["timed"]:
+                continue
+            seconds = one["timed"][name]
             what = f"{one['part']}: {name}"
             spent = [
                 f"{seconds[s]['cpu']:.3g} ({seconds[s]['wall']:.3g})" for s in ("ours", "peer")
@@ -310,8 +313,8 @@ def print_tables(cells: Sequence[Mapping[str, Any]]) -> None:
     print("| peer | shadow models | attack | ours | peer | difference |")
     print("|---|---|---|---|---|---|")
     for one in cells:
-        for name, entries in one["auc"].items():
-            e = entries[0]
+        for name in sorted(one["auc"]):
+            e = one["auc"][name][0]
             difference = f"{e['difference']:+.4f} ({e['low']:+.4f} to {e['high']:+.4f})"
             columns = [one["peer"], str(one["shadows"]), f"{one['part']}: {name}"]
             columns += [f"{e['ours']:.4f}", f"{e['peer']:.4f}", difference]

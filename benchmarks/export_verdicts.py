@@ -1,10 +1,10 @@
 """Is the exported file as safe and as accurate as the model it was made of?
 
-One cell for each trained model and format, a JSON file, skipped when that file exists:
+One cell for each trained model and format, skipped when it is finished (`cells.py`):
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.export_verdicts [--model location30]
 
-and one more for each model, `MODEL-answers.json`: in every format, what the file computes beside
+and one more for each model, `MODEL-answers`: in every format, what the file computes beside
 what the model and the dense files do, on steering rows of both groups. Trained models are kept in
 `--work` and not trained again.
 
@@ -46,6 +46,7 @@ import numpy as np
 import onnx
 import torch
 
+from benchmarks.cells import Cells
 from safecompress import compress, export, load_config
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS
@@ -53,14 +54,13 @@ from safecompress.export.executorch_file import ExecutorchModel
 from safecompress.export.forms import Forms
 from safecompress.export.measure import sizes
 from safecompress.export.source import open_source
-from safecompress.files import make_folder, write_json
+from safecompress.files import make_folder
 from safecompress.run.folder import CONFIG, VERDICT
-from safecompress.run.provenance import surroundings
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.train import predict
 from safecompress_reader import read_compact
 
-RESULTS = Path(__file__).parent / "results" / "export_verdicts"
+CELLS = Cells.of("export_verdicts")
 RECIPES = Path(__file__).parent.parent / "recipes"
 FORMS = ("onnx-sparse", "onnx-sparse-int8")
 INT8 = {
@@ -200,7 +200,6 @@ def cell(name: str, form: str, run: Path, dense: Mapping[str, int]) -> dict[str,
         "bytes": {"file": size, "file, zstd": zstd, **dense},
         "times_smaller": round(dense["dense fp32"] / size, 2),
         "times_smaller_zstd": zstd and round(dense["dense fp32"] / zstd, 2),
-        "made_with": surroundings(),
     }
 
 
@@ -241,7 +240,6 @@ def answers_cell(name: str, run: Path) -> dict[str, Any]:
             for form in FORMATS
             if FORMATS[form].container == "safetensors"
         },
-        "made_with": surroundings(),
     }
 
 
@@ -290,22 +288,21 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, action="append")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "exported")
     chosen = parser.parse_args()
-    make_folder(RESULTS)
     for name in chosen.model or MODELS:
-        left = [form for form in FORMS if not (RESULTS / f"{name}-{form}.json").exists()]
-        answers = RESULTS / f"{name}-answers.json"
-        if not left and answers.exists():
+        left = [form for form in FORMS if f"{name}-{form}" not in CELLS]
+        answers = f"{name}-answers"
+        if not left and answers in CELLS:
             continue
         make_folder(chosen.work / name)
         run = trained(name, chosen.work / name)
         dense = rivals(run) if left else {}
         for form in left:
             found = cell(name, form, run, dense)
-            write_json(RESULTS / f"{name}-{form}.json", found)
+            CELLS.write(f"{name}-{form}", found)
             keys = ("verdict_before", "verdict_after", "accuracy_before", "accuracy_after")
             print(name, form, found["status"], *(found[k] for k in keys), flush=True)
-        if not answers.exists():
-            write_json(answers, answers_cell(name, run))
+        if answers not in CELLS:
+            CELLS.write(answers, answers_cell(name, run))
             print(name, "answers", flush=True)
 
 

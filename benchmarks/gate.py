@@ -1,6 +1,6 @@
 """How long do the tests of the loop take, alone, in a round, and beside the published procedure?
 
-Three questions, one JSON file a cell, skipped when it exists:
+Three questions; a finished cell is skipped (`cells.py`):
 
 `metric`: all metric attacks of the registry, each with AUC and balanced accuracy as the loop
 computes them, on 60,000 rows × 100 classes and one thread; the goal is less than one second in
@@ -39,18 +39,18 @@ repetitions, the attacks taking turns; a round is summed over the run as it came
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from benchmarks.cells import Cell, Cells, add_out
 from safecompress import compress, load
 from safecompress.attacks.metric import MetricAttack
 from safecompress.attacks.registry import ATTACKS
@@ -58,14 +58,14 @@ from safecompress.checks import Auc, BalancedAccuracy, Subject
 from safecompress.config import load_config
 from safecompress.data import load_splits
 from safecompress.events import Event
-from safecompress.files import write_json
 from safecompress.protocols import Attack, AttackResult, Outputs, Pool, Rows
 from safecompress.randomness import derive, generator
 from safecompress.run.folder import CONFIG, read_history
 from safecompress.train import predict
 
-RESULTS = Path(__file__).parent / "results" / "gate"
 RECIPES = Path(__file__).parent.parent / "recipes"
+PARTS = ("train", "settle", "outputs", "metric", "neural")
+"""What the seconds of a round are spent on."""
 ROWS, CLASSES, REPETITIONS = 60_000, 100, 15
 PUBLISHED_EPOCHS, PUBLISHED_HALF_BATCH = 100, 64
 
@@ -92,11 +92,11 @@ def main() -> None:
     """Run the cells that have no result yet and print all that have one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=["metric", *RUNS], default=["metric", *RUNS])
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "gate")
     options = parser.parse_args()
     if set(options.only) & set(RUNS) and "SAFECOMPRESS_DATA" not in os.environ:
         parser.error("say where the data is: SAFECOMPRESS_DATA=FOLDER")
-    options.out.mkdir(parents=True, exist_ok=True)
+    finished = Cells(options.out)
     cells: dict[str, Callable[[], dict[str, Any]]] = {}
     if "metric" in options.only:
         cells["metric"] = metric_cell
@@ -106,17 +106,16 @@ def main() -> None:
             for seed in RUNS[name].seeds
         }
     for name, cell in cells.items():
-        path = options.out / f"{name}.json"
-        if not path.exists():
-            write_json(path, {"benchmark": "gate", "cell": name, **cell(), "machine": machine()})
-    print_cells([json.loads(p.read_text()) for p in sorted(options.out.glob("*.json"))])
+        if name not in finished:
+            found = {"benchmark": "gate", "cell": name, **cell(), "machine": machine()}
+            finished.write(name, found)
+    print_cells(list(finished.finished().values()))
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times depend on besides the code."""
+    """Return what the times depend on besides the code and the processor."""
     return {
         "cores": os.cpu_count(),
-        "torch": torch.__version__,
         "load_1_min": round(os.getloadavg()[0], 1),
     }
 
@@ -195,7 +194,9 @@ def run_cell(name: str, seed: int) -> dict[str, Any]:
         model = load(folder)
         assert config.data is not None
         splits = load_splits(config.data, seed=seed, weights_given=False)
+        # Where the data lie is the machine's own affair.
         settings = (folder / CONFIG).read_text()
+        settings = settings.replace(os.environ["SAFECOMPRESS_DATA"], "${SAFECOMPRESS_DATA}")
     return {
         "recipe": name,
         "seed": seed,
@@ -231,11 +232,8 @@ def round_seconds(
     # Where candidates settle for the whole round, no parent trains before them.
     rounds: dict[int, dict[str, float]] = {
         number: {
+            **dict.fromkeys(PARTS, 0.0),
             "train": training.get(number, 0.0),
-            "settle": 0.0,
-            "outputs": 0.0,
-            "metric": 0.0,
-            "neural": 0.0,
         }
         for number in {record["round"] for record in history}
     }
@@ -312,18 +310,19 @@ def pass_seconds(model: nn.Module, rows: Pool[Rows]) -> float:
     return time.perf_counter() - started
 
 
-def print_cells(cells: list[dict[str, Any]]) -> None:
+def print_cells(cells: Sequence[Cell]) -> None:
     """Print what was found against the goals."""
     for cell in cells:
         print(f"\n{cell['cell']}, {cell['threads']} threads")
         if "attacks" in cell:
-            for name, seconds in cell["attacks"].items():
+            for name in [name for name in ATTACKS.parts if name in cell["attacks"]]:
+                seconds = cell["attacks"][name]
                 together, alone = seconds["together"], seconds["alone"]
                 print(f"  {name:18} {together:.3f} s together, {alone:.3f} s alone")
             print(f"  all {cell['seconds']:.3f} s (goal: below 1)")
             continue
         round_, published = cell["round"], cell["published"]
-        spent = ", ".join(f"{part} {value:.2f}" for part, value in round_["seconds"].items())
+        spent = ", ".join(f"{part} {round_['seconds'][part]:.2f}" for part in PARTS)
         print(f"  rounds: {spent} s")
         print(f"  metric tests {round_['metric_share']:.2%} of a round (goal: at most 1 %)")
         print(f"  with neural  {round_['share_with_neural']:.2%} of a round (goal: at most 5 %)")

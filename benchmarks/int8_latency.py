@@ -1,6 +1,6 @@
 """Which int8 form of a graph is the fastest in stock onnxruntime, and is one fast enough?
 
-One cell for each model, a JSON file, skipped when that file exists:
+One cell for each model, skipped when it is finished (`cells.py`):
 
     OMP_NUM_THREADS=1 python -m benchmarks.int8_latency [--model resnet18]
 
@@ -35,14 +35,13 @@ import onnx
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from benchmarks.artifact import HALF, NETS, forms_of
+from benchmarks.cells import Cells
 from safecompress.export import FORMATS
 from safecompress.export.graph import quiet
 from safecompress.export.measure import latencies
 from safecompress.export.static_int8 import Batches
-from safecompress.files import make_folder, write_json
-from safecompress.run.provenance import surroundings
 
-RESULTS = Path(__file__).parent / "results" / "int8_latency"
+CELLS = Cells.of("int8_latency")
 ZEROS = 0.95
 ROUNDS = 15
 PLAIN: dict[str, Any] = {
@@ -95,7 +94,6 @@ def measure(name: str) -> dict[str, Any]:
             for batch, found in latency["batches"].items()
         },
         "latency": latency,
-        "made_with": surroundings(),
     }
 
 
@@ -103,12 +101,10 @@ def main() -> None:
     """Measure the cells asked for that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", choices=NETS, action="append")
-    make_folder(RESULTS)
     for name in parser.parse_args().model or NETS:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
+        if name not in CELLS:
             cell = measure(name)
-            write_json(path, cell)
+            CELLS.write(name, cell)
             print(name, cell["faster_than_fp32"], flush=True)
 
 

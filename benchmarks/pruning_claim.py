@@ -14,16 +14,15 @@ method. Differences are paired over the cohort's targets, with 95 % t intervals.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-CELLS = Path(__file__).parent / "results" / "table" / "cells"
+from benchmarks.cells import Cells
+
 DENSITY = "0.05"
 DENSE, MIN_MAX = ("1", "dense"), ("1", "min-max dense")
 PRUNED = tuple((DENSITY, m) for m in ("magnitude", "mia-pruning", "mia-pruning + min-max"))
@@ -33,16 +32,19 @@ FIGURE = "balanced-accuracy"
 Values = NDArray[np.float64]
 
 
-def claim(folder: Path = CELLS) -> str:
+def claim(finished: Cells) -> str:
     """Return the claim's table as Markdown, of the data sets on which anything was pruned by ADMM.
 
     A method that a data set does not have is left out of its rows.
+
+    Args:
+        finished: the cells of the table.
     """
     head = "| data, method | accuracy | neural | of dense | of min-max | strong | of dense |"
     lines = [head, "|---" * 7 + "|"]
-    for data in sorted({path.name.split("-1-dense")[0] for path in folder.glob("*-1-dense.json")}):
-        paths = {n: folder / f"{data}-{n[0]}-{n[1]}.json" for n in (DENSE, MIN_MAX, *PRUNED)}
-        cells = {n: json.loads(p.read_text()) for n, p in paths.items() if p.exists()}
+    for data in [key.removesuffix("-1-dense") for key in finished.keys("*-1-dense")]:
+        keys = {n: f"{data}-{n[0]}-{n[1]}" for n in (DENSE, MIN_MAX, *PRUNED)}
+        cells = {n: finished.read(key) for n, key in keys.items() if key in finished}
         if not {DENSE, *PRUNED[:2]} <= cells.keys():
             continue
         for name, cell in cells.items():
@@ -81,4 +83,4 @@ def fallen(mine: Values, base: Values) -> str:
 
 
 if __name__ == "__main__":
-    print(claim())
+    print(claim(Cells.of("table")))

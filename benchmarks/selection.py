@@ -3,8 +3,8 @@
 A cell is one method on one data set, density and seed: a whole run of `safecompress.compress`,
 judged on sealed rows that steered nothing. Every method starts from the same dense model and spends
 the same training: as many optimizer steps as SafeCompress takes with its candidates and its
-teachers, spread over a longer path of as many rounds. A cell ends in one JSON file and is skipped
-when that file exists; dense models and teachers are kept in `--work` and shared by the methods.
+teachers, spread over a longer path of as many rounds. A finished cell is skipped (`cells.py`).
+Dense models and teachers are kept in `--work` and shared by the methods.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.selection location30 --seeds 200 201
 
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from scipy.stats import ttest_1samp
 
+from benchmarks.cells import Cells, add_out
 from benchmarks.selection_methods import METHODS, REFERENCE
 from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
@@ -38,12 +39,10 @@ from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.start import needs_teachers
 from safecompress.compression.teachers import training_steps
 from safecompress.config import CompressConfig, dump_yaml
-from safecompress.files import write_json
-from safecompress.run.folder import PROVENANCE, VERDICT, RunFolder
+from safecompress.run.folder import VERDICT, RunFolder
 from safecompress.stats import holm
 from safecompress.train import steps_per_epoch
 
-RESULTS = Path(__file__).parent / "results" / "selection"
 DENSITIES = (0.05, 0.1)
 CONFIRMED = 200
 """First seed of the confirmation."""
@@ -59,26 +58,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
     parser.add_argument("--densities", type=float, nargs="*", default=list(DENSITIES))
     parser.add_argument("--methods", nargs="*", choices=list(METHODS))
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "selection")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "selection")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
+    cells = Cells(options.out)
     methods = options.methods or [n for n, m in METHODS.items() if m.role == "main"]
     for name in options.data:
         for seed in options.seeds:
             for density in options.densities:
                 for method in methods:
-                    path = options.out / f"{name}-{density:g}-{method}-seed{seed}.json"
-                    if not path.exists():
+                    key = f"{name}-{density:g}-{method}-seed{seed}"
+                    if key not in cells:
                         cell = run_cell(name, density, method, seed, work=options.work)
-                        write_json(path, cell)
-                        print(f"{path.name}: {cell['seconds']:.0f} s", flush=True)
-    print_tables([json.loads(p.read_text()) for p in sorted(options.out.glob("*-seed*.json"))])
+                        cells.write(key, cell)
+                        print(f"{key}: {cell['seconds']:.0f} s", flush=True)
+    print_tables(list(cells.finished("*-seed*").values()))
 
 
 def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -> dict[str, Any]:
-    """Make one run and return what the cell's file holds."""
+    """Make one run and return what the cell holds."""
     config = configured(data, density, method, seed)
     shared = work / f"{data}-seed{seed}"
     started = time.perf_counter()
@@ -89,7 +88,6 @@ def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -
         compress(resume=out)
         copy_stages(out, shared)
         verdict = json.loads((out / VERDICT).read_text())
-        made_with = json.loads((out / PROVENANCE).read_text())
     figures = {row["name"]: row_figures(row) for row in verdict["comparison"]}
     return {
         "benchmark": "selection",
@@ -103,7 +101,6 @@ def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -
         "dense": figures["dense"],
         "lineage": verdict["model"].get("lineage"),
         "settings": [*SETTINGS[data], *METHODS[method].settings],
-        "versions": {key: made_with[key] for key in ("safecompress", "torch", "python")},
         "seconds": time.perf_counter() - started,
     }
 

@@ -3,7 +3,7 @@
 Four kinds of run take turns, 200 in all, each with everything that a user's run does: a plain one;
 one with adversarial training and training curves; one that is stopped half-way and resumed; one
 that ends in an error. After each, garbage is collected and the process is measured. The result is
-one JSON file and is skipped when that file exists.
+one cell, which is made once (`cells.py`).
 
     python -m benchmarks.soak
 
@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import logging
 import os
-import platform
 import sys
 import tempfile
 import threading
@@ -37,15 +35,14 @@ import torch
 from scipy import stats
 from torch import nn
 
+from benchmarks.cells import Cells, add_out
 from safecompress import Splits, compress, splits_from_arrays
 from safecompress.errors import NonFiniteError
 from safecompress.events import Event
-from safecompress.files import write_json
 
 RUNS, WARM_UP, BLOCKS = 200, 40, 10
 ROWS, WIDTH = 2000, 128
 """About 1 MB of rows a run, so that a run which stays reachable shows."""
-RESULTS = Path(__file__).parent / "results" / "soak"
 FLAT = ("files", "threads", "os_threads", "loggers", "modules", "temporary")
 
 TRAIN = {"epochs": 2, "lr": 0.05, "batch_size": 100, "precision": "32-true"}
@@ -115,21 +112,20 @@ KINDS: tuple[Callable[[Path, Splits], None], ...] = (plain, defended, resumed, f
 def main() -> None:
     """Run what has no result yet and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "soak")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"runs{RUNS}.json"
-    if not path.exists():
+    cells, key = Cells(options.out), f"runs{RUNS}"
+    if key not in cells:
         torch.set_num_threads(1)
         series = []
         for measured in soak(RUNS):
             print(measured, flush=True)
             series.append(measured)
-        write_json(path, report(series))
-    found = json.loads(path.read_text())
+        cells.write(key, report(series))
+    found = cells.read(key)
     slope = found["rss_bytes_per_run"]
     print(f"RSS: {slope['value']:+.0f} bytes a run [{slope['low']:+.0f}, {slope['high']:+.0f}]")
-    print(", ".join(f"{name}: {seen}" for name, seen in found["values_after_warm_up"].items()))
+    print(", ".join(f"{name}: {found['values_after_warm_up'][name]}" for name in FLAT))
 
 
 def soak(
@@ -176,7 +172,7 @@ def holdings() -> dict[str, int]:
 
 
 def report(series: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the result file holds."""
+    """Return what the cell holds."""
     settled = series[WARM_UP:]
     return {
         "benchmark": "soak",
@@ -186,11 +182,6 @@ def report(series: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rss_bytes_per_run": slope([m["rss"] for m in settled]),
         "objects_per_run": slope([m["objects"] for m in settled]),
         "values_after_warm_up": {n: sorted({m[n] for m in settled}) for n in FLAT},
-        "machine": {
-            "platform": platform.platform(),
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-        },
         "series": {name: [m[name] for m in series] for name in series[0]},
     }
 

@@ -9,15 +9,13 @@ protocol of `benchmarks.table`, cohorts of eight models at density .05.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from benchmarks.cells import Cells, add_out
 from benchmarks.table import METHODS as TABLE
 from benchmarks.table import SMALL, comparison, say
 from safecompress import compare
 from safecompress.report import table_markdown
-
-RESULTS = Path(__file__).parent / "results" / "students"
 
 _ONE = ("steer.population=1", "steer.attacks=[loss]", "steer.calibrated=false")
 """A path of one move has nothing to choose."""
@@ -87,9 +85,10 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[])
     parser.add_argument("--method", nargs="*", default=[])
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "students")
     options = parser.parse_args()
     config = students() | {"workers": options.workers}
+    Cells(options.out).unpack()
     document = compare(
         config, out=options.out, data=options.data, methods=options.method, on_event=say
     )

@@ -2,8 +2,8 @@
 
 A cell is one method on one data set at one density: a cohort of models on recorded draws of the
 same rows, each once the target of every attack and otherwise a shadow model of the others. Cells
-are made by `safecompress.compare`, end in one JSON file each and are never made twice; the dense
-models and teachers that methods have in common are trained once.
+are made by `safecompress.compare` and never twice (`cells.py`); the dense models and teachers that
+methods have in common are trained once.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.table --data location30
     python -m benchmarks.table --quick
@@ -19,7 +19,6 @@ and density.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -28,14 +27,15 @@ from typing import Any
 
 import yaml
 
+from benchmarks.cells import RESULTS, Cell, Cells, add_out
 from benchmarks.sets import FP32, SETTINGS
 from safecompress import compare
-from safecompress.compare import TABLE
+from safecompress.cohorts.statistics import contest
 from safecompress.events import Event
 from safecompress.report import table_markdown
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "table"
+TABLE = RESULTS / "table"
 
 _ONE = "steer.population=1"
 _TM = "steer.objective={tm: {attack: auc}}"
@@ -213,6 +213,8 @@ SUMMARY = (
 """The methods of the short table."""
 MODELS = 20
 SEED = 400
+REFERENCE = "safecompress"
+"""The method that all others are compared with."""
 QUICK = ("dense", "magnitude", "rigl", "soft-labels", "safecompress")
 
 
@@ -227,7 +229,7 @@ def comparison(*, models: int, seed: int = SEED) -> dict[str, Any]:
         "densities": [0.05, 0.1],
         "models": models,
         "attacks": list(ATTACKS),
-        "reference": "safecompress",
+        "reference": REFERENCE,
         "seed": seed,
     }
 
@@ -241,7 +243,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=MODELS)
     parser.add_argument("--seed", type=int, default=SEED, help="another draw, into another --out")
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_out(parser, "table")
     parser.add_argument("--quick", action="store_true", help="a sanity table, minutes")
     parser.add_argument("--summary", type=float, metavar="DENSITY", help="print the short table")
     parser.add_argument("--print-config", action="store_true", help="as YAML, and make nothing")
@@ -252,17 +254,29 @@ def main() -> None:
     out = options.out
     if options.quick:
         data, densities, methods = ["synthetic"], [0.05, 1.0], [m for m in METHODS if m in QUICK]
-        out = Path(tempfile.mkdtemp()) if options.out == RESULTS else options.out
+        out = Path(tempfile.mkdtemp()) if options.out == TABLE else options.out
     if options.summary is not None:
-        print(summary(json.loads((options.out / TABLE).read_text()), density=options.summary))
+        cells = Cells(options.out).finished()
+        print(summary(tabulated(cells, reference=REFERENCE), density=options.summary))
         return
     if options.print_config:
         print(yaml.safe_dump(config, sort_keys=False))
         return
+    Cells(out).unpack()
     document = compare(
         config, out=out, data=data, densities=densities, methods=methods, on_event=say
     )
     print(table_markdown(document))
+
+
+def tabulated(cells: Mapping[str, Cell], *, reference: str | None) -> dict[str, Any]:
+    """Return the table of finished cells, as `safecompress compare` makes it.
+
+    Args:
+        cells: by key.
+        reference: the method that all others are compared with; None tests nothing.
+    """
+    return contest(list(cells.values()), reference=reference)
 
 
 def summary(document: Mapping[str, Any], *, density: float) -> str:
@@ -271,7 +285,7 @@ def summary(document: Mapping[str, Any], *, density: float) -> str:
     Cohorts whose models took several paths bear a †.
 
     Args:
-        document: the contents of the comparison's `table.json`.
+        document: the table, as `tabulated` returns it.
         density: of the pruned rows; the dense model stands above them.
     """
     rows = {

@@ -1,6 +1,6 @@
 """How fast does the trainer train, next to itself without masks and next to a plain loop?
 
-Five kinds of cells, each one JSON file, skipped when that file exists:
+Five kinds of cells, each skipped when it is finished (`cells.py`):
 
 - `masks`: our trainer with a mask of 5 % against our trainer with the dense one. Goals: at most
   3 % slower for AlexNet and the small CNN (`vgg-small`), 4 % for the two MLPs.
@@ -22,7 +22,8 @@ CPU time of the process, which other work on the machine disturbs least; the res
 the turns' ratios. The sides of `loop` are two processes, because the trainer sets up memory for
 its whole process.
 
-The stored cells are of two machines, by the vector instructions that torch uses: `avx512`, an AMD
+The stored cells are of two machines, and their keys begin with the vector instructions that torch
+uses: `avx512`, an AMD
 EPYC that multiplies bf16 numbers, quiet; and `avx2`, an older one that does not, kept busy by other
 work. The quartiles of a cell's turns lie 3 to 10 % from its median, so differences below 5 % mean
 nothing.
@@ -71,7 +72,6 @@ products of the windows that hold pixels took 1.2 to 1.5 times as long.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
@@ -84,15 +84,14 @@ from typing import Any
 
 import torch
 
+from benchmarks.cells import Cell, Cells, add_out
 from benchmarks.sets import FP32
 from benchmarks.training_sides import SUBJECTS, Turn, plain_loop, topology, trainer, turn_of
 from safecompress import compress, load_config
-from safecompress.files import write_json
 from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext
 from safecompress.train import ProbedSettings
 
-RESULTS = Path(__file__).parent / "results" / "training"
 DENSITY = 0.05
 
 LOOPED = tuple(name for name in SUBJECTS if name not in {"mlp-4k", "mlp-52k"})
@@ -100,6 +99,8 @@ MASKED = ("mlp", "mlp-1.3m", "alexnet", "vgg-small")
 STACKED = ("mlp-4k", "mlp-52k", "mlp")
 AUGMENTED = ("alexnet", "vgg-small", "resnet8")
 UPDATES = ("rigl", "set")
+SIDES = ("1.0", str(DENSITY), "plain", "ours", "apart", "stack", "four", "one")
+"""What is compared with what."""
 FOUR = (
     "[rigl,set,{update: {drop: magnitude, grow: random-unfired}},"
     "{update: {drop: taylor, grow: gradient}}]"
@@ -109,19 +110,19 @@ FOUR = (
 def main() -> None:
     """Run the cells that have no result yet and print the table of all that have one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=RESULTS / capability().lower())
+    add_out(parser, "training")
     parser.add_argument("--turns", type=int, default=9, help="turns of each side in `loop`")
     parser.add_argument("--seconds", type=float, default=0.3, help="CPU seconds of a turn")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
+    finished = Cells(options.out)
     for name, run in cells(options.turns, options.seconds):
-        path = options.out / f"{name}.json"
-        if not path.exists():
-            write_json(path, {"benchmark": "training", "cell": name, **run(), **machine()})
-            print(f"{path.name}", flush=True)
-    for path in sorted(options.out.glob("*.json")):
-        print(line(json.loads(path.read_text())))
+        key = f"{capability().lower()}-{name}"
+        if key not in finished:
+            finished.write(key, {"benchmark": "training", "cell": name, **run()})
+            print(key, flush=True)
+    for key, cell in finished.finished().items():
+        print(line(key, cell))
 
 
 def cells(turns: int, seconds: float) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
@@ -300,26 +301,21 @@ def compared(times: dict[str, list[float]], *, of: str, to: str) -> dict[str, An
     }
 
 
-def machine() -> dict[str, Any]:
-    """Return what a figure of speed depends on."""
-    return {"torch": torch.__version__, "cpu": capability()}
-
-
 def capability() -> str:
     """Return the vector instructions that torch uses here, as `AVX2` or `AVX512`."""
     return torch.backends.cpu.get_cpu_capability()
 
 
-def line(cell: dict[str, Any]) -> str:
+def line(key: str, cell: Cell) -> str:
     """Return one cell's row of the table."""
     if "seconds" in cell:
-        return f"{cell['cell']:28} {cell['seconds']:.3f} s"
+        return f"{key:35} {cell['seconds']:.3f} s"
     found, unit = cell.get("milliseconds"), "ms"
     if found is None:
         found, unit = cell["run_seconds"], "s"
-    times = ", ".join(f"{name} {t:.2f} {unit}" for name, t in found.items())
+    times = ", ".join(f"{name} {found[name]:.2f} {unit}" for name in SIDES if name in found)
     value, (low, high) = cell.get("speedup", cell.get("ratio")), cell["quartiles"]
-    return f"{cell['cell']:28} {value:.3f} ({low:.3f} to {high:.3f}); {times}"
+    return f"{key:35} {value:.3f} ({low:.3f} to {high:.3f}); {times}"
 
 
 if __name__ == "__main__":

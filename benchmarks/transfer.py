@@ -1,7 +1,7 @@
 """How much does a compressed sibling help to attack the model it was made from, before and after?
 
-A cell is one sibling: an architecture, a mechanism and a seed. It ends in one JSON file and is
-skipped when that file exists. What cells share (full models, independently trained ones, the floor,
+A cell is one sibling: an architecture, a mechanism and a seed; a finished one is skipped
+(`cells.py`). What cells share (full models, independently trained ones, the floor,
 the attacks that need no sibling) and the two halves of a cell are kept in `--work`, so a cell that
 was cut goes on where it stopped. A cell holds, before unpairing and after it: accuracy, the four
 similarities, the transfer rate of the adaptive attacker in L∞ and L2, whether gradients are masked,
@@ -39,6 +39,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from benchmarks.cells import Cells, add_out
 from benchmarks.siblings import MECHANISMS, SHARE
 from benchmarks.transfer_bench import HUNTED_IN, Bench, Setting, timed
 from safecompress.attacks.transfer import (
@@ -54,12 +55,10 @@ from safecompress.attacks.transfer.query_attack import QueryResult
 from safecompress.checks.similarity import similarity
 from safecompress.defenses.unpair_finished import WEIGHTS, unpaired
 from safecompress.errors import UndecidableError
-from safecompress.files import write_json
 from safecompress.protocols import NORMS, Ball, Rows
 from safecompress.stats import bootstrap_interval, clopper_pearson
 from safecompress.train.predict import predict
 
-RESULTS = Path(__file__).parent / "results" / "transfer"
 ARCHITECTURES = ("alexnet", "vgg-small", "resnet8")
 LEVEL = 0.95
 LOST_AT_MOST = 0.01
@@ -240,9 +239,9 @@ def run_cell(architecture: str, mechanism: str, seed: int, bench: Bench) -> dict
     }
 
 
-def show(folder: Path) -> None:
+def show(finished: Cells) -> None:
     """Print the table and the correlation of similarity with vulnerability."""
-    found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    found = list(finished.finished().values())
     for cell in found:
         print(_line(cell))
     if not found:
@@ -310,10 +309,10 @@ def _spearman(samples: Any) -> Any:
 
 
 def main() -> None:
-    """Run the cells that have no file, or show those that have."""
+    """Run the cells that are not finished, or show those that are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("act", choices=["run", "show"])
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    add_out(parser, "transfer")
     parser.add_argument("--work", type=Path, default=Path("work-transfer"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--architecture", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES)
@@ -329,8 +328,9 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=4_000)
     parser.add_argument("--weights", type=float, nargs="+", default=list(WEIGHTS))
     given = parser.parse_args()
+    finished = Cells(given.out)
     if given.act == "show":
-        show(given.results)
+        show(finished)
         return
     setting = Setting(
         classes=given.classes,
@@ -346,19 +346,18 @@ def main() -> None:
     )
     name = "-".join(f"{v:g}" for v in (*list(asdict(setting).values())[:-1], *setting.weights))
     bench = Bench(setting, Path(os.environ["SAFECOMPRESS_DATA"]), given.work / name)
-    given.results.mkdir(parents=True, exist_ok=True)
     for architecture, mechanism, seed in cells(given.seeds):
-        file = given.results / f"{architecture}-{mechanism}-{seed}.json"
+        key = f"{architecture}-{mechanism}-{seed}"
         wanted = architecture in given.architecture and mechanism in given.mechanism
         if not wanted:
             continue
-        if file.exists():
-            made_with = json.loads(file.read_text())["setting"]
+        if key in finished:
+            made_with = finished.read(key)["setting"]
             if made_with != json.loads(json.dumps(asdict(setting))):
-                raise SystemExit(f"{file}: was made with {made_with}; give another --results")
+                raise SystemExit(f"{key}: was made with {made_with}; give another --out")
             continue
-        print(file.stem, flush=True)
-        write_json(file, run_cell(architecture, mechanism, seed, bench))
+        print(key, flush=True)
+        finished.write(key, run_cell(architecture, mechanism, seed, bench))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ tree = ast.parse(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
 print((ast.get_docstring(tree) or "").split("\n", 1)[0])
 PYTHON
     )
-    printf '  make bench BENCH=%-16s %s\n' "$(basename "$script" .py)" "$summary"
+    printf '  make bench BENCH=%-18s %s\n' "$(basename "$script" .py)" "$summary"
 done
 if [ "$found" = no ]; then
     echo "bench: there is no benchmarks/*.py yet"

@@ -1,28 +1,25 @@
-"""Record what the laws showed at full counts, one JSON file per test file.
+"""Record what the laws showed at full counts, one cell per test file.
 
 With parallel workers a count is noted where its test runs and travels with the test's report; the
-files are written once, by the process that hears of every test.
+cells are written once, by the process that hears of every test.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
-import platform
 import sys
 from collections import defaultdict
 from collections.abc import Generator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from benchmarks.cells import RESULTS, Cells
 
-from safecompress.files import write_json
 from tests import support
 
-RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "calibrate"
+CALIBRATE = RESULTS / "calibrate"
 
 
 class Recorder:
@@ -32,7 +29,7 @@ class Recorder:
     it ran; counts asked for while its file was imported, as in a decorator, are the file's.
     """
 
-    def __init__(self, *, worker: bool, folder: Path = RESULTS) -> None:
+    def __init__(self, *, worker: bool, folder: Path = CALIBRATE) -> None:
         self.worker = worker
         self.folder = folder
         self.reports: dict[str, list[pytest.TestReport]] = defaultdict(list)
@@ -71,10 +68,10 @@ class Recorder:
         self.reports[report.nodeid.split("::", 1)[0]].append(report)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write one file per test file."""
+        """Write one cell per test file."""
         if self.worker:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        cells = Cells(self.folder)
         for file, reports in self.reports.items():
             path = Path(file)
             record = {
@@ -82,10 +79,10 @@ class Recorder:
                 "file": file,
                 "session": pytest.ExitCode(exitstatus).name,
                 "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-                "machine": machine(),
+                "machine": {"cores": os.cpu_count()},
                 **summarize(reports),
             }
-            write_json(self.folder / f"{path.parent.name}.{path.stem}.json", record)
+            cells.write(f"{path.parent.name}.{path.stem}", record)
 
 
 def summarize(reports: list[pytest.TestReport]) -> dict[str, Any]:
@@ -117,15 +114,3 @@ def _law(name: str, phases: list[pytest.TestReport]) -> dict[str, Any]:
 def _noted(reports: list[pytest.TestReport], name: str) -> list[int]:
     """Return the distinct counts among the reports' properties, in rising order."""
     return sorted({n for report in reports for n in dict(report.user_properties).get(name, [])})
-
-
-def machine() -> dict[str, Any]:
-    """Describe what the figures depend on besides the code."""
-    return {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "safecompress": version("safecompress"),
-    }

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 WARM_UP = 5
 MOST_GROWTH = 0.25 * 4 * soak.ROWS * soak.WIDTH
 """Bytes of memory a run may leave behind on average: a quarter of its rows. The allocator's own
-growth is a tenth of that (benchmarks/results/soak); a run that stays reachable is four times it."""
+growth is a tenth of that (benchmarks/results/soak.jsonl); a run that stays reachable is four times
+it."""
 
 
 @pytest.fixture(autouse=True)

@@ -107,8 +107,7 @@ _JUDGED = frozenset({"compressed", "model"})
 def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
     targets = cell["targets"]
     attacks = {
-        name: _spread([t["attacks"][name]["auc"] for t in targets])
-        for name in targets[0]["attacks"]
+        name: _spread([t["attacks"][name]["auc"] for t in targets]) for name in _attacks(cell)
     }
     strongest = max(attacks, key=lambda name: attacks[name]["mean"])
     return {
@@ -121,7 +120,7 @@ def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
         "accuracy": _spread([t["accuracy"] for t in targets]),
         "attacks": attacks,
         "strongest": {"attack": strongest, **attacks[strongest]},
-        "tpr": _tprs(targets),
+        "tpr": _tprs(cell),
         "value": _spread(_values(cell, strongest)),
         "seconds": cell["seconds"]["train"] / cell["models"],
     }
@@ -131,13 +130,25 @@ def _values(cell: Mapping[str, Any], strongest: str) -> list[float]:
     return [t["accuracy"] * (1 - t["attacks"][strongest]["auc"]) for t in cell["targets"]]
 
 
-def _tprs(targets: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any] | None]:
+def _attacks(cell: Mapping[str, Any]) -> list[str]:
+    """Return the names of a cell's attacks in the order in which they were asked for.
+
+    A table has its columns in that order, and of two equal attacks names the first, so neither may
+    depend on the order in which a file names its entries.
+    """
+    asked = [next(iter(a)) if isinstance(a, Mapping) else a for a in cell.get("attacks", ())]
+    order = {name: place for place, name in enumerate(asked)}
+    return sorted(cell["targets"][0]["attacks"], key=lambda name: order.get(name, len(order)))
+
+
+def _tprs(cell: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
     """Return, for each false-positive rate, the attack with the largest mean rate."""
+    targets, names = cell["targets"], _attacks(cell)
     found: dict[str, dict[str, Any] | None] = {}
-    for rate in (key for key in next(iter(targets[0]["attacks"].values())) if "@" in key):
+    for rate in sorted(key for key in targets[0]["attacks"][names[0]] if "@" in key):
         means = {
             name: _spread([t["attacks"][name][rate] for t in targets])
-            for name in targets[0]["attacks"]
+            for name in names
             if all(t["attacks"][name][rate] is not None for t in targets)
         }
         best = max(means, key=lambda name: means[name]["mean"], default=None)

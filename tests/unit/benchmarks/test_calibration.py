@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.cells import Cells
 
 from tests.documents import ROOT
 
@@ -54,24 +54,26 @@ def test_breaks_afterwards(broken):
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The file written through a worker process for a test file with a law of each outcome."""
+    """The cell written through a worker process for a test file with a law of each outcome."""
     folder: Path = tmp_path_factory.mktemp("calibrate")
     (folder / "conftest.py").write_text(_CONFTEST)
     (folder / "laws").mkdir()
     (folder / "laws" / "test_some.py").write_text(_LAWS)
     (folder / "pytest.ini").write_text("[pytest]\n")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "1", "laws"],
         cwd=folder,
-        env=os.environ | {"SAFECOMPRESS_CALIBRATE": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"SAFECOMPRESS_CALIBRATE": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
-    assert [p.name for p in (folder / "results").iterdir()] == ["laws.test_some.json"]
-    return json.loads((folder / "results" / "laws.test_some.json").read_text())
+    (cell,) = Cells(folder / "results").finished().items()
+    assert cell[0] == "laws.test_some"
+    return cell[1]
 
 
 def test_each_law_has_its_outcome_cases_and_counts(record: Any) -> None:
@@ -94,4 +96,4 @@ def test_each_law_has_its_outcome_cases_and_counts(record: Any) -> None:
 def test_the_record_names_session_and_machine(record: Any) -> None:
     assert record["session"] == "TESTS_FAILED"
     assert record["machine"]["cores"] == os.cpu_count()
-    assert set(record["machine"]) >= {"torch", "python", "threads", "safecompress"}
+    assert set(record["provenance"]) >= {"commit", "torch", "python", "threads", "safecompress"}

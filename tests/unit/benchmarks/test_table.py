@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 
 import pytest
 from benchmarks import students
+from benchmarks.cells import Cells
+from benchmarks.collect import COMPARISONS
 from benchmarks.pruning_claim import claim
-from benchmarks.table import DATA, METHODS, RESULTS, ROOT, summary
+from benchmarks.table import DATA, METHODS, ROOT, comparison, summary, tabulated
 
+from safecompress.cohorts.cells import cells, read_cell
 from safecompress.compression.start import build_proposals
-from safecompress.config import load_config
+from safecompress.config import load_compare_config, load_config
 
 
 def recipe(settings, *, density=0.05):
@@ -56,9 +59,31 @@ def test_the_default_is_among_the_ways_to_teach_a_student():
     ],
 )
 def test_short_tables_of_the_documents_are_those_of_the_results(document, results, density):
-    table = json.loads((RESULTS.with_name(results) / "table.json").read_text())
+    table = tabulated(Cells.of(results).finished(), reference=COMPARISONS[results])
     assert summary(table, density=density) in (ROOT / document).read_text()
 
 
 def test_the_table_of_the_claim_is_that_of_the_results():
-    assert claim() in (ROOT / "docs" / "defenses.md").read_text()
+    assert claim(Cells.of("table")) in (ROOT / "docs" / "defenses.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("results", "config"),
+    [
+        ("table", lambda: comparison(models=20)),
+        ("table-seed500", lambda: comparison(models=8, seed=500)),
+        ("students", students.students),
+    ],
+)
+def test_every_committed_cell_is_one_of_its_comparison_today(
+    results, config, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SAFECOMPRESS_DATA", "/data")
+    committed = Cells.of(results)
+    finished = Cells(tmp_path / results)
+    shutil.copyfile(committed.committed, finished.committed)
+    finished.unpack()
+    asked = load_compare_config(config())
+    known = {cell.name: cell for cell in cells(asked)}
+    for key, cell in committed.finished().items():
+        assert read_cell(finished.folder, known[key], asked) == cell

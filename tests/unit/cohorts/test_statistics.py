@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from safecompress.cohorts.statistics import contest, runs_side_by_side
@@ -54,6 +57,22 @@ def test_the_strongest_attack_is_that_of_the_cohort_not_of_each_target() -> None
     assert rows["ours"]["strongest"]["mean"] == pytest.approx((0.61 + 0.60 + 0.62 + 0.6) / 4)
     # On the fourth target the loss attack is as strong as RMIA; on average it is the stronger.
     assert rows["other"]["strongest"]["attack"] == "loss"
+
+
+@given(tie=st.booleans(), order=st.permutations(["loss", "lira-online", "rmia"]))
+def test_the_table_names_attacks_in_the_order_asked_for(tie: bool, order: list[str]) -> None:
+    document = cell("a", [(0.7, 0.6, 0.6 if tie else 0.7)])
+    figures = document["targets"][0]["attacks"]
+    figures["lira-online"] = figures["rmia"]
+    document["attacks"] = [{"lira-online": {}} if name == "lira-online" else name for name in order]
+    tables = []
+    for names in (sorted(figures), sorted(figures, reverse=True)):
+        document["targets"][0]["attacks"] = {name: figures[name] for name in names}
+        tables.append(contest([document], reference=None))
+    assert [list(t["rows"][0]["attacks"]) for t in tables] == [order, order]
+    assert json.dumps(tables[0]) == json.dumps(tables[1])
+    first = next(name for name in order if tie or name != "loss")
+    assert tables[0]["rows"][0]["strongest"]["attack"] == first
 
 
 def test_mean_deviation_and_interval_are_scipys() -> None:
