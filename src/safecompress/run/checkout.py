@@ -19,6 +19,9 @@ from pathlib import Path
 TIMEOUT = 2.0
 """Seconds that one call of git may take before its answer counts as unknown."""
 
+RESULTS = ":(exclude)benchmarks/results"
+"""Results are no source: a collected cell must not make the next one look like changed code."""
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -27,8 +30,8 @@ class Revision:
     Args:
         commit: hexadecimal name of the commit; None where it is unknown, as for a release that was
             installed from a wheel.
-        clean: whether the files were exactly the commit's, with nothing changed and nothing added
-            that git does not ignore; None where that is unknown.
+        clean: whether the files, results of benchmarks aside, were exactly the commit's, with
+            nothing changed and nothing added that git does not ignore; None where that is unknown.
     """
 
     commit: str | None
@@ -54,7 +57,7 @@ def revision(package: Path) -> Revision:
     commit = _hash(_git(root, "rev-parse", "HEAD"))
     if commit is None:
         return UNKNOWN
-    changes = _git(root, "status", "--porcelain", "--untracked-files=normal")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=normal", "--", ".", RESULTS)
     return Revision(commit, None if changes is None else not changes.strip())
 
 

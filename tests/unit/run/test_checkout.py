@@ -67,6 +67,17 @@ def test_a_clean_checkout_has_its_commit(ours: tuple[Path, str]) -> None:
 
 
 @needs_git
+def test_a_new_result_is_no_change_of_the_code(ours: tuple[Path, str]) -> None:
+    package, commit = ours
+    results = package.parents[1] / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    (results / "gate.jsonl").write_text("{}")
+    assert revision(package) == Revision(commit, True)
+    (results.parent / "gate.py").write_text("")
+    assert revision(package) == Revision(commit, False)
+
+
+@needs_git
 @pytest.mark.parametrize("change", ["edited", "added", "removed", "staged"])
 def test_a_checkout_with_a_change_is_not_clean(change: str, ours: tuple[Path, str]) -> None:
     package, commit = ours
