@@ -69,6 +69,7 @@ class Batches:
             require_images(rows.inputs)
         self.size = min(config.batch_size, len(rows))
         self.steps_per_epoch = steps_per_epoch(len(rows), config)
+        self.total_steps = round(config.epochs * self.steps_per_epoch)
         self.images = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 4
         self._rows = Rows(
             map_inputs(lambda t: t.to(device), rows.inputs),

@@ -2,64 +2,48 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from safecompress import randomness
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
-from safecompress.errors import ConfigError, NonFiniteError
-from safecompress.protocols import (
-    Batch,
-    Defense,
-    Internals,
-    ModelLike,
-    Outputs,
-    Rows,
-    TrainingContext,
-)
-from safecompress.topology import Topology, maskable_parameters
+from safecompress.errors import NonFiniteError
+from safecompress.protocols import Defense, Internals, Outputs, Rows
+from safecompress.topology import Topology
 from safecompress.train.active import Active, ActiveWeights, sparse_parts
 from safecompress.train.batches import Batches
 from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
 from safecompress.train.exchange import Exchange
+from safecompress.train.gradient import backward_once_, mean_gradient
 from safecompress.train.internals import internals
-from safecompress.train.loss import TrainingLoss, only_penalties
+from safecompress.train.loss import only_penalties
+from safecompress.train.make_stage import make_stage
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
-from safecompress.train.predict import mode, predict
+from safecompress.train.predict import predict
 from safecompress.train.probe import ProbedSettings, choose_settings
 from safecompress.train.progress import OnProgress, Reporter
-from safecompress.train.scaler import Scaler
-from safecompress.train.schedule import learning_rate
 from safecompress.train.sparse_layers import (
     SparseLayerChoice,
     SparseLayers,
     computing_sparsely,
     without_own_gradient,
 )
-from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
-from safecompress.train.state import load_module_, require_finite, require_finite_losses
-from safecompress.train.step import (
-    Pairs,
-    reseed_,
-    update_averages_,
-)
+from safecompress.train.step import Pairs, update_averages_
+from safecompress.train.together import train_stack, worth_stacking
 from safecompress.train.workbench import Workbench
 
 
 class Trainer:
     """Trains candidates of one model in one stage.
 
-    The module is a workbench: every method first puts a candidate's tensors into it. Batches,
+    There is one live module, and every method first copies a candidate's tensors into it. Batches,
     augmentation and dropout depend on (seed, stage, step) alone, so cutting a stage into pieces
-    changes no bit, and candidates at the same step see the same batches. Tensors of candidates
-    live on the CPU.
+    changes no bit, and candidates at the same step train on the same batch. Tensors of candidates
+    are on the CPU.
 
     Under several processes (as `torchrun` starts them) every batch is shared out, gradients are
     averaged, and every process returns the same candidate.
@@ -75,14 +59,15 @@ class Trainer:
         defenses: changes to the loss, in order.
         reference: rows for defenses that need non-members.
         validation: rows that steer, for defenses that watch the model on unseen rows.
-        dense: the finished dense model, for defenses that ask it.
+        dense: the finished dense model, for defenses that compare with it.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
-        settings: settings of an earlier probe to train with; by default probed now.
+        settings: precision and memory format of an earlier probe; by default a probe times the
+            alternatives now.
         typical: a mask like those that will be trained, for the probe; by default all weights
             exist.
         on_progress: called at most every 0.2 s.
-        log_dir: folder of training curves, where the engine asks for loggers.
+        log_dir: folder of training curves; needed where the engine has loggers.
 
     Raises:
         ConfigError: when hardware, data and configuration do not fit together.
@@ -111,19 +96,17 @@ class Trainer:
     ) -> None:
         device = device_of(engine)
         module.to(device)
-        self._module, self._config = module, config
-        self._seed, self._stage = seed, stage
-        self._track = track_moving_average
-        self._worth_it = SparseLayerChoice()
-        # A probe needs whole batches; shares of them are cut once the processes are known.
-        self._batches = Batches(rows, config, seed=seed, stage=stage, device=device)
+        self._module, self._track = module, track_moving_average
+        self._sparse_choice = SparseLayerChoice()
+        # The probe times whole batches, so several processes share them only afterwards.
+        batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         sparsely = typical is not None and not track_moving_average and only_penalties(defenses)
         self.settings = settings or choose_settings(
             module,
-            self._batches,
+            batches,
             config,
             device=device,
-            total_steps=self.total_steps,
+            total_steps=batches.total_steps,
             topology=typical if sparsely and trains_alone(engine) else None,
         )
         self._bench = Workbench(module, self.settings.torch_format)
@@ -131,8 +114,7 @@ class Trainer:
             engine, precision=self.settings.precision, stage=stage, log_dir=log_dir
         )
         self._rank, self._ranks = self._fabric.global_rank, self._fabric.world_size
-        self._batches.share_(rank=self._rank, ranks=self._ranks)
-        self._scaler = Scaler(self._fabric)
+        batches.share_(rank=self._rank, ranks=self._ranks)
         self._optimizer = make_optimizer(config, self._bench.parameters)
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
         self._alone = self._ranks == 1 and self.settings.precision == "32-true"
@@ -141,74 +123,68 @@ class Trainer:
             # In fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
             self._model = module if self._alone else MixedPrecision(module, self._fabric)
         self._reporter = Reporter(
-            on_progress, stage=stage, total=self.total_steps, rows=self._batches.size
+            on_progress, stage=stage, total=batches.total_steps, rows=batches.size
         )
-        context = TrainingContext(
-            classes=predict(module, rows.take(torch.arange(1))).classes if defenses else 0,
-            steps=self.total_steps,
+        self._stage = make_stage(
+            stage,
+            module,
+            rows,
+            batches=batches,
+            config=config,
             seed=seed,
+            fabric=self._fabric,
+            settings=self.settings,
+            defenses=defenses,
             reference=reference,
-            device=self._fabric.device,
-            module=module,
             validation=validation,
-            rows=len(rows),
-            batch_size=self._batches.size,
-            stage=stage,
-            dense=None if dense is None else copy.deepcopy(dense).to(device).eval(),
+            dense=dense,
+            soft_labels=soft_labels,
         )
-        if self._ranks > 1 and self.settings.precision != "32-true":
-            asking = [d.name for d in defenses if d.needs_input_gradients]
-            if asking:
-                raise ConfigError(
-                    f"defenses: {', '.join(asking)} look at input gradients, which several "
-                    "processes can take in precision 32-true alone; set the stage's precision."
-                )
-        self._objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
-        if self._objective.samples_alone:
-            if not self._alone:
-                raise ConfigError(
-                    "defenses: gradients of single rows need one device and precision 32-true; set "
-                    "engine.devices: 1 and the stage's precision."
-                )
-            self._batches.draw_alone_()
         self._exchange = Exchange(
-            module=module,
+            stage=self._stage,
             bench=self._bench,
             optimizer=self._optimizer,
-            config=config,
-            scaler=self._scaler,
-            objective=self._objective,
             fabric=self._fabric,
             track=track_moving_average,
         )
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of one epoch; a last batch that is not full is left out."""
-        return self._batches.steps_per_epoch
+        """Steps of one epoch; rows that do not fill a last batch are left out of that epoch."""
+        return self._stage.batches.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole stage."""
-        return round(self._config.epochs * self._batches.steps_per_epoch)
+        return self._stage.batches.total_steps
 
     def start(self, topology: Topology | None = None) -> Candidate:
         """Return a candidate at step 0 with the module's weights as they are now.
 
         Args:
-            topology: which weights exist; all of them by default. The others become zero.
+            topology: which weights exist, all by default; the others become zero.
         """
         return self._exchange.fresh(topology or Topology.dense(self._module))
 
     def load_(self, candidate: Candidate) -> None:
-        """Put a candidate into the live module, which then computes as the candidate says.
+        """Copy a candidate into the live module, which then computes what the candidate computes.
 
-        Weights that do not exist are zero, and quantized ones rounded.
+        Weights that do not exist are zero there, and quantized ones rounded.
+
+        Args:
+            candidate: a candidate of this module.
+
+        Raises:
+            ModelError: when the candidate belongs to another model.
         """
         self._bench.put_(candidate)
 
     def outputs(self, candidate: Candidate, rows: Rows) -> Outputs:
-        """Return the candidate's outputs on `rows`.
+        """Return the candidate's outputs on `rows`, in evaluation mode and fp32.
+
+        Args:
+            candidate: a candidate of this module.
+            rows: n rows, on any device.
 
         Raises:
             NonFiniteError: when a logit is NaN or infinite.
@@ -217,17 +193,25 @@ class Trainer:
         return predict(self._module, rows)
 
     def internals(self, candidate: Candidate, rows: Rows) -> Internals:
-        """Return what the candidate computes inside for `rows`.
+        """Return the candidate's last features and the norms of each row's gradients.
+
+        Args:
+            candidate: a candidate of this module.
+            rows: n rows, on any device.
 
         Raises:
             NonFiniteError: when a logit or a gradient is NaN or infinite.
-            ModelError: when the model has no layer to look at.
+            ModelError: when the model calls no linear or convolution layer.
         """
         self.load_(candidate)
         return internals(self._module, rows)
 
     def train(self, candidate: Candidate, steps: int) -> Candidate:
         """Return the candidate after `steps` more steps; the one given is left untouched.
+
+        Args:
+            candidate: a candidate of this module.
+            steps: number of steps; 0 or less returns the candidate itself.
 
         Raises:
             NonFiniteError: when the loss or a weight became NaN or infinite; names the step.
@@ -240,7 +224,7 @@ class Trainer:
         losses = torch.zeros(steps, device=self._fabric.device)
         self._reporter.begin()
         sparsely = self._sparse_layers(candidate)
-        with kept_memory(), self._training(), computing_sparsely(sparsely):
+        with kept_memory(), self._stage.training(), computing_sparsely(sparsely):
             gathered = without_own_gradient(active, sparsely)
             for index in range(steps):
                 step = candidate.step + index
@@ -249,7 +233,7 @@ class Trainer:
                     self._report(losses[: index + 1], candidate.step)
                 if self._fabric.loggers and (step + 1) % self.steps_per_epoch == 0:
                     self._log(losses[max(0, index + 1 - self.steps_per_epoch) : index + 1], step)
-        self._check(losses, candidate.step)
+        self._stage.require_finite(losses, candidate.step)
         if candidate.step + steps >= self.total_steps:
             self._reporter.report(losses, step=candidate.step + steps)
         for logger in self._fabric.loggers:
@@ -259,16 +243,17 @@ class Trainer:
     def trains_together(self, candidates: Sequence[Candidate]) -> bool:
         """Return whether `train_together` can train these candidates, and takes less time.
 
-        The size of a step decides and not a timing, so that the same run does the same arithmetic.
+        The size of a step decides, and no timing does, so that a repeated run does the same
+        arithmetic.
+
+        Args:
+            candidates: at least one.
         """
         return (
             self._alone
             and not self._track
-            and not self._objective.defended
             and not self._fabric.loggers
-            and self._batches.size * sum(p.numel() for p in self._bench.parameters.values())
-            <= LARGEST_STEP[self._fabric.device.type == "cpu"]
-            and not obstacle(self._module, candidates)
+            and worth_stacking(self._stage, candidates, self._bench.parameters)
         )
 
     def train_together(
@@ -276,90 +261,42 @@ class Trainer:
     ) -> list[Candidate | NonFiniteError]:
         """Return the candidates after `steps` more steps, trained as one stack.
 
-        Each is what `train` makes of it but for rounding; one whose loss or weights became NaN or
-        infinite is the error that `train` would have raised.
+        The results are those of `train` but for rounding: sums are taken in another order. Where a
+        loss or a weight of a candidate became NaN or infinite, its place holds the error that
+        `train` would have raised.
 
         Args:
             candidates: those that `trains_together`, all at the same step.
             steps: at least 1.
         """
         self._bench.clear_()
-        stack = Stack(
-            self._module,
-            candidates,
-            self._config,
-            self._bench.parameters,
-            lambda batch, candidate: self._objective.targets(batch, candidate.soft_target),
-        )
-        first = candidates[0].step
-        losses = torch.zeros(steps, len(candidates), device=self._fabric.device)
         self._reporter.begin()
-        with kept_memory(), self._training():
-            for index in range(steps):
-                step = first + index
-                batch = self._batches.at(step, memory_format=self.settings.torch_format)
-                lr = learning_rate(self._config, step, total=self.total_steps)
-                losses[index] = stack.step_(batch, lr=lr)
-        found: list[Candidate | NonFiniteError] = []
-        for candidate, own in zip(stack.collected(steps), losses.T, strict=True):
-            try:
-                load_module_(self._module, candidate.weights)
-                self._check(own, first)
-                found.append(candidate)
-            except NonFiniteError as error:
-                found.append(error)
-        return found
+        return train_stack(self._stage, candidates, self._bench.parameters, steps=steps)
 
     def gradient(self, candidate: Candidate, batches: int) -> dict[str, Tensor]:
         """Return the mean gradient of the training loss, dense and in fp32.
 
         Args:
             candidate: where the gradient is taken.
-            batches: number of batches averaged: those the candidate would train on next.
+            batches: number of batches averaged, those the candidate would train on next.
 
         Returns:
-            Per maskable parameter a CPU tensor of its shape; weights that do not exist have
-            gradients too, and weight decay has no part in it.
+            Per maskable parameter a CPU tensor of its shape. It holds the gradients of weights that
+            do not exist as well; weight decay adds nothing to it.
         """
         self._exchange.restore_(candidate)
-        parameters = maskable_parameters(self._module)
-        sums = [torch.zeros_like(p) for p in parameters.values()]
-        with kept_memory(), self._training():
-            for step in range(candidate.step, candidate.step + batches):
-                loss, _ = self._loss(step, self._module)
-                gradients = torch.autograd.grad(
-                    loss, list(parameters.values()), allow_unused=True, materialize_grads=True
-                )
-                torch._foreach_add_(sums, list(gradients))
-        if self._ranks > 1:
-            for total in sums:
-                total.copy_(self._fabric.all_reduce(total, reduce_op="mean"))  # type: ignore[arg-type]
-        return {
-            name: (total / batches).detach().to("cpu", copy=True).contiguous()
-            for name, total in zip(parameters, sums, strict=True)
-        }
-
-    @contextmanager
-    def _training(self) -> Iterator[None]:
-        with (
-            mode(self._module, training=True),
-            randomness.seeded(self._seed, self._stage),
-            self._objective.training(),
-        ):
-            yield
+        return mean_gradient(self._stage, candidate.step, batches=batches, fabric=self._fabric)
 
     def _step_(
         self, step: int, active: Active, gathered: Sequence[ActiveWeights], averages: Pairs
     ) -> Tensor:
-        self._optimizer.param_groups[0]["lr"] = learning_rate(
-            self._config, step, total=self.total_steps
-        )
+        self._optimizer.param_groups[0]["lr"] = self._stage.learning_rate(step)
         with self._bench.watched():
-            loss, seen = self._loss(step, self._model)
+            loss, batch = self._stage.loss(step, self._model)
         self._fabric.backward(loss)
-        self._objective.before_step_(seen)
+        self._stage.objective.before_step_(batch)
         if averages:
-            update_averages_(averages, scale=self._scaler.scale)
+            update_averages_(averages, scale=self._stage.scaler.scale)
         for part in gathered:
             part.read_gradient_()
         self._stepper.step()
@@ -367,49 +304,30 @@ class Trainer:
             part.write_()
             part.values.grad = None
         self._bench.forget_gradients_()
-        self._objective.after_step_(seen)
+        self._stage.objective.after_step_(batch)
         return loss.detach()
 
-    def _loss(self, step: int, model: ModelLike) -> tuple[Tensor, Batch | None]:
-        reseed_(self._fabric.device, self._seed, self._stage, "step", step, self._rank)
-        batch = self._batches.at(step, memory_format=self.settings.torch_format)
-        return self._objective(model, batch, step)
-
     def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
-        """Return the layers that compute with their existing weights in this stage.
+        """Return the layers that compute with their existing weights alone in this stage.
 
-        Whoever looks at whole weights or their gradients (moving averages, some defenses, wrappers
-        of mixed precision and several processes) gets them; so does a model that uses a layer's
-        weight without calling the layer.
+        Layers stay dense where something reads whole weights or their gradients: moving averages,
+        some defenses, the wrappers of mixed precision and of several processes, or a model that
+        uses a layer's weight without calling the layer.
         """
-        if self._track or not self._objective.only_penalties or not self._alone:
+        if self._track or not self._stage.objective.only_penalties or not self._alone:
             return {}
-
-        def backward() -> None:
-            buffers = [(buffer, buffer.clone()) for buffer in self._module.buffers()]
-            with self._training():
-                loss, _ = self._loss(candidate.step, self._module)
-                loss.backward()  # type: ignore[no-untyped-call]
-            for buffer, before in buffers:
-                buffer.copy_(before)
-
-        found = self._worth_it.among(self._bench.sparse_layers(candidate), backward)
+        layers = self._sparse_choice.among(
+            self._bench.sparse_layers(candidate),
+            lambda: backward_once_(self._stage, candidate.step),
+        )
         self._bench.forget_gradients_()
-        return found
+        return layers
 
     def _report(self, losses: Tensor, first: int) -> None:
         if self._ranks == 1:
-            self._check(losses, first, weights=False)
+            self._stage.require_finite(losses, first, weights=False)
         self._reporter.report(losses, step=first + len(losses))
 
     def _log(self, losses: Tensor, step: int) -> None:
-        rate = learning_rate(self._config, step, total=self.total_steps)
+        rate = self._stage.learning_rate(step)
         self._fabric.log_dict({"loss": float(losses.mean()), "lr": rate}, step=step + 1)
-
-    def _check(self, losses: Tensor, first: int, *, weights: bool = True) -> None:
-        """Raise NonFiniteError when a loss, or a weight where asked, is not finite."""
-        where = f"training ({self._stage})"
-        scaled = self._scaler.scale is not None
-        require_finite_losses(losses, first, where=where, scaled=scaled)
-        if weights:
-            require_finite(self._module, where=f"{where}, by step {first + len(losses)}")

@@ -1,0 +1,78 @@
+"""`worth_stacking` and `train_stack`: several candidates of a stage trained as one stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from safecompress.candidate import Candidate
+from safecompress.errors import NonFiniteError
+from safecompress.train.memory import kept_memory
+from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
+from safecompress.train.stage import Stage
+from safecompress.train.state import load_module_
+
+
+def worth_stacking(
+    stage: Stage, candidates: Sequence[Candidate], parameters: Mapping[str, nn.Parameter]
+) -> bool:
+    """Return whether these candidates can be trained as one stack, and whether it saves time.
+
+    The size of a step decides, and no timing does, so that a repeated run does the same arithmetic.
+
+    Args:
+        stage: the stage they are trained in.
+        candidates: at least one.
+        parameters: the module's trained parameters, by name.
+    """
+    weights = sum(p.numel() for p in parameters.values())
+    return (
+        not stage.objective.defended
+        and stage.batches.size * weights <= LARGEST_STEP[stage.device.type == "cpu"]
+        and not obstacle(stage.module, candidates)
+    )
+
+
+def train_stack(
+    stage: Stage,
+    candidates: Sequence[Candidate],
+    parameters: Mapping[str, nn.Parameter],
+    *,
+    steps: int,
+) -> list[Candidate | NonFiniteError]:
+    """Return the candidates after `steps` more steps, trained as one stack.
+
+    Args:
+        stage: the stage they are trained in; afterwards its module holds the last candidate.
+        candidates: candidates at the same step that are `worth_stacking`.
+        parameters: the module's trained parameters, by name.
+        steps: at least 1.
+
+    Returns:
+        Per candidate, in order, what it became; an error where a loss or a weight of it became NaN
+        or infinite.
+    """
+    stack = Stack(
+        stage.module,
+        candidates,
+        stage.config,
+        parameters,
+        lambda batch, candidate: stage.objective.targets(batch, candidate.soft_target),
+    )
+    first = candidates[0].step
+    losses = torch.zeros(steps, len(candidates), device=stage.device)
+    with kept_memory(), stage.training():
+        for index in range(steps):
+            step = first + index
+            losses[index] = stack.step_(stage.batch(step), lr=stage.learning_rate(step))
+    results: list[Candidate | NonFiniteError] = []
+    for candidate, own_losses in zip(stack.collected(steps), losses.T, strict=True):
+        try:
+            load_module_(stage.module, candidate.weights)
+            stage.require_finite(own_losses, first)
+            results.append(candidate)
+        except NonFiniteError as error:
+            results.append(error)
+    return results
