@@ -1,4 +1,4 @@
-"""Training as a function of candidates, and prediction in fp32."""
+"""Training as a function of candidates, and outputs of any module in fp32."""
 
 from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch

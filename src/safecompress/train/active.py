@@ -1,10 +1,11 @@
-"""What the optimizer moves: dense parameters, and vectors of the weights that exist.
+"""`ActiveWeights`, `active_weights`: the tensors that the optimizer moves.
 
-A weight that does not exist is no part of any vector, so neither momentum nor weight decay nor
-AdamW can move it, and it has no state. A quantized weight is a vector, too: the optimizer moves
-what is not rounded, the model computes with what is, and its gradient there moves the former.
-Gathering gradients and scattering weights costs less than the optimizer saves by not visiting the
-missing ones: a sparse step is no slower than a dense one.
+A dense parameter is moved itself. Of a sparse one the optimizer gets a vector of the weights that
+exist: a missing weight has no optimizer state, and neither momentum nor weight decay nor AdamW can
+move it. A quantized parameter gets a vector, too: the vector keeps the values before rounding, the
+parameter holds the rounded ones, and the gradient at the rounded values moves the vector. Copying
+between parameter and vector costs less than the optimizer saves by skipping missing weights, so a
+sparse step is no slower than a dense one.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ class ActiveWeights:
 
     Args:
         parameter: the whole parameter, its entries packed without gaps in any memory format.
-        positions: int64 (n,), places in memory of the weights that exist, ascending.
-        values: (n,) what the optimizer moves; the parameter follows by `write_`.
+        positions: int64 (n,), offsets in memory of the weights that exist, ascending.
+        values: (n,), of the parameter's dtype; the optimizer moves them, and `write_` copies them
+            into the parameter.
         bits: bits to which the parameter's copy of the values is rounded; None rounds nothing.
-        rows: int64 (n,), the output channel of each value; needed to round.
+        rows: int64 (n,), the output channel of each value; needed where `bits` is given.
     """
 
     parameter: nn.Parameter
@@ -39,7 +41,13 @@ class ActiveWeights:
 
     @classmethod
     def of(cls, parameter: nn.Parameter, mask: Tensor, *, bits: int | None = None) -> ActiveWeights:
-        """Return the weights of `parameter` that exist by `mask`, bool of its shape."""
+        """Return the weights of a parameter that exist.
+
+        Args:
+            parameter: the whole parameter, packed without gaps.
+            mask: bool of the parameter's shape, True where a weight exists.
+            bits: 8 or 4, to which the parameter's copy is rounded; None rounds nothing.
+        """
         in_memory = torch.empty_like(parameter, dtype=torch.bool).copy_(mask)
         positions = _memory(in_memory).nonzero().squeeze(1)
         values = _memory(parameter.detach()).index_select(0, positions)
@@ -52,30 +60,30 @@ class ActiveWeights:
         return cls(parameter, positions, nn.Parameter(values), bits, rows)
 
     def read_(self) -> None:
-        """Take the values from the parameter, and zero its missing weights."""
+        """Copy the values out of the parameter, and set its missing weights to zero."""
         memory = _memory(self.parameter.detach())
         torch.index_select(memory, 0, self.positions, out=self.values.detach())
         memory.zero_()
         self.write_()
 
     def read_gradient_(self) -> None:
-        """Take the gradient of the existing weights from the parameter's."""
+        """Copy the existing weights' gradient from that of the whole parameter."""
         gradient = self.parameter.grad
         self.values.grad = None if gradient is None else self.compact(gradient)
 
     def write_(self, *, rounded: bool = True) -> None:
-        """Put the values back into the parameter; missing weights are left as they are.
+        """Copy the values into the parameter; missing weights are left as they are.
 
         Args:
-            rounded: whether to round where the parameter is quantized.
+            rounded: whether the copy is rounded where the parameter is quantized.
         """
         values = self.rounded() if rounded else self.values.detach()
         _memory(self.parameter.detach()).scatter_(0, self.positions, values)
 
     def written(self) -> bool:
-        """Whether the parameter holds what `write_` put there, and nobody has changed it since."""
-        held = _memory(self.parameter.detach()).index_select(0, self.positions)
-        return torch.equal(held, self.rounded())
+        """Whether the parameter still holds the values as `write_` copies them, rounded."""
+        present = _memory(self.parameter.detach()).index_select(0, self.positions)
+        return torch.equal(present, self.rounded())
 
     def rounded(self) -> Tensor:
         """Return the values as the model computes with them, (n,), without a gradient."""
@@ -84,21 +92,29 @@ class ActiveWeights:
         return quantized_values(self.values, self.rows, len(self.parameter), self.bits)
 
     def compact(self, tensor: Tensor) -> Tensor:
-        """Return the existing entries of a tensor of the parameter's shape, (n,)."""
-        own = self.parameter
-        if tensor.stride() != own.stride() or tensor.device != own.device:
-            tensor = torch.empty_like(own).copy_(tensor)
+        """Return the entries of a tensor at the existing weights, (n,).
+
+        Args:
+            tensor: of the parameter's shape; any memory format and device.
+        """
+        parameter = self.parameter
+        if tensor.stride() != parameter.stride() or tensor.device != parameter.device:
+            tensor = torch.empty_like(parameter).copy_(tensor)
         return _memory(tensor.detach()).index_select(0, self.positions)
 
     def expand(self, vector: Tensor) -> Tensor:
-        """Return a tensor of the parameter's shape with `vector` in it, zero elsewhere."""
+        """Return a tensor of the parameter's shape that is zero at missing weights.
+
+        Args:
+            vector: (n,), its entries at the existing weights.
+        """
         whole = torch.zeros_like(self.parameter, requires_grad=False)
         _memory(whole).scatter_(0, self.positions, vector)
         return whole
 
 
 Active = Mapping[str, nn.Parameter | ActiveWeights]
-"""Per name what is trained: the parameter itself where it is dense, else its existing weights."""
+"""Per parameter name what the optimizer moves: the dense parameter, or its existing weights."""
 
 
 def active_weights(
@@ -107,14 +123,14 @@ def active_weights(
     module: nn.Module,
     transforms: Transforms = PLAIN,
 ) -> Active:
-    """Return what of the parameters is trained under a topology.
+    """Return what the optimizer moves under a topology, per parameter name.
 
     Args:
-        parameters: the module's trained parameters.
+        parameters: the module's trained parameters, by name.
         topology: which weights exist.
         module: the live module.
-        transforms: which weights are quantized, and which biases and normalization belong to
-            channels that are gone.
+        transforms: to how many bits weights are rounded, and which entries of biases and
+            normalization belong to removed channels.
 
     Raises:
         ModelError: when the topology belongs to another model.
@@ -137,10 +153,14 @@ def active_weights(
 
 
 def sparse_parts(active: Active) -> list[ActiveWeights]:
-    """Return the parameters that are not moved themselves."""
+    """Return those of which a vector is trained instead of the parameter itself.
+
+    Args:
+        active: what the optimizer moves, per parameter name.
+    """
     return [part for part in active.values() if isinstance(part, ActiveWeights)]
 
 
 def _memory(tensor: Tensor) -> Tensor:
-    """Return a packed tensor's entries in the order they lie in memory, as a view."""
+    """Return a packed tensor's entries in the order of their addresses in memory, as a view."""
     return tensor.as_strided((tensor.numel(),), (1,), tensor.storage_offset())

@@ -1,4 +1,4 @@
-"""Augmentation of image batches as whole-batch tensor operations."""
+"""`crop_flip`: random crops and mirrorings of images, as operations on the whole batch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from safecompress.protocols import Inputs
 
 
 def require_images(inputs: Inputs) -> None:
-    """Raise ConfigError unless the inputs are one tensor of images."""
+    """Raise ConfigError unless the inputs are one tensor of images.
+
+    Args:
+        inputs: a tensor, or a tuple or mapping of tensors.
+    """
     if isinstance(inputs, Tensor) and inputs.ndim == 4:
         return
-    found = (
+    given = (
         f"inputs of shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else "several inputs"
     )
     raise ConfigError(
-        f"train.augment: crop-flip needs images (n, channels, height, width), got {found}; "
+        f"train.augment: crop-flip needs images (n, channels, height, width), got {given}; "
         "set augment: none."
     )
 
@@ -26,12 +30,12 @@ def require_images(inputs: Inputs) -> None:
 def crop_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
     """Return randomly shifted and mirrored copies of images.
 
-    Every image is padded with zeros, cropped back to its size at a place of its own, and mirrored
-    left to right with probability one half.
+    Every image is padded with zeros, cropped back to its size at a random offset, and mirrored left
+    to right with probability one half; each image draws independently.
 
     Args:
         images: (n, channels, height, width).
-        generator: CPU generator of the places and mirrorings; the same on every device.
+        generator: CPU generator of offsets and mirrorings, so that devices draw the same.
         padding: pixels added on every side.
 
     Returns:
@@ -44,7 +48,8 @@ def crop_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -
     columns = offsets[1] + torch.where(mirrored, width - 1 - columns, columns)
     padded = functional.pad(images, (padding,) * 4)
     wide, tall = width + 2 * padding, height + 2 * padding
-    # Whole rows first, which is a copy of long runs; single pixels only within the rows kept.
+    # Copying whole rows of pixels is fast; so pixels are gathered one by one only within the rows
+    # that stay.
     planes = torch.arange(n * channels).view(n, channels, 1) * tall
     rows = (planes + (offsets[0] + torch.arange(height))[:, None, :]).flatten()
     kept = padded.reshape(-1, wide).index_select(0, rows.to(images.device))

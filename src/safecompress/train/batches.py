@@ -1,4 +1,4 @@
-"""Training batches as a pure function of (seed, stage, step)."""
+"""`Batches`, `Step`: training batches as a pure function of (seed, stage, step)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from safecompress.train.augment import crop_flip, require_images
 
 @dataclass(frozen=True)
 class Step:
-    """What one training step reads.
+    """The rows of one training step.
 
     Args:
-        inputs: the batch's inputs, augmented.
-        labels: int64 (b,).
-        ids: int64 (b,).
+        inputs: inputs of b rows, augmented.
+        labels: int64 (b,), class indices.
+        ids: int64 (b,), the rows' ids in their source.
         index: int64 (b,), the rows' positions among the rows trained on.
     """
 
@@ -32,22 +32,27 @@ class Step:
 
 
 def steps_per_epoch(rows: int, config: TrainConfig) -> int:
-    """Return the steps of one epoch over `rows` rows; a last batch that is not full is left out."""
+    """Return the steps of one epoch; rows that do not fill a last batch are left out.
+
+    Args:
+        rows: number of rows trained on, at least 1.
+        config: batch size.
+    """
     return rows // min(config.batch_size, rows)
 
 
 class Batches:
     """The batches of one training stage.
 
-    Every epoch is a permutation of its own; rows that do not fill a last batch sit that epoch out.
-    With several processes each gets its share of every batch.
+    Every epoch draws a new permutation of the rows; those that do not fill a last batch are left
+    out of that epoch. Several processes share every batch.
 
     Args:
         rows: the rows trained on.
-        config: batch size and augmentation.
+        config: epochs, batch size and augmentation.
         seed: the run's seed.
         stage: name of the stage, part of every derived seed.
-        device: where batches are wanted; the rows are moved there once.
+        device: device of the batches; the rows are moved there once.
 
     Raises:
         DataError: when there are no rows.
@@ -84,10 +89,14 @@ class Batches:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def share_(self, *, rank: int, ranks: int) -> None:
-        """From now on give this process its share of every batch only.
+        """Return to this process only its share of every batch from now on.
+
+        Args:
+            rank: number of this process, from 0.
+            ranks: number of processes.
 
         Raises:
-            ConfigError: when a batch cannot be shared out equally.
+            ConfigError: when a batch cannot be shared equally.
         """
         if self.size % ranks:
             raise ConfigError(
@@ -96,14 +105,19 @@ class Batches:
         self._rank, self._ranks = rank, ranks
 
     def draw_alone_(self) -> None:
-        """From now on draw every row into every batch on its own, `size` rows on average.
+        """From now on draw every row into every batch independently, `size` rows on average.
 
-        Differential privacy is accounted for such batches (Poisson sampling), not for epochs.
+        The accounting of differential privacy assumes such Poisson-sampled batches.
         """
         self._alone = True
 
     def at(self, step: int, *, memory_format: torch.memory_format) -> Step:
-        """Return the batch of one step, counted from the stage's beginning."""
+        """Return the batch of one step.
+
+        Args:
+            step: steps of the stage before this one, from 0.
+            memory_format: memory format of images.
+        """
         index = self._index(step)
         inputs = map_inputs(lambda t: t.index_select(0, index), self._rows.inputs)
         if self._augment and isinstance(inputs, Tensor):
@@ -120,7 +134,8 @@ class Batches:
             source = randomness.generator(self._seed, self._stage, "alone", step)
             drawn = torch.rand(len(self._rows), generator=source)
             index = torch.nonzero(drawn < self.size / len(self._rows)).squeeze(1)
-            # Without any row there is no step; with 32 rows on average that is one in 10^13.
+            # A step needs a row, so an empty draw takes the row nearest to being drawn. At 32 rows
+            # on average that happens once in 10^13 steps.
             return (index if len(index) else drawn.argmin().unsqueeze(0)).to(self._device)
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:

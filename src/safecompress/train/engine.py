@@ -1,4 +1,4 @@
-"""Lightning Fabric from the engine's configuration."""
+"""`make_fabric`, `MixedPrecision`: Lightning Fabric as the engine's configuration asks for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safecompress.config import EngineConfig
 from safecompress.errors import ConfigError
 
 if TYPE_CHECKING:
-    # It imports a compiler that takes a second to load, and nothing but training needs it.
+    # Fabric imports a compiler that takes a second to load, and only training needs it.
     from lightning_fabric import Fabric
 
 
@@ -26,14 +26,14 @@ def make_fabric(
     Args:
         config: accelerator, devices and loggers.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
-        stage: name of the stage; its curves go to `log_dir/stage/version_N`.
-        log_dir: folder of the training curves; needed where loggers are asked for.
+        stage: name of the stage; its training curves go to `log_dir/stage/version_N`.
+        log_dir: folder of the training curves; needed where the configuration names loggers.
 
     Raises:
         ConfigError: when the hardware, the precision or a logger is not available.
     """
     if precision == "16-mixed" and device_of(config).type == "cpu":
-        # Fabric itself would train in bf16 instead, with no more than a warning.
+        # Fabric itself would only warn, and train in bf16 instead.
         raise ConfigError(
             "train.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed, 32-true or auto."
         )
@@ -45,12 +45,26 @@ def make_fabric(
 
 
 def device_of(config: EngineConfig) -> torch.device:
-    """Return the device that this process will train on."""
+    """Return the device that this process will train on.
+
+    Args:
+        config: accelerator and devices.
+
+    Raises:
+        ConfigError: when the hardware is not available.
+    """
     return _fabric(config, precision="32-true", loggers=[]).device
 
 
 def trains_alone(config: EngineConfig) -> bool:
-    """Return whether one process trains, and no others with it."""
+    """Return whether a single process trains.
+
+    Args:
+        config: accelerator and devices.
+
+    Raises:
+        ConfigError: when the hardware is not available.
+    """
     return bool(_fabric(config, precision="32-true", loggers=[]).world_size == 1)
 
 
@@ -59,7 +73,7 @@ def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabr
 
     logger = logging.getLogger("lightning_fabric")
     level = logger.level
-    # Fabric announces its precision on the console, which belongs to the command line.
+    # Fabric logs its precision to the console, where only the command line should write.
     logger.setLevel(logging.WARNING)
     try:
         return Fabric(
@@ -87,29 +101,29 @@ def _loggers(config: EngineConfig, *, stage: str, log_dir: Path | None) -> list[
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-    made: list[Any] = []
+    loggers: list[Any] = []
     for kind in dict.fromkeys(config.loggers):
         if kind == "csv":
-            made.append(CSVLogger(log_dir, name=stage))
+            loggers.append(CSVLogger(log_dir, name=stage))
         elif find_spec("tensorboard") or find_spec("tensorboardX"):
-            made.append(TensorBoardLogger(log_dir, name=stage))
+            loggers.append(TensorBoardLogger(log_dir, name=stage))
         else:
             raise ConfigError(
                 "engine.loggers: tensorboard is not installed; "
                 "pip install 'safecompress[tensorboard]'."
             )
-    return made
+    return loggers
 
 
 class MixedPrecision(nn.Module):
-    """A module on one device, its forward pass in mixed precision.
+    """A module on one device, with its forward pass in mixed precision.
 
-    Fabric's own wrapper lets nobody take a gradient of its outputs before the step's backward pass,
-    as a defense that looks at input gradients does.
+    It replaces Fabric's own wrapper, which forbids a gradient of the outputs before the step's
+    backward pass; a defense that penalizes input gradients takes one.
 
     Args:
         module: takes and returns fp32.
-        fabric: knows the precision.
+        fabric: gives the precision.
     """
 
     def __init__(self, module: nn.Module, fabric: Fabric) -> None:
@@ -118,8 +132,8 @@ class MixedPrecision(nn.Module):
         self._precision = fabric.strategy.precision
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the module returns."""
+        """Return the module's output, computed in mixed precision, in fp32."""
         args, kwargs = self._precision.convert_input((args, kwargs))
         with self._precision.forward_context():
-            said = self.module(*args, **kwargs)
-        return self._precision.convert_output(said)
+            output = self.module(*args, **kwargs)
+        return self._precision.convert_output(output)

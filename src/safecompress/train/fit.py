@@ -1,4 +1,4 @@
-"""Training as a function: a candidate and a number of steps in, a new candidate out."""
+"""`Trainer`: training as a function of a candidate and a number of steps."""
 
 from __future__ import annotations
 

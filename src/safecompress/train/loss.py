@@ -1,4 +1,4 @@
-"""What training minimizes: cross-entropy to hard or soft labels, plus what the defenses add."""
+"""`TrainingLoss`: cross-entropy to hard or soft labels plus the penalties of the defenses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from safecompress.train.features import call_with_features
 
 
 def require_together(defenses: Sequence[Defense]) -> None:
-    """Raise ConfigError when one is listed twice, or beside one that stands alone."""
+    """Raise ConfigError when these defenses cannot be combined.
+
+    A defense that draws every row independently accounts for all changes of the gradient, so no
+    other may be listed beside it.
+
+    Args:
+        defenses: all defenses of a stage.
+
+    Raises:
+        ConfigError: when a defense is listed twice, or beside one that draws rows independently.
+    """
     names = [defense.name for defense in defenses]
     for defense in defenses:
         if names.count(defense.name) > 1:
@@ -32,7 +42,11 @@ def require_together(defenses: Sequence[Defense]) -> None:
 
 
 def only_penalties(defenses: Iterable[Defense]) -> bool:
-    """Return whether no defense looks at weights, changes gradients or remembers anything."""
+    """Return whether no defense reads weights, changes gradients or has a state.
+
+    Args:
+        defenses: all defenses of a stage.
+    """
     return all(defense.only_penalty for defense in defenses)
 
 
@@ -41,11 +55,12 @@ class TrainingLoss:
 
     Args:
         defenses: changes to the loss, in order; each is prepared for the stage.
-        context: what they prepare themselves with.
-        soft_labels: float32 (rows trained on, classes), probabilities; None without any.
+        context: the stage's data and settings, from which defenses prepare themselves.
+        soft_labels: float32 (rows trained on, classes), class probabilities; None without any.
 
     Raises:
-        ConfigError: when a defense is listed twice or lacks its reference rows.
+        ConfigError: when defenses cannot be combined, or one lacks its reference rows or the dense
+            model.
     """
 
     def __init__(
@@ -76,7 +91,16 @@ class TrainingLoss:
             defense.prepare_(context)
 
     def __call__(self, model: ModelLike, batch: Step, step: int) -> tuple[Tensor, Batch | None]:
-        """Return one step's loss, a scalar, and what `after_step_` will show the defenses."""
+        """Return one step's loss, and the batch that `before_step_` and `after_step_` take.
+
+        Args:
+            model: called with the batch's inputs.
+            batch: the rows of the step.
+            step: steps of the stage before this one, from 0.
+
+        Returns:
+            The loss, a scalar attached to the graph, and the batch; None without defenses.
+        """
         features, inputs = None, batch.inputs
         if any(defense.needs_input_gradients for defense in self._defenses):
             inputs = map_inputs(_attachable, inputs)
@@ -90,7 +114,7 @@ class TrainingLoss:
         loss = functional.cross_entropy(logits, targets)
         if not self._defenses:
             return loss, None
-        seen = Batch(
+        context = Batch(
             inputs=inputs,
             labels=batch.labels,
             ids=batch.ids,
@@ -103,23 +127,35 @@ class TrainingLoss:
             masks=self._masks,
         )
         for defense in self._defenses:
-            penalty = defense.penalty(seen)
+            penalty = defense.penalty(context)
             if penalty is not None:
                 loss = loss + penalty
-        return loss, seen
+        return loss, context
 
     @property
     def defended(self) -> bool:
-        """Whether any defense adds to the loss."""
+        """Whether there is any defense."""
         return bool(self._defenses)
 
     @property
     def only_penalties(self) -> bool:
-        """Whether no defense looks at weights, changes gradients or remembers anything."""
+        """Whether no defense reads weights, changes gradients or has a state."""
         return only_penalties(self._defenses)
 
     def targets(self, batch: Step, target: SoftTarget) -> Tensor:
-        """Return class indices, or class probabilities where some of the target is soft."""
+        """Return the targets of a batch.
+
+        Args:
+            batch: b rows.
+            target: how much of the target comes from soft labels, and their temperature.
+
+        Returns:
+            Class indices, int64 (b,); class probabilities, float32 (b, classes), where part of the
+            target is soft.
+
+        Raises:
+            ConfigError: when part of the target is soft and there are no soft labels.
+        """
         if not target.share:
             return batch.labels
         targets = target.share * self._soft(target.temperature).index_select(0, batch.index)
@@ -127,7 +163,7 @@ class TrainingLoss:
         return targets.scatter_add_(1, batch.labels.unsqueeze(1), hard.unsqueeze(1))
 
     def _soft(self, temperature: float) -> Tensor:
-        """Return the soft labels at a temperature, made once."""
+        """Return the soft labels at a temperature, computed once per temperature."""
         if self._soft_labels is None:
             raise ConfigError(
                 "the candidate trains towards soft labels, but its trainer was given none; pass "
@@ -140,31 +176,39 @@ class TrainingLoss:
 
     @property
     def samples_alone(self) -> bool:
-        """Whether every row has to be drawn into every batch on its own."""
+        """Whether every row must be drawn into every batch independently."""
         return any(defense.samples_alone for defense in self._defenses)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Run a block with what the defenses put around training."""
+        """Run a block inside the context managers that the defenses put around training."""
         with ExitStack() as stack:
             for defense in self._defenses:
                 stack.enter_context(defense.training())
             yield
 
-    def before_step_(self, seen: Batch | None) -> None:
-        """Let the defenses act between the backward pass and the optimizer's step."""
-        if seen is not None:
-            for defense in self._defenses:
-                defense.before_step_(seen)
+    def before_step_(self, batch: Batch | None) -> None:
+        """Let the defenses act between the backward pass and the optimizer's step.
 
-    def after_step_(self, seen: Batch | None) -> None:
-        """Let the defenses act after the optimizer's step."""
-        if seen is not None:
+        Args:
+            batch: as the loss returned it; None does nothing.
+        """
+        if batch is not None:
             for defense in self._defenses:
-                defense.after_step_(seen)
+                defense.before_step_(batch)
+
+    def after_step_(self, batch: Batch | None) -> None:
+        """Let the defenses act after the optimizer's step.
+
+        Args:
+            batch: as the loss returned it; None does nothing.
+        """
+        if batch is not None:
+            for defense in self._defenses:
+                defense.after_step_(batch)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """Return per defense name copies of its tensors, on the CPU."""
+        """Return per defense name copies of its state tensors, on the CPU."""
         return {
             defense.name: {
                 key: value.detach().to("cpu", copy=True) for key, value in defense.state().items()
@@ -179,9 +223,13 @@ class TrainingLoss:
         masks: Mapping[str, Tensor],
         soft_target: SoftTarget = HARD,
     ) -> None:
-        """Set the target and the masks, and give every defense copies of its tensors.
+        """Set the target and the masks, and load copies of every defense's state.
 
-        A defense without any tensors starts afresh.
+        Args:
+            state: per defense name its tensors, as `state` returns them; a defense that is not
+                named there starts with its initial state.
+            masks: per maskable parameter bool of its shape, True where a weight exists.
+            soft_target: how much of the target comes from soft labels.
         """
         self._soft_target, self._masks = soft_target, masks
         for defense in self._defenses:

@@ -1,8 +1,8 @@
-"""Freed memory kept for the next step, where the C library is glibc.
+"""`kept_memory`: glibc keeps freed memory for the next training step.
 
-A training step allocates and frees the same activations and gradients over and over. By default
-glibc hands every large block back to the system, which clears it, page by page, when it is asked
-for again; with feature maps of megabytes that takes up to a third of a step.
+Every training step allocates and frees activations and gradients of the same sizes. By default
+glibc returns each large block to the system, which clears it page by page at the next allocation.
+With feature maps of megabytes that takes up to a third of a step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from functools import cache
 # Parameters of mallopt(3), as <malloc.h> numbers them.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20}
-# Setting anything ends glibc's own adaptation, so these are the values at which that would end.
+# Setting any of them switches off glibc's own adaptation, so the limits it can reach are restored
+# rather than its starting values.
 _RETURN = {
     _MMAP_MAX: 65536,
     _MMAP_THRESHOLD: 32 << 20,
@@ -29,8 +30,8 @@ _RETURN = {
 def kept_memory() -> Iterator[None]:
     """Run a block in which freed memory stays with the process; results are the same bit for bit.
 
-    A block of training holds as much memory as its largest step; afterwards glibc returns it as
-    ever. Does nothing under another C library.
+    The block keeps as much memory as its largest step; afterwards glibc returns freed memory to the
+    system again. Under another C library this does nothing.
     """
     _set(_KEEP)
     try:

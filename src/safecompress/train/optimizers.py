@@ -1,4 +1,4 @@
-"""Optimizers whose state lives in candidates, as tensors under the parameters' names."""
+"""Optimizers, whose state is loaded from candidates and returned to them as named tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from safecompress.config import TrainConfig
 from safecompress.train.active import Active, ActiveWeights
 
 FUSED_DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
+"""Devices for which torch has optimizers that take a step in one kernel."""
 STEP = "step"
+"""Name under which AdamW keeps its count of steps, a float32 scalar."""
 
 
 def make_optimizer(
@@ -21,8 +23,8 @@ def make_optimizer(
     """Return the configured optimizer.
 
     Args:
-        config: optimizer, momentum and weight decay; the rate is set anew at every step.
-        parameters: trained parameters, all on one device.
+        config: optimizer, momentum and weight decay; the trainer sets the rate at every step.
+        parameters: trained parameters by name, all on one device.
     """
     devices = {p.device.type for p in parameters.values()}
     fused = devices <= FUSED_DEVICES
@@ -42,7 +44,11 @@ def make_optimizer(
 
 
 def state_keys(config: TrainConfig) -> tuple[str, ...]:
-    """Return the names of the state tensors that have their parameter's shape."""
+    """Return the names of the state tensors that have their parameter's shape.
+
+    Args:
+        config: optimizer and momentum.
+    """
     if config.optimizer == "adamw":
         return ("exp_avg", "exp_avg_sq")
     return ("momentum_buffer",) if config.momentum else ()
@@ -56,8 +62,15 @@ def load_optimizer_state_(
 ) -> None:
     """Let the optimizer move `active`, with copies of a candidate's state.
 
-    What the candidate lacks starts at zero; state of weights that do not exist is left out. A zero
-    momentum buffer and none at all lead to the same first step, since there is no dampening.
+    State that the candidate lacks starts at zero. A momentum buffer of zeros leads to the same
+    first step as none, because there is no dampening.
+
+    Args:
+        optimizer: as `make_optimizer` returned it.
+        config: which optimizer it is.
+        active: what it moves, per parameter name.
+        state: per parameter name its state tensors, of the parameter's shape or scalars; entries of
+            weights that do not exist are not used.
     """
     moved = [part.values if isinstance(part, ActiveWeights) else part for part in active.values()]
     optimizer.param_groups[0]["params"] = moved
@@ -65,16 +78,16 @@ def load_optimizer_state_(
     fused = bool(optimizer.defaults.get("fused"))
     for (name, part), parameter in zip(active.items(), moved, strict=True):
         stored = state.get(name, {})
-        own = optimizer.state[parameter]
+        loaded = optimizer.state[parameter]
         if config.optimizer == "adamw":
             device = parameter.device if fused else torch.device("cpu")
             count = stored.get(STEP, torch.zeros(()))
-            own[STEP] = count.to(device=device, dtype=torch.float32, copy=True)
+            loaded[STEP] = count.to(device=device, dtype=torch.float32, copy=True)
         for key in state_keys(config):
-            own[key] = torch.zeros_like(parameter, requires_grad=False)
+            loaded[key] = torch.zeros_like(parameter, requires_grad=False)
             if key in stored:
                 given = stored[key]
-                own[key].copy_(part.compact(given) if isinstance(part, ActiveWeights) else given)
+                loaded[key].copy_(part.compact(given) if isinstance(part, ActiveWeights) else given)
 
 
 def optimizer_state(
@@ -82,7 +95,14 @@ def optimizer_state(
 ) -> dict[str, dict[str, Tensor]]:
     """Return copies of the optimizer's state, on the CPU, per parameter name.
 
-    Tensors have their parameter's shape, and zeros where a weight does not exist.
+    Args:
+        optimizer: as `load_optimizer_state_` left it, or after steps.
+        config: which optimizer it is.
+        active: what it moves, per parameter name.
+
+    Returns:
+        Per parameter name its state tensors: scalars, and tensors of the parameter's shape that are
+        zero where a weight does not exist.
     """
     keys = state_keys(config)
     return {

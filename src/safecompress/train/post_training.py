@@ -1,4 +1,4 @@
-"""Quantization of a trained model without any training: round the weights, watch the inputs."""
+"""`quantize_after_training`: round a trained model's weights and inputs without more training."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class PostTraining:
     """A model that was quantized after training.
 
     Args:
-        module: computes with rounded weights, and rounds what its layers are given.
-        topology: which weights exist; those of the model before.
-        numbers: steps and ranges, for who writes integers.
+        module: computes with rounded weights, and rounds its layers' inputs.
+        topology: which weights exist, the same as in the model before.
+        numbers: steps of weights and ranges of inputs, for an export to integers.
     """
 
     module: nn.Module
@@ -52,14 +52,14 @@ def quantize_after_training(
     """Return a copy of a trained model whose weights have few bits.
 
     Each output channel's weights are cut off where the squared error of rounding is smallest. The
-    bounds of a layer's inputs are the smallest and largest it is given for the members.
+    range of a layer's inputs is that of its inputs over all members.
 
     Args:
         module: a trained model, left as it is.
-        members: rows that the model was trained on; nobody else's may shape it.
+        members: rows that the model was trained on; rows of the audit must not influence it.
         bits: bits of a weight, 8 or 4.
         activations: whether inputs of linear and convolution layers are rounded to 8 bits.
-        topology: which weights exist; all by default. The others stay zero.
+        topology: which weights exist, all by default; the others stay zero.
 
     Raises:
         ConfigError: on another number of bits.
@@ -68,20 +68,20 @@ def quantize_after_training(
     Reference: Banner et al., "Post Training 4-bit Quantization of Convolutional Networks", NeurIPS
     2019, for the cut.
     """
-    made = copy.deepcopy(module)
-    attach_(made, Transforms())
-    topology = topology or Topology.dense(made)
-    topology.apply_(made)
+    smaller = copy.deepcopy(module)
+    attach_(smaller, Transforms())
+    topology = topology or Topology.dense(smaller)
+    topology.apply_(smaller)
     transforms = Transforms(bits=bits, activations=activations)
     if activations:
-        # Bounds are those of the model before its weights are rounded.
-        transforms = Transforms(bits, activations, input_bounds(made, members.inputs))
+        # Ranges are measured before weights are rounded, so that they do not depend on the bits.
+        transforms = Transforms(bits, activations, input_bounds(smaller, members.inputs))
     with torch.no_grad():
-        for _, parameter in _named(made, topology):
+        for _, parameter in _named(smaller, topology):
             parameter.copy_(quantized(clipped(parameter, bits), bits))
-    attach_(made, transforms)
-    scales = {name: weight_scale(p, bits) for name, p in _named(made, topology)}
-    return PostTraining(made.eval(), topology, Quantization(bits, scales, transforms.ranges))
+    attach_(smaller, transforms)
+    scales = {name: weight_scale(p, bits) for name, p in _named(smaller, topology)}
+    return PostTraining(smaller.eval(), topology, Quantization(bits, scales, transforms.ranges))
 
 
 def _named(module: nn.Module, topology: Topology) -> list[tuple[str, nn.Parameter]]:
@@ -89,24 +89,27 @@ def _named(module: nn.Module, topology: Topology) -> list[tuple[str, nn.Paramete
 
 
 def input_bounds(module: nn.Module, members: Inputs) -> dict[str, torch.Tensor]:
-    """Return per linear or convolution layer the bounds of what it is given, float32 (2,).
+    """Return per linear or convolution layer the smallest and largest input, float32 (2,).
 
     Args:
-        module: computes as it is while it is watched, and keeps no hook.
-        members: inputs of rows that the model was trained on; nobody else's may shape it.
+        module: any model; hooks that round its inputs are removed, everything else is left as it
+            is.
+        members: inputs of rows that the model was trained on; rows of the audit must not influence
+            the ranges.
     """
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     bounds: dict[str, torch.Tensor] = {}
     with torch.inference_mode(), mode(module, training=False), full_precision(device):
         for index in torch.split(torch.arange(leading_size(members)), _BATCH):
-            # Anew for each batch, so that inputs pass as they are and are watched as they are.
+            # A quantizer clips inputs to the moving average of the ranges it has measured. A new
+            # one for each batch measures the batch's own range and clips nothing.
             quantizers = attach_(module, Transforms(activations=True))
             for quantizer in quantizers.values():
                 quantizer.watching = True
             call(module, map_inputs(lambda t, at=index: t[at].to(device), members))  # type: ignore[misc]
-            for name, seen in ranges_of(quantizers).items():
-                known = bounds.get(name, seen)
-                bounds[name] = torch.stack([seen[0].minimum(known[0]), seen[1].maximum(known[1])])
+            for name, new in ranges_of(quantizers).items():
+                known = bounds.get(name, new)
+                bounds[name] = torch.stack([new[0].minimum(known[0]), new[1].maximum(known[1])])
     attach_(module, PLAIN)
-    return {name: torch.clone(seen) for name, seen in bounds.items()}
+    return {name: torch.clone(pair) for name, pair in bounds.items()}

@@ -1,4 +1,4 @@
-"""Outputs of a model: always fp32, always in evaluation mode, always in the same batches."""
+"""`predict`: a model's outputs, always in fp32, in evaluation mode and in the same batches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
     """Return the model's outputs on `rows`.
 
     Args:
-        module: any model; its training flag is restored and its weights, buffers and gradients
-            are left alone.
+        module: any model; its training flags, weights, buffers and gradients are as before
+            afterwards.
         rows: n rows, on any device.
-        batch_size: rows per call; leave it alone, so that outputs do not depend on the caller.
+        batch_size: rows per call. Rounding may depend on it, so keep the default for outputs that
+            are compared.
 
     Returns:
         Outputs on the CPU, logits float32 (n, classes).
@@ -38,7 +39,8 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
             inputs = map_inputs(lambda t, at=index: t[at].to(device), rows.inputs)  # type: ignore[misc]
             pieces.append(call(module, inputs).float().cpu())
     try:
-        # A copy made outside inference mode is an ordinary tensor, which attackers may train on.
+        # Tensors of inference mode cannot be used in training, and attacks train models on logits;
+        # a copy made outside that mode can.
         return Outputs(torch.cat(pieces).clone(), rows.labels.cpu(), rows.ids.cpu())
     except NonFiniteError as error:
         raise NonFiniteError(
@@ -49,7 +51,12 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
 
 @contextmanager
 def mode(module: nn.Module, *, training: bool) -> Iterator[None]:
-    """Run a block with every submodule in training or evaluation mode; restore each one's flag."""
+    """Run a block with every submodule in training or evaluation mode; restore each one's flag.
+
+    Args:
+        module: the module.
+        training: True for training mode, False for evaluation mode.
+    """
     flags = [(m, m.training) for m in module.modules()]
     module.train(training)
     try:
@@ -61,7 +68,11 @@ def mode(module: nn.Module, *, training: bool) -> Iterator[None]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Run a block in fp32: no autocast, and no rounding of products on a GPU."""
+    """Run a block in fp32: no autocast, and no TF32 rounding of products on a GPU.
+
+    Args:
+        device: the device that computes.
+    """
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device.type, enabled=False))
         if device.type == "cuda":

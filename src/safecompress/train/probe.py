@@ -1,4 +1,4 @@
-"""The fastest way to train one model on one machine, found by timing a few real steps."""
+"""`choose_settings`: the fastest precision and memory format of a stage, by timing real steps."""
 
 from __future__ import annotations
 
@@ -31,27 +31,30 @@ MEMORY_FORMATS = {
 }
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 GAIN = 1.1
-"""How much faster than plain fp32 another setting must be to be chosen."""
+"""How many times as fast as plain fp32 another setting must be to be chosen."""
 DUELS = 3
-"""How often the fastest setting must be faster by so much, each time beside plain fp32 anew: on a
-shared machine one timing apart from the other says little."""
+"""How often the fastest setting must win by `GAIN`. Each time both settings are timed again, one
+right after the other, because the load of a shared machine changes between timings."""
 STEPS_WORTH_A_SETTING = 100
-"""A stage is probed only if it has this many steps for every setting tried, 3 % of its time."""
+"""Steps that a stage must have for every setting tried; the probe then takes 3 % of its time."""
 
 _SAFE_CHANNELS = 16
 _LONG_STEP = 1.0
-"""Seconds of a first step that cannot all be kernels being chosen and memory allocated."""
+"""Seconds of a first step that choosing kernels and allocating memory alone cannot explain."""
 
 
 @dataclass(frozen=True)
 class ProbedSettings:
-    """How a stage is trained; recorded, so that a resumed run does the same arithmetic.
+    """Precision and memory format of a stage; recorded, so that a resumed run computes the same.
 
     Args:
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
         memory_format: `contiguous` or `channels_last`.
-        rates: rows per second of the settings timed, as `precision/memory_format`; empty when
-            nothing had to be timed.
+        rates: rows per second of the settings timed, under `precision/memory_format`; empty when
+            there was nothing to choose.
+
+    Raises:
+        DataError: on an unknown precision or memory format.
     """
 
     precision: str = "32-true"
@@ -68,11 +71,11 @@ class ProbedSettings:
 
     @property
     def torch_format(self) -> torch.memory_format:
-        """The memory format as torch names it."""
+        """The memory format as torch's own object."""
         return MEMORY_FORMATS[self.memory_format]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return the settings as JSON, for `from_json`."""
         return {
             "precision": self.precision,
             "memory_format": self.memory_format,
@@ -81,7 +84,10 @@ class ProbedSettings:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ProbedSettings:
-        """Rebuild what `to_json` wrote.
+        """Return the settings that `to_json` wrote.
+
+        Args:
+            value: the decoded JSON.
 
         Raises:
             DataError: when something is missing or unknown.
@@ -107,20 +113,21 @@ def choose_settings(
     """Return the settings to train with.
 
     What the configuration fixes is kept. Otherwise fp32 with contiguous tensors is the choice,
-    unless another setting is at least 10 % faster, time and again, and the stage is long enough to
-    earn the probe back. Weights, buffers, gradients and generators are left as they were.
+    unless another setting is at least 10 % faster in several comparisons and the stage is long
+    enough to save more time than the probe takes. Weights, buffers, gradients and generators are as
+    before afterwards.
 
     Args:
         module: the model, on `device`.
-        batches: real batches.
+        batches: batches of the stage; a few of them are trained on.
         config: precision and memory format, each possibly `auto`.
-        device: where the model is.
-        total_steps: length of the stage.
-        topology: a mask like those that will be trained, under which fp32 computes with the
-            existing weights alone where that is faster; by default all weights exist.
+        device: device of the model.
+        total_steps: steps of the stage.
+        topology: a mask like those that will be trained. Under it fp32 computes with the existing
+            weights alone where that is faster. By default all weights exist.
 
     Raises:
-        ConfigError: when channels_last is asked for and cannot be used.
+        ConfigError: when the configuration names channels_last and it cannot be used.
     """
     candidates = _candidates(config, device, obstacle=_obstacle(module, batches, device))
     default = candidates[0]
@@ -176,7 +183,7 @@ def _obstacle(module: nn.Module, batches: Batches, device: torch.device) -> str:
 def _candidates(
     config: TrainConfig, device: torch.device, *, obstacle: str
 ) -> list[ProbedSettings]:
-    """Return the settings worth timing, the default one first."""
+    """Return the settings to time, the default one first."""
     if config.memory_format == "channels_last" and obstacle:
         raise ConfigError(
             f"train.memory_format: channels_last cannot be used: {obstacle}; use auto."
@@ -193,7 +200,7 @@ def _candidates(
 
 
 class _Masked:
-    """A module under a mask, with what is made of it once for each memory format.
+    """A module under a mask; its vectors and sparse layers are made once per memory format.
 
     Args:
         module: the module.
@@ -203,24 +210,25 @@ class _Masked:
     def __init__(self, module: nn.Module, topology: Topology) -> None:
         self.module, self.topology = module, topology
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        self._made: dict[torch.memory_format, tuple[Active, SparseLayers]] = {}
+        self._by_format: dict[torch.memory_format, tuple[Active, SparseLayers]] = {}
 
     def laid_out_(self, settings: ProbedSettings, batches: Batches) -> tuple[Active, SparseLayers]:
-        """Put the module into a memory format; return what is trained of it, and sparse layers."""
+        """Put the module into a memory format; return the optimizer's tensors and sparse layers."""
         form = settings.torch_format
         self.module.to(memory_format=form)  # type: ignore[call-overload]
-        if form not in self._made:
+        if form not in self._by_format:
             active = active_weights(self.parameters, self.topology, self.module)
             layers = sparse_layers(active, self.module)
             batch = batches.at(0, memory_format=form)
-            # What layers note about their masks is made once a mask, and is no part of a step.
+            # Sparse layers compute their patterns at the first call, once per mask, so that time is
+            # not part of a step.
             with torch.no_grad(), computing_sparsely(layers, trial=True):
                 call(self.module, batch.inputs)
-            self._made[form] = active, layers
-        active, layers = self._made[form]
+            self._by_format[form] = active, layers
+        active, layers = self._by_format[form]
         for part in sparse_parts(active):
             part.read_()
-        # As the trainer does: mixed precision takes the whole weights.
+        # The trainer computes with whole weights in mixed precision, too.
         return active, layers if settings.precision == "32-true" else {}
 
 
@@ -238,12 +246,12 @@ def _step_seconds(
 
     Args:
         masked: the model, in training mode.
-        batches: real batches.
+        batches: batches of the stage.
         config: the optimizer.
-        settings: what to time.
-        device: where the model is.
-        budget: time at least this many seconds, and at least two steps after the first.
-        hopeless: give up on a setting whose steps take longer than this many seconds.
+        settings: the precision and memory format to time.
+        device: device of the model.
+        budget: seconds of steps to time at least; there are at least two steps after the first.
+        hopeless: seconds of a step at which timing a setting ends early.
     """
     module = masked.module
     active, layers = masked.laid_out_(settings, batches)
@@ -273,7 +281,7 @@ def _step_seconds(
         times.append(time.perf_counter() - started)
         if times[-1] > hopeless and (len(times) > 1 or times[-1] > _LONG_STEP):
             break
-    # The first step pays for kernels being chosen and memory being allocated.
+    # The first step also chooses kernels and allocates memory.
     return min(times[1:] or times)
 
 

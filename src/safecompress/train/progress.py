@@ -1,4 +1,4 @@
-"""How training tells others where it stands, without slowing down."""
+"""`Progress`, `Reporter`: reports about running training, rare enough not to slow it down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a stage of training stands.
+    """How far a stage of training is.
 
     Args:
         stage: name of the stage.
@@ -30,13 +30,14 @@ class Progress:
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
+"""Receives the reports of a stage."""
 
 
 class Reporter:
-    """Calls back at most once in `interval` seconds, however training is cut into calls.
+    """Calls `callback` at most once in `interval` seconds, however many calls train a stage.
 
     Args:
-        callback: receives the reports; None reports nothing.
+        callback: receives the reports; None for no reports.
         stage: name of the stage.
         total: steps of the stage.
         rows: rows per step.
@@ -62,14 +63,14 @@ class Reporter:
         self._since, self._done = time.perf_counter(), 0
 
     def due(self) -> bool:
-        """Whether the last report is long enough ago."""
+        """Whether `interval` seconds have passed since the last report."""
         return time.perf_counter() - self._last >= self._interval
 
     def report(self, losses: Tensor, *, step: int) -> None:
         """Report the steps done since the last report.
 
         Args:
-            losses: (steps,) losses of this call of training up to now.
+            losses: float32 (steps,), losses of all steps since `begin`.
             step: steps of the stage done.
         """
         now = time.perf_counter()

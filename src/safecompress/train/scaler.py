@@ -1,4 +1,4 @@
-"""The state of fp16's gradient scaler, kept in candidates beside the optimizer's."""
+"""`Scaler`: fp16's gradient scaler, whose state is kept in candidates beside the optimizer's."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SCALER = "gradient scaler"
-"""Key in `Candidate.optimizer`; no parameter can be called so."""
+"""Key in `Candidate.optimizer`; the space keeps it apart from every parameter's name."""
 
 
 class Scaler:
-    """The gradient scaler of a Fabric that trains in fp16; of any other it does nothing.
+    """The gradient scaler of a Fabric that trains in fp16; in another precision it does nothing.
 
     Args:
-        fabric: as it was launched.
+        fabric: a launched Fabric.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -30,7 +30,7 @@ class Scaler:
 
     @property
     def scale(self) -> float | None:
-        """What the loss is multiplied by; None without a scaler."""
+        """The factor of the loss; None without a scaler."""
         return None if self._scaler is None else float(self._scaler.get_scale())
 
     def state(self) -> dict[str, dict[str, Tensor]]:
@@ -46,7 +46,12 @@ class Scaler:
         }
 
     def load_(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take back what `state` returned; where it is not in there, begin anew."""
+        """Load what `state` returned.
+
+        Args:
+            state: state tensors by name; where the scaler's are not among them, it returns to its
+                initial scale.
+        """
         stored = (self._fresh | dict(state)).get(SCALER)
         if self._scaler is None or stored is None:
             return

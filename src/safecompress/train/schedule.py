@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step."""
+"""`learning_rate`: the learning rate as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ def learning_rate(config: TrainConfig, step: int, *, total: int) -> float:
 
     Args:
         config: peak rate, schedule, milestones and warm-up.
-        step: steps taken before this one, from 0; past the end the last rate stays.
+        step: steps of the stage before this one, from 0; beyond the end the last rate stays.
         total: steps of the stage.
+
+    Returns:
+        The rate, at least 0.
 
     >>> config = TrainConfig(lr=0.1, milestones=(0.5,), gamma=0.1)
     >>> [round(learning_rate(config, step, total=4), 6) for step in range(4)]

@@ -1,4 +1,4 @@
-"""Linear and convolution layers that compute with the weights that exist, and with no others.
+"""`SparseLayer`: a linear or convolution layer that computes with its existing weights alone.
 
 Below a density of about a tenth a CPU multiplies by a compressed sparse row matrix faster than by
 the dense matrix with zeros in it, forwards and backwards. Convolutions gain most on the small
@@ -20,16 +20,16 @@ from safecompress.train.active import Active, ActiveWeights, sparse_parts
 from safecompress.train.sparse_matrix import Pattern, Product, image_size, pixels
 
 DENSEST = 0.1
-"""Largest share of the dense product's multiplications at which the sparse one is faster
-(benchmarks/training.py); a dense convolution multiplies padding as well."""
+"""Largest share of the dense product's multiplications at which the sparse product is faster, as
+benchmarks/training.py measures it; a dense convolution's multiplications by padding count."""
 SMALLEST = 65_536
-"""Fewest multiplications for a row in the dense product; a smaller one is over before the
-bookkeeping is."""
+"""Fewest multiplications for a row in the dense product; below, the overhead of the sparse product
+takes longer than the dense one."""
 PER_ACTIVATION = 3
-"""What turning an activation round takes, in and out, counted in entries."""
+"""Cost of transposing an activation before and after the product, in entries of the matrix."""
 MOST_ENTRIES = 1 << 22
-"""Most entries of a convolution's matrix, of 16 bytes each: where it would be larger, images are
-large and the dense convolution about as fast."""
+"""Most entries of a convolution's matrix, of 16 bytes each. It would be larger for large images, on
+which the dense convolution is about as fast."""
 
 IMAGES = 4
 """Axes of a batch of images (n, channels, height, width)."""
@@ -38,7 +38,7 @@ Layer = nn.Linear | nn.Conv2d
 
 
 class _Rounded(torch.autograd.Function):
-    """The values as the model computes with them; the gradient passes straight through."""
+    """Rounds the values of a quantized weight; the gradient passes straight through."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, part: ActiveWeights) -> Tensor:
@@ -48,7 +48,7 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient as it is."""
+        """Return the gradient unchanged."""
         del ctx
         return gradients[0], None
 
@@ -60,7 +60,7 @@ class SparseLayer:
     Args:
         layer: the layer, in the live module.
         part: its weight.
-        patterns: per size of the images, or () for vectors, what was made of it so far.
+        patterns: the patterns computed so far, by (height, width) of the inputs, () for vectors.
     """
 
     layer: Layer
@@ -73,21 +73,25 @@ class SparseLayer:
         return len(self.part.positions)
 
     def worth(self, x: Tensor) -> bool:
-        """Return whether the layer computes inputs of this shape faster so."""
+        """Return whether the sparse product is faster for inputs of this shape.
+
+        Args:
+            x: the layer's inputs, (n, …).
+        """
         weights, existing = self.part.parameter.numel(), self.existing
         if isinstance(self.layer, nn.Linear):
             return weights >= SMALLEST and existing <= DENSEST * weights
         if x.ndim != IMAGES:
             return False
-        made = image_size(self.layer, _size(x))
-        met = 1.0
+        size = image_size(self.layer, _size(x))
+        places = 1.0
         for axis, taps in enumerate(self.layer.kernel_size):
-            _, inside = pixels(self.layer, axis, torch.arange(taps), _size(x), made)
-            met *= float(inside.sum()) / taps
-        dense, entries = weights * made[0] * made[1], existing * met
-        # By their number and not by the pattern: the masks of one run differ in where weights are,
-        # and all of it does the same arithmetic.
-        activations = math.prod(x.shape[1:]) + made[0] * made[1] * self.layer.out_channels
+            _, in_image = pixels(self.layer, axis, torch.arange(taps), _size(x), size)
+            places *= float(in_image.sum()) / taps
+        # The entries are estimated from the number of weights and not counted in the pattern, so
+        # that all masks of a run with as many weights are computed by the same arithmetic.
+        dense, entries = weights * size[0] * size[1], existing * places
+        activations = math.prod(x.shape[1:]) + size[0] * size[1] * self.layer.out_channels
         return (
             dense >= SMALLEST
             and entries <= MOST_ENTRIES
@@ -95,7 +99,11 @@ class SparseLayer:
         )
 
     def pattern(self, x: Tensor) -> Pattern:
-        """Return where the weights are in the matrix for inputs of this shape."""
+        """Return where the weights are in the matrix for inputs of this shape.
+
+        Args:
+            x: the layer's inputs, (n, …).
+        """
         size = () if isinstance(self.layer, nn.Linear) else _size(x)
         if size not in self.patterns:
             self.patterns[size] = (
@@ -113,35 +121,41 @@ class SparseLayer:
         out: Tensor = Product.apply(flat, values, self.layer.bias, where)  # type: ignore[no-untyped-call]
         if isinstance(self.layer, nn.Linear):
             return out.reshape(*x.shape[:-1], out.shape[1])
-        # What follows a convolution (normalization, pooling) is slow on transposed activations.
+        # Normalization and pooling after a convolution are slow on transposed activations.
         return out.reshape(*x.shape[:-3], *where.image).contiguous()
 
 
 SparseLayers = Mapping[Layer, SparseLayer]
-"""Layers that compute, or may compute, with existing weights only."""
+"""Layers that compute, or can compute, with their existing weights alone."""
 
 
 def without_own_gradient(active: Active, layers: SparseLayers) -> list[ActiveWeights]:
-    """Return the sparse parameters whose gradient is read from the dense one."""
+    """Return the sparse parameters whose gradient is read from that of the whole parameter.
+
+    Args:
+        active: what the optimizer moves, per parameter name.
+        layers: the layers that compute sparsely; gradients of their weights are vectors already.
+    """
     direct = {id(layer.part) for layer in layers.values()}
     return [part for part in sparse_parts(active) if id(part) not in direct]
 
 
 def sparse_layers(active: Active, module: nn.Module) -> SparseLayers:
-    """Return the layers that can compute so; whether it is worth it depends on their inputs.
+    """Return the layers that can compute with their existing weights alone.
 
-    Those are plain `Linear` layers, and plain `Conv2d` layers of one group padded with zeros, on a
-    CPU in fp32, whose weight nobody shares.
+    These are plain `Linear` layers, and plain `Conv2d` layers of one group padded with zeros, on a
+    CPU in fp32, whose weight no other layer shares. Whether it is faster depends on their inputs
+    (`SparseLayer.worth`).
 
     Args:
-        active: what is trained.
+        active: what the optimizer moves, per parameter name.
         module: the live module.
     """
     owners: dict[int, list[nn.Module]] = {}
     for layer in module.modules():
         for parameter in layer.parameters(recurse=False):
             owners.setdefault(id(parameter), []).append(layer)
-    found: dict[Layer, SparseLayer] = {}
+    result: dict[Layer, SparseLayer] = {}
     for part in active.values():
         if not isinstance(part, ActiveWeights) or not len(part.positions):
             continue
@@ -156,17 +170,19 @@ def sparse_layers(active: Active, module: nn.Module) -> SparseLayers:
             and layer.padding_mode == "zeros"
             and not isinstance(layer.padding, str)
         ):
-            found[layer] = SparseLayer(layer, part)
-    return found
+            result[layer] = SparseLayer(layer, part)
+    return result
 
 
 @contextmanager
 def computing_sparsely(layers: SparseLayers, *, trial: bool = False) -> Iterator[None]:
-    """Let the layers compute with their existing weights; gradients reach those vectors.
+    """Run a block in which layers compute with their existing weights alone.
+
+    Gradients reach the vectors of existing weights instead of the parameters.
 
     Args:
         layers: the layers.
-        trial: whether a layer for whose inputs that is not worth it computes densely instead.
+        trial: whether a layer computes densely where that is faster for its inputs.
     """
 
     def forward_of(layer: Layer, how: SparseLayer) -> Any:
@@ -187,9 +203,10 @@ def computing_sparsely(layers: SparseLayers, *, trial: bool = False) -> Iterator
 
 
 class SparseLayerChoice:
-    """Which layers compute sparsely: those that gain by it, and whose weight only their call uses.
+    """Decides which layers compute sparsely.
 
-    A training step tells, one for each number of existing weights that a layer has had.
+    A layer does where that is faster, and where its weight is used only by calling the layer. One
+    backward pass shows both; the answer is kept per layer and number of existing weights.
     """
 
     def __init__(self) -> None:
@@ -200,17 +217,18 @@ class SparseLayerChoice:
 
         Args:
             layers: the layers that can.
-            backward: makes one step's gradients, moving nothing; called where a layer is unknown.
+            backward: computes the gradients of one step and moves no weight; called only where a
+                layer has a number of existing weights that is not known yet.
         """
         unknown = {x: how for x, how in layers.items() if (x, how.existing) not in self._known}
         if unknown:
             with computing_sparsely(unknown, trial=True):
                 backward()
             for layer, how in unknown.items():
-                # A whole gradient is there where the layer computed densely, or its weight was
-                # used without calling it.
-                own, whole = how.part.values.grad, how.part.parameter.grad
-                self._known[layer, how.existing] = own is not None and whole is None
+                # The whole parameter has a gradient where the layer computed densely, or where the
+                # model used its weight without calling it.
+                sparse, whole = how.part.values.grad, how.part.parameter.grad
+                self._known[layer, how.existing] = sparse is not None and whole is None
                 how.part.values.grad = None
         return {x: how for x, how in layers.items() if self._known[x, how.existing]}
 

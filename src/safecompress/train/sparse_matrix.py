@@ -1,7 +1,8 @@
-"""Sparse matrices that linear layers and convolutions are, and the product with them.
+"""`Pattern`, `Product`: linear layers and convolutions as products with a sparse matrix.
 
-A convolution of images of one size is a matrix in which each existing weight stands once for every
-place where it meets a pixel; padding is not in it.
+A convolution of images of one size is a product with a matrix. Each existing weight is an entry of
+it once for every output pixel at which the weight is multiplied by a pixel of the input;
+multiplications by padding are left out.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from safecompress.train.active import ActiveWeights
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """Where a sparse matrix (outputs, inputs) has its entries, by rows and by columns.
+    """Where a sparse matrix (outputs, inputs) has its n entries, by rows and by columns.
 
     Args:
-        shape: outputs and inputs of one row of the batch, flattened.
-        image: shape of one output; a vector's has one number.
-        rows: int32 (outputs + 1,), where each row begins among the entries.
+        shape: numbers of outputs and inputs of one row of the batch, flattened.
+        image: shape of one output: (channels, height, width), or (features,) of a linear layer.
+        rows: int32 (outputs + 1,), index of each row's first entry.
         columns: int32 (n,), the column of each entry.
-        order: int32 (n,), the weight which each entry is; None where entries are the weights.
+        order: int32 (n,), index of the weight that each entry equals; None where entry i is weight
+            i.
         rows_t, columns_t, order_t: the same of the transposed matrix; `order_t` is never None.
     """
 
@@ -41,7 +43,11 @@ class Pattern:
 
     @classmethod
     def of_linear(cls, part: ActiveWeights) -> Pattern:
-        """Return the pattern of a linear layer's existing weights."""
+        """Return the pattern of a linear layer's existing weights.
+
+        Args:
+            part: the layer's weight.
+        """
         outputs, inputs = part.parameter.shape
         row, column = _coordinates(part)
         return cls._of(row, column, None, (outputs, inputs), (outputs,))
@@ -50,25 +56,31 @@ class Pattern:
     def of_convolution(
         cls, layer: nn.Conv2d, part: ActiveWeights, size: tuple[int, int]
     ) -> Pattern:
-        """Return the pattern of a convolution's existing weights on images (height, width)."""
+        """Return the pattern of a convolution's existing weights on images of one size.
+
+        Args:
+            layer: the convolution, of one group and padded with zeros.
+            part: its weight.
+            size: height and width of the inputs.
+        """
         out_channel, in_channel, *taps = _coordinates(part)
-        made = image_size(layer, size)
-        row_pixel, row_meets = pixels(layer, 0, taps[0], size, made)
-        column_pixel, column_meets = pixels(layer, 1, taps[1], size, made)
-        meets = row_meets.unsqueeze(2) & column_meets.unsqueeze(1)
+        out_size = image_size(layer, size)
+        row_pixel, row_in_image = pixels(layer, 0, taps[0], size, out_size)
+        column_pixel, column_in_image = pixels(layer, 1, taps[1], size, out_size)
+        in_image = row_in_image.unsqueeze(2) & column_in_image.unsqueeze(1)
         pixel = row_pixel.unsqueeze(2) * size[1] + column_pixel.unsqueeze(1)
-        place = torch.arange(made[0] * made[1]).view(1, *made)
+        place = torch.arange(out_size[0] * out_size[1]).view(1, *out_size)
         per_weight = (-1, 1, 1)
-        row = (out_channel.view(per_weight) * (made[0] * made[1]) + place)[meets]
-        column = (in_channel.view(per_weight) * (size[0] * size[1]) + pixel)[meets]
-        weight = torch.arange(len(out_channel)).view(per_weight).expand(meets.shape)[meets]
+        row = (out_channel.view(per_weight) * (out_size[0] * out_size[1]) + place)[in_image]
+        column = (in_channel.view(per_weight) * (size[0] * size[1]) + pixel)[in_image]
+        weight = torch.arange(len(out_channel)).view(per_weight).expand(in_image.shape)[in_image]
         order = torch.argsort(row, stable=True)
         return cls._of(
             row[order],
             column[order],
             weight[order],
-            (layer.out_channels * made[0] * made[1], layer.in_channels * size[0] * size[1]),
-            (layer.out_channels, *made),
+            (layer.out_channels * out_size[0] * out_size[1], layer.in_channels * size[0] * size[1]),
+            (layer.out_channels, *out_size),
         )
 
     @classmethod
@@ -94,15 +106,23 @@ class Pattern:
         )
 
     def matrix(self, values: Tensor) -> Tensor:
-        """Return the matrix with these weights, (n,)."""
+        """Return the sparse matrix (outputs, inputs).
+
+        Args:
+            values: (weights,), the existing weights.
+        """
         if self.order is not None:
             values = values.index_select(0, self.order)
         return _csr(self.rows, self.columns, values, self.shape)
 
     def transposed(self, values: Tensor) -> Tensor:
-        """Return the transposed matrix with these weights, (n,)."""
-        moved = values.index_select(0, self.order_t)
-        return _csr(self.rows_t, self.columns_t, moved, self.shape[::-1])
+        """Return the transposed sparse matrix (inputs, outputs).
+
+        Args:
+            values: (weights,), the existing weights.
+        """
+        entries = values.index_select(0, self.order_t)
+        return _csr(self.rows_t, self.columns_t, entries, self.shape[::-1])
 
     @cached_property
     def _empty(self) -> Tensor:
@@ -114,7 +134,7 @@ class Pattern:
         Args:
             outputs: gradients of the outputs, (outputs, rows of the batch).
             inputs: the inputs, (inputs, rows of the batch).
-            weights: their number.
+            weights: number of existing weights.
         """
         product = torch.sparse.sampled_addmm(self._empty, outputs, inputs.t(), beta=0.0)
         entries: Tensor = product.values()
@@ -124,15 +144,24 @@ class Pattern:
 
 
 class Product(torch.autograd.Function):
-    """x @ W.T + b with a sparse W; activations lie transposed, as the sparse product leaves them.
+    """x @ W.T + b with a sparse W.
 
-    References: the product with a compressed sparse row matrix forwards and for the inputs'
-    gradient; for the weights' the sampled dense-dense product, which looks at existing ones only.
+    Outputs and the inputs' gradient are products with a compressed sparse row matrix, which returns
+    transposed activations. The weights' gradient is a sampled dense-dense product, which computes
+    the entries of existing weights alone.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, where: Pattern) -> Tensor:
-        """Return (n, outputs) for x (n, inputs)."""
+        """Return outputs (n, outputs).
+
+        Args:
+            ctx: keeps what `backward` needs.
+            x: (n, inputs).
+            values: (weights,), the existing weights.
+            bias: (channels,), or None.
+            where: the pattern of W.
+        """
         x_t = x.t().contiguous()
         ctx.save_for_backward(x_t, values)
         ctx.where = where
@@ -143,7 +172,12 @@ class Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, the values and the bias."""
+        """Return the gradients of x, the values and the bias; None where not needed.
+
+        Args:
+            ctx: as `forward` left it.
+            gradients: the gradient of the outputs, (n, outputs).
+        """
         x_t, values = ctx.saved_tensors
         where: Pattern = ctx.where
         out_t = gradients[0].t().contiguous()
@@ -158,7 +192,12 @@ class Product(torch.autograd.Function):
 
 
 def image_size(layer: nn.Conv2d, size: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of the outputs for images of this size."""
+    """Return height and width of a convolution's outputs.
+
+    Args:
+        layer: the convolution.
+        size: height and width of the inputs.
+    """
     height, width = (
         (size[i] + 2 * int(layer.padding[i]) - layer.dilation[i] * (layer.kernel_size[i] - 1) - 1)
         // layer.stride[i]
@@ -169,21 +208,22 @@ def image_size(layer: nn.Conv2d, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def pixels(
-    layer: nn.Conv2d, axis: int, tap: Tensor, size: tuple[int, int], made: tuple[int, int]
+    layer: nn.Conv2d, axis: int, tap: Tensor, size: tuple[int, int], out_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Return where along an axis each weight looks from each place, and whether a pixel is there.
+    """Return along one axis which input pixel each weight reads for each output pixel.
 
     Args:
         layer: the convolution.
         axis: 0 for height, 1 for width.
         tap: (weights,), the index of each weight along this axis of the kernel.
         size: height and width of the inputs.
-        made: height and width of the outputs.
+        out_size: height and width of the outputs.
 
     Returns:
-        int64 and bool, each (weights, places).
+        The input pixel's index, int64 (weights, output pixels), and whether it is inside the image
+        and not padding, bool of the same shape.
     """
-    begin = torch.arange(made[axis]) * layer.stride[axis] - int(layer.padding[axis])
+    begin = torch.arange(out_size[axis]) * layer.stride[axis] - int(layer.padding[axis])
     pixel = begin + tap.unsqueeze(1) * layer.dilation[axis]
     return pixel, (pixel >= 0) & (pixel < size[axis])
 
@@ -195,7 +235,7 @@ def _coordinates(part: ActiveWeights) -> list[Tensor]:
 
 
 def _begins(sorted_rows: Tensor, count: int) -> Tensor:
-    """Return where each of `count` rows begins among rows in ascending order, (count + 1,)."""
+    """Return the index of each row's first entry, int32 (count + 1,), from the entries' rows."""
     lengths = torch.bincount(sorted_rows, minlength=count)
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).int()
 

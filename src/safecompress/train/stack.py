@@ -1,8 +1,8 @@
-"""Several candidates of one module trained as one, their parameters stacked.
+"""`Stack`: several candidates of one module trained at once, with stacked parameters.
 
 A small network leaves a processor idle between its kernels; the same kernels over a stack of
-networks take hardly longer. What they compute is what each would compute alone, but for rounding:
-sums are taken in another order.
+networks take hardly longer. The results are those of training each candidate alone, but for
+rounding: sums are taken in another order.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from safecompress.train.batches import Step
 from safecompress.train.optimizers import STEP, make_optimizer, state_keys
 
 LARGEST_STEP = {True: 2**23, False: 2**30}
-"""Rows of a batch × weights up to which a stack of about four is faster: on a CPU, else on a GPU.
+"""Largest rows of a batch × weights at which a stack of about four is faster; True is for a CPU.
 
 Measured on one CPU core with five candidates: 2.0 to 2.4 times as fast at 2**18, 1.2 to 1.5 at
-2**22.7 with AVX2 and no faster there with AVX-512, no faster at 2**25.5. A GPU has room for far
-more before one network fills it; its limit is an estimate.
+2**22.7 with AVX2 and no faster there with AVX-512, no faster at 2**25.5. A single network fills a
+GPU only at far larger sizes; the limit of a GPU is an estimate.
 """
 
 _DROPPING = nn.modules.dropout._DropoutNd
 _UNSTACKED = (nn.RNNBase, nn.Embedding, nn.EmbeddingBag)
 
 Targets = Callable[[Step, Candidate], Tensor]
-"""Class indices (b,) or probabilities (b, classes) of a batch for one candidate."""
+"""Returns a batch's class indices (b,) or probabilities (b, classes) for one candidate."""
 
 
 def obstacle(module: nn.Module, candidates: Sequence[Candidate]) -> str:
-    """Return why these candidates cannot be trained as one, or an empty string.
+    """Return why these candidates cannot be trained as one stack; an empty string where they can.
 
     Args:
-        module: their module.
+        module: the module that the candidates belong to.
         candidates: at least one.
     """
     counts = {
@@ -53,7 +53,8 @@ def obstacle(module: nn.Module, candidates: Sequence[Candidate]) -> str:
         "they are at different steps": len({c.step for c in candidates}) > 1,
         "their optimizers have counted different steps": len(counts) > 1,
         "one is quantized or lacks channels": any(c.transforms for c in candidates),
-        # Statistics of a batch would be updated in place; random numbers would be drawn otherwise.
+        # `vmap` can neither update batch statistics in place nor draw the random numbers that each
+        # candidate would draw alone.
         "the module has buffers": next(module.buffers(), None) is not None,
         "the module drops out": dropping,
         "a layer cannot be stacked": any(isinstance(m, _UNSTACKED) for m in module.modules()),
@@ -66,14 +67,14 @@ def _stacked(tensors: Sequence[Tensor], *, like: Tensor) -> Tensor:
 
 
 class Stack:
-    """Candidates at the same step, on their way together.
+    """k candidates at the same step, whose parameters and optimizer states are stacked.
 
     Args:
-        module: their module; its own weights are not used.
-        candidates: as `obstacle` lets them pass.
+        module: the module that the candidates belong to; its own weights are not used.
+        candidates: candidates without an `obstacle`.
         config: the optimizer.
         parameters: the module's trained parameters, by name.
-        targets: what each candidate is trained towards.
+        targets: gives each candidate's training targets.
     """
 
     def __init__(
@@ -92,31 +93,36 @@ class Stack:
             for name, p in parameters.items()
         }
         masks = {}
-        for name, own in self._values.items():
+        for name, value in self._values.items():
             each = [c.topology.masks[name] for c in candidates if name in c.topology.masks]
             if not all(bool(mask.all()) for mask in each):
-                masks[name] = _stacked(each, like=own)
-                own.data.masked_fill_(~masks[name], 0.0)
+                masks[name] = _stacked(each, like=value)
+                value.data.masked_fill_(~masks[name], 0.0)
         self._masks = {name: mask.to(self._values[name].dtype) for name, mask in masks.items()}
         self._optimizer = make_optimizer(config, self._values)
         for name, value in self._values.items():
             states = [c.optimizer.get(name, {}) for c in candidates]
-            held = self._optimizer.state[value]
+            stacked = self._optimizer.state[value]
             if config.optimizer == "adamw":
                 fused = bool(self._optimizer.defaults.get("fused"))
-                held[STEP] = (
+                stacked[STEP] = (
                     states[0]
                     .get(STEP, torch.zeros(()))
                     .to(device=value.device if fused else "cpu", dtype=torch.float32, copy=True)
                 )
             zero = torch.zeros_like(candidates[0].weights[name])
             for key in state_keys(config):
-                held[key] = _stacked([state.get(key, zero) for state in states], like=value)
+                stacked[key] = _stacked([state.get(key, zero) for state in states], like=value)
                 if name in masks:
-                    held[key].masked_fill_(~masks[name], 0.0)
+                    stacked[key].masked_fill_(~masks[name], 0.0)
 
     def step_(self, batch: Step, *, lr: float) -> Tensor:
-        """Take one step with every candidate and return their losses, (k,)."""
+        """Take one step with every candidate and return their losses, float32 (k,).
+
+        Args:
+            batch: the rows of the step, the same for all candidates.
+            lr: the learning rate of the step.
+        """
         self._optimizer.param_groups[0]["lr"] = lr
         losses = self._losses(batch)
         losses.sum().backward()  # type: ignore[no-untyped-call]
@@ -129,35 +135,35 @@ class Stack:
         return losses.detach()
 
     def _losses(self, batch: Step) -> Tensor:
-        def one(values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+        def logits_of(values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
             return call(lambda *a, **k: functional_call(self._module, dict(values), a, k), inputs)
 
-        logits = vmap(one, in_dims=(0, None))(self._values, batch.inputs)
+        logits = vmap(logits_of, in_dims=(0, None))(self._values, batch.inputs)
         targets = [self._targets(batch, candidate) for candidate in self._candidates]
         return torch.stack(
             [functional.cross_entropy(z, t) for z, t in zip(logits, targets, strict=True)]
         )
 
     def collected(self, steps: int) -> list[Candidate]:
-        """Return every candidate with what training has changed.
+        """Return every candidate with all that training has changed, in the order given.
 
         Args:
             steps: steps that were taken.
         """
-        return [self._one(k, candidate, steps) for k, candidate in enumerate(self._candidates)]
+        return [self._collect(k, candidate, steps) for k, candidate in enumerate(self._candidates)]
 
-    def _one(self, k: int, candidate: Candidate, steps: int) -> Candidate:
-        def taken(tensor: Tensor) -> Tensor:
+    def _collect(self, k: int, candidate: Candidate, steps: int) -> Candidate:
+        def copied(tensor: Tensor) -> Tensor:
             return tensor.detach()[k].to("cpu", copy=True).contiguous()
 
-        own = {name: taken(value) for name, value in self._values.items()}
-        # The names of a tied parameter share one tensor.
-        shared = {id(candidate.weights[name]): value for name, value in own.items()}
+        trained = {name: copied(value) for name, value in self._values.items()}
+        # All names of a tied parameter get the same tensor, as in the candidate before.
+        shared = {id(candidate.weights[name]): value for name, value in trained.items()}
         weights = {name: shared.get(id(t), t) for name, t in candidate.weights.items()}
         state: dict[str, dict[str, Tensor]] = {}
         for name, value in self._values.items():
-            held = self._optimizer.state[value]
-            state[name] = {key: taken(held[key]) for key in state_keys(self._config)}
-            if STEP in held:
-                state[name][STEP] = held[STEP].detach().to("cpu", copy=True)
+            stacked = self._optimizer.state[value]
+            state[name] = {key: copied(stacked[key]) for key in state_keys(self._config)}
+            if STEP in stacked:
+                state[name][STEP] = stacked[STEP].detach().to("cpu", copy=True)
         return candidate.evolve(weights=weights, optimizer=state, step=candidate.step + steps)

@@ -1,4 +1,4 @@
-"""A module's tensors, out and in."""
+"""`module_tensors`, `load_module_`: copy a module's tensors out and in, and check them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from safecompress.errors import ModelError, NonFiniteError
 def module_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of the module's parameters and persistent buffers, contiguous, on the CPU.
 
-    Names are the state_dict's; the names of a tied parameter share one copy.
+    Args:
+        module: any module.
+
+    Returns:
+        Tensors under the state_dict's names; the names of a tied parameter share one copy.
     """
     copies: dict[int, Tensor] = {}
     tensors = {}
@@ -25,31 +29,42 @@ def module_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_module_(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the module; a tied parameter is read under its first name.
+    """Copy tensors into a module.
+
+    Args:
+        module: its parameters and persistent buffers are overwritten.
+        tensors: tensors under the state_dict's names; a tied parameter is read under its first
+            name.
 
     Raises:
         ModelError: when a tensor is missing or has another shape.
     """
     done: set[int] = set()
     with torch.no_grad():
-        for name, own in _entries(module).items():
-            if id(own) in done:
+        for name, target in _entries(module).items():
+            if id(target) in done:
                 continue
             given = tensors.get(name)
-            if given is None or given.shape != own.shape:
+            if given is None or given.shape != target.shape:
                 found = "none" if given is None else f"shape {tuple(given.shape)}"
                 raise ModelError(
-                    f"'{name}' has shape {tuple(own.shape)} in the model, the candidate has "
+                    f"'{name}' has shape {tuple(target.shape)} in the model, the candidate has "
                     f"{found}; the candidate belongs to another model."
                 )
-            own.copy_(given)
-            done.add(id(own))
+            target.copy_(given)
+            done.add(id(target))
 
 
 def require_finite(module: nn.Module, *, where: str) -> None:
-    """Raise NonFiniteError when a parameter or a buffer holds NaN or infinity."""
+    """Raise NonFiniteError when a parameter or a buffer holds NaN or infinity.
+
+    Args:
+        module: the module.
+        where: begins the message.
+    """
     for name, value in _entries(module).items():
-        # A finite sum proves every entry finite, several times faster than looking at each.
+        # A finite sum proves that every entry is finite, and is several times faster than checking
+        # each entry.
         if value.is_floating_point() and not bool(
             torch.isfinite(value.sum()) or torch.isfinite(value).all()
         ):
@@ -57,19 +72,19 @@ def require_finite(module: nn.Module, *, where: str) -> None:
 
 
 def require_finite_losses(losses: Tensor, first: int, *, where: str, scaled: bool) -> None:
-    """Raise NonFiniteError when a loss is NaN or infinite; names its step.
+    """Raise NonFiniteError, naming the step, when a loss is NaN or infinite.
 
     Args:
-        losses: (steps,).
+        losses: float32 (steps,).
         first: step of the first of them.
-        where: what was trained.
-        scaled: whether steps whose loss overflows are skipped and the scale halved, as in fp16, so
-            that only the last loss tells a failure.
+        where: begins the message.
+        scaled: whether a gradient scaler skips steps whose loss overflows, as in fp16; only the
+            last loss is checked then.
     """
-    looked_at = losses[-1:] if scaled else losses
-    bad = torch.nonzero(~torch.isfinite(looked_at))
+    checked = losses[-1:] if scaled else losses
+    bad = torch.nonzero(~torch.isfinite(checked))
     if len(bad):
-        step = first + len(losses) - len(looked_at) + int(bad[0])
+        step = first + len(losses) - len(checked) + int(bad[0])
         raise NonFiniteError(
             f"{where}: the loss became NaN or infinite at step {step}; lower the learning rate or "
             "warm up."

@@ -1,4 +1,4 @@
-"""The parts of one training step that are not PyTorch's."""
+"""Moving averages of gradients, and fast seeding, for one training step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from torch import Tensor, nn
 from safecompress import randomness
 
 AVERAGE_DECAY = 0.9
-"""Decay of the moving average of gradients, per step."""
+"""Decay of the moving average of gradients, per step: the share of the old average that stays."""
 
 Pairs = Sequence[tuple[nn.Parameter, Tensor]]
 """Parameters, each with a tensor of its shape, type and memory layout."""
 
 
 def average_pairs(parameters: Mapping[str, nn.Parameter], averages: Mapping[str, Tensor]) -> Pairs:
-    """Return each parameter with a copy of its moving average, zero where there is none yet."""
+    """Return each parameter with a copy of its moving average.
+
+    Args:
+        parameters: parameters by name.
+        averages: averages by the same names, of the parameters' shapes; a missing one starts at
+            zero.
+    """
     pairs = []
     for name, parameter in parameters.items():
         average = torch.zeros_like(parameter)
@@ -28,7 +34,12 @@ def average_pairs(parameters: Mapping[str, nn.Parameter], averages: Mapping[str,
 
 
 def averages_by_name(names: Iterable[str], pairs: Pairs) -> dict[str, Tensor]:
-    """Return copies of the averages on the CPU, under the names their parameters have."""
+    """Return copies of the averages by name, on the CPU.
+
+    Args:
+        names: the parameters' names, in the order of `pairs`.
+        pairs: parameters and their averages.
+    """
     return {
         name: average.to("cpu", copy=True).contiguous()
         for name, (_, average) in zip(names, pairs, strict=True)
@@ -36,12 +47,12 @@ def averages_by_name(names: Iterable[str], pairs: Pairs) -> dict[str, Tensor]:
 
 
 def update_averages_(pairs: Pairs, *, scale: float | None) -> None:
-    """Move each average by 1 - AVERAGE_DECAY towards the present, dense gradient.
+    """Move each average by 1 - AVERAGE_DECAY towards the parameter's dense gradient.
 
     Args:
         pairs: parameters and their averages.
-        scale: what fp16 multiplied the loss by, None without; entries that overflowed count as
-            zero.
+        scale: factor of the loss in fp16, None in another precision; gradients are divided by it,
+            and entries that overflowed count as zero.
     """
     present = [(p.grad, average) for p, average in pairs if p.grad is not None]
     gradients, averages = [g for g, _ in present], [average for _, average in present]
@@ -56,7 +67,12 @@ def update_averages_(pairs: Pairs, *, scale: float | None) -> None:
 def reseed_(device: torch.device, seed: int, *names: str | int) -> None:
     """Seed torch's global generators for one step; call it inside `randomness.seeded`.
 
-    `torch.manual_seed` looks through every kind of device and takes a hundred times as long.
+    `torch.manual_seed` goes through every kind of device and takes a hundred times as long.
+
+    Args:
+        device: the device that trains; its generator is seeded, and the CPU's.
+        seed: the run's seed.
+        names: name of the random decision, as `randomness.derive` takes it.
     """
     derived = randomness.derive(seed, *names)
     torch.default_generator.manual_seed(derived)

@@ -1,4 +1,4 @@
-"""The one live module of a trainer, and the candidate that is in it."""
+"""`Workbench`: copies candidates into the one live module of a trainer, and their weights out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from safecompress.transforms import PLAIN, InputQuantizer, Transforms, attach_, 
 
 @dataclass(frozen=True)
 class _Bound:
-    """What is trained under some masks and transforms."""
+    """What the optimizer moves under some masks and transforms, and the sparse layers."""
 
     topology: Topology
     transforms: Transforms
@@ -27,20 +27,20 @@ class _Bound:
     layers: SparseLayers
 
     def fits(self, candidate: Candidate) -> bool:
-        theirs = candidate.transforms
+        transforms = candidate.transforms
         return (
             self.topology is candidate.topology
-            and self.transforms.bits == theirs.bits
-            and self.transforms.channels is theirs.channels
+            and self.transforms.bits == transforms.bits
+            and self.transforms.channels is transforms.channels
         )
 
 
 class Workbench:
-    """Puts candidates into the module, and takes out of it what training made of them.
+    """Copies candidates into the module, and weights out of it after training.
 
     Args:
         module: the module, on its device.
-        memory_format: how its parameters lie in memory.
+        memory_format: memory format of its parameters.
     """
 
     def __init__(self, module: nn.Module, memory_format: torch.memory_format) -> None:
@@ -51,14 +51,20 @@ class Workbench:
         self._lay_out_()
 
     def clear_(self) -> None:
-        """Let the module compute plainly with whatever weights are in it."""
+        """Remove rounding of inputs; the module then computes with the weights that are in it."""
         self._lay_out_()
         self._inputs = attach_(self._module, PLAIN)
 
     def put_(self, candidate: Candidate) -> None:
-        """Put a candidate into the module, which then computes as the candidate says.
+        """Copy a candidate into the module, which then computes what the candidate computes.
 
-        Weights that do not exist are zero, and quantized ones rounded.
+        Weights that do not exist are zero there, and quantized ones rounded.
+
+        Args:
+            candidate: a candidate of this module.
+
+        Raises:
+            ModelError: when the candidate belongs to another model.
         """
         self._lay_out_()
         self._inputs = attach_(self._module, candidate.transforms)
@@ -67,17 +73,29 @@ class Workbench:
             part.read_()
 
     def active(self, candidate: Candidate) -> Active:
-        """Return what is trained of a candidate, made once for the same masks and transforms."""
+        """Return what the optimizer moves, per parameter name.
+
+        Args:
+            candidate: a candidate of this module. Calls in a row with the same masks and transforms
+                return the same object.
+        """
         return self._of(candidate).active
 
     def sparse_layers(self, candidate: Candidate) -> SparseLayers:
-        """Return the layers of a candidate that may compute with their existing weights alone."""
+        """Return the layers that can compute with their existing weights alone.
+
+        Args:
+            candidate: a candidate of this module.
+        """
         return self._of(candidate).layers
 
     def weights(self, active: Active) -> dict[str, Tensor]:
-        """Return copies of the module's tensors, quantized weights as the optimizer moves them.
+        """Return copies of the module's tensors, quantized weights as they are before rounding.
 
-        Where a defense has put other weights into the module, those count as they are.
+        Where a defense has written other weights into the module, those are returned unchanged.
+
+        Args:
+            active: what the optimizer moves, per parameter name.
         """
         rounded = [p for p in sparse_parts(active) if p.bits is not None and p.written()]
         for part in rounded:
@@ -89,7 +107,7 @@ class Workbench:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Let quantized inputs take note of their range in this block."""
+        """Run a block in which each quantized input measures its range once, at its first call."""
         for quantizer in self._inputs.values():
             quantizer.watching = True
         try:
@@ -99,16 +117,16 @@ class Workbench:
                 quantizer.watching = False
 
     def forget_gradients_(self) -> None:
-        """Drop the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
     def ranges(self) -> dict[str, Tensor]:
-        """Return the range of every quantized input as it was watched; empty without any."""
+        """Return per layer the measured range of its quantized input, float32 (2,)."""
         return dict(ranges_of(self._inputs)) if self._inputs else {}
 
     def _lay_out_(self) -> None:
-        # Another trainer of the same module may have left it in its own memory format.
+        # Another trainer of the same module may have left it in another memory format.
         self._module.to(memory_format=self._format)  # type: ignore[call-overload]
 
     def _of(self, candidate: Candidate) -> _Bound:
