@@ -1,4 +1,4 @@
-"""Plain `nn.Module` families, models by import path, and one way to call any of them."""
+"""Families of plain `nn.Module`s, models by import path, and one way to call any of them."""
 
 from safecompress.models.adapt import adapt, call
 from safecompress.models.build import build_model, check_model

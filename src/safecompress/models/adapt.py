@@ -1,4 +1,4 @@
-"""One way to call any model: inputs of any structure in, a plain tensor of logits out."""
+"""`call`, `adapt`: call a model on inputs of any structure, and get its logits as one tensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safecompress.protocols import Inputs, ModelLike
 
 
 def adapt(output: Any) -> Tensor:
-    """Return the logits in what a model returned.
+    """Return the logits in a model's output.
 
     Args:
         output: a tensor; a tuple or list whose first entry is one; or an object or mapping with
@@ -39,8 +39,13 @@ def adapt(output: Any) -> Tensor:
 def call(model: ModelLike, inputs: Inputs) -> Tensor:
     """Return the logits of `model` for one batch.
 
-    One tensor is passed as the only argument, a tuple as positional arguments, a mapping as
-    keyword arguments.
+    Args:
+        model: any module or callable.
+        inputs: a tensor is passed as the only argument, a tuple as positional arguments, a mapping
+            as keyword arguments.
+
+    Raises:
+        ModelError: when there are no logits in the model's output.
     """
     if isinstance(inputs, Tensor):
         return adapt(model(inputs))

@@ -1,4 +1,4 @@
-"""AlexNet for small images: five convolutions and one linear layer, about 2.5 million weights."""
+"""`AlexNet` for small images: five convolutions and one linear layer, 2.5 million weights."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from safecompress.models.shapes import (
 class AlexNet(nn.Module):
     """AlexNet as it is used on 32×32 images.
 
-    A strided 11×11 convolution does most of the shrinking, so it is the cheapest of the image
-    families by far. The feature maps are averaged before the classifier, so larger images work.
+    The first convolution (11×11, stride 4) divides height and width by four, so this is the
+    cheapest of the image families by far. Each feature map is reduced to its maximum before the
+    classifier, so larger images work.
 
     Args:
         input_shape: (channels, height, width), sides of at least 16 pixels.
@@ -31,8 +32,9 @@ class AlexNet(nn.Module):
         ModelError: on a bad shape, number of classes or option.
 
     References: Krizhevsky et al., NeurIPS 2012, section 3; here for small images. Starting weights
-        after He et al., ICCV 2015: nothing normalizes between the layers, and with PyTorch's own
-        the signal fades so much that the first dozen epochs are lost.
+        after He et al., ICCV 2015, because there is no normalization between the layers: with
+        PyTorch's own starting weights activations shrink from layer to layer, and the first dozen
+        epochs do not improve the model.
     """
 
     def __init__(
@@ -72,6 +74,10 @@ class AlexNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (n, classes) of images (n, channels, height, width)."""
+        """Return logits (n, classes).
+
+        Args:
+            inputs: images, float (n, channels, height, width).
+        """
         logits: Tensor = self.classifier(self.features(inputs))
         return logits

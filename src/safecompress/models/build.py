@@ -1,4 +1,4 @@
-"""A model from its configuration, and the proof that it can be called on the data."""
+"""`build_model`, `check_model`: a model from its configuration, tried on rows of the data."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ __all__ = ["adapt", "build_model", "check_model", "load_weights_"]
 def build_model(
     config: ModelConfig, *, input_shape: Sequence[int], classes: int, seed: int
 ) -> nn.Module:
-    """Return a freshly initialized model; `config.weights` is left to `load_weights_`.
+    """Return a freshly initialized model; `load_weights_` loads `config.weights` afterwards.
 
     Args:
         config: a family's name, or an import path `package.module:callable`, and options. The
             current folder is importable. The callable gets the options, and `input_shape` and
             `classes` where its signature has them.
-        input_shape: shape of one input.
+        input_shape: shape of one input, without the batch dimension.
         classes: number of classes.
-        seed: fixes the initialization; torch's global generator is left as it was.
+        seed: the run's seed, which fixes the initialization; torch's global generators are restored
+            afterwards.
 
     Raises:
         ConfigError: on an unknown family or option.
@@ -88,7 +89,11 @@ def _accepted(factory: Callable[..., Any], data: dict[str, Any]) -> dict[str, An
 def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
     """Call the model on two rows as it will be called later, in evaluation and in training mode.
 
-    Its buffers, its training flag and torch's global generator are left as they were.
+    Args:
+        module: any model; its buffers, its training flag and torch's global generators are restored
+            afterwards.
+        rows: rows of the data, at least one.
+        classes: number of classes.
 
     Raises:
         ModelError: when a parameter is uninitialized, NaN or infinite, when a call fails, or when

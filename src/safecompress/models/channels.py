@@ -1,4 +1,4 @@
-"""Which channels of a model belong together."""
+"""`channel_groups`: which channels of a model can only be removed together."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from safecompress.transforms import (
 )
 
 _TOLERANCE = 1e-4
+"""Difference of logits, relative to the largest, that rounding explains."""
 
 
 def require_channel_groups() -> None:
@@ -35,7 +36,12 @@ def require_channel_groups() -> None:
 
 
 def few_inputs(module: nn.Module, rows: Rows) -> Inputs:
-    """Return a few rows' inputs where the module is; enough to see how it is put together."""
+    """Return the inputs of four rows on the module's device, for `channel_groups`.
+
+    Args:
+        module: any model.
+        rows: at least one row; fewer than four are repeated.
+    """
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     index = torch.arange(4) % max(1, len(rows))
@@ -43,37 +49,40 @@ def few_inputs(module: nn.Module, rows: Rows) -> Inputs:
 
 
 def channel_groups(module: nn.Module, inputs: Inputs) -> tuple[ChannelGroup, ...]:
-    """Return the groups of channels that can leave a model, in the order the library finds them.
+    """Return the groups of channels that can be removed from a model, in torch-pruning's order.
 
     The channels of the logits stay, and so do groups with a layer that cannot be made smaller, a
-    frozen parameter or a weight that has other users. Whether a model without some of the channels
-    still computes what it does with them masked is tried once.
+    frozen parameter or a weight that several layers share. A trial checks that the model computes
+    the same without half of the channels as with these channels masked.
 
     Args:
-        module: any model; left as it was.
-        inputs: a batch of two rows or more, to see what is connected with what.
+        module: any model; hooks that round its inputs are removed, all else is as before
+            afterwards.
+        inputs: inputs of two rows or more, with which the library traces the model.
 
     Raises:
         ConfigError: when torch-pruning is not installed.
-        ModelError: when the model cannot be looked through, or has no such group.
+        ModelError: when the model cannot be traced, has no such group, or fails the trial.
 
     Reference: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     require_channel_groups()
     flags = [(m, m.training) for m in module.modules()]
-    wanted = [(p, p.requires_grad) for p in module.parameters()]
+    trained = [(p, p.requires_grad) for p in module.parameters()]
     buffers = [(b, b.clone()) for b in module.buffers()]
     attach_(module, PLAIN)
     try:
-        groups = _found(module.eval(), inputs, frozen={id(p) for p, asked in wanted if not asked})
+        groups = _traced(
+            module.eval(), inputs, frozen={id(p) for p, required in trained if not required}
+        )
     finally:
         for submodule, flag in flags:
             submodule.training = flag
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        for parameter, asked in wanted:
-            parameter.requires_grad_(asked)
+        for parameter, required in trained:
+            parameter.requires_grad_(required)
     if not groups:
         raise ModelError(
             f"{type(module).__name__}: no channels can be removed; it needs linear or convolution "
@@ -83,14 +92,14 @@ def channel_groups(module: nn.Module, inputs: Inputs) -> tuple[ChannelGroup, ...
     return groups
 
 
-def _found(module: nn.Module, inputs: Inputs, *, frozen: set[int]) -> tuple[ChannelGroup, ...]:
+def _traced(module: nn.Module, inputs: Inputs, *, frozen: set[int]) -> tuple[ChannelGroup, ...]:
     import torch_pruning
 
     graph = torch_pruning.DependencyGraph()
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            # Inputs are handed over as they are called here, whatever their structure.
+            # `call` passes inputs of any structure; the library alone would not.
             graph.build_dependency(
                 module,
                 example_inputs=inputs,
@@ -104,12 +113,16 @@ def _found(module: nn.Module, inputs: Inputs, *, frozen: set[int]) -> tuple[Chan
             f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
     names = _names(module)
-    made = (_group(list(group), names, frozen) for group in raw)
-    return tuple(group for group in made if group is not None)
+    groups = (_group(list(group), names, frozen) for group in raw)
+    return tuple(group for group in groups if group is not None)
 
 
 def _names(module: nn.Module) -> dict[int, str]:
-    """Return per layer its only name; layers with several, or with shared parameters, have none."""
+    """Return the name of each layer by its id.
+
+    Layers that share a parameter or have several names, as those called in two places do, are left
+    out.
+    """
     owners: dict[int, int] = {}
     named: dict[int, list[str]] = {}
     for name, layer in module.named_modules(remove_duplicate=False):
@@ -122,11 +135,11 @@ def _names(module: nn.Module) -> dict[int, str]:
         for layer in module.modules()
         if all(owners[id(p)] == 1 for p in layer.parameters(recurse=False))
     }
-    return {key: found[0] for key, found in named.items() if len(found) == 1 and key in alone}
+    return {key: given[0] for key, given in named.items() if len(given) == 1 and key in alone}
 
 
 def _group(items: Sequence[Any], names: Mapping[int, str], frozen: set[int]) -> ChannelGroup | None:
-    """Return a group in our terms, or None where its channels have to stay."""
+    """Return torch-pruning's group as a ChannelGroup, or None where its channels must stay."""
     rows: dict[str, Tensor] = {}
     columns: dict[str, Tensor] = {}
     size = len(items[0].idxs)
@@ -146,8 +159,8 @@ def _group(items: Sequence[Any], names: Mapping[int, str], frozen: set[int]) -> 
             return None
         prefix = f"{name}." if name else ""
         into, of = (columns, ["weight"]) if reads else (rows, list(parameters))
-        into.update({prefix + own: channel for own in of})
-    # What nobody reads are the logits.
+        into.update({prefix + parameter: channel for parameter in of})
+    # A group without a reader is the output layer, whose channels are the logits; it must stay.
     return ChannelGroup(size, rows, columns) if rows and columns else None
 
 
@@ -158,7 +171,7 @@ def _width(layer: nn.Module, *, reads: bool) -> int:
 
 
 def _try(module: nn.Module, inputs: Inputs, groups: Sequence[ChannelGroup]) -> None:
-    """Raise ModelError unless half of the channels can go without changing what is computed."""
+    """Raise ModelError unless the model computes the same without half of its (masked) channels."""
     stays = {i: (g, torch.arange(g.size) % 2 == 0) for i, g in enumerate(groups)}
     half = Channels().without(stays)
     masked = remove_channels(module, Channels()).eval()

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, for rows of features and as the plainest model for anything else."""
+"""`MLP`: multi-layer perceptrons, for rows of features and as the simplest model of other data."""
 
 from __future__ import annotations
 
@@ -68,6 +68,10 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (n, classes) of inputs (n, *input_shape)."""
+        """Return logits (n, classes).
+
+        Args:
+            inputs: float (n, *input_shape).
+        """
         logits: Tensor = self.layers(inputs)
         return logits

@@ -1,4 +1,4 @@
-"""The model families that a configuration can name."""
+"""`MODELS`: the model families that a configuration can name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safecompress.models.vgg import vgg16, vgg_c, vgg_small
 from safecompress.registry import Registry
 
 MODELS: Registry[nn.Module] = Registry(kind="model", group="safecompress.models")
-"""Families; factories are called with `input_shape=…, classes=…` and the options."""
+"""Families by name; a factory is called with `input_shape=…`, `classes=…` and the options."""
 
 _VGG = "Simonyan and Zisserman, ICLR 2015"
 _RESNET = "He et al., CVPR 2016"

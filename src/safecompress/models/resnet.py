@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks for small images."""
+"""`ResNet`: residual networks of basic blocks for small images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class BasicBlock(nn.Module):
     """Two 3×3 convolutions beside a shortcut, which is a 1×1 convolution where shapes change.
 
     Args:
-        channels_in, channels_out: channels of the input and the output.
+        channels_in: channels of the input.
+        channels_out: channels of the output.
         stride: 2 halves height and width.
 
     Reference: He et al., CVPR 2016, figure 2, shortcut option B.
@@ -37,7 +38,11 @@ class BasicBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the block's output for inputs (n, channels_in, height, width)."""
+        """Return (n, channels_out, …), height and width divided by the stride and rounded up.
+
+        Args:
+            inputs: float (n, channels_in, height, width).
+        """
         outputs: Tensor = self.activation(self.residual(inputs) + self.shortcut(inputs))
         return outputs
 
@@ -91,13 +96,26 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (n, classes) of images (n, channels, height, width)."""
+        """Return logits (n, classes).
+
+        Args:
+            inputs: images, float (n, channels, height, width).
+        """
         logits: Tensor = self.classifier(self.blocks(self.stem(inputs)))
         return logits
 
 
 def resnet8(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
-    """Return one block per stage of 16, 32 and 64 channels: 0.08 M weights."""
+    """Return one block per stage of 16, 32 and 64 channels: 0.08 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies every stage's channels, > 0.
+
+    Raises:
+        ModelError: on a bad shape, number of classes or width.
+    """
     return ResNet(
         family="resnet8",
         stages=((16, 1), (32, 1), (64, 1)),
@@ -108,7 +126,16 @@ def resnet8(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> 
 
 
 def resnet20(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
-    """Return three blocks per stage of 16, 32 and 64 channels: 0.27 M weights."""
+    """Return three blocks per stage of 16, 32 and 64 channels: 0.27 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies every stage's channels, > 0.
+
+    Raises:
+        ModelError: on a bad shape, number of classes or width.
+    """
     return ResNet(
         family="resnet20",
         stages=((16, 3), (32, 3), (64, 3)),
@@ -119,7 +146,16 @@ def resnet20(*, input_shape: Sequence[int], classes: int, width: float = 1.0) ->
 
 
 def resnet18(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
-    """Return two blocks per stage of 64, 128, 256 and 512 channels: 11.2 M weights."""
+    """Return two blocks per stage of 64, 128, 256 and 512 channels: 11.2 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies every stage's channels, > 0.
+
+    Raises:
+        ModelError: on a bad shape, number of classes or width.
+    """
     return ResNet(
         family="resnet18",
         stages=((64, 2), (128, 2), (256, 2), (512, 2)),

@@ -1,4 +1,4 @@
-"""VGG for small images: stacks of 3×3 convolutions with batch normalization, halved five times."""
+"""`VGG` for small images: stages of convolutions with batch normalization, each halved at the end."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class VGG(nn.Module):
         stages: the convolutions of each resolution.
         linear: widths of the hidden linear layers.
         input_shape: (channels, height, width).
-        side: smallest height and width the stages can halve.
+        side: smallest height and width in pixels that the stages can halve.
         classes: number of classes.
-        width: multiplies the width of every layer.
+        width: multiplies the width of every layer, > 0.
         dropout: probability of dropping a feature before each linear layer, in [0, 1).
 
     Raises:
@@ -98,7 +98,11 @@ class VGG(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (n, classes) of images (n, channels, height, width)."""
+        """Return logits (n, classes).
+
+        Args:
+            inputs: images, float (n, channels, height, width).
+        """
         logits: Tensor = self.classifier(self.features(inputs))
         return logits
 
@@ -106,7 +110,17 @@ class VGG(nn.Module):
 def vgg16(
     *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> VGG:
-    """Return VGG-16 for small images: 13 convolutions and one linear layer, 14.7 M weights."""
+    """Return VGG-16 for small images: 13 convolutions and one linear layer, 14.7 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 16 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies the width of every layer, > 0.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
+
+    Raises:
+        ModelError: on a bad shape, number of classes or option.
+    """
     return VGG(
         family="vgg16",
         stages=VGG16,
@@ -126,6 +140,15 @@ def vgg_c(
 
     The third convolution of the last three stages is 1×1, and two linear layers of 512 units
     replace the 4096-unit ones; 10 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 16 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies the width of every layer, > 0.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
+
+    Raises:
+        ModelError: on a bad shape, number of classes or option.
     """
     return VGG(
         family="vgg-c",
@@ -142,7 +165,17 @@ def vgg_c(
 def vgg_small(
     *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> VGG:
-    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights."""
+    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies the width of every layer, > 0.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
+
+    Raises:
+        ModelError: on a bad shape, number of classes or option.
+    """
     return VGG(
         family="vgg-small",
         stages=VGG_SMALL,

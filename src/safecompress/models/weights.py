@@ -1,4 +1,4 @@
-"""Starting weights from a file, read without ever running code from it."""
+"""`load_weights_`, `fresh_weights`: weights read from a file without running code, and new ones."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def load_weights_(module: nn.Module, path: Path) -> None:
 
     Args:
         module: the model the weights belong to.
-        path: `.safetensors`, or a file for `torch.load` that holds a state dict, either plain or
-            under `state_dict` or `model`. A `module.` prefix on every name is removed.
+        path: a `.safetensors` file, or a file for `torch.load` with a state dict, either plain or
+            under the key `state_dict` or `model`. A `module.` prefix on every name is removed.
 
     Raises:
         ModelError: when the file is missing, unreadable, would run code, or does not fit the model.
@@ -34,7 +34,7 @@ def load_weights_(module: nn.Module, path: Path) -> None:
     own = {k: v for k, v in module.state_dict().items() if isinstance(v, Tensor)}
     given = {t.data_ptr() for name, t in own.items() if name in tensors}
     problems = []
-    # A tied parameter has several names; files often keep only one of them.
+    # A tied parameter has several names, of which files often keep only one.
     if missing := [n for n, t in own.items() if n not in tensors and t.data_ptr() not in given]:
         problems.append(f"{len(missing)} missing ({_listed(missing)})")
     if unexpected := [name for name in tensors if name not in own]:
@@ -57,10 +57,10 @@ def load_weights_(module: nn.Module, path: Path) -> None:
 
 
 def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
-    """Return weights as if the module had just been made, whatever it was trained on.
+    """Return newly initialized weights of a module.
 
     Args:
-        module: left as it is.
+        module: any module; left as it is.
         seed: fixes the initialization.
 
     Returns:
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             raise ModelError(str(error)) from error
     try:
         with warnings.catch_warnings():
-            # A file of a foreign pickle protocol is refused below, in words of our own.
+            # torch warns about a foreign pickle protocol; the error below says it better.
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

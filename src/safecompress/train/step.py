@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from safecompress import randomness
 
 AVERAGE_DECAY = 0.9
-"""Decay of the moving average of gradients, per step: the share of the old average that stays."""
+"""Share of the old moving average of gradients that stays, per step."""
 
 Pairs = Sequence[tuple[nn.Parameter, Tensor]]
 """Parameters, each with a tensor of its shape, type and memory layout."""

@@ -1,7 +1,7 @@
-"""Changes a candidate may carry over the same parameters: fewer bits, fewer channels.
+"""Changes of a candidate that keep its parameters' names and shapes: fewer bits, fewer channels.
 
-In the loop they are arithmetic on plain fp32 tensors: names and shapes of a module stay what they
-were. Integer kernels and smaller layers come once, at export (`remove_channels`, `codes`).
+In the loop both are arithmetic on plain fp32 tensors. Integers and smaller layers are made once, at
+export (`codes`, `remove_channels`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Channels that are gone: which rows and columns of which parameters no longer count."""
+"""`ChannelGroup`, `Channels`: which rows and columns of parameters belong to removed channels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels that can only go together, such as those of the two sides of a residual sum.
+    """Channels of several layers that can only be removed together.
+
+    An example are the channels on the two sides of a residual sum.
 
     Args:
         size: number of channels.
-        rows: per parameter whose first dimension these channels are (weights, biases,
-            normalization) int64 (n,), the channel that each entry belongs to.
-        columns: the same of weights that read the channels, over their second dimension.
+        rows: per name of a parameter that computes the channels (weights, biases, normalization)
+            int64 (n,) over its first dimension, the channel of each entry.
+        columns: per name of a weight that reads the channels int64 (n,) over its second dimension,
+            the channel of each entry.
     """
 
     size: int
@@ -27,25 +30,34 @@ class ChannelGroup:
 
 @dataclass(frozen=True)
 class Channels:
-    """What is left of the channels of a model.
+    """Which channels of a model are left.
 
-    A channel that is gone has no weight, no bias, γ = β = 0: it is zero wherever it is read. So
-    the model computes what the smaller one does that lacks it (`remove_channels`).
+    A removed channel has no weights, no bias and γ = β = 0, so it is zero wherever it is read. The
+    model therefore computes the same as the smaller one without the channel (`remove_channels`).
 
     Args:
-        rows: per parameter name bool (n,) over its first dimension, True where a channel is left.
-        columns: per weight bool (n,) over its second dimension.
+        rows: per parameter name bool (n,) over its first dimension, True where a channel is left;
+            parameters that are not named lack no channel.
+        columns: per weight name bool (n,) over its second dimension, True where a channel is left.
     """
 
     rows: Mapping[str, Tensor] = field(default_factory=dict)
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether any channel is gone."""
+        """Whether any channel is removed."""
         return bool(self.rows)
 
     def open(self, name: str, shape: torch.Size) -> Tensor | None:
-        """Return bool `shape`, True where a weight may exist; None where it may everywhere."""
+        """Return where a parameter's entries may exist.
+
+        Args:
+            name: the parameter's name.
+            shape: its shape.
+
+        Returns:
+            Bool of that shape, False at removed channels; None where no channel is removed.
+        """
         rows, columns = self.rows.get(name), self.columns.get(name)
         if rows is None and columns is None:
             return None
@@ -57,14 +69,14 @@ class Channels:
         return allowed
 
     def left(self) -> dict[str, tuple[int, int]]:
-        """Return per parameter how many of how many entries of its first dimension are left."""
+        """Return per parameter name (entries left, all entries) of its first dimension."""
         return {name: (int(kept.sum()), len(kept)) for name, kept in self.rows.items()}
 
     def without(self, groups: Mapping[int, tuple[ChannelGroup, Tensor]]) -> Channels:
-        """Return what is left when more channels go.
+        """Return what is left after removing more channels.
 
         Args:
-            groups: by any key a group and bool (size,), True where its channel stays.
+            groups: under any key a group and bool (size,), True where a channel of it stays.
         """
         rows, columns = dict(self.rows), dict(self.columns)
         for group, stays in groups.values():

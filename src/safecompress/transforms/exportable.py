@@ -1,4 +1,4 @@
-"""What an exporter takes: the smaller plain module, its masks, and its steps and bounds."""
+"""`exportable`: a model as exporters take it: a smaller plain module, masks, steps and ranges."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from safecompress.transforms.state import PLAIN, Quantization, Transforms
 
 @dataclass(frozen=True)
 class Exportable:
-    """A model as a file is made of it.
+    """A model from which a file can be written.
 
     Args:
-        module: plain, in evaluation mode, without the channels that are gone and without hooks;
-            quantized weights are rounded, layers' inputs are not.
+        module: a plain module in evaluation mode, without removed channels and without hooks;
+            quantized weights are rounded, inputs of layers are not.
         topology: its masks.
-        numbers: steps of its weights and bounds of its layers' inputs; None where it is fp32.
+        numbers: steps of its weights and ranges of its layers' inputs; None where it is fp32.
     """
 
     module: nn.Module
@@ -29,15 +29,15 @@ class Exportable:
 
 
 def exportable(module: nn.Module, topology: Topology, transforms: Transforms) -> Exportable:
-    """Return a model as a file is made of it; the one given is left as it is.
+    """Return a model from which a file can be written; the one given is left as it is.
 
     Args:
-        module: computes as it was judged: from `load`, or a run's `model`.
+        module: the model as it was judged, from `load` or a run's `model`.
         topology: its masks.
-        transforms: what was done to it; of a run's file `read_model(path).transforms`.
+        transforms: its transforms; those of a run's file are `read_model(path).transforms`.
 
     Raises:
-        ModelError: when a channel that is gone belongs to a layer that cannot be made smaller.
+        ModelError: when a removed channel belongs to a layer that cannot be made smaller.
     """
     smaller = remove_channels(module, transforms.channels).eval()
     attach_(smaller, PLAIN)

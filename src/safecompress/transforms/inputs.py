@@ -1,4 +1,4 @@
-"""Rounding of layers' inputs in a live module, by hooks: names and classes stay as they are."""
+"""`InputQuantizer`, `attach_`: round layers' inputs by hooks, which keep names and classes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Layers whose inputs are rounded."""
 
 RANGE_DECAY = 0.99
-"""Decay of the moving average of an input's bounds, per step."""
+"""Share of the old moving average of an input's range that stays, per step."""
 
 
 class InputQuantizer:
-    """Rounds what one layer is given; an object, so that it is copied along with its module.
+    """Rounds the inputs of one layer, as a forward pre-hook.
 
-    Hooks that look at a layer's inputs see the rounded ones. Before anybody has watched the layer
-    at work, its inputs pass as they are.
+    It is an object and not a function, so that a deep copy of the module copies its range as well.
+    Hooks that run after it receive the rounded inputs. Before a range is measured, inputs are not
+    rounded.
 
     Args:
-        bounds: float32 (2,), the smallest and the largest input; None before it was watched.
+        bounds: float32 (2,), the smallest and the largest input; None before they are measured.
     """
 
     def __init__(self, bounds: Tensor | None) -> None:
@@ -33,12 +34,13 @@ class InputQuantizer:
         self.watching = False
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Return the layer's arguments with its input rounded."""
+        """Return the layer's arguments with its input rounded; None changes nothing."""
         del layer
         if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point():
             return None
         if self.watching:
-            # Once a step: the batch itself, and not what a defense asks about other rows.
+            # The range is updated once per step, from the training batch, which comes first, and
+            # not from a defense's extra forward passes.
             self.watching = False
             self._watch(args[0].detach())
         if self.bounds is None:
@@ -46,20 +48,20 @@ class InputQuantizer:
         return (quantized_inputs(args[0], self.bounds.to(args[0].device)), *args[1:])
 
     def _watch(self, inputs: Tensor) -> None:
-        seen = torch.stack(inputs.float().aminmax()).cpu()
-        known = seen if self.bounds is None else self.bounds
-        self.bounds = torch.lerp(seen, known, RANGE_DECAY)
+        new = torch.stack(inputs.float().aminmax()).cpu()
+        known = new if self.bounds is None else self.bounds
+        self.bounds = torch.lerp(new, known, RANGE_DECAY)
 
 
 def attach_(module: nn.Module, transforms: Transforms) -> dict[str, InputQuantizer]:
-    """Let a module's layers round their inputs as `transforms` says, and in no other way.
+    """Let a module's layers round their inputs according to `transforms`.
 
     Args:
-        module: any module; hooks that this function added before are removed.
-        transforms: gives the layers' bounds.
+        module: any module; hooks of an earlier call are removed.
+        transforms: whether inputs are rounded, and the layers' ranges.
 
     Returns:
-        Per layer its quantizer; empty where inputs are not rounded.
+        Per layer name its quantizer; empty where inputs are not rounded.
     """
     added = {}
     for name, layer in module.named_modules():
@@ -74,7 +76,11 @@ def attach_(module: nn.Module, transforms: Transforms) -> dict[str, InputQuantiz
 
 
 def input_quantizers(module: nn.Module) -> dict[str, InputQuantizer]:
-    """Return per layer the quantizer that `attach_` has added."""
+    """Return per layer name the quantizer that `attach_` has added.
+
+    Args:
+        module: any module.
+    """
     return {
         name: hook
         for name, layer in module.named_modules()
@@ -84,5 +90,9 @@ def input_quantizers(module: nn.Module) -> dict[str, InputQuantizer]:
 
 
 def ranges_of(quantizers: Mapping[str, InputQuantizer]) -> dict[str, Tensor]:
-    """Return per layer that was watched the bounds of its inputs, float32 (2,)."""
+    """Return per layer name the smallest and largest input, float32 (2,), where measured.
+
+    Args:
+        quantizers: per layer name its quantizer.
+    """
     return {name: q.bounds.clone() for name, q in quantizers.items() if q.bounds is not None}

@@ -1,4 +1,4 @@
-"""Low rank: one weight layer as two thinner ones."""
+"""`factorize`: replaces each weight layer by a product of two thinner layers of low rank."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from safecompress.errors import ConfigError
 
 
 def factorize(module: nn.Module, *, share: float) -> nn.Module:
-    """Return a copy of a module whose linear and convolution layers are products of two.
+    """Return a copy of a module in which two thin layers replace each linear and convolution layer.
 
-    A layer W (outputs × fan-in) becomes its best approximation U V of rank r in the squared norm,
-    by a truncated singular value decomposition: first V, a layer with r outputs and the shape of
-    the kernel, then U, which is linear or 1×1. r is the largest rank at which the two have at most
-    `share` of the layer's weights, at least 1. Layers that a rank of 1 would not make smaller stay
-    as they are, and so do grouped convolutions. Biases go to U.
+    A layer W (outputs × fan-in) becomes U V, its best approximation of rank r in the squared norm,
+    by a truncated singular value decomposition. V comes first: a layer with r outputs and W's
+    kernel. U follows: a linear layer or a 1×1 convolution, which gets the bias. r is the largest
+    rank, at least 1, at which both together have at most `share` of the layer's weights. Grouped
+    convolutions, and layers that rank r would not make smaller, stay as they are.
 
     Args:
         module: left as it is; in the copy a layer `name` becomes a `Sequential` with the
@@ -33,22 +33,22 @@ def factorize(module: nn.Module, *, share: float) -> nn.Module:
     """
     if not 0.0 < share <= 1.0:
         raise ConfigError(f"low rank: share is {share!r}; expected a number in (0, 1].")
-    made = copy.deepcopy(module)
+    smaller = copy.deepcopy(module)
     replaced: dict[int, nn.Module] = {}
-    for owner in list(made.modules()):
+    for owner in list(smaller.modules()):
         for name, layer in list(owner.named_children()):
             if id(layer) not in replaced:
                 replaced[id(layer)] = _factors(layer, share)
             setattr(owner, name, replaced[id(layer)])
-    return _factors(made, share)
+    return _factors(smaller, share)
 
 
 def _factors(layer: nn.Module, share: float) -> nn.Module:
-    """Return the layer as two, or itself."""
+    """Return the two layers that replace a layer, or the layer itself."""
     if type(layer) not in (nn.Linear, nn.Conv2d) or getattr(layer, "groups", 1) != 1:
         return layer
-    own = dict(layer.named_parameters(recurse=False))
-    weight, bias = own["weight"].detach(), own.get("bias")
+    parameters = dict(layer.named_parameters(recurse=False))
+    weight, bias = parameters["weight"].detach(), parameters.get("bias")
     outputs, fan_in = len(weight), math.prod(weight.shape[1:])
     rank = max(1, int(share * weight.numel()) // (outputs + fan_in))
     if rank * (outputs + fan_in) >= weight.numel():
@@ -64,7 +64,7 @@ def _factors(layer: nn.Module, share: float) -> nn.Module:
 
 
 def _thin(layer: nn.Module, rank: int, *, biased: bool) -> tuple[nn.Module, nn.Module]:
-    """Return two layers that meet at `rank` channels, their weights not set yet."""
+    """Return two layers with `rank` channels between them; their weights are not set yet."""
     if isinstance(layer, nn.Linear):
         first = nn.Linear(layer.in_features, rank, bias=False)
         return first, nn.Linear(rank, layer.out_features, bias=biased)
@@ -84,7 +84,7 @@ def _thin(layer: nn.Module, rank: int, *, biased: bool) -> tuple[nn.Module, nn.M
 
 
 def _truncated(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return U (m, rank) and V (rank, n), the singular values' roots in both."""
+    """Return U (m, rank) and V (rank, n), each scaled by the roots of the singular values."""
     u, s, v = torch.linalg.svd(matrix.double(), full_matrices=False)
     roots = s[:rank].sqrt()
     return (u[:, :rank] * roots).to(matrix.dtype), (roots.unsqueeze(1) * v[:rank]).to(matrix.dtype)

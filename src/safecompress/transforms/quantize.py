@@ -1,8 +1,8 @@
 """Rounding to few bits, computed in fp32: weights per output channel, layer inputs per tensor.
 
-Weights are symmetric, so a weight that does not exist stays exactly zero; a channel's largest
-weight is on the grid, so nothing is clipped. Inputs are unsigned and asymmetric with zero on the
-grid, so padding stays exactly zero. Both are the arithmetic of ONNX's `QuantizeLinear` and
+Weights use a symmetric grid, so a weight that does not exist stays exactly zero. The grid ends at a
+channel's largest weight, so no weight is clipped. Inputs use an unsigned asymmetric grid that
+contains zero, so padding stays exactly zero. Both compute the same as ONNX's `QuantizeLinear` and
 `DequantizeLinear`.
 
 Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient
@@ -19,7 +19,7 @@ from torch import Tensor
 from safecompress.errors import ConfigError
 
 WEIGHT_BITS = (8, 4)
-"""Sizes of a weight that runtimes can compute with."""
+"""Bits of a weight with which runtimes can compute."""
 
 INPUT_LEVELS = 255
 """Largest code of a layer's input, uint8."""
@@ -31,15 +31,16 @@ _CUTS = tuple(1.0 - 0.05 * i for i in range(13))
 def weight_scale(weight: Tensor, bits: int) -> Tensor:
     """Return the step between two neighboring values of each output channel.
 
-    The largest weight of a channel over the largest code, rounded up to 16 significant bits: then
-    every code times the step is exact in fp32, and quantizing what is quantized changes no bit.
+    The step is a channel's largest weight divided by the largest code, rounded up to 16 significant
+    bits. Every code times the step is then exact in fp32, so quantizing quantized weights again
+    changes no bit.
 
     Args:
         weight: float32 (outputs, …).
         bits: 8 or 4; codes are in [-127, 127] or [-7, 7].
 
     Returns:
-        Tensor (outputs,), positive; 1 where a channel is all zero.
+        float32 (outputs,), positive; 1 where all weights of a channel are zero.
 
     Raises:
         ConfigError: on another number of bits.
@@ -56,46 +57,72 @@ def _step(largest: Tensor, bits: int) -> Tensor:
         raise ConfigError(f"bits is {bits!r}; expected one of {', '.join(map(str, WEIGHT_BITS))}.")
     exact = largest / _largest_code(bits)
     rounded = ((exact.view(torch.int32) + _LOW_BITS) & ~_LOW_BITS).view(torch.float32)
-    # Below the smallest normal number a step has no 16 bits to round to; such a channel is zero.
+    # A step below the smallest normal number has fewer than 16 significant bits to round to; such a
+    # channel is treated as all zero.
     return torch.where(rounded >= torch.finfo(torch.float32).tiny, rounded, 1.0)
 
 
 def codes(weight: Tensor, bits: int) -> Tensor:
-    """Return the weights as integers, int8 (outputs, …); `weight_scale` gives their step."""
+    """Return the weights as integers; `weight_scale` gives their step.
+
+    Args:
+        weight: float32 (outputs, …).
+        bits: 8 or 4.
+
+    Returns:
+        int8 (outputs, …), in [-127, 127] or [-7, 7].
+
+    Raises:
+        ConfigError: on another number of bits.
+    """
     return _codes(weight, weight_scale(weight, bits), bits).to(torch.int8)
 
 
 def quantized(weight: Tensor, bits: int) -> Tensor:
-    """Return the weights rounded to the grid, of the same shape and type."""
+    """Return the weights rounded to the grid, of the same shape and dtype.
+
+    Args:
+        weight: floating-point (outputs, …).
+        bits: 8 or 4.
+
+    Raises:
+        ConfigError: on another number of bits.
+    """
     scale = weight_scale(weight, bits)
     return (_codes(weight, scale, bits) * _by_channel(scale, weight)).to(weight.dtype)
 
 
 def quantized_values(values: Tensor, rows: Tensor, outputs: int, bits: int) -> Tensor:
-    """Return the existing weights of a sparse matrix rounded, the same bits as `quantized` gives.
+    """Return the existing weights of a sparse matrix, rounded to the same bits as by `quantized`.
 
     Args:
         values: (n,), its existing weights.
-        rows: int64 (n,), the output channel that each belongs to.
+        rows: int64 (n,), the output channel of each value.
         outputs: number of output channels.
         bits: 8 or 4.
+
+    Returns:
+        (n,), of the dtype of `values`.
     """
-    fine = values.detach().float()
-    largest = fine.new_zeros(outputs).scatter_reduce_(0, rows, fine.abs(), "amax")
+    precise = values.detach().float()
+    largest = precise.new_zeros(outputs).scatter_reduce_(0, rows, precise.abs(), "amax")
     step = _step(largest, bits).index_select(0, rows)
     code = _largest_code(bits)
-    return (fine / step).round_().clamp_(-code, code).mul_(step).to(values.dtype)
+    return (precise / step).round_().clamp_(-code, code).mul_(step).to(values.dtype)
 
 
 def clipped(weight: Tensor, bits: int) -> Tensor:
-    """Return the weights cut off, per output channel, where rounding them then errs least.
+    """Return the weights clipped, per output channel, where rounding them has the smallest error.
 
-    The squared error is compared for cuts from the channel's largest weight down to 0.4 of it; of
-    equal ones the largest counts.
+    The squared errors of clipping at 1, 0.95, … 0.4 times the channel's largest weight are
+    compared; of equal ones the largest limit wins.
 
     Args:
         weight: float32 (outputs, …).
         bits: 8 or 4.
+
+    Returns:
+        Tensor of the same shape, clipped and not rounded yet.
     """
     flat = weight.detach().flatten(1)
     largest = flat.abs().amax(dim=1, keepdim=True)
@@ -126,10 +153,10 @@ def affine(bounds: Tensor) -> tuple[Tensor, Tensor]:
     """Return the step and the code of zero for inputs within bounds.
 
     Args:
-        bounds: float32 (2,), the smallest and the largest value; widened to hold zero.
+        bounds: float32 (2,), the smallest and the largest value; widened to contain zero.
 
     Returns:
-        Scalars: the step, float32 and positive, and the code of zero, an int64 in [0, 255].
+        Two scalars: the step, float32 and positive, and the code of zero, int64 in [0, 255].
     """
     low, high = bounds[0].clamp(max=0.0), bounds[1].clamp(min=0.0)
     step = (high - low) / INPUT_LEVELS
@@ -138,9 +165,13 @@ def affine(bounds: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantized_inputs(inputs: Tensor, bounds: Tensor) -> Tensor:
-    """Return a layer's inputs rounded to 256 values between `bounds`, values outside cut off.
+    """Return a layer's inputs rounded to 256 values between `bounds`; values outside are clipped.
 
-    The gradient passes straight through the rounding, and not at all where a value was cut off.
+    The gradient passes straight through the rounding, and is zero where a value was clipped.
+
+    Args:
+        inputs: floating-point, of any shape.
+        bounds: float32 (2,), the smallest and the largest value, on the device of `inputs`.
     """
     step, zero = affine(bounds)
     rounded: Tensor
@@ -159,14 +190,14 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(inputs: Tensor, step: Tensor, zero: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `inputs` on the grid, and where they were not cut off."""
+        """Return `inputs` on the grid, and where they were not clipped."""
         code = (inputs.float() / step).round_().add_(zero)
-        inside = (code >= 0) & (code <= INPUT_LEVELS)
-        return code.clamp(0, INPUT_LEVELS).sub_(zero).mul_(step).to(inputs.dtype), inside
+        unclipped = (code >= 0) & (code <= INPUT_LEVELS)
+        return code.clamp(0, INPUT_LEVELS).sub_(zero).mul_(step).to(inputs.dtype), unclipped
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep what the gradient needs."""
+        """Save where inputs were not clipped, for the gradient."""
         del inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
@@ -174,5 +205,5 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the inputs."""
-        (inside,) = ctx.saved_tensors
-        return gradients[0] * inside, None, None
+        (unclipped,) = ctx.saved_tensors
+        return gradients[0] * unclipped, None, None

@@ -1,4 +1,4 @@
-"""A module without the channels that are gone: smaller layers, the same function."""
+"""`remove_channels`: a module with smaller layers that computes the same function."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ REDUCIBLE = (nn.Linear, nn.Conv1d, nn.Conv2d, *_NORMS)
 
 
 def remove_channels(module: nn.Module, channels: Channels) -> nn.Module:
-    """Return a copy of a module whose layers lack the channels that are gone.
+    """Return a copy of a module whose layers are smaller by the removed channels.
 
-    In evaluation mode it computes what the module does when `channels` are masked in it. Names
-    stay; shapes shrink.
+    In evaluation mode the copy computes the same as the module. Names of parameters stay the same.
 
     Args:
-        module: its missing channels are masked: zero weights, zero bias, γ = β = 0.
-        channels: which are left.
+        module: a module in which removed channels are masked: zero weights, zero bias, γ = β = 0.
+        channels: which channels are left.
 
     Raises:
         ModelError: when a parameter belongs to a layer that cannot be made smaller.
     """
     smaller = copy.deepcopy(module)
     layers = {
-        f"{name}.{own}" if name else own: layer
+        f"{name}.{parameter}" if name else parameter: layer
         for name, layer in smaller.named_modules()
-        for own, _ in layer.named_parameters(recurse=False)
+        for parameter, _ in layer.named_parameters(recurse=False)
     }
     touched: dict[int, tuple[nn.Module, Tensor | None, Tensor | None]] = {}
     for name in {*channels.rows, *channels.columns}:
@@ -56,7 +55,12 @@ def remove_channels(module: nn.Module, channels: Channels) -> nn.Module:
 
 
 def remove_from_topology(topology: Topology, channels: Channels) -> Topology:
-    """Return the masks of the smaller module."""
+    """Return the masks of the smaller module.
+
+    Args:
+        topology: masks of the whole module.
+        channels: which channels are left.
+    """
     return Topology(
         {
             name: _cut(mask, channels.rows.get(name), channels.columns.get(name))
