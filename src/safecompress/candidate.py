@@ -1,4 +1,4 @@
-"""A candidate: everything one branch of the loop needs to go on, be judged or be resumed."""
+"""`Candidate`: all that one branch of the loop needs to be trained on, judged or resumed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from safecompress.transforms import PLAIN, Transforms
 
 @dataclass(frozen=True)
 class SoftTarget:
-    """What a candidate is trained towards: hard labels, soft ones, or a mixture.
+    """The training target of a candidate: hard labels, soft labels, or a mixture of both.
 
     Args:
         share: share of the target that comes from the soft label, in [0, 1].
-        temperature: the soft label is raised to 1 / temperature and normalized, > 0; above 1 it
-            says more about the classes that are not the likeliest.
+        temperature: > 0. The soft label's probabilities are raised to 1 / temperature and
+            normalized; above 1 the less likely classes get more weight.
     """
 
     share: float = 0.0
@@ -27,26 +27,28 @@ class SoftTarget:
 
 
 HARD = SoftTarget()
+"""Hard labels alone."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model in the making, as plain tensors; no live module, no optimizer object.
+    """A model during training, as plain tensors, without a live module or an optimizer.
 
-    Tensors are owned by the candidate: whoever changes one copies it first (`replace_tensors`).
+    Candidates may share tensors, so a tensor must be copied before it is changed.
 
     Args:
-        weights: the module's state_dict (parameters and buffers).
+        weights: the module's state_dict (parameters and buffers), on the CPU.
         optimizer: per parameter name the optimizer's state tensors (`momentum_buffer`, …).
         topology: which maskable weights exist.
-        ever_active: per maskable parameter, True where a weight has existed at any time.
-        moving_average: per maskable parameter a dense moving average of gradients; empty unless
-            a grow rule asked for it.
+        ever_active: per maskable parameter bool of its shape, True where a weight exists now or has
+            existed before.
+        moving_average: per maskable parameter a dense moving average of gradients, of its shape;
+            empty unless a grow rule needs it.
         defenses: per defense name its state tensors.
         soft_target: how much of the training target comes from soft labels.
-        transforms: how the model reads its parameters: rounded to few bits, without some channels.
+        transforms: to how many bits weights and inputs are rounded, and which channels are left.
         step: optimizer steps taken in this stage of training.
-        lineage: names of the proposals that made it, oldest first.
+        lineage: names of the proposals that led to this candidate, oldest first.
     """
 
     weights: Mapping[str, Tensor]
@@ -61,11 +63,15 @@ class Candidate:
     lineage: tuple[str, ...] = ()
 
     def evolve(self, **changes: Any) -> Candidate:
-        """Return a copy with the given fields replaced."""
+        """Return a copy with some fields replaced.
+
+        Args:
+            changes: new values by the fields' names.
+        """
         return replace(self, **changes)
 
     def shown(self) -> dict[str, Tensor]:
-        """Return the weights that the model computes with, as a state_dict."""
+        """Return the weights that the model computes with (rounded, …), as a state_dict."""
         return self.transforms.shown(self.weights, self.topology)
 
     def coverage(self) -> dict[str, float]:
@@ -88,7 +94,7 @@ class Candidate:
         return flat
 
     def settings(self) -> dict[str, Any]:
-        """Return what is not a tensor, as JSON, for a checkpoint."""
+        """Return the fields that are not tensors, as JSON, for a checkpoint."""
         return {
             "step": self.step,
             "lineage": list(self.lineage),
@@ -98,7 +104,12 @@ class Candidate:
 
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Candidate:
-        """Rebuild a candidate from what `tensors` and `settings` returned."""
+        """Return the candidate from what `tensors` and `settings` returned.
+
+        Args:
+            flat: tensors under `group/name[/key]`.
+            settings: the decoded JSON.
+        """
         groups: dict[str, dict[str, Tensor]] = {}
         nested: dict[str, dict[str, dict[str, Tensor]]] = {"optimizer": {}, "defenses": {}}
         for name, tensor in flat.items():

@@ -6,13 +6,14 @@ SafeCompressError                     exit 4 on the command line unless a subcla
 │   ├── ConfigError                   a key, a value or a combination of them
 │   ├── DataError                     a file, a shape, a type, a label
 │   │   ├── SplitOverlapError         rows that must be disjoint are shared
-│   │   └── MembershipError           nobody said which rows the weights were trained on
+│   │   └── MembershipError           it is unknown which rows the weights were trained on
 │   ├── ModelError                    a model that cannot be built, loaded or called
 │   └── RunFolderError                a run folder that is busy, foreign, damaged or finished
-├── MissingEvidenceError              the audit lacks what an attack asked for (check: NOT_RUN)
+├── MissingEvidenceError              the audit lacks what an attack needs (check: NOT_RUN)
 ├── UndecidableError                  too few points for the figure (check: INCONCLUSIVE)
 ├── NonFiniteError                    NaN or infinity in outputs or loss (candidate discarded)
 ├── MemoryShortageError               the machine or the GPU has no memory left (likewise)
+├── WorkerError                       other processes with part of the work ended repeatedly
 ├── StorageError                      the disk is full or not writable; earlier work is intact
 └── InterruptedRunError               exit 130: stopped by the user, resumable
 ```
@@ -29,7 +30,7 @@ _MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", r
 
 
 class SafeCompressError(Exception):
-    """Base of the tree: messages say what was given, expected, where, and what to do."""
+    """Base of the tree; messages say what was given and expected, where, and what to do."""
 
     exit_code = 4
 
@@ -65,7 +66,7 @@ class RunFolderError(UsageError):
 
 
 class MissingEvidenceError(SafeCompressError):
-    """An attack asked for evidence this audit does not have."""
+    """An attack needs evidence that this audit does not have."""
 
 
 class UndecidableError(SafeCompressError):
@@ -85,7 +86,7 @@ class StorageError(SafeCompressError):
 
 
 class WorkerError(SafeCompressError):
-    """A process or machine that worked for this one was lost, again and again."""
+    """Another process or machine with part of the work ended repeatedly without a result."""
 
 
 class InterruptedRunError(SafeCompressError):
@@ -96,7 +97,7 @@ class InterruptedRunError(SafeCompressError):
 
 @contextmanager
 def telling_memory_shortage() -> Iterator[None]:
-    """Turn every way in which Python and torch say that memory is used up into one error.
+    """Run a block, and turn all errors by which Python and torch report a lack of memory into one.
 
     Raises:
         MemoryShortageError: for a MemoryError, torch's OutOfMemoryError (a RuntimeError), and the
@@ -105,15 +106,19 @@ def telling_memory_shortage() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        told = str(error).strip()
-        if not isinstance(error, MemoryError) and not _MEMORY.search(told):
+        message = str(error).strip()
+        if not isinstance(error, MemoryError) and not _MEMORY.search(message):
             raise
-        first = told.splitlines()[0] if told else type(error).__name__
+        first = message.splitlines()[0] if message else type(error).__name__
         raise MemoryShortageError(f"out of memory: {first[:200]}") from error
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` or the list of known names, ready to end a message.
+    """Return the end of a message about an unknown name: the nearest known name, or all of them.
+
+    Args:
+        given: the unknown name.
+        known: the known names.
 
     >>> did_you_mean("densty", ["density", "seed"])
     "; did you mean 'density'?"

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it; the command line turns these into lines and bars."""
+"""`Event`: what a run reports while it works; the command line prints it as lines and bars."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Kind = Literal["stage", "progress", "candidate", "selected", "check", "note", "s
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened.
+    """One event of a run.
 
     Args:
-        kind: what sort of thing.
-        text: one line for a person.
+        kind: the kind of event.
+        text: one line for a reader.
         data: the same for a program.
     """
 
@@ -25,8 +25,13 @@ class Event:
 
 
 Listener: TypeAlias = Callable[[Event], None]
+"""Receives the events of a run."""
 
 
 def silent(event: Event) -> None:
-    """Listen to nothing."""
+    """Ignore an event; the listener of runs that print nothing.
+
+    Args:
+        event: any event.
+    """
     del event

@@ -1,4 +1,7 @@
-"""Files that are either the old version or the new one, never half of each."""
+"""Atomic writing of files, reading of JSON and safetensors, and digests.
+
+A reader finds the old version of a file or the new one, never half of each, also after a crash.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,13 @@ _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success make it durable and put it in place.
+    """Run a block that writes a temporary file, which then replaces `path` durably.
+
+    Args:
+        path: the file to replace or to create; its folder must exist.
+
+    Yields:
+        A path in the same folder, which the block must write.
 
     Raises:
         StorageError: when the disk is full or the folder not writable; `path` is then untouched.
@@ -41,13 +50,20 @@ def replacing(path: Path) -> Iterator[Path]:
         except (OSError, SafetensorError) as error:
             raise storage_error(path, error) from error
     finally:
-        # On a read-only disk even this fails, and must not hide why the write did.
+        # Removing the file fails on a read-only disk as well, and must not hide the first error.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
+    """Make renames in a folder durable.
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        OSError: when the folder cannot be opened or synchronized.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -56,12 +72,21 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether an error says that the disk, or the user's share of it, is full."""
+    """Return whether an error says that the disk, or the user's share of it, is full.
+
+    Args:
+        error: the error of a write.
+    """
     return getattr(error, "errno", None) in _NO_SPACE or "No space left" in str(error)
 
 
 def storage_error(path: Path, error: Exception) -> StorageError:
-    """Return what to tell the user when `path` could not be written."""
+    """Return the error to raise when a file could not be written, with its remedy.
+
+    Args:
+        path: the file.
+        error: the error of the write.
+    """
     if is_full_disk(error):
         return StorageError(
             f"{path}: the disk is full. Earlier work is intact: free some space and resume."
@@ -80,7 +105,10 @@ def storage_error(path: Path, error: Exception) -> StorageError:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder and its parents where they are missing.
+
+    Args:
+        path: the folder.
 
     Raises:
         StorageError: when it cannot be made, or a file has its name.
@@ -92,29 +120,65 @@ def make_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` atomically."""
+    """Write bytes atomically.
+
+    Args:
+        path: the file; an older version is replaced.
+        data: its content.
+
+    Raises:
+        StorageError: when it cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, atomically."""
+    """Copy a file atomically.
+
+    Args:
+        source: an existing file.
+        target: the copy; an older version is replaced.
+
+    Raises:
+        StorageError: when it cannot be copied.
+    """
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write text as UTF-8, atomically.
+
+    Args:
+        path: the file; an older version is replaced.
+        text: its content.
+
+    Raises:
+        StorageError: when it cannot be written.
+    """
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically; NaN and infinity are refused, so every reader can read it."""
+    """Write indented JSON atomically.
+
+    Args:
+        path: the file; an older version is replaced.
+        value: anything that JSON can express.
+
+    Raises:
+        StorageError: when it cannot be written.
+        ValueError: when a number is NaN or infinite, which JSON cannot express.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
+    """Return the value in a JSON file.
+
+    Args:
+        path: the file.
 
     Raises:
         DataError: when the file is missing or not JSON.
@@ -130,15 +194,31 @@ def read_json(path: Path) -> Any:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors, atomically; shared storage is written once per name."""
+    """Write tensors as safetensors, atomically.
+
+    Args:
+        path: the file; an older version is replaced.
+        tensors: tensors by name; each is written in full, also where several share storage.
+        metadata: texts by name, kept beside the tensors.
+
+    Raises:
+        StorageError: when it cannot be written.
+    """
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    # Serialized here, because save_file would create the file readable by its owner alone.
+    # `save_file` would create a file that only its owner may read, so the bytes are written here.
     write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
 
 
 @contextmanager
 def reading_safetensors(path: Path) -> Iterator[None]:
-    """Raise DataError where a file that is read inside is missing, truncated or not safetensors."""
+    """Run a block that reads a safetensors file, and turn its errors into one.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: when the file is missing, truncated or not safetensors.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file.")
     try:
@@ -148,7 +228,10 @@ def reading_safetensors(path: Path) -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read safetensors.
+    """Return the tensors of a safetensors file by name, on the CPU.
+
+    Args:
+        path: the file.
 
     Raises:
         DataError: when the file is missing, truncated or not safetensors.
@@ -158,7 +241,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read what a safetensors file says besides its tensors.
+    """Return the texts that a safetensors file keeps beside its tensors; empty without any.
+
+    Args:
+        path: the file.
 
     Raises:
         DataError: when the file is missing, truncated or not safetensors.
@@ -168,7 +254,12 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def sha256(path: Path, *, length: int | None = None) -> str:
-    """Return the SHA-256 of a file, or of its first `length` bytes, as hex."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Args:
+        path: an existing file.
+        length: bytes from its beginning to hash; by default all.
+    """
     digest = hashlib.sha256()
     left = path.stat().st_size if length is None else length
     with path.open("rb") as handle:
@@ -179,7 +270,13 @@ def sha256(path: Path, *, length: int | None = None) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of tensors' names, types, shapes and bytes, independent of file layout."""
+    """Return the SHA-256 of tensors' names, dtypes, shapes and bytes, as 64 hexadecimal digits.
+
+    It does not depend on the order of the names, and not on devices or memory formats.
+
+    Args:
+        tensors: tensors by name.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         t = tensors[name].detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""A user's own code, named in a configuration as `package.module:callable`."""
+"""`import_callable`: a user's own code, named as `package.module:callable` in a configuration."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from safecompress.errors import UsageError, did_you_mean
 
-# Names offered as "known: …" when nothing is near; a longer list helps nobody.
+# Most names of a module that a message lists; a longer list hides what went wrong.
 _MOST_NAMES = 50
 
 
 @contextmanager
 def current_folder_importable() -> Iterator[None]:
-    """Put the current folder first on the import path for the duration of the block."""
+    """Run a block with the current folder first on the import path."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -29,16 +29,16 @@ def current_folder_importable() -> Iterator[None]:
 
 
 def import_callable(path: str, *, where: str, error: type[UsageError]) -> Callable[..., Any]:
-    """Import `package.module:callable`.
+    """Return the callable that `package.module:callable` names.
 
     Args:
-        path: what to import; the callable may be an attribute of an attribute.
+        path: the import path; the callable may be an attribute of an attribute (`module:A.b`).
         where: begins every message.
-        error: what to raise.
+        error: type of the error to raise.
 
     Raises:
-        UsageError: of the given kind, on another form, a failing import, a missing name, or
-            something not callable.
+        UsageError: of the given type, when the path has another form, the import fails, or the name
+            is missing or not callable.
     """
     module_name, separator, name = path.partition(":")
     if not (separator and module_name and name):

@@ -1,7 +1,7 @@
-"""Counter-based randomness: every random decision is a pure function of the seed and its own name.
+"""Named randomness: every random decision is a pure function of the seed and the decision's name.
 
-No generator carries state from one decision to the next, so nothing has to be checkpointed and a
-run that is resumed, or whose candidates are trained in another order, draws the same numbers.
+No generator keeps a state from one decision to the next. So no state has to be saved, and a run
+that is resumed, or that trains its candidates in another order, draws the same numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ import torch
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed for the decision called `names` under the run's `seed`.
+    """Return the seed of one random decision, an integer in [0, 2**63).
+
+    Args:
+        seed: the run's seed.
+        names: the decision's name; 1 and "1" differ.
 
     >>> derive(0, "epoch", 1) == derive(0, "epoch", 1) != derive(0, "epoch", 2)
     True
@@ -24,20 +28,35 @@ def derive(seed: int, *names: str | int) -> int:
 
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
-    """Return a CPU generator seeded with `derive(seed, *names)`."""
+    """Return a new CPU generator for one random decision.
+
+    Args:
+        seed: the run's seed.
+        names: the decision's name, as `derive` takes it.
+    """
     return torch.Generator().manual_seed(derive(seed, *names))
 
 
 def permutation(n: int, seed: int, *names: str | int) -> torch.Tensor:
-    """Return a random permutation of `0 … n-1`, int64, fixed by the seed and the names."""
+    """Return a random permutation of 0 … n - 1, int64 (n,).
+
+    Args:
+        n: number of entries.
+        seed: the run's seed.
+        names: the decision's name, as `derive` takes it.
+    """
     return torch.randperm(n, generator=generator(seed, *names))
 
 
 @contextmanager
 def seeded(seed: int, *names: str | int) -> Iterator[None]:
-    """Run a block under torch's global generators seeded for `names`; restore them afterwards.
+    """Run a block with torch's global generators seeded, and restore them afterwards.
 
-    For code whose randomness cannot be passed a generator: module initialization and dropout.
+    It is for code that takes no generator: initialization of modules, and dropout.
+
+    Args:
+        seed: the run's seed.
+        names: the decision's name, as `derive` takes it.
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):

@@ -1,4 +1,4 @@
-"""Which weights of a model exist: masks kept beside the model, never inside it."""
+"""`Topology`: which weights of a model exist, as masks beside the model and not inside it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from safecompress.errors import ModelError
 
 
 def maskable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters a topology may mask, by their first name (ties appear once).
+    """Return the parameters that a topology may mask, by name.
 
-    Every floating-point parameter with two or more dimensions: weights of linear, convolution and
-    embedding layers. Biases and normalization parameters have one dimension and stay dense.
+    These are all trained floating-point parameters with two or more dimensions: weights of linear,
+    convolution and embedding layers. Biases and normalization have one dimension and stay dense.
+
+    Args:
+        module: any module; a parameter with several names appears under its first one.
     """
     return {
         name: p
@@ -28,17 +31,22 @@ def maskable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 class Topology:
     """Boolean masks of a model's maskable weights.
 
-    "Non-zeros" is the masks' count: a weight that has just been grown exists although it is zero.
+    Non-zeros are counted in the masks, because a weight that has just been grown exists while its
+    value is still zero.
 
     Args:
-        masks: per parameter name a bool tensor of the parameter's shape; True where it exists.
+        masks: per parameter name bool of the parameter's shape, True where a weight exists.
     """
 
     masks: Mapping[str, Tensor]
 
     @classmethod
     def dense(cls, module: nn.Module) -> Topology:
-        """Return the topology in which every maskable weight exists."""
+        """Return the topology in which every maskable weight exists.
+
+        Args:
+            module: any module.
+        """
         return cls(
             {
                 name: torch.ones(p.shape, dtype=torch.bool)
@@ -58,7 +66,7 @@ class Topology:
 
     @property
     def density(self) -> float:
-        """Existing share of the maskable weights, in [0, 1]."""
+        """Existing share of the maskable weights, in [0, 1]; 1 without any maskable weight."""
         return self.nonzeros / self.total if self.total else 1.0
 
     @property
@@ -75,7 +83,10 @@ class Topology:
         return {name: int(m.sum()) / m.numel() for name, m in self.masks.items()}
 
     def bind(self, module: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
-        """Return (parameter, mask on its device) pairs, one per distinct parameter.
+        """Return each masked parameter with its mask, on the parameter's device.
+
+        Args:
+            module: the module that the masks belong to.
 
         Raises:
             ModelError: when the module lacks a masked parameter or its shape differs.
@@ -94,13 +105,26 @@ class Topology:
         return pairs
 
     def apply_(self, module: nn.Module) -> None:
-        """Set every weight that does not exist to zero, in place."""
+        """Set every weight that does not exist to zero, in place.
+
+        Args:
+            module: the module that the masks belong to.
+
+        Raises:
+            ModelError: when the module lacks a masked parameter or its shape differs.
+        """
         with torch.no_grad():
             for parameter, mask in self.bind(module):
                 parameter.masked_fill_(~mask, 0.0)
 
     def apply_to_tensors_(self, tensors: Mapping[str, Tensor], names: Iterable[str] = ()) -> None:
-        """Zero missing entries of same-named tensors (weights, moments), in place."""
+        """Set entries of tensors to zero where weights do not exist, in place.
+
+        Args:
+            tensors: weights or optimizer states by parameter name; those without a mask of their
+                shape are left as they are.
+            names: masks to apply; by default all.
+        """
         for name in names or self.masks:
             if name in tensors and tensors[name].shape == self.masks[name].shape:
                 tensors[name].masked_fill_(~self.masks[name].to(tensors[name].device), 0.0)

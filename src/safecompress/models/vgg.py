@@ -1,4 +1,4 @@
-"""`VGG` for small images: stages of convolutions with batch normalization, each halved at the end."""
+"""`VGG` for small images: convolutions with batch normalization, halved after each stage."""
 
 from __future__ import annotations
 

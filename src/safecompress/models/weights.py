@@ -31,18 +31,20 @@ def load_weights_(module: nn.Module, path: Path) -> None:
         ModelError: when the file is missing, unreadable, would run code, or does not fit the model.
     """
     tensors = _without_prefix(_read(path))
-    own = {k: v for k, v in module.state_dict().items() if isinstance(v, Tensor)}
-    given = {t.data_ptr() for name, t in own.items() if name in tensors}
+    target = {k: v for k, v in module.state_dict().items() if isinstance(v, Tensor)}
+    covered = {t.data_ptr() for name, t in target.items() if name in tensors}
     problems = []
     # A tied parameter has several names, of which files often keep only one.
-    if missing := [n for n, t in own.items() if n not in tensors and t.data_ptr() not in given]:
+    if missing := [
+        n for n, t in target.items() if n not in tensors and t.data_ptr() not in covered
+    ]:
         problems.append(f"{len(missing)} missing ({_listed(missing)})")
-    if unexpected := [name for name in tensors if name not in own]:
+    if unexpected := [name for name in tensors if name not in target]:
         problems.append(f"{len(unexpected)} unexpected ({_listed(unexpected)})")
     mismatched = [
-        f"{name}: file {_described(tensors[name])}, model {_described(own[name])}"
-        for name in own
-        if name in tensors and not _fits(tensors[name], own[name])
+        f"{name}: file {_described(tensors[name])}, model {_described(target[name])}"
+        for name in target
+        if name in tensors and not _fits(tensors[name], target[name])
     ]
     if mismatched:
         problems.append(f"{len(mismatched)} of another shape or type ({_listed(mismatched)})")
@@ -53,7 +55,7 @@ def load_weights_(module: nn.Module, path: Path) -> None:
         )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            target[name].copy_(tensor)
 
 
 def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:

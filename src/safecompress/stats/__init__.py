@@ -1,6 +1,6 @@
-"""Pure statistics on scores and guesses about members and non-members; numpy in, numbers out.
+"""Pure statistics of scores and guesses about members and non-members, on numpy arrays.
 
-A score is higher the more it says "member". Nothing here knows a model or a file.
+A higher score means "more member". Nothing here depends on a model or a file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every statistic accepts: 1-D scores, guesses and labels of two groups, and plain numbers."""
+"""Checks and conversions of inputs: scores, guesses and labels of two groups, and shares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 
 def _one_dimensional(values: ArrayLike, name: str) -> NDArray[np.generic]:
-    """Return `values` as a 1-D numpy array; CPU tensors come in through `np.asarray`."""
+    """Return `values` as a 1-D numpy array; `np.asarray` converts CPU tensors, too."""
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -29,7 +29,11 @@ def _one_dimensional(values: ArrayLike, name: str) -> NDArray[np.generic]:
 
 
 def as_scores(values: ArrayLike, name: str) -> Floats:
-    """Return scores as float64 (n,); infinities are ranks like any other, NaN is an error.
+    """Return scores as a new float64 array (n,); infinities have a rank, NaN has none.
+
+    Args:
+        values: real numbers (n,), infinities allowed.
+        name: begins the message.
 
     Raises:
         DataError: when it is not one real number per row.
@@ -39,7 +43,7 @@ def as_scores(values: ArrayLike, name: str) -> Floats:
     if array.size and array.dtype.kind not in "biuf":
         raise DataError(f"{name}: dtype {array.dtype}; expected real numbers.")
     scores = array.astype(np.float64)
-    # The smallest of all is NaN where any is.
+    # `min` is NaN where any score is, and is faster than `isnan` of all of them.
     if scores.size and np.isnan(scores.min()):
         nan = int(np.isnan(scores).sum())
         raise NonFiniteError(
@@ -50,7 +54,11 @@ def as_scores(values: ArrayLike, name: str) -> Floats:
 
 
 def as_guesses(values: ArrayLike, name: str) -> Bools:
-    """Return yes/no values as bool (n,); numbers are accepted when each is 0 or 1.
+    """Return yes/no values as bool (n,).
+
+    Args:
+        values: bool (n,), or numbers that are all 0 or 1.
+        name: begins the message.
 
     Raises:
         DataError: when a value is neither.
@@ -65,6 +73,11 @@ def as_guesses(values: ArrayLike, name: str) -> Bools:
 
 def as_labels(values: ArrayLike, name: str, *, classes: int) -> Ints:
     """Return class indices as int64 (n,), each in [0, classes).
+
+    Args:
+        values: integers (n,).
+        name: begins the message.
+        classes: number of classes.
 
     Raises:
         DataError: on another dtype or a label outside the classes.
@@ -81,7 +94,13 @@ def as_labels(values: ArrayLike, name: str, *, classes: int) -> Ints:
 
 
 def require_rows(n_members: int, n_nonmembers: int, figure: str) -> None:
-    """Raise `UndecidableError` when one of the two groups is empty."""
+    """Raise `UndecidableError` when one of the two groups is empty.
+
+    Args:
+        n_members: number of members.
+        n_nonmembers: number of non-members.
+        figure: name of the statistic, for the message.
+    """
     if min(n_members, n_nonmembers) == 0:
         raise UndecidableError(
             f"{figure}: {n_members} members and {n_nonmembers} non-members; "
@@ -90,14 +109,26 @@ def require_rows(n_members: int, n_nonmembers: int, figure: str) -> None:
 
 
 def two_scores(members: ArrayLike, nonmembers: ArrayLike, figure: str) -> tuple[Floats, Floats]:
-    """Return the scores of two non-empty groups."""
+    """Return the scores of two non-empty groups as new float64 arrays (m,) and (n,).
+
+    Args:
+        members: scores (m,).
+        nonmembers: scores (n,).
+        figure: name of the statistic, for messages.
+    """
     m, n = as_scores(members, f"{figure}: members"), as_scores(nonmembers, f"{figure}: nonmembers")
     require_rows(len(m), len(n), figure)
     return m, n
 
 
 def two_guesses(members: ArrayLike, nonmembers: ArrayLike, figure: str) -> tuple[Bools, Bools]:
-    """Return the guesses about two non-empty groups."""
+    """Return the guesses about two non-empty groups as bool (m,) and (n,).
+
+    Args:
+        members: guesses about members (m,).
+        nonmembers: guesses about non-members (n,).
+        figure: name of the statistic, for messages.
+    """
     m = as_guesses(members, f"{figure}: guessed_members")
     n = as_guesses(nonmembers, f"{figure}: guessed_nonmembers")
     require_rows(len(m), len(n), figure)
@@ -105,18 +136,27 @@ def two_guesses(members: ArrayLike, nonmembers: ArrayLike, figure: str) -> tuple
 
 
 def require_share(value: float, name: str, *, open_ended: bool = False) -> float:
-    """Return `value` when it lies in [0, 1], or in (0, 1) where `open_ended`.
+    """Return `value` as a float when it is in [0, 1].
+
+    Args:
+        value: the share.
+        name: begins the message.
+        open_ended: whether 0 and 1 are excluded.
 
     Raises:
         ConfigError: otherwise, NaN included.
     """
-    inside = 0 < value < 1 if open_ended else 0 <= value <= 1
-    if not inside:
+    valid = 0 < value < 1 if open_ended else 0 <= value <= 1
+    if not valid:
         limits = "between 0 and 1, both excluded" if open_ended else "in [0, 1]"
         raise ConfigError(f"{name}: {value!r}; expected a share {limits}.")
     return float(value)
 
 
 def counter_based(seed: int) -> np.random.Generator:
-    """Return a generator whose draws depend on `seed` alone; any integer will do."""
+    """Return a generator whose draws depend on `seed` alone.
+
+    Args:
+        seed: any integer; seeds that differ by a multiple of 2**64 are the same.
+    """
     return np.random.Generator(np.random.Philox(key=seed % 2**64))

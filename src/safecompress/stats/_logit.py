@@ -1,4 +1,4 @@
-"""The interval of one AUC on the logit scale, shared by single figures and differences."""
+"""`logit_interval`: the interval of an AUC on the logit scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from safecompress.stats._proportions import Interval, enclosing
 
 
 def logit_interval(auc: float, around: Spread, tail: float) -> Interval:
-    """Return the interval of an AUC that leaves `tail` on each side."""
+    """Return the interval of an AUC on the logit scale, widened by the rule of three.
+
+    Args:
+        auc: the AUC, in [0, 1].
+        around: its standard error and degrees of freedom.
+        tail: probability beyond each end, in (0, 0.5).
+
+    Reference: Pepe, 2003, section 5.2.
+    """
     low = high = auc
     if 0 < auc < 1:
         logit = math.log(auc / (1 - auc))

@@ -1,4 +1,4 @@
-"""Placements: how each row ranks among the other group's rows; what AUC and DeLong are made of."""
+"""`placements`, `spread`: ranks of rows among the other group, and DeLong's error from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from safecompress.stats._inputs import Floats, Ints
 
 
 def pair_counts(scores: Floats, others: Floats) -> Ints:
-    """Return per row twice the number of `others` below it, ties counting once; O(n log n)."""
+    """Return per score twice the number of `others` below it, plus once the number of ties.
+
+    It takes O(n log n).
+
+    Args:
+        scores: float64 (n,), without NaN.
+        others: float64 (m,), without NaN.
+
+    Returns:
+        int64 (n,), in the order of `scores`.
+    """
     order = np.argsort(scores)
     doubled = np.empty(len(scores), dtype=np.int64)
     doubled[order] = sorted_pair_counts(scores[order], np.sort(others))
@@ -20,21 +30,26 @@ def pair_counts(scores: Floats, others: Floats) -> Ints:
 
 
 def sorted_pair_counts(scores: Floats, others: Floats) -> Ints:
-    """Return `pair_counts` of scores and others that ascend, and find their places much faster."""
+    """Return `pair_counts` of sorted arrays, in which the search is much faster.
+
+    Args:
+        scores: float64 (n,), ascending.
+        others: float64 (m,), ascending.
+    """
     below = np.searchsorted(others, scores, side="left")
-    # Where nothing ties, one search has said it all.
+    # Without ties the search from the right gives the same, so it is left out.
     tied = len(others) and (others[np.minimum(below, len(others) - 1)] == scores).any()
     return below + (np.searchsorted(others, scores, side="right") if tied else below)
 
 
 @dataclass(frozen=True)
 class Placements:
-    """The share of the other group each row is ranked right against, ties counting one half.
+    """Per row the share of the other group against which it is ranked right; ties count one half.
 
     Args:
-        members: float64 (m,), P(non-member < this member).
-        nonmembers: float64 (n,), P(member > this non-member).
-        auc: the mean of either, computed in integers.
+        members: float64 (m,), share of non-members with a lower score than this member.
+        nonmembers: float64 (n,), share of members with a higher score than this non-member.
+        auc: the mean of either array, in [0, 1], computed in integers.
     """
 
     members: Floats
@@ -44,6 +59,10 @@ class Placements:
 
 def placements(members: Floats, nonmembers: Floats) -> Placements:
     """Return the placements of both groups.
+
+    Args:
+        members: scores, float64 (m,), m > 0.
+        nonmembers: scores, float64 (n,), n > 0.
 
     Reference: DeLong, DeLong and Clarke-Pearson, Biometrics 1988; by ranks as in Sun and Xu,
     IEEE Signal Processing Letters 2014.
@@ -55,15 +74,15 @@ def placements(members: Floats, nonmembers: Floats) -> Placements:
 
 
 MIN_INFORMATIVE = 5
-"""A group with fewer rows than this off its commonest value says little about its spread."""
+"""Fewest rows off the median value at which a group's variance is taken as its spread."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far a mean over two groups may be off.
+    """The sampling error of a sum of two groups' means.
 
     Args:
-        error: standard error; 0 where no row differs from its group.
+        error: standard error; 0 where all rows of each group are alike.
         freedom: Welch–Satterthwaite degrees of freedom of the error.
         uniform: sizes of the groups whose rows are all or nearly all alike.
     """
@@ -73,24 +92,40 @@ class Spread:
     uniform: tuple[int, ...]
 
     def reach(self, tail: float) -> float:
-        """Return how far the mean may be off on one side, by Student's t."""
+        """Return half the width of the interval, by Student's t.
+
+        Args:
+            tail: probability beyond each end, in (0, 0.5).
+        """
         return float(-stdtrit(self.freedom, tail)) * self.error if self.error > 0 else 0.0
 
     def exceeds(self, distance: float) -> float:
-        """Return the probability that the mean is off by more than `distance` on one side."""
+        """Return the probability of an error above `distance`, by Student's t.
+
+        Args:
+            distance: distance from the mean; `error` must be above 0.
+        """
         return float(stdtr(self.freedom, -distance / self.error))
 
     def unseen(self, tail: float) -> float:
-        """Return how far rows unlike all those seen may move the mean: the rule of three.
+        """Return how far values that no row of a uniform group has may move the mean.
 
-        None of n rows being of a kind excludes only shares above 1 - tail^(1/n), and such a row
-        counts at most 1. Zero where both groups vary enough to speak for themselves.
+        By the rule of three: when none of n rows has such a value, the share of rows that have it
+        may still be 1 - tail^(1/n), and they move the mean by at most that share. Zero where no
+        group is uniform.
+
+        Args:
+            tail: probability beyond each end, in (0, 0.5).
         """
         return math.hypot(*(-math.expm1(math.log(tail) / n) for n in self.uniform))
 
 
 def spread(members: Floats, nonmembers: Floats) -> Spread:
-    """Return the spread of `mean(members) + mean(nonmembers)` or any signed version of it.
+    """Return the sampling error of `mean(members) ± mean(nonmembers)`.
+
+    Args:
+        members: float64 (m,), m > 0.
+        nonmembers: float64 (n,), n > 0.
 
     Reference: Brunner and Munzel, Biometrical Journal 2000, for the degrees of freedom.
     """

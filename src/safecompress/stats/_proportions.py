@@ -1,4 +1,4 @@
-"""Intervals of shares and of their differences, from counts."""
+"""`Interval`, and intervals of shares and of their differences, from counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from safecompress.stats._inputs import require_share
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its two-sided interval, low <= value <= high."""
+    """A figure with its two-sided interval.
+
+    Args:
+        value: the figure.
+        low: lower end, at most `value`.
+        high: upper end, at least `value`.
+    """
 
     value: float
     low: float
@@ -20,37 +26,65 @@ class Interval:
 
 
 def enclosing(value: float, low: float, high: float, *, edges: tuple[float, float]) -> Interval:
-    """Return the interval cut to the figure's range and, if need be, widened to hold its value."""
+    """Return an interval cut to the figure's range and widened to contain its value.
+
+    Args:
+        value: the figure.
+        low: lower end.
+        high: upper end.
+        edges: least and greatest value that the figure can have.
+    """
     return Interval(
         float(value), float(min(value, max(low, edges[0]))), float(max(value, min(high, edges[1])))
     )
 
 
 def tail_of(level: float) -> float:
-    """Return what a two-sided interval at `level` leaves on each side."""
+    """Return the probability beyond each end of a two-sided interval.
+
+    Args:
+        level: coverage, in (0, 1).
+    """
     return (1 - require_share(level, "level", open_ended=True)) / 2
 
 
 def beta_bounds(successes: float, n: int, *, tail: float) -> tuple[float, float]:
-    """Return the Clopper–Pearson bounds of `successes`, whole or not, out of n.
+    """Return the Clopper–Pearson bounds of a share.
+
+    Args:
+        successes: number of successes, 0 to n; need not be whole.
+        n: number of trials, at least 1.
+        tail: probability beyond each end, in (0, 0.5).
 
     Reference: Clopper and Pearson, Biometrika 1934.
     """
     failures = n - successes
     low = betaincinv(successes, failures + 1, tail) if successes > 0 else 0.0
-    # 1 minus the mirrored bound keeps the digits of a tail far below the spacing of floats at 1.
+    # The direct form needs the quantile at 1 - tail, which rounds to 1 for tails below 1e-16. One
+    # minus the bound of the failures does not.
     high = 1 - betaincinv(failures, successes + 1, tail) if failures > 0 else 1.0
     return float(low), float(high)
 
 
 def exact(successes: int, n: int, *, tail: float) -> Interval:
-    """Return the Clopper–Pearson interval of a share."""
+    """Return the Clopper–Pearson interval of a share.
+
+    Args:
+        successes: number of successes, 0 to n.
+        n: number of trials, at least 1.
+        tail: probability beyond each end, in (0, 0.5).
+    """
     low, high = beta_bounds(successes, n, tail=tail)
     return enclosing(successes / n, low, high, edges=(0, 1))
 
 
 def difference(a: Interval, b: Interval, *, correlation: float = 0.0) -> Interval:
-    """Return the interval of `a - b` from the intervals of the two estimates.
+    """Return the interval of `a - b` from the intervals of both.
+
+    Args:
+        a: the first figure.
+        b: the second figure.
+        correlation: correlation of their errors, in [-1, 1]; 0 for independent figures.
 
     Reference: Zou, Psychological Methods 2007; Zou and Donner, Statistics in Medicine 2008
     (MOVER, the method of variance estimates recovery).
@@ -69,10 +103,10 @@ def paired_difference(only_a: int, only_b: int, n: int, *, tail: float) -> Inter
     """Return the score interval of the difference of two shares measured on the same n rows.
 
     Args:
-        only_a: rows that count for a and not for b.
-        only_b: rows that count for b and not for a.
-        n: all rows.
-        tail: probability left on each side.
+        only_a: number of rows that count for a and not for b.
+        only_b: number of rows that count for b and not for a.
+        n: number of all rows.
+        tail: probability beyond each end, in (0, 0.5).
 
     Reference: Tango, Statistics in Medicine 1998, equation 3.
     """
@@ -84,16 +118,16 @@ def paired_difference(only_a: int, only_b: int, n: int, *, tail: float) -> Inter
 
 def _tango_limit(only_a: int, only_b: int, n: int, z: float) -> float:
     """Return the largest difference that the score test does not reject, by bisection."""
-    inside, outside = (only_a - only_b) / n, 1.0
+    accepted, rejected = (only_a - only_b) / n, 1.0
     for _ in range(60):
-        middle = (inside + outside) / 2
+        middle = (accepted + rejected) / 2
         linear = (2 * n - only_a + only_b) * middle - only_a - only_b
         constant = -only_b * middle * (1 - middle)
-        # The share of rows that count for b alone, most likely under this difference.
+        # Maximum-likelihood share of rows that count for b alone, given this difference.
         share = (math.sqrt(linear * linear - 8 * n * constant) - linear) / (4 * n)
         variance = n * (2 * share + middle * (1 - middle))
         if (n * middle - only_a + only_b) ** 2 <= z * z * variance:
-            inside = middle
+            accepted = middle
         else:
-            outside = middle
-    return outside
+            rejected = middle
+    return rejected

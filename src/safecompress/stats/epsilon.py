@@ -1,4 +1,4 @@
-"""Lower bounds on the ε of differential privacy, from guesses about who was in the training set."""
+"""Lower bounds of differential privacy's ε, from guesses about which rows were trained on."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from scipy.special import betainc, gammaln
 from safecompress.errors import DataError
 
 _LARGEST = 36.0
-"""An accuracy of 1 - 2e-16; no number of guesses that anybody makes can tell more."""
+"""Largest ε considered: an accuracy of 1 - 2e-16, which no feasible number of guesses refutes."""
 _EXACT = 1e-10
+"""Width of the interval of ε at which bisection ends."""
 
 
 def one_run_p_value(
     correct: int, guesses: int, *, canaries: int, epsilon: float, delta: float
 ) -> float:
-    """Return the chance of so many correct guesses if training were (ε, δ)-private.
+    """Return the probability of at least so many correct guesses if training is (ε, δ)-private.
 
-    Every canary was put in or left out by a fair coin of its own, all in one training run.
+    In one training run, an independent fair coin decided for every canary whether it was trained
+    on.
 
     Args:
-        correct: guesses that were right.
-        guesses: guesses made; the auditor may abstain.
-        canaries: coins thrown, at least `guesses`.
-        epsilon: ε of the guarantee that is doubted, at least 0.
+        correct: number of guesses that were right.
+        guesses: number of guesses; the auditor may abstain.
+        canaries: number of canaries, at least `guesses`.
+        epsilon: ε of the guarantee that is tested, at least 0.
         delta: its δ, in [0, 1].
 
     Returns:
-        An upper bound of the p-value, in [0, 1].
+        An upper bound of the p-value, in [0, 1]; small values refute the guarantee.
 
     Raises:
         DataError: when the counts do not fit together, or a parameter is out of range.
@@ -45,7 +47,7 @@ def one_run_p_value(
     pure = 1.0 if not correct else float(betainc(correct, guesses - correct + 1, accuracy))
     if not delta or not correct:
         return pure
-    # Largest mean, over i, of the chances of i fewer to one fewer correct guesses.
+    # Largest over i of the mean of the probabilities of 1 to i fewer correct guesses.
     below = _binomial(np.arange(correct - 1, -1, -1), guesses, accuracy)
     share = float((np.cumsum(below) / np.arange(1, correct + 1)).max())
     return min(1.0, pure + 2.0 * canaries * delta * share)
@@ -62,11 +64,14 @@ def one_run_epsilon(
     """Return the largest ε that so many correct guesses refute, 0 where they refute none.
 
     Args:
-        correct: guesses that were right.
-        guesses: guesses made.
-        canaries: coins thrown; by default every canary was guessed.
+        correct: number of guesses that were right.
+        guesses: number of guesses.
+        canaries: number of canaries; by default all of them were guessed.
         delta: δ of the guarantee, in [0, 1].
         level: one-sided confidence, in (0, 1).
+
+    Returns:
+        A lower bound of ε in [0, 36]; higher means a worse leak.
 
     Raises:
         DataError: when the counts do not fit together, or a parameter is out of range.
@@ -95,7 +100,7 @@ def one_run_epsilon(
 
 
 def _binomial(k: NDArray[np.intp], n: int, p: float) -> NDArray[np.float64]:
-    """Return the chances of k successes among n, each with chance 0 < p < 1."""
+    """Return the probabilities of k successes in n trials of probability 0 < p < 1."""
     ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     return np.asarray(np.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p)))
 

@@ -41,7 +41,7 @@ __all__ = [
 
 
 def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """Return the exact interval of a share; never covers less than `level`.
+    """Return the exact interval of a share; it never covers less than `level`.
 
     Args:
         successes: number of successes, 0 to n.
@@ -64,9 +64,10 @@ def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> Interval:
 def auc_interval(members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.95) -> Interval:
     """Return AUC with DeLong's interval on the logit scale.
 
-    Student's t with Welch–Satterthwaite degrees of freedom replaces the normal. Where a group's
-    ranks are all or nearly all alike (AUC at or near 0 or 1, tied scores, a handful of rows) its
-    variance says too little, and the interval is widened by the rule of three.
+    Student's t with Welch–Satterthwaite degrees of freedom replaces the normal distribution. Where
+    the ranks of a group are all or nearly all alike (AUC at or near 0 or 1, tied scores, a handful
+    of rows), its variance is no estimate of the error, and the interval is widened by the rule of
+    three.
 
     Args:
         members: scores (m,), infinities allowed.
@@ -86,10 +87,10 @@ def auc_interval(members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.
 
 
 def auc_p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
-    """Return the one-sided p-value against AUC <= 0.5; small = the score tells members apart.
+    """Return the one-sided p-value against AUC <= 0.5; small means that members can be recognized.
 
-    It is the dual of `auc_interval`: p < a exactly when the interval at level 1 - 2a lies above
-    0.5. The null says only that AUC <= 0.5, not that both groups are alike in spread.
+    It agrees with `auc_interval`: p < a exactly when the interval at level 1 - 2a is above 0.5. The
+    null hypothesis is only that AUC <= 0.5; the two groups may differ in spread.
 
     Args:
         members: scores (m,), infinities allowed.
@@ -119,14 +120,14 @@ def auc_p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
 def balanced_accuracy_interval(
     guessed_members: ArrayLike, guessed_nonmembers: ArrayLike, *, level: float = 0.95
 ) -> Interval:
-    """Return balanced accuracy with its interval, for guesses by a threshold fixed elsewhere.
+    """Return balanced accuracy with its interval, for guesses by a threshold fixed on other rows.
 
-    The exact intervals of both rates, joined by MOVER; a little conservative, also where a rate
-    is near 0 or 1.
+    MOVER joins the exact intervals of both rates; the result covers slightly more than `level`,
+    also where a rate is near 0 or 1.
 
     Args:
-        guessed_members: bool (m,), True = "member", about rows that are members.
-        guessed_nonmembers: bool (n,), the same about rows that are not.
+        guessed_members: bool (m,), guesses about members, True for "member".
+        guessed_nonmembers: bool (n,), guesses about non-members, True for "member".
         level: coverage, in (0, 1).
 
     Raises:
@@ -145,22 +146,22 @@ def balanced_accuracy_interval(
 def tpr_at_fpr_interval(
     members: ArrayLike, nonmembers: ArrayLike, *, fpr: float, level: float = 0.95, seed: int
 ) -> Interval:
-    """Return the TPR at a fixed FPR with a bootstrap interval that moves the threshold too.
+    """Return the TPR at a fixed FPR with a bootstrap interval that varies the threshold, too.
 
-    An interval that takes the threshold as given covers far less than it says. Each replicate
-    draws how many non-members lie above the true threshold (binomial) and, from the members above
-    that score, a TPR (beta, as in Clopper–Pearson, so that 0 and 1 keep a width). Bounds that fall
-    between two scores are rounded outwards. No row is resampled: 60,000 rows cost two sorts.
+    An interval at a fixed threshold covers far less than its level. Each replicate draws how many
+    non-members are above the true threshold (binomial) and, from the members above that score, a
+    TPR (beta, as in Clopper–Pearson, so that intervals of 0 and 1 have a width). Bounds that fall
+    between two scores are rounded outwards. No row is resampled, so the cost is two sorts.
 
     Args:
         members: scores (m,), infinities allowed.
         nonmembers: scores (n,).
-        fpr: largest share of non-members that may be accused, in (0, 1).
+        fpr: largest share of non-members guessed to be members, in (0, 1).
         level: coverage, in (0, 1).
         seed: seed of the bootstrap.
 
     Raises:
-        UndecidableError: when a side is empty or fewer than 10 non-members may be accused.
+        UndecidableError: when a side is empty, or `fpr` allows fewer than 10 false positives.
         NonFiniteError: when a score is NaN.
         ConfigError: when `fpr` is not a share.
     """
@@ -176,14 +177,15 @@ def _bootstrap_bounds(
     members: Floats, nonmembers: Floats, *, fpr: float, tail: float, seed: int
 ) -> tuple[float, float]:
     random = counter_based(seed)
-    # Enough for about 20 replicates beyond each end.
+    # About 20 replicates are then beyond each end of the interval.
     count = max(4_000, math.ceil(20 / tail))
     total = len(members)
     descending = np.r_[np.inf, np.sort(nonmembers)[::-1], -np.inf]
-    spared: Ints = np.atleast_1d(np.searchsorted(np.sort(members), descending, side="right"))
-    beyond = np.r_[total - spared[:-1], total]
-    # The true threshold lies between two neighboring scores of non-members, `above` of them
-    # beyond it: members beyond the upper one are accused for sure, beyond the lower one perhaps.
+    not_above: Ints = np.atleast_1d(np.searchsorted(np.sort(members), descending, side="right"))
+    beyond = np.r_[total - not_above[:-1], total]
+    # `above` non-members are beyond the true threshold, which is between two neighboring scores of
+    # non-members. Members beyond the upper score are certainly beyond the threshold, those between
+    # both scores perhaps.
     above = random.binomial(len(nonmembers), fpr, size=count)
     surely, perhaps = beyond[above], beyond[above + 1]
     lows, highs = np.zeros(count), np.ones(count)

@@ -1,4 +1,4 @@
-"""Many tests at once."""
+"""`holm`: p-values corrected for the number of tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values corrected for their number by Holm's step-down method.
 
     Args:
-        values: a p-value in [0, 1] for each name.
+        values: a p-value in [0, 1] by the name of each test.
+
+    Returns:
+        Corrected p-values in [0, 1], in ascending order.
 
     Reference: Holm, Scandinavian Journal of Statistics 1979.
 

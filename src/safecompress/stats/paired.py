@@ -1,7 +1,8 @@
 """Differences between two models measured on the same rows, a - b, with paired intervals.
 
-Row i of `a_members` and of `b_members` is the same row, and likewise for non-members: what both
-models find easy or hard cancels, and the interval is narrower than two separate ones suggest.
+Entry i of `a_members` and of `b_members` is about the same row, and likewise for non-members. What
+makes a row easy or hard for both models cancels, so the interval is narrower than that of two
+independent figures.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from safecompress.stats._proportions import (
     paired_difference,
     tail_of,
 )
-from safecompress.stats.roc import first_spared, require_false_positives, tpr_at_fpr
+from safecompress.stats.roc import require_false_positives, threshold_at_fpr, tpr_at_fpr
 
 SKEWED = 0.9
-"""Beyond this AUC, or below its mirror image, errors of a difference are too skewed for DeLong."""
+"""Above this AUC, or below 1 minus it, errors of a difference are too skewed for DeLong."""
 
 
 def auc_difference(
@@ -47,12 +48,13 @@ def auc_difference(
 ) -> Interval:
     """Return AUC(a) - AUC(b) with the paired DeLong interval.
 
-    Where too few rows tell the two rankings apart for a variance, the interval is widened by the
-    rule of three: identical scores give a narrow interval around 0, not one of no width. Where an
-    AUC is near 0 or 1 it is widened to what the two AUCs' own intervals allow (MOVER).
+    Where the two rankings differ in too few rows for a variance, the interval is widened by the
+    rule of three, so that identical scores give a narrow interval around 0 and not one without
+    width. Where an AUC is near 0 or 1, it is widened to the one that MOVER computes from the
+    intervals of both AUCs.
 
     Args:
-        a_members: scores of the first model (m,), higher = more member.
+        a_members: scores of the first model (m,), higher means more member.
         a_nonmembers: scores of the first model (n,).
         b_members: scores of the second model on the same members (m,).
         b_nonmembers: scores of the second model on the same non-members (n,).
@@ -81,7 +83,7 @@ def auc_difference(
 
 
 def _from_single_intervals(a: Placements, b: Placements, tail: float) -> Interval:
-    """Return the interval of the difference from each AUC's own, which may lean to one side."""
+    """Return MOVER's interval of the difference, from each AUC's own, possibly asymmetric one."""
     correlation = 0.0
     around_a, around_b = spread(a.members, a.nonmembers), spread(b.members, b.nonmembers)
     if around_a.error > 0 and around_b.error > 0:
@@ -110,7 +112,7 @@ def accuracy_difference(
 
     Raises:
         UndecidableError: when there are no rows.
-        DataError: when the two models did not answer the same number of rows.
+        DataError: when the two models have different numbers of rows.
 
     Reference: Tango, Statistics in Medicine 1998.
     """
@@ -134,22 +136,22 @@ def excess_gain(
     """Return (accuracy(a) - accuracy(b)) on members minus the same on non-members.
 
     Args:
-        a_members: bool (n,), whether the first guesser is right about each member.
-        a_nonmembers: bool (m,), the same about each non-member.
-        b_members: bool (n,), whether the second guesser is right about each member.
-        b_nonmembers: bool (m,), the same about each non-member.
+        a_members: bool (m,), whether the first model is right about each member.
+        a_nonmembers: bool (n,), whether it is right about each non-member.
+        b_members: bool (m,), whether the second model is right about each member.
+        b_nonmembers: bool (n,), whether it is right about each non-member.
         level: coverage, in (0, 1).
 
     Raises:
-        UndecidableError: when there are no rows of a kind.
-        DataError: when the two did not answer the same number of rows.
+        UndecidableError: when a side is empty.
+        DataError: when the two models have different numbers of rows.
 
-    Reference: the two differences by Tango, Statistics in Medicine 1998; theirs by MOVER, Zou,
-    Psychological Methods 2007.
+    Reference: the difference on each side by Tango, Statistics in Medicine 1998; the difference of
+    both sides by MOVER, Zou, Psychological Methods 2007.
     """
-    inside = accuracy_difference(a_members, b_members, level=level)
-    outside = accuracy_difference(a_nonmembers, b_nonmembers, level=level)
-    return difference(inside, outside)
+    of_members = accuracy_difference(a_members, b_members, level=level)
+    of_nonmembers = accuracy_difference(a_nonmembers, b_nonmembers, level=level)
+    return difference(of_members, of_nonmembers)
 
 
 def balanced_accuracy_difference(
@@ -160,15 +162,15 @@ def balanced_accuracy_difference(
     *,
     level: float = 0.95,
 ) -> Interval:
-    """Return the difference of balanced accuracies of two guesses about the same rows.
+    """Return the difference of the balanced accuracies of two models' guesses about the same rows.
 
-    Each side's paired interval is Tango's; the two independent sides are joined by MOVER.
+    Each side's paired interval is Tango's; MOVER joins the two independent sides.
 
     Args:
-        a_members: bool (m,), guesses "member" of the first model about members.
-        a_nonmembers: bool (n,), about non-members.
-        b_members: bool (m,), guesses of the second model about the same members.
-        b_nonmembers: bool (n,), about the same non-members.
+        a_members: bool (m,), guesses about members by the first model's scores, True for "member".
+        a_nonmembers: bool (n,), guesses about non-members by the first model's scores.
+        b_members: bool (m,), guesses about the same members by the second model's scores.
+        b_nonmembers: bool (n,), guesses about the same non-members by the second model's scores.
         level: coverage, in (0, 1).
 
     Raises:
@@ -199,21 +201,21 @@ def tpr_at_fpr_difference(
 ) -> Interval:
     """Return the difference of two models' TPR at a fixed FPR.
 
-    The paired bootstrap moves rows and thresholds. Where hardly a member is accused by one model
-    alone its resamples are all alike, so the interval is at least as wide as Tango's of the members
-    accused by one model alone, thresholds as they are: never of no width.
+    The paired bootstrap varies rows and thresholds. Where hardly any member is above the threshold
+    of one model alone, its resamples are all alike. So the interval is at least as wide as Tango's
+    at fixed thresholds, which always has a width.
 
     Args:
         a_members: scores of the first model (m,).
         a_nonmembers: scores of the first model (n,).
         b_members: scores of the second model on the same members (m,).
         b_nonmembers: scores of the second model on the same non-members (n,).
-        fpr: largest share of non-members that may be accused, in (0, 1).
+        fpr: largest share of non-members guessed to be members, in (0, 1).
         level: coverage, in (0, 1).
         seed: seed of the resampling.
 
     Raises:
-        UndecidableError: when a side is empty or fewer than 10 non-members may be accused.
+        UndecidableError: when a side is empty, or `fpr` allows fewer than 10 false positives.
         DataError: when the two models did not score the same number of rows.
         NonFiniteError: when a score is NaN.
         ConfigError: when `fpr` is not a share.
@@ -223,16 +225,16 @@ def tpr_at_fpr_difference(
     b = two_scores(b_members, b_nonmembers, "tpr_at_fpr_difference: b")
     _require_same_rows(a, b, "tpr_at_fpr_difference")
     require_false_positives(len(a[1]), fpr=fpr, where="tpr_at_fpr_difference")
-    moved = bootstrap_difference(
+    resampled = bootstrap_difference(
         lambda members, nonmembers: tpr_at_fpr(members, nonmembers, fpr=fpr),
         *a,
         *b,
         level=level,
         seed=seed,
     )
-    accused_by_a, accused_by_b = (m > first_spared(n, fpr=fpr) for m, n in (a, b))
-    still = _share_difference(accused_by_a, accused_by_b, tail_of(level))
-    return Interval(moved.value, min(moved.low, still.low), max(moved.high, still.high))
+    above_a, above_b = (m > threshold_at_fpr(n, fpr=fpr) for m, n in (a, b))
+    fixed = _share_difference(above_a, above_b, tail_of(level))
+    return Interval(resampled.value, min(resampled.low, fixed.low), max(resampled.high, fixed.high))
 
 
 def bootstrap_difference(
@@ -248,8 +250,8 @@ def bootstrap_difference(
 ) -> Interval:
     """Return the difference of any statistic with the paired percentile bootstrap.
 
-    Members and non-members are resampled each on their own, and a and b together. The cost is
-    two calls of `statistic` per replicate.
+    Members and non-members are resampled independently, and a resample takes the same rows of both
+    models. The cost is two calls of `statistic` per replicate.
 
     Args:
         statistic: `(members, nonmembers) -> float` on float64 arrays.

@@ -1,4 +1,4 @@
-"""What a number of rows can tell, before anything is trained."""
+"""Which AUCs and how narrow intervals a number of rows allows, before anything is trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safecompress.stats._inputs import require_rows, require_share
 from safecompress.stats._proportions import beta_bounds, tail_of
 
 POWER = 0.8
-"""Probability with which the smallest detectable AUC raises the alarm."""
+"""Probability with which the smallest detectable AUC is significant."""
 
 
 def _auc_error(auc: float, n_members: int, n_nonmembers: int) -> float:
@@ -32,7 +32,7 @@ def _auc_error(auc: float, n_members: int, n_nonmembers: int) -> float:
 
 
 def auc_half_width(auc: float, n_members: int, n_nonmembers: int, *, level: float = 0.95) -> float:
-    """Return half the width of the interval to expect around an AUC.
+    """Return half the expected width of the interval of an AUC.
 
     Args:
         auc: true AUC, in [0, 1].
@@ -53,14 +53,14 @@ def auc_half_width(auc: float, n_members: int, n_nonmembers: int, *, level: floa
 
 
 def smallest_detectable_auc(n_members: int, n_nonmembers: int, *, level: float = 0.95) -> float:
-    """Return the smallest true AUC that raises the alarm four times in five.
+    """Return the smallest true AUC that is significant in four of five samples.
 
-    The alarm is one-sided: `auc_p_value` below 1 - level.
+    It is significant where the one-sided `auc_p_value` is below 1 - level.
 
     Args:
         n_members: number of members.
         n_nonmembers: number of non-members.
-        level: 1 minus the rate of false alarms, in (0, 1).
+        level: 1 minus the rate of false positives, in (0, 1).
 
     Returns:
         AUC in (0.5, 1).
@@ -80,7 +80,7 @@ def smallest_detectable_auc(n_members: int, n_nonmembers: int, *, level: float =
         )
 
     low, high = 0.5, 1.0
-    # Even perfectly separated groups raise no alarm while the rule of three reaches down to 0.5.
+    # With few rows the rule of three widens even the interval of separated groups down to 0.5.
     unseen = math.hypot(*(1 - (1 - level) ** (1 / n) for n in (n_members, n_nonmembers)))
     if unseen >= 0.5 or not detectable(high):
         raise UndecidableError(
@@ -94,10 +94,10 @@ def smallest_detectable_auc(n_members: int, n_nonmembers: int, *, level: float =
 
 
 def proportion_half_width(p: float, n: int, *, level: float = 0.95) -> float:
-    """Return half the width of the exact interval when a share of `p` is observed in n rows.
+    """Return half the width of the exact interval of a share observed as `p` in n rows.
 
     Args:
-        p: share, in [0, 1]; p * n need not be whole.
+        p: observed share, in [0, 1]; p * n need not be whole.
         n: number of rows.
         level: coverage, in (0, 1).
 

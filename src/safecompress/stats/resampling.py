@@ -1,4 +1,4 @@
-"""Intervals by resampling rows: bootstrap of any statistic, jackknife of a smooth one."""
+"""`bootstrap_interval` of any statistic and `jackknife_interval` of a smooth one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safecompress.stats._proportions import Interval, enclosing, tail_of
 _BLOCK = 1 << 22
 """Numbers resampled at once: 32 MB."""
 _FEWEST = 2
+"""Fewest rows that have a variance."""
 
 
 def bootstrap_interval(
@@ -29,7 +30,7 @@ def bootstrap_interval(
     """Return a statistic of rows with its percentile bootstrap interval.
 
     Args:
-        statistic: `(k, n, columns) -> (k,)`, the figure of each of k samples of n rows.
+        statistic: maps float64 (k, n, columns), k samples of n rows, to their figures, (k,).
         rows: float (n,) or (n, columns), finite; at least 2.
         level: coverage, in (0, 1).
         seed: seed of the resampling.
@@ -41,8 +42,8 @@ def bootstrap_interval(
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 
-    >>> found = bootstrap_interval(lambda x: x.mean((1, 2)), [0.0, 1.0] * 50, seed=0)
-    >>> found.value, round(found.low, 1), round(found.high, 1)
+    >>> interval = bootstrap_interval(lambda x: x.mean((1, 2)), [0.0, 1.0] * 50, seed=0)
+    >>> interval.value, round(interval.low, 1), round(interval.high, 1)
     (0.5, 0.4, 0.6)
     """
     tail = tail_of(level)
@@ -51,13 +52,13 @@ def bootstrap_interval(
     count = max(2_000, math.ceil(20 / tail))
     random = counter_based(seed)
     size = max(1, _BLOCK // values.size)
-    found = np.concatenate(
+    draws = np.concatenate(
         [
             statistic(values[random.integers(0, n, size=(min(size, count - start), n))])
             for start in range(0, count, size)
         ]
     )
-    low, high = np.quantile(found, [tail, 1 - tail])
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return enclosing(float(statistic(values[None])[0]), float(low), float(high), edges=edges)
 
 
@@ -70,7 +71,8 @@ def jackknife_interval(
 ) -> Interval:
     """Return a figure with the jackknife's interval, by Student's t with n − 1 degrees of freedom.
 
-    For figures of pairs of rows, which repeated rows of a bootstrap would raise.
+    It suits figures of pairs of rows, such as similarities: a bootstrap would repeat rows, and the
+    pairs of a row with itself would raise the figure.
 
     Args:
         value: the figure of all n rows.

@@ -1,4 +1,7 @@
-"""Rank figures of a score and rates of a guess. Higher score = more member, higher = worse."""
+"""AUC and operating points of a score, and rates of guesses.
+
+A higher score means "more member"; a higher figure means a worse leak.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from safecompress.stats._inputs import Bools, Floats, require_share, two_guesses
 from safecompress.stats._placements import sorted_pair_counts
 
 MIN_FALSE_POSITIVES = 10
-"""Below this many allowed false positives no TPR at a fixed FPR is believed."""
+"""Fewest false positives that an FPR must allow for its TPR to be reported."""
 
 
 def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     """Return P(member's score > non-member's score), ties counting one half (Mann–Whitney).
 
-    Exact: pairs are counted in integers, in O(n log n).
+    The result is exact, because pairs are counted in integers; it takes O(n log n).
 
     Args:
         members: scores (m,), infinities allowed.
@@ -43,13 +46,13 @@ def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Roc:
-    """The operating points of "score >= threshold is a member", from nobody to everybody accused.
+    """The operating points of the guess "score >= threshold is a member".
 
     Args:
-        fpr: float64 (k,), share of non-members accused, from 0 to 1.
-        tpr: float64 (k,), share of members accused, from 0 to 1.
-        thresholds: float64 (k,), descending, one per distinct score. The first, which accuses
-            nobody, is +inf, or NaN when a score is +inf and so no number accuses nobody.
+        fpr: float64 (k,), share of non-members guessed to be members, ascending from 0 to 1.
+        tpr: float64 (k,), share of members guessed to be members, ascending from 0 to 1.
+        thresholds: float64 (k,), descending, one per distinct score after a first one above all
+            scores. That is +inf; NaN where a score is +inf, because no number is above it.
     """
 
     fpr: Floats
@@ -75,23 +78,26 @@ def roc_curve(members: ArrayLike, nonmembers: ArrayLike) -> Roc:
     ends = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True])
     true_positives = np.cumsum(is_member)[ends]
     false_positives = ends + 1 - true_positives
-    nobody = np.nan if scores[0] == np.inf else np.inf
+    above_all = np.nan if scores[0] == np.inf else np.inf
     return Roc(
         fpr=np.r_[0.0, false_positives / len(n)],
         tpr=np.r_[0.0, true_positives / len(m)],
-        thresholds=np.r_[nobody, scores[ends]],
+        thresholds=np.r_[above_all, scores[ends]],
     )
 
 
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> float:
     """Return the largest TPR of a threshold whose realized FPR is at most `fpr`; O(n).
 
-    No interpolation and no randomized guess: a realized operating point.
+    It is the TPR of a realized operating point, without interpolation or randomized guesses.
 
     Args:
         members: scores (m,), infinities allowed.
         nonmembers: scores (n,).
-        fpr: largest share of non-members that may be accused, in [0, 1].
+        fpr: largest share of non-members guessed to be members, in [0, 1].
+
+    Returns:
+        TPR in [0, 1]; higher means a worse leak.
 
     Raises:
         UndecidableError: when a side is empty.
@@ -101,17 +107,18 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> floa
     m, n = two_scores(members, nonmembers, "tpr_at_fpr")
     if allowed_false_positives(len(n), fpr=fpr) == len(n):
         return 1.0
-    return float(np.mean(m > first_spared(n, fpr=fpr)))
+    return float(np.mean(m > threshold_at_fpr(n, fpr=fpr)))
 
 
-def first_spared(nonmembers: Floats, *, fpr: float) -> float:
-    """Return the score above which a row is accused at this FPR, that of a non-member.
+def threshold_at_fpr(nonmembers: Floats, *, fpr: float) -> float:
+    """Return the score above which a row is guessed to be a member at this FPR.
 
-    One more accusation than allowed would reach it, so the threshold lies above it.
+    It is the highest score of a non-member that is not a false positive: guessing "member" from
+    this score on would exceed the FPR.
 
     Args:
-        nonmembers: scores (n,).
-        fpr: largest share of them that may be accused, in [0, 1).
+        nonmembers: scores, float64 (n,).
+        fpr: largest share of non-members guessed to be members, in [0, 1).
     """
     place = len(nonmembers) - 1 - allowed_false_positives(len(nonmembers), fpr=fpr)
     return float(np.partition(nonmembers, place)[place])
@@ -120,17 +127,31 @@ def first_spared(nonmembers: Floats, *, fpr: float) -> float:
 def allowed_false_positives(n_nonmembers: int, *, fpr: float) -> int:
     """Return the largest k with k / n_nonmembers <= fpr.
 
+    Args:
+        n_nonmembers: number of non-members, at least 1.
+        fpr: largest share of non-members guessed to be members, in [0, 1].
+
+    Raises:
+        ConfigError: when `fpr` is outside [0, 1].
+
     >>> allowed_false_positives(100, fpr=0.29)
     29
     """
     require_share(fpr, "fpr")
-    # fpr * n rounds (0.29 * 100 < 29), the quotient of two integers does not mislead.
+    # The product fpr * n has a rounding error (0.29 * 100 < 29), so candidates for k are compared
+    # by the quotient k / n, which is rounded like `fpr` itself.
     k = round(fpr * n_nonmembers)
     return k if k / n_nonmembers <= fpr else k - 1
 
 
 def require_false_positives(n_nonmembers: int, *, fpr: float, where: str) -> None:
-    """Raise UndecidableError where so few non-members do not carry a rate at this FPR."""
+    """Raise UndecidableError unless the FPR allows at least `MIN_FALSE_POSITIVES`.
+
+    Args:
+        n_nonmembers: number of non-members, at least 1.
+        fpr: largest share of non-members guessed to be members, in (0, 1].
+        where: begins the message.
+    """
     allowed = allowed_false_positives(n_nonmembers, fpr=fpr)
     if allowed < MIN_FALSE_POSITIVES:
         raise UndecidableError(
@@ -144,8 +165,11 @@ def balanced_accuracy(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike)
     """Return (TPR + 1 - FPR) / 2 of guesses; 0.5 is chance, 1 is the worst leak.
 
     Args:
-        guessed_members: bool (m,), True = "member", about rows that are members.
-        guessed_nonmembers: bool (n,), the same about rows that are not.
+        guessed_members: bool (m,), guesses about members, True for "member".
+        guessed_nonmembers: bool (n,), guesses about non-members, True for "member".
+
+    Returns:
+        Balanced accuracy in [0, 1].
 
     Raises:
         UndecidableError: when a side is empty.
@@ -157,7 +181,12 @@ def balanced_accuracy(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike)
 def advantage(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> float:
     """Return TPR - FPR of guesses, in [-1, 1]; 0 is chance, 1 is the worst leak.
 
-    Args and errors are those of `balanced_accuracy`.
+    Args:
+        guessed_members: bool (m,), guesses about members, True for "member".
+        guessed_nonmembers: bool (n,), guesses about non-members, True for "member".
+
+    Raises:
+        UndecidableError: when a side is empty.
 
     Reference: membership advantage, Yeom et al., CSF 2018, definition 4.
     """
@@ -166,21 +195,21 @@ def advantage(guessed_members: ArrayLike, guessed_nonmembers: ArrayLike) -> floa
 
 
 def _share(guesses: Bools) -> float:
-    """Return the share that was guessed to be members; counting is faster than a mean."""
+    """Return the share of rows guessed to be members; counting is faster than a mean."""
     return int(np.count_nonzero(guesses)) / len(guesses)
 
 
 def precision_at_prior(tpr: float, fpr: float, *, prior: float) -> float:
-    """Return the share of accused rows that are members when members are `prior` of all rows.
+    """Return the share of members among the rows guessed to be members.
 
     Args:
-        tpr: share of members accused, in [0, 1].
-        fpr: share of non-members accused, in [0, 1].
-        prior: share of members among the rows an attacker meets, in [0, 1].
+        tpr: share of members guessed to be members, in [0, 1].
+        fpr: share of non-members guessed to be members, in [0, 1].
+        prior: share of members among all rows that an attacker scores, in [0, 1].
 
     Raises:
         ConfigError: when an argument is outside [0, 1].
-        UndecidableError: when nobody is accused, so that there is no precision.
+        UndecidableError: when no row is guessed to be a member, so that there is no precision.
 
     >>> round(precision_at_prior(0.05, 0.001, prior=0.01), 3)
     0.336

@@ -1,4 +1,4 @@
-"""The score from which on a row is called a member: one for all rows, or one per class."""
+"""The score from which on a row is guessed to be a member: one for all rows, or one per class."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from safecompress.stats._inputs import Floats, Ints, as_labels, as_scores, two_s
 def best_threshold(members: ArrayLike, nonmembers: ArrayLike) -> float:
     """Return the threshold t at which the guess "score >= t is a member" is most often right.
 
-    The orientation is fixed: a higher score always means more member. Scores that point the wrong
-    way get a threshold that calls every row a member (balanced accuracy 0.5), never a flipped one.
-    Among equally good thresholds the largest wins, the one that accuses the fewest rows. The
-    threshold is always one of the given scores, so it maps along under any increasing transform
-    and compares exactly at the scores' own precision.
+    A higher score always means "more member". Where members have the lower scores, the threshold
+    makes every row a member (balanced accuracy 0.5); the guess is never reversed. The largest of
+    equally good thresholds wins, which makes the fewest rows members. The threshold is always one
+    of the given scores: an increasing transform of the scores transforms it, too, and a comparison
+    with scores is exact.
 
     Args:
-        members: scores of members, (m,), infinities allowed; higher = more member.
+        members: scores of members, (m,), infinities allowed; higher means more member.
         nonmembers: scores of non-members, (n,).
 
     Returns:
-        The threshold that maximizes balanced accuracy; ties are settled in integers.
+        The threshold that maximizes balanced accuracy, compared exactly in integers.
 
     Raises:
         UndecidableError: when a side is empty.
@@ -33,11 +33,12 @@ def best_threshold(members: ArrayLike, nonmembers: ArrayLike) -> float:
     2.0
     """
     m, n = two_scores(members, nonmembers, "best_threshold")
-    # The best threshold is a member's score: one just above a non-member's accuses fewer of them
-    # and no fewer members, and where no member scores above it, it accuses no member at all.
+    # Only members' scores are tried. Raising a threshold to the next member's score loses no true
+    # positive and may lose false positives; a threshold above all members has no true positive.
     m.sort()
     n.sort()
-    # Of tied members the first is counted right and the others too low, so they win nothing.
+    # Of tied members only the first has the right count of true positives. The others have too low
+    # a count, so they cannot win.
     true_positives = np.arange(len(m), 0, -1)
     false_positives = len(n) - np.searchsorted(n, m)
     # TPR - FPR times both group sizes, in integers: equally good thresholds tie exactly.
@@ -57,15 +58,15 @@ def class_thresholds(
     """Return `best_threshold` of every class, from one sort over all rows.
 
     Args:
-        member_scores: (m,), higher = more member.
-        nonmember_scores: (n,).
+        member_scores: scores of members, (m,); higher means more member.
+        nonmember_scores: scores of non-members, (n,).
         member_labels: class indices of the members, integers (m,).
         nonmember_labels: class indices of the non-members, integers (n,).
         classes: number of classes.
-        default: threshold of a class that lacks members or non-members.
+        default: threshold of a class without members or without non-members.
 
     Returns:
-        float64 (classes,).
+        Thresholds, float64 (classes,).
 
     Raises:
         DataError: when scores and labels differ in number or a label is outside the classes.
@@ -92,18 +93,18 @@ def class_thresholds(
     m_keep, n_keep = both[m_labels], both[n_labels]
     if both.any():
         labels = np.concatenate([m_labels[m_keep], n_labels[n_keep]])
-        found, thresholds = _best_per_group(m[m_keep], n[n_keep], labels)
-        result[found] = thresholds
+        present, thresholds = _best_per_group(m[m_keep], n[n_keep], labels)
+        result[present] = thresholds
     return result
 
 
 def _best_per_group(members: Floats, nonmembers: Floats, groups: Ints) -> tuple[Ints, Floats]:
-    """Return the groups present and the best threshold of each; every group has both kinds.
+    """Return the groups that occur, and the best threshold of each.
 
     Args:
         members: scores (m,).
         nonmembers: scores (n,).
-        groups: int64 (m + n,), members first.
+        groups: int64 (m + n,), the groups of members, then of non-members; every group has both.
     """
     scores = np.concatenate([members, nonmembers])
     order = np.argsort(-scores)
@@ -120,16 +121,17 @@ def _best_per_group(members: Floats, nonmembers: Floats, groups: Ints) -> tuple[
     m_total = running[ends] - running[starts]
     group = np.repeat(np.arange(len(starts)), sizes)
 
-    # Rows at or above each row, in its group: the counts that "score >= this score" accuses.
+    # Per row the counts of its group's rows with at least its score, which the guess "score >= this
+    # score" makes members.
     true_positives = running[1:] - running[starts][group]
-    accused = np.arange(1, len(scores) + 1) - starts[group]
+    positives = np.arange(1, len(scores) + 1) - starts[group]
     # TPR - FPR times both group sizes, in integers: equally good thresholds tie exactly.
-    gain = true_positives * (sizes - m_total)[group] - (accused - true_positives) * m_total[group]
-    # Only the last of tied rows is a threshold's count.
+    gain = true_positives * (sizes - m_total)[group] - (positives - true_positives) * m_total[group]
+    # Of tied rows only the last has the counts of all of them.
     last[:-1] |= scores[1:] != scores[:-1]
     gain[~last] = np.iinfo(gain.dtype).min
     best = np.maximum.reduceat(gain, starts)
-    # Scores descend within a group: its first best row is its largest best threshold.
+    # Scores descend within a group, so its first best row has the largest best threshold.
     winners = np.flatnonzero(gain == best[group])
     _, first = np.unique(group[winners], return_index=True)
     return groups[starts], scores[winners[first]]

@@ -11,7 +11,7 @@ import torch
 from safecompress.errors import UndecidableError
 from safecompress.protocols import AttackResult
 from safecompress.stats import auc_interval, precision_at_prior, tpr_at_fpr
-from safecompress.stats.roc import first_spared, require_false_positives
+from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 
 FEWEST = 10
 """Members, and non-members, that a class needs before an AUC says anything of it."""
@@ -134,7 +134,7 @@ def accusations(
         require_false_positives(len(nonmembers), fpr=fpr, where="accusations")
         tpr = tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
         # Where scores tie fewer are accused than may be, and an accusation is worth more.
-        realized = float((nonmembers > first_spared(nonmembers, fpr=fpr)).mean())
+        realized = float((nonmembers > threshold_at_fpr(nonmembers, fpr=fpr)).mean())
         return tuple(
             Accusation(prior, realized, tpr, precision_at_prior(tpr, realized, prior=prior))
             for prior in priors
