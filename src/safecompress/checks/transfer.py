@@ -165,7 +165,7 @@ class TransferRate(_OnParent):
         Raises:
             MissingEvidenceError, UndecidableError: as `estimate`.
         """
-        return subject.once(repr(self), lambda: self._attacked(subject))
+        return subject.once(self, lambda: self._attacked(subject))
 
     def _attacked(self, subject: Subject) -> tuple[Pair, TransferOutcome]:
         pair = self._pair(subject)
@@ -242,7 +242,7 @@ class QuerySavingMeasure(_OnParent):
         Raises:
             MissingEvidenceError, UndecidableError: as `estimate`.
         """
-        return subject.once(repr(self), lambda: self._hunted(subject))
+        return subject.once(self, lambda: self._hunted(subject))
 
     def _hunted(self, subject: Subject) -> QuerySaving:
         pair = self._pair(subject)
