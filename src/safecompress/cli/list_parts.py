@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
 from safecompress.models import MODELS
 from safecompress.proposals import PROPOSALS
-from safecompress.registry import Part, Registry
+from safecompress.registry import Part, Registry, Survey
 from safecompress.sparse import DROP_RULES, GROW_RULES
 
 KINDS: dict[str, Registry[Any]] = {
@@ -47,8 +47,22 @@ def command(
         # A pipe has no edge to fold at; what reads it should find every name on one line.
         console = Console(width=_PIPE_WIDTH)
     for name in KINDS if kind is None else (kind,):
-        console.print(_table(name, KINDS[name].all().values()))
+        survey = KINDS[name].survey()
+        console.print(_table(name, survey.parts.values()))
+        for line in _notes(survey):
+            console.print(line, style="yellow", highlight=False, markup=False)
         console.print()
+
+
+def _notes(survey: Survey[Any]) -> Iterator[str]:
+    """Yield what a reader of the table must know about parts that are not in it."""
+    for name, problem in survey.broken.items():
+        yield f" {name}: broken; {problem}"
+    for name, packages in survey.hidden.items():
+        yield (
+            f" {name}: {' and '.join(packages)} publishes a part of this name, too; the built-in "
+            "one is used."
+        )
 
 
 def _table(title: str, parts: Collection[Part[Any]]) -> Table:
