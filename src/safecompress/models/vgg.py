@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from safecompress.models.registry import MODELS
 from safecompress.models.shapes import (
     require_classes,
     require_dropout,
@@ -13,6 +14,8 @@ from safecompress.models.shapes import (
     require_positive,
     widened,
 )
+
+_PUBLISHED = "Simonyan and Zisserman, ICLR 2015"
 
 Stage = tuple[tuple[int, int], ...]
 """Convolutions of one resolution as (channels, kernel size)."""
@@ -103,6 +106,31 @@ class VGG(nn.Module):
         return logits
 
 
+def vgg_small(
+    *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
+) -> VGG:
+    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights."""
+    return VGG(
+        family="vgg-small",
+        stages=VGG_SMALL,
+        linear=(),
+        input_shape=input_shape,
+        side=4,
+        classes=classes,
+        width=width,
+        dropout=dropout,
+    )
+
+
+MODELS.add(
+    "vgg-small",
+    vgg_small,
+    summary="six convolutions with batch normalization",
+    reference=_PUBLISHED,
+    cost="0.3 M weights",
+)
+
+
 def vgg16(
     *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> VGG:
@@ -117,6 +145,15 @@ def vgg16(
         width=width,
         dropout=dropout,
     )
+
+
+MODELS.add(
+    "vgg16",
+    vgg16,
+    summary="13 convolutions with batch normalization and one linear layer",
+    reference=_PUBLISHED,
+    cost="14.7 M weights",
+)
 
 
 def vgg_c(
@@ -139,17 +176,10 @@ def vgg_c(
     )
 
 
-def vgg_small(
-    *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
-) -> VGG:
-    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights."""
-    return VGG(
-        family="vgg-small",
-        stages=VGG_SMALL,
-        linear=(),
-        input_shape=input_shape,
-        side=4,
-        classes=classes,
-        width=width,
-        dropout=dropout,
-    )
+MODELS.add(
+    "vgg-c",
+    vgg_c,
+    summary="configuration C with two linear layers of 512, as in the sparse-training literature",
+    reference=_PUBLISHED,
+    cost="10 M weights",
+)

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate, pad
 
 from safecompress.attacks.transfer.iterated import IteratedAttack
 from safecompress.attacks.transfer.momentum import scaled
+from safecompress.attacks.transfer.registry import TRANSFER_ATTACKS
 from safecompress.errors import ConfigError, UndecidableError
 
 _IMAGE_DIMENSIONS = 4
@@ -71,3 +72,12 @@ class DiverseInputs(IteratedAttack):
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         return self.decay * before + scaled(gradient)
+
+
+TRANSFER_ATTACKS.add(
+    "di-fgsm",
+    DiverseInputs,
+    summary="as mi-fgsm, with gradients at randomly shrunk and shifted images",
+    reference="Xie et al., CVPR 2019",
+    cost="a forward and a backward pass a step",
+)
