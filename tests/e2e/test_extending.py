@@ -50,6 +50,12 @@ def test_a_published_attack_is_listed_and_replaces_none(installed: Path) -> None
     assert listed.count("Members have a larger gap") == 1
 
 
+def test_a_published_attack_is_shown_with_options_and_package(installed: Path) -> None:
+    shown = " ".join(run(installed, "list", "attacks", "margin").stdout.split())
+    assert "rank int 2 the last of the logits that are compared, at least 2." in shown
+    assert "package margin-attack 1.0" in shown
+
+
 def test_a_package_that_takes_a_built_in_name_is_told_of(installed: Path) -> None:
     listed = run(installed, "list", "attacks").stdout
     assert "loss: margin-attack 1.0 publishes a part of this name, too" in listed

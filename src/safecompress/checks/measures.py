@@ -125,7 +125,16 @@ class AttackMeasure(Measure):
 
 
 def _attack_measure(attack: str | Mapping[str, Any], metric: str = "auc") -> AttackMeasure:
-    """Build the measure of `{attack: {attack: NAME, metric: NAME}}`."""
+    """Return how well an attack does against the model, as a measure.
+
+    Args:
+        attack: the attack, a name or one name with its options.
+        metric: `auc`, `balanced-accuracy`, `advantage`, the last two also as `class-…` with one
+            threshold for each class, or `tpr@RATE` such as `tpr@0.01`.
+
+    Raises:
+        ConfigError: on an unknown attack or metric.
+    """
     request = attack if isinstance(attack, str) else dict(attack)
     return AttackMeasure(ATTACKS.build(request, where="attack"), metric_named(metric))
 

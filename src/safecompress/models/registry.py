@@ -6,5 +6,6 @@ from torch import nn
 
 from safecompress.registry import Registry
 
-MODELS: Registry[nn.Module] = Registry("model", "safecompress.models", nn.Module)
-"""Families; factories are called with `input_shape=…, classes=…` and the options."""
+MODELS: Registry[nn.Module] = Registry(
+    "model", "safecompress.models", nn.Module, given=("input_shape", "classes")
+)

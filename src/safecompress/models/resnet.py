@@ -98,7 +98,13 @@ class ResNet(nn.Module):
 
 
 def resnet8(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
-    """Return one block per stage of 16, 32 and 64 channels: 0.08 M weights."""
+    """Return one block per stage of 16, 32 and 64 channels: 0.08 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes.
+        width: multiplies every stage's channels.
+    """
     return ResNet(
         family="resnet8",
         stages=((16, 1), (32, 1), (64, 1)),
@@ -118,7 +124,13 @@ MODELS.add(
 
 
 def resnet20(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
-    """Return three blocks per stage of 16, 32 and 64 channels: 0.27 M weights."""
+    """Return three blocks per stage of 16, 32 and 64 channels: 0.27 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes.
+        width: multiplies every stage's channels.
+    """
     return ResNet(
         family="resnet20",
         stages=((16, 3), (32, 3), (64, 3)),
@@ -138,7 +150,13 @@ MODELS.add(
 
 
 def resnet18(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
-    """Return two blocks per stage of 64, 128, 256 and 512 channels: 11.2 M weights."""
+    """Return two blocks per stage of 64, 128, 256 and 512 channels: 11.2 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes.
+        width: multiplies every stage's channels.
+    """
     return ResNet(
         family="resnet18",
         stages=((64, 2), (128, 2), (256, 2), (512, 2)),

@@ -109,7 +109,14 @@ class VGG(nn.Module):
 def vgg_small(
     *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> VGG:
-    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights."""
+    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of classes.
+        width: multiplies the width of every layer.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
+    """
     return VGG(
         family="vgg-small",
         stages=VGG_SMALL,
@@ -134,7 +141,14 @@ MODELS.add(
 def vgg16(
     *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> VGG:
-    """Return VGG-16 for small images: 13 convolutions and one linear layer, 14.7 M weights."""
+    """Return VGG-16 for small images: 13 convolutions and one linear layer, 14.7 M weights.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of classes.
+        width: multiplies the width of every layer.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
+    """
     return VGG(
         family="vgg16",
         stages=VGG16,
@@ -163,6 +177,12 @@ def vgg_c(
 
     The third convolution of the last three stages is 1×1, and two linear layers of 512 units
     replace the 4096-unit ones; 10 M weights.
+
+    Args:
+        input_shape: (channels, height, width).
+        classes: number of classes.
+        width: multiplies the width of every layer.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
     """
     return VGG(
         family="vgg-c",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safecompress.registry.options import Option, options_of, text_of
 from safecompress.registry.registry import Part, Registry, Survey, split_request
 
-__all__ = ["Part", "Registry", "Survey", "split_request"]
+__all__ = ["Option", "Part", "Registry", "Survey", "options_of", "split_request", "text_of"]

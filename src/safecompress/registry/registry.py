@@ -65,13 +65,15 @@ class Registry(Generic[T]):
         kind: singular noun for messages, e.g. `attack`.
         group: entry-point group other packages publish in, e.g. `safecompress.attacks`; an entry
             point gives a factory, whose docstring's first line is its summary.
-        base: what a published factory must return an instance of.
+        base: what a factory must return an instance of.
+        given: arguments that the run passes to every factory itself, so they are no options.
         parts: the built-in parts by name, in the order in which they are listed.
     """
 
     kind: str
     group: str
     base: type[Any] = object
+    given: tuple[str, ...] = ()
     parts: dict[str, Part[T]] = field(default_factory=dict)
 
     def add(

@@ -26,7 +26,7 @@ class DiverseInputs(IteratedAttack):
         probability: of a changed image in a step, in [0, 1].
         shrink: smallest side as a share of the image's, in (0, 1].
         decay: momentum as in MI-FGSM; 0 is plain DI-FGSM.
-        step: None is 1 / steps.
+        step: size of a step as a share of the radius, > 0; None is 1 / steps.
 
     Reference: Xie et al., CVPR 2019, section 3.2; their smallest share, 299 / 331, is about 0.9.
     """

@@ -20,7 +20,7 @@ class MomentumFgsm(IteratedAttack):
 
     Args:
         decay: share of the direction that is kept, at least 0; 1 adds all gradients up.
-        step: None is 1 / steps.
+        step: size of a step as a share of the radius, > 0; None is 1 / steps.
 
     Reference: Dong et al., CVPR 2018, algorithm 1; the mean in place of the sum of absolute values
     scales all directions alike.
