@@ -189,7 +189,8 @@ class Registry(Generic[T]):
         if not isinstance(made, self.base):
             raise ConfigError(
                 f"{where}.{name}: {part.reference or name} of the package {part.package} returned "
-                f"an object of type {type(made).__name__}; expected a {self.base.__name__}."
+                f"an object of type {type(made).__name__}; expected an instance of "
+                f"{self.base.__name__}."
             )
         return made
 

@@ -142,7 +142,7 @@ def test_a_copy_of_a_package_further_down_the_path_does_not_count(
     [
         ("def A(**o): raise LookupError('inside')", "it raised LookupError: inside"),
         ("def A(**o): raise SystemExit", "it raised SystemExit"),
-        ("def A(**o): return 3", "returned an object of type int; expected a Attack"),
+        ("def A(**o): return 3", "returned an object of type int; expected an instance of Attack"),
         ("def A(*, rank): pass", "was refused"),
         ("def A(rank=1): pass\nA.__signature__ = 3", "returned an object of type NoneType"),
     ],
