@@ -20,6 +20,7 @@ from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, write_json, write_text
+from safecompress.identity import qualified
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.report import junit_xml, write_report
@@ -163,7 +164,7 @@ def audit(
     asked |= {"shadows": asking.shadows.count}
     if against is not None:
         asked |= {"against": str(against) if isinstance(against, str | Path) else True}
-    verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(repr, named))}
+    verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)
     if out is None:
@@ -252,9 +253,7 @@ def _judged(
         subjects,
         finding.checks,
         attacks=attacks,
-        pair=pair_figures(
-            judged, [check.measure for check in suite.checks], level=finding.document["level"]
-        ),
+        pair=pair_figures(judged, suite.checks, level=finding.document["level"]),
     )
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
     return verdict, strongest, exposed

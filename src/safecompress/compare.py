@@ -45,6 +45,7 @@ from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
+from safecompress.identity import require_distinct_names
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import generator
 from safecompress.report import table_csv, table_html, table_markdown
@@ -206,12 +207,10 @@ def _require_known_evidence(attacks: Sequence[Attack]) -> None:
                 f"compare: attack '{attack.name}' needs {', '.join(sorted(unknown))}, of which a "
                 "cohort holds nothing; leave it out, or audit single models by it."
             )
+    require_distinct_names(attacks, where="compare: attacks", kind="attacks")
     names = [attack.name for attack in attacks]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ConfigError(
-            f"compare: attack '{twice[0]}' is asked twice with other options; its figures would "
-            "stand under one name. Make two comparisons."
-        )
+        raise ConfigError(f"compare: attack '{twice[0]}' is listed twice; keep one.")
 
 
 def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:

@@ -122,7 +122,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_training(
     methods = asked["methods"] | {"aside": {"set": ["data.split.reference=0.2"]}}
     with pytest.raises(ConfigError, match="method 'aside' changes the data section"):
         compare(asked | {"methods": methods}, out=out)
-    with pytest.raises(ConfigError, match="attack 'lira-online' is asked twice"):
+    with pytest.raises(ConfigError, match="two attacks are called 'lira-online'"):
         compare(asked | {"attacks": ["lira-online", other]}, out=out)
     with pytest.raises(ConfigError, match="too few for an attack: lira-online"):
         compare(asked | {"attacks": [other]}, out=out)

@@ -9,23 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ATTACK = '''
-from dataclasses import dataclass
-from typing import Any, ClassVar
-from torch import Tensor
-from safecompress.protocols import Attack, Evidence
+from tests.plugins import install
 
-@dataclass(frozen=True)
-class MarginAttack(Attack):
-    """Members have a larger gap between the largest logits."""
-
-    name: ClassVar[str] = "margin"
-    rank: int = 2
-
-    def score(self, fitted: Any, evidence: Evidence) -> Tensor:
-        largest = evidence.outputs.logits.double().topk(self.rank).values
-        return largest[:, 0] - largest[:, -1]
-'''
 CONFIGURATION = """
 data: {source: {source: sklearn, name: digits}, split: {members: 300}}
 model: {name: mlp, options: {hidden: [8]}}
@@ -43,14 +28,8 @@ baselines: []
 def installed(tmp_path: Path) -> Path:
     """Lay out what pip leaves of a package with an entry point."""
     site = tmp_path / "site"
-    info = site / "margin_attack-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "margin_attack.py").write_text(ATTACK)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: margin-attack\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[safecompress.attacks]\nmargin = margin_attack:MarginAttack\n"
-        "loss = margin_attack:MarginAttack\n"
-    )
+    value = "margin_attack:MarginAttack"
+    install(site, "margin-attack", points={"margin": value, "loss": value})
     return site
 
 
@@ -69,6 +48,41 @@ def test_a_published_attack_is_listed_and_replaces_none(installed: Path) -> None
     listed = run(installed, "list", "attacks").stdout
     assert "margin" in listed
     assert listed.count("Members have a larger gap") == 1
+
+
+def test_a_published_attack_is_shown_with_options_and_package(installed: Path) -> None:
+    shown = " ".join(run(installed, "list", "attacks", "margin").stdout.split())
+    assert "rank int 2 the last of the logits that are compared, at least 2." in shown
+    assert "package margin-attack 1.0" in shown
+
+
+def test_a_package_that_takes_a_built_in_name_is_told_of(installed: Path) -> None:
+    listed = run(installed, "list", "attacks").stdout
+    assert "loss: margin-attack 1.0 publishes a part of this name, too" in listed
+
+
+def test_a_broken_package_harms_nobody_but_those_who_ask_for_it(
+    installed: Path, tmp_path: Path
+) -> None:
+    code = "raise SystemExit('no licence')"
+    install(installed, "locked-attack", points={"locked": "locked_attack:Attack"}, code=code)
+    listed = run(installed, "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "Members have a larger gap" in listed.stdout
+    assert "locked: broken; the attack 'locked' of the package locked-attack 1.0" in listed.stdout
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIGURATION)
+    assert run(installed, "validate", str(file)).returncode == 0
+    for typed, told in (
+        ("marginn", "did you mean 'margin'?"),
+        ("lockd", "did you mean 'locked'?"),
+        ("locked", "importing it raised SystemExit: no licence"),
+    ):
+        file.write_text(CONFIGURATION.replace("{margin: {rank: 3}}", typed))
+        done = run(installed, "validate", str(file))
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_published_attack_steers_and_judges(installed: Path, tmp_path: Path) -> None:

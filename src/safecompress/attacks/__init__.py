@@ -4,4 +4,24 @@ from __future__ import annotations
 
 from safecompress.attacks.registry import ATTACKS
 
+# Importing a module adds its attacks, so this is the order in which they are listed.
+# isort: off
+from safecompress.attacks import (
+    metric as metric,
+    neural as neural,
+    neural_published as neural_published,
+    gap as gap,
+    pair as pair,
+    family as family,
+    augmentation as augmentation,
+    boundary as boundary,
+    quantile as quantile,
+    lira as lira,
+    rmia as rmia,
+    white_box as white_box,
+    white_box_published as white_box_published,
+)
+
+# isort: on
+
 __all__ = ["ATTACKS"]

@@ -16,6 +16,7 @@ from safecompress.attacks.network import Network, NetworkOptions, in_id_order
 from safecompress.attacks.options import require_at_least
 from safecompress.attacks.oracle import Oracle
 from safecompress.attacks.perturbations import Perturbations
+from safecompress.attacks.registry import ATTACKS
 from safecompress.protocols import Attack, Evidence, Pool, Rows
 
 
@@ -89,3 +90,12 @@ class AugmentationAttack(Attack):
             shares.append(hits / self.copies)
         right = evidence.outputs.correct.double()
         return torch.stack([right, *shares, sum(shares, right)], dim=1)
+
+
+ATTACKS.add(
+    "augmentation",
+    AugmentationAttack,
+    summary="members stay right under small changes; asks for predicted classes alone",
+    reference="Choquette-Choo et al., ICML 2021",
+    cost="96 predictions for each row of the fit half, 48 for each other",
+)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from safecompress.attacks.options import require_at_least
 from safecompress.attacks.oracle import Oracle
+from safecompress.attacks.registry import ATTACKS
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Rows
 from safecompress.randomness import generator
@@ -112,6 +113,15 @@ class BoundaryAttack(Attack):
 
     def _source(self, *names: str | int) -> torch.Generator:
         return generator(0, "attack", self.name, *names)
+
+
+ATTACKS.add(
+    "boundary",
+    BoundaryAttack,
+    summary="members lie farther from the boundary; asks for predicted classes alone",
+    reference="Choquette-Choo et al., ICML 2021; Chen et al., S&P 2020",
+    cost="at most 533 predictions a row",
+)
 
 
 class _Search:

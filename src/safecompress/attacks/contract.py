@@ -20,6 +20,7 @@ from torch import Tensor
 from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.imagined import evidence_for
 from safecompress.errors import SafeCompressError
+from safecompress.identity import identity
 from safecompress.protocols import (
     Attack,
     AttackResult,
@@ -42,11 +43,11 @@ _TOLERANCE = 1e-5
 def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     """Return what the attack breaks, in words; empty when it keeps to everything.
 
-    It must be a frozen dataclass whose `repr` names its options, find a planted leak, stay silent
-    without one, give the same scores for the same seed, whatever the row order, leave torch's
-    global generator and its evidence alone, never look at the judged half, and score saturated
-    and enormous logits with finite numbers. Whatever it needs besides outputs is imagined, and the
-    leak is planted there: an attack that asks for more than it reads is caught.
+    It must be a frozen dataclass that holds nothing but its options, find a planted leak, stay
+    silent without one, give the same scores for the same seed, whatever the row order, leave
+    torch's global generator and its evidence alone, never look at the judged half, and score
+    saturated and enormous logits with finite numbers. Whatever it needs besides outputs is
+    imagined, and the leak is planted there: an attack that asks for more than it reads is caught.
 
     Args:
         attack: the attack; it is run about ten times on 400 rows.
@@ -81,18 +82,15 @@ def _describes_itself(attack: Attack, seed: int) -> Iterator[str]:
     del seed
     parameters = getattr(type(attack), "__dataclass_params__", None)
     if not getattr(parameters, "frozen", False):
-        yield "it is not a frozen dataclass, so its options can change behind its repr"
+        yield "it is not a frozen dataclass, so its options can change after it was asked"
         return
-    shown = repr(attack)
-    if type(attack).__name__ not in shown or " at 0x" in shown:
-        yield f"repr is the cache key and must name the class and nothing of the moment: {shown}"
-    missing = [f.name for f in _options(attack) if f"{f.name}=" not in shown]
-    if missing:
-        yield f"repr is the cache key and lacks the options {', '.join(missing)}"
-
-
-def _options(attack: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(attack)
+    built: Any = attack
+    options = {f.name: getattr(attack, f.name) for f in dataclasses.fields(built) if f.init}
+    if identity(type(attack)(**options)) != identity(attack):
+        yield (
+            "built again from its options it is another attack: it holds something besides them; "
+            "keep every option in a field, and nothing else"
+        )
 
 
 def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:

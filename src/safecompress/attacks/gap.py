@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from safecompress.attacks.registry import ATTACKS
 from safecompress.protocols import Attack, Evidence
 
 
@@ -27,3 +28,12 @@ class GapAttack(Attack):
         """Return 1.0 where the prediction is right, 0.0 where it is wrong, float64 (n,)."""
         del fitted
         return evidence.outputs.correct.double()
+
+
+ATTACKS.add(
+    "gap",
+    GapAttack,
+    summary="members are classified correctly more often; needs only the predicted class",
+    reference="Yeom et al., CSF 2018",
+    cost="about 0.01 s for 20,000 rows × 100 classes on one core",
+)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import true_class_log_odds
+from safecompress.attacks.registry import ATTACKS, COST_OF_REFERENCES
 from safecompress.errors import ConfigError, UndecidableError
 from safecompress.protocols import Attack, Evidence, References
 
@@ -128,32 +129,6 @@ class LiraAttack(Attack):
 
 
 @dataclass(frozen=True)
-class CalibratedAttack(Attack):
-    """Score = φ − the mean φ of references that did not see the row: one reference is enough.
-
-    How hard a row is says nothing of who trained on it, so it is taken off.
-
-    Reference: Watson et al., "On the Importance of Difficulty Calibration in Membership Inference
-    Attacks", ICLR 2022, here of log-odds.
-    """
-
-    name: ClassVar[str] = "calibrated"
-    requires: ClassVar[frozenset[str]] = frozenset({"references"})
-    knowledge: ClassVar[str] = "shadow"
-
-    def score(self, fitted: None, evidence: Evidence) -> Tensor:
-        """Return the difference, float64 (n,), in nats.
-
-        Raises:
-            UndecidableError: when a row has no reference that did not see it.
-        """
-        del fitted
-        references = cast(References, evidence.references)
-        outside = Gaussians.of(references, seen=False, least=1, attack=self.name)
-        return evidence.outputs.per_row(true_class_log_odds) - outside.mean
-
-
-@dataclass(frozen=True)
 class LiraOnlineAttack(LiraAttack):
     """Score = log N(φ; references that saw the row) − log N(φ; references that did not).
 
@@ -192,6 +167,15 @@ class LiraOnlineAttack(LiraAttack):
         return 0.5 * (z_out - z_in) * (z_out + z_in) + torch.log(spread.outside / spread.inside)
 
 
+ATTACKS.add(
+    "lira-online",
+    LiraOnlineAttack,
+    summary="likelihood ratio of references that saw a row to references that did not",
+    reference="Carlini et al., S&P 2022",
+    cost=COST_OF_REFERENCES,
+)
+
+
 @dataclass(frozen=True)
 class LiraOfflineAttack(LiraAttack):
     """Score = how many σ the row's φ lies above the references that did not see it.
@@ -224,3 +208,47 @@ class LiraOfflineAttack(LiraAttack):
         outside = self._moments(cast(References, evidence.references), seen=False)
         spread = outside.own() if fitted is None else fitted
         return (evidence.outputs.per_row(true_class_log_odds) - outside.mean) / spread
+
+
+ATTACKS.add(
+    "lira-offline",
+    LiraOfflineAttack,
+    summary="how far a row's confidence lies above that of references that did not see it",
+    reference="Carlini et al., S&P 2022",
+    cost=COST_OF_REFERENCES,
+)
+
+
+@dataclass(frozen=True)
+class CalibratedAttack(Attack):
+    """Score = φ − the mean φ of references that did not see the row: one reference is enough.
+
+    How hard a row is says nothing of who trained on it, so it is taken off.
+
+    Reference: Watson et al., "On the Importance of Difficulty Calibration in Membership Inference
+    Attacks", ICLR 2022, here of log-odds.
+    """
+
+    name: ClassVar[str] = "calibrated"
+    requires: ClassVar[frozenset[str]] = frozenset({"references"})
+    knowledge: ClassVar[str] = "shadow"
+
+    def score(self, fitted: None, evidence: Evidence) -> Tensor:
+        """Return the difference, float64 (n,), in nats.
+
+        Raises:
+            UndecidableError: when a row has no reference that did not see it.
+        """
+        del fitted
+        references = cast(References, evidence.references)
+        outside = Gaussians.of(references, seen=False, least=1, attack=self.name)
+        return evidence.outputs.per_row(true_class_log_odds) - outside.mean
+
+
+ATTACKS.add(
+    "calibrated",
+    CalibratedAttack,
+    summary="confidence relative to that of references that did not see the row; one is enough",
+    reference="Watson et al., ICLR 2022",
+    cost=COST_OF_REFERENCES,
+)

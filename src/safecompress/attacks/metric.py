@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from safecompress.attacks.registry import ATTACKS
 from safecompress.protocols import (
     Attack,
     Evidence,
@@ -35,6 +36,8 @@ _BLOCK = 1 << 17
 
 _NOTHING = -800.0
 """Its exponential is exactly zero, and so is their product; that of -inf would be NaN."""
+
+_SHARED = "about 0.04 s for 20,000 rows × 100 classes on one core, all metric attacks together"
 
 
 def true_class_log_odds(outputs: Outputs) -> Tensor:
@@ -193,6 +196,15 @@ class LossAttack(MetricAttack):
         return -seen.loss
 
 
+ATTACKS.add(
+    "loss",
+    LossAttack,
+    summary="members have a lower cross-entropy",
+    reference="Yeom et al., CSF 2018",
+    cost=_SHARED,
+)
+
+
 @dataclass(frozen=True)
 class ConfidenceAttack(MetricAttack):
     """Members are predicted with a higher top probability; the attacker needs no label.
@@ -211,6 +223,15 @@ class ConfidenceAttack(MetricAttack):
         return seen.top_odds.nan_to_num(posinf=0.0)
 
 
+ATTACKS.add(
+    "confidence",
+    ConfidenceAttack,
+    summary="members have a higher top probability; needs no label",
+    reference="Salem et al., NDSS 2019",
+    cost=_SHARED,
+)
+
+
 @dataclass(frozen=True)
 class EntropyAttack(MetricAttack):
     """Members are predicted with a lower entropy; the attacker needs no label.
@@ -226,6 +247,15 @@ class EntropyAttack(MetricAttack):
         return -seen.entropy
 
 
+ATTACKS.add(
+    "entropy",
+    EntropyAttack,
+    summary="members have a lower entropy; needs no label",
+    reference="Salem et al., NDSS 2019; Song & Mittal, USENIX Security 2021, eq. 7",
+    cost=_SHARED,
+)
+
+
 @dataclass(frozen=True)
 class ModifiedEntropyAttack(MetricAttack):
     """Members have a lower entropy that also counts whether the prediction is right.
@@ -239,3 +269,12 @@ class ModifiedEntropyAttack(MetricAttack):
     def metric(seen: Terms) -> Tensor:
         """Return minus the modified entropy."""
         return -seen.modified_entropy
+
+
+ATTACKS.add(
+    "modified-entropy",
+    ModifiedEntropyAttack,
+    summary="members have a lower entropy that counts whether the prediction is right",
+    reference="Song & Mittal, USENIX Security 2021, eq. 8",
+    cost=_SHARED,
+)

@@ -179,7 +179,9 @@ class NetworkAttack(Attack):
     """An attacker that learns a network; authors give `features(evidence)`.
 
     Args:
-        hidden, kinks, steps: the network's size; see `NetworkOptions`.
+        hidden: units of a random direction.
+        kinks: units along every feature.
+        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
 
     Raises:
         ConfigError: when an option is out of range.

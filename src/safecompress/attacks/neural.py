@@ -14,6 +14,7 @@ from torch import Tensor
 from safecompress.attacks.features import OutputFeatures
 from safecompress.attacks.network import NetworkAttack
 from safecompress.attacks.options import require_at_least
+from safecompress.attacks.registry import ATTACKS
 from safecompress.protocols import Evidence
 
 
@@ -41,3 +42,12 @@ class NeuralAttack(NetworkAttack):
     def features(self, evidence: Evidence) -> Tensor:
         """Return the features of the target's outputs."""
         return evidence.outputs.per_row(OutputFeatures(self.top))
+
+
+ATTACKS.add(
+    "neural",
+    NeuralAttack,
+    summary="a small network on sorted log-probabilities, loss, entropies and correctness",
+    reference="features after Salem et al., NDSS 2019, and Song & Mittal, USENIX Security 2021",
+    cost="about 0.01 s for 1,000 + 1,000 fit rows × 30 classes on one core; linear in rows",
+)

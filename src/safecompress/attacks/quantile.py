@@ -18,6 +18,7 @@ from torch.nn.functional import embedding_bag
 from safecompress.attacks.metric import true_class_log_odds
 from safecompress.attacks.network import in_id_order
 from safecompress.attacks.options import require_at_least
+from safecompress.attacks.registry import ATTACKS
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows, tensors_of
 from safecompress.randomness import generator
 
@@ -117,6 +118,15 @@ class QuantileAttack(Attack):
             return x
         drawn = torch.randn(x.shape[1], self.width, generator=source, dtype=torch.float64)
         return torch.mm(x, drawn / float(x.shape[1]) ** 0.5)
+
+
+ATTACKS.add(
+    "quantile",
+    QuantileAttack,
+    summary="the model is surer of members than their inputs let expect; no references needed",
+    reference="Bertran et al., NeurIPS 2023",
+    cost="about 1 s for 2,000 + 2,000 rows × 446 columns on one core",
+)
 
 
 def _odds(outputs: Outputs) -> NDArray[np.float64]:

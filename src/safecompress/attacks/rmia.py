@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import minus_log, true_class_log_odds
+from safecompress.attacks.registry import ATTACKS, COST_OF_REFERENCES
 from safecompress.errors import ConfigError, UndecidableError
 from safecompress.protocols import Attack, Evidence, Pool, References
 
@@ -184,6 +185,15 @@ class RmiaAttack(Attack):
                 f"{len(references)} rows; online it needs at least 1 that saw each row. Train more "
                 "references, each on a random half of all rows, or set online: false."
             )
+
+
+ATTACKS.add(
+    "rmia",
+    RmiaAttack,
+    summary="a row's probability relative to references, compared with a population's",
+    reference="Zarifzadeh et al., ICML 2024",
+    cost=COST_OF_REFERENCES,
+)
 
 
 def _on_both_sides(evidence: Evidence) -> bool:

@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from safecompress.attacks.features import OutputFeatures
 from safecompress.attacks.network import Network, NetworkOptions, in_id_order
 from safecompress.attacks.options import require_at_least
+from safecompress.attacks.registry import ATTACKS
 from safecompress.errors import MissingEvidenceError
 from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool, residuals
 
@@ -109,6 +110,16 @@ class WhiteBoxAttack(Attack):
         shown = _evenly(norms.shape[1], self.layers)
         alike = _likeness(typical, internals, outputs.labels)
         return torch.cat([outputs.per_row(OutputFeatures(self.top)), norms[:, shown], alike], dim=1)
+
+
+ATTACKS.add(
+    "white-box",
+    WhiteBoxAttack,
+    summary="what neural sees, the length of each layer's gradient and how typical a row looks",
+    reference="Nasr, Shokri & Houmansadr, S&P 2019, for what is read",
+    cost="about 0.02 s for 1,000 + 1,000 fit rows × 30 classes on one core, and as long as two to "
+    "four predictions of all rows",
+)
 
 
 def _residual_lengths(outputs: Outputs) -> Tensor:

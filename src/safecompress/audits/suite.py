@@ -23,13 +23,14 @@ from safecompress.checks import (
 )
 from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError
+from safecompress.identity import identity
 from safecompress.protocols import Attack, Evidence, Pool
 
 _ACCURACY_LOSS = 0.05
 _SHOWN_FPR = 0.01
 _BY_CLASS = "modified-entropy"
 _LIRA = ("lira-online", "lira-offline")
-_AT_LOW_FPR = {"modified-entropy", "lira-online", "rmia"}
+_AT_LOW_FPR = ("modified-entropy", "lira-online", "rmia")
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,17 @@ def attacks_for(tier: Tier, evidence: Pool[Evidence]) -> list[Attack]:
 
 def _able(attack: Attack, evidence: Pool[Evidence]) -> bool:
     """Return whether there is what the attack needs, and no stronger one of its kind can run."""
-    return attack.name != _weaker_lira(evidence) and all(
+    weaker = _weaker_lira(evidence)
+    return (not weaker or not _is_built_in(attack, weaker)) and all(
         getattr(e, field, None) is not None
         for field in attack.requires
         for e in (evidence.members, evidence.nonmembers)
     )
+
+
+def _is_built_in(attack: Attack, *names: str) -> bool:
+    """Return whether an attack is one of these built-in ones, and not another of the same name."""
+    return identity(attack) in {identity(ATTACKS.build(n, where="audit")) for n in names}
 
 
 def _weaker_lira(evidence: Pool[Evidence]) -> str:
@@ -166,7 +173,7 @@ def audit_suite(
         for metric, bound in asked
         for attack in judging
     ]
-    by_class = next(attack for attack in attacks if attack.name == _BY_CLASS)
+    by_class = next(attack for attack in attacks if _is_built_in(attack, _BY_CLASS))
     measure = AttackMeasure(by_class, metric_named("class-balanced-accuracy"))
     checks.append(_check(measure, at_most(limits.max_auc)))
     if baseline is not None:
@@ -186,7 +193,7 @@ def _check(measure: Measure, condition: Condition) -> Check:
 
 def shown_of_all(attacks: Sequence[Attack]) -> list[AttackMeasure]:
     """Return what is shown of every model: all AUCs, and the rates of the strongest kinds."""
-    low = [a for a in attacks if a.name in _AT_LOW_FPR]
+    low = [a for a in attacks if _is_built_in(a, *_AT_LOW_FPR)]
     return [AttackMeasure(attack) for attack in attacks] + [
         AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low
     ]

@@ -12,6 +12,7 @@ from torch import nn
 from safecompress.audits.suite import TIERS, Tier, attacks_for
 from safecompress.checks import Subject
 from safecompress.errors import ConfigError, SafeCompressError, UndecidableError
+from safecompress.identity import identity
 from safecompress.protocols import Attack, Evidence, Pool, Rows, tensors_of
 from safecompress.targets.record import as_module
 from safecompress.train.predict import predict
@@ -115,12 +116,12 @@ def plan_attacks(
     pace, owed = 1.0, _REST
     if hurried:
         owed += _CONTROLS * _run(named, subjects)
-    asked_for = {attack.name for attack in named}
+    asked_for = {identity(attack) for attack in named}
     attacks: list[Attack] = []
     ran: list[str] = []
     left_out: list[str] = []
     for tier in tiers:
-        built = [a for a in attacks_for(tier, evidence) if a.name not in asked_for]
+        built = [a for a in attacks_for(tier, evidence) if identity(a) not in asked_for]
         if not built or (tier.dear and not hurried):
             continue
         estimate = len(subjects) * len(built) * _seconds(tier, evidence)

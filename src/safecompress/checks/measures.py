@@ -39,6 +39,10 @@ class Measure(ABC):
         """Return the figure minus the dense model's, with its paired interval."""
 
 
+MEASURES: Registry[Measure] = Registry("measure", "safecompress.measures", Measure)
+"""The measures a configuration can name, each added below its class or factory."""
+
+
 @dataclass(frozen=True)
 class Accuracy(Measure):
     """Task accuracy on the non-members, with its exact binomial interval."""
@@ -55,6 +59,11 @@ class Accuracy(Measure):
         theirs = dense.evidence.nonmembers.outputs.correct
         found = accuracy_difference(ours, theirs, level=level)
         return Estimate(found.value, found.low, found.high, 0, len(ours))
+
+
+MEASURES.add(
+    "accuracy", Accuracy, summary="task accuracy on rows never trained on", cost="milliseconds"
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,9 @@ def _known(subject: Subject) -> float:
     if subject.density is None:
         raise MissingEvidenceError(f"the density of '{subject.name}' is not known.")
     return subject.density
+
+
+MEASURES.add("density", Density, summary="existing share of the maskable weights", cost="none")
 
 
 @dataclass(frozen=True)
@@ -112,15 +124,17 @@ class AttackMeasure(Measure):
         return Estimate(found.value, found.low, found.high, *sizes, knowledge, watch.seconds)
 
 
-MEASURES: Registry[Measure] = Registry("measure", "safecompress.measures")
-MEASURES.add(
-    "accuracy", Accuracy, summary="task accuracy on rows never trained on", cost="milliseconds"
-)
-MEASURES.add("density", Density, summary="existing share of the maskable weights", cost="none")
-
-
 def _attack_measure(attack: str | Mapping[str, Any], metric: str = "auc") -> AttackMeasure:
-    """Build the measure of `{attack: {attack: NAME, metric: NAME}}`."""
+    """Return how well an attack does against the model, as a measure.
+
+    Args:
+        attack: the attack, a name or one name with its options.
+        metric: `auc`, `balanced-accuracy`, `advantage`, the last two also as `class-…` with one
+            threshold for each class, or `tpr@RATE` such as `tpr@0.01`.
+
+    Raises:
+        ConfigError: on an unknown attack or metric.
+    """
     request = attack if isinstance(attack, str) else dict(attack)
     return AttackMeasure(ATTACKS.build(request, where="attack"), metric_named(metric))
 

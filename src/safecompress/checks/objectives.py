@@ -73,9 +73,58 @@ class Objective(ABC):
         """Return every outcome once, best first; ties keep the order of the proposals."""
 
 
+OBJECTIVES: Registry[Objective] = Registry("objective", "safecompress.objectives", Objective)
+"""The objectives a configuration can name, each added below its class."""
+
+
 def _by_score(scores: Sequence[float], reasons: Sequence[str]) -> list[Ranked]:
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     return [Ranked(i, scores[i], reasons[i]) for i in order]
+
+
+@dataclass(frozen=True)
+class Paired(Objective):
+    """The least leakage among candidates that keep the accuracy floor.
+
+    Leakage is the mean AUC over the attacks on all steering rows. Every candidate is judged on
+    the same rows after training on the same batches, so differences between siblings carry far
+    less noise than the figures themselves, and a rank figure less than an attack's accuracy.
+
+    Args:
+        tolerance: accuracy a candidate may lie below the round's best, in [0, 1].
+    """
+
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance <= 1:
+            raise ConfigError(f"tolerance must lie in [0, 1], got {self.tolerance}.")
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        floor = max(o.accuracy for o in outcomes) - self.tolerance
+        keeps = [o.accuracy >= floor - 1e-12 for o in outcomes]
+        keys = [
+            (0, o.mean_auc, -o.accuracy) if kept else (1, -o.accuracy, o.mean_auc)
+            for o, kept in zip(outcomes, keeps, strict=True)
+        ]
+        order = sorted(range(len(outcomes)), key=lambda i: keys[i])
+        return [
+            Ranked(i, outcomes[i].accuracy / outcomes[i].mean_auc, self._reason(outcomes[i], floor))
+            for i in order
+        ]
+
+    def _reason(self, outcome: Outcome, floor: float) -> str:
+        if outcome.accuracy >= floor - 1e-12:
+            return (
+                f"mean AUC {outcome.mean_auc:.4f} at accuracy {outcome.accuracy:.4f} "
+                f"(floor {floor:.4f})"
+            )
+        return f"accuracy {outcome.accuracy:.4f} is below the floor {floor:.4f}"
+
+
+OBJECTIVES.add(
+    "paired", Paired, summary="least mean attack AUC at an accuracy floor, on the same rows"
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +158,14 @@ class TmScore(Objective):
         return _by_score(scores, reasons)
 
 
+OBJECTIVES.add(
+    "tm",
+    TmScore,
+    summary="task accuracy / accuracy or AUC of the strongest attack",
+    reference="SafeCompress, ASE 2022; the exponent is ours",
+)
+
+
 @dataclass(frozen=True)
 class Weighted(Objective):
     """accuracy - weight x leakage, leakage = 2 x strongest AUC - 1.
@@ -127,6 +184,9 @@ class Weighted(Objective):
         return _by_score(scores, reasons)
 
 
+OBJECTIVES.add("weighted", Weighted, summary="accuracy minus weighted leakage")
+
+
 @dataclass(frozen=True)
 class WorstAttacker(Objective):
     """The lowest AUC of the strongest attack."""
@@ -138,30 +198,7 @@ class WorstAttacker(Objective):
         )
 
 
-@dataclass(frozen=True)
-class MostAccurate(Objective):
-    """The highest accuracy, whatever leaks; a control for the others."""
-
-    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        return _by_score(
-            [o.accuracy for o in outcomes], [f"accuracy {o.accuracy:.4f}" for o in outcomes]
-        )
-
-
-@dataclass(frozen=True)
-class RandomChoice(Objective):
-    """A fixed random order: the control every objective has to beat at equal training budget.
-
-    Args:
-        seed: fixes the order of every round.
-    """
-
-    seed: int = 0
-
-    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        draw = generator(self.seed, "random objective", outcomes[0].round if outcomes else 0)
-        order = torch.randperm(len(outcomes), generator=draw).tolist()
-        return [Ranked(i, float(-place), "random choice") for place, i in enumerate(order)]
+OBJECTIVES.add("worst-attacker", WorstAttacker, summary="lowest AUC of the strongest attack")
 
 
 @dataclass(frozen=True)
@@ -190,6 +227,9 @@ class Pareto(Objective):
             left = [i for i in left if i not in best]
             front += 1
         return ranked
+
+
+OBJECTIVES.add("pareto", Pareto, summary="successive Pareto fronts of accuracy and safety")
 
 
 def _product(outcome: Outcome, balance: float, front: int) -> str:
@@ -239,59 +279,36 @@ class Bounded(Objective):
         ]
 
 
+OBJECTIVES.add("bounded", Bounded, summary="least of the largest risk at an accuracy floor")
+
+
 @dataclass(frozen=True)
-class Paired(Objective):
-    """The least leakage among candidates that keep the accuracy floor.
-
-    Leakage is the mean AUC over the attacks on all steering rows. Every candidate is judged on
-    the same rows after training on the same batches, so differences between siblings carry far
-    less noise than the figures themselves, and a rank figure less than an attack's accuracy.
-
-    Args:
-        tolerance: accuracy a candidate may lie below the round's best, in [0, 1].
-    """
-
-    tolerance: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.tolerance <= 1:
-            raise ConfigError(f"tolerance must lie in [0, 1], got {self.tolerance}.")
+class MostAccurate(Objective):
+    """The highest accuracy, whatever leaks; a control for the others."""
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        floor = max(o.accuracy for o in outcomes) - self.tolerance
-        keeps = [o.accuracy >= floor - 1e-12 for o in outcomes]
-        keys = [
-            (0, o.mean_auc, -o.accuracy) if kept else (1, -o.accuracy, o.mean_auc)
-            for o, kept in zip(outcomes, keeps, strict=True)
-        ]
-        order = sorted(range(len(outcomes)), key=lambda i: keys[i])
-        return [
-            Ranked(i, outcomes[i].accuracy / outcomes[i].mean_auc, self._reason(outcomes[i], floor))
-            for i in order
-        ]
-
-    def _reason(self, outcome: Outcome, floor: float) -> str:
-        if outcome.accuracy >= floor - 1e-12:
-            return (
-                f"mean AUC {outcome.mean_auc:.4f} at accuracy {outcome.accuracy:.4f} "
-                f"(floor {floor:.4f})"
-            )
-        return f"accuracy {outcome.accuracy:.4f} is below the floor {floor:.4f}"
+        return _by_score(
+            [o.accuracy for o in outcomes], [f"accuracy {o.accuracy:.4f}" for o in outcomes]
+        )
 
 
-OBJECTIVES: Registry[Objective] = Registry("objective", "safecompress.objectives")
-OBJECTIVES.add(
-    "paired", Paired, summary="least mean attack AUC at an accuracy floor, on the same rows"
-)
-OBJECTIVES.add(
-    "tm",
-    TmScore,
-    summary="task accuracy / accuracy or AUC of the strongest attack",
-    reference="SafeCompress, ASE 2022; the exponent is ours",
-)
-OBJECTIVES.add("weighted", Weighted, summary="accuracy minus weighted leakage")
-OBJECTIVES.add("worst-attacker", WorstAttacker, summary="lowest AUC of the strongest attack")
-OBJECTIVES.add("pareto", Pareto, summary="successive Pareto fronts of accuracy and safety")
-OBJECTIVES.add("bounded", Bounded, summary="least of the largest risk at an accuracy floor")
 OBJECTIVES.add("accuracy", MostAccurate, summary="accuracy alone; a control")
+
+
+@dataclass(frozen=True)
+class RandomChoice(Objective):
+    """A fixed random order: the control every objective has to beat at equal training budget.
+
+    Args:
+        seed: fixes the order of every round.
+    """
+
+    seed: int = 0
+
+    def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
+        draw = generator(self.seed, "random objective", outcomes[0].round if outcomes else 0)
+        order = torch.randperm(len(outcomes), generator=draw).tolist()
+        return [Ranked(i, float(-place), "random choice") for place, i in enumerate(order)]
+
+
 OBJECTIVES.add("random", RandomChoice, summary="random choice; the control to beat")

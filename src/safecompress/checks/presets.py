@@ -19,6 +19,7 @@ from safecompress.checks.metrics import BalancedAccuracy, TprAtFpr
 from safecompress.checks.suite import Suite
 from safecompress.config import CheckConfig, CompressConfig
 from safecompress.protocols import Attack
+from safecompress.registry import split_request
 
 DEFAULT_MAX_AUC = 0.60
 DEFAULT_ACCURACY_LOSS = 0.05
@@ -83,7 +84,8 @@ def steering_attacks(config: CompressConfig, *, teachers: bool) -> list[Attack]:
         teachers: whether it trains teachers, who are references of its candidates.
     """
     asked = list(config.steer.attacks)
-    if teachers and config.steer.calibrated and CalibratedAttack.name not in asked:
+    named = {split_request(a, where="steer.attacks")[0] for a in asked}
+    if teachers and config.steer.calibrated and CalibratedAttack.name not in named:
         asked.append(CalibratedAttack.name)
     return [ATTACKS.build(request, where=f"steer.attacks[{i}]") for i, request in enumerate(asked)]
 

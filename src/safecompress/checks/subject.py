@@ -1,4 +1,4 @@
-"""A model as its judge sees it."""
+"""`Subject`: one model on one pool of rows, and what every attack found of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from torch import Tensor
 
 from safecompress.data import halves
+from safecompress.identity import Identity, identity
 from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
 
 _Found = TypeVar("_Found")
@@ -33,8 +34,8 @@ class Subject:
     halves: Pool[Tensor]
     density: float | None
     seed: int
-    _results: dict[str, AttackResult] = field(default_factory=dict, repr=False, compare=False)
-    _found: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+    _results: dict[Identity, AttackResult] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[Identity, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -64,14 +65,25 @@ class Subject:
         return self.evidence.map(lambda e: e.outputs)
 
     def attacked_by(self, attack: Attack) -> AttackResult:
-        """Run an attack, or return what it said before."""
-        key = repr(attack)
+        """Run an attack, or return what this very attack said before.
+
+        Args:
+            attack: the attack; whether it ran before is decided by its `identity`, for another
+                package's attack may have the same class name, `repr` or display name.
+        """
+        key = identity(attack)
         if key not in self._results:
             self._results[key] = attack(self.evidence, halves=self.halves, seed=self.seed)
         return self._results[key]
 
-    def once(self, key: str, made: Callable[[], _Found]) -> _Found:
-        """Return what `made` gives, or what it gave before under this key."""
+    def once(self, measure: object, made: Callable[[], _Found]) -> _Found:
+        """Return what `made` gives, or what it gave before for this very measure.
+
+        Args:
+            measure: whose result it is; its `identity` is the key.
+            made: computes the result.
+        """
+        key = identity(measure)
         if key not in self._found:
             self._found[key] = made()
         return cast(_Found, self._found[key])

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from safecompress.checks.check import Check, CheckResult
 from safecompress.checks.conditions import Status
+from safecompress.checks.measures import AttackMeasure
 from safecompress.checks.subject import Subject
 from safecompress.errors import ConfigError
+from safecompress.identity import require_distinct_names
 
 EXIT_CODES = {Status.PASS: 0, Status.FAIL: 1, Status.INCONCLUSIVE: 3, Status.ERROR: 4}
 
@@ -18,12 +20,16 @@ class Suite:
     """Checks, run in order; never aborts.
 
     Raises:
-        ConfigError: when two checks share a name.
+        ConfigError: when two checks share a name, or two different attacks do: controls, curves
+            and the comparison name attacks and not checks.
     """
 
     checks: tuple[Check, ...]
 
     def __post_init__(self) -> None:
+        measures = (c.measure for c in self.checks)
+        attacks = [m.attack for m in measures if isinstance(m, AttackMeasure)]
+        require_distinct_names(attacks, where="verdict.checks", kind="attacks")
         names = [c.name for c in self.checks]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

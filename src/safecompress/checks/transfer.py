@@ -165,7 +165,7 @@ class TransferRate(_OnParent):
         Raises:
             MissingEvidenceError, UndecidableError: as `estimate`.
         """
-        return subject.once(repr(self), lambda: self._attacked(subject))
+        return subject.once(self, lambda: self._attacked(subject))
 
     def _attacked(self, subject: Subject) -> tuple[Pair, TransferOutcome]:
         pair = self._pair(subject)
@@ -208,6 +208,15 @@ class TransferRate(_OnParent):
         return Estimate(rate.value, rate.low, high, 0, n, "auditor", watch.seconds, note)
 
 
+MEASURES.add(
+    "transfer",
+    TransferRate,
+    summary="how often points crafted on the model fool the dense one it was made from",
+    reference="Hong, Carlini & Kurakin, SaTML 2023",
+    cost="about 400 forward and backward passes a row, on both models together",
+)
+
+
 @dataclass(frozen=True)
 class QuerySavingMeasure(_OnParent):
     """Median questions to fool the dense model without the small one, over those with it.
@@ -242,7 +251,7 @@ class QuerySavingMeasure(_OnParent):
         Raises:
             MissingEvidenceError, UndecidableError: as `estimate`.
         """
-        return subject.once(repr(self), lambda: self._hunted(subject))
+        return subject.once(self, lambda: self._hunted(subject))
 
     def _hunted(self, subject: Subject) -> QuerySaving:
         pair = self._pair(subject)
@@ -288,13 +297,6 @@ class QuerySavingMeasure(_OnParent):
         )
 
 
-MEASURES.add(
-    "transfer",
-    TransferRate,
-    summary="how often points crafted on the model fool the dense one it was made from",
-    reference="Hong, Carlini & Kurakin, SaTML 2023",
-    cost="about 400 forward and backward passes a row, on both models together",
-)
 MEASURES.add(
     "query-saving",
     QuerySavingMeasure,

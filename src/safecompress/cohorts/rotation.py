@@ -14,6 +14,7 @@ from safecompress.checks import Subject
 from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
+from safecompress.identity import require_distinct_names
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import derive, generator
 from safecompress.run.folder import DENSE as DENSE_FILE
@@ -112,7 +113,11 @@ class TargetRotation:
             JSON: `lineage`, `accuracy` on the non-members, and by attack `auc`,
             `balanced-accuracy`, `tpr@0.001` and `tpr@0.01` (None where so few rows do not carry
             the rate) and `seconds`.
+
+        Raises:
+            ConfigError: when two different attacks share a name.
         """
+        require_distinct_names(attacks, where="cohort", kind="attacks")
         white_box = any(attack.white_box for attack in attacks)
         seed = derive(self.cohort.plan.config.seed, "attacked", target)
         subject = Subject.of(

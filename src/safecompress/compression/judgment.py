@@ -157,7 +157,7 @@ def judge(
         layers=layers_of(compressed),
         pair=pair_figures(
             subjects["compressed"],
-            [check.measure for check in suite.checks],
+            suite.checks,
             level=finding.document["level"],
         ),
     )
@@ -236,8 +236,16 @@ def _untouched(work: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> 
 
 
 def _compared(suite: Suite) -> list[AttackMeasure]:
-    """Return what is shown of every model, whatever the suite, and of the suite's own attacks."""
-    shown = [(ATTACKS.build(name, where="comparison"), metric) for name, metric in COMPARED]
+    """Return what is shown of every model, whatever the suite, and of the suite's own attacks.
+
+    Where the suite has an attack of a shown name, with other options or from another package, that
+    one is shown: one name means one attack in a verdict.
+    """
+    own = {attack.name: attack for attack in attacks_of(suite)}
+    shown = [
+        (own.get(name) or ATTACKS.build(name, where="comparison"), metric)
+        for name, metric in COMPARED
+    ]
     for attack in attacks_of(suite):
         if attack.white_box:
             shown += [(attack, "auc"), (attack, "balanced-accuracy")]

@@ -16,6 +16,7 @@ from safecompress.attacks.controls import blind_baseline
 from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks import (
     OBJECTIVES,
+    AttackMeasure,
     Suite,
     shadow_attacks,
     steering_attacks,
@@ -41,6 +42,7 @@ from safecompress.errors import (
     ModelError,
     UndecidableError,
 )
+from safecompress.identity import require_distinct_names
 from safecompress.models import (
     build_model,
     channel_groups,
@@ -194,23 +196,28 @@ def _check_parts(config: CompressConfig) -> None:
     teachers = needs_teachers(config)
     built = steering_attacks(config, teachers=teachers)
     for index, attack in enumerate(built):
-        if attack.name == CalibratedAttack.name and teachers:
+        if isinstance(attack, CalibratedAttack) and teachers:
             continue
         if missing := attack.requires - {"internals"}:
             needs, why = ", ".join(sorted(missing)), ""
-            if attack.name == CalibratedAttack.name:
+            if isinstance(attack, CalibratedAttack):
                 why = ", unless a proposal asks teachers (soft-labels, student)"
             raise ConfigError(
                 f"steer.attacks[{index}]: {attack.name} needs {needs}, which the loop does not "
                 f"have{why}; take an attack on outputs or internals alone, e.g. neural or "
                 "white-box."
             )
+    require_distinct_names(built, where="steer.attacks", kind="attacks")
     attacks = [a.name for a in built]
     if not config.steer.attacks:
         raise ConfigError("steer.attacks: empty; list at least one, e.g. loss.")
     if twice := sorted({name for name in attacks if attacks.count(name) > 1}):
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
-    for index, measure in enumerate(steering_measures(config)):
+    measures = steering_measures(config)
+    require_distinct_names(measures, where="steer.measures", kind="measures")
+    measured = [m.attack for m in measures if isinstance(m, AttackMeasure)]
+    require_distinct_names([*built, *measured], where="steer", kind="attacks")
+    for index, measure in enumerate(measures):
         if missing := measure.requires - {"rows", "target", "parent_target"}:
             raise ConfigError(
                 f"steer.measures[{index}]: {measure.name} needs {', '.join(sorted(missing))}, "

@@ -13,7 +13,7 @@ from safecompress.config import CompressConfig
 from safecompress.defenses import PRUNING_METHODS, Admm, support
 from safecompress.errors import ConfigError
 from safecompress.events import Event
-from safecompress.proposals import PROPOSALS, with_defaults
+from safecompress.proposals import PROPOSALS
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
@@ -44,7 +44,7 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     built: dict[str, Proposal] = {}
     for index, request in enumerate(config.steer.proposals):
         where = f"steer.proposals[{index}]"
-        proposal = with_defaults(PROPOSALS.build(request, where=where), config.sparse)
+        proposal = PROPOSALS.build(request, where=where).with_defaults(config.sparse)
         if proposal.name in built:
             raise ConfigError(
                 f"{where}: '{proposal.name}' is there already; remove it, or give it another "

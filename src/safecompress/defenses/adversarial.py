@@ -22,6 +22,7 @@ from safecompress.attacks.features import (
     membership_logits,
 )
 from safecompress.data.rows import concatenate
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.protocols import (
@@ -285,6 +286,15 @@ class AdversarialTraining(Defense):
             raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         order = permutation(len(self._reference), self._context.seed, self.name, step, k)
         return self._reference.take(order[:n].to(self._context.device))
+
+
+DEFENSES.add(
+    "adversarial",
+    AdversarialTraining,
+    summary="attackers, black- or white-box, learn beside the model, and it learns to confuse them",
+    reference="Nasr, Shokri & Houmansadr, CCS 2018; gain bounded here",
+    cost="inherits dense weights; two more forward passes a batch from `start` on",
+)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
 from safecompress.defenses.options import require_factor, require_share
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, Rows, TrainingContext, map_inputs
@@ -102,3 +103,13 @@ class Distillation(Defense):
             raise ConfigError("distillation: prepare_ must be called before it is used.")
         order = permutation(len(self._said), self._context.seed, self.name, step)
         return order[:n].to(self._context.device)
+
+
+DEFENSES.add(
+    "distillation",
+    Distillation,
+    summary="learns what the dense model says, of members or of reference rows only",
+    reference="Hinton et al., 2015; Shejwalkar & Houmansadr, AAAI 2021",
+    cost="learns from the dense model, inherits its weights unless sparse.initialize is scratch; "
+    "one more forward pass a batch",
+)

@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from safecompress.defenses.options import require_factor
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, Inputs, TrainingContext, map_inputs
@@ -125,6 +126,15 @@ class DpSgd(Defense):
             for name, gradient in rows.items():
                 total[name] += torch.einsum("n,n...->...", factor, gradient)
         return total
+
+
+DEFENSES.add(
+    "dp-sgd",
+    DpSgd,
+    summary="clips every row's gradient and adds noise; ε in the verdict; needs the extra `dp`",
+    reference="Abadi et al., CCS 2016; accountant of Opacus",
+    cost="trains anew, also the dense model: given weights void its guarantee; a gradient a row",
+)
 
 
 def epsilon(spent: Sequence[Spent], *, delta: float) -> float:

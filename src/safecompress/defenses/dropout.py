@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from safecompress.defenses.options import require_share
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.protocols import Defense, TrainingContext
 
@@ -66,3 +67,12 @@ class Dropout(Defense):
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+DEFENSES.add(
+    "dropout",
+    Dropout,
+    summary="drops what linear layers after the first are given, in any model",
+    reference="Srivastava et al., JMLR 2014; Salem et al., NDSS 2019",
+    cost="inherits dense weights; nothing",
+)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense, TrainingContext
 from safecompress.train.predict import predict
@@ -82,6 +83,16 @@ class EarlyStopping(Defense):
         self._best = {k.removeprefix(_WEIGHT): t for k, t in state.items() if k.startswith(_WEIGHT)}
         self._masks = {k.removeprefix(_MASK): t for k, t in state.items() if k.startswith(_MASK)}
         self._loss = float(state["loss"]) if state else float("inf")
+
+
+DEFENSES.add(
+    "early-stopping",
+    EarlyStopping,
+    summary="a stage ends with the weights that had the least loss on steering rows",
+    reference="Song & Mittal, USENIX Security 2021",
+    cost="for a new dense model; given weights are past it; a look at the steering rows now and "
+    "then",
+)
 
 
 def _same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:

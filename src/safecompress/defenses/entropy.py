@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from safecompress.defenses.options import require_factor
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense
 
@@ -53,3 +54,12 @@ class EntropyBonus(Defense):
             right = batch.logits.argmax(dim=1) == batch.labels
             entropy = torch.where(right, torch.zeros_like(entropy), entropy)
         return -self.weight * entropy.mean()
+
+
+DEFENSES.add(
+    "entropy",
+    EntropyBonus,
+    summary="confident answers cost, on all rows or on those it gets wrong",
+    reference="Pereyra et al., 2017",
+    cost="inherits dense weights; nothing",
+)

@@ -10,6 +10,7 @@ from torch.nn.functional import log_softmax
 
 from safecompress.defenses.entropy import entropy_of
 from safecompress.defenses.options import require_factor, require_share
+from safecompress.defenses.registry import DEFENSES
 from safecompress.protocols import Batch, Defense, TrainingContext
 
 
@@ -83,3 +84,12 @@ class Hamp(Defense):
             bonus = -self.weight * entropy_of(batch.logits).mean()
             added = bonus if added is None else added + bonus
         return added
+
+
+DEFENSES.add(
+    "hamp",
+    Hamp,
+    summary="soft labels of high entropy and an entropy bonus; outputs are left as they are",
+    reference="Chen & Pattabiraman, NDSS 2024",
+    cost="inherits dense weights; nothing",
+)

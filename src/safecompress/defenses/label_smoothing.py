@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from safecompress.defenses.options import require_share
+from safecompress.defenses.registry import DEFENSES
 from safecompress.protocols import Batch, Defense
 
 
@@ -37,3 +38,12 @@ class LabelSmoothing(Defense):
             return None
         uniform = -log_softmax(batch.logits.float(), dim=1).mean()
         return self.share * (uniform - batch.loss)
+
+
+DEFENSES.add(
+    "label-smoothing",
+    LabelSmoothing,
+    summary="part of the target is spread over all classes",
+    reference="Szegedy et al., CVPR 2016",
+    cost="inherits dense weights; nothing",
+)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax
 
 from safecompress.defenses.options import require_factor
+from safecompress.defenses.registry import DEFENSES
 from safecompress.protocols import Batch, Defense
 
 
@@ -41,3 +42,12 @@ class PairBalance(Defense):
         ranked = log_softmax(batch.logits.float(), dim=1).sort(dim=1, descending=True).values
         first, second = ranked[:half], ranked[half : 2 * half]
         return self.weight * kl_div(second, first, reduction="batchmean", log_target=True)
+
+
+DEFENSES.add(
+    "ppb",
+    PairBalance,
+    summary="the sorted outputs of a batch's two halves must be alike",
+    reference="Yuan & Zhang, USENIX Security 2022",
+    cost="inherits dense weights; nothing",
+)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from safecompress.defenses.options import require_factor
+from safecompress.defenses.registry import DEFENSES
 from safecompress.protocols import Batch, Defense, TrainingContext
 
 
@@ -51,3 +52,12 @@ class RelaxLoss(Defense):
         others = (1 - own) / max(1, logs.shape[1] - 1)
         flat = others.expand_as(logs).scatter(1, batch.labels.unsqueeze(1), own)
         return -(flat * logs).sum(dim=1).mean() - batch.loss
+
+
+DEFENSES.add(
+    "relax-loss",
+    RelaxLoss,
+    summary="holds the members' loss at a target instead of letting it fall",
+    reference="Chen, Yu & Fritz, ICLR 2022",
+    cost="inherits dense weights; nothing",
+)

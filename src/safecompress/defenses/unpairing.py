@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from safecompress.attacks.transfer import Aim, input_gradient
+from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import adapt
 from safecompress.proposals import UNPAIRING
@@ -139,6 +140,15 @@ class Unpairing(Defense):
             for prefix in (_START, _RANGE)
         )
         self._teacher = None
+
+
+DEFENSES.add(
+    "unpairing",
+    Unpairing,
+    summary="pulls the model's input gradients apart from the dense one's",
+    reference="after Hong, Carlini & Kurakin, SaTML 2023",
+    cost="inherits dense weights; the dense model's gradient and a second backward pass a step",
+)
 
 
 def _directed(gradient: Tensor) -> Tensor:

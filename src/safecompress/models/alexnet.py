@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from safecompress.models.registry import MODELS
 from safecompress.models.shapes import (
     require_classes,
     require_dropout,
@@ -81,3 +82,12 @@ class AlexNet(nn.Module):
         """
         logits: Tensor = self.classifier(self.features(inputs))
         return logits
+
+
+MODELS.add(
+    "alexnet",
+    AlexNet,
+    summary="five convolutions for small images; the cheapest image family",
+    reference="Krizhevsky et al., NeurIPS 2012",
+    cost="2.5 M weights",
+)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from safecompress.errors import ModelError, did_you_mean
+from safecompress.models.registry import MODELS
 from safecompress.models.shapes import require_classes, require_dropout, require_positive
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -75,3 +76,11 @@ class MLP(nn.Module):
         """
         logits: Tensor = self.layers(inputs)
         return logits
+
+
+MODELS.add(
+    "mlp",
+    MLP,
+    summary="linear layers for rows of features; flattens anything else",
+    cost="446-512-256-30: 0.4 M weights",
+)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from safecompress.models.registry import MODELS
 from safecompress.models.shapes import require_classes, require_image, require_positive, widened
 
 
@@ -125,6 +126,15 @@ def resnet8(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> 
     )
 
 
+MODELS.add(
+    "resnet8",
+    resnet8,
+    summary="three residual blocks of 16-32-64 channels",
+    reference="He et al., CVPR 2016",
+    cost="0.08 M weights",
+)
+
+
 def resnet20(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
     """Return three blocks per stage of 16, 32 and 64 channels: 0.27 M weights.
 
@@ -145,6 +155,15 @@ def resnet20(*, input_shape: Sequence[int], classes: int, width: float = 1.0) ->
     )
 
 
+MODELS.add(
+    "resnet20",
+    resnet20,
+    summary="nine residual blocks of 16-32-64 channels",
+    reference="He et al., CVPR 2016",
+    cost="0.27 M weights",
+)
+
+
 def resnet18(*, input_shape: Sequence[int], classes: int, width: float = 1.0) -> ResNet:
     """Return two blocks per stage of 64, 128, 256 and 512 channels: 11.2 M weights.
 
@@ -163,3 +182,12 @@ def resnet18(*, input_shape: Sequence[int], classes: int, width: float = 1.0) ->
         classes=classes,
         width=width,
     )
+
+
+MODELS.add(
+    "resnet18",
+    resnet18,
+    summary="eight residual blocks of 64-128-256-512 channels with a stem for small images",
+    reference="He et al., CVPR 2016",
+    cost="11.2 M weights",
+)

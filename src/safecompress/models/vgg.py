@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from safecompress.models.registry import MODELS
 from safecompress.models.shapes import (
     require_classes,
     require_dropout,
@@ -13,6 +14,8 @@ from safecompress.models.shapes import (
     require_positive,
     widened,
 )
+
+_PUBLISHED = "Simonyan and Zisserman, ICLR 2015"
 
 Stage = tuple[tuple[int, int], ...]
 """Convolutions of one resolution as (channels, kernel size)."""
@@ -107,6 +110,41 @@ class VGG(nn.Module):
         return logits
 
 
+def vgg_small(
+    *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
+) -> VGG:
+    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights.
+
+    Args:
+        input_shape: (channels, height, width), sides of at least 4 pixels.
+        classes: number of classes, at least 2.
+        width: multiplies the width of every layer, > 0.
+        dropout: probability of dropping a feature before each linear layer, in [0, 1).
+
+    Raises:
+        ModelError: on a bad shape, number of classes or option.
+    """
+    return VGG(
+        family="vgg-small",
+        stages=VGG_SMALL,
+        linear=(),
+        input_shape=input_shape,
+        side=4,
+        classes=classes,
+        width=width,
+        dropout=dropout,
+    )
+
+
+MODELS.add(
+    "vgg-small",
+    vgg_small,
+    summary="six convolutions with batch normalization",
+    reference=_PUBLISHED,
+    cost="0.3 M weights",
+)
+
+
 def vgg16(
     *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
 ) -> VGG:
@@ -131,6 +169,15 @@ def vgg16(
         width=width,
         dropout=dropout,
     )
+
+
+MODELS.add(
+    "vgg16",
+    vgg16,
+    summary="13 convolutions with batch normalization and one linear layer",
+    reference=_PUBLISHED,
+    cost="14.7 M weights",
+)
 
 
 def vgg_c(
@@ -162,27 +209,10 @@ def vgg_c(
     )
 
 
-def vgg_small(
-    *, input_shape: Sequence[int], classes: int, width: float = 1.0, dropout: float = 0.0
-) -> VGG:
-    """Return six convolutions (32-64-128) and one linear layer, 0.3 M weights.
-
-    Args:
-        input_shape: (channels, height, width), sides of at least 4 pixels.
-        classes: number of classes, at least 2.
-        width: multiplies the width of every layer, > 0.
-        dropout: probability of dropping a feature before each linear layer, in [0, 1).
-
-    Raises:
-        ModelError: on a bad shape, number of classes or option.
-    """
-    return VGG(
-        family="vgg-small",
-        stages=VGG_SMALL,
-        linear=(),
-        input_shape=input_shape,
-        side=4,
-        classes=classes,
-        width=width,
-        dropout=dropout,
-    )
+MODELS.add(
+    "vgg-c",
+    vgg_c,
+    summary="configuration C with two linear layers of 512, as in the sparse-training literature",
+    reference=_PUBLISHED,
+    cost="10 M weights",
+)

@@ -7,24 +7,20 @@ what other packages publish.
 
 from __future__ import annotations
 
-from safecompress.proposals.drop_grow import Strategy
-from safecompress.proposals.pattern import Pattern
-from safecompress.proposals.quantize import Quantize
-from safecompress.proposals.registry import (
-    PROPOSALS,
-    Keep,
-    SoftLabels,
-    channels,
-    pattern,
-    quantize,
-    rigl,
-    set_,
-    soft_labels,
-    update,
-    with_defaults,
-)
-from safecompress.proposals.remove_channels import RemoveChannels, without_channels
+from safecompress.proposals.registry import PROPOSALS
+
+# Importing a module adds its proposals, so this is the order in which they are listed.
+# isort: off
+from safecompress.proposals.drop_grow import Strategy, rigl, set_, update
+from safecompress.proposals.soft_labels import SoftLabels
+from safecompress.proposals.student import Student
 from safecompress.proposals.unpair import UNPAIRING, Unpair
+from safecompress.proposals.quantize import Quantize
+from safecompress.proposals.remove_channels import RemoveChannels, without_channels
+from safecompress.proposals.pattern import Pattern
+from safecompress.proposals.keep import Keep
+
+# isort: on
 
 __all__ = [
     "PROPOSALS",
@@ -35,14 +31,10 @@ __all__ = [
     "RemoveChannels",
     "SoftLabels",
     "Strategy",
+    "Student",
     "Unpair",
-    "channels",
-    "pattern",
-    "quantize",
     "rigl",
     "set_",
-    "soft_labels",
     "update",
-    "with_defaults",
     "without_channels",
 ]

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
-from safecompress.config import SparseConfig
+from safecompress.config import Request, SparseConfig
 from safecompress.errors import ConfigError, NonFiniteError
+from safecompress.proposals.registry import PROPOSALS
 from safecompress.protocols import Proposal, ProposalContext
 from safecompress.randomness import generator
-from safecompress.sparse.drop import DropRule
-from safecompress.sparse.grow import GrowRule
+from safecompress.sparse.drop import DROP_RULES, DropRule
+from safecompress.sparse.grow import GROW_RULES, GrowRule
 from safecompress.sparse.layer import Layer, Requirement
 from safecompress.sparse.rewire import masked_weight, rewire
 from safecompress.sparse.schedules import FractionPlan, Schedule
@@ -93,7 +94,6 @@ class Strategy(Proposal):
         return FractionPlan(start, end, self.schedule or self.defaults.schedule)
 
     def with_defaults(self, sparse: SparseConfig) -> Strategy:
-        """Return the strategy with everything left open taken from `sparse`; the name stays."""
         plan = FractionPlan(sparse.fraction, sparse.fraction_end, sparse.fraction_schedule)
         return replace(self, defaults=plan)
 
@@ -230,3 +230,119 @@ def _below_common_threshold(
     chosen = torch.cat(owner)[smallest(torch.cat(lowest), total)] if owner else torch.empty(0)
     counts = torch.bincount(chosen.long(), minlength=len(layers)).tolist()
     return dict(zip(layers, counts, strict=True))
+
+
+def set_(
+    *,
+    fraction: float | None = None,
+    fraction_end: float | None = None,
+    schedule: Schedule | None = None,
+    updates: int = 1,
+) -> Strategy:
+    """Return SET: drop the weights of each sign nearest to zero, grow at random.
+
+    Args:
+        fraction: share of a layer's weights exchanged at the first update, in (0, 1).
+        fraction_end: the share at the last update, in [0, 1).
+        schedule: `cosine`, `linear` or `constant`.
+        updates: how often it is applied while a candidate settles.
+
+    Reference: Mocanu et al., Nature Communications 2018.
+    """
+    return update(
+        drop="set",
+        grow="random",
+        fraction=fraction,
+        fraction_end=fraction_end,
+        schedule=schedule,
+        updates=updates,
+    )
+
+
+PROPOSALS.add(
+    "set",
+    set_,
+    summary="SET: drops the weights of each sign nearest to zero, grows at random",
+    reference="Mocanu et al., Nature Communications 2018",
+    cost="no data",
+)
+
+
+def rigl(
+    *,
+    fraction: float | None = None,
+    fraction_end: float | None = None,
+    schedule: Schedule | None = None,
+    updates: int = 1,
+) -> Strategy:
+    """Return RigL: drop the smallest weights, grow where the dense gradient is largest.
+
+    Args:
+        fraction: share of a layer's weights exchanged at the first update, in (0, 1).
+        fraction_end: the share at the last update, in [0, 1).
+        schedule: `cosine`, `linear` or `constant`.
+        updates: how often it is applied while a candidate settles.
+
+    Reference: Evci et al., "Rigging the Lottery", ICML 2020.
+    """
+    return update(
+        drop="magnitude",
+        grow="gradient",
+        fraction=fraction,
+        fraction_end=fraction_end,
+        schedule=schedule,
+        updates=updates,
+    )
+
+
+PROPOSALS.add(
+    "rigl",
+    rigl,
+    summary="RigL: drops the smallest weights, grows where the dense gradient is largest",
+    reference="Evci et al., ICML 2020",
+    cost="a dense gradient per round",
+)
+
+
+def update(
+    *,
+    drop: Request,
+    grow: Request,
+    fraction: float | None = None,
+    fraction_end: float | None = None,
+    schedule: Schedule | None = None,
+    updates: int = 1,
+) -> Strategy:
+    """Return the strategy of any drop rule and any grow rule.
+
+    Args:
+        drop: name of a drop rule, or one name with its options.
+        grow: name of a grow rule, or one name with its options.
+        fraction: share of a layer's weights exchanged at the first update, in (0, 1).
+        fraction_end: the share at the last update, in [0, 1).
+        schedule: `cosine`, `linear` or `constant`.
+        updates: how often it is applied while a candidate settles.
+
+    Raises:
+        ConfigError: on an unknown rule or schedule, or a share outside its range.
+
+    >>> update(drop="magnitude", grow="random-unfired", fraction=0.1).name
+    'magnitude+random-unfired f=0.1'
+    """
+    return Strategy(
+        drop=DROP_RULES.build(drop, where="drop"),
+        grow=GROW_RULES.build(grow, where="grow"),
+        fraction=fraction,
+        fraction_end=fraction_end,
+        schedule=schedule,
+        updates=updates,
+    )
+
+
+PROPOSALS.add(
+    "update",
+    update,
+    summary="any drop rule with any grow rule, e.g. {drop: taylor, grow: momentum}",
+    reference="the rules' own",
+    cost="the rules' own",
+)

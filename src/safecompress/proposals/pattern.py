@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
+from safecompress.config import Request
 from safecompress.errors import ConfigError
 from safecompress.proposals.over_mask import OverMask
+from safecompress.proposals.registry import PROPOSALS
 from safecompress.proposals.remask import priorities, remask
 from safecompress.protocols import ProposalContext
 from safecompress.sparse.selection import largest
@@ -173,3 +175,28 @@ def _fitted(changed: Candidate, name: str, form: Form, priority: Tensor) -> Tens
     places = (rows.nonzero(), columns.nonzero().squeeze(1).unsqueeze(0))
     mask[places] = chosen
     return mask.view(shape)
+
+
+def pattern(*, form: str, mask: Request = "keep") -> Pattern:
+    """Return the proposal that gives the mask a regular form.
+
+    Args:
+        form: `fan-in`, `N:M` as `2:4`, or blocks as `4x4`.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal or form.
+
+    >>> pattern(form="2:4", mask="rigl").name
+    'rigl 2:4'
+    """
+    return Pattern(form, mask=PROPOSALS.build(mask, where="mask"))
+
+
+PROPOSALS.add(
+    "pattern",
+    pattern,
+    summary="a mask of constant fan-in, N of M, or blocks: {form: '2:4', mask: rigl}",
+    reference="Lasby et al., ICLR 2024; Zhou et al., ICLR 2021; Gray et al., 2017",
+    cost="the mask's own",
+)

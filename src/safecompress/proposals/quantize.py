@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from safecompress.candidate import Candidate
+from safecompress.config import Request
 from safecompress.errors import ConfigError
 from safecompress.proposals.over_mask import OverMask
+from safecompress.proposals.registry import PROPOSALS
 from safecompress.protocols import ProposalContext
 from safecompress.transforms import WEIGHT_BITS
 
@@ -52,3 +54,29 @@ class Quantize(OverMask):
         changed = self.mask(parent, context)
         rounded = replace(changed.transforms, bits=self.bits, activations=self.activations)
         return changed.evolve(transforms=rounded, lineage=(*parent.lineage, self.name))
+
+
+def quantize(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantize:
+    """Return the proposal that computes with few bits from now on.
+
+    Args:
+        bits: bits of a weight, 8 or 4.
+        activations: whether inputs of linear and convolution layers are rounded to 8 bits.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or another number of bits.
+
+    >>> quantize(bits=4, mask="rigl").name
+    'rigl int4'
+    """
+    return Quantize(bits, activations, mask=PROPOSALS.build(mask, where="mask"))
+
+
+PROPOSALS.add(
+    "quantize",
+    quantize,
+    summary="computes with int8 or int4 weights and uint8 activations: {bits: 8, mask: rigl}",
+    reference="Jacob et al., CVPR 2018",
+    cost="rounds weights and activations at every step",
+)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
+from safecompress.config import Request
 from safecompress.errors import ConfigError
 from safecompress.proposals.over_mask import OverMask
+from safecompress.proposals.registry import PROPOSALS
 from safecompress.proposals.remask import priorities, remask
 from safecompress.protocols import ProposalContext
 from safecompress.sparse.selection import largest
@@ -194,3 +196,25 @@ def _without_vectors(candidate: Candidate, left: Channels) -> Candidate:
         }
     transforms = replace(candidate.transforms, channels=left)
     return candidate.evolve(weights=weights, optimizer=optimizer, transforms=transforms)
+
+
+def channels(*, share: float = 0.5, mask: Request = "keep") -> RemoveChannels:
+    """Return the proposal that takes channels away for good.
+
+    Args:
+        share: share of each group's channels that are gone afterwards, in (0, 1).
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a share outside its range.
+    """
+    return RemoveChannels(share, mask=PROPOSALS.build(mask, where="mask"))
+
+
+PROPOSALS.add(
+    "channels",
+    channels,
+    summary="takes whole channels away, their weights move to the others: {share: 0.5, mask: rigl}",
+    reference="Li et al., ICLR 2017; Fang et al., CVPR 2023",
+    cost="the extra `channels`; the mask's own",
+)

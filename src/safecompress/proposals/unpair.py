@@ -8,8 +8,10 @@ from typing import final
 import torch
 
 from safecompress.candidate import Candidate
+from safecompress.config import Request
 from safecompress.errors import ConfigError
 from safecompress.proposals.over_mask import OverMask
+from safecompress.proposals.registry import PROPOSALS
 from safecompress.protocols import ProposalContext
 
 UNPAIRING = "unpairing"
@@ -53,3 +55,28 @@ class Unpair(OverMask):
         return changed.evolve(
             defenses={**changed.defenses, UNPAIRING: state}, lineage=(*parent.lineage, self.name)
         )
+
+
+def unpair(*, weight: float, mask: Request = "keep") -> Unpair:
+    """Return the proposal that trains on away from the dense model's input gradients.
+
+    Args:
+        weight: λ, of the cosine of the two models' input gradients in the loss.
+        mask: the proposal that changes the mask at the same time, a name or one with options.
+
+    Raises:
+        ConfigError: on an unknown mask proposal, or a negative weight.
+
+    >>> unpair(weight=0.5, mask="rigl").name
+    'rigl unpair=0.5'
+    """
+    return Unpair(weight, mask=PROPOSALS.build(mask, where="mask"))
+
+
+PROPOSALS.add(
+    "unpair",
+    unpair,
+    summary="from now on trains away from the dense model's input gradients: {weight: 0.5}",
+    reference="Hong, Carlini & Kurakin, SaTML 2023",
+    cost="the dense model's gradient and a second backward pass a step",
+)

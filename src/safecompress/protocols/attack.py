@@ -239,8 +239,10 @@ class AttackResult:
 class Attack(ABC):
     """A simulated membership attacker. Authors write `score`, and `fit` where it learns.
 
-    Hyper-parameters go to the constructor of a frozen dataclass, the problem to the call; `repr`
-    is the cache key. The object holds no state: `fit` returns what `score` is given back.
+    Hyper-parameters go to the constructor of a frozen dataclass, the problem to the call. The
+    object holds no state: `fit` returns what `score` is given back. A result is kept for the very
+    same attack, its class and the values of its options (`safecompress.identity`); `name` is what
+    people read.
     """
 
     name: ClassVar[str]

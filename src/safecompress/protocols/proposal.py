@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from safecompress.candidate import Candidate
+from safecompress.config import SparseConfig
 from safecompress.transforms import ChannelGroup
 
 
@@ -49,6 +50,17 @@ class Proposal(ABC):
     @abstractmethod
     def name(self) -> str:
         """Short name, unique among a round's proposals."""
+
+    def with_defaults(self, sparse: SparseConfig) -> Proposal:
+        """Return the proposal with every option that was left open taken from a configuration.
+
+        The name stays. A proposal without such options, as most are, is returned as it is.
+
+        Args:
+            sparse: the section `sparse`.
+        """
+        del sparse
+        return self
 
     @abstractmethod
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:

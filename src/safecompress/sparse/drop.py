@@ -35,6 +35,10 @@ class DropRule(ABC):
         """
 
 
+DROP_RULES: Registry[DropRule] = Registry("drop rule", "safecompress.drop_rules", DropRule)
+"""The drop rules a configuration can name, each added below its class."""
+
+
 @dataclass(frozen=True)
 class MagnitudeDrop(DropRule):
     """Drop the weights nearest to zero, whatever their sign.
@@ -47,6 +51,15 @@ class MagnitudeDrop(DropRule):
     def score(self, layer: Layer) -> Tensor:
         """Return |w|."""
         return layer.weight.abs()
+
+
+DROP_RULES.add(
+    "magnitude",
+    MagnitudeDrop,
+    summary="drops the weights nearest to zero in each layer",
+    reference="Han et al., NeurIPS 2015",
+    cost="no data",
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,15 @@ class SetDrop(DropRule):
         return score
 
 
+DROP_RULES.add(
+    "set",
+    SetDrop,
+    summary="drops the same share of each sign, nearest to zero first",
+    reference="Mocanu et al., Nature Communications 2018",
+    cost="no data; sorts the existing weights",
+)
+
+
 @dataclass(frozen=True)
 class ThresholdDrop(DropRule):
     """Drop every weight below one threshold on |w| that all layers share.
@@ -100,6 +122,15 @@ class ThresholdDrop(DropRule):
         return layer.weight.abs()
 
 
+DROP_RULES.add(
+    "threshold",
+    ThresholdDrop,
+    summary="drops weights below one threshold that all layers share",
+    reference="Mostafa and Wang, ICML 2019",
+    cost="no data",
+)
+
+
 @dataclass(frozen=True)
 class TaylorDrop(DropRule):
     """Drop the weights whose removal changes the loss least, to first order.
@@ -115,28 +146,6 @@ class TaylorDrop(DropRule):
         return (layer.weight * layer.need("gradient")).abs()
 
 
-DROP_RULES: Registry[DropRule] = Registry("drop rule", "safecompress.drop_rules")
-DROP_RULES.add(
-    "magnitude",
-    MagnitudeDrop,
-    summary="drops the weights nearest to zero in each layer",
-    reference="Han et al., NeurIPS 2015",
-    cost="no data",
-)
-DROP_RULES.add(
-    "set",
-    SetDrop,
-    summary="drops the same share of each sign, nearest to zero first",
-    reference="Mocanu et al., Nature Communications 2018",
-    cost="no data; sorts the existing weights",
-)
-DROP_RULES.add(
-    "threshold",
-    ThresholdDrop,
-    summary="drops weights below one threshold that all layers share",
-    reference="Mostafa and Wang, ICML 2019",
-    cost="no data",
-)
 DROP_RULES.add(
     "taylor",
     TaylorDrop,

@@ -32,6 +32,10 @@ class GrowRule(ABC):
         """
 
 
+GROW_RULES: Registry[GrowRule] = Registry("grow rule", "safecompress.grow_rules", GrowRule)
+"""The grow rules a configuration can name, each added below its class."""
+
+
 @dataclass(frozen=True)
 class RandomGrow(GrowRule):
     """Grow missing weights at random, each with the same chance.
@@ -44,6 +48,15 @@ class RandomGrow(GrowRule):
     def score(self, layer: Layer) -> Tensor:
         """Return uniform random numbers in [0, 1)."""
         return torch.rand(layer.weight.shape, generator=layer.generator)
+
+
+GROW_RULES.add(
+    "random",
+    RandomGrow,
+    summary="grows missing weights at random",
+    reference="Mocanu et al., Nature Communications 2018",
+    cost="no data",
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,15 @@ class RandomUnfiredGrow(GrowRule):
         return chance + (~layer.ever_active).float()
 
 
+GROW_RULES.add(
+    "random-unfired",
+    RandomUnfiredGrow,
+    summary="grows weights that never existed, at random",
+    reference="Liu et al., ICML 2021",
+    cost="no data",
+)
+
+
 @dataclass(frozen=True)
 class GradientGrow(GrowRule):
     """Grow the weights with the largest dense gradient.
@@ -74,6 +96,15 @@ class GradientGrow(GrowRule):
     def score(self, layer: Layer) -> Tensor:
         """Return |g|."""
         return layer.need("gradient").abs()
+
+
+GROW_RULES.add(
+    "gradient",
+    GradientGrow,
+    summary="grows the weights with the largest dense gradient",
+    reference="Evci et al., ICML 2020",
+    cost="a dense gradient",
+)
 
 
 @dataclass(frozen=True)
@@ -94,28 +125,6 @@ class MomentumGrow(GrowRule):
         return layer.need("moving_average").abs()
 
 
-GROW_RULES: Registry[GrowRule] = Registry("grow rule", "safecompress.grow_rules")
-GROW_RULES.add(
-    "random",
-    RandomGrow,
-    summary="grows missing weights at random",
-    reference="Mocanu et al., Nature Communications 2018",
-    cost="no data",
-)
-GROW_RULES.add(
-    "random-unfired",
-    RandomUnfiredGrow,
-    summary="grows weights that never existed, at random",
-    reference="Liu et al., ICML 2021",
-    cost="no data",
-)
-GROW_RULES.add(
-    "gradient",
-    GradientGrow,
-    summary="grows the weights with the largest dense gradient",
-    reference="Evci et al., ICML 2020",
-    cost="a dense gradient",
-)
 GROW_RULES.add(
     "momentum",
     MomentumGrow,

@@ -64,13 +64,18 @@ class NewlyExposedMembers:
 
 def strongest_of(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | None:
     """Return the result of the attack with the largest AUC; None where none can be measured."""
-    found: list[tuple[float, AttackResult]] = []
+    strongest = _strongest(subject, attacks)
+    return None if strongest is None else strongest[1]
+
+
+def _strongest(subject: Subject, attacks: Sequence[Attack]) -> tuple[Attack, AttackResult] | None:
+    found: list[tuple[float, Attack, AttackResult]] = []
     for attack in attacks:
         # What an attack cannot do, or third-party code breaks at, stands in its own check.
         with suppress(Exception):
             result = subject.attacked_by(attack)
-            found.append((metric_named("auc").value(result), result))
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+            found.append((metric_named("auc").value(result), attack, result))
+    return max(found, key=lambda one: one[0])[1:] if found else None
 
 
 def most_exposed(
@@ -102,11 +107,11 @@ def newly_exposed(
     pairs = [attack for attack in attacks if "parent" in attack.requires]
     found = []
     for group in (single, pairs):
-        ours = strongest_of(subject, group)
-        if ours is None:
+        strongest = _strongest(subject, group)
+        if strongest is None:
             continue
-        same = [attack for attack in single if attack.name == ours.attack]
-        theirs = strongest_of(dense, same or single)
+        attack, ours = strongest
+        theirs = strongest_of(dense, [attack] if group is single else single)
         if theirs is not None and min(len(r.scores.nonmembers) for r in (ours, theirs)) >= _FEWEST:
             found.append(_compared(ours, theirs))
     return tuple(found)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.transfer import TransferOutcome, success_curve
-from safecompress.checks import Measure, QuerySavingMeasure, Subject, TransferRate
+from safecompress.checks import Check, QuerySavingMeasure, Subject, TransferRate
 from safecompress.checks.transfer import COPY, Pair
 from safecompress.errors import SafeCompressError
 from safecompress.protocols import Rows
@@ -25,31 +25,34 @@ _MODEL = "the model"
 
 
 def pair_figures(
-    subject: Subject, measures: Sequence[Measure], *, level: float
+    subject: Subject, checks: Sequence[Check], *, level: float
 ) -> dict[str, list[dict[str, Any]]]:
     """Return what a verdict's checks found of a pair, as JSON; empty lists where there is none.
 
     Args:
         subject: the judged model; its attacks were run by its checks and are not run again.
-        measures: the checks' measures, of which those of a pair count.
+        checks: the verdict's, of which those of a pair count. Figures carry the measure's name, or
+            the check's where measures that differ in their options share a name.
         level: confidence level of the intervals.
     """
     transfer, queries = [], []
-    for measure in measures:
+    names = [check.measure.name for check in checks]
+    for check in checks:
+        measure = check.measure
+        name = check.name if names.count(measure.name) > 1 else measure.name
         try:
             if isinstance(measure, TransferRate):
-                transfer.append(_transfer(measure, *measure.attacked(subject), level=level))
+                attacked = measure.attacked(subject)
+                transfer.append({"measure": name} | _transfer(*attacked, level=level))
             elif isinstance(measure, QuerySavingMeasure):
-                queries.append(_queries(measure, subject))
+                queries.append({"measure": name} | _queries(measure, subject))
         except SafeCompressError:
             # Its check says why; there is nothing to draw.
             continue
     return {"transfer": transfer, "queries": queries}
 
 
-def _transfer(
-    measure: TransferRate, pair: Pair, found: TransferOutcome, *, level: float
-) -> dict[str, Any]:
+def _transfer(pair: Pair, found: TransferOutcome, *, level: float) -> dict[str, Any]:
     rates = []
     for name, fooled in found.fooled.items():
         on_copy = name.endswith(f" on {COPY}")
@@ -65,7 +68,6 @@ def _transfer(
             }
         )
     return {
-        "measure": measure.name,
         "radius": pair.radius,
         "unit": pair.unit,
         "rows": len(found.rows),
@@ -81,7 +83,6 @@ def _transfer(
 def _queries(measure: QuerySavingMeasure, subject: Subject) -> dict[str, Any]:
     found = measure.hunted(subject)
     return {
-        "measure": measure.name,
         "budget": measure.budget,
         "attacks": [
             {

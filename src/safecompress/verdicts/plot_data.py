@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from safecompress.checks import Auc, CheckResult, Subject
 from safecompress.errors import SafeCompressError
+from safecompress.identity import require_distinct_names
 from safecompress.protocols import Attack
 from safecompress.run.model_file import StoredModel
 from safecompress.stats import roc_curve
@@ -42,6 +43,7 @@ def figures_document(
 
 
 def _rocs(subject: Subject, attacks: Sequence[Attack]) -> dict[str, Any]:
+    require_distinct_names(attacks, where="figures", kind="attacks")
     rocs = {}
     for name, attack in {attack.name: attack for attack in attacks}.items():
         try:

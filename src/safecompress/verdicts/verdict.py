@@ -18,6 +18,7 @@ from safecompress.checks import (
     overall,
 )
 from safecompress.errors import UndecidableError
+from safecompress.identity import identity
 from safecompress.protocols import Attack, Estimate
 from safecompress.stats import power
 
@@ -168,9 +169,9 @@ def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[
 
 
 def attacks_of(suite: Suite) -> list[Attack]:
-    """Return the attacks of a suite, each once."""
+    """Return the attacks of a suite, each once, in the order of its checks."""
     found = {
-        repr(c.measure.attack): c.measure.attack
+        identity(c.measure.attack): c.measure.attack
         for c in suite.checks
         if isinstance(c.measure, AttackMeasure)
     }

@@ -11,6 +11,7 @@ import pytest
 import safecompress.attacks
 from safecompress.attacks import ATTACKS
 from safecompress.cli import list_parts
+from safecompress.identity import identity
 from safecompress.protocols import Attack
 
 NAMES = {
@@ -65,12 +66,12 @@ def test_every_entry_says_what_it_is_where_it_is_from_and_what_it_costs(name):
     assert ATTACKS.build(name, where="test").name == name
 
 
-def test_every_attack_has_its_own_cache_key():
-    keys = {repr(ATTACKS.build(name, where="test")) for name in NAMES}
+def test_every_attack_has_its_own_identity():
+    keys = {identity(ATTACKS.build(name, where="test")) for name in NAMES}
     assert len(keys) == len(NAMES)
-    wide = repr(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
+    wide = identity(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
     assert wide not in keys
-    assert wide == repr(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
+    assert wide == identity(ATTACKS.build({"neural": {"hidden": 128}}, where="test"))
 
 
 def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):

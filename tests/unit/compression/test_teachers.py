@@ -76,7 +76,7 @@ def test_soft_labels_refuse_numbers_out_of_range(options):
 
 
 def test_soft_labels_of_soft_labels_are_refused():
-    with pytest.raises(ConfigError, match="soft-labels again"):
+    with pytest.raises(ConfigError, match="which changes the soft target"):
         PROPOSALS.build({"soft-labels": {"mask": "soft-labels"}}, where="here")
 
 

@@ -6,6 +6,22 @@ pair's rows. `craft` runs a `TransferAttack`, `hunt_down` a
 `QueryAttack` within its budget.
 """
 
+from __future__ import annotations
+
+from safecompress.attacks.transfer.registry import QUERY_ATTACKS, TRANSFER_ATTACKS
+
+# Importing a module adds its attacks, so this is the order in which they are listed.
+# isort: off
+from safecompress.attacks.transfer import (
+    pgd as pgd,
+    momentum as momentum,
+    diverse as diverse,
+    rgf as rgf,
+    gfcs as gfcs,
+    square as square,
+)
+
+# isort: on
 from safecompress.attacks.transfer.adaptive import (
     MASKED_BELOW,
     TransferOutcome,
@@ -31,7 +47,6 @@ from safecompress.attacks.transfer.query_attack import (
     hunt_down,
 )
 from safecompress.attacks.transfer.query_transfer import QueryTransfer
-from safecompress.attacks.transfer.registry import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
 from safecompress.attacks.transfer.saving import QuerySaving, query_saving, success_curve
 from safecompress.attacks.transfer.space import EMBEDDED_RADII, RADII, Space, space_of

@@ -150,6 +150,7 @@ def transferred(
 
     Raises:
         UndecidableError: when there is no row that both models get right.
+        ConfigError: when an attacker and a surrogate together are called like another attacker.
     """
     rows = right_on_both(full, small, x, labels)
     x, labels = x[rows], labels[rows]
@@ -159,6 +160,12 @@ def transferred(
     if attackers is None:
         attackers = adaptive_attackers(x) if climbs else questioning_attackers(x)
     sources = {"": small} | {f" on {name}": model for name, model in (surrogates or {}).items()}
+    names = [name + suffix for suffix in sources for name in attackers]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigError(
+            f"transfer: '{twice[0]}' names two attackers, one of them on a surrogate; give the "
+            "attacker or the surrogate another name."
+        )
     fooled, best, points = {}, -1.0, x
     for suffix, source in sources.items():
         for name, attack in attackers.items():

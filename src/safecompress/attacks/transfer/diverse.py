@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate, pad
 
 from safecompress.attacks.transfer.iterated import IteratedAttack
 from safecompress.attacks.transfer.momentum import scaled
+from safecompress.attacks.transfer.registry import TRANSFER_ATTACKS
 from safecompress.errors import ConfigError, UndecidableError
 
 _IMAGE_DIMENSIONS = 4
@@ -25,7 +26,7 @@ class DiverseInputs(IteratedAttack):
         probability: of a changed image in a step, in [0, 1].
         shrink: smallest side as a share of the image's, in (0, 1].
         decay: momentum as in MI-FGSM; 0 is plain DI-FGSM.
-        step: None is 1 / steps.
+        step: size of a step as a share of the radius, > 0; None is 1 / steps.
 
     Reference: Xie et al., CVPR 2019, section 3.2; their smallest share, 299 / 331, is about 0.9.
     """
@@ -71,3 +72,12 @@ class DiverseInputs(IteratedAttack):
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         return self.decay * before + scaled(gradient)
+
+
+TRANSFER_ATTACKS.add(
+    "di-fgsm",
+    DiverseInputs,
+    summary="as mi-fgsm, with gradients at randomly shrunk and shifted images",
+    reference="Xie et al., CVPR 2019",
+    cost="a forward and a backward pass a step",
+)

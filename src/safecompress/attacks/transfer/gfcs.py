@@ -10,6 +10,7 @@ from torch import Tensor
 
 from safecompress.attacks.transfer.aim import Loss, input_gradient, require_loss
 from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
+from safecompress.attacks.transfer.registry import QUERY_ATTACKS
 from safecompress.errors import ConfigError, MissingEvidenceError
 from safecompress.protocols import Source
 from safecompress.randomness import generator
@@ -84,3 +85,12 @@ class Gfcs(QueryAttack):
             weights = 2 * torch.rand(logits.shape[1], generator=draw) - 1
             (gradient,) = torch.autograd.grad((logits * weights.to(logits)).sum(), asked)
         return gradient.detach()
+
+
+QUERY_ATTACKS.add(
+    "gfcs",
+    Gfcs,
+    summary="the source's gradient forth and back, then gradients of mixtures of its logits",
+    reference="Lord, Mueller & Bertinetto, ICLR 2022",
+    cost="1 or 2 questions a step",
+)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.transfer.iterated import IteratedAttack
+from safecompress.attacks.transfer.registry import TRANSFER_ATTACKS
 from safecompress.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ class MomentumFgsm(IteratedAttack):
 
     Args:
         decay: share of the direction that is kept, at least 0; 1 adds all gradients up.
-        step: None is 1 / steps.
+        step: size of a step as a share of the radius, > 0; None is 1 / steps.
 
     Reference: Dong et al., CVPR 2018, algorithm 1; the mean in place of the sum of absolute values
     scales all directions alike.
@@ -42,6 +43,15 @@ class MomentumFgsm(IteratedAttack):
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         return self.decay * before + scaled(gradient)
+
+
+TRANSFER_ATTACKS.add(
+    "mi-fgsm",
+    MomentumFgsm,
+    summary="steps along an average of all gradients so far",
+    reference="Dong et al., CVPR 2018",
+    cost="a forward and a backward pass a step",
+)
 
 
 def scaled(gradient: Tensor) -> Tensor:

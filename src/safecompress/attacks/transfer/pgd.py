@@ -9,25 +9,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.transfer.iterated import IteratedAttack
-
-
-@final
-@dataclass(frozen=True)
-class Pgd(IteratedAttack):
-    """Steps along the gradient itself: its sign in L∞, its direction in L2.
-
-    Reference: Madry et al., ICLR 2018, section 2.1.
-    """
-
-    name: ClassVar[str] = "pgd"
-
-    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        del source
-        return points
-
-    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
-        del before
-        return gradient
+from safecompress.attacks.transfer.registry import TRANSFER_ATTACKS
 
 
 @final
@@ -50,3 +32,40 @@ class Fgsm(IteratedAttack):
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         del before
         return gradient
+
+
+TRANSFER_ATTACKS.add(
+    "fgsm",
+    Fgsm,
+    summary="one step of the whole radius along the source's gradient",
+    reference="Goodfellow et al., ICLR 2015",
+    cost="one forward and backward pass",
+)
+
+
+@final
+@dataclass(frozen=True)
+class Pgd(IteratedAttack):
+    """Steps along the gradient itself: its sign in L∞, its direction in L2.
+
+    Reference: Madry et al., ICLR 2018, section 2.1.
+    """
+
+    name: ClassVar[str] = "pgd"
+
+    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+        del source
+        return points
+
+    def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
+        del before
+        return gradient
+
+
+TRANSFER_ATTACKS.add(
+    "pgd",
+    Pgd,
+    summary="steps along the source's gradient, put back into the ball",
+    reference="Madry et al., ICLR 2018",
+    cost="a forward and a backward pass a step",
+)

@@ -20,6 +20,7 @@ from safecompress.attacks.transfer.directions import (
     slopes,
 )
 from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
+from safecompress.attacks.transfer.registry import QUERY_ATTACKS
 from safecompress.errors import ConfigError, MissingEvidenceError
 from safecompress.protocols import Source
 from safecompress.randomness import generator
@@ -140,6 +141,15 @@ class Rgf(_GradientFree):
         self._climb_(hunt, source, seed=seed)
 
 
+QUERY_ATTACKS.add(
+    "rgf",
+    Rgf,
+    summary="a gradient estimated along random directions; no source",
+    reference="Nesterov & Spokoiny, 2017; Cheng et al., NeurIPS 2019",
+    cost="11 questions a step",
+)
+
+
 @final
 @dataclass(frozen=True)
 class PriorRgf(_GradientFree):
@@ -215,6 +225,15 @@ class PriorRgf(_GradientFree):
                 seed,
             )
         return found
+
+
+QUERY_ATTACKS.add(
+    "p-rgf",
+    PriorRgf,
+    summary="the same, leaning towards the source's gradient as far as that is right",
+    reference="Cheng et al., NeurIPS 2019",
+    cost="2 to 12 questions a step, and 10 more every tenth",
+)
 
 
 def _drawn(hunt: QueryTask, many: int, source: torch.Generator) -> Tensor:

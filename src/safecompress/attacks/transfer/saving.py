@@ -14,6 +14,7 @@ from safecompress.attacks.transfer.adaptive import right_on_both
 from safecompress.attacks.transfer.query_attack import BUDGET, QueryAttack, QueryResult, hunt_down
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS
 from safecompress.errors import UndecidableError
+from safecompress.identity import require_distinct_names
 from safecompress.protocols import Ball
 from safecompress.stats import Interval, bootstrap_interval
 
@@ -90,11 +91,13 @@ def query_saving(
 
     Raises:
         UndecidableError: when there is no row that both models get right.
+        ConfigError: when two different attacks share a name.
     """
     chosen = right_on_both(full, small, x, labels) if rows is None else rows
     if attacks is None:
         names = [n for n in QUERY_ATTACKS.parts if n != "square" or x.ndim == _IMAGE_DIMENSIONS]
         attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in names]
+    require_distinct_names(attacks, where="query attacks", kind="attacks")
     found: dict[bool, dict[str, QueryResult]] = {False: {}, True: {}}
     for attack in attacks:
         found[attack.needs_source][attack.name] = hunt_down(

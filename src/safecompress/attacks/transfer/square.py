@@ -11,6 +11,7 @@ from torch import Tensor
 
 from safecompress.attacks.transfer.aim import Loss, require_loss
 from safecompress.attacks.transfer.query_attack import QueryAttack, QueryTask
+from safecompress.attacks.transfer.registry import QUERY_ATTACKS
 from safecompress.attacks.transfer.windows import bumps, bumps_all_over
 from safecompress.errors import ConfigError, UndecidableError
 from safecompress.protocols import Source
@@ -150,6 +151,15 @@ class Square(QueryAttack):
         change[here] = shape * (freed + unused / channels).sqrt()
         length = change.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
         return hunt.ball.project(x + radius * change / (length + _TINY), x)
+
+
+QUERY_ATTACKS.add(
+    "square",
+    Square,
+    summary="random square windows, kept where they help; no source; images only",
+    reference="Andriushchenko et al., ECCV 2020",
+    cost="1 question a step",
+)
 
 
 def _signs(shape: tuple[int, ...], draw: torch.Generator) -> Tensor:

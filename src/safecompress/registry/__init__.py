@@ -1,0 +1,8 @@
+"""`Registry` and `Part`: what a configuration can name, built in or published by other packages."""
+
+from __future__ import annotations
+
+from safecompress.registry.options import Option, options_of, text_of
+from safecompress.registry.registry import Part, Registry, Survey, split_request
+
+__all__ = ["Option", "Part", "Registry", "Survey", "options_of", "split_request", "text_of"]

@@ -1,0 +1,145 @@
+"""`Option`, `options_of` and `text_of`: what a part takes and does, read off its factory.
+
+Options are the factory's arguments: types and defaults stand in its signature, descriptions in the
+section `Args` of its docstring or of a base class's, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?: *(.*)")
+_HEADING = re.compile(r"(Args|Raises|Returns|Yields):")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a part.
+
+    Args:
+        name: what a configuration calls it.
+        type: what it may be, as Python writes it, e.g. `float | None`; empty where nobody says.
+        default: its value where none is given; None where `required`.
+        required: whether it must be given.
+        description: what it means; empty where nobody says.
+    """
+
+    name: str
+    type: str
+    default: Any
+    required: bool
+    description: str
+
+
+def options_of(factory: Callable[..., Any], *, given: Collection[str] = ()) -> tuple[Option, ...]:
+    """Return the options of a part, in the order of its signature.
+
+    Args:
+        factory: its class or function.
+        given: arguments that are no options, because the run passes them itself.
+    """
+    try:
+        parameters = inspect.signature(factory).parameters
+    except Exception:
+        # Some callables do not say, those written in C for one.
+        return ()
+    hints, told = _hints(factory), _descriptions(factory)
+    return tuple(
+        Option(
+            name,
+            _type_text(hints.get(name, parameter.annotation)),
+            None if parameter.default is inspect.Parameter.empty else _default(factory, parameter),
+            parameter.default is inspect.Parameter.empty,
+            told.get(name, ""),
+        )
+        for name, parameter in parameters.items()
+        if name not in given
+        and parameter.kind
+        in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    )
+
+
+def text_of(factory: Callable[..., Any]) -> str:
+    """Return a factory's docstring without its section `Args`; empty where there is none."""
+    lines, kept, inside = _doc(factory).splitlines(), [], False
+    for line in lines:
+        if inside and line.strip() and not line.startswith(" "):
+            inside = False
+        inside = inside or line.strip() == "Args:"
+        if not inside:
+            kept.append(line)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+
+
+def _doc(factory: Any) -> str:
+    try:
+        return inspect.getdoc(factory) or ""
+    except Exception:  # whatever another package's `__doc__` does
+        return ""
+
+
+def _default(factory: Any, parameter: inspect.Parameter) -> Any:
+    """Return a default as it is made where a dataclass makes it anew for every part."""
+    if is_dataclass(factory):
+        field = next((f for f in fields(factory) if f.name == parameter.name), None)
+        if field is not None and field.default_factory is not MISSING:
+            return field.default_factory()
+    return parameter.default
+
+
+def _hints(factory: Any) -> dict[str, Any]:
+    """Return the types of the arguments, without those that cannot be resolved."""
+    is_dataclass_type = isinstance(factory, type) and is_dataclass(factory)
+    plain_class = isinstance(factory, type) and not is_dataclass_type
+    try:
+        return get_type_hints(vars(factory).get("__init__", factory) if plain_class else factory)
+    except Exception:  # a name that is imported for type checkers alone
+        return {}
+
+
+def _descriptions(factory: Any) -> dict[str, str]:
+    """Return what docstrings say of each argument; a class before its bases."""
+    found: dict[str, str] = {}
+    for one in factory.__mro__ if isinstance(factory, type) else (factory,):
+        if one.__module__ == "builtins":
+            continue
+        for names, text in _entries(_doc(one)):
+            for name in names.split(","):
+                found.setdefault(name.strip().lstrip("*"), text)
+    return found
+
+
+def _entries(doc: str) -> Iterator[tuple[str, str]]:
+    """Yield names and text of each entry of the section `Args`."""
+    names, inside, depth = "", False, 0
+    text: list[str] = []
+    for line in [*doc.splitlines(), "Args:"]:
+        indent = len(line) - len(line.lstrip())
+        if names and line.strip() and indent <= depth:
+            yield names, " ".join(text)
+            names = ""
+        if _HEADING.fullmatch(line.strip()):
+            inside = line.strip() == "Args:"
+        elif inside and not names and (entry := _ENTRY.fullmatch(line.strip())) and indent:
+            names, text, depth = entry[1], [entry[2]] if entry[2] else [], indent
+        elif names and line.strip():
+            text.append(line.strip())
+
+
+def _type_text(hint: Any) -> str:
+    if hint is inspect.Parameter.empty or isinstance(hint, str):
+        return hint if isinstance(hint, str) else ""
+    if hint is NoneType:
+        return "None"
+    if get_origin(hint) is Literal:
+        return " | ".join(repr(value) for value in get_args(hint))
+    if get_origin(hint) in (Union, UnionType):
+        return " | ".join(map(_type_text, get_args(hint)))
+    if isinstance(hint, type) and not get_args(hint):
+        return hint.__name__
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(hint))
