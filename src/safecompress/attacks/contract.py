@@ -7,19 +7,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.imagined import evidence_for
-from safecompress.errors import SafeCompressError
+from safecompress.contract import (
+    GLOBAL_DRAW,
+    broken,
+    describes_itself,
+    global_generators,
+    has_a_name,
+    other_global_generators,
+)
 from safecompress.protocols import (
     Attack,
     AttackResult,
@@ -43,8 +48,8 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     """Return what the attack breaks, in words; empty when it keeps to everything.
 
     It must be a frozen dataclass whose `repr` names its options, find a planted leak, stay silent
-    without one, give the same scores for the same seed, whatever the row order, leave torch's
-    global generator and its evidence alone, never look at the judged half, and score saturated
+    without one, give the same scores for the same seed, whatever the row order, leave global
+    generators and its evidence alone, never look at the judged half, and score saturated
     and enormous logits with finite numbers. Whatever it needs besides outputs is imagined, and the
     leak is planted there: an attack that asks for more than it reads is caught.
 
@@ -52,20 +57,15 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
         attack: the attack; it is run about ten times on 400 rows.
         seed: of the synthetic outputs and of the attack.
     """
-    rules: tuple[Callable[[Attack, int], Iterator[str]], ...] = (
-        _describes_itself,
+    rules = (
+        describes_itself,
+        has_a_name,
         _passes_controls,
         _repeats_itself,
         _ignores_the_judged_half,
         _survives_extremes,
     )
-    found: list[str] = []
-    for rule in rules:
-        try:
-            found += rule(attack, seed)
-        except SafeCompressError as error:
-            found.append(f"{rule.__name__.strip('_')}: raised {type(error).__name__}: {error}")
-    return tuple(found)
+    return broken(attack, rules, seed=seed)
 
 
 def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
@@ -75,24 +75,6 @@ def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
     logits = torch.randn(n, classes, generator=source)
     logits[torch.arange(n), labels] += 2.0
     return Outputs(logits, labels, torch.arange(n))
-
-
-def _describes_itself(attack: Attack, seed: int) -> Iterator[str]:
-    del seed
-    parameters = getattr(type(attack), "__dataclass_params__", None)
-    if not getattr(parameters, "frozen", False):
-        yield "it is not a frozen dataclass, so its options can change behind its repr"
-        return
-    shown = repr(attack)
-    if type(attack).__name__ not in shown or " at 0x" in shown:
-        yield f"repr is the cache key and must name the class and nothing of the moment: {shown}"
-    missing = [f.name for f in _options(attack) if f"{f.name}=" not in shown]
-    if missing:
-        yield f"repr is the cache key and lacks the options {', '.join(missing)}"
-
-
-def _options(attack: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(attack)
 
 
 def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
@@ -106,10 +88,12 @@ def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
 def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
     pool = _leaky_pool(attack, seed)
     before = pool.map(_copied)
-    state = torch.get_rng_state()
-    first, second = _run(attack, pool, seed=seed), _run(attack, pool, seed=seed)
-    if not torch.equal(state, torch.get_rng_state()):
-        yield "it draws from torch's global generator; use safecompress.randomness"
+    state = global_generators()
+    first = _run(attack, pool, seed=seed)
+    if global_generators() != state:
+        yield GLOBAL_DRAW
+    with other_global_generators():
+        second = _run(attack, pool, seed=seed)
     if not _all(pool.map(_copied).zip(before, _equal)):
         yield "it changes its evidence in place"
     if not _all(first.scores.zip(second.scores, torch.equal)):

@@ -129,7 +129,7 @@ class IgnoresTheInside(Broken):
         (HiddenOption(), "lacks the options secret"),
         (WrongSign(), "planted-leak: broken has AUC 0."),
         (Blind(), "planted-leak: broken has AUC 0.500"),
-        (Dice(), "global generator"),
+        (Dice(), "global random generator"),
         (Dice(), "the same seed gives different scores"),
         (RowOrder(), "order of the rows"),
         (Peeks(), "other rows of the judged half"),
