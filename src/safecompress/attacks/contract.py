@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.controls import no_leak, planted_leak
+from safecompress.attacks.held import copied_tensors
 from safecompress.attacks.imagined import evidence_for
 from safecompress.contract import (
     GLOBAL_DRAW,
@@ -34,7 +35,6 @@ from safecompress.protocols import (
     Pool,
     Rows,
     map_inputs,
-    tensors_of,
 )
 from safecompress.randomness import generator, permutation
 
@@ -87,14 +87,14 @@ def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
 
 def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
     pool = _leaky_pool(attack, seed)
-    before = pool.map(_copied)
+    before = pool.map(copied_tensors)
     state = global_generators()
     first = _run(attack, pool, seed=seed)
     if global_generators() != state:
         yield GLOBAL_DRAW
     with other_global_generators():
         second = _run(attack, pool, seed=seed)
-    if not _all(pool.map(_copied).zip(before, _equal)):
+    if not _all(pool.map(copied_tensors).zip(before, _equal)):
         yield "it changes its evidence in place"
     if not _all(first.scores.zip(second.scores, torch.equal)):
         yield "the same seed gives different scores"
@@ -102,20 +102,6 @@ def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
     shuffled = _run(attack, pool.zip(order, Evidence.take), seed=seed, order=order)
     if not _all(_by_id(first).zip(_by_id(shuffled), _close)):
         yield "scores depend on the order of the rows"
-
-
-def _copied(evidence: Evidence) -> tuple[Tensor, ...]:
-    models = (evidence.outputs, evidence.parent, *(evidence.family or ()))
-    held = [tensor for o in models if o is not None for tensor in (o.logits, o.labels)]
-    if evidence.references is not None:
-        held += [evidence.references.log_odds, evidence.references.seen]
-    if evidence.internals is not None:
-        held += [evidence.internals.features, evidence.internals.gradient_norms]
-    if evidence.rows is not None:
-        held += [*tensors_of(evidence.rows.inputs), evidence.rows.labels]
-    if evidence.target is not None:
-        held += evidence.target.state_dict().values()
-    return tuple(t.clone() for t in held)
 
 
 def _equal(now: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> bool:
