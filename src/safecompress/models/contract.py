@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +99,7 @@ def _takes_something(family: Family, seed: int) -> Iterator[str]:
 def _gives_a_logit_per_class(family: Family, seed: int) -> Iterator[str]:
     for what, shape in _taken(family, seed).items():
         for classes in _CLASSES:
-            module = _built(family, shape, classes, seed)
+            module: Any = _built(family, shape, classes, seed)
             if not isinstance(module, nn.Module):
                 yield f"of {what} it makes a {type(module).__name__}; expected a torch.nn.Module"
                 return
