@@ -1,4 +1,4 @@
-"""A toy that overfits, and how it is trained with a defense."""
+"""What a defense does to the toy of the contract, measured."""
 
 from __future__ import annotations
 
@@ -12,56 +12,61 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from safecompress.candidate import Candidate
-from safecompress.config import EngineConfig, TrainConfig
-from safecompress.defenses import DEFENSES
+from safecompress.defenses import DEFENSES, imagined
+from safecompress.defenses.imagined import (
+    CLASSES,
+    CONFIG,
+    MEMBERS,
+    STEPS,
+    WIDTH,
+    network,
+    sparse_topology,
+    toy,
+)
 from safecompress.protocols import Defense, Rows
-from safecompress.randomness import generator, seeded
-from safecompress.topology import Topology
 from safecompress.train import Trainer
 
-CLASSES, WIDTH, MEMBERS = 4, 30, 100
-CONFIG = TrainConfig(
-    epochs=40, batch_size=50, lr=0.1, precision="32-true", memory_format="contiguous"
-)
-STEPS = 40 * 2
-ENGINE = EngineConfig(accelerator="cpu")
+__all__ = [
+    "CLASSES",
+    "CONFIG",
+    "MEMBERS",
+    "ON",
+    "STEPS",
+    "WIDTH",
+    "built",
+    "dense",
+    "loss_auc",
+    "loss_gap",
+    "losses",
+    "network",
+    "sparse_topology",
+    "toy",
+    "trained",
+    "trainer",
+]
 
 
-@cache
-def toy(seed: int) -> dict[str, Rows]:
-    """Return members, reference, validation and fresh rows of four noisy clusters."""
-    source = generator(seed, "toy")
-    centers = torch.randn(CLASSES, WIDTH, generator=source) * 0.4
-
-    def rows(n: int, first: int) -> Rows:
-        labels = torch.randint(CLASSES, (n,), generator=source)
-        inputs = centers[labels] + torch.randn(n, WIDTH, generator=source)
-        return Rows(inputs, labels, torch.arange(first, first + n))
-
-    names = ("members", "reference", "validation", "fresh")
-    return {n: rows(MEMBERS if n == "members" else 600, 1000 * i) for i, n in enumerate(names)}
-
-
-def network(seed: int) -> nn.Sequential:
-    with seeded(seed, "toy"):
-        return nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+ON: dict[str, dict[str, Any]] = {
+    "adversarial": {"weight": 10.0, "start": 0.0, "attacker_steps": 3},
+    "label-smoothing": {"share": 0.5},
+    "entropy": {"weight": 1.0},
+    "relax-loss": {"target": 0.8},
+    "ppb": {"weight": 16.0},
+    "hamp": {"entropy": 0.8, "weight": 0.1},
+    "dropout": {"rate": 0.9},
+    "early-stopping": {"looks": 20},
+    "distillation": {"rows": "reference"},
+    "dp-sgd": {"noise": 1.0, "clip": 1.0},
+    "unpairing": {"weight": 1.0},
+}
+"""Options under which every registered defense shows on the toy."""
 
 
 def trainer(seed: int, defenses: Sequence[Defense] = (), **changes: Any) -> Trainer:
-    """Return a trainer of the toy with everything a defense may ask for."""
-    rows = toy(seed)
+    """Return a trainer of the toy, with the dense model where a defense asks for it."""
     asks_dense = any(d.needs_dense for d in defenses)
-    return Trainer(
-        network(seed),
-        rows["members"],
-        CONFIG.model_copy(update=changes),
-        seed=seed,
-        engine=ENGINE,
-        defenses=defenses,
-        reference=rows["reference"],
-        validation=rows["validation"],
-        dense=dense(seed) if asks_dense else None,
-    )
+    model = dense(seed) if asks_dense else None
+    return imagined.trainer(seed, defenses, dense=model, **changes)
 
 
 def built(request: Any) -> Defense:
@@ -105,13 +110,3 @@ def loss_gap(candidate: Candidate, seed: int) -> float:
     """Return by how much the mean loss of fresh rows is above the members'."""
     members, fresh = (losses(candidate, toy(seed)[k]) for k in ("members", "fresh"))
     return float(fresh.mean() - members.mean())
-
-
-def sparse_topology(module: nn.Module, density: float = 0.3) -> Topology:
-    source = generator(0, "mask")
-    return Topology(
-        {
-            name: torch.rand(mask.shape, generator=source) < density
-            for name, mask in Topology.dense(module).masks.items()
-        }
-    )

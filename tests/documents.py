@@ -1,4 +1,4 @@
-"""Documents as tests: README.md, CONTRIBUTING.md and docs/*.md must work as they are printed.
+"""Documents as tests: README.md, CONTRIBUTING.md and docs/**/*.md must work as printed.
 
 Python blocks run, all blocks of one document in one namespace and one empty working folder.
 Console blocks do not run, but every `safecompress` and `make` command in them must parse: an
@@ -113,7 +113,7 @@ documents = Sybil(
         SkipParser(),
     ],
     path=str(ROOT),
-    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/**/*.md"],
     setup=_enter_empty_folder,
     teardown=_leave_folder,
 )

@@ -20,9 +20,9 @@ from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, write_json, write_text
-from safecompress.identity import qualified
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
+from safecompress.registry.identity import qualified
 from safecompress.report import junit_xml, write_report
 from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.run.provenance import surroundings

@@ -45,9 +45,9 @@ from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, write_json, write_text
-from safecompress.identity import require_distinct_names
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import generator
+from safecompress.registry.identity import require_distinct_names
 from safecompress.report import table_csv, table_html, table_markdown
 from safecompress.run.folder import PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings

@@ -27,9 +27,9 @@ from safecompress.checks import (
     at_most,
 )
 from safecompress.errors import ConfigError
-from safecompress.identity import identity, qualified, require_distinct_names
 from safecompress.protocols import Attack, Ball, Outputs, Pool
 from safecompress.registry import Part
+from safecompress.registry.identity import identity, qualified, require_distinct_names
 from tests.crafting import RowByRow, labeled
 from tests.support import count
 

@@ -16,32 +16,25 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import ConfigError
-from safecompress.proposals import PROPOSALS, Strategy, update
+from safecompress.proposals import PROPOSALS, update
 from safecompress.protocols import Proposal
 from safecompress.sparse import DROP_RULES, GROW_RULES, DropRule, GrowRule, initialize, layer_counts
 from safecompress.topology import Topology
-from tests.sparse_candidates import SHAPES, candidate, context, exchanges, noise, trained
+from tests.sparse_candidates import (
+    EXAMPLES,
+    SHAPES,
+    candidate,
+    context,
+    exchanges,
+    noise,
+    trained,
+)
 from tests.support import count
 
 PAIRS = sorted(itertools.product(DROP_RULES.all(), GROW_RULES.all()))
 DISTRIBUTIONS = ("uniform", "er", "erk")
 METHODS = ("magnitude-global", "magnitude-layer", "scratch")
-EXAMPLES = {
-    "set": {},
-    "rigl": {},
-    "keep": {},
-    "update": {"drop": "taylor", "grow": "momentum"},
-    "soft-labels": {"share": 0.5, "mask": "rigl"},
-    "quantize": {"bits": 8, "mask": "rigl"},
-    "channels": {"share": 0.25, "mask": "rigl"},
-    "pattern": {"form": "2:4", "mask": "rigl"},
-    "unpair": {"weight": 0.5, "mask": "rigl"},
-    "student": {"mask": "rigl"},
-}
-"""Options that make every registered proposal work in the contract tests."""
-
 each_pair = pytest.mark.parametrize(("drop", "grow"), PAIRS)
-each_proposal = pytest.mark.parametrize("name", sorted(EXAMPLES))
 
 sides = st.integers(1, 7)
 layer_shapes = st.one_of(st.tuples(sides, sides), st.tuples(sides, sides, st.just(3), st.just(3)))
@@ -321,29 +314,6 @@ def test_every_part_says_what_it_is_and_costs(registry):
         assert part.cost
 
 
-@each_proposal
-def test_contract_of_proposals(name):
-    proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    assert proposal.requires <= {
-        *("gradient", "moving_average", "soft_labels", "channels", "unpairing", "student")
-    }
-    assert proposal.updates >= 1
-    assert proposal == PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    parent = candidate()
-    if "student" in proposal.requires:
-        # The first time it takes another model's place, which the next test is about.
-        parent = parent.evolve(lineage=(*parent.lineage, proposal.name))
-    before = {key: tensor.clone() for key, tensor in parent.tensors().items()}
-    child = proposal(parent, context(parent))
-    assert child.topology.layer_counts() == parent.topology.layer_counts()
-    assert child.lineage == (*parent.lineage, proposal.name)
-    assert child.step == parent.step
-    for layer in SHAPES:
-        assert_clean(parent, child, layer)
-        assert bool((child.ever_active[layer] >= child.topology.masks[layer]).all())
-    assert all(torch.equal(tensor, before[key]) for key, tensor in parent.tensors().items())
-
-
 def test_a_student_takes_the_place_of_a_candidate_that_does_not_descend_from_it():
     proposal = PROPOSALS.build({"student": EXAMPLES["student"]}, where="test")
     parent, student = candidate(), candidate(seed=1).evolve(step=0, lineage=())
@@ -354,51 +324,3 @@ def test_a_student_takes_the_place_of_a_candidate_that_does_not_descend_from_it(
     assert all(torch.equal(tensors[key], theirs[key]) for key in theirs)
     later = proposal(child, replace(context(child), student=None))
     assert not masks_equal(later.topology.masks, child.topology.masks)
-
-
-@each_proposal
-def test_contract_of_proposals_asks_only_for_what_it_declares(name):
-    proposal = PROPOSALS.build({name: EXAMPLES[name]}, where="test")
-    parent, situation = candidate(), replace(context(candidate()), student=candidate(seed=1))
-    if "student" not in proposal.requires:
-        situation = replace(situation, student=None)
-    if "gradient" not in proposal.requires:
-        situation = replace(situation, gradient=None)
-    if "channels" not in proposal.requires:
-        situation = replace(situation, channels=None)
-    if "moving_average" not in proposal.requires:
-        parent = parent.evolve(moving_average={})
-    proposal(parent, situation)
-    # Soft labels and the dense model are the trainer's to have: the proposal only says that it
-    # will train with them.
-    for need in proposal.requires - {"soft_labels", "unpairing"}:
-        lacking = parent.evolve(moving_average={}) if need == "moving_average" else parent
-        if "student" in proposal.requires - {need}:
-            # What its mask needs it needs once it has begun.
-            lacking = lacking.evolve(lineage=(*parent.lineage, proposal.name))
-        held = {"gradient", "channels", "student"}
-        context_lacking = replace(situation, **{need: None}) if need in held else situation
-        with pytest.raises(ConfigError, match=f"has no {need.replace('_', ' ')}"):
-            proposal(lacking, context_lacking)
-
-
-@pytest.mark.parametrize("name", sorted(DROP_RULES.all()))
-def test_contract_of_drop_rules(name):
-    check_rule(update(drop=name, grow="random"))
-
-
-@pytest.mark.parametrize("name", sorted(GROW_RULES.all()))
-def test_contract_of_grow_rules(name):
-    check_rule(update(drop="magnitude", grow=name))
-
-
-def check_rule(strategy: Strategy) -> None:
-    """A rule declares what it needs and is not told more; its score has the weight's shape."""
-    parent, situation = candidate(), context(candidate())
-    if "gradient" not in strategy.requires:
-        situation = replace(situation, gradient=None)
-    if "moving_average" not in strategy.requires:
-        parent = parent.evolve(moving_average={})
-    child = strategy(parent, situation)
-    assert not masks_equal(child.topology.masks, parent.topology.masks)
-    assert child.topology.layer_counts() == parent.topology.layer_counts()

@@ -7,20 +7,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from safecompress.attacks.controls import no_leak, planted_leak
+from safecompress.attacks.held import copied_tensors
 from safecompress.attacks.imagined import evidence_for
-from safecompress.errors import SafeCompressError
-from safecompress.identity import identity
 from safecompress.protocols import (
     Attack,
     AttackResult,
@@ -30,9 +27,16 @@ from safecompress.protocols import (
     Pool,
     Rows,
     map_inputs,
-    tensors_of,
 )
 from safecompress.randomness import generator, permutation
+from safecompress.registry.contract import (
+    GLOBAL_DRAW,
+    broken,
+    global_generators,
+    has_a_name,
+    holds_only_its_options,
+    other_global_generators,
+)
 
 _ROWS = 400
 _CLASSES = 10
@@ -45,28 +49,23 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
 
     It must be a frozen dataclass that holds nothing but its options, find a planted leak, stay
     silent without one, give the same scores for the same seed, whatever the row order, leave
-    torch's global generator and its evidence alone, never look at the judged half, and score
-    saturated and enormous logits with finite numbers. Whatever it needs besides outputs is
-    imagined, and the leak is planted there: an attack that asks for more than it reads is caught.
+    global generators and its evidence alone, never look at the judged half, and score saturated
+    and enormous logits with finite numbers. Whatever it needs besides outputs is imagined, and the
+    leak is planted there: an attack that asks for more than it reads is caught.
 
     Args:
         attack: the attack; it is run about ten times on 400 rows.
         seed: of the synthetic outputs and of the attack.
     """
-    rules: tuple[Callable[[Attack, int], Iterator[str]], ...] = (
-        _describes_itself,
+    rules = (
+        holds_only_its_options,
+        has_a_name,
         _passes_controls,
         _repeats_itself,
         _ignores_the_judged_half,
         _survives_extremes,
     )
-    found: list[str] = []
-    for rule in rules:
-        try:
-            found += rule(attack, seed)
-        except SafeCompressError as error:
-            found.append(f"{rule.__name__.strip('_')}: raised {type(error).__name__}: {error}")
-    return tuple(found)
+    return broken(attack, rules, seed=seed)
 
 
 def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
@@ -76,21 +75,6 @@ def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
     logits = torch.randn(n, classes, generator=source)
     logits[torch.arange(n), labels] += 2.0
     return Outputs(logits, labels, torch.arange(n))
-
-
-def _describes_itself(attack: Attack, seed: int) -> Iterator[str]:
-    del seed
-    parameters = getattr(type(attack), "__dataclass_params__", None)
-    if not getattr(parameters, "frozen", False):
-        yield "it is not a frozen dataclass, so its options can change after it was asked"
-        return
-    built: Any = attack
-    options = {f.name: getattr(attack, f.name) for f in dataclasses.fields(built) if f.init}
-    if identity(type(attack)(**options)) != identity(attack):
-        yield (
-            "built again from its options it is another attack: it holds something besides them; "
-            "keep every option in a field, and nothing else"
-        )
 
 
 def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
@@ -103,12 +87,14 @@ def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
 
 def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
     pool = _leaky_pool(attack, seed)
-    before = pool.map(_copied)
-    state = torch.get_rng_state()
-    first, second = _run(attack, pool, seed=seed), _run(attack, pool, seed=seed)
-    if not torch.equal(state, torch.get_rng_state()):
-        yield "it draws from torch's global generator; use safecompress.randomness"
-    if not _all(pool.map(_copied).zip(before, _equal)):
+    before = pool.map(copied_tensors)
+    state = global_generators()
+    first = _run(attack, pool, seed=seed)
+    if global_generators() != state:
+        yield GLOBAL_DRAW
+    with other_global_generators():
+        second = _run(attack, pool, seed=seed)
+    if not _all(pool.map(copied_tensors).zip(before, _equal)):
         yield "it changes its evidence in place"
     if not _all(first.scores.zip(second.scores, torch.equal)):
         yield "the same seed gives different scores"
@@ -116,20 +102,6 @@ def _repeats_itself(attack: Attack, seed: int) -> Iterator[str]:
     shuffled = _run(attack, pool.zip(order, Evidence.take), seed=seed, order=order)
     if not _all(_by_id(first).zip(_by_id(shuffled), _close)):
         yield "scores depend on the order of the rows"
-
-
-def _copied(evidence: Evidence) -> tuple[Tensor, ...]:
-    models = (evidence.outputs, evidence.parent, *(evidence.family or ()))
-    held = [tensor for o in models if o is not None for tensor in (o.logits, o.labels)]
-    if evidence.references is not None:
-        held += [evidence.references.log_odds, evidence.references.seen]
-    if evidence.internals is not None:
-        held += [evidence.internals.features, evidence.internals.gradient_norms]
-    if evidence.rows is not None:
-        held += [*tensors_of(evidence.rows.inputs), evidence.rows.labels]
-    if evidence.target is not None:
-        held += evidence.target.state_dict().values()
-    return tuple(t.clone() for t in held)
 
 
 def _equal(now: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> bool:

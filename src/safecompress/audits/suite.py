@@ -23,8 +23,8 @@ from safecompress.checks import (
 )
 from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError
-from safecompress.identity import identity
 from safecompress.protocols import Attack, Evidence, Pool
+from safecompress.registry.identity import identity
 
 _ACCURACY_LOSS = 0.05
 _SHOWN_FPR = 0.01

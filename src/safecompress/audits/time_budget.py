@@ -12,8 +12,8 @@ from torch import nn
 from safecompress.audits.suite import TIERS, Tier, attacks_for
 from safecompress.checks import Subject
 from safecompress.errors import ConfigError, SafeCompressError, UndecidableError
-from safecompress.identity import identity
 from safecompress.protocols import Attack, Evidence, Pool, Rows, tensors_of
+from safecompress.registry.identity import identity
 from safecompress.targets.record import as_module
 from safecompress.train.predict import predict
 

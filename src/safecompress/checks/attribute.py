@@ -7,7 +7,7 @@ much more is guessed right with the model than without it, and how much more so 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class AttributeInference(Measure):
     Reference: Fredrikson et al., USENIX Security 2014; measured against imputation as Jayaraman &
     Evans, CCS 2022, ask for.
     """
+
+    worse: ClassVar[Literal["higher", "lower"]] = "higher"
 
     column: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from safecompress.attacks import ATTACKS
 from safecompress.checks.metrics import Auc, Metric, metric_named
@@ -19,6 +19,9 @@ from safecompress.stats import Interval, accuracy_difference, clopper_pearson
 
 class Measure(ABC):
     """One figure of a model, and its paired difference to another model on the same rows."""
+
+    worse: ClassVar[Literal["higher", "lower"]]
+    """Which values speak against the model: higher ones of a leak, lower ones of an accuracy."""
 
     @property
     @abstractmethod
@@ -48,6 +51,7 @@ class Accuracy(Measure):
     """Task accuracy on the non-members, with its exact binomial interval."""
 
     name: ClassVar[str] = "accuracy"
+    worse: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         correct = subject.evidence.nonmembers.outputs.correct
@@ -71,6 +75,7 @@ class Density(Measure):
     """Existing share of the maskable weights; exact, so its interval is a point."""
 
     name: ClassVar[str] = "density"
+    worse: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         del level
@@ -95,6 +100,8 @@ MEASURES.add("density", Density, summary="existing share of the maskable weights
 @dataclass(frozen=True)
 class AttackMeasure(Measure):
     """How well an attack does against the model."""
+
+    worse: ClassVar[Literal["higher", "lower"]] = "higher"
 
     attack: Attack
     metric: Metric = field(default_factory=Auc)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -42,18 +42,23 @@ class Outcome:
 
     @property
     def worst_auc(self) -> float:
-        """AUC of the strongest attack."""
-        return max(self.auc.values())
+        """AUC of the strongest attack; NaN where one attack's is."""
+        return _largest(self.auc.values())
 
     @property
     def worst_accuracy(self) -> float:
-        """Balanced accuracy of the strongest attack."""
-        return max(self.attack_accuracy.values())
+        """Balanced accuracy of the strongest attack; NaN where one attack's is."""
+        return _largest(self.attack_accuracy.values())
 
     @property
     def mean_auc(self) -> float:
         """Mean AUC over the attacks: less noisy than the strongest one's."""
         return sum(self.auc.values()) / len(self.auc)
+
+
+def _largest(values: Iterable[float]) -> float:
+    """Return the largest value, or NaN where there is one: `max` finds it in some orders only."""
+    return max(values, key=lambda value: (math.isnan(value), value))
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,25 @@ class Ranked:
 class Objective(ABC):
     """Ranks candidates, best first."""
 
+    blind: ClassVar[bool] = False
+    """Whether it looks at no figure: a control that shows what the choice itself is worth."""
+
     @abstractmethod
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        """Return every outcome once, best first; ties keep the order of the proposals."""
+        """Return every outcome once, best first; ties keep the order of the proposals.
+
+        A candidate whose figures are NaN comes behind all others.
+        """
+
+
+def _best_accuracy(outcomes: Sequence[Outcome]) -> float:
+    """Return the highest accuracy that is a number; NaN where none is."""
+    return max((o.accuracy for o in outcomes if not math.isnan(o.accuracy)), default=math.nan)
+
+
+def _by_keys(keys: Sequence[tuple[float, ...]]) -> list[int]:
+    """Return the positions of the keys, the smallest key first; a key with a NaN comes last."""
+    return sorted(range(len(keys)), key=lambda i: (any(map(math.isnan, keys[i])), keys[i]))
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective", "safecompress.objectives", Objective)
@@ -78,7 +99,7 @@ OBJECTIVES: Registry[Objective] = Registry("objective", "safecompress.objectives
 
 
 def _by_score(scores: Sequence[float], reasons: Sequence[str]) -> list[Ranked]:
-    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    order = _by_keys([(-score,) for score in scores])
     return [Ranked(i, scores[i], reasons[i]) for i in order]
 
 
@@ -101,13 +122,13 @@ class Paired(Objective):
             raise ConfigError(f"tolerance must lie in [0, 1], got {self.tolerance}.")
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        floor = max(o.accuracy for o in outcomes) - self.tolerance
+        floor = _best_accuracy(outcomes) - self.tolerance
         keeps = [o.accuracy >= floor - 1e-12 for o in outcomes]
         keys = [
             (0, o.mean_auc, -o.accuracy) if kept else (1, -o.accuracy, o.mean_auc)
             for o, kept in zip(outcomes, keeps, strict=True)
         ]
-        order = sorted(range(len(outcomes)), key=lambda i: keys[i])
+        order = _by_keys(keys)
         return [
             Ranked(i, outcomes[i].accuracy / outcomes[i].mean_auc, self._reason(outcomes[i], floor))
             for i in order
@@ -261,13 +282,13 @@ class Bounded(Objective):
             raise ConfigError(f"tolerance must lie in [0, 1], got {self.tolerance}.")
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        floor = max(o.accuracy for o in outcomes) - self.tolerance - 1e-12
-        worst = [max([2 * o.worst_auc - 1, *o.risks.values()]) for o in outcomes]
+        floor = _best_accuracy(outcomes) - self.tolerance - 1e-12
+        worst = [_largest([2 * o.worst_auc - 1, *o.risks.values()]) for o in outcomes]
         keys = [
             (0, risk, -o.accuracy) if o.accuracy >= floor else (1, -o.accuracy, risk)
             for o, risk in zip(outcomes, worst, strict=True)
         ]
-        order = sorted(range(len(outcomes)), key=lambda i: keys[i])
+        order = _by_keys(keys)
         return [
             Ranked(
                 i,
@@ -302,6 +323,8 @@ class RandomChoice(Objective):
     Args:
         seed: fixes the order of every round.
     """
+
+    blind: ClassVar[bool] = True
 
     seed: int = 0
 

@@ -18,6 +18,7 @@ from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measu
 from safecompress.checks.metrics import BalancedAccuracy, TprAtFpr
 from safecompress.checks.suite import Suite
 from safecompress.config import CheckConfig, CompressConfig
+from safecompress.errors import ConfigError
 from safecompress.protocols import Attack
 from safecompress.registry import split_request
 
@@ -91,11 +92,21 @@ def steering_attacks(config: CompressConfig, *, teachers: bool) -> list[Attack]:
 
 
 def steering_measures(config: CompressConfig) -> list[Measure]:
-    """Build the further risks of the loop."""
-    return [
-        measure_from(request, where=f"steer.measures[{i}]")
-        for i, request in enumerate(config.steer.measures)
-    ]
+    """Build the further risks of the loop.
+
+    Raises:
+        ConfigError: on a measure whose lower values are worse, of which the worst would win.
+    """
+    found = []
+    for i, request in enumerate(config.steer.measures):
+        measure = measure_from(request, where=f"steer.measures[{i}]")
+        if measure.worse == "lower":
+            raise ConfigError(
+                f"steer.measures[{i}]: of {measure.name} lower is worse, and the loop looks for "
+                "the least of each further risk; name a measure whose higher values are worse."
+            )
+        found.append(measure)
+    return found
 
 
 def suite_from(

@@ -10,8 +10,8 @@ from typing import TypeVar, cast
 from torch import Tensor
 
 from safecompress.data import halves
-from safecompress.identity import Identity, identity
 from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
+from safecompress.registry.identity import Identity, identity
 
 _Found = TypeVar("_Found")
 

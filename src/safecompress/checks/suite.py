@@ -10,7 +10,7 @@ from safecompress.checks.conditions import Status
 from safecompress.checks.measures import AttackMeasure
 from safecompress.checks.subject import Subject
 from safecompress.errors import ConfigError
-from safecompress.identity import require_distinct_names
+from safecompress.registry.identity import require_distinct_names
 
 EXIT_CODES = {Status.PASS: 0, Status.FAIL: 1, Status.INCONCLUSIVE: 3, Status.ERROR: 4}
 

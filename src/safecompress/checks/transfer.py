@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,8 @@ class Pair:
 class _OnParent(Measure):
     """A measure of an attacker who holds the judged model and attacks the dense one."""
 
+    worse: ClassVar[Literal["higher", "lower"]] = "higher"
+
     norm: Norm = "linf"
     radius: float | None = None
     rows: int = 500
@@ -90,13 +93,16 @@ class _OnParent(Measure):
 
     def _pair(self, subject: Subject) -> Pair:
         """Return the models and rows; the attacker learns from one half of the non-members."""
-        evidence = subject.evidence.nonmembers
+        # Targets are drawn and batches cut place by place, so a place must mean the same row
+        # whatever the order in which the rows were given.
+        order = subject.evidence.nonmembers.outputs.ids.argsort()
+        evidence = subject.evidence.nonmembers.take(order)
+        half = subject.halves.nonmembers[order]
         if evidence.rows is None or evidence.target is None or evidence.parent_target is None:
             raise MissingEvidenceError(
                 f"{self.name}: needs the rows, the model and the dense model that is attacked; "
                 "this audit does not have all three."
             )
-        half = subject.halves.nonmembers
         judged, known = evidence.rows.take(~half), evidence.rows.take(half)
         judged = judged.take(torch.arange(min(self.rows, len(judged))))
         try:

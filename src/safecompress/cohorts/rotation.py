@@ -14,9 +14,9 @@ from safecompress.checks import Subject
 from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
-from safecompress.identity import require_distinct_names
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import derive, generator
+from safecompress.registry.identity import require_distinct_names
 from safecompress.run.folder import DENSE as DENSE_FILE
 from safecompress.run.folder import MODEL
 from safecompress.run.load import load_stored

@@ -42,7 +42,6 @@ from safecompress.errors import (
     ModelError,
     UndecidableError,
 )
-from safecompress.identity import require_distinct_names
 from safecompress.models import (
     build_model,
     channel_groups,
@@ -52,6 +51,7 @@ from safecompress.models import (
     load_weights_,
 )
 from safecompress.randomness import derive, seeded
+from safecompress.registry.identity import require_distinct_names
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
 

@@ -128,8 +128,8 @@ class Unpairing(Defense):
 
     def state(self) -> dict[str, Tensor]:
         """Return the weight, and the model as it was when unpairing began."""
-        kept = {_START + name: value for name, value in self._before.items()}
-        kept |= {_RANGE + name: bounds for name, bounds in self._ranges.items()}
+        kept = {_START + name: value.clone() for name, value in self._before.items()}
+        kept |= {_RANGE + name: bounds.clone() for name, bounds in self._ranges.items()}
         return {_WEIGHT: torch.tensor([self._current]), **kept}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
@@ -155,6 +155,8 @@ def _directed(gradient: Tensor) -> Tensor:
     """Return each row's direction, (b, d); rows without a gradient stay zero."""
     flat = gradient.float().flatten(1)
     largest = flat.detach().abs().amax(dim=1, keepdim=True)
-    # A sure model's gradients are tiny; their lengths are taken where squares do not vanish.
-    scaled = flat / (largest + torch.finfo(flat.dtype).tiny)
+    tiny = torch.finfo(flat.dtype).tiny
+    # A sure model's gradients are tiny; their lengths are taken where squares do not vanish. Below
+    # the smallest normal number the derivative of a direction overflows: such rows have none.
+    scaled = flat / torch.where(largest < tiny, torch.ones_like(largest), largest + tiny)
     return scaled / (scaled.square().sum(dim=1, keepdim=True) + _SMALL).sqrt()

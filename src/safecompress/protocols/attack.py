@@ -241,7 +241,7 @@ class Attack(ABC):
 
     Hyper-parameters go to the constructor of a frozen dataclass, the problem to the call. The
     object holds no state: `fit` returns what `score` is given back. A result is kept for the very
-    same attack, its class and the values of its options (`safecompress.identity`); `name` is what
+    same attack, its class and the values of its options (see `identity`); `name` is what
     people read.
     """
 

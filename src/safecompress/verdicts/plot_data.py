@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from safecompress.checks import Auc, CheckResult, Subject
 from safecompress.errors import SafeCompressError
-from safecompress.identity import require_distinct_names
 from safecompress.protocols import Attack
+from safecompress.registry.identity import require_distinct_names
 from safecompress.run.model_file import StoredModel
 from safecompress.stats import roc_curve
 

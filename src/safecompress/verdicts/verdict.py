@@ -18,8 +18,8 @@ from safecompress.checks import (
     overall,
 )
 from safecompress.errors import UndecidableError
-from safecompress.identity import identity
 from safecompress.protocols import Attack, Estimate
+from safecompress.registry.identity import identity
 from safecompress.stats import power
 
 SCHEMA_VERSION = 1

@@ -11,8 +11,8 @@ import pytest
 import safecompress.attacks
 from safecompress.attacks import ATTACKS
 from safecompress.cli import list_parts
-from safecompress.identity import identity
 from safecompress.protocols import Attack
+from safecompress.registry.identity import identity
 
 NAMES = {
     "loss",

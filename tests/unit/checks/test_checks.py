@@ -88,19 +88,6 @@ def test_an_attack_runs_once_however_many_checks_ask(monkeypatch: pytest.MonkeyP
     assert calls == [600, 600]
 
 
-@pytest.mark.parametrize(
-    "metric", ["auc", "balanced-accuracy", "class-balanced-accuracy", "advantage", "tpr@0.05"]
-)
-def test_estimates_contain_their_value_and_differences_vanish_with_oneself(metric: str) -> None:
-    measure = AttackMeasure(ATTACKS.build("loss", where="t"), metric_named(metric))
-    s = subject(1.0)
-    found = measure.estimate(s, level=0.95)
-    assert found.low <= found.value <= found.high
-    own = measure.difference(s, s, level=0.95)
-    assert own.value == 0.0
-    assert own.low <= 0.0 <= own.high
-
-
 def test_a_leak_is_told_from_none_and_paired_difference_sees_it() -> None:
     measure = AttackMeasure(ATTACKS.build("loss", where="t"))
     leaking, silent = subject(2.0), subject(0.0)

@@ -1,214 +1,156 @@
-"""What every defense must keep to: nothing at weight 0, exact resuming, finite, and it defends."""
+"""Every registered defense keeps the contract, and every way to break it is noticed."""
 
 from __future__ import annotations
-
-import statistics
 
 import pytest
 import torch
 
-from safecompress.candidate import Candidate
 from safecompress.defenses import DEFENSES
-from safecompress.errors import ConfigError
-from safecompress.files import read_tensors, write_tensors
-from safecompress.protocols import Batch, TrainingContext
-from safecompress.transforms import Transforms
-from tests.defended import (
-    CLASSES,
-    MEMBERS,
-    STEPS,
-    built,
-    dense,
-    loss_auc,
-    loss_gap,
-    losses,
-    network,
-    sparse_topology,
-    toy,
-    trained,
-    trainer,
-)
-
-OFF = {
-    "adversarial": {"weight": 0.0},
-    "label-smoothing": {"share": 0.0},
-    "entropy": {"weight": 0.0},
-    "relax-loss": {"target": 0.0},
-    "ppb": {"weight": 0.0},
-    "hamp": {"entropy": 0.0, "weight": 0.0},
-    "dropout": {"rate": 0.0},
-    "early-stopping": {"looks": 0},
-    "distillation": {"share": 0.0},
-    "unpairing": {"weight": 0.0, "alpha": 0.0},
-}
-ON = {
-    "adversarial": {"weight": 10.0, "start": 0.0, "attacker_steps": 3},
-    "label-smoothing": {"share": 0.5},
-    "entropy": {"weight": 1.0},
-    "relax-loss": {"target": 0.8},
-    "ppb": {"weight": 16.0},
-    "hamp": {"entropy": 0.8, "weight": 0.1},
-    "dropout": {"rate": 0.9},
-    "early-stopping": {"looks": 20},
-    "distillation": {"rows": "reference"},
-    "dp-sgd": {"noise": 1.0, "clip": 1.0},
-    "unpairing": {"weight": 1.0},
-}
-HIDING = [name for name in ON if name != "unpairing"]
-"""What hides members; unpairing hides a parent model, and has laws of its own."""
-
-SEEDS = range(4)
-FLATTENING = ("label-smoothing", "entropy", "hamp", "ppb")
-"""They make outputs flatter; whether that hides members is another question."""
+from safecompress.defenses.contract import violations
+from safecompress.protocols import Defense
+from tests.contracts import assert_caught, cases
+from tests.defended import ON, built
+from tests.support import count
 
 
-def test_the_tables_name_every_defense() -> None:
-    assert set(ON) == set(DEFENSES.parts)
-    assert set(OFF) == set(DEFENSES.parts) - {"dp-sgd"}
-
-
-@pytest.mark.parametrize("name", DEFENSES.parts)
-def test_it_says_what_it_is_and_what_becomes_of_dense_weights(name) -> None:
-    part = DEFENSES.parts[name]
-    assert part.summary
-    assert part.reference
-    assert any(word in part.cost for word in ("inherits", "anew", "new dense"))
-    assert DEFENSES.build(name, where="test").name == name
-
-
-@pytest.mark.parametrize("name", OFF)
-def test_at_weight_zero_training_is_the_same_bit_for_bit(name) -> None:
-    plain, off = trained(0), trained(0, name, tuple(OFF[name].items()))
-    assert all(torch.equal(plain.weights[k], v) for k, v in off.weights.items())
-
-
+@pytest.mark.parametrize("seed", range(count(1, 10)))
 @pytest.mark.parametrize("name", ON)
-def test_it_changes_training(name) -> None:
-    plain, on = trained(0), trained(0, name, tuple(ON[name].items()))
-    assert any(not torch.equal(plain.weights[k], v) for k, v in on.weights.items())
+def test_every_registered_defense_keeps_the_contract(name, seed):
+    assert violations(built({name: ON[name]}), seed=seed) == ()
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("name", ON)
-def test_stopping_and_resuming_changes_no_bit(name, masked, tmp_path) -> None:
-    straight = trainer(0, [built({name: ON[name]})])
-    start = straight.start(sparse_topology(network(0)) if masked else None)
-    whole = straight.train(start, STEPS)
-    half = straight.train(start, 37)
-    write_tensors(tmp_path / "half.safetensors", half.tensors())
-    back = Candidate.from_tensors(read_tensors(tmp_path / "half.safetensors"), half.settings())
-    resumed = trainer(0, [built({name: ON[name]})]).train(back, STEPS - 37)
-    assert whole.tensors().keys() == resumed.tensors().keys()
-    assert all(torch.equal(v, resumed.tensors()[k]) for k, v in whole.tensors().items())
+def test_every_registered_defense_has_options_that_show():
+    assert set(ON) == set(DEFENSES.all())
 
 
-@pytest.mark.parametrize("name", ON)
-def test_under_a_mask_no_weight_comes_back(name) -> None:
-    made = trainer(0, [built({name: ON[name]})])
-    topology = sparse_topology(network(0))
-    candidate = made.train(made.start(topology), STEPS)
-    for parameter, mask in topology.masks.items():
-        assert not candidate.weights[parameter][~mask].any()
-        assert candidate.weights[parameter][mask].all()
+class Mine(Defense):
+    """Pull the logits towards zero, more so the more steps have passed."""
+
+    name = "mine"
+
+    def __init__(self):
+        self.steps = torch.zeros(())
+
+    def penalty(self, batch):
+        return 1e-3 * self.steps * batch.logits.tanh().square().mean()
+
+    def after_step_(self, batch):
+        self.steps = self.steps + 1
+
+    def state(self):
+        return {"steps": self.steps.clone()}
+
+    def load_state_(self, state):
+        self.steps = state.get("steps", torch.zeros(())).clone()
 
 
-@pytest.mark.parametrize("name", [name for name in ON if name != "dp-sgd"])
-def test_it_works_in_mixed_precision(name) -> None:
-    exact, mixed = (
-        trainer(0, [built({name: ON[name]})], precision=p) for p in ("32-true", "bf16-mixed")
-    )
-    first, second = (losses(t.train(t.start(), 3), toy(0)["validation"]) for t in (exact, mixed))
-    assert (first - second).abs().mean() < 0.1 * first.mean()
+class Idle(Mine):
+    def penalty(self, batch):
+        return None
 
 
-@pytest.mark.parametrize("bits", [None, 4])
-@pytest.mark.parametrize("masked", [False, True])
-def test_stopped_early_a_candidate_ends_as_it_served_unseen_rows_best(masked, bits) -> None:
-    made = trainer(0, [built({"early-stopping": {"looks": 20}})])
-    start = made.start(sparse_topology(network(0)) if masked else None)
-    candidate = made.train(start.evolve(transforms=Transforms(bits)), STEPS)
-    said = made.outputs(candidate, toy(0)["validation"])
-    loss = torch.nn.functional.cross_entropy(said.logits.double(), said.labels)
-    assert float(loss) == pytest.approx(float(candidate.defenses["early-stopping"]["loss"]))
+class Forgets(Mine):
+    def state(self):
+        return {}
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("scale", [0.0, 1.0, 1e3, 1e6])
-@pytest.mark.parametrize("name", HIDING)
-def test_the_penalty_and_its_gradient_are_finite_whatever_the_logits(name, scale, sign) -> None:
-    rows, defense = toy(0)["members"], built({name: ON[name]})
-    defense.prepare_(context(seed=0))
-    logits = (network(0)(rows.inputs).detach() * sign * scale).requires_grad_()
-    loss = torch.nn.functional.cross_entropy(logits, rows.labels)
-    penalty = defense.penalty(
-        Batch(rows.inputs, rows.labels, rows.ids, logits, network(0), 4, 0.5, loss=loss)
-    )
-    if penalty is None:
-        return
-    assert bool(torch.isfinite(penalty))
-    (gradient,) = torch.autograd.grad(penalty, logits)
-    assert bool(torch.isfinite(gradient).all())
+class StartsLate(Mine):
+    def load_state_(self, state):
+        self.steps = state.get("steps", self.steps)
 
 
-def over_seeds(figure, name="") -> float:
-    options = tuple(ON[name].items()) if name else ()
-    return statistics.fmean(figure(trained(s, name, options), s) for s in SEEDS)
+class HandsOutItsOwn(Mine):
+    def state(self):
+        return {"steps": self.steps}
 
 
-@pytest.mark.parametrize("name", HIDING)
-def test_on_a_toy_that_overfits_the_gap_between_members_and_others_is_smaller(name) -> None:
-    bare = over_seeds(loss_gap)
-    assert bare > 0.9
-    assert over_seeds(loss_gap, name) < 0.9 * bare
+class PerRow(Mine):
+    def penalty(self, batch):
+        return batch.logits.square().mean(dim=1)
 
 
-@pytest.mark.parametrize("name", [name for name in HIDING if name not in FLATTENING])
-def test_on_a_toy_that_overfits_members_are_harder_to_tell(name) -> None:
-    bare = over_seeds(loss_auc)
-    assert bare > 0.68
-    assert over_seeds(loss_auc, name) < bare - 0.01
+class Overflows(Mine):
+    def penalty(self, batch):
+        return batch.logits.exp().mean()
 
 
-@pytest.mark.parametrize("name", ["label-smoothing", "entropy", "hamp"])
-def test_flatter_outputs_alone_do_not_hide_members(name) -> None:
-    """The trap: the gap shrinks several times, and whoever ranks rows by loss finds as many."""
-    assert over_seeds(loss_gap, name) < 0.5 * over_seeds(loss_gap)
-    assert over_seeds(loss_auc, name) > over_seeds(loss_auc) - 0.02
+class Divides(Mine):
+    def penalty(self, batch):
+        return batch.logits.square().sum().sqrt()
 
 
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        ({"label-smoothing": {"share": 1.5}}, "share is 1.5"),
-        ({"entropy": {"weight": -1}}, "weight is -1"),
-        ({"entropy": {"rows": "some"}}, "rows is 'some'"),
-        ({"relax-loss": {"target": float("nan")}}, "target is nan"),
-        ({"ppb": {"weight": float("inf")}}, "weight is inf"),
-        ({"hamp": {"entropy": 1.0}}, "entropy is 1.0"),
-        ({"dropout": {"rate": 1.0}}, "rate is 1.0"),
-        ({"early-stopping": {"looks": -1}}, "looks is -1"),
-        ({"distillation": {"temperature": 0.0}}, "temperature is 0.0"),
-        ({"distillation": {"rows": "others"}}, "rows is 'others'"),
-        ({"dp-sgd": {"clip": 0.0}}, "clip is 0.0"),
-        ({"dp-sgd": {"delta": 1.0}}, "delta is 1.0"),
-        ({"ppb": {"wieght": 1}}, "did you mean 'weight'"),
+class Dice(Mine):
+    def penalty(self, batch):
+        return (torch.rand(len(batch.labels)) * batch.logits.square().mean(1)).mean()
+
+
+class Revives(Mine):
+    def prepare_(self, context):
+        self.module = context.module
+
+    def after_step_(self, batch):
+        if batch.step == 79:
+            with torch.no_grad():
+                for parameter in self.module.parameters():
+                    parameter.add_(0.01)
+
+
+class OnlyPretends(Mine):
+    only_penalty = True
+
+
+class WantsReference(Mine):
+    def prepare_(self, context):
+        self.inputs = context.reference.inputs
+
+
+class Scribbles(Mine):
+    def prepare_(self, context):
+        context.validation.labels.zero_()
+
+
+class LeavesHooks(Mine):
+    def prepare_(self, context):
+        context.module.register_forward_hook(lambda module, inputs, output: None)
+
+
+class RemembersTheClock(Mine):
+    drawn = 0
+
+    def penalty(self, batch):
+        RemembersTheClock.drawn += 1
+        return 1e-4 * RemembersTheClock.drawn * batch.logits.tanh().square().mean()
+
+
+class Nameless(Mine):
+    name = None
+
+
+BREACHES = {
+    "defenses": [
+        (Idle(), "it changes nothing"),
+        (Forgets(), "interrupted and resumed ends elsewhere"),
+        (StartsLate(), "starts with what it remembers of the first"),
+        (HandsOutItsOwn(), "hands out its own tensors"),
+        (PerRow(), "its penalty is (100,); expected a scalar"),
+        (Overflows(), "its penalty is inf for logits scaled by"),
+        (Divides(), "gradient is not finite for logits scaled by 0"),
+        (Dice(), "global random generator"),
+        (Revives(), "that do not exist come back"),
+        (OnlyPretends(), "nothing but a penalty (only_penalty), and has after_step_"),
+        (WantsReference(), "raised AttributeError"),
+        (Scribbles(), "changes the validation rows"),
+        (LeavesHooks(), "it leaves hooks on the model"),
+        (RemembersTheClock(), "the same seed gives different weights"),
+        (Nameless(), "its name is None"),
     ],
-)
-def test_bad_options_are_refused_with_what_was_expected(request_, message) -> None:
-    with pytest.raises(ConfigError, match=message):
-        built(request_)
+}
 
 
-def context(seed: int) -> TrainingContext:
-    rows = toy(seed)
-    return TrainingContext(
-        classes=CLASSES,
-        steps=STEPS,
-        seed=seed,
-        reference=rows["reference"],
-        module=network(seed),
-        validation=rows["validation"],
-        rows=MEMBERS,
-        batch_size=50,
-        dense=dense(seed),
-    )
+@cases(BREACHES)
+def test_a_broken_defense_is_caught(part, expected):
+    assert_caught(violations(part), expected)
+
+
+def test_a_sound_defense_of_somebody_else_passes():
+    assert violations(Mine()) == ()

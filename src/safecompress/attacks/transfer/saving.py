@@ -14,8 +14,8 @@ from safecompress.attacks.transfer.adaptive import right_on_both
 from safecompress.attacks.transfer.query_attack import BUDGET, QueryAttack, QueryResult, hunt_down
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS
 from safecompress.errors import UndecidableError
-from safecompress.identity import require_distinct_names
 from safecompress.protocols import Ball
+from safecompress.registry.identity import require_distinct_names
 from safecompress.stats import Interval, bootstrap_interval
 
 _IMAGE_DIMENSIONS = 4

@@ -1,0 +1,82 @@
+"""A toy that overfits, and how it is trained with a defense.
+
+Four clusters so noisy that a network of 64 hidden units learns 100 members by heart: what a defense
+does to training shows within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from safecompress.config import EngineConfig, TrainConfig
+from safecompress.protocols import Defense, Rows
+from safecompress.randomness import generator, seeded
+from safecompress.topology import Topology
+from safecompress.train import Trainer
+
+CLASSES, WIDTH, MEMBERS = 4, 30, 100
+CONFIG = TrainConfig(
+    epochs=40, batch_size=50, lr=0.1, precision="32-true", memory_format="contiguous"
+)
+STEPS = 40 * 2
+ENGINE = EngineConfig(accelerator="cpu")
+
+
+def toy(seed: int) -> dict[str, Rows]:
+    """Return members, reference, validation and fresh rows of four noisy clusters."""
+    source = generator(seed, "toy")
+    centers = torch.randn(CLASSES, WIDTH, generator=source) * 0.4
+
+    def rows(n: int, first: int) -> Rows:
+        labels = torch.randint(CLASSES, (n,), generator=source)
+        inputs = centers[labels] + torch.randn(n, WIDTH, generator=source)
+        return Rows(inputs, labels, torch.arange(first, first + n))
+
+    names = ("members", "reference", "validation", "fresh")
+    return {n: rows(MEMBERS if n == "members" else 600, 1000 * i) for i, n in enumerate(names)}
+
+
+def network(seed: int) -> nn.Sequential:
+    """Return the untrained network."""
+    with seeded(seed, "toy"):
+        return nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+
+
+def trainer(
+    seed: int, defenses: Sequence[Defense] = (), *, dense: nn.Module | None = None, **changes: Any
+) -> Trainer:
+    """Return a trainer of the toy.
+
+    Args:
+        seed: of the rows, the network and the training.
+        defenses: changes to training.
+        dense: the finished dense model, for defenses that ask it.
+        **changes: of the training configuration.
+    """
+    rows = toy(seed)
+    return Trainer(
+        network(seed),
+        rows["members"],
+        CONFIG.model_copy(update=changes),
+        seed=seed,
+        engine=ENGINE,
+        defenses=defenses,
+        reference=rows["reference"] if any(d.needs_reference for d in defenses) else None,
+        validation=rows["validation"],
+        dense=dense,
+    )
+
+
+def sparse_topology(module: nn.Module, density: float = 0.3) -> Topology:
+    """Return random masks in which about `density` of every layer's weights exist."""
+    source = generator(0, "mask")
+    return Topology(
+        {
+            name: torch.rand(mask.shape, generator=source) < density
+            for name, mask in Topology.dense(module).masks.items()
+        }
+    )

@@ -1,0 +1,54 @@
+"""No kind of part is without a contract, a guide page that runs, and five planted breaches."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from safecompress.cli.list_parts import KINDS
+from tests.contracts import CONTRACTS, PAGES, page_of
+from tests.documents import ROOT, documents
+
+LONGEST_PAGE = 40
+FEWEST_BREACHES = 5
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def test_every_kind_has_a_contract():
+    assert set(CONTRACTS) == set(KINDS)
+    stated = (ROOT / "docs" / "api.md").read_text()
+    assert all(f"`safecompress.{contract.module}`" in stated for contract in CONTRACTS.values())
+
+
+@each_kind
+def test_five_different_parts_break_each_contract_in_different_ways(kind):
+    breaches = CONTRACTS[kind].breaches(kind)
+    parts = {getattr(part, "__name__", type(part).__name__) for part, _ in breaches}
+    assert len(parts) >= FEWEST_BREACHES
+    assert len({words for _, words in breaches}) >= FEWEST_BREACHES
+
+
+@each_kind
+def test_each_page_calls_the_contract_and_says_where_parts_are_published(kind):
+    registry = KINDS[kind]
+    text = page_of(registry.kind).read_text()
+    assert f"from safecompress.{CONTRACTS[kind].module} import violations" in text
+    assert len(re.findall(r"\bviolations\(", text)) >= 2, "one part keeps it, one breaks it"
+    assert f'"{registry.group}"' in text or f"`{registry.group}`" in text
+    assert (registry.kind, kind) in _listed()
+
+
+def _listed() -> set[tuple[str, str]]:
+    """Return (page, kind as listed) of each row of the index."""
+    index = (ROOT / "docs" / "extending.md").read_text()
+    rows = re.findall(r"\(extending/([\w-]+)\.md\) \|.*`safecompress list ([\w-]+)`", index)
+    return {(page.replace("-", " "), kind) for page, kind in rows}
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)
+def test_every_page_is_short_runs_and_belongs_to_a_kind(page):
+    assert len(page.read_text().splitlines()) <= LONGEST_PAGE
+    assert documents.should_parse(page)
+    assert page in {page_of(registry.kind) for registry in KINDS.values()}
