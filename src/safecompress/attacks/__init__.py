@@ -1,4 +1,4 @@
-"""Simulated membership attackers, and the controls that test them."""
+"""Simulated membership attacks, and the controls that test them."""
 
 from __future__ import annotations
 

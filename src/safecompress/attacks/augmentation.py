@@ -1,7 +1,9 @@
-"""Label-only by augmentation: a member stays right when it is changed a little, and for longer.
+"""`AugmentationAttack`: label-only inference from predictions on changed copies of a row.
 
-Nothing but predicted classes is asked for, so a defense that hides or flattens confidence does not
-weaken the attack; and unlike the correctness gap it can tell two rows apart that are both right.
+Small changes of a member's input change its predicted class less often than those of a non-member.
+The attack uses predicted classes only, so a defense that hides or flattens confidence does not
+weaken it. Unlike the correctness gap, it can tell apart two rows that are both classified
+correctly.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class FittedAugmentation:
 
     Args:
         perturbations: how inputs like these are changed.
-        network: reads how often a row stayed right at each strength.
+        network: maps the fractions of correctly classified copies at each strength to a score.
     """
 
     perturbations: Perturbations
@@ -37,12 +39,12 @@ class FittedAugmentation:
 class AugmentationAttack(Attack):
     """A network on how often changed copies of a row are still classified as its label.
 
-    Each row costs `levels · copies` queries; what was predicted for the row itself is known.
+    Each row costs `levels · copies` queries; the prediction on the row itself is known beforehand.
 
     Args:
-        levels: strengths, from a flip in 200 yes/no columns (a shift by one pixel, one word in 50)
-            on, each twice the one before.
-        copies: changed copies at each strength; of an image at most 8 differ.
+        levels: number of strengths of change. The first flips one yes/no column in 200, shifts an
+            image by one pixel, or drops one word in 50; each further one is twice as strong.
+        copies: number of changed copies at each strength; for images at most 8 differ.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -63,10 +65,14 @@ class AugmentationAttack(Attack):
         require_at_least(self, levels=1, copies=1)
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> FittedAugmentation:
-        """Learn how inputs vary, and which numbers of right copies members have.
+        """Learn how inputs vary, and how often copies of members are classified correctly.
+
+        Args:
+            known: evidence about the fit half's members and non-members.
+            seed: seed of the changes and of the network.
 
         Raises:
-            UndecidableError: where there is nothing in the inputs that could be changed.
+            UndecidableError: when no part of the inputs can be changed.
         """
         groups = known.map(in_id_order)
         perturbations = Perturbations.like(cast(Rows, groups.nonmembers.rows).inputs, seed=seed)
@@ -75,11 +81,19 @@ class AugmentationAttack(Attack):
         return FittedAugmentation(perturbations, network)
 
     def score(self, fitted: FittedAugmentation, evidence: Evidence) -> Tensor:
-        """Return the logit of "member", float64 (n,)."""
+        """Return the logit of "member", float64 (n,).
+
+        Args:
+            fitted: what `fit` returned.
+            evidence: rows and the model to query about them.
+        """
         return fitted.network(self._features(fitted.perturbations, evidence))
 
     def _features(self, perturbations: Perturbations, evidence: Evidence) -> Tensor:
-        """Return the share of right copies at each strength and in all, (n, levels + 2)."""
+        """Return correctness, the fraction of correct copies at each strength, and their sum.
+
+        The result is float64 (n, levels + 2).
+        """
         rows = cast(Rows, evidence.rows)
         oracle = Oracle(cast(nn.Module, evidence.target))
         shares = []

@@ -1,7 +1,7 @@
-"""The blind baseline: can members be told from non-members without any model?
+"""`blind_baseline`: tests whether members and non-members differ without any model.
 
-If they can, the two groups differ by themselves (by date, by collection, by an official test set)
-and every membership figure measured on them is void.
+If they do, the two groups come from different distributions (for example collected at different
+dates, or one an official test set), and every membership figure measured on them is void.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from safecompress.stats.intervals import auc_p_value
 from safecompress.stats.roc import auc
 
 LEVEL = 0.001
-"""Level of every control's alarm: a sound audit is called void once in 1,000 times per control."""
+"""Significance level of every control: each raises a false alarm on a valid audit once in 1,000."""
 
 _ROWS = 2000
-"""Most rows taken from each half of each group; an AUC of .53 still alarms with so many."""
+"""Largest number of rows used of each half of each group; enough to detect an AUC of .53."""
 
 _ELEMENTS = 40_000_000
-"""Most input numbers looked at, unless that leaves fewer than 200 rows in a group."""
+"""Largest number of input numbers used, unless that leaves fewer than 200 rows in a group."""
 
 _PROJECTED = 60
 _SELECTED = 60
 _BEYOND_CHANCE = 4.0
-"""Deviations; among 3,000 columns one in five data sets has a single column so far out by luck."""
+"""Least difference of a selected column's means, in standard errors; of 3,000 columns without a
+difference one exceeds it by chance in one data set of five."""
 
 _MOST_CLASSES = 100
 _TOKEN_BUCKETS = 65_536
@@ -46,13 +47,13 @@ class BlindResult:
     """How well inputs and labels alone tell members from non-members.
 
     Args:
-        auc: of the classifier with the smaller p-value, on the judged half.
+        auc: AUC of the classifier with the smaller p-value, on the judged half.
         p_value: one-sided, against an AUC of at most 0.5, corrected for two classifiers.
-        alarm: p < 0.001; then every membership figure on these rows is void.
-        classifier: `logistic` or `boosting`, the one `auc` belongs to.
+        alarm: whether p < 0.001, which makes every membership figure on these rows void.
+        classifier: `logistic` or `boosting`, the one that `auc` belongs to.
         looked_at: `inputs and labels`, or `labels` where the rows have no inputs.
-        n_members, n_nonmembers: judged rows.
-        seconds: time it took.
+        n_members, n_nonmembers: numbers of judged rows.
+        seconds: wall time of the test.
     """
 
     auc: float
@@ -66,31 +67,32 @@ class BlindResult:
 
     @property
     def message(self) -> str:
-        """What was seen and what it means, in one sentence."""
-        seen = (
+        """The result and what it means, in a sentence or two."""
+        result = (
             f"blind baseline: {self.looked_at} alone tell members from non-members with AUC "
             f"{self.auc:.3f} (p = {self.p_value:.2g}, {self.classifier})"
         )
         if not self.alarm:
-            return f"{seen}, no more than chance."
+            return f"{result}, no more than chance."
         return (
-            f"{seen}: the groups differ without any model, so no membership figure means anything. "
-            "Draw members and non-members at random from one source."
+            f"{result}: the groups differ without any model, so no membership figure means "
+            "anything. Draw members and non-members at random from one source."
         )
 
 
 def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> BlindResult:
-    """Fit two classifiers that see no model on the fit half and judge them on the other half.
+    """Fit two classifiers on inputs and labels of the fit half and test them on the other half.
 
     Inputs are flattened and reduced to at most 124 columns: a random projection, the columns whose
-    means differ most on the fit half, and each row's mean, deviation and extremes. Integer inputs
-    count as tokens and enter as bags of words. Labels enter as one-hot, or by their frequency
-    where there are more than 100. Inputs (n, 0) are none: then labels alone are looked at.
+    means differ most on the fit half, and each row's mean, standard deviation and extremes. Integer
+    inputs are treated as tokens and become bags of words. Labels become one-hot columns, or, with
+    more than 100 classes, the logarithm of the ratio of their frequencies in the two groups. Rows
+    with empty inputs (n, 0) are classified by their labels alone.
 
     Args:
-        pool: members and non-members.
+        pool: rows of members and of non-members.
         halves: bool masks (n_members,) and (n_nonmembers,), True = fit half.
-        seed: of the rows taken, the projection and the classifiers.
+        seed: seed of the choice of rows, the projection and the classifiers.
 
     Raises:
         UndecidableError: when a half of a group has fewer than 20 rows.
@@ -113,8 +115,8 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
     x = _standardized(torch.cat(columns, dim=1), known).numpy()
     best_p, best_auc, best_name = 1.0, 0.5, "logistic"
     for name, classifier in _classifiers(seed).items():
-        said = _fitted_scores(classifier, x, known.numpy(), target.numpy())
-        members, nonmembers = said[: sizes[2]], said[sizes[2] :]
+        scores = _fitted_scores(classifier, x, known.numpy(), target.numpy())
+        members, nonmembers = scores[: sizes[2]], scores[sizes[2] :]
         p = min(1.0, 2 * auc_p_value(members, nonmembers))
         if p <= best_p:
             best_p, best_auc, best_name = p, auc(members, nonmembers), name
@@ -131,7 +133,7 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
 
 
 def _taken(rows: Rows, mask: Tensor, *, name: str, seed: int) -> Rows:
-    """Return a random part of the chosen rows, small enough to look at."""
+    """Return a random sample of the rows in `mask`, small enough to process."""
     chosen = mask.nonzero().squeeze(1)
     width = sum(t[:1].numel() for t in tensors_of(rows.inputs)) if len(rows) else 1
     most = min(_ROWS, max(200, _ELEMENTS // (4 * max(1, width))))
@@ -149,7 +151,7 @@ def _parts(groups: tuple[Rows, ...]) -> list[Tensor]:
 
 
 def _reduced(x: Tensor, known: Tensor, target: Tensor, *, seed: int) -> Tensor:
-    """Return at most 124 columns that say what (n, width) inputs look like, float32."""
+    """Return at most 124 columns that summarize inputs (n, width), float32."""
     source = generator(seed, "blind", "projection")
     if not x.is_floating_point() and x.dtype != torch.bool:
         table = torch.randn(_TOKEN_BUCKETS, _PROJECTED, generator=source)
@@ -167,9 +169,9 @@ def _reduced(x: Tensor, known: Tensor, target: Tensor, *, seed: int) -> Tensor:
 
 
 def _most_different(x: Tensor, known: Tensor, target: Tensor) -> Tensor:
-    """Return the columns whose means differ on the fit half beyond what chance does, worst first.
+    """Return the columns whose means differ significantly on the fit half, largest first.
 
-    Chance alone would drown the one column that tells the groups apart, so none is taken for it.
+    Columns that differ by chance are left out, because they would drown a single one that matters.
     """
     if x.shape[1] <= _SELECTED:
         return torch.arange(x.shape[1])
@@ -192,7 +194,7 @@ def _label_columns(labels: Tensor, known: Tensor, target: Tensor) -> Tensor:
 
 
 def _standardized(x: Tensor, known: Tensor) -> Tensor:
-    """Return columns on the fit half's scale, cut at ±10 deviations."""
+    """Return columns standardized on the fit half, clamped to ±10 standard deviations."""
     scale = x[known].std(dim=0, correction=0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     return ((x - x[known].mean(dim=0)) / scale).clamp(-10, 10).nan_to_num()
@@ -217,7 +219,7 @@ def _fitted_scores(
     classifier: Any, x: np.ndarray, known: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
     with warnings.catch_warnings():
-        # A classifier that has not converged is only a weaker one; nobody can act on the warning.
+        # An unconverged classifier is only a weaker test, and the user cannot act on the warning.
         warnings.simplefilter("ignore")
         classifier.fit(x[known], target[known])
     return np.asarray(classifier.predict_proba(x[~known])[:, 1])

@@ -1,8 +1,9 @@
-"""Label-only by distance: members lie farther from the boundary of their class.
+"""`BoundaryAttack`: label-only inference from a row's distance to the decision boundary.
 
-The model is asked for predicted classes alone, about all rows at once; a row whose answer is
-settled is asked no more. Inputs are taken as real numbers whatever they mean: an attacker who can
-send nothing but yes and no, or words, is left with `augmentation`.
+Members lie farther from the boundary of their class. The attack queries the model for predicted
+classes only, with many rows in one batch, and stops querying a row once its result is known. It
+sends arbitrary real numbers; where an attacker can only send yes/no answers or words, use
+`augmentation`.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from safecompress.protocols import Attack, Evidence, Rows
 from safecompress.randomness import generator
 
 _ELEMENTS = 1 << 23
-"""Numbers asked about at once: 32 MB."""
+"""Largest number of input values in one batch of queries: 32 MB."""
 
 _DOUBLINGS = 12
 _BISECTIONS = 10
-"""Halvings of a bracket: a distance is known to a thousandth of it."""
+"""Number of bisections of a bracket, which locate the boundary to a thousandth of it."""
 
 _STEP_HALVINGS = 8
 
 
 @dataclass(frozen=True)
 class BoundaryAttack(Attack):
-    """Score = distance to the nearest point that is classified otherwise; 0 where the row is.
+    """Score = distance to the nearest point found in another class; 0 for misclassified rows.
 
-    The questions are the same for every row and every model, so that models are compared by them.
-    `most_queries` says what a row costs at most.
+    The random directions are the same for every row, model and seed, so that the scores of models
+    can be compared. `most_queries` is the largest number of queries that a row costs.
 
     Args:
-        directions: random directions the boundary is looked for in first.
-        steps: steps of the decision attack along the boundary; 0 leaves the distance along the best
-            of the random directions.
-        estimates: queries for the first estimate of the boundary's normal; the t-th takes √t times
-            as many.
+        directions: number of random directions in which the boundary is searched first.
+        steps: number of steps of the decision attack along the boundary; 0 keeps the distance along
+            the best of the random directions.
+        estimates: number of queries for the first estimate of the boundary's normal; the t-th takes
+            √t times as many.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -65,7 +66,7 @@ class BoundaryAttack(Attack):
 
     @property
     def most_queries(self) -> int:
-        """The most queries that a row costs."""
+        """The largest number of queries that a row costs."""
         start = self.directions * (_DOUBLINGS + _BISECTIONS)
         walk = sum(self._estimates(t) + _STEP_HALVINGS + _BISECTIONS for t in range(self.steps))
         return start + walk
@@ -77,8 +78,12 @@ class BoundaryAttack(Attack):
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
         """Return the shortest distance found, float64 (n,), at least 0.
 
+        Args:
+            fitted: not used.
+            evidence: rows, the target's outputs on them, and the target to query.
+
         Raises:
-            UndecidableError: where inputs are not one tensor of real numbers.
+            UndecidableError: when the inputs are not one tensor of real numbers.
         """
         del fitted
         rows = cast(Rows, evidence.rows)
@@ -100,15 +105,15 @@ class BoundaryAttack(Attack):
         drawn = torch.randn(self.directions, x.shape[1], generator=self._source("direction"))
         nearest = search.along(x, labels, nn.functional.normalize(drawn, dim=1).to(x))
         distance: Tensor = (nearest - x).norm(dim=1)
-        found = torch.isfinite(distance).nonzero().squeeze(1)
-        # Where nothing was found, the class reaches as far as was looked.
+        reached = torch.isfinite(distance).nonzero().squeeze(1)
+        # A row without a boundary point gets the largest distance that was searched.
         distance = distance.nan_to_num(posinf=_least_length(x.shape[1]) * 2.0**_DOUBLINGS)
-        near, x, labels = nearest[found], x[found], labels[found]
+        near, x, labels = nearest[reached], x[reached], labels[reached]
         for step in range(self.steps):
             source = self._source("estimate", step)
             around = torch.randn(self._estimates(step), x.shape[1], generator=source).to(x)
             near = search.walked(x, labels, near, around=around, step=step)
-            distance[found] = torch.minimum(distance[found], (near - x).norm(dim=1))
+            distance[reached] = torch.minimum(distance[reached], (near - x).norm(dim=1))
         return distance
 
     def _source(self, *names: str | int) -> torch.Generator:
@@ -125,17 +130,23 @@ ATTACKS.add(
 
 
 class _Search:
-    """Questions to an oracle about many rows at once, each row flattened to (width,)."""
+    """Boundary search by queries for many rows in parallel, each row flattened to (width,)."""
 
     def __init__(self, oracle: Oracle, shape: torch.Size) -> None:
         self._oracle, self._shape = oracle, shape
 
     def changed(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return whether the class is another than the label, bool (n,)."""
+        """Return whether the predicted class differs from the label, bool (n,)."""
         return (self._oracle(x.reshape(-1, *self._shape)) != labels.cpu()).to(x.device)
 
     def along(self, x: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
-        """Return the nearest boundary point in any of the directions (k, width); inf where none."""
+        """Return each row's nearest boundary point over all directions, (n, width); inf if none.
+
+        Args:
+            x: the rows (n, width).
+            labels: labels of the rows, int64 (n,).
+            directions: directions of length 1, (k, width).
+        """
         best = torch.full_like(x, torch.inf)
         shortest = torch.full((len(x),), torch.inf, device=x.device)
         for direction in directions:
@@ -159,24 +170,30 @@ class _Search:
         return best
 
     def bisected(self, x: Tensor, labels: Tensor, outside: Tensor) -> Tensor:
-        """Return the points just outside where the lines from `x` to `outside` leave the class."""
+        """Return points just outside the class, where the lines from `x` to `outside` leave it.
+
+        Args:
+            x: the rows (n, width).
+            labels: labels of the rows, int64 (n,).
+            outside: points in another class, (n, width).
+        """
         low, high = torch.zeros(len(x), 1).to(x), torch.ones(len(x), 1).to(x)
         for _ in range(_BISECTIONS if len(x) else 0):
             middle = (low + high) / 2
-            found = self.changed(x + middle * (outside - x), labels)[:, None]
-            low, high = torch.where(found, low, middle), torch.where(found, middle, high)
+            changed = self.changed(x + middle * (outside - x), labels)[:, None]
+            low, high = torch.where(changed, low, middle), torch.where(changed, middle, high)
         return x + high * (outside - x)
 
     def walked(
         self, x: Tensor, labels: Tensor, near: Tensor, *, around: Tensor, step: int
     ) -> Tensor:
-        """Return boundary points one step on: along the estimated normal, and back towards x.
+        """Return the boundary points after one step along the normal and back towards the rows.
 
         Args:
             x: the rows (n, width).
-            labels: of the rows.
-            near: their boundary points.
-            around: drawn directions (k, width) to estimate the normal with.
+            labels: labels of the rows, int64 (n,).
+            near: their current boundary points (n, width).
+            around: random directions (k, width) to estimate the boundary's normal with.
             step: number of the step, from 0.
         """
         if not len(x):
@@ -184,20 +201,20 @@ class _Search:
         distance = (near - x).norm(dim=1, keepdim=True)
         around = nn.functional.normalize(around, dim=1)
         reach = distance / math.sqrt(x.shape[1])
-        asked = near[:, None] + reach[:, None] * around
-        answers = self.changed(asked.flatten(0, 1), labels.repeat_interleave(len(around)))
+        queries = near[:, None] + reach[:, None] * around
+        answers = self.changed(queries.flatten(0, 1), labels.repeat_interleave(len(around)))
         sign = 2.0 * answers.reshape(len(x), -1).to(x) - 1.0
         mean = sign.mean(dim=1, keepdim=True)
-        # Where all answers agree, their mean says it all; else it is taken out as a baseline.
+        # The mean is subtracted to reduce variance, unless all answers agree: then nothing is left.
         weight = torch.where(mean.abs() == 1.0, sign, sign - mean)
         normal = nn.functional.normalize(weight @ around, dim=1)
         length = distance / math.sqrt(step + 1)
         ahead, active = near.clone(), torch.arange(len(x), device=x.device)
         for _ in range(_STEP_HALVINGS):
             tried = near[active] + length[active] * normal[active]
-            found = self.changed(tried, labels[active])
-            ahead[active[found]] = tried[found]
-            active = active[~found]
+            outside = self.changed(tried, labels[active])
+            ahead[active[outside]] = tried[outside]
+            active = active[~outside]
             if not len(active):
                 break
             length = length / 2.0
@@ -205,5 +222,5 @@ class _Search:
 
 
 def _least_length(width: int) -> float:
-    """Return the first distance that is looked at in a direction, for inputs of about unit size."""
+    """Return the first distance searched in a direction, for input values of about unit size."""
     return math.sqrt(width) / 256.0

@@ -1,8 +1,8 @@
-"""Controls: is the attack itself to be believed?
+"""`planted_leak`, `no_leak`, `blind_baseline`: controls that test whether an audit can be trusted.
 
-Both controls take rows that nobody trained on and declare a random half of them "members". Where a
-leak is planted the attack must find it; where none is, it must stay silent. The third control, the
-blind baseline, asks whether members and non-members differ without any model.
+The first two take rows that no model was trained on and declare a random half of them "members".
+With a planted leak the attack must find it; without one, the attack must find nothing. The blind
+baseline tests whether members and non-members differ without any model.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ __all__ = [
 
 
 PLANTED_AUC = 0.75
-"""AUC an attack must reach on the planted leak; sound ones reach 0.85 and more."""
+"""AUC that an attack must reach on the planted leak; working attacks reach 0.85 and more."""
 
 _FEWEST_ROWS = 200
 
 _MOST_QUERIED = 400
-"""Rows of a control whose attack asks an imaginary model thousands of questions about each."""
+"""Largest number of rows for an attack that queries the target, often very many times a row."""
 
 
 @dataclass(frozen=True)
 class ControlResult:
-    """How an attack did on rows whose leak is known.
+    """The result of an attack on rows with a known leak, or known to have none.
 
     Args:
         control: `planted-leak` or `no-leak`.
         attack: the attack's name.
-        auc: area under its ROC curve; of a learning attack on the judged half.
+        auc: area under the ROC curve; for an attack that learns, on the judged half.
         p_value: one-sided, against an AUC of at most 0.5.
-        ok: whether the attack did as it must.
-        n_members, n_nonmembers: rows the figures rest on.
-        seconds: time it took.
-        least_auc: AUC that a sound attack reaches on the planted leak.
+        ok: whether the attack passed the control.
+        n_members, n_nonmembers: numbers of rows that the figures are computed on.
+        seconds: wall time of the control.
+        least_auc: AUC that the attack must reach on the planted leak.
     """
 
     control: str
@@ -75,7 +75,7 @@ class ControlResult:
 
     @property
     def message(self) -> str:
-        """What was seen and what was expected, in one sentence."""
+        """The result and what was expected, in one sentence."""
         return (
             f"{self.control}: {self.attack} has AUC {self.auc:.3f} (p = {self.p_value:.2g}) on "
             f"{self.n_members} + {self.n_nonmembers} rows; expected "
@@ -84,23 +84,23 @@ class ControlResult:
 
 
 def planted_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
-    """Plant a leak that is certainly there; `ok` when the attack finds it.
+    """Plant a leak and run the attack; `ok` when the attack finds the leak.
 
-    For an attack that reads one model's outputs, declared members are made as certain of their
-    label as the model is of its own surest quarter of guesses; who knows only the confidence
-    reaches an AUC of about 0.85. For one that needs more, the leak is where it alone can look; see
-    `evidence_for`.
+    For an attack that reads one model's outputs, the label of a declared member gets log-odds as
+    high as the model's most confident quarter of predictions; an attack that knows only the
+    confidence then reaches an AUC of about 0.85. For an attack that requires more, the leak is
+    planted in the evidence it requires; see `evidence_for`.
 
     Args:
-        outputs: of rows nobody trained on, at least 200.
-        attack: whatever it needs besides outputs is imagined here.
-        seed: of the cut into two groups, of the leak, and of the attack.
+        outputs: outputs on at least 200 rows that the model was not trained on.
+        attack: the attack to test; what it requires besides outputs is generated.
+        seed: seed of the split into two groups, of the leak, and of the attack.
 
     Raises:
-        UndecidableError: on fewer than 200 rows, or a single class; for an attack that sees the
-            predicted class of each row and no more, also where the model makes so few mistakes
-            that there is no gap to find.
-        MissingEvidenceError: when the attack needs what cannot be imagined.
+        UndecidableError: on fewer than 200 rows, or a single class; for an attack that reads only
+            the predicted class of each row also when the model makes so few mistakes that there
+            is no gap to find.
+        MissingEvidenceError: when the attack requires evidence that cannot be generated.
     """
     started = time.perf_counter()
     if outputs.classes < 2:
@@ -115,17 +115,17 @@ def planted_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResul
 
 
 def no_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
-    """Cut rows nobody trained on into two random groups; `ok` when the attack sees no difference.
+    """Split rows without a leak into two random groups; `ok` when the attack finds no difference.
 
     Args:
-        outputs: of rows nobody trained on, at least 200.
-        attack: whatever it needs besides outputs is imagined here.
-        seed: of the cut into two groups and of the attack.
+        outputs: outputs on at least 200 rows that the model was not trained on.
+        attack: the attack to test; what it requires besides outputs is generated.
+        seed: seed of the split into two groups and of the attack.
 
     Raises:
-        UndecidableError: on fewer than 200 rows, or a single class and an attack that needs
+        UndecidableError: on fewer than 200 rows, or on a single class when the attack requires
             references.
-        MissingEvidenceError: when the attack needs what cannot be imagined.
+        MissingEvidenceError: when the attack requires evidence that cannot be generated.
     """
     started = time.perf_counter()
     groups = _two_groups(outputs, attack, seed=seed, leak=False)
@@ -151,10 +151,11 @@ def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> P
 
 
 def _reachable(planted: Pool[Outputs], attack: Attack) -> float:
-    """Return the AUC that a sound attack reaches on the planted leak.
+    """Return the AUC that a working attack reaches on the planted leak.
 
-    Who sees the predicted class of each row alone finds no more than the gap in correctness; who
-    may ask the target about other rows is planted another leak.
+    An attack that reads only the predicted class of each row can find no more than the gap in
+    correctness. An attack that may query the target gets another leak, which predicted classes
+    reveal.
     """
     if not attack.label_only or "target" in attack.requires:
         return PLANTED_AUC
@@ -169,7 +170,7 @@ def _reachable(planted: Pool[Outputs], attack: Attack) -> float:
 
 
 def _attacked(groups: Pool[Evidence], attack: Attack, *, seed: int) -> Pool[Tensor]:
-    """Return the attack's scores; the groups are in random order, so a prefix is a random half."""
+    """Return the attack's scores. The groups are in random order, so a prefix is a random half."""
     halves = groups.map(lambda e: torch.arange(len(e.outputs)) < len(e.outputs) // 2)
     return attack(groups, halves=halves, seed=seed).scores
 

@@ -1,4 +1,4 @@
-"""How the published attackers learn: by Adam, in batches half of members."""
+"""`DescendingAttack`: an attack network trained by Adam on batches with half members."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from safecompress.randomness import permutation, seeded
 _SCORE_ROWS = 1024
 
 Columns: TypeAlias = tuple[Tensor, ...]
-"""What a network is shown of some rows, one leading index per row: its positional arguments."""
+"""A network's positional arguments for some rows, with one leading index per row."""
 
 
 @dataclass(frozen=True)
 class DescendingAttack(Attack):
-    """A network that learns to tell members from non-members by descent; authors say which.
+    """A network trained by gradient descent; authors write `network` and `columns`.
 
     Args:
-        epochs: passes over the larger group; the smaller one is repeated.
-        batch_size: rows a step, half of them members; even.
-        learning_rate: of Adam.
-        validation: share of the fit half that chooses the epoch, in [0, 1); 0 keeps the last.
+        epochs: number of passes over the larger group; the smaller one is repeated.
+        batch_size: number of rows in a step, half of them members; even.
+        learning_rate: step size of Adam, in (0, 1).
+        validation: fraction of the fit half held out to choose the epoch, in [0, 1); 0 keeps the
+            last epoch.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -57,34 +58,53 @@ class DescendingAttack(Attack):
 
     @abstractmethod
     def network(self, classes: int) -> nn.Module:
-        """Return the untrained network; it returns the logit of "member", (n,)."""
+        """Return the untrained network, which maps `columns` to the logit of "member", (n,).
+
+        Args:
+            classes: number of classes.
+        """
 
     @abstractmethod
     def columns(self, evidence: Evidence) -> Columns:
-        """Return what the network is shown."""
+        """Return the network's positional arguments.
+
+        Args:
+            evidence: what is known about n rows.
+        """
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> nn.Module:
-        """Learn to tell the fit half's members from its non-members."""
+        """Return a network trained to tell members from non-members.
+
+        Args:
+            known: evidence about the fit half's members and non-members.
+            seed: seed of the initial weights, the held-out rows and the batches.
+        """
         groups = known.map(lambda e: self.columns(in_id_order(e)))
         classes = known.members.outputs.classes
         return descend(lambda: self.network(classes), groups, self, seed=seed)
 
     def score(self, fitted: nn.Module, evidence: Evidence) -> Tensor:
-        """Return the logit of "member", float64 (n,)."""
-        return said(fitted, self.columns(evidence))
+        """Return the logit of "member", float64 (n,).
+
+        Args:
+            fitted: the trained network.
+            evidence: what is known about n rows.
+        """
+        return member_logits(fitted, self.columns(evidence))
 
 
 @torch.enable_grad()
 def descend(
     make: Callable[[], nn.Module], groups: Pool[Columns], options: DescendingAttack, *, seed: int
 ) -> nn.Module:
-    """Return a network that tells members from non-members, in evaluation mode.
+    """Return a network trained to tell members from non-members, in evaluation mode.
 
     Args:
-        make: makes the untrained network; it returns the logit of "member", (n,).
-        groups: what it is shown, in an order that does not depend on how the rows came.
-        options: how it learns.
-        seed: of everything random.
+        make: returns the untrained network, which returns the logit of "member", (n,).
+        groups: the network's arguments for each group, sorted by id so that the result does not
+            depend on the order of the rows.
+        options: the attack whose training options are used.
+        seed: seed of everything random.
     """
     learning, validation = _cut(groups, options, seed=seed)
     with seeded(seed, "attack", options.name):
@@ -110,14 +130,27 @@ def descend(
 
 
 @torch.no_grad()
-def said(network: nn.Module, columns: Columns) -> Tensor:
-    """Return the logit of "member" of each row, float64 (n,)."""
+def member_logits(network: nn.Module, columns: Columns) -> Tensor:
+    """Return the logit of "member" of each row, float64 (n,), computed block by block.
+
+    Args:
+        network: a trained network, in evaluation mode.
+        columns: its positional arguments for n rows.
+    """
     blocks = zip(*(torch.split(column, _SCORE_ROWS) for column in columns), strict=True)
     return torch.cat([network(*block).double() for block in blocks])
 
 
 def balanced_loss(network: nn.Module, members: Columns, nonmembers: Columns) -> Tensor:
-    """Return the mean of both groups' binary cross-entropies, so that their sizes do not matter."""
+    """Return the mean of the two groups' mean binary cross-entropies, a scalar in nats.
+
+    Both groups have the same weight, whatever their sizes.
+
+    Args:
+        network: returns the logit of "member", (n,).
+        members: its positional arguments for the members.
+        nonmembers: its positional arguments for the non-members.
+    """
     logits: Any = network(*(torch.cat(pair) for pair in zip(members, nonmembers, strict=True)))
     n = len(members[0])
     loss: Tensor = 0.5 * (softplus(-logits[:n]).mean() + softplus(logits[n:]).mean())
@@ -131,13 +164,13 @@ def _taken(columns: Columns, index: Tensor) -> Columns:
 def _cut(
     groups: Pool[Columns], options: DescendingAttack, *, seed: int
 ) -> tuple[Pool[Columns], Pool[Columns] | None]:
-    """Return the rows to learn on and those that choose the epoch, None where too few."""
-    held = groups.map(lambda c: int(options.validation * len(c[0])))
-    if not held.members or not held.nonmembers:
+    """Return the rows to learn on and those that choose the epoch, None where these are too few."""
+    sizes = groups.map(lambda c: int(options.validation * len(c[0])))
+    if not sizes.members or not sizes.nonmembers:
         return groups, None
     names = Pool("members", "nonmembers")
     order = groups.zip(names, lambda c, n: permutation(len(c[0]), seed, "attack", options.name, n))
-    cut = order.zip(held, lambda index, k: (index[k:], index[:k]))
+    cut = order.zip(sizes, lambda index, k: (index[k:], index[:k]))
     return (
         groups.zip(cut, lambda c, parts: _taken(c, parts[0])),
         groups.zip(cut, lambda c, parts: _taken(c, parts[1])),

@@ -1,7 +1,7 @@
-"""The family attack: who holds several compressed versions of one model compares them.
+"""`FamilyAttack`: membership inference from several compressed versions of one model.
 
-Versions of one model agree on what they all learned and differ by chance on the rest. The order of
-the versions means nothing, so only summaries over them are read.
+Versions of one model agree on what they all learned and differ by chance on the rest. Their order
+carries no information, so the attack reads only statistics over them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from safecompress.protocols import Evidence, Outputs
 
 @dataclass(frozen=True)
 class FamilyAttack(NetworkAttack):
-    """A network on what the judged model says, and on summaries of what its siblings say.
+    """A network on features of the target's outputs and on statistics over its siblings' outputs.
 
-    Of every feature: its mean, deviation, smallest and largest value over the siblings, and how far
-    the judged model is from their mean.
+    For every feature the network reads the target's value, the mean, standard deviation, minimum
+    and maximum over the siblings, and the difference of the target's value and the mean.
 
     Args:
-        top: largest log-probabilities shown of each model, in falling order.
+        top: number of largest log-probabilities read of each model, in falling order.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -46,13 +46,18 @@ class FamilyAttack(NetworkAttack):
         require_at_least(self, top=1)
 
     def features(self, evidence: Evidence) -> Tensor:
-        """Return the target's features and the family's summaries, (n, 6 · (top + 7))."""
-        own = evidence.outputs.per_row(OutputFeatures(self.top))
+        """Return the target's features and the family's statistics, float64 (n, 6 · (top + 7)).
+
+        Args:
+            evidence: outputs of the target and of its family on n rows.
+        """
+        target = evidence.outputs.per_row(OutputFeatures(self.top))
         family = cast("tuple[Outputs, ...]", evidence.family)
-        said = torch.stack([o.per_row(OutputFeatures(self.top)) for o in family])
-        mean = said.mean(dim=0)
-        deviation = said.std(dim=0, correction=0)
-        return torch.cat([own, mean, deviation, *said.aminmax(dim=0), own - mean], dim=1)
+        siblings = torch.stack([o.per_row(OutputFeatures(self.top)) for o in family])
+        mean = siblings.mean(dim=0)
+        deviation = siblings.std(dim=0, correction=0)
+        extremes = siblings.aminmax(dim=0)
+        return torch.cat([target, mean, deviation, *extremes, target - mean], dim=1)
 
 
 ATTACKS.add(

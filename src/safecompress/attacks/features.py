@@ -1,8 +1,8 @@
-"""What a black-box attacker reads off one prediction, and a small network that reads it.
+"""`features` of a prediction that reveal membership, and a small differentiable network on them.
 
-The features are those of the neural attack, which solves for its own network on cached outputs.
-Adversarial training needs them differentiable, and a network that learns inside the model's own
-training.
+The neural attacks use the features on cached outputs and fit their own network. The network here is
+for adversarial training, which differentiates through the features and trains the network together
+with the model.
 """
 
 from __future__ import annotations
@@ -21,61 +21,74 @@ Parameters = tuple[Tensor, Tensor, Tensor, Tensor]
 (heads, 1, hidden), (heads, hidden, 1) and (heads, 1, 1)."""
 
 
-def features(logits: Tensor, labels: Tensor, *, top: int, seen: Terms | None = None) -> Tensor:
-    """Return what the attacker sees of each row, differentiable in `logits` and always finite.
+def features(logits: Tensor, labels: Tensor, *, top: int, known: Terms | None = None) -> Tensor:
+    """Return the features of each row, differentiable in `logits` and always finite.
 
-    The `top` largest log-probabilities in falling order (so the class's identity is gone and the
-    size does not grow with the classes), the log-odds of the true and of the top class, the true
-    class's probability, the loss, the entropy, the modified entropy and correctness.
+    They are the `top` largest log-probabilities in falling order (sorting removes the identity of
+    the classes and bounds the number of features), the log-odds of the true and of the top class,
+    the true class's probability, the loss, the entropy, the modified entropy and correctness.
 
     Args:
         logits: float (n, classes).
         labels: int64 (n,).
-        top: how many sorted log-probabilities to keep; fewer where there are fewer classes.
-        seen: the rows' terms, where they are known already.
+        top: number of sorted log-probabilities to keep; fewer where there are fewer classes.
+        known: the rows' terms where they have been computed before; None computes them.
 
     Returns:
         (n, min(top, classes) + 7), dtype of the terms.
     """
-    seen = terms(logits, labels) if seen is None else seen
+    values = terms(logits, labels) if known is None else known
     ranked, classes = torch.topk(logits, min(top, logits.shape[1]), dim=1)
-    ranked = ranked.to(seen.odds.dtype)
-    log_probabilities = ranked - ranked[:, :1] - minus_log(seen.top_odds)[:, None]
+    ranked = ranked.to(values.odds.dtype)
+    log_probabilities = ranked - ranked[:, :1] - minus_log(values.top_odds)[:, None]
     single = (
-        seen.odds,
-        seen.top_odds,
-        torch.sigmoid(seen.odds),
-        seen.loss,
-        seen.entropy,
-        seen.modified_entropy,
-        (classes[:, 0] == labels).to(seen.odds.dtype),
+        values.odds,
+        values.top_odds,
+        torch.sigmoid(values.odds),
+        values.loss,
+        values.entropy,
+        values.modified_entropy,
+        (classes[:, 0] == labels).to(values.odds.dtype),
     )
-    # With a single class the log-odds are infinite and say nothing.
+    # With a single class the log-odds are infinite and carry no information.
     return torch.cat([log_probabilities, torch.stack(single, dim=1).nan_to_num(posinf=0.0)], dim=1)
 
 
 @dataclass(frozen=True)
 class OutputFeatures:
-    """All that a model says of rows, `features` in float64; for `Outputs.per_row`.
+    """`features` of outputs in float64, as a hashable function for `Outputs.per_row`.
 
     Args:
-        top: how many sorted log-probabilities to keep.
+        top: number of sorted log-probabilities to keep.
     """
 
     top: int
 
     def __call__(self, outputs: Outputs) -> Tensor:
-        """Return (n, min(top, classes) + 7)."""
-        return features(outputs.logits, outputs.labels, top=self.top, seen=Terms.of(outputs))
+        """Return the features of each row, float64 (n, min(top, classes) + 7)."""
+        return features(outputs.logits, outputs.labels, top=self.top, known=Terms.of(outputs))
 
 
 def feature_count(classes: int, *, top: int) -> int:
-    """Return the number of columns `features` gives."""
+    """Return the number of columns that `features` returns.
+
+    Args:
+        classes: number of classes.
+        top: number of sorted log-probabilities to keep.
+    """
     return min(top, classes) + 7
 
 
 def initial_parameters(inputs: int, *, hidden: int, heads: int, seed: int, name: str) -> Parameters:
-    """Return freshly drawn float32 parameters, fixed by `seed` and `name`; no gradient yet."""
+    """Return random float32 parameters that do not require gradients yet.
+
+    Args:
+        inputs: number of features.
+        hidden: number of hidden units.
+        heads: number of independent networks.
+        seed: seed of the weights, together with `name`.
+        name: name of the network, so that two networks of one run differ.
+    """
     source = generator(seed, "attacker", name)
     first = torch.randn(heads, inputs, hidden, generator=source) * inputs**-0.5
     last = torch.randn(heads, hidden, 1, generator=source) * hidden**-0.5
@@ -83,7 +96,12 @@ def initial_parameters(inputs: int, *, hidden: int, heads: int, seed: int, name:
 
 
 def membership_logits(parameters: Parameters, x: Tensor) -> Tensor:
-    """Return every head's logit of "member": (n, features) → (heads, n)."""
+    """Return every head's logit of "member", (heads, n).
+
+    Args:
+        parameters: of networks as `initial_parameters` returns them.
+        x: features (n, features).
+    """
     first, first_bias, last, last_bias = parameters
     hidden = torch.relu(torch.matmul(x, first) + first_bias)
     return (torch.matmul(hidden, last) + last_bias).squeeze(-1)

@@ -1,4 +1,4 @@
-"""The correctness gap: all that an attacker can use who is told the predicted class alone."""
+"""`GapAttack`: the correctness gap, the baseline of all attacks that see only predicted classes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from safecompress.protocols import Attack, Evidence
 class GapAttack(Attack):
     """Members are classified correctly more often.
 
-    Its advantage is the gap between training and test accuracy, so a defense that hides or flattens
-    confidence does not weaken it.
+    The attack's advantage is the gap between training and test accuracy, so a defense that hides or
+    flattens confidence does not weaken it.
 
     Reference: Yeom et al., CSF 2018, adversary 1 with the zero-one loss.
     """
@@ -25,7 +25,12 @@ class GapAttack(Attack):
     label_only: ClassVar[bool] = True
 
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
-        """Return 1.0 where the prediction is right, 0.0 where it is wrong, float64 (n,)."""
+        """Return 1.0 where the prediction is correct, 0.0 where it is wrong, float64 (n,).
+
+        Args:
+            fitted: not used.
+            evidence: the target's outputs on n rows.
+        """
         del fitted
         return evidence.outputs.correct.double()
 

@@ -1,8 +1,9 @@
-"""What an attack needs besides outputs, imagined around the outputs of rows nobody trained on.
+"""`evidence_for`: synthetic evidence for the controls, around the outputs of rows not trained on.
 
-A control has outputs and no more. Whatever else an attack requires is made up so that nothing but
-the leak planted in it tells members from non-members; and a leak planted there is out of sight of
-who reads one model's outputs alone, so that an attack which ignores what it asks for is caught.
+A control only has outputs. Everything else that an attack requires is generated such that members
+and non-members differ by nothing but a planted leak. The leak is planted in the evidence that the
+attack requires and is hardly visible in one model's outputs, so that a control exposes an attack
+that ignores the evidence it requires.
 """
 
 from __future__ import annotations
@@ -30,31 +31,34 @@ from safecompress.train.predict import predict
 
 _REFERENCES = 16
 _REFERENCE_SPREAD = 0.5
-"""Of the imaginary references around the model, relative to how its own rows differ."""
+"""Standard deviation of the imaginary references' log-odds around the model's, relative to the
+deviation of the model's log-odds over rows."""
 
 _SIBLINGS = 4
 _VERSION_SPREAD = 0.05
-"""Of other versions of the model around it, relative to how its own rows differ."""
+"""Standard deviation of other versions' log-odds around the model's, in the same unit."""
 
 _VERSION_LIFT = 0.15
-"""Of leaking rows above other versions: three spreads, and an AUC of .54 for who sees one model."""
+"""Rise of a leaking row's log-odds above those of other versions, in the same unit: three spreads,
+but an AUC of only .54 for an attack that reads one model."""
 
 _UNSETTLED = 3.0
-"""Spread of a family about rows that do not leak, relative to those that do."""
+"""Factor by which a family's spread is wider on rows that do not leak."""
 
-_TOLD_BY_ROWS = 0.1
-"""What rows leave open of how sure the model is of them, relative to how its own rows differ."""
+_INPUT_NOISE = 0.1
+"""Standard deviation of the model's log-odds given a row's inputs, in the same unit."""
 
 _ROW_LIFT = 0.4
-"""Of leaking rows above what their inputs tell; an AUC of .61 for who does not see the inputs."""
+"""Rise of a leaking row's log-odds above what its inputs predict, in the same unit; an AUC of .61
+for an attack that does not read the inputs."""
 
 _FEATURES, _LAYERS = 32, ("imaginary.first", "imaginary.last")
 _SIZE_SPREAD = 0.3
-"""How much the sizes of imaginary features and gradients vary, in nats."""
+"""Standard deviation of the log-length of imaginary features and gradients, in nats."""
 
 _PLANTED_INSIDE = 4.0
-"""How far planted features are moved, and by how much planted gradients are shortened, in spreads
-of either; sound white-box attacks reach an AUC of 0.9 and more."""
+"""Shift of planted features and shortening of planted gradients, in standard deviations of either;
+correct white-box attacks reach an AUC of 0.9 and more."""
 
 _WIDTH = 16
 _RADIUS, _WIDER = 0.32, 2.5
@@ -64,21 +68,26 @@ _BUMP = 10.0
 def evidence_for(
     attack: Attack, outputs: Outputs, *, seed: int, leaking: Tensor | None = None
 ) -> Evidence:
-    """Return the evidence that `attack` requires of rows nobody trained on, with a leak or without.
+    """Return the evidence that `attack` requires on rows not trained on, with or without a leak.
 
-    The leak is where the attack alone may look: in the outputs, where it needs no more than those
-    and references; else in how far the model is above its parent or its siblings, and how far
-    these agree; above what a row's inputs tell; in how wide a region around a row is classified as
-    the row is; or inside the model, of which outputs know nothing.
+    The leak is planted in the evidence that the attack requires:
+
+    - outputs, at most with references: the log-odds of leaking rows;
+    - parent or family: the rise of the target's log-odds above theirs, and the family's agreement;
+    - rows: the rise of the target's log-odds above what a row's inputs predict;
+    - target: the size of the region around a row that is classified like the row;
+    - internals: the features and the gradient norms, with unchanged outputs.
 
     Args:
-        attack: what it requires is imagined; a field that is not known here stays None.
-        outputs: of rows nobody trained on; of a target that is imagined too only the labels count.
-        seed: of everything imagined.
+        attack: the attack whose required evidence is generated; a required field that is not in the
+            list above stays None.
+        outputs: outputs on n rows not trained on. For an attack that requires the target, which is
+            imaginary too, only their labels are used.
+        seed: seed of everything generated.
         leaking: bool (n,), the rows that leak; None for none.
 
     Raises:
-        UndecidableError: where there is a single class and the attack needs references.
+        UndecidableError: when there is a single class and the attack needs references.
     """
     leaks = torch.zeros(len(outputs), dtype=torch.bool) if leaking is None else leaking
     evidence, needs = Evidence(outputs), attack.requires
@@ -100,17 +109,17 @@ def evidence_for(
 
 
 def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
-    """Return outputs as a model gives them that has memorized `members`.
+    """Return the outputs of `members` as if the model had memorized these rows.
 
-    Each row's true-class log-odds is raised to one nat above the top-class log-odds of a row drawn
-    from the surest quarter of `like`; rows already above it stay as they are. So the strength
-    follows the model's own scale, whatever its logits and its accuracy, and every kind of score
+    Each row's true-class log-odds are raised to one nat above the top-class log-odds of a row drawn
+    from the most confident quarter of `like`; rows that are already above stay as they are. The
+    strength of the leak thus follows the scale of the model's logits, and every kind of score
     (loss, confidence, entropy, correctness) carries the leak.
 
     Args:
-        members: rows to leak.
-        like: rows that say how certain this model can be; at least two classes.
-        seed: of the draw.
+        members: outputs of the rows that leak.
+        like: outputs of the same model that set the level of confidence; at least two classes.
+        seed: seed of the draw.
     """
     certainty = by_blocks(lambda z, _: log_odds(z.double(), z.argmax(dim=1)), like).sort().values
     surest = certainty[len(certainty) * 3 // 4 :]
@@ -123,23 +132,28 @@ def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
 
 
 def lifted(outputs: Outputs, by: Tensor) -> Outputs:
-    """Return outputs whose true-class log-odds are higher by `by`, float64 (n,), in nats."""
+    """Return outputs with the true-class log-odds raised.
+
+    Args:
+        outputs: outputs on n rows.
+        by: float64 (n,), how much each row's log-odds rise, in nats; negative numbers lower them.
+    """
     raised = outputs.logits.double().scatter_add(1, outputs.labels[:, None], by[:, None])
     return Outputs(raised.to(outputs.logits.dtype), outputs.labels, outputs.ids)
 
 
 def imaginary_references(outputs: Outputs, *, seed: int) -> References:
-    """Return references that say of the rows what this model says, give or take.
+    """Return 16 references whose log-odds are those of this model with noise.
 
-    There are 16, and each saw half of the rows, so that each row was seen by half of them. What a
-    reference saw it memorized, as `plant` does.
+    Each row was in the training set of half of the references, and each reference has memorized
+    its own training rows as in `plant`.
 
     Args:
-        outputs: of rows nobody trained on; at least two classes.
-        seed: of who saw what, of the leak, and of how the references differ.
+        outputs: outputs on n rows not trained on; at least two classes.
+        seed: seed of the training sets, of the memorization and of the noise.
 
     Raises:
-        UndecidableError: where there is a single class.
+        UndecidableError: when there is a single class.
     """
     if outputs.classes < 2:
         raise UndecidableError("controls: with a single class references have nothing to say.")
@@ -154,14 +168,14 @@ def imaginary_references(outputs: Outputs, *, seed: int) -> References:
 
 
 def imaginary_internals(outputs: Outputs, *, seed: int) -> Internals:
-    """Return internals that fit the outputs and say nothing more of who is a member.
+    """Return internals that are consistent with the outputs and carry no further information.
 
-    Features are a direction for each class and noise, of another size for each row; a gradient is
-    as long as p − y and the features make it, give or take.
+    A row's features are a center for its class plus noise, times a random length. The last layer's
+    gradient norm is the exact ‖p − y‖·‖h‖, the other layer's varies around it.
 
     Args:
-        outputs: of rows nobody trained on.
-        seed: of the features and of how much the gradients of each layer vary.
+        outputs: outputs on n rows not trained on.
+        seed: seed of the features and of the variation of the gradient norms.
     """
     source = generator(seed, "control", "internals")
     n = len(outputs)
@@ -176,10 +190,14 @@ def imaginary_internals(outputs: Outputs, *, seed: int) -> Internals:
 
 
 def plant_inside(internals: Internals, leaks: Tensor) -> Internals:
-    """Return internals as a model has them that has memorized the rows of `leaks`, bool (n,).
+    """Return internals as if the model had memorized some of the rows.
 
-    Features move along the direction of all ones, and every gradient is shorter, relative to what
-    the outputs alone make it: whoever reads either finds the leak.
+    Their features are shifted along the direction of all ones, and their gradients are shorter than
+    the outputs imply, so that an attack that reads either finds the leak.
+
+    Args:
+        internals: internals on n rows.
+        leaks: bool (n,), the rows that leak.
     """
     features, column = internals.features, leaks[:, None]
     moved = features + _PLANTED_INSIDE * features.std() / features.shape[1] ** 0.5 * column
@@ -188,16 +206,17 @@ def plant_inside(internals: Internals, leaks: Tensor) -> Internals:
 
 
 class MemorizingModel(nn.Module):
-    """An imaginary model that knows rows by heart, each in a region of its own.
+    """An imaginary model that has memorized rows, each with a region around it.
 
-    A random linear classifier, and around every row it knows a bump of that row's label.
+    Its logits are those of a random linear classifier plus, around every memorized row, a Gaussian
+    bump on the logit of that row's label.
 
     Args:
-        centers: float32 (n, width), the rows.
+        centers: float32 (n, width), the memorized rows.
         labels: int64 (n,).
-        radii: float32 (n,), how far each bump reaches.
+        radii: float32 (n,), the standard deviation of each bump.
         classes: number of classes.
-        source: of the linear classifier.
+        source: random generator of the linear classifier.
     """
 
     centers: Tensor
@@ -220,8 +239,12 @@ class MemorizingModel(nn.Module):
         self.register_buffer("radii", radii)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, (n, width) → (n, classes)."""
-        # Matrix products lose the digits of small distances, and how many hangs on the batch.
+        """Return logits, float32 (n, classes).
+
+        Args:
+            x: float32 (n, width).
+        """
+        # Distances by matrix products lose digits where they are small, and depend on the batch.
         distances = torch.cdist(x, self.centers, compute_mode="donot_use_mm_for_euclid_dist")
         near = torch.exp(-0.5 * (distances / self.radii).square())
         return x @ self.weight + near @ self.bumps
@@ -235,7 +258,7 @@ def _partly_planted(outputs: Outputs, leaks: Tensor, *, seed: int) -> Outputs:
 
 
 def _with_target(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
-    """Add rows that a model knows by heart, all of them right, the leaking ones more widely."""
+    """Add rows and a target that has memorized them, the leaking ones in a wider region."""
     outputs = evidence.outputs
     source = generator(seed, "control", "target")
     inputs = torch.randn(len(outputs), _WIDTH, generator=source)
@@ -247,22 +270,22 @@ def _with_target(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
 
 
 def _with_rows(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
-    """Add rows whose inputs tell how sure the model is of them, and lift the leaking rows' odds."""
+    """Add rows whose inputs predict the model's log-odds, and raise those of the leaking rows."""
     outputs = evidence.outputs
     source = generator(seed, "control", "rows")
     odds, spread = true_class_log_odds(outputs), _spread(outputs)
-    # With a single class all odds are infinite, and no row is easier than another.
-    told = ((odds - odds.mean()) / spread).nan_to_num(nan=0.0)
-    told += _TOLD_BY_ROWS * torch.randn(len(outputs), generator=source, dtype=torch.float64)
+    # With a single class all log-odds are infinite and their standardized values NaN.
+    easiness = ((odds - odds.mean()) / spread).nan_to_num(nan=0.0)
+    easiness += _INPUT_NOISE * torch.randn(len(outputs), generator=source, dtype=torch.float64)
     inputs = torch.randn(len(outputs), _WIDTH, generator=source)
-    inputs[:, 0] = told.float()
-    turn = torch.linalg.qr(torch.randn(_WIDTH, _WIDTH, generator=source)).Q
-    rows = Rows(inputs @ turn, outputs.labels, outputs.ids)
+    inputs[:, 0] = easiness.float()
+    rotation = torch.linalg.qr(torch.randn(_WIDTH, _WIDTH, generator=source)).Q
+    rows = Rows(inputs @ rotation, outputs.labels, outputs.ids)
     return replace(evidence, outputs=lifted(outputs, _ROW_LIFT * spread * leaks), rows=rows)
 
 
 def _with_parent(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
-    """Add a parent that is as sure of every row as the model is, give or take, but for the leak."""
+    """Add a parent with the model's log-odds plus noise, and raise the model's on leaking rows."""
     outputs = evidence.outputs
     source, spread = generator(seed, "control", "parent"), _spread(outputs)
     noise = torch.randn(len(outputs), generator=source, dtype=torch.float64)
@@ -274,7 +297,10 @@ def _with_parent(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
 
 
 def _with_family(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
-    """Add siblings around the model; of leaking rows it is surer than they, and they agree."""
+    """Add siblings with the model's log-odds plus noise, and plant the leak.
+
+    On leaking rows the model's log-odds are above the siblings', and the siblings agree more.
+    """
     outputs = evidence.outputs
     source, spread = generator(seed, "control", "family"), _spread(outputs)
     noise = torch.randn(_SIBLINGS, len(outputs), generator=source, dtype=torch.float64)
@@ -283,17 +309,17 @@ def _with_family(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
     return replace(
         evidence,
         outputs=lifted(outputs, _VERSION_LIFT * spread * leaks),
-        family=tuple(lifted(outputs, _VERSION_SPREAD * spread * one) for one in noise),
+        family=tuple(lifted(outputs, _VERSION_SPREAD * spread * n) for n in noise),
     )
 
 
 def _with_internals(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
-    """Add what the model computes inside, and plant the leak there."""
-    inside = imaginary_internals(evidence.outputs, seed=seed)
-    return replace(evidence, internals=plant_inside(inside, leaks))
+    """Add internals and plant the leak in them."""
+    internals = imaginary_internals(evidence.outputs, seed=seed)
+    return replace(evidence, internals=plant_inside(internals, leaks))
 
 
 def _spread(outputs: Outputs) -> Tensor:
-    """Return how much the rows' log-odds differ; 1 where they do not."""
+    """Return the standard deviation of the rows' log-odds, float64 (); 1 in place of 0 or NaN."""
     spread = true_class_log_odds(outputs).std()
     return torch.where(spread > 0, spread, 1.0)

@@ -1,8 +1,9 @@
-"""The likelihood-ratio attack: how a row's log-odds lie where a model saw it, and where none did.
+"""`LiraOnlineAttack`, `LiraOfflineAttack`, `CalibratedAttack`: likelihood ratios from references.
 
-Both attacks read φ, the log-odds of the label, which is near to Gaussian over reference models.
-The fixed variance is pooled over the rows of both groups, so that members and non-members are
-measured by one rule; it is read off the references alone and knows nothing of the target.
+All three use φ, the log-odds of the label, whose distribution over reference models is close to a
+Gaussian. The fixed variance is pooled over the rows of both groups, so that members and non-members
+are scored by one rule. It depends on the references only and therefore carries no information about
+the target's members.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from safecompress.protocols import Attack, Evidence, References
 Variance = Literal["fixed", "per-example"]
 
 _LEAST_SPREAD = 1e-3
-"""Nats. Far below how models differ, above the rounding of 32-bit logits: references that tie, as
-saturated ones do, must not turn a last digit into certainty."""
+"""Least standard deviation in nats: far below the differences between models, but above the
+rounding of 32-bit logits. Saturated references tie, and without a floor rounding would decide the
+score."""
 
 _KINDS = {True: "saw", False: "did not see"}
 _REMEDY = {
@@ -32,12 +34,12 @@ _REMEDY = {
 
 
 class Gaussians(NamedTuple):
-    """One kind of references, those that saw a row or those that did not; each entry is (n,).
+    """Moments of φ over the references that saw a row, or over those that did not.
 
     Args:
-        number: of references of this kind that each row has, as float64.
-        mean: their mean φ.
-        squares: the sum of their squared distances from it.
+        number: float64 (n,), number of these references for each row.
+        mean: float64 (n,), their mean φ, in nats.
+        squares: float64 (n,), the sum of squared deviations of their φ from the mean.
     """
 
     number: Tensor
@@ -49,13 +51,13 @@ class Gaussians(NamedTuple):
         """Return the moments over the references that saw each row, or over the others.
 
         Args:
-            references: what they say of each row.
-            seen: whether those that saw a row are meant.
-            least: how many of them every row needs.
-            attack: who asks, for the error.
+            references: log-odds of n rows.
+            seen: True for the references that saw a row, False for those that did not.
+            least: least number of these references that every row must have.
+            attack: name of the attack, for the error message.
 
         Raises:
-            UndecidableError: when a row has fewer.
+            UndecidableError: when a row has fewer than `least`.
         """
         chosen = (references.seen if seen else ~references.seen).double()
         number = chosen.sum(dim=0)
@@ -66,12 +68,12 @@ class Gaussians(NamedTuple):
                 f"the {len(chosen)} references that {_KINDS[seen]} them; {_REMEDY[seen]}"
             )
         mean = (chosen * references.log_odds).sum(dim=0) / number
-        # Distances from the mean first: a difference of sums of squares loses its digits.
-        away = (references.log_odds - mean).square_().mul_(chosen)
-        return cls(number, mean, away.sum(dim=0))
+        # Squares of deviations, because the difference of two sums of squares would cancel.
+        squares = (references.log_odds - mean).square_().mul_(chosen)
+        return cls(number, mean, squares.sum(dim=0))
 
     def pooled(self) -> Tensor:
-        """Return the standard deviation around the rows' own means, pooled over rows; ()."""
+        """Return the standard deviation around each row's mean, pooled over rows, float64 ()."""
         return (self.squares.sum() / (self.number - 1.0).sum()).sqrt().clamp(min=_LEAST_SPREAD)
 
     def own(self) -> Tensor:
@@ -80,7 +82,12 @@ class Gaussians(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """The standard deviation of each kind of references, pooled over rows; float64 (), in nats."""
+    """Standard deviations of φ, float64 () pooled over rows or (n,) per row, in nats.
+
+    Args:
+        inside: over references that saw a row.
+        outside: over references that did not.
+    """
 
     inside: Tensor
     outside: Tensor
@@ -88,11 +95,11 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class LiraAttack(Attack):
-    """A likelihood-ratio attack; authors give `score`, and `survey` for the fixed variance.
+    """A likelihood-ratio attack; authors write `score`, and `survey` for the fixed variance.
 
     Args:
-        variance: `fixed` pools σ over rows, better with few references; `per-example` gives each
-            row its own, better from about 64 references on.
+        variance: `fixed` pools σ over rows and is better with few references; `per-example`
+            estimates σ for each row and is better from about 64 references on.
 
     Raises:
         ConfigError: on another variance.
@@ -110,22 +117,22 @@ class LiraAttack(Attack):
             raise ConfigError(f"variance is {self.variance!r}; expected {known}.")
 
     def _moments(self, references: References, *, seen: bool) -> Gaussians:
-        """Return the moments of one kind of references.
+        """Return the moments over the references that saw a row, or over those that did not.
 
         Raises:
-            UndecidableError: when a row has too few of them.
+            UndecidableError: when a row has too few of these references.
         """
         least = 1 if self.variance == "fixed" else 2
         return Gaussians.of(references, seen=seen, least=least, attack=self.name)
 
     def _pooled(self, references: References, *, seen: bool) -> Tensor:
-        found = self._moments(references, seen=seen)
-        if bool((found.number < 2).all()):
+        moments = self._moments(references, seen=seen)
+        if bool((moments.number < 2).all()):
             raise UndecidableError(
                 f"{self.name}: no row has 2 of the {len(references.seen)} references that "
                 f"{_KINDS[seen]} it, so nothing says how far they lie apart; {_REMEDY[seen]}"
             )
-        return found.pooled()
+        return moments.pooled()
 
 
 @dataclass(frozen=True)
@@ -134,17 +141,20 @@ class LiraOnlineAttack(LiraAttack):
 
     Every row needs references of both kinds, at least one each (`fixed`) or two (`per-example`).
 
-    Reference: Carlini et al., S&P 2022, algorithm 1. `fixed` is here the spread of each row's
-    references around their own mean, so that rows that differ from each other do not widen it.
+    Reference: Carlini et al., S&P 2022, algorithm 1. Here the `fixed` variance is around each row's
+    own mean, so that differences between rows do not widen it.
     """
 
     name: ClassVar[str] = "lira-online"
 
     def survey(self, references: References) -> Spread | None:
-        """Return the fixed standard deviations, None where every row has its own.
+        """Return the fixed standard deviations; None for the variance `per-example`.
+
+        Args:
+            references: log-odds of all rows, members or not.
 
         Raises:
-            UndecidableError: when no row has two references of one kind.
+            UndecidableError: when no row has two references that saw it, or two that did not.
         """
         if self.variance == "per-example":
             return None
@@ -153,8 +163,12 @@ class LiraOnlineAttack(LiraAttack):
     def score(self, fitted: Spread | None, evidence: Evidence) -> Tensor:
         """Return the log likelihood ratio, float64 (n,), in nats.
 
+        Args:
+            fitted: what `survey` returned.
+            evidence: the target's outputs and references on n rows.
+
         Raises:
-            UndecidableError: when a row has too few references of one kind.
+            UndecidableError: when a row has too few references that saw it, or that did not.
         """
         references = cast(References, evidence.references)
         inside = self._moments(references, seen=True)
@@ -163,7 +177,7 @@ class LiraOnlineAttack(LiraAttack):
         odds = evidence.outputs.per_row(true_class_log_odds)
         z_in = (odds - inside.mean) / spread.inside
         z_out = (odds - outside.mean) / spread.outside
-        # A product instead of a difference of squares, whose digits are gone far out.
+        # (a − b)(a + b) instead of a² − b²: no cancellation at large log-odds.
         return 0.5 * (z_out - z_in) * (z_out + z_in) + torch.log(spread.outside / spread.inside)
 
 
@@ -178,11 +192,11 @@ ATTACKS.add(
 
 @dataclass(frozen=True)
 class LiraOfflineAttack(LiraAttack):
-    """Score = how many σ the row's φ lies above the references that did not see it.
+    """Score = number of σ by which φ exceeds the mean φ of references that did not see the row.
 
-    Every row needs at least one of them (`fixed`) or two (`per-example`). The paper's
-    score is Φ of this number. It ranks alike, but is 1.0 to the last digit from 8.3 σ on, where
-    the surest members are.
+    Every row needs at least one such reference (`fixed`) or two (`per-example`). The paper's score
+    is the normal distribution function Φ of this number. Both rank rows alike, but Φ rounds to 1.0
+    from 8.3 σ on, which would make the most certain members tie.
 
     Reference: Carlini et al., S&P 2022, section V, the offline attack.
     """
@@ -190,7 +204,10 @@ class LiraOfflineAttack(LiraAttack):
     name: ClassVar[str] = "lira-offline"
 
     def survey(self, references: References) -> Tensor | None:
-        """Return the fixed standard deviation, float64 (), None where every row has its own.
+        """Return the fixed standard deviation, float64 (); None for the variance `per-example`.
+
+        Args:
+            references: log-odds of all rows, members or not.
 
         Raises:
             UndecidableError: when no row has two references that did not see it.
@@ -201,6 +218,10 @@ class LiraOfflineAttack(LiraAttack):
 
     def score(self, fitted: Tensor | None, evidence: Evidence) -> Tensor:
         """Return the z-score, float64 (n,).
+
+        Args:
+            fitted: what `survey` returned.
+            evidence: the target's outputs and references on n rows.
 
         Raises:
             UndecidableError: when a row has too few references that did not see it.
@@ -221,9 +242,9 @@ ATTACKS.add(
 
 @dataclass(frozen=True)
 class CalibratedAttack(Attack):
-    """Score = φ − the mean φ of references that did not see the row: one reference is enough.
+    """Score = φ − the mean φ of references that did not see the row; one reference is enough.
 
-    How hard a row is says nothing of who trained on it, so it is taken off.
+    The mean measures how easy a row is. Easiness is no sign of membership, so it is subtracted.
 
     Reference: Watson et al., "On the Importance of Difficulty Calibration in Membership Inference
     Attacks", ICLR 2022, here of log-odds.
@@ -235,6 +256,10 @@ class CalibratedAttack(Attack):
 
     def score(self, fitted: None, evidence: Evidence) -> Tensor:
         """Return the difference, float64 (n,), in nats.
+
+        Args:
+            fitted: not used.
+            evidence: the target's outputs and references on n rows.
 
         Raises:
             UndecidableError: when a row has no reference that did not see it.

@@ -1,10 +1,11 @@
-"""Metric attacks: one number per row, read off the cached outputs; nothing is learned.
+"""`MetricAttack` and its four forms: attacks whose score is one statistic of a row's outputs.
 
 All four are computed in float64 from log-odds instead of probabilities, so that saturated rows
-stay apart as long as their loss is above 1e-320 (a logit gap of about 740); a plain fp64 softmax
-ties them from a gap of 37 on. Higher scores are worse: they look more like a member.
+stay distinct as long as their loss is above 1e-320 (a logit gap of about 740). A plain float64
+softmax makes them tie from a gap of 37 on. Higher scores are worse: the row looks more like a
+member.
 
-They share their terms, which are computed once for each `Outputs`, in one pass over the logits.
+The attacks share their terms, which are computed once per `Outputs`, in one pass over the logits.
 """
 
 from __future__ import annotations
@@ -32,16 +33,19 @@ from safecompress.protocols import (
 PerRow: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 _BLOCK = 1 << 17
-"""Logits worked on at once: 1 MB in fp64, so that a pass finds them in the processor's cache."""
+"""Number of logits processed at a time, 1 MB in float64, which fit the processor's cache."""
 
 _NOTHING = -800.0
-"""Its exponential is exactly zero, and so is their product; that of -inf would be NaN."""
+"""A number x with exp(x) = 0 and x · exp(x) = 0 exactly; for x = -inf the product is NaN."""
 
 _SHARED = "about 0.04 s for 20,000 rows × 100 classes on one core, all metric attacks together"
 
 
 def true_class_log_odds(outputs: Outputs) -> Tensor:
-    """Return the log-odds of each row's label, float64 (n,).
+    """Return the log-odds of each row's label, float64 (n,), in nats; +inf with a single class.
+
+    Args:
+        outputs: outputs on n rows.
 
     Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
     """
@@ -49,17 +53,22 @@ def true_class_log_odds(outputs: Outputs) -> Tensor:
 
 
 def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
-    """Apply `function(logits, labels)` to blocks of rows, which fit the cache; return (n, …)."""
+    """Return `function(logits, labels)` of all rows, (n, …), computed in blocks that fit the cache.
+
+    Args:
+        function: maps logits (k, classes) and labels (k,) to values (k, …), row by row.
+        outputs: outputs on n rows.
+    """
     rows = max(1, _BLOCK // max(1, outputs.classes))
     blocks = zip(torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True)
-    # Waking a second thread takes as long as a single block, on a busy machine many times as long.
+    # Waking a second thread takes as long as computing a block, and longer on a busy machine.
     with one_thread() if len(outputs) <= rows else nullcontext():
         return torch.cat([function(logits, labels) for logits, labels in blocks])
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread in a block; it costs a microsecond."""
+    """Limit torch to one thread within a `with` block; entering and leaving costs a microsecond."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -69,11 +78,11 @@ def one_thread() -> Iterator[None]:
 
 
 class Terms(NamedTuple):
-    """What every metric is made of, each (n,) and free of cancellation.
+    """The quantities that every metric is computed from, each (n,) and free of cancellation.
 
     Args:
-        odds: log-odds of the true class; +inf where there is only one class.
-        top_odds: log-odds of the top class; +inf where there is only one class.
+        odds: log-odds of the true class, in nats; +inf where there is only one class.
+        top_odds: log-odds of the top class, in nats; +inf where there is only one class.
         entropy: −Σ p log p, in nats.
         modified_entropy: −(1 − p_y) log p_y − Σ_{i≠y} p_i log(1 − p_i), in nats.
 
@@ -87,7 +96,11 @@ class Terms(NamedTuple):
 
     @classmethod
     def of(cls, outputs: Outputs) -> Terms:
-        """Return the terms of all rows in float64, computed once for these outputs."""
+        """Return the terms of all rows in float64, computed once for these outputs.
+
+        Args:
+            outputs: outputs on n rows.
+        """
         return cls(*outputs.per_row(_terms_table).unbind(1))
 
     @property
@@ -104,21 +117,21 @@ def _terms_table(outputs: Outputs) -> Tensor:
 def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -> Terms:
     """Return the terms of every metric, differentiable in `logits`.
 
-    Only the top class of a row can have p > ½, so it alone needs its log-odds; for every other
-    class the plain formulas lose nothing. Exponentials are taken relative to the runner-up, so
-    that the others' share is exact however far the top class is ahead.
+    Only the top class of a row can have p > ½, so only it needs log-odds; for every other class the
+    plain formulas are exact. Exponentials are taken relative to the runner-up, so that the total
+    probability of the other classes stays exact however far ahead the top class is.
 
     Args:
         logits: float (n, classes).
         labels: int64 (n,).
-        dtype: in which to compute; by default that of the logits.
+        dtype: the dtype to compute in; None is that of the logits.
     """
     dtype = dtype or logits.dtype
     if logits.shape[1] == 1:
         zero = logits[:, 0].to(dtype) * 0.0
         certain = zero + torch.inf
         return Terms(certain, certain, zero, zero)
-    # The order of the classes is the same in any precision: it is found in the one given.
+    # Conversion to `dtype` keeps the order of the classes, so the top is found before it.
     top = logits.detach().max(dim=1).indices[:, None]
     label = labels[:, None]
     runner_up = logits.detach().scatter(1, top, -torch.inf).amax(dim=1, keepdim=True).to(dtype)
@@ -130,7 +143,7 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
     lead = (logits.gather(1, top) - runner_up).squeeze(1)
     top_odds = lead - torch.log(total)
     top_surprise, top_probability = minus_log(top_odds), torch.sigmoid(top_odds)
-    # −log p of the runner-up; every other class's is this minus how far it is behind.
+    # −log p of the runner-up. Every other class's is this minus its (negative) `behind`.
     surprise = lead + top_surprise
     unit = torch.exp(-surprise)
     entropy = (
@@ -139,7 +152,7 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
     )  # fmt: skip
 
     hit = (top == label).squeeze(1)
-    # Minus the probabilities of the classes that are neither the top nor the label.
+    # The negated probabilities of the classes that are neither the top nor the label.
     negated = (share * -unit[:, None]).scatter_(1, label, 0.0)
     label_behind = (logits.gather(1, label) - runner_up).squeeze(1)
     label_probability = torch.exp(label_behind.clamp(max=0.0) - surprise)
@@ -152,31 +165,48 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
 
 
 def minus_log(odds: Tensor) -> Tensor:
-    """Return −log p from the log-odds of p."""
-    # By default softplus is cut to linear at 20, where it still has digits to lose; not at 40.
+    """Return −log p, in nats.
+
+    Args:
+        odds: log-odds of p, float.
+    """
+    # softplus switches to x at its threshold. At the default 20 that drops digits, at 40 none.
     return softplus(-odds, threshold=40.0)
 
 
 @dataclass(frozen=True)
 class MetricAttack(Attack):
-    """A parameter-free attack; authors give `metric(terms)`, higher = more member."""
+    """An attack that learns nothing; authors write `metric(values)`."""
 
     name: ClassVar[str] = "metric"
 
     @staticmethod
     @abstractmethod
-    def metric(seen: Terms) -> Tensor:
-        """Return one score per row from its float64 terms, higher = more member."""
+    def metric(values: Terms) -> Tensor:
+        """Return one score per row, float64 (n,), higher = more likely a member.
+
+        Args:
+            values: float64 terms of n rows.
+        """
 
     @final
     def read(self, outputs: Pool[Outputs]) -> None:
-        """Compute the terms of both groups."""
+        """Compute the terms of both groups in one pass.
+
+        Args:
+            outputs: the target's outputs on the members and on the non-members.
+        """
         with one_thread():
             per_row_of_both(outputs, _terms_table)
 
     @final
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
-        """Return one score per row, float64 (n,), higher = more member."""
+        """Return one score per row, float64 (n,), higher = more likely a member.
+
+        Args:
+            fitted: not used.
+            evidence: the target's outputs on n rows.
+        """
         del fitted
         return self.metric(Terms.of(evidence.outputs))
 
@@ -191,9 +221,13 @@ class LossAttack(MetricAttack):
     name: ClassVar[str] = "loss"
 
     @staticmethod
-    def metric(seen: Terms) -> Tensor:
-        """Return minus the cross-entropy."""
-        return -seen.loss
+    def metric(values: Terms) -> Tensor:
+        """Return minus the cross-entropy, float64 (n,), in nats.
+
+        Args:
+            values: float64 terms of n rows.
+        """
+        return -values.loss
 
 
 ATTACKS.add(
@@ -209,8 +243,8 @@ ATTACKS.add(
 class ConfidenceAttack(MetricAttack):
     """Members are predicted with a higher top probability; the attacker needs no label.
 
-    The score is the log-odds of the top class, which ranks as its probability does. The true
-    class's probability ranks as the loss does, so it is not an attack of its own.
+    The score is the log-odds of the top class, which rank rows as its probability does. The true
+    class's probability ranks rows as the loss does, so it needs no attack of its own.
 
     Reference: Salem et al., NDSS 2019, adversary 3.
     """
@@ -218,9 +252,13 @@ class ConfidenceAttack(MetricAttack):
     name: ClassVar[str] = "confidence"
 
     @staticmethod
-    def metric(seen: Terms) -> Tensor:
-        """Return the log-odds of the top class; 0 where there is only one class."""
-        return seen.top_odds.nan_to_num(posinf=0.0)
+    def metric(values: Terms) -> Tensor:
+        """Return the top class's log-odds, float64 (n,), in nats; 0 where it is the only class.
+
+        Args:
+            values: float64 terms of n rows.
+        """
+        return values.top_odds.nan_to_num(posinf=0.0)
 
 
 ATTACKS.add(
@@ -242,9 +280,13 @@ class EntropyAttack(MetricAttack):
     name: ClassVar[str] = "entropy"
 
     @staticmethod
-    def metric(seen: Terms) -> Tensor:
-        """Return minus the entropy."""
-        return -seen.entropy
+    def metric(values: Terms) -> Tensor:
+        """Return minus the entropy, float64 (n,), in nats.
+
+        Args:
+            values: float64 terms of n rows.
+        """
+        return -values.entropy
 
 
 ATTACKS.add(
@@ -266,9 +308,13 @@ class ModifiedEntropyAttack(MetricAttack):
     name: ClassVar[str] = "modified-entropy"
 
     @staticmethod
-    def metric(seen: Terms) -> Tensor:
-        """Return minus the modified entropy."""
-        return -seen.modified_entropy
+    def metric(values: Terms) -> Tensor:
+        """Return minus the modified entropy, float64 (n,), in nats.
+
+        Args:
+            values: float64 terms of n rows.
+        """
+        return -values.modified_entropy
 
 
 ATTACKS.add(

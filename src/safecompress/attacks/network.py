@@ -1,10 +1,10 @@
-"""A network of one hidden layer whose last layer is solved, not descended.
+"""`Network`, `NetworkAttack`: a network of one hidden layer that is fitted without descent.
 
-Descent spends its time on bending the hidden units. They can as well be placed where the rows are:
-some kinks along every feature, some units that look at three features at once. Then only the last
-layer is left, a convex problem: ridge regression, its penalty chosen by generalized
-cross-validation, and Newton steps on the logistic loss from there. That takes milliseconds where
-descent took a tenth of a second, at the same strength.
+Gradient descent spends most of its time on the hidden units. Here they are placed at random where
+the rows are: some along every single feature, some along random combinations of three features.
+Only the last layer is learned, which is a convex problem: ridge regression with its penalty chosen
+by generalized cross-validation, then Newton steps on the logistic loss. This takes milliseconds
+where descent takes a tenth of a second, at the same strength of the attack.
 """
 
 from __future__ import annotations
@@ -22,33 +22,38 @@ from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import generator
 
 _CLIP = 5.0
-"""Standardized features beyond this many deviations are cut: one odd row must not steer a net."""
+"""Standardized features are clamped at this value, so that an outlier cannot dominate the fit."""
 
 _FAN_IN = 3
-"""Features a drawn unit looks at: enough to join what single kinks cannot, few enough to fit."""
+"""Number of features that a random unit reads: more than one for interactions, few to fit well."""
 
 _PLACING_ROWS = 512
-"""Rows that say where the kinks lie; more would hardly move them."""
+"""Number of rows whose quantiles place the units; more rows would hardly change them."""
 
 _PENALTIES = tuple(10.0 ** (-k / 2) for k in range(9))
-"""Ridge penalties to choose from, 1 to 1e-4, for units of unit deviation and weights of sum 1."""
+"""Ridge penalties to choose from, 1 to 1e-4, for standardized units and row weights of sum 1."""
 
 
 Sorted = TypeVar("Sorted", Outputs, Evidence)
 
 
 def in_id_order(rows: Sorted) -> Sorted:
-    """Return the rows sorted by id, so that what is learned does not depend on the row order."""
+    """Return rows sorted by id, so that what is learned from them does not depend on their order.
+
+    Args:
+        rows: outputs, or evidence, of n rows.
+    """
     outputs = rows.outputs if isinstance(rows, Evidence) else rows
     return rows.take(torch.argsort(outputs.ids, stable=True))
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Puts features on the fit half's scale.
+    """Standardizes features by the fit half's mean and standard deviation.
 
     Args:
-        mean, scale: float64 (features,).
+        mean: float64 (features,).
+        scale: float64 (features,), > 0.
     """
 
     mean: Tensor
@@ -56,19 +61,23 @@ class Scaling:
 
     @classmethod
     def of(cls, raw: Tensor) -> Scaling:
-        """Return the scaling that makes the columns of `raw` standard."""
+        """Return the scaling that standardizes given features.
+
+        Args:
+            raw: float64 (n, features).
+        """
         scale = raw.std(dim=0, correction=0)
-        # A constant column carries nothing; dividing by one keeps it at zero.
+        # A constant column carries no information; dividing it by 1 keeps it at zero.
         return cls(raw.mean(dim=0), torch.where(scale > 1e-12, scale, 1.0))
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """Return float32 features cut at ±5 deviations."""
+        """Return standardized float32 features, clamped to ±5."""
         return ((raw - self.mean) / self.scale).clamp_(-_CLIP, _CLIP).float()
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """A hidden layer of rectified units.
+    """A hidden layer of ReLU units.
 
     Args:
         weight: float32 (features, units).
@@ -80,13 +89,15 @@ class Hidden:
 
     @classmethod
     def placed(cls, x: Tensor, *, kinks: int, drawn: int, source: torch.Generator) -> Hidden:
-        """Place units among standardized features `x` (n, features), each of unit deviation there.
+        """Return units placed among the rows, each scaled to standard deviation 1 over them.
 
         Args:
-            x: float32.
-            kinks: units along every feature, at evenly spaced quantiles from its smallest value.
-            drawn: units of a random direction in three features, bent at a random row.
-            source: what is random.
+            x: standardized features, float32 (n, features).
+            kinks: number of units along every feature, whose kinks lie at evenly spaced quantiles
+                from its smallest value.
+            drawn: number of units along a random direction in three features, whose kink lies at a
+                random row.
+            source: random generator.
         """
         count = x.shape[1]
         x = x[torch.randperm(len(x), generator=source)[:_PLACING_ROWS]]
@@ -98,12 +109,12 @@ class Hidden:
         weight = torch.cat([torch.eye(count).repeat_interleave(kinks, dim=1), directions], dim=1)
         bias = -torch.cat([bends, (x[rows] * directions.T).sum(dim=1)])
         deviation = torch.relu(torch.addmm(bias, x, weight)).std(dim=0, correction=0)
-        # A unit that says the same of all rows says nothing.
+        # A unit that is constant over the rows carries no information and is switched off.
         size = torch.where(deviation > 1e-3, deviation, torch.inf)
         return cls(weight / size, bias / size)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the units, and a constant 1 as the last: (n, features) → (n, units + 1)."""
+        """Return the units and a constant 1 as the last column: (n, features) → (n, units + 1)."""
         design = x.new_ones(len(x), len(self.bias) + 1)
         torch.addmm(self.bias, x, self.weight, out=design[:, :-1]).relu_()
         return design
@@ -111,12 +122,12 @@ class Hidden:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """How large a network is and how long it is polished.
+    """The size of a network and the length of its fit.
 
     Args:
-        hidden: units of a random direction.
-        kinks: units along every feature.
-        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
+        hidden: number of units along random directions.
+        kinks: number of units along every feature.
+        steps: largest number of Newton steps on the logistic loss; 0 keeps the least-squares fit.
     """
 
     hidden: int = 16
@@ -126,10 +137,10 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Network:
-    """What a neural attack has learned.
+    """A fitted network, which maps raw features to the logit of "member".
 
     Args:
-        scaling: of the features.
+        scaling: the standardization of the features.
         hidden: the hidden layer.
         last: the last layer, float32 (units + 1,).
     """
@@ -143,13 +154,16 @@ class Network:
     def learned(
         cls, groups: Pool[Tensor], options: NetworkOptions, *, seed: int, name: str
     ) -> Network:
-        """Learn to tell members from non-members; both weigh the same, however many there are.
+        """Return a network fitted to tell members from non-members.
+
+        Both groups have the same total weight, whatever their sizes.
 
         Args:
-            groups: features of each, float64 (n, features), in an order that means nothing.
+            groups: features of members and of non-members, float64 (n, features), sorted by id so
+                that the result does not depend on the order of the rows.
             options: the network's size.
-            seed: of the hidden layer, with `name`.
-            name: the attack's.
+            seed: seed of the hidden layer, together with `name`.
+            name: name of the attack.
         """
         raw = torch.cat([groups.members, groups.nonmembers])
         sizes = torch.tensor([len(groups.members), len(groups.nonmembers)])
@@ -163,7 +177,8 @@ class Network:
             weight=(0.5 / sizes).repeat_interleave(sizes),
         )
         start = ridge(problem, penalties=_PENALTIES)
-        # A logit is about twice the least-squares fit of ±1, and its loss a quarter as curved.
+        # The logit is about twice the least-squares fit of ±1, and the logistic loss has a quarter
+        # of the curvature, so weights and penalty are rescaled.
         last = logistic(
             problem, 2.0 * start.weights, penalty=start.penalty / 4, steps=options.steps
         )
@@ -176,12 +191,12 @@ class Network:
 
 @dataclass(frozen=True)
 class NetworkAttack(Attack):
-    """An attacker that learns a network; authors give `features(evidence)`.
+    """An attack that fits a `Network`; authors write `features(evidence)`.
 
     Args:
-        hidden: units of a random direction.
-        kinks: units along every feature.
-        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
+        hidden: number of units along random directions, at least 1.
+        kinks: number of units along every feature, at least 1.
+        steps: largest number of Newton steps on the logistic loss; 0 keeps the least-squares fit.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -201,12 +216,23 @@ class NetworkAttack(Attack):
 
     @abstractmethod
     def features(self, evidence: Evidence) -> Tensor:
-        """Return what the network reads, float64 (n, features), finite, each row by itself."""
+        """Return the network's input, float64 (n, features), finite.
+
+        A row's features must not depend on the other rows.
+
+        Args:
+            evidence: what is known about n rows.
+        """
 
     @final
     @torch.no_grad()
     def fit(self, known: Pool[Evidence], *, seed: int) -> Network:
-        """Learn to tell the fit half's members from its non-members."""
+        """Return a network fitted to tell the fit half's members from its non-members.
+
+        Args:
+            known: evidence about the fit half's members and non-members.
+            seed: seed of the hidden layer.
+        """
         options = NetworkOptions(self.hidden, self.kinks, self.steps)
         groups = known.map(self._features_in_id_order)
         return Network.learned(groups, options, seed=seed, name=self.name)
@@ -214,9 +240,14 @@ class NetworkAttack(Attack):
     @final
     @torch.no_grad()
     def score(self, fitted: Network, evidence: Evidence) -> Tensor:
-        """Return the logit of "member", float64 (n,)."""
+        """Return the logit of "member", float64 (n,).
+
+        Args:
+            fitted: the fitted network.
+            evidence: what is known about n rows.
+        """
         return fitted(self.features(evidence))
 
     def _features_in_id_order(self, evidence: Evidence) -> Tensor:
-        """Return the rows' features sorted by id, so that their order does not matter."""
+        """Return the rows' features sorted by id; the fit must not depend on the row order."""
         return self.features(evidence)[torch.argsort(evidence.outputs.ids, stable=True)]

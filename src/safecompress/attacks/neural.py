@@ -1,4 +1,4 @@
-"""The neural attack: a small network reads all that one prediction says.
+"""`NeuralAttack`: a small network on features of one prediction.
 
 On location30 it beats both the best metric attack and the published network; see
 `benchmarks/attacker_strength.py`, and `benchmarks/gate.py` for what it costs.
@@ -23,7 +23,7 @@ class NeuralAttack(NetworkAttack):
     """A network of one hidden layer on sorted log-probabilities, loss, entropies, correctness.
 
     Args:
-        top: largest log-probabilities shown, in falling order.
+        top: number of largest log-probabilities read, in falling order.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -40,7 +40,11 @@ class NeuralAttack(NetworkAttack):
         require_at_least(self, top=1)
 
     def features(self, evidence: Evidence) -> Tensor:
-        """Return the features of the target's outputs."""
+        """Return the features of the target's outputs, float64 (n, top + 7).
+
+        Args:
+            evidence: the target's outputs on n rows.
+        """
         return evidence.outputs.per_row(OutputFeatures(self.top))
 
 

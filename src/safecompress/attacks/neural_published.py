@@ -1,4 +1,7 @@
-"""The neural attack of the published framework, rebuilt from its description as a yardstick."""
+"""`PublishedNeuralAttack`: the published framework's neural attack, for comparison.
+
+It is rebuilt from the description in Zhu et al., ASE 2022.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ from safecompress.protocols import Evidence
 
 
 class PublishedNetwork(nn.Module):
-    """Softmax branch C-1024-512-64, label branch C-512-64, fused 128-256-64-1."""
+    """Softmax branch C-1024-512-64, label branch C-512-64, joint part 128-256-64-1.
+
+    Args:
+        classes: number of classes C.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -26,7 +33,12 @@ class PublishedNetwork(nn.Module):
         self.fused = nn.Sequential(stack(128, 256, 64), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the logit of "member", (n,)."""
+        """Return the logit of "member", (n,).
+
+        Args:
+            logits: the target's, float32 (n, classes).
+            labels: int64 (n,).
+        """
         branches = (
             self.prediction(torch.softmax(logits, dim=1)),
             self.label(one_hot(labels, self.classes).to(logits.dtype)),
@@ -36,7 +48,12 @@ class PublishedNetwork(nn.Module):
 
 
 def stack(*widths: int, dropout: float = 0.0) -> nn.Sequential:
-    """Return linear layers of these widths, each with a ReLU and, where asked, dropout."""
+    """Return linear layers, each followed by a ReLU and optionally by dropout.
+
+    Args:
+        widths: number of inputs of the first layer, then the number of outputs of each layer.
+        dropout: probability of dropping a unit, in [0, 1); 0 adds no dropout layers.
+    """
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -47,16 +64,17 @@ def stack(*widths: int, dropout: float = 0.0) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class PublishedNeuralAttack(DescendingAttack):
-    """A two-branch network on the softmax and the one-hot label, batches half members.
+    """A two-branch network on the softmax and the one-hot label.
 
-    The published code keeps the epoch that is best on the rows it is judged on. Here the epoch is
-    chosen on a cut of the fit half, so the judged half stays unseen.
+    The published code keeps the epoch that is best on the very rows it is evaluated on. Here the
+    epoch is chosen on held-out rows of the fit half, so that the judged half stays unseen.
 
     Args:
-        epochs: passes over the larger group; the smaller one is repeated.
-        batch_size: rows a step, half of them members; even.
-        learning_rate: of Adam.
-        validation: share of the fit half that chooses the epoch, in [0, 1); 0 keeps the last.
+        epochs: number of passes over the larger group; the smaller one is repeated.
+        batch_size: number of rows in a step, half of them members; even.
+        learning_rate: step size of Adam, in (0, 1).
+        validation: fraction of the fit half held out to choose the epoch, in [0, 1); 0 keeps the
+            last epoch.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -67,11 +85,19 @@ class PublishedNeuralAttack(DescendingAttack):
     name: ClassVar[str] = "neural-published"
 
     def network(self, classes: int) -> nn.Module:
-        """Return the untrained network."""
+        """Return the untrained network.
+
+        Args:
+            classes: number of classes.
+        """
         return PublishedNetwork(classes)
 
     def columns(self, evidence: Evidence) -> Columns:
-        """Return what the network is shown."""
+        """Return the target's logits, float32 (n, classes), and the labels, int64 (n,).
+
+        Args:
+            evidence: the target's outputs on n rows.
+        """
         outputs = evidence.outputs
         return outputs.logits.float(), outputs.labels
 

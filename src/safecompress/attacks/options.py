@@ -1,4 +1,4 @@
-"""Numbers among an attack's options."""
+"""`require_at_least`: the check of an attack's numeric options."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from safecompress.protocols import Attack
 
 
 def require_at_least(attack: Attack, **least: int) -> None:
-    """Refuse options below their least value.
+    """Raise an error when an option is below its least value.
+
+    Args:
+        attack: the attack whose options are checked.
+        least: least value of each option, by the option's name.
 
     Raises:
-        ConfigError: naming the first one.
+        ConfigError: naming the first option below its least value.
     """
     for option, smallest in least.items():
         if getattr(attack, option) < smallest:

@@ -1,4 +1,4 @@
-"""A model that answers and nothing more, to an attacker who asks and is counted."""
+"""`Oracle`: query access to a model, with a count and a budget of queries."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from safecompress.train.predict import predict
 
 
 class Oracle:
-    """The answers of a model to any inputs, and how many inputs were asked about.
+    """A model that can only be queried, and the number of queries so far.
 
     Args:
-        target: the model; asked in evaluation mode and fp32, without gradients.
-        rows: rows whose questions are counted apart; 0 counts all of them together.
-        budget: most questions about each of those rows; None is no limit.
+        target: the model; evaluated in evaluation mode and fp32, without gradients.
+        rows: number of rows whose queries are counted separately; 0 counts only their total.
+        budget: maximum number of queries per row; None is no limit.
     """
 
     def __init__(self, target: nn.Module, *, rows: int = 0, budget: int | None = None) -> None:
@@ -23,21 +23,25 @@ class Oracle:
         self.queries = 0
         self.budget = budget
         self.asked = torch.zeros(rows, dtype=torch.int64)
-        """Questions about each row so far, int64 (rows,), on the CPU."""
+        """Number of queries for each row so far, int64 (rows,), on the CPU."""
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        """Return the predicted classes, int64 (n,)."""
+        """Return the predicted classes, int64 (n,), on the CPU.
+
+        Args:
+            inputs: n rows of inputs.
+        """
         return self._answers(inputs).argmax(dim=1)
 
     def scores(self, inputs: Tensor, owners: Tensor) -> Tensor:
         """Return the logits, float32 (n, classes), on the device of `inputs`.
 
         Args:
-            inputs: what is asked about.
-            owners: int64 (n,), the row that each question belongs to.
+            inputs: the inputs to query, n rows.
+            owners: int64 (n,), the row, in [0, rows), whose budget each query is charged to.
 
         Raises:
-            RuntimeError: before anything is asked, when a row's budget would be exceeded.
+            RuntimeError: when a row's budget would be exceeded; then no query is made.
         """
         more = torch.bincount(owners.cpu(), minlength=len(self.asked))
         if self.budget is not None and bool((self.asked + more > self.budget).any()):
@@ -49,7 +53,11 @@ class Oracle:
         return self._answers(inputs).to(inputs.device)
 
     def left(self, owners: Tensor) -> Tensor:
-        """Return how many questions remain for each of the rows, int64, on the owners' device."""
+        """Return the number of queries that each row has left, int64 (k,), on the owners' device.
+
+        Args:
+            owners: int64 (k,), rows in [0, rows).
+        """
         if self.budget is None:
             return torch.full_like(owners, torch.iinfo(torch.int64).max)
         return (self.budget - self.asked[owners.cpu()]).to(owners.device)

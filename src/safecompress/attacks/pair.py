@@ -1,9 +1,9 @@
-"""The pair attack: who holds the dense model and the compressed one compares what they say.
+"""`PairAttack`: membership inference from a dense model and the compressed model made from it.
 
-How sure a model is of a row mostly says how easy the row is. A second model that was made from the
-first finds the row as easy or as hard, so that the difference of the two keeps what each learned by
-heart, and little else. No score is free of parameters: compression may forget what it had learned
-by heart or learn it anew, so the sign of the difference has to be learned, too.
+A model's confidence in a row mostly reflects how easy the row is. Both models find a row about
+equally easy, so the difference of their outputs mainly reflects what each has memorized. The attack
+learns its score, because compression can weaken or strengthen memorization and the sign of the
+difference is therefore not known in advance.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from safecompress.protocols import Evidence, Outputs
 
 @dataclass(frozen=True)
 class PairAttack(NetworkAttack):
-    """A network on what both models say of a row, and on how they differ.
+    """A network on the features of both models' outputs and on their differences.
 
     Args:
-        top: largest log-probabilities shown of each model, in falling order.
+        top: number of largest log-probabilities read of each model, in falling order.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -47,20 +47,25 @@ class PairAttack(NetworkAttack):
         require_at_least(self, top=1)
 
     def features(self, evidence: Evidence) -> Tensor:
-        """Return what the target says, what the parent says, and how they differ.
+        """Return the features of the target and of the parent, and `differences` of the two.
+
+        The result is float64 (n, 2 · (top + 7) + 7).
+
+        Args:
+            evidence: outputs of the compressed model and of its dense parent on n rows.
 
         Raises:
-            DataError: when the two differ in their classes.
+            DataError: when the two models have different numbers of rows or classes.
         """
-        ours, theirs = evidence.outputs, cast(Outputs, evidence.parent)
-        if ours.logits.shape != theirs.logits.shape:
+        target, parent = evidence.outputs, cast(Outputs, evidence.parent)
+        if target.logits.shape != parent.logits.shape:
             raise DataError(
-                f"{self.name}: outputs {tuple(ours.logits.shape)} of the compressed model, "
-                f"{tuple(theirs.logits.shape)} of the dense one; expected the same rows and "
+                f"{self.name}: outputs {tuple(target.logits.shape)} of the compressed model, "
+                f"{tuple(parent.logits.shape)} of the dense one; expected the same rows and "
                 "classes."
             )
-        both = [o.per_row(OutputFeatures(self.top)) for o in (ours, theirs)]
-        return torch.cat([*both, differences(ours, theirs)], dim=1)
+        both = [o.per_row(OutputFeatures(self.top)) for o in (target, parent)]
+        return torch.cat([*both, differences(target, parent)], dim=1)
 
 
 ATTACKS.add(
@@ -72,30 +77,34 @@ ATTACKS.add(
 )
 
 
-def differences(ours: Outputs, theirs: Outputs) -> Tensor:
-    """Return how two models differ on each row, float64 (n, 7), finite.
+def differences(first: Outputs, second: Outputs) -> Tensor:
+    """Return differences of two models' outputs on each row, float64 (n, 7), finite.
 
-    The differences of the log-odds of the true class, of the loss, and of the modified entropy; the
-    logarithms of the ratio of their losses and of both divergences KL(ours ‖ theirs) and
-    KL(theirs ‖ ours); whether they predict the same class.
+    They are the differences of the log-odds of the true class, of the loss, and of the modified
+    entropy, each of `first` minus `second`; the logarithms of the ratio of the losses and of the
+    divergences KL(first ‖ second) and KL(second ‖ first); and whether both predict the same class.
+
+    Args:
+        first: outputs of one model.
+        second: outputs of the other on the same rows, with the same classes.
     """
-    mine, other = Terms.of(ours), Terms.of(theirs)
-    p, q = (torch.log_softmax(o.logits.double(), dim=1) for o in (ours, theirs))
+    a, b = Terms.of(first), Terms.of(second)
+    p, q = (torch.log_softmax(o.logits.double(), dim=1) for o in (first, second))
     forward = (p.exp() * (p - q)).sum(dim=1)
     backward = (q.exp() * (q - p)).sum(dim=1)
     columns = (
-        mine.odds - other.odds,
-        mine.loss - other.loss,
-        mine.modified_entropy - other.modified_entropy,
-        _log(mine.loss) - _log(other.loss),
+        a.odds - b.odds,
+        a.loss - b.loss,
+        a.modified_entropy - b.modified_entropy,
+        _log(a.loss) - _log(b.loss),
         _log(forward),
         _log(backward),
-        (ours.logits.argmax(dim=1) == theirs.logits.argmax(dim=1)).double(),
+        (first.logits.argmax(dim=1) == second.logits.argmax(dim=1)).double(),
     )
-    # With a single class the log-odds are infinite, and their difference says nothing.
+    # With a single class the log-odds are infinite and their difference is NaN; report none.
     return torch.stack(columns, dim=1).nan_to_num(nan=0.0)
 
 
 def _log(nats: Tensor) -> Tensor:
-    """Return the logarithm of what is at least 0, down to where float64 has no digits left."""
+    """Return the logarithm of numbers ≥ 0; those below 1e-16, rounding errors, count as 1e-16."""
     return torch.log(nats.clamp(min=1e-16))

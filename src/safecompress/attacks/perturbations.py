@@ -1,8 +1,8 @@
-"""Small changes of a model's inputs, of several strengths: what may happen to a row and keep it.
+"""`Perturbations`: small changes of inputs, of several strengths, that leave a row's class alone.
 
-What is changed follows from the inputs: images are shifted and mirrored, words dropped, yes/no
-columns flipped, other numbers disturbed. Every row is changed in the same way, so that the answer
-about a row does not depend on which rows were asked about beside it.
+The kind of change follows from the inputs: images are shifted and mirrored, words are dropped,
+yes/no columns flipped, and noise is added to other numbers. All rows are changed in the same way,
+so that a row's result does not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from safecompress.protocols import Inputs, map_inputs, tensors_of
 from safecompress.randomness import generator
 
 _FLIPPED, _NOISE, _DROPPED = 0.005, 0.05, 0.02
-"""At level 0, doubled with every level: share of the yes/no columns flipped, deviation of the noise
-relative to the column's, share of the words dropped."""
+"""Strengths at level 0, doubled with every level: the fraction of yes/no columns flipped, the
+standard deviation of the noise relative to the column's, and the fraction of words dropped."""
 
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
 class Kind(Enum):
-    """What one tensor of the inputs holds, and so how it may be changed."""
+    """The kind of data in one input tensor, which decides how it is changed."""
 
     IMAGE = "image"
     NUMBERS = "numbers"
@@ -34,7 +34,11 @@ class Kind(Enum):
 
     @classmethod
     def of(cls, tensor: Tensor) -> Kind:
-        """Return what (n, …) values look like."""
+        """Return the kind that a tensor's shape, dtype and values suggest.
+
+        Args:
+            tensor: (n, …), with at least one element.
+        """
         if tensor.is_floating_point():
             return cls.IMAGE if tensor.ndim == 4 else cls.NUMBERS
         if tensor.dtype == torch.bool or int(tensor.max()) <= 1:
@@ -44,13 +48,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Perturbations:
-    """What was learned of the inputs, to disturb others like them.
+    """Changes of inputs, scaled by statistics of the inputs that they were fitted to.
 
     Args:
-        kinds: of each tensor of the inputs.
-        binary: of each, bool, the columns that are 0 or 1 in every row.
-        scales: of each, float32, the columns' deviations.
-        seed: of everything random.
+        kinds: for each input tensor, its kind.
+        binary: for each input tensor, bool of a row's shape: columns that are 0 or 1 in every row.
+        scales: for each input tensor, float32 of a row's shape: the columns' standard deviations.
+        seed: seed of everything random.
     """
 
     kinds: tuple[Kind, ...]
@@ -60,10 +64,14 @@ class Perturbations:
 
     @classmethod
     def like(cls, inputs: Inputs, *, seed: int) -> Perturbations:
-        """Learn from at least one row which columns there are.
+        """Return changes fitted to some inputs.
+
+        Args:
+            inputs: at least one row.
+            seed: seed of everything random.
 
         Raises:
-            UndecidableError: where there is nothing that could be changed.
+            UndecidableError: when no tensor of the inputs is of a kind that can be changed.
         """
         tensors = tuple(t.cpu() for t in tensors_of(inputs))
         kinds = tuple(Kind.of(t) if t.numel() else Kind.MASK for t in tensors)
@@ -78,12 +86,13 @@ class Perturbations:
         return cls(kinds, binary, scales, seed)
 
     def __call__(self, inputs: Inputs, *, level: int, copy: int) -> Inputs:
-        """Return the rows changed.
+        """Return changed inputs of the same structure.
 
         Args:
-            inputs: like those learned from, n rows.
-            level: strength from 0; each doubles it, and shifts an image by one pixel more.
-            copy: which of the changes of that strength.
+            inputs: n rows, of the same kinds and shapes as those fitted to.
+            level: strength, at least 0; each level doubles the strength, or shifts an image by one
+                more pixel.
+            copy: number of the change among those of the same strength, at least 0.
         """
         changed = [
             self._changed(place, tensor, level=level, copy=copy)
@@ -108,7 +117,7 @@ class Perturbations:
 
 
 def _flipped(numbers: Tensor, flipped: Tensor) -> Tensor:
-    """Return numbers with 0 and 1 exchanged in some columns."""
+    """Return numbers with 0 and 1 swapped in the columns where `flipped` is True."""
     changed = numbers.flatten(1).clone()
     columns = flipped.flatten().nonzero().squeeze(1).to(numbers.device)
     changed[:, columns] = 1.0 - changed[:, columns]
@@ -116,12 +125,12 @@ def _flipped(numbers: Tensor, flipped: Tensor) -> Tensor:
 
 
 def _noisy(numbers: Tensor, flipped: Tensor, binary: Tensor, noise: Tensor) -> Tensor:
-    """Return the same, and noise on the columns that hold other numbers than 0 and 1."""
+    """Return numbers flipped as in `_flipped`, with noise added to the columns not in `binary`."""
     return _flipped(numbers, flipped) + torch.where(binary, 0.0, noise).to(numbers)
 
 
 def _moved(images: Tensor, down: int, right: int, *, by: int, mirrored: bool) -> Tensor:
-    """Return images shifted by some pixels, the edge repeated, (n, channels, height, width)."""
+    """Return images (n, channels, height, width) shifted by some pixels, their edge repeated."""
     if mirrored:
         images = images.flip(3)
     height, width = images.shape[2:]
@@ -131,7 +140,10 @@ def _moved(images: Tensor, down: int, right: int, *, by: int, mirrored: bool) ->
 
 
 def _without(words: Tensor, dropped: Tensor) -> Tensor:
-    """Return token ids with those at `dropped` replaced by the word before, so none is unknown."""
+    """Return token ids where dropped ones are replaced by the token before.
+
+    Repeating a token needs no id for "unknown", which a vocabulary may not have.
+    """
     before = words.roll(1, dims=-1)
     before[..., 0] = words[..., 0]
     return torch.where(dropped.to(words.device), before, words)

@@ -1,7 +1,8 @@
-"""The quantile attack: is the model surer of a row than it should be of a row like this?
+"""`QuantileAttack`: compares a row's log-odds with what its inputs and label predict.
 
-No reference model is trained. A regression learns on non-members how sure the model is of a row,
-from the row alone, and how far it may be off; a member is judged by how far it lies above that.
+The attack needs no reference models. Two regressions on non-members predict a row's log-odds from
+the row itself, and the standard deviation around this prediction. The score is how far a row's
+log-odds exceed the prediction.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from safecompress.randomness import generator
 _BUCKETS = 65_536
 _PENALTIES = tuple(10.0**k for k in range(-2, 6))
 _SMALLEST = 1e-6
-"""Least expected deviation, relative to the log-odds' own; no row is expected exactly."""
+"""Least predicted standard deviation, relative to the log-odds' own; keeps the logarithm finite."""
 
 
 @dataclass(frozen=True)
 class FittedQuantile:
-    """What was learned on the non-members of the fit half.
+    """What the attack has learned on the fit half's non-members.
 
     Args:
         classes: number of classes.
-        seed: of the projections.
-        mean, deviation: regressions of the log-odds and of the logarithm of the residual.
-        floor: least deviation.
+        seed: seed of the random projections.
+        mean: regression of the log-odds, in nats.
+        deviation: regression of the logarithm of the absolute residual.
+        floor: least absolute residual, in nats.
     """
 
     classes: int
@@ -50,12 +52,12 @@ class FittedQuantile:
 class QuantileAttack(Attack):
     """Score = (φ − μ(x))/σ(x), φ the log-odds of the label, μ and σ regressed on inputs and label.
 
-    Where φ is normal given the row, thresholds on the score are conditional quantiles. Ridge
-    regressions, their penalties by generalized cross-validation. It can be no stronger than what
-    inputs and label tell of how hard a row is.
+    If φ is normal given the row, thresholds on the score are conditional quantiles of φ. μ and
+    log σ are ridge regressions with penalties chosen by generalized cross-validation. The attack is
+    strong only where inputs and label predict how easy a row is.
 
     Args:
-        width: most columns that the inputs become; wider ones are projected at random.
+        width: largest number of columns per input tensor; wider inputs are projected at random.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -74,7 +76,12 @@ class QuantileAttack(Attack):
         require_at_least(self, width=1)
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> FittedQuantile:
-        """Learn the log-odds of non-members from their inputs and labels."""
+        """Regress the non-members' log-odds on their inputs and labels.
+
+        Args:
+            known: evidence about the fit half; only its non-members are used.
+            seed: seed of the random projections.
+        """
         from sklearn.linear_model import RidgeCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -92,13 +99,21 @@ class QuantileAttack(Attack):
         return FittedQuantile(evidence.outputs.classes, seed, mean, deviation, floor)
 
     def score(self, fitted: FittedQuantile, evidence: Evidence) -> Tensor:
-        """Return how many deviations a row lies above what is expected of it, float64 (n,)."""
+        """Return by how many standard deviations a row exceeds its prediction, float64 (n,).
+
+        Args:
+            fitted: what `fit` returned.
+            evidence: outputs and rows.
+        """
         x = self._columns(evidence, seed=fitted.seed)
         above = _odds(evidence.outputs) - fitted.mean.predict(x)
         return torch.from_numpy(above / np.exp(fitted.deviation.predict(x).clip(-40.0, 40.0)))
 
     def _columns(self, evidence: Evidence, *, seed: int) -> NDArray[np.float64]:
-        """Return inputs and one-hot label as columns, (n, at most width a tensor + classes)."""
+        """Return the inputs, at most `width` columns per tensor, and the one-hot labels.
+
+        The result is float64 (n, columns).
+        """
         rows = cast(Rows, evidence.rows)
         parts = [
             self._narrow(t.reshape(len(t), -1).cpu(), generator(seed, "quantile", place))
@@ -108,7 +123,7 @@ class QuantileAttack(Attack):
         return torch.cat([*parts, labels.double()], dim=1).numpy()
 
     def _narrow(self, x: Tensor, source: torch.Generator) -> Tensor:
-        """Return (n, at most width) float64 columns; integers count as words, in any order."""
+        """Return at most `width` float64 columns; integers are tokens and become a bag of words."""
         if not x.is_floating_point() and x.dtype != torch.bool:
             table = torch.randn(_BUCKETS, min(self.width, 64), generator=source)
             bags: Tensor = embedding_bag(x.long() % _BUCKETS, table, mode="sum")
@@ -130,5 +145,5 @@ ATTACKS.add(
 
 
 def _odds(outputs: Outputs) -> NDArray[np.float64]:
-    """Return the labels' log-odds; with a single class they are infinite and say nothing."""
+    """Return the labels' log-odds, float64 (n,); 0 with a single class, where they are infinite."""
     return outputs.per_row(true_class_log_odds).nan_to_num(posinf=0.0).numpy()

@@ -1,6 +1,6 @@
-"""The robust attack: does a row gain more from this model than the rows of a population do?
+"""`RmiaAttack`: compares a row's probability gain over references with that of a population.
 
-Probabilities are kept as logarithms, exact where they underflow and where they saturate.
+Probabilities are kept as logarithms, so that they stay exact where they underflow or saturate.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from safecompress.errors import ConfigError, UndecidableError
 from safecompress.protocols import Attack, Evidence, Pool, References
 
 _BLOCK = 1 << 15
-"""Log-odds worked on at once: 256 KB, so that a pass finds them in the processor's cache."""
+"""Number of log-odds processed at a time, 256 KB in float64, which fit the processor's cache."""
 
 _ROUNDING = 1e-12
-"""Of a log ratio, relative to its two parts: rows that are alike tie, whatever the last digit."""
+"""Rounding error of a log ratio relative to its two parts; closer ratios count as equal."""
 
 
 class Population(NamedTuple):
-    """What was learned on the fit half.
+    """What the attack has learned on the fit half.
 
     Args:
-        ratios: float64 (m,), log ratios of the population, ascending.
-        online: whether ratios are relative to references that saw the row, too.
+        ratios: float64 (m,), log ratios of the population's rows, ascending.
+        online: whether p̄ includes references that saw the row.
     """
 
     ratios: Tensor
@@ -37,11 +37,11 @@ class Population(NamedTuple):
 
 
 class MeanProbability(NamedTuple):
-    """A mean probability p̄ per row, said twice so that no digit is lost; each entry is (n,).
+    """A mean probability p̄ per row, in two forms so that no precision is lost at either end.
 
     Args:
-        log_p: log p̄, exact where p̄ is small.
-        rest: 1 − p̄, exact where p̄ is near 1.
+        log_p: float64 (n,), log p̄, exact where p̄ is small.
+        rest: float64 (n,), 1 − p̄, exact where p̄ is near 1.
     """
 
     log_p: Tensor
@@ -49,11 +49,16 @@ class MeanProbability(NamedTuple):
 
     @classmethod
     def of(cls, references: References, *, online: bool) -> MeanProbability:
-        """Return ½(p_in + p_out) online, p_out offline; each is a mean over references of a kind.
+        """Return ½(p_in + p_out) online, p_out offline.
 
-        Members and non-members must be alike but for the target. A row that is in exactly half of
-        all trainings is in fewer of the references where the target saw it; a plain mean over all
-        references would tell.
+        p_in is the mean over references that saw a row and p_out that over the others. A plain mean
+        over all references would leak membership by itself: when each row is in exactly half of all
+        training sets, fewer of the remaining references saw a row that the target saw.
+
+        Args:
+            references: log-odds of n rows, with at least one reference that did not see each row
+                and, online, one that did.
+            online: whether to include references that saw the row.
         """
         rows = max(1, _BLOCK // len(references.seen))
         blocks = zip(
@@ -65,7 +70,11 @@ class MeanProbability(NamedTuple):
         return cls(*torch.cat(means, dim=1).unbind())
 
     def lifted(self, a: float) -> MeanProbability:
-        """Return ½((1 + a)·p̄ + (1 − a))."""
+        """Return ½((1 + a)·p̄ + (1 − a)), the offline estimate of the mean over all references.
+
+        Args:
+            a: in [0, 1].
+        """
         share = 0.5 * (1.0 + a)
         if share == 1.0:
             return self
@@ -80,13 +89,13 @@ class MeanProbability(NamedTuple):
 
 
 def _block_means(odds: Tensor, seen: Tensor, *, online: bool) -> Tensor:
-    """Return log p̄ and 1 − p̄ of some rows, (2, n), from log-odds and who saw them, (k, n)."""
+    """Return log p̄ and 1 − p̄, (2, n), from log-odds and which references saw a row, (k, n)."""
     outside = 1.0 / (~seen).sum(dim=0, dtype=odds.dtype)
     if online:
         inside = 1.0 / seen.sum(dim=0, dtype=odds.dtype)
         weight = 0.5 * torch.where(seen, inside, outside)
     else:
-        # A reference that counts for nothing is put where its probability is zero.
+        # A reference of weight 0 gets probability 0, so that it cannot set the row's peak below.
         weight = torch.where(seen, 0.0, outside)
         odds = odds.masked_fill(seen, -torch.inf)
     # With t = exp(−|odds|), p and 1 − p are 1/(1 + t) and t/(1 + t), or the other way round. So
@@ -101,18 +110,18 @@ def _block_means(odds: Tensor, seen: Tensor, *, online: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class RmiaAttack(Attack):
-    """Score = share of population rows z with ratio(x) ≥ γ·ratio(z), ratio(x) = p_θ(x)/p̄(x).
+    """Score = fraction of population rows z with ratio(x) ≥ γ·ratio(z), ratio(x) = p_θ(x)/p̄(x).
 
-    p is the probability of the row's label; the population is the fit half's non-members. p_in and
+    p is the probability of the row's label. The population is the fit half's non-members. p_in and
     p_out are the means over references that saw the row and over those that did not. Online, p̄ is
     ½(p_in + p_out); offline, ½((1 + a)·p_out + (1 − a)).
 
     Args:
-        gamma: γ, at least 1. With few classes or a sure model most ratios lie within a factor of
-            2 of each other, so that a γ of 2 leaves ties; take 1 there.
-        a: in [0, 1]; how far p_in follows p_out, for the offline attack.
-        online: None decides on the fit half: online where some references saw and some did not
-            see every row of it.
+        gamma: γ, at least 1. With few classes or a confident model most ratios lie within a factor
+            of 2 of each other, so that γ = 2 makes rows tie; use 1 there.
+        a: slope of p_in as a linear function of p_out, in [0, 1], for the offline attack.
+        online: whether to use references that saw the row; None does where each row of the fit half
+            has both references that saw it and references that did not.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -139,8 +148,12 @@ class RmiaAttack(Attack):
     def fit(self, known: Pool[Evidence], *, seed: int) -> Population:
         """Return the population's sorted ratios.
 
+        Args:
+            known: evidence about the fit half's members and non-members.
+            seed: not used.
+
         Raises:
-            UndecidableError: when a row of it has too few references.
+            UndecidableError: when a row of the population has too few references.
         """
         del seed
         online = self.online
@@ -150,15 +163,19 @@ class RmiaAttack(Attack):
         return Population((p - mean).sort().values, online)
 
     def score(self, fitted: Population, evidence: Evidence) -> Tensor:
-        """Return the share of the population that the row outdoes, float64 (n,), in [0, 1].
+        """Return the fraction of the population that each row exceeds, float64 (n,), in [0, 1].
+
+        Args:
+            fitted: what `fit` returned.
+            evidence: the target's outputs and references on n rows.
 
         Raises:
             UndecidableError: when a row has too few references.
         """
         p, mean = self._logs(evidence, online=fitted.online)
         reach = (p - mean) - _ROUNDING * (p + mean) - math.log(self.gamma)
-        outdone = torch.searchsorted(fitted.ratios, reach, right=True)
-        return outdone.double() / len(fitted.ratios)
+        exceeded = torch.searchsorted(fitted.ratios, reach, right=True)
+        return exceeded.double() / len(fitted.ratios)
 
     def _logs(self, evidence: Evidence, *, online: bool) -> tuple[Tensor, Tensor]:
         """Return log p_θ and log p̄ of each row, float64 (n,), at most 0."""
@@ -170,18 +187,18 @@ class RmiaAttack(Attack):
         return -minus_log(evidence.outputs.per_row(true_class_log_odds)), mean.log()
 
     def _require(self, references: References, *, online: bool) -> None:
-        everyone = references.seen.all(dim=0)
-        nobody = ~references.seen.any(dim=0)
+        seen_by_all = references.seen.all(dim=0)
+        seen_by_none = ~references.seen.any(dim=0)
         count = len(references.seen)
-        if bool(everyone.any()):
+        if bool(seen_by_all.any()):
             raise UndecidableError(
-                f"{self.name}: all {count} references saw {int(everyone.sum())} of "
+                f"{self.name}: all {count} references saw {int(seen_by_all.sum())} of "
                 f"{len(references)} rows; it needs at least 1 that did not see each row. Train "
                 "more references, each without a random half of all rows."
             )
-        if online and bool(nobody.any()):
+        if online and bool(seen_by_none.any()):
             raise UndecidableError(
-                f"{self.name}: none of {count} references saw {int(nobody.sum())} of "
+                f"{self.name}: none of {count} references saw {int(seen_by_none.sum())} of "
                 f"{len(references)} rows; online it needs at least 1 that saw each row. Train more "
                 "references, each on a random half of all rows, or set online: false."
             )

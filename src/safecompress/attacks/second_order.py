@@ -1,7 +1,7 @@
-"""Ridge and logistic regression by linear algebra: the last layer of a network, solved.
+"""`ridge` and `logistic` regression by linear algebra, to solve for the last layer of a network.
 
-What is summed over rows is summed in the rows' own precision; what is solved is solved in float64.
-The last column of a design is the constant 1, and its weight is not penalized.
+Sums over rows are computed in the precision of the rows, linear systems are solved in float64. The
+last column of a design is the constant 1, and its weight is not penalized.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 _LEAST_SPARE = 0.1
-"""Share of the rows that a fit must leave over to be chosen."""
+"""Least fraction of the rows that must remain as degrees of freedom for a penalty to be chosen."""
 
 _SMALLEST_CURVATURE = 1e-3
-"""Of a row, relative to its weight; keeps a step finite where every row is certain."""
+"""Least curvature of a row's loss relative to its weight; keeps steps finite at saturation."""
 
 
 class SeparationProblem(NamedTuple):
-    """Rows of two kinds that a linear function is to tell apart.
+    """Rows of two groups that a linear function is to separate.
 
     Args:
         design: float (n, k), the last column 1.
-        target: (n,), each +1 or -1.
-        weight: (n,), each kind's adding up to one half.
+        target: float (n,), +1 for rows of one group and -1 for the other.
+        weight: float (n,), adding up to one half in each group.
     """
 
     design: Tensor
@@ -39,7 +39,7 @@ class Ridge(NamedTuple):
 
     Args:
         weights: float64 (k,).
-        penalty: the one of those offered that generalizes best.
+        penalty: the penalty, of those given, with the least cross-validation error.
     """
 
     weights: Tensor
@@ -47,11 +47,11 @@ class Ridge(NamedTuple):
 
 
 def ridge(problem: SeparationProblem, *, penalties: Sequence[float]) -> Ridge:
-    """Return the least-squares fit of the target, its penalty chosen on the same rows.
+    """Return the least-squares fit of the target, its penalty chosen by cross-validation.
 
     Args:
-        problem: the rows.
-        penalties: positive, to choose from; the first is taken where none can be told from another.
+        problem: the rows to separate.
+        penalties: candidates, each > 0; the first is taken when all have the same error.
 
     Reference: generalized cross-validation, Golub, Heath & Wahba, Technometrics 1979.
     """
@@ -64,11 +64,11 @@ def ridge(problem: SeparationProblem, *, penalties: Sequence[float]) -> Ridge:
     turned = moment @ vectors
     shrunk = 1.0 / (values + torch.tensor(penalties, dtype=torch.float64)[:, None])
     kept = values * shrunk
-    # The targets' weighted mean is 0 and their square 1: both follow from `SeparationProblem`.
+    # `SeparationProblem` fixes the target's weighted mean at 0 and its mean square at 1.
     left = 1.0 - ((2.0 - kept) * shrunk) @ turned.square()
     rows = 1.0 / float(weight.square().sum())
     spare = 1.0 - (1.0 + kept.sum(dim=1)) / rows
-    # A fit with almost as many degrees of freedom as rows has no errors, and means nothing.
+    # With almost as many parameters as rows the fit is exact and its error meaningless.
     error = torch.where(spare > _LEAST_SPARE, left / spare.square(), torch.inf)
     best = int(error.argmin())
     weights = vectors @ (shrunk[best] * turned)
@@ -76,16 +76,18 @@ def ridge(problem: SeparationProblem, *, penalties: Sequence[float]) -> Ridge:
 
 
 def logistic(problem: SeparationProblem, start: Tensor, *, penalty: float, steps: int) -> Tensor:
-    """Return weights after Newton steps on the logistic loss; a step that does harm is undone.
+    """Return weights after Newton steps on the penalized logistic loss.
+
+    The steps end at the first one that does not lower the loss, and that step is undone.
 
     Args:
-        problem: the rows.
-        start: float64 (k,).
-        penalty: half of it times the squared weights is added to the loss.
-        steps: most steps.
+        problem: the rows to separate.
+        start: initial weights, float64 (k,).
+        penalty: λ in the penalty λ/2 · ‖weights‖², at least 0.
+        steps: largest number of steps, at least 0.
 
     Returns:
-        float64 (k,), at least as good as `start`.
+        float64 (k,), with a loss no higher than that of `start`.
     """
     design, target, weight = problem
     shrink = torch.full_like(start, penalty)
@@ -99,9 +101,9 @@ def logistic(problem: SeparationProblem, start: Tensor, *, penalty: float, steps
         best, smallest = current, loss
         if step < steps:
             wrong = torch.sigmoid(-margin)
-            bend = weight * (wrong * (1.0 - wrong)).clamp_(min=_SMALLEST_CURVATURE)
+            row_curvature = weight * (wrong * (1.0 - wrong)).clamp_(min=_SMALLEST_CURVATURE)
             gradient = shrink * current - ((weight * wrong * target) @ design).double()
-            curvature = ((design * bend[:, None]).T @ design).double()
+            curvature = ((design * row_curvature[:, None]).T @ design).double()
             curvature.diagonal().add_(shrink)
             current = current - torch.linalg.solve(curvature, gradient)
     return best

@@ -1,10 +1,10 @@
-"""The white-box attack: the neural attack's network, shown what happens inside the model as well.
+"""`WhiteBoxAttack`: the neural attack with gradient norms and last-layer features in addition.
 
-A model that outputs speak for gives away most of what it leaks, and a white-box attack adds little
-where a black-box one is strong. What adds anything on location30: how long each layer's gradient
-is, and how typical of its class the row looks to the last layer. More of the last layer's gradient
-(its principal or discriminating directions, its sparsity) was tried and told the attacker less than
-it cost him in over-fitting. `benchmarks/attacker_strength.py` measures both attacks side by side.
+The outputs already give away most of what a model leaks, so a white-box attack adds little where a
+black-box attack is strong. On location30 two kinds of features add to it: the length of each
+layer's gradient, and how typical of its class a row is in the last layer. Further features of the
+last layer's gradient (its principal or discriminating directions, its sparsity) over-fit more than
+they help. `benchmarks/attacker_strength.py` measures both attacks side by side.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from safecompress.errors import MissingEvidenceError
 from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool, residuals
 
 _SHORTEST = 1e-6
-"""Gradients shorter than this, relative to p − y, are taken for as long: where no unit is active
-they are 0, and one such row would make a common scale useless."""
+"""Least gradient length, relative to ‖p − y‖. Where no unit is active the gradient is 0, and the
+logarithm of a single such row would dominate the scale of the feature."""
 
 
 def internals_of(evidence: Evidence) -> Internals:
-    """Return the internals that a white-box attack reads.
+    """Return the internals in some evidence.
+
+    Args:
+        evidence: what is known about n rows.
 
     Raises:
-        MissingEvidenceError: where there are none.
+        MissingEvidenceError: when the evidence has no internals.
     """
     if evidence.internals is None:
         raise MissingEvidenceError("white-box: needs 'internals', which this audit does not have.")
@@ -44,8 +47,8 @@ class FittedWhiteBox:
     """What the white-box attack has learned.
 
     Args:
-        typical: float32 (classes, d), the direction of each class's mean features.
-        network: reads what is seen of a row.
+        typical: float32 (classes, d), the direction of each class's mean features, of length 1.
+        network: maps a row's features to the logit of "member".
     """
 
     typical: Tensor
@@ -54,24 +57,25 @@ class FittedWhiteBox:
 
 @dataclass(frozen=True)
 class WhiteBoxAttack(Attack):
-    """A network of one hidden layer on what `neural` sees, gradient norms and typical features.
+    """A network of one hidden layer on the features of `neural`, gradient norms and typicality.
 
-    Beside the black-box features it sees the logarithm of the length of each layer's gradient, the
-    cosine between the row's last features and the mean of its class's, and the largest cosine to
-    another class's; means are of the fit half's rows, members or not.
+    Besides the black-box features it reads the logarithm of the length of each layer's gradient,
+    the cosine between the row's last features and their mean over its class, and the largest such
+    cosine with another class. The means are over all rows of the fit half.
 
     Args:
-        hidden: units of a random direction.
-        kinks: units along every feature.
-        top: largest log-probabilities shown, in falling order.
-        layers: most layers whose gradients are shown: the first, the last and evenly between.
-        steps: Newton steps on the logistic loss, at most; 0 leaves the least-squares fit.
+        hidden: number of hidden units with a random direction.
+        kinks: number of hidden units along every feature.
+        top: number of largest log-probabilities read, in falling order.
+        layers: largest number of layers whose gradients are read: the last, the first and others
+            evenly between.
+        steps: largest number of Newton steps on the logistic loss; 0 keeps the least-squares fit.
 
     Raises:
         ConfigError: when an option is out of range.
 
-    Reference: Nasr, Shokri & Houmansadr, S&P 2019, for what a white-box attacker reads; the last
-    layers tell most there, too.
+    Reference: Nasr, Shokri & Houmansadr, S&P 2019, for the choice of features; there, too, the last
+    layers reveal most.
     """
 
     name: ClassVar[str] = "white-box"
@@ -89,27 +93,38 @@ class WhiteBoxAttack(Attack):
 
     @torch.no_grad()
     def fit(self, known: Pool[Evidence], *, seed: int) -> FittedWhiteBox:
-        """Learn to tell the fit half's members from its non-members."""
+        """Learn to tell the fit half's members from its non-members.
+
+        Args:
+            known: evidence about the fit half's members and non-members.
+            seed: seed of the network's hidden units.
+        """
         ordered = known.map(in_id_order)
         typical = _typical(ordered)
         options = NetworkOptions(self.hidden, self.kinks, self.steps)
-        seen = ordered.map(lambda e: self._seen(typical, e))
-        return FittedWhiteBox(typical, Network.learned(seen, options, seed=seed, name=self.name))
+        groups = ordered.map(lambda e: self._features(typical, e))
+        return FittedWhiteBox(typical, Network.learned(groups, options, seed=seed, name=self.name))
 
     @torch.no_grad()
     def score(self, fitted: FittedWhiteBox, evidence: Evidence) -> Tensor:
-        """Return the logit of "member", float64 (n,)."""
-        return fitted.network(self._seen(fitted.typical, evidence))
+        """Return the logit of "member", float64 (n,).
 
-    def _seen(self, typical: Tensor, evidence: Evidence) -> Tensor:
-        """Return what the network reads, float64 (n, top + 7 + layers + 2)."""
+        Args:
+            fitted: what `fit` returned.
+            evidence: outputs and internals of n rows.
+        """
+        return fitted.network(self._features(fitted.typical, evidence))
+
+    def _features(self, typical: Tensor, evidence: Evidence) -> Tensor:
+        """Return the network's input, float64 (n, top + 7 + layers + 2)."""
         outputs, internals = evidence.outputs, internals_of(evidence)
         least = _SHORTEST * outputs.per_row(_residual_lengths)[:, None]
-        # Where p − y is 0 as well, any length will do, but not the logarithm of 0.
+        # Where p − y is 0, too, the clamp keeps the logarithm finite.
         norms = torch.maximum(internals.gradient_norms, least).clamp(min=1e-300).log()
-        shown = _evenly(norms.shape[1], self.layers)
-        alike = _likeness(typical, internals, outputs.labels)
-        return torch.cat([outputs.per_row(OutputFeatures(self.top)), norms[:, shown], alike], dim=1)
+        layers = _evenly(norms.shape[1], self.layers)
+        cosines = _likeness(typical, internals, outputs.labels)
+        black_box = outputs.per_row(OutputFeatures(self.top))
+        return torch.cat([black_box, norms[:, layers], cosines], dim=1)
 
 
 ATTACKS.add(
@@ -126,15 +141,19 @@ def _residual_lengths(outputs: Outputs) -> Tensor:
     return residuals(outputs.logits, outputs.labels).length
 
 
-def _evenly(there: int, most: int) -> Tensor:
-    """Return places of at most `most` of `there` layers, the last among them and the first, too."""
+def _evenly(count: int, most: int) -> Tensor:
+    """Return indices of at most `most` of `count` layers: the last, the first, others between."""
     if most == 1:
-        return torch.tensor([there - 1])
-    return torch.linspace(0, there - 1, min(there, most)).round().long()
+        return torch.tensor([count - 1])
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 def _typical(known: Pool[Evidence]) -> Tensor:
-    """Return the direction of each class's mean features; a class without rows gets the mean's."""
+    """Return the direction of each class's mean features, (classes, d).
+
+    The mean over all rows is added to each class's sum, so that it stands in for a class without
+    rows.
+    """
     both = (known.members, known.nonmembers)
     h = torch.cat([internals_of(e).features for e in both])
     labels = torch.cat([e.outputs.labels for e in both])
@@ -143,10 +162,13 @@ def _typical(known: Pool[Evidence]) -> Tensor:
 
 
 def _likeness(typical: Tensor, internals: Internals, labels: Tensor) -> Tensor:
-    """Return the cosine to the own class's typical features, and the largest to another's."""
+    """Return the cosine with the typical features of the row's class, and the largest with another.
+
+    The result is float64 (n, 2).
+    """
     cosines = normalize(internals.features, dim=1) @ typical.T
     column = labels[:, None]
     own = cosines.gather(1, column)
-    # Below every cosine; with a single class there is no other.
+    # −1 is below every cosine, so the row's own class never wins; with a single class it remains.
     other = cosines.scatter(1, column, -1.0).amax(dim=1, keepdim=True)
     return torch.cat([own, other], dim=1).double()

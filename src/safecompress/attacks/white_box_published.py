@@ -1,4 +1,7 @@
-"""The white-box attack of the published framework, rebuilt from its description as a yardstick."""
+"""`PublishedWhiteBoxAttack`: the published framework's white-box attack, for comparison.
+
+It is rebuilt from the description in Zhu et al., ASE 2022.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ _CHANNELS, _POOLED, _DROPOUT = 4, 8, 0.2
 
 
 class PublishedWhiteBoxNetwork(nn.Module):
-    """Four branches of 64 and what joins them, 256-256-128-64-1, with dropout 0.2.
+    """Four branches of 64 outputs each and a joint part 256-256-128-64-1, with dropout 0.2.
 
-    The softmax C-128-64, the loss 1-128-64, the one-hot label C-128-64, and the gradient of the
-    row's loss towards the last layer's weights: a 5×5 convolution, normalization, pooling, and
-    256-128-64. The description gives the branches' ends, the gradient's layers and the joint part;
-    the width of 128, the four channels, the stride of 2 and the 8×8 that is left after pooling are
-    ours.
+    The branches read the softmax (C-128-64), the loss (1-128-64), the one-hot label (C-128-64), and
+    the gradient of the row's loss with respect to the last layer's weights: a 5×5 convolution,
+    batch normalization, pooling, and 256-128-64. The description gives the branches' ends, the
+    gradient's layers and the joint part. The width of 128, the four channels, the stride of 2 and
+    the 8×8 pooling are choices made here.
 
     Args:
         classes: number of classes.
@@ -48,7 +51,15 @@ class PublishedWhiteBoxNetwork(nn.Module):
         self.fused = nn.Sequential(stack(256, 256, 128, 64, dropout=_DROPOUT), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, labels: Tensor, features: Tensor) -> Tensor:
-        """Return the logit of "member", (n,); the gradients are formed here, a batch at a time."""
+        """Return the logit of "member", (n,).
+
+        The last layer's gradients are formed here, for one batch at a time, to save memory.
+
+        Args:
+            logits: the target's, float32 (n, classes).
+            labels: int64 (n,).
+            features: input of the target's last weight layer, float32 (n, d).
+        """
         p, y = softmax(logits, dim=1), one_hot(labels, self.classes).to(logits.dtype)
         branches = (
             self.prediction(p),
@@ -61,7 +72,12 @@ class PublishedWhiteBoxNetwork(nn.Module):
 
 
 def last_layer_gradients(residuals: Tensor, features: Tensor) -> Tensor:
-    """Return (p − y) ⊗ h of each row as an image of one channel, (n, 1, classes, d)."""
+    """Return (p − y) ⊗ h of each row as an image of one channel, (n, 1, classes, d).
+
+    Args:
+        residuals: p − y, float (n, classes).
+        features: h, the input of the last weight layer, float (n, d).
+    """
     return residuals[:, None, :, None] * features[:, None, None, :]
 
 
@@ -69,15 +85,16 @@ def last_layer_gradients(residuals: Tensor, features: Tensor) -> Tensor:
 class PublishedWhiteBoxAttack(DescendingAttack):
     """A four-branch network on the softmax, the loss, the label and the last layer's gradient.
 
-    It learns as the published black-box attack does, in fewer epochs: it is done by then. No
-    gradient is asked of the model: the last layer's is the product of residual and features, formed
-    a batch at a time.
+    It is trained as the published black-box attack is, in fewer epochs, after which it has
+    converged. The model computes no gradients: the last layer's is the outer product of residual
+    and features.
 
     Args:
-        epochs: passes over the larger group; the smaller one is repeated.
-        batch_size: rows a step, half of them members; even.
-        learning_rate: of Adam.
-        validation: share of the fit half that chooses the epoch, in [0, 1); 0 keeps the last.
+        epochs: number of passes over the larger group; the smaller one is repeated.
+        batch_size: number of rows in a step, half of them members; even.
+        learning_rate: step size of Adam, in (0, 1).
+        validation: fraction of the fit half held out to choose the epoch, in [0, 1); 0 keeps the
+            last epoch.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -92,11 +109,19 @@ class PublishedWhiteBoxAttack(DescendingAttack):
     epochs: int = 30
 
     def network(self, classes: int) -> nn.Module:
-        """Return the untrained network."""
+        """Return the untrained network.
+
+        Args:
+            classes: number of classes.
+        """
         return PublishedWhiteBoxNetwork(classes)
 
     def columns(self, evidence: Evidence) -> Columns:
-        """Return what the network is shown."""
+        """Return logits, float32 (n, classes), labels, int64 (n,), and features, float32 (n, d).
+
+        Args:
+            evidence: the target's outputs and internals on n rows.
+        """
         outputs = evidence.outputs
         return outputs.logits.float(), outputs.labels, internals_of(evidence).features
 

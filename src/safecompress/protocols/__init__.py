@@ -1,18 +1,19 @@
-"""The few shapes everything else fills.
+"""The interfaces and data types that the parts of the framework exchange.
 
-`Rows` go into a model, `Outputs` come out; an `Attack` reads `Evidence` about two groups of rows,
-members and non-members (with `Internals` where somebody holds the model), and ends in an
-`AttackResult`; a `Measure` turns what is known about a model into an `Estimate`; a `Proposal` turns
-one `Candidate` into another; a `Defense` adds to the training loss; a `Recipe` makes a trained
-model from rows and a seed; a `TransferAttack` crafts points in a `Ball` around rows.
+A model maps `Rows` to `Outputs`. An `Attack` reads `Evidence` about members and non-members
+(including `Internals` for a white-box attack) and returns an `AttackResult`. A `Measure` returns an
+`Estimate`. A `Proposal` turns one `Candidate` into another, a `Defense` changes training, and a
+`Recipe` trains a model from rows and a seed. A `TransferAttack` crafts points in a `Ball` around
+rows.
 """
 
-from safecompress.protocols.attack import Attack, AttackResult, Evidence, References
+from safecompress.protocols.attack import Attack, AttackResult, Evidence
 from safecompress.protocols.ball import NORMS, Ball, Norm, lengths
 from safecompress.protocols.estimate import Estimate
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
 from safecompress.protocols.proposal import Proposal, ProposalContext
+from safecompress.protocols.references import References
 from safecompress.protocols.rows import (
     Inputs,
     Outputs,

@@ -1,4 +1,4 @@
-"""What an attacker holds, does and says."""
+"""`Attack`, `Evidence`, `AttackResult`: the interface of membership attacks."""
 
 from __future__ import annotations
 
@@ -13,131 +13,31 @@ from torch import Tensor, nn
 
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
 from safecompress.protocols.internals import Internals
-from safecompress.protocols.odds import log_odds
+from safecompress.protocols.references import References
 from safecompress.protocols.rows import Outputs, Pool, Rows
 from safecompress.protocols.span import InputRange
 from safecompress.stats.thresholds import best_threshold, class_thresholds
 
-_BLOCK = 1 << 17
-"""Logits turned into float64 at once: 1 MB."""
-
-
-@dataclass(frozen=True)
-class References:
-    """What reference models (shadow models) said of some rows, and which of them saw which row.
-
-    Args:
-        log_odds: float64 (k, n), log p_y − log(1 − p_y) of each row's label y by each of k
-            references; finite.
-        seen: bool (k, n), whether the row was in that reference's training set.
-
-    Raises:
-        DataError: on other shapes or dtypes, or without a single reference.
-        NonFiniteError: on NaN or infinite log-odds.
-
-    Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
-    """
-
-    log_odds: Tensor
-    seen: Tensor
-
-    def __post_init__(self) -> None:
-        given = tuple(self.log_odds.shape)
-        if self.log_odds.ndim != 2 or given[0] == 0 or self.seen.shape != self.log_odds.shape:
-            raise DataError(
-                f"references: log_odds {given}, seen {tuple(self.seen.shape)}; expected (k, n) "
-                "for both, with at least one reference."
-            )
-        if self.log_odds.dtype != torch.float64 or self.seen.dtype != torch.bool:
-            raise DataError(
-                f"references: log_odds {self.log_odds.dtype}, seen {self.seen.dtype}; "
-                "expected torch.float64 and torch.bool."
-            )
-        if not bool(torch.isfinite(self.log_odds).all()):
-            bad = int((~torch.isfinite(self.log_odds)).any(dim=0).sum())
-            raise NonFiniteError(f"references: {bad} of {given[1]} rows are NaN or infinite.")
-
-    @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, seen: Tensor) -> References:
-        """Read the log-odds of the labels off the references' logits, in float64.
-
-        Args:
-            logits: float (k, n, classes), at least 2 classes; 16-bit logits tie and hide leakage.
-            labels: int64 (n,), in [0, classes).
-            seen: bool (k, n), whether the row was in that reference's training set.
-
-        Raises:
-            DataError: on other shapes or dtypes, or labels outside the classes.
-            NonFiniteError: on NaN or infinite logits.
-        """
-        if logits.ndim != 3 or labels.shape != logits.shape[1:2] or not logits.is_floating_point():
-            raise DataError(
-                f"references: logits {logits.dtype} {tuple(logits.shape)}, labels "
-                f"{tuple(labels.shape)}; expected float (k, n, classes) and (n,)."
-            )
-        count, _, classes = logits.shape
-        if classes < 2:
-            raise DataError(f"references: {classes} classes; log-odds need at least 2.")
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise DataError(
-                f"references: labels run from {int(labels.min())} to {int(labels.max())} but "
-                f"the references have {classes} classes."
-            )
-        if not bool(torch.isfinite(logits.sum()) or torch.isfinite(logits).all()):
-            bad = int((~torch.isfinite(logits)).any(dim=2).any(dim=0).sum())
-            raise NonFiniteError(f"references: {bad} of {len(labels)} rows are NaN or infinite.")
-        rows = max(1, _BLOCK // classes)
-        blocks = zip(
-            torch.split(logits.flatten(0, 1), rows),
-            torch.split(labels.repeat(count), rows),
-            strict=True,
-        )
-        odds = torch.cat([log_odds(z.double(), y) for z, y in blocks])
-        return cls(odds.reshape(count, len(labels)), seen)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self.log_odds.shape[1]
-
-    def take(self, index: Tensor) -> References:
-        """Return what was said of the rows at `index` (int64 positions or a bool mask)."""
-        return References(self.log_odds[:, index], self.seen[:, index])
-
-    def together(self, other: References) -> References:
-        """Return the rows of both; the references must be the same models in the same order.
-
-        Raises:
-            DataError: when they are not equally many.
-        """
-        if len(self.seen) != len(other.seen):
-            raise DataError(
-                f"references: {len(self.seen)} of one group of rows, {len(other.seen)} of the "
-                "other; expected the same reference models for both."
-            )
-        return References(
-            torch.cat([self.log_odds, other.log_odds], dim=1),
-            torch.cat([self.seen, other.seen], dim=1),
-        )
-
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an attacker holds about one group of rows; `None` where this audit does not have it.
+    """What an attacker knows about one group of rows; `None` for what this audit does not have.
 
     Args:
         outputs: the target's outputs.
         parent: the dense parent's outputs on the same rows.
         rows: the rows themselves.
-        references: what reference models said of the same rows.
-        internals: what the target computes inside for the same rows, for white-box attacks.
+        references: reference models' log-odds of the same rows.
+        internals: the target's hidden features and gradient norms on the same rows, for white-box
+            attacks.
         family: outputs of several compressed versions of the same model on the same rows.
-        target: the model itself, to be asked about other rows.
-        parent_target: the dense parent itself, as somebody attacks it who holds the target.
+        target: the model itself, for attacks that query it on rows of their own.
+        parent_target: the dense parent itself, for attacks on it by a holder of the target.
         span: the range of the model's inputs.
 
     Raises:
-        DataError: when `references`, `internals` or `family` are of another number of rows, or
-            `family` is empty.
+        DataError: when `references`, `internals` or `family` have another number of rows than
+            `outputs`, or `family` is empty.
     """
 
     outputs: Outputs
@@ -152,10 +52,10 @@ class Evidence:
 
     def __post_init__(self) -> None:
         for name in ("references", "internals"):
-            held = getattr(self, name)
-            if held is not None and len(held) != len(self.outputs):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.outputs):
                 raise DataError(
-                    f"evidence: outputs of {len(self.outputs)} rows, {name} of {len(held)}; "
+                    f"evidence: outputs of {len(self.outputs)} rows, {name} of {len(value)}; "
                     "expected the same rows in the same order."
                 )
         if self.family is not None and {len(o) for o in self.family} != {len(self.outputs)}:
@@ -166,7 +66,11 @@ class Evidence:
             )
 
     def take(self, index: Tensor) -> Evidence:
-        """Return the evidence about the rows at `index`."""
+        """Return the evidence about some of the rows.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
         return Evidence(
             self.outputs.take(index),
             None if self.parent is None else self.parent.take(index),
@@ -182,20 +86,22 @@ class Evidence:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack said about the rows it scored.
+    """Scores that an attack gave, with what is needed to turn them into guesses.
 
     Args:
         attack: the attack's name.
-        scores: float64 per scored row, higher = more member. For a parameter-free attack these
-            are all rows of the pool, otherwise the score half.
-        ids: int64 per scored row.
-        known: scores of the fit half; thresholds are learned on it.
-        judged: scores of the score half; guesses are made about it.
+        scores: float64 per scored row, higher = more likely a member. An attack without parameters
+            scores all rows of the pool, an attack that learns only the score half.
+        ids: int64 per scored row, in the order of `scores`.
+        known: scores of the fit half, whose membership the attacker knows; thresholds are learned
+            on it.
+        judged: scores of the score half, whose membership is guessed.
         labels: int64 per row of the pool.
         halves: bool per row of the pool, True = fit half.
         classes: number of classes.
-        knowledge: who set the thresholds: `auditor` (an upper bound) or `shadow`.
-        seconds: time to fit and score.
+        knowledge: what the thresholds are learned from: `auditor` for true memberships (an upper
+            bound on what an attacker reaches), `shadow` for reference models.
+        seconds: wall time to fit and score.
     """
 
     attack: str
@@ -211,17 +117,17 @@ class AttackResult:
 
     @cached_property
     def threshold(self) -> float:
-        """The score from which on a row is called a member, learned on the fit half."""
+        """The least score at which a row is guessed to be a member, learned on the fit half."""
         return best_threshold(self.known.members, self.known.nonmembers)
 
     @cached_property
     def guesses(self) -> Pool[Tensor]:
-        """Bool per row of the score half, "member", by one threshold for all."""
+        """Bool per row of the score half, True = member, by one threshold for all classes."""
         return self.judged.map(lambda s: s >= self.threshold)
 
     @cached_property
     def class_guesses(self) -> Pool[Tensor]:
-        """The same by one threshold per class."""
+        """The guesses as in `guesses`, by one threshold per class."""
         known = self.labels.zip(self.halves, lambda y, mask: y[mask])
         judged = self.labels.zip(self.halves, lambda y, mask: y[~mask])
         thresholds = class_thresholds(
@@ -247,43 +153,58 @@ class Attack(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Evidence fields needed besides `outputs`: any of the others."""
+    """Names of the `Evidence` fields that the attack needs besides `outputs`."""
     learns: ClassVar[bool] = False
-    """Whether it has a `fit` to learn with; then only the score half is scored."""
+    """Whether the attack learns in `fit`; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
     label_only: ClassVar[bool] = False
-    """Whether it is told predicted classes alone; of each row's own, it finds only correctness."""
+    """Whether the attack uses predicted classes only. Of the outputs it then reads nothing but
+    whether a row is classified correctly."""
 
     @property
     def white_box(self) -> bool:
-        """Whether it reads what happens inside the model."""
+        """Whether the attack reads the model's internals."""
         return "internals" in self.requires
 
     def fit(self, known: Pool[Evidence], *, seed: int) -> Any:
-        """Learn from rows whose membership is known; return what `score` needs (or None)."""
+        """Learn from rows whose membership is known; return what `score` needs (or None).
+
+        Args:
+            known: evidence about the fit half's members and non-members.
+            seed: seed of everything random.
+        """
         del known, seed
 
     def read(self, outputs: Pool[Outputs]) -> None:
-        """Compute what `score` asks `Outputs.per_row` for, for both groups in one pass.
+        """Compute ahead what `score` gets from `Outputs.per_row`, for both groups in one pass.
 
-        What it finds may not depend on the groups; by default nothing is computed beforehand.
+        This only saves time, so it must not mix information between rows or groups. By default
+        nothing is computed ahead.
+
+        Args:
+            outputs: the target's outputs on the members and on the non-members.
         """
         del outputs
 
     def survey(self, references: References) -> Any:
-        """Return what `score` needs to know of all rows' references together (or None).
+        """Return statistics over all rows' references that `score` needs (or None).
 
-        Only an attack that requires references and does not learn is asked. All rows are there,
-        for what references said of a row does not tell whether the target saw it.
+        This is called only for an attack that requires references and does not learn. It may look
+        at the judged rows, too, because references are independent of the target's training set.
 
         Args:
-            references: of all rows, members or not.
+            references: log-odds of all rows, members first.
         """
         del references
 
     @abstractmethod
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
-        """Return one float64 score per row of `evidence`, higher = more member."""
+        """Return one score per row, float64 (n,), higher = more likely a member.
+
+        Args:
+            fitted: what `fit` (of an attack that learns) or `survey` returned, or None.
+            evidence: what is known about n rows. All fields in `requires` are present.
+        """
 
     @final
     def __call__(self, pool: Pool[Evidence], *, halves: Pool[Tensor], seed: int) -> AttackResult:
@@ -305,7 +226,7 @@ class Attack(ABC):
                 raise MissingEvidenceError(
                     f"{self.name}: needs '{field_name}', which this audit does not have."
                 )
-        # Where they lie: taking rows by position is faster than by a mask.
+        # Taking rows by position is faster than taking them by a mask.
         fit = halves.map(lambda mask: mask.nonzero().squeeze(1))
         rest = halves.map(lambda mask: (~mask).nonzero().squeeze(1))
         if 0 in {len(fit.members), len(rest.members), len(fit.nonmembers), len(rest.nonmembers)}:
@@ -353,7 +274,7 @@ class Attack(ABC):
                 f"{self.name}: score() returned shape {tuple(scores.shape)}; expected "
                 f"({len(evidence.outputs)},), one score per row."
             )
-        # The smallest of all is NaN where any is.
+        # min() propagates NaN, so one number tells whether any score is NaN.
         if len(scores) and bool(torch.isnan(scores.min())):
             raise NonFiniteError(f"{self.name}: {int(torch.isnan(scores).sum())} scores are NaN.")
         return scores

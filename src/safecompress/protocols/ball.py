@@ -1,4 +1,4 @@
-"""What an attacker may send in a row's place: points near it, and inside the input range."""
+"""`Ball`: the points near a row and inside the input range that an attacker may send instead."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ NORMS: tuple[Norm, ...] = ("linf", "l2")
 class Ball:
     """All points within `radius` of a row and between `low` and `high`.
 
-    Points and rows are float tensors (n, …) in the unit of the range; a ball holds row by row.
+    Points and rows are float tensors (n, …) in the unit of the range; each point belongs to the row
+    at the same position.
 
     Args:
         norm: `linf` (the largest change of any number) or `l2` (Euclidean length of the change).
         radius: in the unit of the range, at least 0.
         low, high: the input range.
-        moving: says of rows (n, …) which of their numbers may change, bool, of a shape that can be
-            broadcast to them; None lets all of them.
+        moving: maps rows (n, …) to a bool mask, broadcastable to their shape, of the numbers that
+            may change; None allows all of them to.
 
     Raises:
         ConfigError: on another norm, a negative radius or an empty range.
@@ -49,8 +50,12 @@ class Ball:
     def project(self, points: Tensor, rows: Tensor) -> Tensor:
         """Return points of the ball around `rows`: cut to the radius, then to the range.
 
-        For `linf` these are the nearest ones. Rows must lie in the range. What may not move is the
-        row's own.
+        For `linf` these are the nearest points of the ball. Numbers that may not move are reset to
+        the row's.
+
+        Args:
+            points: float (n, …), anywhere.
+            rows: float (n, …), inside the range.
         """
         change = points - rows
         if self.moving is not None:
@@ -65,7 +70,9 @@ class Ball:
     def step(self, gradient: Tensor, size: float) -> Tensor:
         """Return the change of norm `size` along which a linear function rises fastest, (n, …).
 
-        Zero where the gradient is zero.
+        Args:
+            gradient: of that function at each row, float (n, …); a zero gradient gives no change.
+            size: norm of the change, in the unit of the range.
         """
         if self.norm == "linf":
             return size * gradient.sign()
@@ -73,14 +80,26 @@ class Ball:
         return size * gradient / torch.where(length > 0, length, torch.ones_like(length))
 
     def distance(self, points: Tensor, rows: Tensor) -> Tensor:
-        """Return how far each point is from its row, (n,)."""
+        """Return the distance of each point from its row in the ball's norm, (n,).
+
+        Args:
+            points: float (n, …).
+            rows: float (n, …).
+        """
         change = (points - rows).flatten(1)
         order = torch.inf if self.norm == "linf" else 2
         distance: Tensor = torch.linalg.vector_norm(change, ord=order, dim=1)
         return distance
 
     def holds(self, points: Tensor, rows: Tensor, *, rounding: float = 1e-5) -> Tensor:
-        """Return whether each point lies in the ball, bool (n,), up to rounding."""
+        """Return whether each point lies in the ball, bool (n,).
+
+        Args:
+            points: float (n, …).
+            rows: float (n, …).
+            rounding: error tolerated at the range, and at the radius both absolutely and relative
+                to it.
+        """
         flat = points.flatten(1)
         inside = (flat >= self.low - rounding).all(1) & (flat <= self.high + rounding).all(1)
         if self.moving is not None:
@@ -88,10 +107,14 @@ class Ball:
         return inside & (self.distance(points, rows) <= self.radius * (1 + rounding) + rounding)
 
     def draw(self, rows: Tensor, source: torch.Generator) -> Tensor:
-        """Return random points, the same change for every row, cut to the range.
+        """Return random points of the ball, (n, …), all rows moved by the same change.
 
-        Uniform in the ball before it is cut. One draw for all: what a row gets does not depend on
-        which other rows are there.
+        The change is uniform in the ball before it is cut to the range. Because one draw serves all
+        rows, a row's point does not depend on the other rows.
+
+        Args:
+            rows: float (n, …), inside the range.
+            source: random generator on the CPU.
         """
         shape = rows.shape[1:]
         if self.norm == "linf":
@@ -104,6 +127,10 @@ class Ball:
 
 
 def lengths(t: Tensor) -> Tensor:
-    """Return each row's Euclidean length, shaped to multiply the rows: (n, 1, …)."""
+    """Return each row's Euclidean length, in a shape that broadcasts against the rows: (n, 1, …).
+
+    Args:
+        t: float (n, …).
+    """
     length: Tensor = torch.linalg.vector_norm(t.flatten(1), dim=1)
     return length.reshape(-1, *[1] * (t.ndim - 1))

@@ -1,4 +1,4 @@
-"""A figure with its interval."""
+"""`Estimate`: a measured figure with its confidence interval."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ class Estimate:
 
     Args:
         value, low, high: the figure and its two-sided interval at the audit's level.
-        n_members, n_nonmembers: rows it rests on.
-        knowledge: `auditor`, `shadow`, or `none` where no attacker is involved.
-        seconds: time it took.
-        note: what has to be known to read the figure; empty where nothing has.
+        n_members, n_nonmembers: numbers of members and non-members that the figure is computed on.
+        knowledge: what the attacker's thresholds are learned from: `auditor` for true memberships,
+            `shadow` for reference models, `none` where no attacker is involved.
+        seconds: wall time of the measurement.
+        note: a sentence that a reader needs to interpret the figure; empty where none is needed.
     """
 
     value: float

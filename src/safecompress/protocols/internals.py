@@ -1,4 +1,4 @@
-"""What somebody who holds the model itself computes of each row, beside what it says."""
+"""`Internals`: last features and gradient norms of each row, for attackers who hold the weights."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from safecompress.errors import DataError, NonFiniteError
 
 @dataclass(frozen=True)
 class Internals:
-    """What a model computes inside for some rows: the hinge between models and white-box attacks.
+    """A model's internal values on some rows, the input of white-box attacks.
 
-    With p the predicted probabilities and y the one-hot label, the gradient of a row's loss
-    towards the weights of a last linear layer is the outer product (p − y) ⊗ h: the outputs and
-    `features` hold all of it in n·(classes + d) numbers.
+    With p the predicted probabilities, y the one-hot label and h the last features, the gradient of
+    a row's loss with respect to the weights of a last linear layer is the outer product
+    (p − y) ⊗ h. The outputs and `features` therefore determine it, in n·(classes + d) numbers.
 
     Args:
-        features: float32 (n, d), h: the input of the last weight layer, averaged over positions
-            where it has any.
-        gradient_norms: float64 (n, layers), the L2 norm of the gradient of each row's loss towards
-            each layer's weights; float64, so that rows of a loss near zero stay apart.
-        layers: the layers' names, in the order they are called.
+        features: float32 (n, d), the input h of the last weight layer, averaged over positions (of
+            a sequence or an image) where the layer has several.
+        gradient_norms: float64 (n, layers), the L2 norm of the gradient of each row's loss with
+            respect to each layer's weights; float64 keeps rows with a loss near zero apart.
+        layers: the layers' names, in the order of the forward pass.
 
     Raises:
         DataError: on other shapes or dtypes, or without a single layer.
@@ -58,5 +58,9 @@ class Internals:
         return len(self.features)
 
     def take(self, index: Tensor) -> Internals:
-        """Return the internals of the rows at `index` (int64 positions or a bool mask)."""
+        """Return the internals of some of the rows.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
         return Internals(self.features[index], self.gradient_norms[index], self.layers)

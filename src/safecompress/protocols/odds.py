@@ -1,4 +1,4 @@
-"""Log-odds of a class, from logits: what every confidence of a row is read off; and its errors."""
+"""`log_odds` of a class and `residuals` p − y, computed from logits without loss of precision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log_odds(logits: Tensor, index: Tensor) -> Tensor:
 
 
 class Residuals(NamedTuple):
-    """p − y per row, the gradient of the cross-entropy towards the logits, cut in two.
+    """p − y per row, the gradient of the cross-entropy with respect to the logits, in polar form.
 
     Args:
         direction: float64 (n, classes), of length 1; zeros where the length is 0.
@@ -36,7 +36,7 @@ class Residuals(NamedTuple):
 
 
 def residuals(logits: Tensor, labels: Tensor) -> Residuals:
-    """Return p − y without cancellation: exact where p_y rounds to 1, and down to 1e-300.
+    """Return p − y of each row without cancellation where p_y rounds to 1, down to 1e-300.
 
     Args:
         logits: float (n, classes).
@@ -45,7 +45,7 @@ def residuals(logits: Tensor, labels: Tensor) -> Residuals:
     wide, column = logits.double(), labels[:, None]
     missing = torch.sigmoid(-log_odds(wide, labels))[:, None]
     away = torch.softmax(wide, dim=1).scatter(1, column, -missing)
-    # Squares of numbers below 1e-154 are zero: their largest goes first.
+    # Squares of numbers below 1e-154 underflow to zero, so the largest is divided out first.
     largest = away.abs().amax(dim=1)
     away = away / torch.where(largest > 0, largest, 1.0)[:, None]
     spread = torch.linalg.vector_norm(away, dim=1)

@@ -1,4 +1,4 @@
-"""A way to change a candidate."""
+"""`Proposal`, `ProposalContext`: one way to change a candidate, and what it may use."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from safecompress.transforms import ChannelGroup
 
 @dataclass(frozen=True)
 class ProposalContext:
-    """What a proposal may look at besides the candidate; the same for every sibling.
+    """What a proposal may use besides the candidate; all proposals of a round get the same.
 
     Args:
         gradient: per maskable parameter the dense mean gradient of the loss at the candidate,
-            unmasked and unscaled, or None where no proposal asked for it.
-        progress: share of the mask-update period that has passed, in [0, 1].
+            unmasked and unscaled, or None where no proposal requires it.
+        progress: fraction of the mask-update period that has passed, in [0, 1].
         seed: seed of this proposal's random choices.
-        channels: which channels of the model belong together, or None where no proposal asked.
-        student: a dense student of the teachers, cut to the density, or None where no proposal
-            asked.
+        channels: groups of channels that can only be removed together, or None where no proposal
+            requires them.
+        student: a dense student of the teachers, pruned to the density, or None where no proposal
+            requires it.
     """
 
     gradient: Mapping[str, Tensor] | None
@@ -35,16 +36,16 @@ class ProposalContext:
 
 
 class Proposal(ABC):
-    """One way to change a candidate: its mask, how it trains, with how many bits it computes.
+    """One way to change a candidate: its mask, its training, or the bits it computes with.
 
-    The number of weights in each mask is kept exactly.
+    A proposal keeps the number of weights in each mask exactly.
     """
 
     requires: frozenset[str] = frozenset()
-    """Any of `gradient`, `channels` and `student` (the context's), `moving_average` (the
-    candidate's) and `soft_labels` (the run trains teachers)."""
+    """What the run must provide: any of `gradient`, `channels` and `student` (fields of the
+    context), `moving_average` (of the candidate) and `soft_labels` (from trained teachers)."""
     updates: int = 1
-    """How often it is applied while a candidate settles, at equal distances."""
+    """How many times it is applied, at equal intervals, while a candidate is trained on."""
 
     @property
     @abstractmethod
@@ -64,4 +65,9 @@ class Proposal(ABC):
 
     @abstractmethod
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
-        """Return the changed candidate; the parent's tensors are left untouched."""
+        """Return the changed candidate; the parent's tensors are left untouched.
+
+        Args:
+            parent: the candidate to change.
+            context: what the proposal may use besides it.
+        """

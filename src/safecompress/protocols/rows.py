@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out: rows, outputs, and pools of either."""
+"""`Rows`, `Outputs`, `Pool`: inputs and outputs of a model, and pairs for the two groups."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 from safecompress.errors import DataError, NonFiniteError
 
 _BLOCK = 1 << 20
-"""Logits turned into fp64 at once: 8 MB, whatever the classes."""
+"""Number of logits converted to float64 at a time, 8 MB, to bound the memory of the copy."""
 
 _JOINED = 1 << 17
-"""Logits of two groups up to which they are read in one pass."""
+"""Largest number of logits in two groups together at which they are read in one pass."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -27,7 +27,12 @@ Inputs: TypeAlias = "Tensor | Mapping[str, Tensor] | tuple[Tensor, ...]"
 
 
 def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
-    """Apply `function` to every tensor of `inputs`."""
+    """Return inputs of the same structure with `function` applied to every tensor.
+
+    Args:
+        function: maps a tensor to a tensor.
+        inputs: one tensor, a tuple or a mapping of tensors.
+    """
     if isinstance(inputs, Tensor):
         return function(inputs)
     if isinstance(inputs, tuple):
@@ -36,14 +41,22 @@ def map_inputs(function: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
 
 
 def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
-    """Return the tensors that `inputs` are made of."""
+    """Return the tensors that inputs consist of, in order.
+
+    Args:
+        inputs: one tensor, a tuple or a mapping of tensors.
+    """
     if isinstance(inputs, Tensor):
         return (inputs,)
     return inputs if isinstance(inputs, tuple) else tuple(inputs.values())
 
 
 def leading_size(inputs: Inputs) -> int:
-    """Return the number of rows of `inputs`."""
+    """Return the number of rows of inputs.
+
+    Args:
+        inputs: one tensor, a tuple or a mapping of tensors, each with one row per leading index.
+    """
     return len(tensors_of(inputs)[0])
 
 
@@ -54,8 +67,11 @@ class Rows:
     Args:
         inputs: preprocessed inputs, leading size n.
         labels: int64 (n,), class indices from 0.
-        ids: int64 (n,), each row's index in the data source; they name rows in messages and
-            caches, and no two rows of one data source share one.
+        ids: int64 (n,), each row's index in the data source; messages and caches name rows by it,
+            and no two rows of one data source share one.
+
+    Raises:
+        DataError: when there is not one label and one id per input.
     """
 
     inputs: Inputs
@@ -74,7 +90,11 @@ class Rows:
         return len(self.labels)
 
     def take(self, index: Tensor) -> Rows:
-        """Return the rows at `index` (int64 positions or a bool mask)."""
+        """Return some of the rows.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
         return Rows(
             map_inputs(lambda t: t[index], self.inputs), self.labels[index], self.ids[index]
         )
@@ -82,10 +102,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model said about some rows: the hinge between models and attacks.
+    """A model's logits on some rows with their labels: all that most attacks read.
 
     Args:
-        logits: float32 (n, classes), always evaluated in fp32; finite.
+        logits: float32 (n, classes), evaluated in 32-bit precision; finite.
         labels: int64 (n,).
         ids: int64 (n,).
 
@@ -111,7 +131,7 @@ class Outputs:
                 f"outputs: logits {tuple(self.logits.shape)}, labels {tuple(self.labels.shape)}, "
                 f"ids {tuple(self.ids.shape)}; expected (n, classes), (n,) and (n,)."
             )
-        # A finite sum proves every entry finite, several times faster than looking at each.
+        # A finite sum proves that every entry is finite, several times faster than testing each.
         if not bool(torch.isfinite(self.logits.sum()) or torch.isfinite(self.logits).all()):
             bad = int((~torch.isfinite(self.logits)).any(dim=1).sum())
             raise NonFiniteError(f"outputs: {bad} of {len(self.logits)} rows are NaN or infinite.")
@@ -134,7 +154,7 @@ class Outputs:
 
     @cached_property
     def losses(self) -> Tensor:
-        """Cross-entropy of each row, float64 (n,); fp64 keeps saturated members apart."""
+        """Cross-entropy of each row, float64 (n,), in nats; float64 keeps saturated rows apart."""
         rows = max(1, _BLOCK // max(1, self.classes))
         blocks = zip(torch.split(self.logits, rows), torch.split(self.labels, rows), strict=True)
         return torch.cat([cross_entropy(z.double(), y, reduction="none") for z, y in blocks])
@@ -145,27 +165,36 @@ class Outputs:
         return self.logits.argmax(dim=1) == self.labels
 
     def per_row(self, function: Callable[[Outputs], Tensor]) -> Tensor:
-        """Return `function(self)`, (n, …), computed once; `take` carries it along.
+        """Return `function(self)`, (n, …), computed once; `take` passes the result on.
 
         Args:
-            function: what it says of a row must depend on that row alone.
+            function: maps outputs to one value per row, which must depend on that row alone. The
+                cache is keyed by the function.
         """
         if function not in self._kept:
             self._kept[function] = function(self)
         return self._kept[function]
 
     def take(self, index: Tensor) -> Outputs:
-        """Return the outputs at `index` (int64 positions or a bool mask)."""
+        """Return the outputs on some of the rows, with what `per_row` has computed for them.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
         taken = Outputs(self.logits[index], self.labels[index], self.ids[index])
         taken._kept.update({f: values[index] for f, values in self._kept.items()})
         return taken
 
 
 def per_row_of_both(pool: Pool[Outputs], function: Callable[[Outputs], Tensor]) -> None:
-    """Compute what `Outputs.per_row` will be asked for, for two groups in one pass.
+    """Compute `Outputs.per_row(function)` ahead for two groups in one pass.
 
-    A small group takes as long for the calls as for the numbers, so two are joined; large ones are
-    left to be computed one by one, without a copy.
+    For small groups the overhead of the calls dominates, so the two are concatenated. Large groups
+    are left alone and computed on first use, which saves the copy.
+
+    Args:
+        pool: outputs on the members and on the non-members.
+        function: see `Outputs.per_row`.
     """
     both = (pool.members, pool.nonmembers)
     small = sum(outputs.logits.numel() for outputs in both) <= _JOINED
@@ -176,24 +205,38 @@ def per_row_of_both(pool: Pool[Outputs], function: Callable[[Outputs], Tensor]) 
         torch.cat([outputs.labels for outputs in both]),
         torch.cat([outputs.ids for outputs in both]),
     )
-    found = torch.split(joined.per_row(function), [len(outputs) for outputs in both])
-    for outputs, values in zip(both, found, strict=True):
+    results = torch.split(joined.per_row(function), [len(outputs) for outputs in both])
+    for outputs, values in zip(both, results, strict=True):
         outputs._kept[function] = values
 
 
 @dataclass(frozen=True)
 class Pool(Generic[T]):
-    """The same kind of thing for members and for non-members."""
+    """A pair of equal types, one for members and one for non-members.
+
+    Args:
+        members: the members' side.
+        nonmembers: the non-members' side.
+    """
 
     members: T
     nonmembers: T
 
     def map(self, function: Callable[[T], U]) -> Pool[U]:
-        """Apply `function` to both sides."""
+        """Return a pool of `function` applied to each side.
+
+        Args:
+            function: takes one side.
+        """
         return Pool(function(self.members), function(self.nonmembers))
 
     def zip(self, other: Pool[U], function: Callable[[T, U], Any]) -> Pool[Any]:
-        """Apply `function` to both sides of this and another pool."""
+        """Return a pool of `function` applied to the same sides of this and another pool.
+
+        Args:
+            other: the pool of second arguments.
+            function: takes one side of this pool and the same side of the other.
+        """
         return Pool(
             function(self.members, other.members), function(self.nonmembers, other.nonmembers)
         )

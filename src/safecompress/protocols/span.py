@@ -1,4 +1,7 @@
-"""The input range as one unit: a ball means the same whatever the preprocessing."""
+"""`InputRange`: converts model inputs to units in [0, 1] and back.
+
+Perturbations are measured in these units, so that a radius means the same under any preprocessing.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from safecompress.errors import DataError
 
 @dataclass(frozen=True)
 class InputRange:
-    """The least and greatest value of each input, as the model takes them.
+    """The least and greatest value of each input after preprocessing.
 
-    Units run from 0 to 1 between the two. For standardized images they are the pixels again, so a
-    radius of 8/255 is eight gray levels in every channel; for a table they are shares of each
-    column's range.
+    Units run from 0 to 1 between the two. For standardized images they are the original pixel
+    values, so a radius of 8/255 is eight gray levels in every channel; for a table they are
+    fractions of each column's range.
 
     Args:
-        low, high: float32, of a shape that can be broadcast to one input; low <= high.
+        low, high: float32, broadcastable to the shape of one input; low <= high.
 
     Raises:
         DataError: when a bound is not finite, or low is above high.
@@ -37,24 +40,41 @@ class InputRange:
 
     @classmethod
     def of_images(cls, mean: Sequence[float], std: Sequence[float]) -> InputRange:
-        """Return the range of images with pixels in [0, 1], standardized channel by channel."""
+        """Return the range of images with pixels in [0, 1], standardized channel by channel.
+
+        Args:
+            mean: subtracted from each channel's pixels.
+            std: divides each channel's pixels, > 0.
+        """
         m, s = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (mean, std))
         return cls(((0 - m) / s).float(), ((1 - m) / s).float())
 
     @classmethod
     def of_rows(cls, x: Tensor) -> InputRange:
-        """Return what rows (n, …) span: [0, 1] where all lie in it, else feature by feature."""
+        """Return the range of rows: [0, 1] where it holds them all, else each feature's own.
+
+        Args:
+            x: float (n, …), n at least 1.
+        """
         if float(x.min()) >= 0 and float(x.max()) <= 1:
             return cls(torch.tensor(0.0), torch.tensor(1.0))
         return cls(x.amin(dim=0), x.amax(dim=0))
 
     def units(self, inputs: Tensor) -> Tensor:
-        """Return model inputs (n, …) in [0, 1]; 0 where the range is a single value."""
+        """Return model inputs in units, clamped to [0, 1]; 0 where the range is a single value.
+
+        Args:
+            inputs: float (n, …), as the model takes them.
+        """
         low, high = self.low.to(inputs), self.high.to(inputs)
         width = torch.where(high > low, high - low, torch.ones_like(high))
         return ((inputs - low) / width).clamp(0, 1)
 
     def inputs(self, units: Tensor) -> Tensor:
-        """Return what the model takes for units (n, …)."""
+        """Return the model inputs that units stand for, (n, …).
+
+        Args:
+            units: float (n, …), in [0, 1].
+        """
         low, high = self.low.to(units), self.high.to(units)
         return low + units * (high - low)

@@ -1,4 +1,4 @@
-"""A change to training, and training as a whole."""
+"""`Defense`, `Batch`, `TrainingContext`, `Recipe`: the interface of defenses and of training."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ ModelLike: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step as a defense sees it.
+    """One training step, as handed to a defense.
 
     Args:
-        inputs: the batch's inputs, after augmentation; the logits are attached to them where a
-            defense needs input gradients.
+        inputs: the batch's inputs, after augmentation; they require gradients where a defense needs
+            input gradients.
         labels: int64 (b,).
         ids: int64 (b,).
-        logits: (b, classes), attached to the graph.
+        logits: float (b, classes), with the autograd graph.
         model: the callable in training.
-        step: steps taken in this stage.
-        progress: share of this stage's steps taken, in [0, 1].
-        features: (b, d), what the last weight layer is given, attached to the graph; None unless a
-            defense needs it.
-        loss: the cross-entropy to the training target, hard or soft, a scalar attached to the
-            graph; what penalties are added to.
+        step: number of steps taken in this stage.
+        progress: fraction of this stage's steps taken, in [0, 1].
+        features: float (b, d), the input of the last weight layer, with the autograd graph; None
+            unless a defense needs it.
+        loss: the cross-entropy to the training target, hard or soft, a scalar with the autograd
+            graph, before penalties are added to it.
         masks: per maskable parameter a bool tensor on the CPU, True where a weight exists.
     """
 
@@ -50,18 +50,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a defense may prepare itself with.
+    """What a defense may use to prepare for a training stage.
 
     Args:
         classes: number of classes.
-        steps: steps of this training stage.
+        steps: number of steps in this training stage.
         seed: the run's seed.
-        reference: rows held out for defenses, never members, never judged; None without them.
+        reference: rows set aside for defenses, neither trained on nor used in an audit; None where
+            there are none.
         device: where tensors live.
-        module: the live module that is trained, for defenses that look at weights.
-        validation: rows that steer: never members, never judged; None without them.
+        module: the module that is trained, for defenses that read or change weights.
+        validation: rows that training decisions are based on, neither trained on nor used in an
+            audit; None where there are none.
         rows: number of rows trained on.
-        batch_size: rows of one step, on average.
+        batch_size: average number of rows in a step.
         stage: name of the stage.
         dense: the finished dense model, frozen, in evaluation mode; None before there is one.
     """
@@ -80,56 +82,76 @@ class TrainingContext:
 
 
 class Defense(ABC):
-    """A change to training that hides members. All hooks are no-ops unless overridden.
+    """A change to training that makes members harder to tell. All hooks do nothing by default.
 
-    A defense is a live object during training; what must survive a checkpoint goes through
-    `state` and `load_state_`, as tensors.
+    A defense may keep state during training; what must survive a checkpoint goes through `state`
+    and `load_state_`, as tensors.
     """
 
     name: ClassVar[str]
     needs_reference: bool = False
     needs_dense: ClassVar[bool] = False
-    """Whether it asks the finished dense model."""
+    """Whether it uses the finished dense model."""
     needs_input_gradients: ClassVar[bool] = False
-    """Whether it differentiates the batch's logits towards its inputs."""
+    """Whether it differentiates the batch's logits with respect to its inputs."""
     needs_features: bool = False
-    """Whether it reads the batch's last features."""
+    """Whether it reads `Batch.features`."""
     only_penalty: ClassVar[bool] = False
-    """Whether it is nothing but a penalty on what the model says, a function of batch and step.
-    Then nobody looks at weights that do not exist, and layers may compute without them."""
+    """Whether the defense only overrides `penalty`, with a function of the logits and the step.
+    It then never reads masked weights, so layers may leave them out of the computation."""
     samples_alone: ClassVar[bool] = False
-    """Whether it needs every row drawn into every batch on its own (Poisson sampling), and no other
-    defense beside it."""
+    """Whether it needs Poisson sampling (each row enters each batch independently) and must be the
+    only defense."""
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Get ready for a training stage."""
+        """Prepare for a training stage, before its first step.
+
+        Args:
+            context: what the defense may use.
+        """
         del context
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return a scalar to add to the batch's loss, or None."""
+        """Return a scalar to add to the batch's loss, or None.
+
+        Args:
+            batch: the step's rows, logits and loss, with the autograd graph.
+        """
         del batch
         return None
 
     def training(self) -> AbstractContextManager[None]:
-        """Return what surrounds training, for a defense that changes the model's forward pass."""
+        """Return a context manager that the stage is trained in, to change the forward pass."""
         return nullcontext()
 
     def before_step_(self, batch: Batch) -> None:
-        """Act between the backward pass and the optimizer's step: gradients may be replaced."""
+        """Run between the backward pass and the optimizer's step; gradients may be replaced.
+
+        Args:
+            batch: the step's rows and logits.
+        """
         del batch
 
     def after_step_(self, batch: Batch) -> None:
-        """Act after the optimizer's step."""
+        """Run after the optimizer's step.
+
+        Args:
+            batch: the step's rows and logits, from before the step.
+        """
         del batch
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies of the tensors needed to go on later."""
+        """Return copies of the tensors that a checkpoint must hold to resume training."""
         return {}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned; an empty mapping means a fresh start."""
+        """Restore what `state` returned.
+
+        Args:
+            state: tensors by name; empty at a fresh start.
+        """
         del state
 
 
 Recipe: TypeAlias = Callable[[Rows, int], nn.Module]
-"""`(rows, seed) -> trained model`: dense pre-training, compressor, defenses and all."""
+"""`(rows, seed) -> trained model`: the whole training, with dense stage, compression, defenses."""

@@ -1,4 +1,4 @@
-"""An attacker who crafts inputs on a model he holds, to fool one he does not."""
+"""`TransferAttack`: crafts inputs on a model the attacker holds to fool another model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from safecompress.protocols.ball import Ball
 
 Source: TypeAlias = Callable[[Tensor], Tensor]
-"""Points (n, …) in, logits (n, classes) out; differentiable."""
+"""A differentiable function of points (n, …) that returns logits (n, classes)."""
 
 
 class TransferAttack(ABC):
-    """Crafts points near given rows that the source classifies otherwise.
+    """Crafts points near given rows that the source model classifies differently from their labels.
 
     Hyper-parameters belong to the constructor, the problem (rows, labels, ball) to the call.
     """
@@ -35,15 +35,15 @@ class TransferAttack(ABC):
     ) -> Tensor:
         """Return a point for each row, (n, …), each inside its ball.
 
-        What a row gets must not depend on the other rows. Gradients are on when this is called.
+        A row's point must not depend on the other rows. Autograd is on when this is called.
 
         Args:
-            source: the model the attacker holds, in evaluation mode; its parameters' gradients
-                are left alone.
+            source: the model the attacker holds, in evaluation mode; its parameters' `.grad` must
+                not change.
             x: rows, float (n, …), inside the ball's range.
-            labels: int64 (n,), the class each row must leave.
-            ball: what may be sent in a row's place.
-            seed: of everything random.
-            targets: int64 (n,), the class each row must be taken for; None is satisfied with any
-                class but the label.
+            labels: int64 (n,), the true classes, which points must not be classified as.
+            ball: the points that may be sent instead of a row.
+            seed: seed of everything random.
+            targets: int64 (n,), the class that each point must be classified as; with None any
+                class other than the label will do.
         """

@@ -1,9 +1,9 @@
-"""Attacks that craft inputs: on a model the attacker holds, or by asking the one he attacks.
+"""Attacks that craft inputs, on a model the attacker holds or by queries to the attacked model.
 
-An attack takes rows in units (0 to 1 between the least and the greatest value of an input), so a
-ball means the same for every preprocessing; of text it takes embeddings. `space_of` makes both of a
-pair's rows. `craft` runs a `TransferAttack`, `hunt_down` a
-`QueryAttack` within its budget.
+Attacks take rows in units (0 to 1 between the least and the greatest value of an input), so that a
+radius means the same under any preprocessing; for text they take embeddings. `space_of` converts
+the rows and the models of a pair. `craft` runs a `TransferAttack`, `hunt_down` runs a `QueryAttack`
+within its budget.
 """
 
 from __future__ import annotations

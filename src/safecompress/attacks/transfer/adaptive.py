@@ -1,4 +1,7 @@
-"""The attacker who adapts: gradient attacks on the small model, and on a copy he retrained."""
+"""`transferred`: how often points crafted on a small model fool the full model.
+
+`retrained` makes a copy of the small model that undoes a defense, as an adaptive attacker would.
+"""
 
 from __future__ import annotations
 
@@ -27,51 +30,60 @@ from safecompress.stats import Interval, clopper_pearson
 from safecompress.train.predict import predict
 
 WHITE_BOX = Pgd(steps=50, restarts=2, loss="margin", early_stop=True)
-"""Who asks whether the small model itself can be fooled."""
+"""The white-box attack that measures how often a model can be fooled at all."""
 MASKED_BELOW = 0.5
-"""A small model that white-box PGD fools less than half as often as the full one is taken to hide
-its gradients."""
+"""Largest ratio of white-box PGD's success on the small and on the full model at which the small
+model is considered to mask its gradients."""
 QUESTIONED = 50
-"""Rows on which questions say whether the small model can be fooled, where the full one has no
-gradients."""
+"""Number of rows on which a query attack measures how often the small model can be fooled, where
+the full model has no gradients."""
 
 _IMAGE_DIMENSIONS = 4
 
 
 def adaptive_attackers(x: Tensor) -> dict[str, TransferAttack]:
-    """Return the attackers by name; who changes images joins only where the inputs are images."""
-    found: dict[str, TransferAttack] = {
+    """Return the gradient attacks to run, by name; those on images only where inputs are images.
+
+    Args:
+        x: rows, float (n, …); only the number of dimensions is used.
+    """
+    attackers: dict[str, TransferAttack] = {
         "pgd-10": Pgd(steps=10),
         "pgd-50 restarts": Pgd(steps=50, restarts=3, random_start=True),
         "mi-fgsm": MomentumFgsm(steps=10),
         "margin": Pgd(steps=20, loss="margin"),
     }
     if x.ndim == _IMAGE_DIMENSIONS:
-        found["di-fgsm"] = DiverseInputs(steps=20)
-    return found
+        attackers["di-fgsm"] = DiverseInputs(steps=20)
+    return attackers
 
 
-def questioning_attackers(x: Tensor) -> dict[str, TransferAttack]:
-    """Return the attackers that need no gradients of the model in hand, by name."""
-    found: dict[str, TransferAttack] = {"rgf on itself": QueryTransfer(Rgf())}
+def query_attackers(x: Tensor) -> dict[str, TransferAttack]:
+    """Return the attacks to run on a small model without gradients, by name.
+
+    Args:
+        x: rows, float (n, …); only the number of dimensions is used.
+    """
+    attackers: dict[str, TransferAttack] = {"rgf on itself": QueryTransfer(Rgf())}
     if x.ndim == _IMAGE_DIMENSIONS:
-        found["square on itself"] = QueryTransfer(Square())
-    return found
+        attackers["square on itself"] = QueryTransfer(Square())
+    return attackers
 
 
 @dataclass(frozen=True)
 class TransferOutcome:
-    """What points crafted on a small model do to the full one.
+    """The effect on the full model of points crafted on a small model.
 
     Args:
-        fooled: per attacker a bool (n,), whether its point fools the full model, of the n rows that
-            both models get right.
-        white_box: share of these rows on which white-box PGD fools the small model, in [0, 1]; None
-            where it gives no gradients.
-        white_box_full: the same of the full model, None likewise.
-        questioned: share of the first rows on which questions alone fool the small model; None
-            where both models give gradients, or the small one does not.
-        points: the points of the strongest attacker, (n, …), in units.
+        fooled: by the attack's name, bool (n,): whether its point fools the full model, for the n
+            rows that both models classify correctly.
+        white_box: fraction of these rows on which white-box PGD fools the small model, in [0, 1];
+            None where the small model has no gradients.
+        white_box_full: the same fraction for the full model; None where it has no gradients.
+        questioned: fraction of the first rows on which a query attack fools the small model, in
+            [0, 1]; measured only where the small model has gradients and the full one has none,
+            else None.
+        points: the points of the strongest attack, float (n, …), in units.
         rows: positions of the n rows among those given, int64 (n,).
     """
 
@@ -84,33 +96,40 @@ class TransferOutcome:
 
     @cached_property
     def worst(self) -> str:
-        """Name of the attacker that fools the full model most often."""
+        """Name of the attack that fools the full model most often."""
         return max(self.fooled, key=lambda name: float(self.fooled[name].double().mean()))
 
     @property
     def masked(self) -> bool:
-        """Whether the small model hides its gradients, so that a low rate means nothing.
+        """Whether the small model masks its gradients, so that a low rate proves nothing.
 
-        PGD then fools it less than half as often as it fools the full model; or, of a full model
-        that only answers, as questions fool the small one, which is the usual sign (Athalye et al.,
-        ICML 2018, section 3.1). A model without gradients hides none.
+        This is assumed when white-box PGD fools the small model less than half as often as it fools
+        the full model, or, if the full model has no gradients, less than half as often as a query
+        attack fools the small model. That query attacks beat gradient attacks is the usual sign of
+        masking (Athalye et al., ICML 2018, section 3.1). A small model without gradients does not
+        mask any.
         """
-        known = self.questioned if self.white_box_full is None else self.white_box_full
-        return self.white_box is not None and self.white_box < MASKED_BELOW * (known or 0.0)
+        expected = self.questioned if self.white_box_full is None else self.white_box_full
+        return self.white_box is not None and self.white_box < MASKED_BELOW * (expected or 0.0)
 
     @property
     def partial(self) -> bool:
-        """Whether the rate is a lower bound only: the attacker had no gradients to climb.
+        """Whether the rate is only a lower bound, because the small model has no gradients.
 
-        He who holds a graph can rebuild the network from it, and has them.
+        An attacker who holds an exported graph can rebuild the network from it and then has
+        gradients.
         """
         return self.white_box is None
 
     def rate(self, *, level: float) -> Interval:
-        """Return the strongest attacker's share of fooled rows with its interval.
+        """Return the fraction of rows that the strongest attack fools, with its interval.
 
-        The upper bound is the highest of the attackers' Clopper–Pearson bounds: the strongest one's
-        is among them. The lower is the highest of theirs at a level corrected for their number.
+        The upper bound is the highest of all attacks' Clopper–Pearson bounds, which is at least
+        that of the truly strongest attack. The lower bound is the highest lower bound at a level
+        corrected for the number of attacks.
+
+        Args:
+            level: confidence level of the interval, in (0, 1).
         """
         counts = {name: (int(f.sum()), len(f)) for name, f in self.fooled.items()}
         corrected = 1 - (1 - level) / len(counts)
@@ -132,33 +151,33 @@ def transferred(
     surrogates: Mapping[str, nn.Module] | None = None,
     targeted: bool = False,
 ) -> TransferOutcome:
-    """Craft points on a small model and send them to the full one, once by every attacker.
+    """Craft points on a small model by several attacks and evaluate them on the full model.
 
     Args:
-        full: the model attacked; takes `x`, as `small` does. It is only asked, but for the question
-            whether white-box PGD fools it, which is left out where it gives no gradients.
+        full: the attacked model; takes `x`, as `small` does. Its gradients are used only to measure
+            how often white-box PGD fools it, which is skipped where it has none.
         small: the model the attacker holds.
-        x: rows in units, or as points of their space, float (n, …).
-        labels: int64 (n,).
-        ball: what may be sent in a row's place.
-        seed: of everything random, targets included.
-        attackers: by name; None is `adaptive_attackers`, or `questioning_attackers` where the small
-            model gives no gradients.
-        surrogates: models that the attacker made of the small one, by name; every attacker crafts
-            on them, too.
-        targeted: whether the full model must take a row for a class drawn at random.
+        x: rows in units, or as points of their `Space`, float (n, …).
+        labels: int64 (n,), the true classes.
+        ball: the points that may be sent instead of a row.
+        seed: seed of everything random, including the targets.
+        attackers: the attacks to run, by name; None is `adaptive_attackers`, or `query_attackers`
+            where the small model has no gradients.
+        surrogates: models that the attacker derived from the small one, by name; every attack also
+            crafts on each of them.
+        targeted: whether a point must be classified as a class drawn at random for its row.
 
     Raises:
-        UndecidableError: when there is no row that both models get right.
+        UndecidableError: when there is no row that both models classify correctly.
         ConfigError: when an attacker and a surrogate together are called like another attacker.
     """
     rows = right_on_both(full, small, x, labels)
     x, labels = x[rows], labels[rows]
-    classes = _said(full, x[:1]).shape[1]
+    classes = _logits(full, x[:1]).shape[1]
     targets = drawn_targets(labels, classes, seed=seed) if targeted else None
-    climbs, climbs_full = gives_gradients(small, x), gives_gradients(full, x)
+    small_gradients, full_gradients = gives_gradients(small, x), gives_gradients(full, x)
     if attackers is None:
-        attackers = adaptive_attackers(x) if climbs else questioning_attackers(x)
+        attackers = adaptive_attackers(x) if small_gradients else query_attackers(x)
     sources = {"": small} | {f" on {name}": model for name, model in (surrogates or {}).items()}
     names = [name + suffix for suffix in sources for name in attackers]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
@@ -169,39 +188,45 @@ def transferred(
     fooled, best, points = {}, -1.0, x
     for suffix, source in sources.items():
         for name, attack in attackers.items():
-            found = craft(attack, source, x, labels, ball=ball, seed=seed, targets=targets)
-            said = _said(full, found).argmax(1)
-            hit = said != labels if targets is None else said == targets
+            crafted = craft(attack, source, x, labels, ball=ball, seed=seed, targets=targets)
+            predicted = _logits(full, crafted).argmax(1)
+            hit = predicted != labels if targets is None else predicted == targets
             fooled[name + suffix] = hit
             if (rate := float(hit.double().mean())) > best:
-                best, points = rate, found
-    inside, inside_full = (
-        _fooled_by(WHITE_BOX, model, x, labels, ball=ball, seed=seed) if able else None
-        for model, able in ((small, climbs), (full, climbs_full))
+                best, points = rate, crafted
+    white_box, white_box_full = (
+        _fooled_by(WHITE_BOX, model, x, labels, ball=ball, seed=seed) if differentiable else None
+        for model, differentiable in ((small, small_gradients), (full, full_gradients))
     )
     questioned = None
-    if climbs and not climbs_full:
+    if small_gradients and not full_gradients:
         few = slice(QUESTIONED)
-        asking = QueryTransfer(Rgf())
-        questioned = _fooled_by(asking, small, x[few], labels[few], ball=ball, seed=seed)
-    return TransferOutcome(fooled, inside, inside_full, questioned, points, rows)
+        by_queries = QueryTransfer(Rgf())
+        questioned = _fooled_by(by_queries, small, x[few], labels[few], ball=ball, seed=seed)
+    return TransferOutcome(fooled, white_box, white_box_full, questioned, points, rows)
 
 
 def _fooled_by(
     attack: TransferAttack, model: nn.Module, x: Tensor, labels: Tensor, *, ball: Ball, seed: int
 ) -> float:
-    """Return the share of rows on which a model is fooled by points crafted on itself."""
-    found = craft(attack, model, x, labels, ball=ball, seed=seed)
-    return float((_said(model, found).argmax(1) != labels).double().mean())
+    """Return the fraction of rows on which a model is fooled by points crafted on itself."""
+    crafted = craft(attack, model, x, labels, ball=ball, seed=seed)
+    return float((_logits(model, crafted).argmax(1) != labels).double().mean())
 
 
 def right_on_both(full: nn.Module, small: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-    """Return the positions of the rows that both models get right, int64.
+    """Return the positions of the rows that both models classify correctly, int64, ascending.
+
+    Args:
+        full: one model; takes `x`.
+        small: the other; takes `x`, too.
+        x: rows, float (n, …).
+        labels: int64 (n,), the true classes.
 
     Raises:
-        UndecidableError: when there is none.
+        UndecidableError: when there is no such row.
     """
-    both = (_said(full, x).argmax(1) == labels) & (_said(small, x).argmax(1) == labels)
+    both = (_logits(full, x).argmax(1) == labels) & (_logits(small, x).argmax(1) == labels)
     if not bool(both.any()):
         raise UndecidableError(
             f"none of {len(x)} rows is classified rightly by both models; there is nothing to fool."
@@ -210,7 +235,13 @@ def right_on_both(full: nn.Module, small: nn.Module, x: Tensor, labels: Tensor) 
 
 
 def drawn_targets(labels: Tensor, classes: int, *, seed: int) -> Tensor:
-    """Return a random other class for each row, int64 (n,)."""
+    """Return a random class other than the label for each row, int64 (n,).
+
+    Args:
+        labels: int64 (n,), the true classes.
+        classes: number of classes, at least 2.
+        seed: seed of the draw.
+    """
     draw = generator(seed, "targets")
     return (labels + torch.randint(1, classes, labels.shape, generator=draw)) % classes
 
@@ -226,19 +257,21 @@ def retrained(
     batch_size: int = 64,
     temperature: float = 1.0,
 ) -> nn.Module:
-    """Return the copy of a small model that an attacker trained further, to undo a defense.
+    """Return a copy of a small model after further training, which may undo a defense.
 
-    Half of what it learns are the true labels, half what the small model says of the same rows.
+    The loss is the mean of the cross-entropy with the true labels and the divergence from the small
+    model's own outputs.
 
     Args:
-        small: left as it is; takes `x`.
-        rows: what the attacker has; their labels are read.
-        x: the same rows as the model takes them.
-        epochs: passes over them, 1 to 5 in the tests; a longer training is a model of its own.
-        seed: of the batches' order and dropout.
-        learning_rate: of Adam.
-        batch_size: rows a step.
-        temperature: of the small model's answers.
+        small: the model to copy; it is not changed and takes `x`.
+        rows: n rows that the attacker has; only their labels are used.
+        x: the same rows as the model takes them, float (n, …).
+        epochs: number of passes over the rows, at least 1; with many epochs the copy becomes a
+            model of its own.
+        seed: seed of the order of the batches and of dropout.
+        learning_rate: step size of Adam.
+        batch_size: number of rows in a step.
+        temperature: divides the logits in the divergence, > 0.
 
     Raises:
         ConfigError: on fewer than one epoch.
@@ -246,24 +279,24 @@ def retrained(
     if epochs < 1:
         raise ConfigError(f"epochs is {epochs}; expected at least 1.")
     device = next(small.parameters()).device
-    made = copy.deepcopy(small)
-    for parameter in made.parameters():
+    student = copy.deepcopy(small)
+    for parameter in student.parameters():
         parameter.requires_grad_()
-    said = log_softmax(_said(small, x) / temperature, dim=1)
-    optimizer = torch.optim.Adam(made.parameters(), learning_rate)
+    soft_labels = log_softmax(_logits(small, x) / temperature, dim=1)
+    optimizer = torch.optim.Adam(student.parameters(), learning_rate)
     with seeded(seed, "retrained"), torch.enable_grad():
-        made.train()
+        student.train()
         for epoch in range(epochs):
             order = torch.randperm(len(x), generator=generator(seed, "retrained", epoch))
             for index in torch.split(order, batch_size):
                 if len(index) < 2 < len(x):
-                    # A batch of one has no statistics to normalize by.
+                    # Batch normalization cannot train on a batch of one row.
                     continue
-                logits = adapt(made(x[index].to(device)))
+                logits = adapt(student(x[index].to(device)))
                 hard = cross_entropy(logits, rows.labels[index].to(device))
                 soft = kl_div(
                     log_softmax(logits / temperature, dim=1),
-                    said[index].to(device),
+                    soft_labels[index].to(device),
                     log_target=True,
                     reduction="batchmean",
                 )
@@ -271,10 +304,10 @@ def retrained(
                 loss = (hard + temperature**2 * soft) / 2
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-    return made.eval()
+    return student.eval()
 
 
-def _said(model: nn.Module, x: Tensor) -> Tensor:
-    """Return a model's logits on units, float32, on the CPU."""
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    """Return a model's logits on units, float32 (n, classes), on the CPU."""
     nothing = torch.zeros(len(x), dtype=torch.int64)
     return predict(model, Rows(x, nothing, nothing)).logits

@@ -1,4 +1,4 @@
-"""What an attacker wants of a point, as a number to raise and as a yes or no."""
+"""`Aim`: the goal of an attack on each row, as a value to maximize and as a test of success."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ LOSSES: tuple[Loss, ...] = ("cross-entropy", "margin")
 
 @dataclass(frozen=True)
 class Aim:
-    """Away from the labels, or to the targets.
+    """The goal of an attack: points classified as something else than the label, or as a target.
 
     Args:
-        labels: int64 (n,), the class each row must leave.
-        targets: int64 (n,), the class each must be taken for, or None where any other will do.
-        loss: `cross-entropy`, or `margin`: the difference of the two logits that matter, whose
-            gradient does not fade where the model is sure.
+        labels: int64 (n,), the true classes, which points must not be classified as.
+        targets: int64 (n,), the class that each point must be classified as; None accepts any class
+            other than the label.
+        loss: `cross-entropy`, or `margin`: the difference of the logit of the wanted (or unwanted)
+            class and the largest other logit, whose gradient does not vanish where the model is
+            confident.
 
     Raises:
         ConfigError: on another loss.
@@ -40,49 +42,69 @@ class Aim:
         require_loss(self.loss)
 
     def value(self, logits: Tensor) -> Tensor:
-        """Return (n,): higher is nearer to the aim."""
-        wanted = self.labels if self.targets is None else self.targets
+        """Return the value to maximize for each row, (n,): higher is closer to success.
+
+        Args:
+            logits: float (n, classes), at the rows' points.
+        """
+        classes = self.labels if self.targets is None else self.targets
         if self.loss == "cross-entropy":
-            risen = cross_entropy(logits, wanted, reduction="none")
+            loss = cross_entropy(logits, classes, reduction="none")
         else:
-            own = logits.gather(1, wanted[:, None]).squeeze(1)
-            others = logits.scatter(1, wanted[:, None], -torch.inf).amax(dim=1)
-            risen = others - own
-        return risen if self.targets is None else -risen
+            logit = logits.gather(1, classes[:, None]).squeeze(1)
+            others = logits.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
+            loss = others - logit
+        return loss if self.targets is None else -loss
 
     def reached(self, logits: Tensor) -> Tensor:
-        """Return whether each point does what is wanted, bool (n,)."""
-        said = logits.argmax(dim=1)
-        return said != self.labels if self.targets is None else said == self.targets
+        """Return whether each point succeeds, bool (n,).
+
+        Args:
+            logits: float (n, classes), at the rows' points.
+        """
+        predicted = logits.argmax(dim=1)
+        return predicted != self.labels if self.targets is None else predicted == self.targets
 
     def take(self, index: Tensor) -> Aim:
-        """Return the aim of the rows at `index`."""
+        """Return the aim of some of the rows.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
         targets = None if self.targets is None else self.targets[index]
         return Aim(self.labels[index], targets, self.loss)
 
 
 def require_loss(loss: str) -> None:
-    """Refuse an unknown loss.
+    """Raise an error for an unknown loss.
+
+    Args:
+        loss: name of the loss.
 
     Raises:
-        ConfigError: naming those there are.
+        ConfigError: naming the known losses.
     """
     if loss not in LOSSES:
         raise ConfigError(f"loss is '{loss}'; expected one of {', '.join(LOSSES)}.")
 
 
 def input_gradient(source: Source, points: Tensor, aim: Aim) -> Tensor:
-    """Return the gradient of the aim's value towards each point, (n, …).
+    """Return the gradient of each row's value with respect to its point, (n, …).
 
-    No parameter's gradient is touched.
+    The `.grad` of the source's parameters is left alone.
+
+    Args:
+        source: the model to differentiate, in evaluation mode.
+        points: float (n, …).
+        aim: the value of the n rows.
 
     Raises:
-        NonFiniteError: when a gradient is NaN or infinite, along which nobody can climb.
+        NonFiniteError: when a gradient is NaN or infinite.
     """
     with torch.enable_grad():
-        asked = points.detach().requires_grad_()
-        # Rows do not meet: the gradient of the sum holds every row's own.
-        (gradient,) = torch.autograd.grad(aim.value(source(asked)).sum(), asked)
+        leaf = points.detach().requires_grad_()
+        # Rows are independent in evaluation mode, so the gradient of the sum is each row's own.
+        (gradient,) = torch.autograd.grad(aim.value(source(leaf)).sum(), leaf)
     if not bool(torch.isfinite(gradient).all()):
         bad = int((~torch.isfinite(gradient)).flatten(1).any(dim=1).sum())
         raise NonFiniteError(

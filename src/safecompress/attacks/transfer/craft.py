@@ -1,4 +1,4 @@
-"""Running a gradient attack: rows in blocks, the model in evaluation mode, the ball kept."""
+"""`craft`: runs a transfer attack in blocks of rows, on a model in evaluation mode."""
 
 from __future__ import annotations
 
@@ -28,77 +28,86 @@ def craft(
     targets: Tensor | None = None,
     batch_size: int = _BATCH,
 ) -> Tensor:
-    """Return a point for each row, (n, …), on the rows' device.
+    """Return a point for each row, float (n, …), on the rows' device.
 
     Args:
-        attack: what crafts them.
-        source: the model the attacker holds; a module is asked in evaluation mode and fp32, on its
-            own device, and its flags, buffers and parameters' gradients are left alone.
+        attack: the attack to run.
+        source: the model the attacker holds. A module is evaluated in evaluation mode and fp32, on
+            its own device, and its flags, buffers and its parameters' `.grad` are left alone.
         x: rows, float (n, …), inside the ball's range.
-        labels: int64 (n,).
-        ball: what may be sent in a row's place.
-        seed: of everything random.
-        targets: int64 (n,), the class each row must be taken for, or None.
-        batch_size: rows at once; changes the time, not the points.
+        labels: int64 (n,), the true classes.
+        ball: the points that may be sent instead of a row.
+        seed: seed of everything random.
+        targets: int64 (n,), the class that each point must be classified as; None accepts any class
+            other than the label.
+        batch_size: number of rows in a block; it affects the time, not the points.
 
     Raises:
-        DataError: when rows lie outside the range, or labels are not as many as rows.
+        DataError: when rows lie outside the ball's range, or there are not as many labels as rows.
         NonFiniteError: when the model's gradients are NaN.
     """
     require_rows(x, labels, ball=ball, targets=targets)
-    found = []
-    with craft_context(source, x) as (asked, device):
+    crafted = []
+    with craft_context(source, x) as (model, device):
         for index in torch.split(torch.arange(len(x), device=x.device), batch_size):
             block = x[index].to(device)
-            wanted = None if targets is None else targets[index].to(device)
+            block_labels = labels[index].to(device)
+            block_targets = None if targets is None else targets[index].to(device)
             points = attack.perturb(
-                asked, block, labels[index].to(device), ball=ball, seed=seed, targets=wanted
+                model, block, block_labels, ball=ball, seed=seed, targets=block_targets
             )
-            found.append(ball.project(points.detach(), block).to(x.device))
-    made = torch.cat(found) if found else x.clone()
-    if not bool(torch.isfinite(made).all()):
+            crafted.append(ball.project(points.detach(), block).to(x.device))
+    result = torch.cat(crafted) if crafted else x.clone()
+    if not bool(torch.isfinite(result).all()):
         raise NonFiniteError(
             f"{attack.name}: gradients of the source are NaN; its weights or inputs are broken."
         )
-    return made
+    return result
 
 
 @contextmanager
 def craft_context(
     source: nn.Module | Source | None, x: Tensor
 ) -> Iterator[tuple[Source, torch.device]]:
-    """Yield a source to climb on and its device: in evaluation mode and fp32, gradients on.
+    """Yield a differentiable source and its device, in evaluation mode and fp32, with autograd on.
 
     Args:
-        source: a module, any differentiable callable, or None, which then may not be asked.
-        x: rows, whose device counts where the source is no module with parameters.
+        source: a module or any differentiable callable. With None, calling the yielded source
+            raises `MissingEvidenceError`.
+        x: rows, whose device is used where the source is not a module with parameters.
     """
-    device, asked = x.device, source or _nobody
+    device, model = x.device, source or _no_source
     with ExitStack() as stack:
         if isinstance(source, nn.Module):
             parameter = next(source.parameters(), None)
             device = x.device if parameter is None else parameter.device
             stack.enter_context(mode(source, training=False))
-            asked = partial(_logits, source)
+            model = partial(_logits, source)
         stack.enter_context(full_precision(device))
         stack.enter_context(torch.enable_grad())
-        yield asked, device
+        yield model, device
 
 
 def _logits(module: nn.Module, points: Tensor) -> Tensor:
     return adapt(module(points))
 
 
-def _nobody(points: Tensor) -> Tensor:
+def _no_source(points: Tensor) -> Tensor:
     raise MissingEvidenceError(f"asked about {len(points)} points without a model to ask.")
 
 
 def require_rows(x: Tensor, labels: Tensor, *, ball: Ball, targets: Tensor | None) -> None:
-    """Refuse rows that no ball can be drawn around.
+    """Raise an error for rows that cannot be attacked within a ball.
+
+    Args:
+        x: rows (n, …).
+        labels: int64 (n,).
+        ball: the ball, whose range the rows must lie in.
+        targets: int64 (n,), or None.
 
     Raises:
-        DataError: when rows are no real numbers, lie outside the range, or labels or targets are
-            not as many.
+        DataError: when rows are not floating-point, lie outside the range by more than rounding,
+            or there are not as many labels or targets.
     """
     if not x.is_floating_point():
         raise DataError(f"rows of {x.dtype}; expected real numbers.")
@@ -108,7 +117,7 @@ def require_rows(x: Tensor, labels: Tensor, *, ball: Ball, targets: Tensor | Non
             f"{len(x)} rows, {len(labels)} labels, "
             f"{'no' if targets is None else len(targets)} targets; expected as many of each."
         )
-    # Standardized images come back to their range with rounding.
+    # The conversion of standardized images to units has rounding errors, so allow a little.
     outside = (x < ball.low - 1e-4) | (x > ball.high + 1e-4)
     if bool(outside.any()):
         raise DataError(

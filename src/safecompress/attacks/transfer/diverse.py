@@ -1,4 +1,7 @@
-"""DI-FGSM: gradients at randomly shrunk and shifted images, which fit the source less closely."""
+"""`DiverseInputs` (DI-FGSM): gradients at randomly shrunk and shifted images.
+
+The points over-fit the source less and therefore transfer better.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,15 @@ _IMAGE_DIMENSIONS = 4
 @final
 @dataclass(frozen=True)
 class DiverseInputs(IteratedAttack):
-    """With some probability the source sees the image made smaller, at a random place on zeros.
+    """MI-FGSM whose gradients are, with some probability, taken at shrunk and zero-padded images.
 
     Args:
-        probability: of a changed image in a step, in [0, 1].
-        shrink: smallest side as a share of the image's, in (0, 1].
-        decay: momentum as in MI-FGSM; 0 is plain DI-FGSM.
-        step: size of a step as a share of the radius, > 0; None is 1 / steps.
+        probability: probability that the images of a step are changed, in [0, 1].
+        shrink: smallest side of a shrunk image as a fraction of the image's side, in (0, 1].
+        decay: factor of the previous direction, at least 0, as in MI-FGSM; 0 is plain DI-FGSM.
+        step: size of a step as a fraction of the radius, > 0; None is 1 / steps.
 
-    Reference: Xie et al., CVPR 2019, section 3.2; their smallest share, 299 / 331, is about 0.9.
+    Reference: Xie et al., CVPR 2019, section 3.2; their smallest fraction, 299 / 331, is about 0.9.
     """
 
     name: ClassVar[str] = "di-fgsm"
@@ -48,19 +51,23 @@ class DiverseInputs(IteratedAttack):
         if self.step is None:
             object.__setattr__(self, "step", 1 / self.steps)
 
-    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        """Return the images, made smaller or not.
+    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+        """Return the images, all of them shrunk and padded alike or all unchanged, (n, …).
+
+        Args:
+            points: images, float (n, channels, height, width).
+            source: random generator of the change.
 
         Raises:
-            UndecidableError: where the inputs are no images (n, channels, height, width).
+            UndecidableError: when the inputs are not images (n, channels, height, width).
         """
         if points.ndim != _IMAGE_DIMENSIONS:
             raise UndecidableError(
                 f"{self.name}: needs images (n, channels, height, width), got inputs of shape "
                 f"{tuple(points.shape)}."
             )
-        change, size, top, left = torch.rand(4, generator=source).tolist()
-        if change >= self.probability:
+        chance, size, top, left = torch.rand(4, generator=source).tolist()
+        if chance >= self.probability:
             return points
         height, width = points.shape[2:]
         share = self.shrink + size * (1 - self.shrink)

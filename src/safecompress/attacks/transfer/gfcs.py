@@ -1,4 +1,4 @@
-"""GFCS: the source's gradient tried as it is; where it fails, other directions the source knows."""
+"""`Gfcs`: a query attack along a source's gradient, and along other gradients where it fails."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from safecompress.randomness import generator
 class Gfcs(QueryAttack):
     """Gradient first, coimage second.
 
-    In each iteration one step forth along a direction is tried and, if the target's margin does
-    not rise, one back. The direction is the source's margin gradient; after it failed both ways,
-    gradients of random mixtures of the source's logits until one of them helps.
+    In each iteration a step along a direction is tried and, if the target's margin does not rise,
+    a step in the opposite direction. The direction is the source's margin gradient. After it has
+    failed both ways, the directions are gradients of random linear combinations of the source's
+    logits until one of them helps.
 
     Args:
-        step: size of a step as a share of the radius, > 0; the published 2 of √(0.001 · 224² · 3).
+        step: size of a step as a fraction of the radius, > 0; by default the published 2 of
+            √(0.001 · 224² · 3).
         loss: `margin` or `cross-entropy`.
 
     Raises:
         ConfigError: when an option is out of range.
 
-    Reference: Lord, Mueller & Bertinetto, ICLR 2022 (arXiv 2203.08725), algorithm 1; mixtures of
-    logits are the diversified sampling of Tashiro et al., NeurIPS 2020.
+    Reference: Lord, Mueller & Bertinetto, ICLR 2022 (arXiv 2203.08725), algorithm 1; random
+    combinations of logits are the diversified sampling of Tashiro et al., NeurIPS 2020.
     """
 
     name: ClassVar[str] = "gfcs"
@@ -47,43 +49,43 @@ class Gfcs(QueryAttack):
             raise ConfigError(f"step is {self.step}; expected a positive share of the radius.")
         require_loss(self.loss)
 
-    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
+    def hunt_(self, task: QueryTask, *, source: Source | None, seed: int) -> None:
         if source is None:
             raise MissingEvidenceError(f"{self.name}: needs a model that the attacker holds.")
-        best = hunt.x.clone()
-        height = hunt.attempt(hunt.open, hunt.x)
+        best = task.x.clone()
+        height = task.attempt(task.open, task.x)
         failed = torch.zeros(len(best), dtype=torch.bool, device=best.device)
         iteration = 0
-        while len(rows := hunt.open):
+        while len(rows := task.open):
             direction = torch.empty_like(best[rows])
             first = ~failed[rows]
             if bool(first.any()):
-                who = rows[first]
-                direction[first] = input_gradient(source, best[who], hunt.aim.take(who))
+                active = rows[first]
+                direction[first] = input_gradient(source, best[active], task.aim.take(active))
             if not bool(first.all()):
                 mixed = self._mixture(source, best[rows[~first]], seed=seed, iteration=iteration)
                 direction[~first] = mixed
-            move = hunt.ball.step(direction, self.step * hunt.ball.radius)
-            risen = torch.zeros_like(first)
+            move = task.ball.step(direction, self.step * task.ball.radius)
+            improved = torch.zeros_like(first)
             for sign in (1, -1):
-                left = (~risen & torch.isin(rows, hunt.open)).nonzero().squeeze(1)
-                who = rows[left]
-                tried = hunt.ball.project(best[who] + sign * move[left], hunt.x[who])
-                value = hunt.attempt(who, tried)
-                better = value > height[who]
-                best[who[better]], height[who[better]] = tried[better], value[better]
-                risen[left[better]] = True
-            failed[rows] = ~risen
+                left = (~improved & torch.isin(rows, task.open)).nonzero().squeeze(1)
+                active = rows[left]
+                tried = task.ball.project(best[active] + sign * move[left], task.x[active])
+                value = task.attempt(active, tried)
+                better = value > height[active]
+                best[active[better]], height[active[better]] = tried[better], value[better]
+                improved[left[better]] = True
+            failed[rows] = ~improved
             iteration += 1
 
     def _mixture(self, source: Source, points: Tensor, *, seed: int, iteration: int) -> Tensor:
-        """Return the gradient of a random mixture of the source's logits at each point."""
+        """Return the gradient of a random combination of the source's logits at each point."""
         draw = generator(seed, self.name, "mixture", iteration)
         with torch.enable_grad():
-            asked = points.detach().requires_grad_()
-            logits = source(asked)
+            leaf = points.detach().requires_grad_()
+            logits = source(leaf)
             weights = 2 * torch.rand(logits.shape[1], generator=draw) - 1
-            (gradient,) = torch.autograd.grad((logits * weights.to(logits)).sum(), asked)
+            (gradient,) = torch.autograd.grad((logits * weights.to(logits)).sum(), leaf)
         return gradient.detach()
 
 

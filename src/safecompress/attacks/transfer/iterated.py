@@ -1,4 +1,4 @@
-"""Climbing in steps inside a ball: what the gradient attacks share."""
+"""`IteratedAttack`: the base of gradient attacks, an ascent in steps that stays inside a ball."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from safecompress.randomness import generator
 
 @dataclass(frozen=True)
 class IteratedAttack(TransferAttack):
-    """Steps along a direction made of gradients, each put back into the ball.
+    """Gradient ascent whose points are projected to the ball after every step.
 
-    Of several restarts the point with the highest loss on the source is kept: it is the one that
-    an attacker who may send a single point would send.
+    Of several restarts the point with the highest loss on the source is kept, because an attacker
+    with a single attempt would send this one.
 
     Args:
         steps: number of steps, at least 1.
-        step: size of a step as a share of the radius, > 0; None is 2.5 / steps.
+        step: size of a step as a fraction of the radius, > 0; None is 2.5 / steps.
         loss: `cross-entropy` or `margin`.
-        restarts: how often it begins anew, at least 1; the first begins at the row itself unless
+        restarts: number of ascents, at least 1. The first starts at the row itself unless
             `random_start`, the others at random points of the ball.
-        random_start: whether the first begins at a random point, too.
-        early_stop: whether a row leaves the batch as soon as the source is fooled. Right for the
-            question whether the source can be fooled; a point meant for another model should go
-            on.
+        random_start: whether the first ascent starts at a random point, too.
+        early_stop: whether the ascent of a row ends as soon as the source is fooled. This is right
+            when the source itself is attacked; points for another model get stronger by further
+            steps.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -53,19 +53,21 @@ class IteratedAttack(TransferAttack):
         require_loss(self.loss)
 
     @abstractmethod
-    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        """Return what the source is shown of the points in one step, differentiably.
+    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+        """Return the inputs at which one step takes gradients, differentiable in the points.
 
         Args:
-            points: (n, …).
-            source: of what is random in this step; the same for all rows.
+            points: float (n, …).
+            source: random generator of this step; what is drawn applies to all rows alike.
         """
 
     @abstractmethod
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
-        """Return where to go, (n, …), from the gradient and the direction of the step before.
+        """Return the direction of a step, (n, …), whose length does not matter.
 
-        The direction before the first step is zero.
+        Args:
+            gradient: gradient of each row's value at its point, float (n, …).
+            before: direction of the step before, float (n, …); zero before the first step.
         """
 
     @final
@@ -87,16 +89,16 @@ class IteratedAttack(TransferAttack):
                 break
             random = generator(seed, self.name, "restart", restart)
             start = ball.draw(x[rows], random) if restart or self.random_start else x[rows]
-            found = self._climbed(source, start, x[rows], aim.take(rows), ball, random)
+            points = self._climbed(source, start, x[rows], aim.take(rows), ball, random)
             with torch.no_grad():
-                logits = source(found)
+                logits = source(points)
             value = aim.take(rows).value(logits).to(x)
             reached = aim.take(rows).reached(logits)
             if self.early_stop:
-                # One that fools is better than any that does not, however high that one lies.
+                # A point that fools the source is better than any that does not.
                 value = value.masked_fill(reached, torch.inf)
             better = value > height[rows]
-            best[rows[better]], height[rows[better]] = found[better], value[better]
+            best[rows[better]], height[rows[better]] = points[better], value[better]
             if self.early_stop:
                 rows = rows[~reached]
         return best
@@ -111,7 +113,7 @@ class IteratedAttack(TransferAttack):
         random: torch.Generator,
     ) -> Tensor:
         size = ball.radius * (2.5 / self.steps if self.step is None else self.step)
-        points, going = start.clone(), torch.zeros_like(start)
+        points, direction = start.clone(), torch.zeros_like(start)
         rows = torch.arange(len(x), device=x.device)
         for _ in range(self.steps):
             if self.early_stop and len(rows):
@@ -120,8 +122,8 @@ class IteratedAttack(TransferAttack):
             if not len(rows):
                 break
             gradient = input_gradient(
-                lambda p: source(self.seen(p, source=random)), points[rows], aim.take(rows)
+                lambda p: source(self.model_inputs(p, source=random)), points[rows], aim.take(rows)
             )
-            going[rows] = self.direction(gradient, going[rows])
-            points[rows] = ball.project(points[rows] + ball.step(going[rows], size), x[rows])
+            direction[rows] = self.direction(gradient, direction[rows])
+            points[rows] = ball.project(points[rows] + ball.step(direction[rows], size), x[rows])
         return points

@@ -1,4 +1,4 @@
-"""MI-FGSM: steps along an average of the gradients met so far, which transfer better."""
+"""`MomentumFgsm` (MI-FGSM): steps along an average of all gradients, which transfer better."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class MomentumFgsm(IteratedAttack):
     """Direction = decay × direction before + gradient / its mean absolute value.
 
     Args:
-        decay: share of the direction that is kept, at least 0; 1 adds all gradients up.
-        step: size of a step as a share of the radius, > 0; None is 1 / steps.
+        decay: factor of the previous direction, at least 0; 1 weighs all gradients alike.
+        step: size of a step as a fraction of the radius, > 0; None is 1 / steps.
 
-    Reference: Dong et al., CVPR 2018, algorithm 1; the mean in place of the sum of absolute values
-    scales all directions alike.
+    Reference: Dong et al., CVPR 2018, algorithm 1. The mean of absolute values in place of their
+    sum only scales all directions by the same factor.
     """
 
     name: ClassVar[str] = "mi-fgsm"
@@ -37,7 +37,7 @@ class MomentumFgsm(IteratedAttack):
         if self.step is None:
             object.__setattr__(self, "step", 1 / self.steps)
 
-    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
         del source
         return points
 
@@ -55,6 +55,10 @@ TRANSFER_ATTACKS.add(
 
 
 def scaled(gradient: Tensor) -> Tensor:
-    """Return the gradient over its mean absolute value, row by row; zero where it is zero."""
+    """Return each row's gradient over its mean absolute value, (n, …); a zero gradient stays zero.
+
+    Args:
+        gradient: float (n, …).
+    """
     mean = gradient.abs().flatten(1).mean(dim=1).reshape(-1, *[1] * (gradient.ndim - 1))
     return gradient / torch.where(mean > 0, mean, torch.ones_like(mean))

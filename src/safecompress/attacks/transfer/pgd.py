@@ -1,4 +1,4 @@
-"""PGD: projected gradient ascent, and its one-step form FGSM."""
+"""`Pgd`, `Fgsm`: projected gradient ascent, and its one-step form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fgsm(IteratedAttack):
     steps: int = 1
     step: float | None = 1.0
 
-    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
         del source
         return points
 
@@ -53,7 +53,7 @@ class Pgd(IteratedAttack):
 
     name: ClassVar[str] = "pgd"
 
-    def seen(self, points: Tensor, *, source: torch.Generator) -> Tensor:
+    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
         del source
         return points
 

@@ -1,4 +1,4 @@
-"""A search for points that fool a model which only answers: who is left, and what was found."""
+"""`QueryAttack`, `QueryTask`, `hunt_down`: attacks on a model that can only be queried."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from safecompress.protocols import Ball, Source
 
 BUDGET = 10_000
 _ELEMENTS = 1 << 24
-"""Numbers asked about at once: 64 MB."""
+"""Largest number of input values in one batch of queries: 64 MB."""
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What a query attack found.
+    """The result of a query attack.
 
     Args:
-        points: (n, …), the point that fooled the model, or the last that was tried in vain; each
-            in its ball.
-        solved: bool (n,), whether it fools the model.
-        asked: int64 (n,), questions about each row, the successful one included; at most the
-            budget.
-        budget: most questions about a row.
+        points: float (n, …), for each row the point that fooled the model, or else the last point
+            tried; each in its ball.
+        solved: bool (n,), whether the point fools the model.
+        asked: int64 (n,), number of queries for each row, including the successful one; at most
+            the budget.
+        budget: maximum number of queries per row.
     """
 
     points: Tensor
@@ -40,60 +40,66 @@ class QueryResult:
 
     @property
     def queries_to_success(self) -> Tensor:
-        """Questions until success, int64 (n,); a failure counts as the whole budget."""
+        """Number of queries until success, int64 (n,); a failure counts as the whole budget."""
         return torch.where(self.solved, self.asked, torch.full_like(self.asked, self.budget))
 
 
 class QueryTask:
-    """Rows and the one model they are hunted on.
+    """The state of a query attack on n rows: budget, last points and success of each row.
 
-    A row is `open` until the model is fooled or its budget does not allow what an attack asks for.
+    A row is `open` until the model is fooled or the row's budget is too small for the queries that
+    the attack wants to make.
 
     Args:
-        oracle: the model, counting each of the n rows.
-        x: rows (n, …), inside the ball's range.
-        aim: what is wanted of them.
-        ball: where points may lie; only a point inside it ends a row's search.
+        oracle: query access to the model, which counts each of the n rows separately.
+        x: rows, float (n, …), inside the ball's range.
+        aim: the goal for each row.
+        ball: the points that may be sent instead of a row.
     """
 
     def __init__(self, oracle: Oracle, x: Tensor, aim: Aim, ball: Ball) -> None:
         self._oracle, self._aim = oracle, aim
         self.x, self.ball = x, ball
         self.points = x.clone()
-        """Of each row the point last tried, or the one that fooled the model."""
+        """For each row the point that fooled the model, or else the last point tried."""
         self.solved = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self._closed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
     @property
     def open(self) -> Tensor:
-        """Rows that are still hunted, int64 positions in order."""
+        """Positions of the rows that are still open, int64, ascending."""
         return (~self.solved & ~self._closed).nonzero().squeeze(1)
 
     @property
     def budget(self) -> int:
-        """Most questions about a row."""
+        """Maximum number of queries per row."""
         return BUDGET if self._oracle.budget is None else self._oracle.budget
 
     @property
     def aim(self) -> Aim:
-        """What is wanted of the rows."""
+        """The goal for each of the n rows."""
         return self._aim
 
     def affording(self, rows: Tensor, questions: int) -> Tensor:
-        """Return a bool mask of the rows that may ask so many more; the others are closed."""
+        """Return a bool mask (k,) of the rows that have queries left, and close the others.
+
+        Args:
+            rows: int64 (k,), open rows.
+            questions: number of queries that each row needs.
+        """
         can = self._oracle.left(rows) >= questions
         self._closed[rows[~can]] = True
         return can
 
     def attempt(self, rows: Tensor, points: Tensor) -> Tensor:
-        """Ask about one point for each row, and return the aim's values, (k,).
+        """Query one point for each row and return the aim's values, (k,).
 
-        A point that fools the model ends its row's search. Rows without a question left are closed
-        and get −inf.
+        A row whose point fools the model is solved and no longer open. A row without a query left
+        is closed and gets −inf.
 
         Args:
             rows: int64 (k,), open rows.
-            points: (k, …), brought into the ball before they are sent.
+            points: float (k, …), projected to the ball before they are sent.
         """
         value = torch.full((len(rows),), -torch.inf, dtype=self.x.dtype, device=self.x.device)
         can = self.affording(rows, 1)
@@ -107,13 +113,13 @@ class QueryTask:
         return value
 
     def probe(self, rows: Tensor, points: Tensor) -> Tensor:
-        """Ask about several points for each row to measure a slope; return (k, m).
+        """Query several points for each row to measure slopes; return the aim's values, (k, m).
 
-        They end no search: points to measure with may leave the ball.
+        These points may lie outside the ball, so they never solve a row.
 
         Args:
-            rows: int64 (k,), open rows that afford m questions.
-            points: (k, m, …).
+            rows: int64 (k,), open rows with m queries left.
+            points: float (k, m, …).
         """
         many = points.shape[1]
         at_once = max(1, _ELEMENTS // max(1, points[0].numel()))
@@ -126,7 +132,10 @@ class QueryTask:
 
 
 class QueryAttack(ABC):
-    """Searches a model that answers with scores, with or without a model of its own as a guide."""
+    """Searches for points that fool a model, given only its logits on queries.
+
+    With `needs_source` the attack is guided by another model that the attacker holds.
+    """
 
     name: ClassVar[str]
     needs_source: ClassVar[bool] = False
@@ -134,13 +143,13 @@ class QueryAttack(ABC):
     loss: Loss = "margin"
 
     @abstractmethod
-    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
-        """Ask until no row is open. What a row is asked must not depend on the other rows.
+    def hunt_(self, task: QueryTask, *, source: Source | None, seed: int) -> None:
+        """Query until no row is open. A row's queries must not depend on the other rows.
 
         Args:
-            hunt: the rows, and all that may be asked about them.
-            source: the model the attacker holds; given where `needs_source`.
-            seed: of everything random.
+            task: the rows; all queries go through it.
+            source: the model the attacker holds; not None where `needs_source`.
+            seed: seed of everything random.
         """
 
 
@@ -157,43 +166,44 @@ def hunt_down(
     budget: int = BUDGET,
     batch_size: int = 256,
 ) -> QueryResult:
-    """Attack a model through its answers alone, each row within its budget.
+    """Run a query attack on a model, with a budget of queries for each row.
 
     Args:
-        attack: how it is searched.
-        target: the model attacked; it is only asked.
+        attack: the attack to run.
+        target: the attacked model; only its logits are used.
         x: rows, float (n, …), inside the ball's range.
-        labels: int64 (n,).
-        ball: what may be sent in a row's place.
-        seed: of everything random.
-        source: the model the attacker holds, where the attack needs one.
-        targets: int64 (n,), the class each row must be taken for, or None.
-        budget: most questions about a row, at least 1.
-        batch_size: rows hunted at once; changes the time, not what is found.
+        labels: int64 (n,), the true classes.
+        ball: the points that may be sent instead of a row.
+        seed: seed of everything random.
+        source: the model the attacker holds; required where `attack.needs_source`.
+        targets: int64 (n,), the class that each point must be classified as; None accepts any class
+            other than the label.
+        budget: maximum number of queries per row, at least 1.
+        batch_size: number of rows attacked at once; it affects the time, not the result.
 
     Raises:
         MissingEvidenceError: when the attack needs a source and there is none.
         ConfigError: on a budget below 1.
-        DataError: as `craft`.
+        DataError: when rows lie outside the ball's range, or there are not as many labels as rows.
     """
     require_rows(x, labels, ball=ball, targets=targets)
     if budget < 1:
         raise ConfigError(f"budget is {budget}; expected at least one question a row.")
     if attack.needs_source and source is None:
         raise MissingEvidenceError(f"{attack.name}: needs a model that the attacker holds.")
-    found = []
+    parts = []
     with craft_context(source, x) as (guide, device):
         for index in torch.split(torch.arange(len(x), device=x.device), batch_size):
-            wanted = None if targets is None else targets[index].to(device)
-            aim = Aim(labels[index].to(device), wanted, attack.loss)
+            block_targets = None if targets is None else targets[index].to(device)
+            aim = Aim(labels[index].to(device), block_targets, attack.loss)
             oracle = Oracle(target, rows=len(index), budget=budget)
-            hunt = QueryTask(oracle, x[index].to(device), aim, ball)
+            task = QueryTask(oracle, x[index].to(device), aim, ball)
             with torch.no_grad():
-                attack.hunt_(hunt, source=guide, seed=seed)
-            points, solved = hunt.points.to(x.device), hunt.solved.to(x.device)
-            found.append((points, solved, oracle.asked.to(x.device)))
-    if not found:
+                attack.hunt_(task, source=guide, seed=seed)
+            points, solved = task.points.to(x.device), task.solved.to(x.device)
+            parts.append((points, solved, oracle.asked.to(x.device)))
+    if not parts:
         none = torch.zeros(0, dtype=torch.int64)
         return QueryResult(x.clone(), none.bool(), none, budget)
-    points, solved, asked = (torch.cat(part) for part in zip(*found, strict=True))
+    points, solved, asked = (torch.cat(part) for part in zip(*parts, strict=True))
     return QueryResult(points, solved, asked, budget)

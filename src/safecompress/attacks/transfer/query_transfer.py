@@ -1,4 +1,4 @@
-"""Points found by questions to the model in hand, for models that give no gradients."""
+"""`QueryTransfer`: crafts points by queries to a source that has no gradients."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from safecompress.protocols import Ball, Source, TransferAttack
 @final
 @dataclass(frozen=True)
 class QueryTransfer(TransferAttack):
-    """A query attack on the source itself, whose points are then sent elsewhere.
+    """A query attack on the source, whose points are then used against another model.
 
-    A search ends where the source is fooled, so its points lie hardly beyond the border and fool
-    other models less often than those of a gradient attack.
+    The search ends as soon as the source is fooled. Its points therefore lie just beyond the
+    decision boundary and fool other models less often than those of a gradient attack.
 
     Args:
-        attack: how the source is searched; one that needs no guide.
-        budget: most questions to the source about a row.
+        attack: the query attack on the source; it must need no source of its own.
+        budget: maximum number of queries to the source per row, at least 1.
 
     Raises:
-        ConfigError: when the attack needs a guide, or the budget is below 1.
+        ConfigError: when the attack needs a source, or the budget is below 1.
     """
 
     name: ClassVar[str] = "by-questions"
@@ -53,19 +53,19 @@ class QueryTransfer(TransferAttack):
         targets: Tensor | None = None,
     ) -> Tensor:
         oracle = Oracle(_SourceModule(source, x.device), rows=len(x), budget=self.budget)
-        hunt = QueryTask(oracle, x, Aim(labels, targets, self.attack.loss), ball)
+        task = QueryTask(oracle, x, Aim(labels, targets, self.attack.loss), ball)
         with torch.no_grad():
-            self.attack.hunt_(hunt, source=None, seed=seed)
-        return hunt.points
+            self.attack.hunt_(task, source=None, seed=seed)
+        return task.points
 
 
 class _SourceModule(nn.Module):
-    """A source as the module that an oracle asks."""
+    """A source as a module, which `Oracle` requires."""
 
     def __init__(self, source: Source, device: torch.device) -> None:
         super().__init__()
         self._source, self._device = source, device
 
     def forward(self, x: Tensor) -> Tensor:
-        # Who asks sees no parameters here, and takes the source to be on the CPU.
+        # This module has no parameters, so `predict` sends the rows on the CPU.
         return self._source(x.to(self._device))

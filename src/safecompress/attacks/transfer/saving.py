@@ -1,4 +1,4 @@
-"""How many questions a small model saves who attacks the full one by asking it."""
+"""`query_saving`: how many queries to the full model an attacker saves by holding the small one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _IMAGE_DIMENSIONS = 4
 
 @dataclass(frozen=True)
 class QuerySaving:
-    """Questions to success on the full model, by every attack on the same rows.
+    """Results of query attacks on the full model, all on the same rows.
 
     Args:
-        without: per attack without a prior, what it found.
-        guided: per attack guided by the small model, what it found.
-        seed: of the resampling.
+        without: results of the attacks that use no model, by the attack's name.
+        guided: results of the attacks guided by the small model, by the attack's name.
+        seed: seed of the bootstrap.
     """
 
     without: Mapping[str, QueryResult]
@@ -36,23 +36,27 @@ class QuerySaving:
     seed: int
 
     def saving(self, *, level: float) -> Interval:
-        """Return the ratio of the two kinds' least median questions, with its bootstrap interval.
+        """Return the ratio of the least median number of queries without and with the small model.
 
-        Above 1 the small model saves questions. A failure counts as the budget. Which attack is
-        the best of its kind is chosen anew in every resample.
+        A ratio above 1 means that the small model saves queries. A failure counts as the budget.
+        The interval is by bootstrap over rows; the best attack of each kind is chosen again in
+        every resample.
+
+        Args:
+            level: confidence level of the interval, in (0, 1).
 
         Raises:
-            UndecidableError: when no attack of either kind solves half of the rows: a ratio of two
-                budgets says nothing.
+            UndecidableError: when no attack of either kind solves half of the rows, because the
+                medians are then all equal to the budget.
         """
-        hunted = [*self.without.values(), *self.guided.values()]
-        if all(2 * int(h.solved.sum()) < len(h.solved) for h in hunted):
+        results = [*self.without.values(), *self.guided.values()]
+        if all(2 * int(r.solved.sum()) < len(r.solved) for r in results):
             raise UndecidableError(
-                f"no query attack fools the full model on half of {len(hunted[0].solved)} rows "
-                f"within {hunted[0].budget} questions; raise the budget or the radius."
+                f"no query attack fools the full model on half of {len(results[0].solved)} rows "
+                f"within {results[0].budget} questions; raise the budget or the radius."
             )
         kinds = [list(self.without.values()), list(self.guided.values())]
-        columns = [h.queries_to_success.double().numpy() for kind in kinds for h in kind]
+        columns = [r.queries_to_success.double().numpy() for kind in kinds for r in kind]
         first = len(kinds[0])
 
         def ratio(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,22 +79,22 @@ def query_saving(
     attacks: Sequence[QueryAttack] | None = None,
     rows: Tensor | None = None,
 ) -> QuerySaving:
-    """Attack the full model by questions, with and without the small one as a guide.
+    """Run query attacks on the full model, with and without the small model as a guide.
 
     Args:
-        full: the model attacked; takes units, as `small` does.
+        full: the attacked model; takes units, as `small` does.
         small: the model the attacker holds.
         x: rows in units, float (n, …).
-        labels: int64 (n,).
-        ball: what may be sent in a row's place.
-        seed: of everything random.
-        budget: most questions about a row.
-        attacks: those to run; None is every built-in one that these inputs allow.
-        rows: positions of the rows to hunt, so that two small models are compared on the same
-            ones; None takes those that both models get right.
+        labels: int64 (n,), the true classes.
+        ball: the points that may be sent instead of a row.
+        seed: seed of everything random.
+        budget: maximum number of queries per row.
+        attacks: the attacks to run; None is every built-in attack that works on these inputs.
+        rows: int64 positions of the rows to attack, for a comparison of several small models on
+            the same rows; None takes the rows that both models classify correctly.
 
     Raises:
-        UndecidableError: when there is no row that both models get right.
+        UndecidableError: when there is no row that both models classify correctly.
         ConfigError: when two different attacks share a name.
     """
     chosen = right_on_both(full, small, x, labels) if rows is None else rows
@@ -98,9 +102,9 @@ def query_saving(
         names = [n for n in QUERY_ATTACKS.parts if n != "square" or x.ndim == _IMAGE_DIMENSIONS]
         attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in names]
     require_distinct_names(attacks, where="query attacks", kind="attacks")
-    found: dict[bool, dict[str, QueryResult]] = {False: {}, True: {}}
+    results: dict[bool, dict[str, QueryResult]] = {False: {}, True: {}}
     for attack in attacks:
-        found[attack.needs_source][attack.name] = hunt_down(
+        results[attack.needs_source][attack.name] = hunt_down(
             attack,
             full,
             x[chosen],
@@ -110,9 +114,15 @@ def query_saving(
             source=small if attack.needs_source else None,
             budget=budget,
         )
-    return QuerySaving(found[False], found[True], seed)
+    return QuerySaving(results[False], results[True], seed)
 
 
-def success_curve(hunted: QueryResult) -> Tensor:
-    """Return the questions at which rows were solved, int64, ascending: a curve's steps."""
-    return torch.sort(hunted.asked[hunted.solved]).values
+def success_curve(result: QueryResult) -> Tensor:
+    """Return the numbers of queries after which rows were solved, int64, ascending.
+
+    The k-th of them is where the curve of solved rows over queries rises to k.
+
+    Args:
+        result: the result of a query attack.
+    """
+    return torch.sort(result.asked[result.solved]).values

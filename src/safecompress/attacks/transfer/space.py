@@ -1,4 +1,4 @@
-"""Where the points of a pair move: in units of the input range, or in embeddings of tokens."""
+"""`Space`: the points that attacks on a pair use, in units of the input range or as embeddings."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from safecompress.protocols import Ball, InputRange, Inputs, Norm
 RADII: Mapping[Norm, float] = {"linf": 8 / 255, "l2": 0.5}
 """The usual radii for images of 32 × 32 pixels, in units of the input range."""
 EMBEDDED_RADII: Mapping[Norm, float] = {"linf": 0.1, "l2": 0.5}
-"""Of text: a tenth of every token's own size, or half a token's length in the whole row."""
+"""Radii for text as fractions of `Space.scale`: in L∞ a tenth of a typical number of an embedding,
+in L2 half the mean length of an embedding for the whole row."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where the points of a pair move, and the two models as they take them.
+    """The points that attacks on a pair of models use, and the two models wrapped to take them.
 
     Args:
-        full, small: the models; both take the same points.
-        points: turns rows into points, float (n, …).
-        scale: what a radius of 1 is in each norm, in numbers of a point.
-        radii: the usual radii, in that scale.
-        unit: what a radius is a share of, in words.
+        full, small: the wrapped models; both take the same points.
+        points: converts rows to points, float (n, …).
+        scale: the size of a radius of 1 in each norm, in the numbers of a point.
+        radii: the default radius in each norm, as a fraction of `scale`.
+        unit: what a radius is a fraction of, in words for reports.
         text: whether points are embeddings of tokens.
-        at_once: rows in a batch.
-        low, high: where points may lie.
+        at_once: number of rows in a batch.
+        low, high: the least and greatest value of a point's numbers.
         moving: which numbers of a point may change; see `Ball`.
     """
 
@@ -55,11 +56,11 @@ class Space:
     moving: Callable[[Tensor], Tensor] | None = None
 
     def ball(self, norm: Norm, radius: float | None = None) -> Ball:
-        """Return what may be sent in a row's place.
+        """Return the points that may be sent instead of a row.
 
         Args:
             norm: `linf` or `l2`.
-            radius: as a share of `unit`; None is the usual one.
+            radius: as a fraction of `scale`, at least 0; None is the default in `radii`.
         """
         share = self.radii[norm] if radius is None else radius
         return Ball(norm, share * self.scale[norm], self.low, self.high, self.moving)
@@ -70,26 +71,29 @@ def space_of(
 ) -> Space:
     """Return the space of a pair's points.
 
-    Of one tensor of real numbers, points are units of the input range. Of tokens they are
-    embeddings, looked up in the **full** model's table, and both models are given the same ones. So
-    the full model says of a row's own point exactly what it says of the row, and all its siblings
-    are compared on the same points in the same ball. The attacker modeled so may hand the full
-    model embeddings in place of tokens, and knows its table: a client of split inference holds it.
-    Nobody who can send nothing but text is that attacker, no point stands for a text that could be
-    read, and a low rate is no promise about changed words.
+    For inputs that are one tensor of real numbers, points are units of the input range. For tokens,
+    points are embeddings, looked up in the **full** model's table and given to both models. The
+    full model's outputs on a row's own point are therefore those on the row, and all small models
+    of one full model are compared on the same points in the same ball.
 
-    A radius of 1 is, in L2, the mean length of a vector in the table, to be spread over all tokens
-    of a row; in L∞ that length over the root of the width, the size of a typical number in it.
+    This models an attacker who knows the full model's embedding table and can send embeddings in
+    place of tokens, as a client of split inference can. It does not model an attacker who can only
+    send text: a point need not correspond to any text, and a low rate does not mean that changed
+    words cannot fool the model.
+
+    A radius of 1 is, in L2, the mean length of an embedding in the table, for the change of all
+    tokens of a row together; in L∞ it is that length over the square root of the width, the size of
+    a typical number of an embedding.
 
     Args:
-        full: the model attacked.
+        full: the attacked model.
         small: the model the attacker holds.
         inputs: rows as both models take them.
-        span: range of real inputs; None takes what the rows span.
+        span: the range of real inputs; None takes the range of these rows.
 
     Raises:
-        ModelError: when the inputs are tokens and a model puts them into no embedding layer, or the
-            two layers differ in size.
+        ModelError: when the inputs are tokens and a model does not have exactly one embedding layer
+            for them, or the two layers differ in size.
         UndecidableError: on inputs of any other kind.
 
     Reference: adversarial points in embeddings, Miyato, Dai & Goodfellow, ICLR 2017 (there in
@@ -102,21 +106,21 @@ def space_of(
         def in_units(given: Inputs) -> Tensor:
             return units.units(_single(given))
 
-        one: Mapping[Norm, float] = {"linf": 1.0, "l2": 1.0}
+        scale: Mapping[Norm, float] = {"linf": 1.0, "l2": 1.0}
         models = UnitInputModel(full, units), UnitInputModel(small, units)
-        return Space(*models, in_units, one, RADII, "the input range")
+        return Space(*models, in_units, scale, RADII, "the input range")
     if not are_tokens(inputs):
         raise UndecidableError(
             "points need inputs that are one tensor of real numbers, or tokens (one tensor of "
             "integers, or several with 'input_ids'); of other inputs agreement and divergence can "
             "be measured."
         )
-    theirs, ours = embedded_pair(full, small, inputs)
-    length, width = token_length(theirs), theirs.layout.width
+    full_points, small_points = embedded_pair(full, small, inputs)
+    length, width = token_length(full_points), full_points.layout.width
     return Space(
-        theirs,
-        ours,
-        lambda given: points_of(theirs, given),
+        full_points,
+        small_points,
+        lambda given: points_of(full_points, given),
         {"linf": length / math.sqrt(width), "l2": length},
         EMBEDDED_RADII,
         "the mean length of a token's embedding",
@@ -124,12 +128,16 @@ def space_of(
         at_once=AT_ONCE,
         low=-torch.inf,
         high=torch.inf,
-        moving=theirs.layout.moving,
+        moving=full_points.layout.moving,
     )
 
 
 def single(inputs: Inputs) -> Tensor | None:
-    """Return the one tensor that inputs are, alone in a tuple or not; None where they are more."""
+    """Return the tensor of inputs that are one tensor, alone in a tuple or not; None for others.
+
+    Args:
+        inputs: rows as a model takes them.
+    """
     if isinstance(inputs, tuple) and len(inputs) == 1:
         return inputs[0]
     return inputs if isinstance(inputs, Tensor) else None

@@ -1,4 +1,4 @@
-"""Square attack: random changes in square windows, kept where they help; no gradient anywhere."""
+"""`Square`: a query attack by random changes in square windows, without any gradient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from safecompress.randomness import generator
 
 _IMAGE_DIMENSIONS = 4
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Iterations, of 10,000, after which the windows' share of the image is halved."""
+"""Iterations, of 10,000, after which the windows' fraction of the image is halved."""
 _SCALE = 10_000
 _SMALLEST_L2 = 3
 _TINY = 1e-10
@@ -28,16 +28,17 @@ _TINY = 1e-10
 @final
 @dataclass(frozen=True)
 class Square(QueryAttack):
-    """Start at the ball's rim, redraw one window of the change at a time, keep what raises the aim.
+    """Random search on the ball's boundary: redraw one window of the change, keep improvements.
 
-    All rows are tried with the same windows and signs, so that rows do not depend on each other.
+    All rows use the same windows and signs, so that a row's result does not depend on the others.
 
     Args:
-        share: first windows' share of the image, in (0, 1]; the published 0.05 for L∞, 0.1 for L2
-            where None.
-        length: iterations over which windows shrink as published over 10,000; None is the budget.
-        compare_start: whether to ask about the row itself first, and begin there where the start at
-            the rim is worse; the published algorithm does not.
+        share: initial size of the windows as a fraction of the image, in (0, 1]; None is the
+            published 0.05 for L∞ and 0.1 for L2.
+        length: number of iterations over which windows shrink as the published ones do over
+            10,000, at least 1; None is the budget.
+        compare_start: whether to query the row itself first, and to start there where the start
+            on the boundary is worse; the published algorithm does not.
         loss: `margin` or `cross-entropy`.
 
     Raises:
@@ -60,97 +61,105 @@ class Square(QueryAttack):
             raise ConfigError(f"length is {self.length}; expected at least 1 iteration.")
         require_loss(self.loss)
 
-    def hunt_(self, hunt: QueryTask, *, source: Source | None, seed: int) -> None:
-        """Hunt all rows.
+    def hunt_(self, task: QueryTask, *, source: Source | None, seed: int) -> None:
+        """Query until no row is open.
+
+        Args:
+            task: the rows; all queries go through it.
+            source: not used.
+            seed: seed of windows and signs.
 
         Raises:
-            UndecidableError: where the inputs are no images (n, channels, height, width).
+            UndecidableError: when the inputs are not images (n, channels, height, width).
         """
         del source
-        if hunt.x.ndim != _IMAGE_DIMENSIONS:
+        if task.x.ndim != _IMAGE_DIMENSIONS:
             raise UndecidableError(
                 f"{self.name}: needs images (n, channels, height, width), got inputs of shape "
-                f"{tuple(hunt.x.shape)}."
+                f"{tuple(task.x.shape)}."
             )
-        far = hunt.ball.norm == "linf"
+        linf = task.ball.norm == "linf"
         draw = generator(seed, self.name, "start")
-        start = self._stripes(hunt, draw) if far else self._tiles(hunt, draw)
-        best, height = hunt.x.clone(), torch.full((len(start),), -torch.inf).to(start)
+        start = self._stripes(task, draw) if linf else self._tiles(task, draw)
+        best, height = task.x.clone(), torch.full((len(start),), -torch.inf).to(start)
         if self.compare_start:
-            height = hunt.attempt(hunt.open, hunt.x)
-        rows = hunt.open
-        value = hunt.attempt(rows, start[rows])
+            height = task.attempt(task.open, task.x)
+        rows = task.open
+        value = task.attempt(rows, start[rows])
         better = value > height[rows]
         best[rows[better]], height[rows[better]] = start[rows[better]], value[better]
         iteration = 0
-        while len(rows := hunt.open):
+        while len(rows := task.open):
             draw = generator(seed, self.name, "window", iteration)
-            side = self._side(hunt, iteration)
-            changed = self._redrawn if far else self._moved
-            tried = changed(hunt, rows, best[rows], side, draw)
-            value = hunt.attempt(rows, tried)
+            side = self._side(task, iteration)
+            changed = self._redrawn if linf else self._moved
+            tried = changed(task, rows, best[rows], side, draw)
+            value = task.attempt(rows, tried)
             better = value > height[rows]
             best[rows[better]], height[rows[better]] = tried[better], value[better]
             iteration += 1
 
-    def _side(self, hunt: QueryTask, iteration: int) -> int:
-        """Return the side of a window in pixels."""
-        rows, columns = hunt.x.shape[2:]
-        first = self.share or (0.05 if hunt.ball.norm == "linf" else 0.1)
-        place = iteration / (self.length or hunt.budget) * _SCALE
+    def _side(self, task: QueryTask, iteration: int) -> int:
+        """Return the side of the windows in an iteration, in pixels."""
+        rows, columns = task.x.shape[2:]
+        first = self.share or (0.05 if task.ball.norm == "linf" else 0.1)
+        place = iteration / (self.length or task.budget) * _SCALE
         halvings = sum(place > at for at in _HALVED_AT)
         side = round(math.sqrt(first / 2**halvings * rows * columns))
-        if hunt.ball.norm == "l2":
+        if task.ball.norm == "l2":
             side = max(side, _SMALLEST_L2)
             side += side % 2 == 0
         return min(max(side, 1), rows, columns)
 
-    def _stripes(self, hunt: QueryTask, draw: torch.Generator) -> Tensor:
-        """Return the rows with every column of every channel moved by ±radius."""
-        channels, _, columns = hunt.x.shape[1:]
-        signs = _signs((channels, 1, columns), draw).to(hunt.x)
-        return hunt.ball.project(hunt.x + hunt.ball.radius * signs, hunt.x)
+    def _stripes(self, task: QueryTask, draw: torch.Generator) -> Tensor:
+        """Return the L∞ start: every column of every channel moved by ±radius."""
+        channels, _, columns = task.x.shape[1:]
+        signs = _signs((channels, 1, columns), draw).to(task.x)
+        return task.ball.project(task.x + task.ball.radius * signs, task.x)
 
     def _redrawn(
-        self, hunt: QueryTask, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
+        self, task: QueryTask, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
     ) -> Tensor:
-        """Return the points with one window moved by ±radius from the row, channel by channel."""
-        top, left = _corner(hunt, side, draw)
-        signs = _signs((hunt.x.shape[1], 1, 1), draw).to(best)
+        """Return the points with one window set to the row ± radius, with a sign per channel."""
+        top, left = _corner(task, side, draw)
+        signs = _signs((task.x.shape[1], 1, 1), draw).to(best)
         tried = best.clone()
         here = (..., slice(top, top + side), slice(left, left + side))
-        tried[here] = hunt.x[rows][here] + hunt.ball.radius * signs
-        return hunt.ball.project(tried, hunt.x[rows])
+        tried[here] = task.x[rows][here] + task.ball.radius * signs
+        return task.ball.project(tried, task.x[rows])
 
-    def _tiles(self, hunt: QueryTask, draw: torch.Generator) -> Tensor:
-        """Return the rows changed all over by bumps of random signs, at full length."""
-        change = bumps_all_over(tuple(hunt.x.shape[1:]), draw).to(hunt.x)
-        change = change * (hunt.ball.radius / change.norm())
-        return hunt.ball.project(hunt.x + change, hunt.x)
+    def _tiles(self, task: QueryTask, draw: torch.Generator) -> Tensor:
+        """Return the L2 start: the rows plus tiled bumps of random signs, of length radius."""
+        change = bumps_all_over(tuple(task.x.shape[1:]), draw).to(task.x)
+        change = change * (task.ball.radius / change.norm())
+        return task.ball.project(task.x + change, task.x)
 
     def _moved(
-        self, hunt: QueryTask, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
+        self, task: QueryTask, rows: Tensor, best: Tensor, side: int, draw: torch.Generator
     ) -> Tensor:
-        """Return the points with the change of one window given up for a bump in another."""
-        x, radius = hunt.x[rows], hunt.ball.radius
+        """Return the points with the change in one window replaced by a bump in another.
+
+        The bump gets the L2 length that the removal frees.
+        """
+        x, radius = task.x[rows], task.ball.radius
         channels = x.shape[1]
         change = best - x
-        one, other = (_corner(hunt, side, draw) for _ in range(2))
+        corners = [_corner(task, side, draw) for _ in range(2)]
         here, there = (
-            (..., slice(top, top + side), slice(left, left + side)) for top, left in (one, other)
+            (..., slice(top, top + side), slice(left, left + side)) for top, left in corners
         )
         mask = torch.zeros(x.shape[2:], dtype=torch.bool, device=x.device)
         mask[here], mask[there] = True, True
         freed = (change * mask).square().sum(dim=(2, 3), keepdim=True)
         unused = (radius**2 - change.square().sum(dim=(1, 2, 3), keepdim=True)).clamp(min=0)
-        own = change[here]
+        old = change[here]
         shape = bumps(side, draw).to(x) * _signs((channels, 1, 1), draw).to(x)
-        shape = shape + own / (own.square().sum(dim=(2, 3), keepdim=True).sqrt() + _TINY)
+        shape = shape + old / (old.square().sum(dim=(2, 3), keepdim=True).sqrt() + _TINY)
         shape = shape / (shape.square().sum(dim=(2, 3), keepdim=True).sqrt() + _TINY)
         change[there] = 0.0
         change[here] = shape * (freed + unused / channels).sqrt()
         length = change.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-        return hunt.ball.project(x + radius * change / (length + _TINY), x)
+        return task.ball.project(x + radius * change / (length + _TINY), x)
 
 
 QUERY_ATTACKS.add(
@@ -166,8 +175,10 @@ def _signs(shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
     return 2.0 * torch.randint(0, 2, shape, generator=draw) - 1.0
 
 
-def _corner(hunt: QueryTask, side: int, draw: torch.Generator) -> tuple[int, int]:
-    """Return where a window of that side lies, anywhere in the image."""
-    rows, columns = hunt.x.shape[2:]
-    place = [int(torch.randint(0, size - side + 1, (), generator=draw)) for size in (rows, columns)]
-    return place[0], place[1]
+def _corner(task: QueryTask, side: int, draw: torch.Generator) -> tuple[int, int]:
+    """Return the top and left pixel of a random window of that side inside the image."""
+    rows, columns = task.x.shape[2:]
+    top, left = (
+        int(torch.randint(0, size - side + 1, (), generator=draw)) for size in (rows, columns)
+    )
+    return top, left

@@ -1,4 +1,4 @@
-"""A model that takes inputs in units of their range."""
+"""`UnitInputModel`: a model that takes inputs in units of their range."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from safecompress.protocols import InputRange
 
 
 class UnitInputModel(nn.Module):
-    """A model that takes units in place of its own inputs.
+    """A model that takes units, in [0, 1], in place of its own inputs.
 
     Args:
-        model: the model; shared, not copied.
-        span: the range of its inputs.
+        model: the wrapped model; shared, not copied.
+        span: the range of the wrapped model's inputs.
     """
 
     def __init__(self, model: nn.Module, span: InputRange) -> None:
@@ -21,5 +21,9 @@ class UnitInputModel(nn.Module):
         self.model, self.span = model, span
 
     def forward(self, units: Tensor) -> Tensor:
-        """Return the logits of units (n, …)."""
+        """Return the logits, float (n, classes).
+
+        Args:
+            units: float (n, …), in [0, 1].
+        """
         return adapt(self.model(self.span.inputs(units)))

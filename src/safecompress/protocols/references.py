@@ -1,0 +1,120 @@
+"""`References`: what reference models (shadow models) compute of rows, for likelihood attacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from safecompress.errors import DataError, NonFiniteError
+from safecompress.protocols.odds import log_odds
+
+_BLOCK = 1 << 17
+"""Number of logits converted to float64 at a time, 1 MB, to bound the memory of the copy."""
+
+
+@dataclass(frozen=True)
+class References:
+    """Log-odds that reference models (shadow models) give to rows, and which rows they trained on.
+
+    Args:
+        log_odds: float64 (k, n), log p_y − log(1 − p_y) of each row's label y by each of k
+            references, in nats; finite.
+        seen: bool (k, n), whether the row was in that reference's training set.
+
+    Raises:
+        DataError: on other shapes or dtypes, or without a single reference.
+        NonFiniteError: on NaN or infinite log-odds.
+
+    Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
+    """
+
+    log_odds: Tensor
+    seen: Tensor
+
+    def __post_init__(self) -> None:
+        given = tuple(self.log_odds.shape)
+        if self.log_odds.ndim != 2 or given[0] == 0 or self.seen.shape != self.log_odds.shape:
+            raise DataError(
+                f"references: log_odds {given}, seen {tuple(self.seen.shape)}; expected (k, n) "
+                "for both, with at least one reference."
+            )
+        if self.log_odds.dtype != torch.float64 or self.seen.dtype != torch.bool:
+            raise DataError(
+                f"references: log_odds {self.log_odds.dtype}, seen {self.seen.dtype}; "
+                "expected torch.float64 and torch.bool."
+            )
+        if not bool(torch.isfinite(self.log_odds).all()):
+            bad = int((~torch.isfinite(self.log_odds)).any(dim=0).sum())
+            raise NonFiniteError(f"references: {bad} of {given[1]} rows are NaN or infinite.")
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, seen: Tensor) -> References:
+        """Compute the log-odds of the labels from the references' logits, in float64.
+
+        Args:
+            logits: float (k, n, classes), at least 2 classes, ideally 32-bit or wider: rounding
+                to 16 bits makes rows tie and hides leakage.
+            labels: int64 (n,), in [0, classes).
+            seen: bool (k, n), whether the row was in that reference's training set.
+
+        Raises:
+            DataError: on other shapes or dtypes, or labels outside the classes.
+            NonFiniteError: on NaN or infinite logits.
+        """
+        if logits.ndim != 3 or labels.shape != logits.shape[1:2] or not logits.is_floating_point():
+            raise DataError(
+                f"references: logits {logits.dtype} {tuple(logits.shape)}, labels "
+                f"{tuple(labels.shape)}; expected float (k, n, classes) and (n,)."
+            )
+        count, _, classes = logits.shape
+        if classes < 2:
+            raise DataError(f"references: {classes} classes; log-odds need at least 2.")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise DataError(
+                f"references: labels run from {int(labels.min())} to {int(labels.max())} but "
+                f"the references have {classes} classes."
+            )
+        if not bool(torch.isfinite(logits.sum()) or torch.isfinite(logits).all()):
+            bad = int((~torch.isfinite(logits)).any(dim=2).any(dim=0).sum())
+            raise NonFiniteError(f"references: {bad} of {len(labels)} rows are NaN or infinite.")
+        rows = max(1, _BLOCK // classes)
+        blocks = zip(
+            torch.split(logits.flatten(0, 1), rows),
+            torch.split(labels.repeat(count), rows),
+            strict=True,
+        )
+        odds = torch.cat([log_odds(z.double(), y) for z, y in blocks])
+        return cls(odds.reshape(count, len(labels)), seen)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.log_odds.shape[1]
+
+    def take(self, index: Tensor) -> References:
+        """Return the references' log-odds of some rows.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
+        return References(self.log_odds[:, index], self.seen[:, index])
+
+    def together(self, other: References) -> References:
+        """Return the rows of both, this one's first.
+
+        Args:
+            other: log-odds of other rows by the same reference models in the same order.
+
+        Raises:
+            DataError: when the two have different numbers of references.
+        """
+        if len(self.seen) != len(other.seen):
+            raise DataError(
+                f"references: {len(self.seen)} of one group of rows, {len(other.seen)} of the "
+                "other; expected the same reference models for both."
+            )
+        return References(
+            torch.cat([self.log_odds, other.log_odds], dim=1),
+            torch.cat([self.seen, other.seen], dim=1),
+        )
