@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from safecompress.candidate import Candidate, SoftTarget
+from safecompress.candidate import UNCHANGED, Candidate, SoftTarget
 from safecompress.compression.schedule import Schedule
 from safecompress.compression.session import Job, Session
 from safecompress.config import CompressConfig
@@ -45,6 +45,8 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     for index, request in enumerate(config.steer.proposals):
         where = f"steer.proposals[{index}]"
         proposal = PROPOSALS.build(request, where=where).with_defaults(config.sparse)
+        if proposal.name == UNCHANGED:
+            raise ConfigError(f"{where}: '{UNCHANGED}' stands for no proposal; name it otherwise.")
         if proposal.name in built:
             raise ConfigError(
                 f"{where}: '{proposal.name}' is there already; remove it, or give it another "
@@ -53,7 +55,7 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
         built[proposal.name] = proposal
     replay = config.steer.replay
     for name in replay or ():
-        if name not in built:
+        if name != UNCHANGED and name not in built:
             raise ConfigError(
                 f"steer.replay: '{name}' is no proposal; steer.proposals has {', '.join(built)}."
             )

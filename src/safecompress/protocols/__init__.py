@@ -12,7 +12,7 @@ from safecompress.protocols.ball import NORMS, Ball, Norm, lengths
 from safecompress.protocols.estimate import Estimate
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
-from safecompress.protocols.proposal import Proposal, ProposalContext
+from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
 from safecompress.protocols.rows import (
     Inputs,
     Outputs,
@@ -39,6 +39,7 @@ __all__ = [
     "InputRange",
     "Inputs",
     "Internals",
+    "Kept",
     "ModelLike",
     "Norm",
     "Outputs",
