@@ -35,8 +35,8 @@ from benchmarks.selection_methods import METHODS, REFERENCE
 from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
 from safecompress.compression.pipeline import copy_stages
+from safecompress.compression.requirements import needs_teachers
 from safecompress.compression.schedule import Schedule, round_sizes
-from safecompress.compression.start import needs_teachers
 from safecompress.compression.teachers import training_steps
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.run.folder import VERDICT, RunFolder

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
-from safecompress.compression.start import ContextBuilder
+from safecompress.compression.contexts import ContextBuilder
 from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.files import tensors_digest
 from safecompress.proposals.acceptance import breach_of
@@ -83,17 +83,18 @@ class Attempt:
 
     Args:
         name: of the candidate that comes of it, e.g. `r2p1c3`.
-        index: place of the parent in the population.
-        parent: the candidate that is changed.
-        proposal: what changes it.
-        contexts: tell the proposal what it asks for.
+        proposal: what changes the parent.
+        contexts: hold the parent, and give the proposal what it asks for.
     """
 
     name: str
-    index: int
-    parent: Candidate
     proposal: Proposal
     contexts: ContextBuilder
+
+    @property
+    def parent(self) -> Candidate:
+        """The candidate that is changed."""
+        return self.contexts.parent
 
     @cached_property
     def changed(self) -> Candidate:
@@ -113,7 +114,7 @@ class Attempt:
             candidate: the parent, or what training made of it since the last update.
             update: updates before this one.
         """
-        context = self.contexts.of(candidate, self.proposal, self.index, update)
+        context = self.contexts.of(candidate, self.proposal, update)
         return changed(self.proposal, candidate, context)
 
     @cached_property

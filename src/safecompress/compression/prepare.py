@@ -23,14 +23,14 @@ from safecompress.checks import (
     steering_measures,
     suite_from,
 )
-from safecompress.compression.session import build_defenses
-from safecompress.compression.start import (
+from safecompress.compression.jobs import build_defenses
+from safecompress.compression.requirements import (
     STUDENTS,
     build_proposals,
-    first_topology,
     needs_channels,
     needs_teachers,
 )
+from safecompress.compression.start import first_topology
 from safecompress.compression.teachers import held_out
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
@@ -120,17 +120,6 @@ class PreparedRun:
         if self.config.out is not None:
             return self.config.out
         return Path("runs") / f"{self.name.split('.')[-1].replace(':', '-')}-seed{self.config.seed}"
-
-    def notes(self) -> dict[str, Any]:
-        """Return the facts a resumed run has to find again."""
-        needs = {r for p in build_proposals(self.config) for r in p.requires}
-        return {
-            "model": self.name,
-            "trained": self.trained,
-            "moving_average": "moving_average" in needs,
-            "seconds": {},
-            "saved": [],
-        }
 
     def preprocessing(self) -> Any:
         """Return the fitted preprocessing as JSON, or None for rows given as tensors."""

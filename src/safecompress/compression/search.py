@@ -4,98 +4,154 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Any
 
 from safecompress.candidate import UNCHANGED, Candidate
 from safecompress.checks import OBJECTIVES, Objective
 from safecompress.checks.subject import Stopwatch
 from safecompress.compression.attempt import Attempt, DiscardedError
+from safecompress.compression.contexts import ContextBuilder
 from safecompress.compression.evaluation import CandidateEvaluator, EvaluatedCandidate
+from safecompress.compression.requirements import build_proposals
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.compression.session import Session
-from safecompress.compression.start import ContextBuilder, build_proposals, start_candidate
+from safecompress.compression.start import start_candidate, student_candidate
 from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.events import Event
-from safecompress.protocols import Proposal
+from safecompress.models import channel_groups, few_inputs
+from safecompress.protocols import Pool, Proposal, References
 from safecompress.randomness import permutation
 from safecompress.run.model_file import StoredModel
+from safecompress.train import Trainer
+from safecompress.transforms import ChannelGroup
 
 
 class Search:
-    """The loop over rounds on one run's work."""
+    """The loop over rounds of one run.
 
-    def __init__(self, work: Session) -> None:
-        self._work = work
-        self._config = work.config
-        self._proposals = {p.name: p for p in build_proposals(work.config)}
-        self._fields = round_sizes(work.config)
-        self._trial = CandidateEvaluator(work)
+    Args:
+        session: the run.
+        trainer: trains candidates.
+        dense: the dense model; None without one.
+        student: the dense student of the teachers; None where nobody asks for it.
+        references: the teachers' log-odds of the steering rows; None without teachers.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        trainer: Trainer,
+        dense: StoredModel | None,
+        student: StoredModel | None,
+        references: Pool[References] | None,
+    ) -> None:
+        self._session, self._progress = session, session.progress
+        self._config, self._trainer = session.config, trainer
+        self._dense, self._student = dense, student
+        self._proposals = {p.name: p for p in build_proposals(session.config)}
+        self._sizes = round_sizes(session.config)
+        self._evaluate = CandidateEvaluator(
+            session, trainer=trainer, dense=dense, references=references
+        )
         self._objective: Objective = OBJECTIVES.build(
-            work.config.steer.objective, where="steer.objective"
+            session.config.steer.objective, where="steer.objective"
         )
-        self._trainer = trainer = work.trainer("search")
         self.timetable = Schedule.of(
-            work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
+            session.config.sparse,
+            steps_per_epoch=trainer.steps_per_epoch,
+            total=trainer.total_steps,
         )
 
-    def run(self, dense: StoredModel) -> Candidate:
-        """Search from the dense model and return the chosen candidate, fully trained."""
-        work, clock = self._work, self.timetable
-        work.enter("search", f"search: {rounds_in_words(work.config)}", rounds=clock.rounds)
-        population = self._population() or self._first_population(dense)
-        for number in range(work.round, clock.rounds):
-            if number == len(self._fields) or self._stale():
+    def run(self) -> Candidate:
+        """Search from the first mask and return the chosen candidate, fully trained."""
+        progress, clock = self._progress, self.timetable
+        text = f"search: {rounds_in_words(self._config)}"
+        progress.enter("search", text, rounds=clock.rounds)
+        population = self._population() or self._first_population()
+        for number in range(progress.round, clock.rounds):
+            if number == len(self._sizes) or self._stale():
                 population = [c.evolve(step=clock.end) for c in population]
                 break
             parents = self._train(population, until=clock.proposed(number), number=number)
-            tested = [self._trial(c) for c in self._settle(parents, number)]
+            tested = [self._evaluate(c) for c in self._settle(parents, number)]
             population, records = self._select(parents, tested, number)
             self._commit(population, records, number)
-        return work.train_to("final", population[0], clock.total, trainer=self._trainer)
+        return progress.train_to("final", population[0], clock.total, trainer=self._trainer)
 
     def _population(self) -> list[Candidate]:
-        pieces = self._work.pieces
+        pieces = self._progress.pieces
         size = sum(key.startswith("population/") for key in pieces)
         return [pieces[f"population/{i}"] for i in range(size)]
 
-    def _first_population(self, dense: StoredModel) -> list[Candidate]:
+    def _first_population(self) -> list[Candidate]:
         """Return the parents of the first round: one, or equal ones that draw different moves."""
-        method = self._config.sparse.initialize
-        start = start_candidate(self._work, dense, method=method, job="search")
-        return [start] * (self._fields[0].parents if self._fields else 1)
+        start = start_candidate(
+            self._session,
+            method=self._config.sparse.initialize,
+            trainer=self._trainer,
+            dense=self._dense,
+            student=self._student,
+        )
+        return [start] * (self._sizes[0].parents if self._sizes else 1)
 
     def _stale(self) -> bool:
         patience = self._config.sparse.patience
-        return patience is not None and self._work.notes.get("rounds_without_gain", 0) >= patience
+        return patience is not None and self._progress.notes.rounds_without_gain >= patience
 
     def _train(
         self, population: Sequence[Candidate], *, until: int, number: int
     ) -> list[Candidate]:
         pieces = {f"round {number + 1} parent {i + 1}": c for i, c in enumerate(population)}
-        self._work.train_stack(pieces, until, trainer=self._trainer)
+        self._progress.train_stack(pieces, until, trainer=self._trainer)
         return [
-            self._work.train_to(key, c, until, trainer=self._trainer) for key, c in pieces.items()
+            self._progress.train_to(key, c, until, trainer=self._trainer)
+            for key, c in pieces.items()
         ]
+
+    @cached_property
+    def _channels(self) -> tuple[ChannelGroup, ...] | None:
+        """Which channels of the model belong together, where a proposal asks."""
+        if not any("channels" in proposal.requires for proposal in self._proposals.values()):
+            return None
+        module = self._session.module
+        return channel_groups(module, few_inputs(module, self._session.splits.members))
+
+    def _contexts(self, parent: Candidate, index: int, number: int) -> ContextBuilder:
+        student = self._student
+        return ContextBuilder(
+            self._config,
+            self._trainer,
+            parent,
+            index,
+            number,
+            progress=self.timetable.progress(number),
+            channels=self._channels,
+            student=None
+            if student is None
+            else partial(student_candidate, self._session, student, trainer=self._trainer),
+        )
 
     def _settle(self, parents: Sequence[Candidate], number: int) -> list[EvaluatedCandidate]:
         """Let every proposal change every parent, and every candidate train on the same batches."""
         attempts = [
-            Attempt(f"r{number + 1}p{i + 1}c{k + 1}", i, parent, proposal, contexts)
+            Attempt(f"r{number + 1}p{i + 1}c{k + 1}", proposal, contexts)
             for i, parent in enumerate(parents)
-            for contexts in [ContextBuilder(self._work, self.timetable, number)]
+            for contexts in [self._contexts(parent, i, number)]
             for k, proposal in enumerate(self._offered(parent, number, i))
         ]
         share = self._stacked(attempts, number)
         settled = []
         known: dict[int, dict[str, str]] = {}
         for attempt in attempts:
-            name, parent = attempt.name, attempt.parent
-            twins = known.setdefault(attempt.index, {})
+            name, parent, index = attempt.name, attempt.parent, attempt.contexts.index
+            twins = known.setdefault(index, {})
             watch = Stopwatch()
             record: dict[str, Any] = {
                 "round": number + 1,
                 "candidate": name,
-                "parent": f"r{number + 1}p{attempt.index + 1}",
+                "parent": f"r{number + 1}p{index + 1}",
                 "proposal": attempt.proposal.name,
             }
             try:
@@ -107,7 +163,7 @@ class Search:
             except (NonFiniteError, MemoryShortageError, DiscardedError) as error:
                 # A candidate that never settled stands in for no sibling: what it lacked, such as
                 # memory, may be there again for its twin.
-                known[attempt.index] = {d: first for d, first in twins.items() if first != name}
+                known[index] = {d: first for d, first in twins.items() if first != name}
                 record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
                 record |= {"status": "discarded", "reason": str(error)}
                 settled.append(EvaluatedCandidate(name, record["parent"], parent, None, record))
@@ -127,9 +183,9 @@ class Search:
             except (NonFiniteError, MemoryShortageError, DiscardedError):
                 # It fails again where it is settled alone, and is discarded with the reason.
                 continue
-            if not _twin(attempt, known.setdefault(attempt.index, {})):
+            if not _twin(attempt, known.setdefault(attempt.contexts.index, {})):
                 pieces[f"{attempt.name}/1"] = changed
-        self._work.train_stack(pieces, self.timetable.judged(number), trainer=self._trainer)
+        self._progress.train_stack(pieces, self.timetable.judged(number), trainer=self._trainer)
         return {key.removesuffix("/1"): watch.seconds / len(pieces) for key in pieces}
 
     def _offered(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
@@ -160,10 +216,10 @@ class Search:
         begin, judged = candidate.step, self.timetable.judged(attempt.contexts.number)
         for update in range(updates):
             piece = f"{attempt.name}/{update + 1}"
-            if update and piece not in self._work.pieces:
+            if update and piece not in self._progress.pieces:
                 candidate = attempt.again(candidate, update)
             target = begin + (judged - begin) * (update + 1) // updates
-            candidate = self._work.train_to(piece, candidate, target, trainer=self._trainer)
+            candidate = self._progress.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate
 
     def _select(
@@ -177,12 +233,12 @@ class Search:
         alive = [(t, t.outcome) for t in tested if t.outcome is not None]
         if not alive:
             text = f"{self._round(number)}: every candidate was discarded; the parent goes on"
-            self._work.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
+            self._session.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
             self._note_score(-math.inf)
             unchanged = [p.evolve(lineage=(*p.lineage, UNCHANGED)) for p in parents]
             return unchanged, list(records.values())
         ranking = self._objective.rank([outcome for _, outcome in alive])
-        kept = ranking[: self._fields[number].kept]
+        kept = ranking[: self._sizes[number].kept]
         for place, ranked in enumerate(ranking):
             records[alive[ranked.index][0].name] |= {
                 "rank": place + 1,
@@ -193,27 +249,22 @@ class Search:
         self._note_score(kept[0].score)
         text = f"{self._round(number)}: {best.record['proposal']} chosen, {kept[0].reason}"
         data = {"round": number + 1, "candidate": best.name}
-        self._work.listen(Event("selected", text, data))
+        self._session.listen(Event("selected", text, data))
         return [alive[r.index][0].candidate for r in kept], list(records.values())
 
     def _round(self, number: int) -> str:
         return f"round {number + 1} of {self.timetable.rounds}"
 
     def _note_score(self, score: float) -> None:
-        notes = self._work.notes
-        if notes.get("best_score") is None or score > notes["best_score"]:
-            notes["best_score"] = score if math.isfinite(score) else None
-            notes["rounds_without_gain"] = 0
-        else:
-            notes["rounds_without_gain"] += 1
+        self._progress.notes = self._progress.notes.with_score(score)
 
     def _commit(
         self, population: Sequence[Candidate], records: Sequence[dict[str, Any]], number: int
     ) -> None:
-        work = self._work
-        work.round = number + 1
-        work.pieces = {f"population/{i}": c for i, c in enumerate(population)}
-        work.commit(lines=[_EMPTY_RECORD | record for record in records])
+        progress = self._progress
+        progress.round = number + 1
+        progress.pieces = {f"population/{i}": c for i, c in enumerate(population)}
+        progress.commit(lines=[_EMPTY_RECORD | record for record in records])
 
 
 _EMPTY_RECORD: dict[str, Any] = {
