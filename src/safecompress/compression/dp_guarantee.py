@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from safecompress.compression.jobs import Job, Stage, build_defenses
-from safecompress.compression.requirements import STUDENTS
+from safecompress.compression.jobs import ConfiguredStage, Job, build_defenses
+from safecompress.compression.requirements import build_first_mask
 from safecompress.compression.session import Session
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.defenses import DpSgd, Spent, epsilon
+from safecompress.registry import split_request
 
 _LEARNED = "What the preprocessing learned from members is not counted."
 
@@ -47,8 +48,7 @@ def guarantee(session: Session) -> dict[str, Any] | None:
 def _stages(session: Session) -> list[Job]:
     """Return the jobs whose training has a part in the compressed model."""
     jobs: list[Job] = []
-    start = session.config.sparse.initialize
-    if start not in {"scratch", "snip", *STUDENTS} and session.steps("dense"):
+    if build_first_mask(session.config).needs_dense and session.steps("dense"):
         jobs.append("dense")
     if session.steps("sparse"):
         jobs.append("search")
@@ -70,17 +70,16 @@ def _void(session: Session, private: Mapping[Job, DpSgd | None]) -> str:
         return f"another stage trains without it; list dp-sgd in {where}, too."
     if not all(defense.noise for defense in used):
         return "no noise was added."
-    start = session.config.sparse.initialize
-    if start in {"snip", *STUDENTS}:
-        who = "snip looks" if start == "snip" else "a student's teachers look"
-        return f"{who} at members; take another sparse.initialize."
+    if build_first_mask(session.config).looks_at_members:
+        name, _ = split_request(session.config.sparse.initialize, where="sparse.initialize")
+        return f"the first mask '{name}' looks at members; take another sparse.initialize."
     if session.config.sparse.rounds:
         return "proposals and the tests between them look at members; set sparse.rounds: 0."
     return ""
 
 
 def _spent(session: Session, job: Job, defense: DpSgd) -> Spent:
-    stage: Stage = "dense" if job == "dense" else "sparse"
+    stage: ConfiguredStage = "dense" if job == "dense" else "sparse"
     members = len(session.splits.members)
     drawn = min(session.train_config(stage).batch_size, members)
     return defense.noise, drawn / members, session.steps(stage)

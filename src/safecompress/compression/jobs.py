@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from safecompress.config import CompressConfig, Request, TrainConfig
 from safecompress.data import Splits
-from safecompress.defenses import DEFENSES, pruner
+from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS, UNPAIRING
 from safecompress.protocols import Defense
@@ -15,8 +15,11 @@ from safecompress.train import require_together, steps_per_epoch
 Job: TypeAlias = Literal["dense", "student", "pruning", "baseline", "search"]
 """What is trained: the dense model, the student, the dense model towards its mask, and the two
 that are compared, a baseline and the candidates of the search."""
-Stage: TypeAlias = Literal["dense", "student", "pruning", "sparse"]
-"""Jobs that share their length, their order of batches and their settings are one stage."""
+ConfiguredStage: TypeAlias = Literal["dense", "student", "sparse"]
+"""Stages whose length and batches a section of the configuration gives."""
+Stage: TypeAlias = ConfiguredStage | Literal["pruning"]
+"""Jobs that share their length, their order of batches and their settings are one stage. How long
+dense weights train towards a first mask, the mask says."""
 
 
 def stage_of(job: Job) -> Stage:
@@ -24,7 +27,7 @@ def stage_of(job: Job) -> Stage:
     return "sparse" if job in {"baseline", "search"} else job  # type: ignore[return-value]
 
 
-def train_config(config: CompressConfig, stage: Stage, *, trained: bool) -> TrainConfig:
+def train_config(config: CompressConfig, stage: ConfiguredStage, *, trained: bool) -> TrainConfig:
     """Return how a stage trains.
 
     Args:
@@ -34,9 +37,6 @@ def train_config(config: CompressConfig, stage: Stage, *, trained: bool) -> Trai
             length.
     """
     sparse = config.sparse
-    if stage == "pruning":
-        section = sparse.admm if sparse.initialize.startswith("admm") else sparse.gradual
-        return section.train or sparse.train
     if stage == "student":
         return sparse.student.train or sparse.train
     if stage == "dense":
@@ -57,8 +57,16 @@ def training_steps(train: TrainConfig, *, rows: int) -> int:
     return round(train.epochs * steps_per_epoch(rows, train))
 
 
-def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Defense]:
+def build_defenses(
+    config: CompressConfig, splits: Splits, job: Job, *, own: Defense | None = None
+) -> list[Defense]:
     """Build the configured defenses of a job anew; a baseline has none.
+
+    Args:
+        config: lists them.
+        splits: tells whether there are reference rows.
+        job: what is trained.
+        own: what the job itself adds to them, such as what draws weights towards a first mask.
 
     Raises:
         ConfigError: on an unknown one, one that needs reference rows where the split has none, or
@@ -84,8 +92,7 @@ def build_defenses(config: CompressConfig, splits: Splits, job: Job) -> list[Def
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
-    if job == "pruning":
-        built.append(pruner(config.sparse))
+    built += [] if own is None else [own]
     require_together(built)
     return built
 

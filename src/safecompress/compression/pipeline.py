@@ -16,18 +16,18 @@ from typing import Any
 import torch
 
 from safecompress.candidate import Candidate
-from safecompress.compression.jobs import whole_training
+from safecompress.compression.first_masks import Magnitude
+from safecompress.compression.jobs import training_steps, whole_training
 from safecompress.compression.prepare import PreparedRun
 from safecompress.compression.progress import Progress
-from safecompress.compression.requirements import needs_student, needs_teachers
+from safecompress.compression.requirements import build_first_mask, needs_student, needs_teachers
 from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.search import Search
 from safecompress.compression.session import Session
 from safecompress.compression.start import start_candidate, train_student
 from safecompress.compression.teachers import FOLDER as TEACHERS
-from safecompress.compression.teachers import TeacherOutputs, train_teachers, training_steps
+from safecompress.compression.teachers import TeacherOutputs, teachers_steps, train_teachers
 from safecompress.compression.trainers import Trainers
-from safecompress.defenses import PRUNING_METHODS
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
 from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
@@ -102,7 +102,7 @@ def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
     Makes the trainers that wait for nothing, so that hardware which does not fit the configuration
     is found before any training.
     """
-    config, path = session.config, session.folder.path
+    config, path, members = session.config, session.folder.path, len(session.splits.members)
     sparse = session.trainers.plain()
     clock = Schedule.of(
         config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
@@ -112,11 +112,11 @@ def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
     steps[MODEL] = clock.training_steps(round_sizes(config))
     if needs_student(config):
         steps[STUDENT] = session.steps("student")
-    if config.sparse.initialize in PRUNING_METHODS:
-        steps[MODEL] += session.steps("pruning")
+    if (training := build_first_mask(config).training(config.sparse)) is not None:
+        steps[MODEL] += training_steps(training.config, rows=members)
     if needs_teachers(config):
         train = config.teachers.train or whole_training(config, trained=session.trained)
-        steps[MODEL] += training_steps(len(session.splits.members), config.teachers, train)
+        steps[MODEL] += teachers_steps(members, config.teachers, train)
     return sum(n for file, n in steps.items() if not (path / file).exists())
 
 
@@ -240,6 +240,6 @@ def _train_baseline(session: Session, dense: StoredModel) -> Candidate:
     session.progress.enter("magnitude", text)
     trainer = session.trainers.plain()
     start = start_candidate(
-        session, method="magnitude-global", trainer=trainer, dense=dense, student=None
+        session, Magnitude("global"), trainer=trainer, dense=dense, student=None
     )
     return session.progress.train_to("magnitude", start, trainer.total_steps, trainer=trainer)

@@ -23,18 +23,18 @@ from safecompress.checks import (
     steering_measures,
     suite_from,
 )
+from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
 from safecompress.compression.requirements import (
-    STUDENTS,
+    build_first_mask,
     build_proposals,
     needs_channels,
     needs_teachers,
 )
-from safecompress.compression.start import first_topology
 from safecompress.compression.teachers import held_out
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
-from safecompress.defenses import DEFENSES, PRUNING_METHODS
+from safecompress.defenses import DEFENSES
 from safecompress.errors import (
     ConfigError,
     DataError,
@@ -52,6 +52,7 @@ from safecompress.models import (
     load_weights_,
 )
 from safecompress.randomness import derive, seeded
+from safecompress.sparse import initialize
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
 
@@ -169,9 +170,17 @@ def prepare(
     prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
-    pruned = config.sparse.initialize in PRUNING_METHODS
-    build_defenses(config, splits, "pruning" if pruned else "search")
-    first_topology(config, module, initial, method=config.sparse.initialize)
+    build_defenses(config, splits, "search")
+    if (training := build_first_mask(config).training(config.sparse)) is not None:
+        build_defenses(config, splits, "pruning", own=training.defense)
+    # Whatever the first mask: a density that no mask can meet is found before any training.
+    initialize(
+        {name: initial[name] for name in maskable_parameters(module)},
+        density=config.sparse.density,
+        distribution=config.sparse.distribution,
+        method="magnitude-global",
+        seed=config.seed,
+    )
     if compare_groups:
         _check_blind(config, splits)
     return prepared
@@ -179,6 +188,7 @@ def prepare(
 
 def _check_parts(config: CompressConfig) -> None:
     """Build every named part once, so that a typo is found before the data are read."""
+    build_first_mask(config)
     build_proposals(config)
     if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
@@ -316,11 +326,12 @@ def _fresh(
 
 def _check_stages(prepared: PreparedRun) -> None:
     config = prepared.config
-    if config.sparse.initialize not in {"scratch", "snip", *STUDENTS} and not prepared.has_dense:
+    if build_first_mask(config).needs_dense and not prepared.has_dense:
+        others = [n for n, part in FIRST_MASKS.parts.items() if not part.factory().needs_dense]
         raise ConfigError(
-            f"sparse.initialize is '{config.sparse.initialize}', which looks at a trained dense "
+            f"sparse.initialize is {config.sparse.initialize!r}, which looks at a trained dense "
             "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
-            "use 'scratch', 'snip' or 'student-global'."
+            f"use one that begins without: {', '.join(others)}."
         )
     if config.shadows.count and prepared.trained:
         raise ConfigError(

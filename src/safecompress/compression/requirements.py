@@ -1,15 +1,22 @@
-"""The proposals that a configuration lists, and what a run must have for them."""
+"""The first mask and the proposals of a configuration, and what a run must have for them."""
 
 from __future__ import annotations
 
 from safecompress.candidate import UNCHANGED
+from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.config import CompressConfig
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS
-from safecompress.protocols import Proposal
+from safecompress.protocols import FirstMask, Proposal
 
-STUDENTS = {"student-global": "magnitude-global", "student-layer": "magnitude-layer"}
-"""First masks cut from a dense student, and how each compares magnitudes."""
+
+def build_first_mask(config: CompressConfig) -> FirstMask:
+    """Build the configured first mask.
+
+    Raises:
+        ConfigError: on an unknown one, or options that it refuses.
+    """
+    return FIRST_MASKS.build(config.sparse.initialize, where="sparse.initialize")
 
 
 def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
@@ -49,7 +56,7 @@ def needs_teachers(config: CompressConfig) -> bool:
 
 def needs_student(config: CompressConfig) -> bool:
     """Return whether the search begins with a dense student, or a proposal may."""
-    return config.sparse.initialize in STUDENTS or _asked(config, "student")
+    return build_first_mask(config).needs_teachers or _asked(config, "student")
 
 
 def _asked(config: CompressConfig, what: str) -> bool:

@@ -13,7 +13,7 @@ from safecompress.checks.subject import Stopwatch
 from safecompress.compression.attempt import Attempt, DiscardedError
 from safecompress.compression.contexts import ContextBuilder
 from safecompress.compression.evaluation import CandidateEvaluator, EvaluatedCandidate
-from safecompress.compression.requirements import build_proposals
+from safecompress.compression.requirements import build_first_mask, build_proposals
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.compression.session import Session
 from safecompress.compression.start import start_candidate, student_candidate
@@ -89,7 +89,7 @@ class Search:
         """Return the parents of the first round: one, or equal ones that draw different moves."""
         start = start_candidate(
             self._session,
-            method=self._config.sparse.initialize,
+            build_first_mask(self._config),
             trainer=self._trainer,
             dense=self._dense,
             student=self._student,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
-from safecompress.compression.jobs import Stage, train_config, training_steps
+from safecompress.compression.jobs import ConfiguredStage, train_config, training_steps
 from safecompress.compression.progress import Progress
 from safecompress.compression.trainers import Trainers
 from safecompress.config import CompressConfig, TrainConfig
@@ -50,11 +50,11 @@ class Session:
     progress: Progress
     trainers: Trainers
 
-    def train_config(self, stage: Stage) -> TrainConfig:
+    def train_config(self, stage: ConfiguredStage) -> TrainConfig:
         """Return how a stage trains."""
         return train_config(self.config, stage, trained=self.trained)
 
-    def steps(self, stage: Stage) -> int:
+    def steps(self, stage: ConfiguredStage) -> int:
         """Return the optimizer steps of a stage."""
         return training_steps(self.train_config(stage), rows=len(self.splits.members))
 

@@ -1,139 +1,153 @@
-"""The candidate that a search or a baseline begins with."""
+"""The candidate that a search or a baseline begins with, and the student that it may come from."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from safecompress.candidate import Candidate, SoftTarget
-from safecompress.compression.requirements import STUDENTS
+from safecompress.compression.first_masks import StudentMask
+from safecompress.compression.requirements import build_first_mask
 from safecompress.compression.session import Session
-from safecompress.config import CompressConfig
-from safecompress.defenses import PRUNING_METHODS, Admm, support
-from safecompress.events import Event
+from safecompress.errors import ConfigError, SafeCompressError, telling_memory_shortage
+from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
-from safecompress.sparse import initialize, scaled_to_mask
-from safecompress.topology import Topology, maskable_parameters
+from safecompress.sparse.soundness import faults_of
+from safecompress.topology import Topology
 from safecompress.train import Trainer
-
-UNTRAINED = ("scratch", "snip", "lottery")
-"""First masks that begin with the untrained weights."""
-SCALED = ("scratch", "snip")
-"""Those whose weights are scaled to the mask; a lottery ticket's are what they were, by name."""
-_BY_MAGNITUDE = (
-    {"snip": "magnitude-global", "lottery": "magnitude-global"} | PRUNING_METHODS | STUDENTS
-)
-"""How a first mask is cut whose name says where what it compares comes from."""
 
 
 def start_candidate(
     session: Session,
+    mask: FirstMask,
     *,
-    method: str,
     trainer: Trainer,
     dense: StoredModel | None,
     student: StoredModel | None,
 ) -> Candidate:
     """Return the sparse model a search or a baseline starts from.
 
-    From the trained dense weights, pruned; or from weights that were first trained towards their
-    mask, by ADMM or little by little, which may be interrupted; or, for `scratch`, `snip` and
-    `lottery`, from the untrained weights, scaled to the mask where that is not to keep them; or
-    from a dense student, whose target it keeps.
-
     Args:
         session: the run.
-        method: as `sparse.initialize`.
-        trainer: trains it from here.
-        dense: the trained dense model; None where the method looks at none.
-        student: the dense student; None where the method looks at none.
+        mask: says which weights exist at first.
+        trainer: trains the candidate from here.
+        dense: the trained dense model; None without one.
+        student: the dense student of the teachers; None without one.
+
+    Raises:
+        ConfigError: when the first mask returns what no search can begin with, or raises what
+            nobody expects; names it.
     """
-    if method in PRUNING_METHODS and dense is not None:
-        trained, topology = _towards_mask(session, dense)
-        return trainer.start(topology, weights=trained.weights)
-    if method in STUDENTS and student is not None:
-        return student_candidate(session, student, trainer=trainer)
-    pruned = session.initial if dense is None else dense.weights
-    scored = _sensitivity(session, trainer) if method == "snip" else pruned
-    topology = first_topology(session.config, session.module, scored, method=method)
-    weights = session.initial if method in UNTRAINED else pruned
-    if method in SCALED:
-        weights = scaled_to_mask(session.module, weights, topology, drawn=method != "snip")
-    return trainer.start(topology, weights=weights)
+    trained = _trained(session, mask, dense)
+
+    def gradient(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return trainer.gradient(
+            trainer.start(weights=weights), session.config.sparse.gradient_batches
+        )
+
+    context = FirstMaskContext(
+        sparse=session.config.sparse,
+        seed=derive(session.config.seed, "initialise"),
+        module=copy.deepcopy(session.module),
+        untrained=_copies(session.initial),
+        dense=_copies(dense.weights) if mask.needs_dense and dense is not None else None,
+        student=_copies(student.weights) if mask.needs_teachers and student is not None else None,
+        trained=trained,
+        gradient=gradient if mask.looks_at_members else None,
+    )
+    start = _checked(session, mask, context)
+    if start.event is not None:
+        session.listen(start.event)
+    candidate = trainer.start(start.topology, weights=start.weights)
+    return candidate.evolve(soft_target=start.soft_target)
 
 
 def train_student(session: Session, *, trainer: Trainer) -> Candidate:
     """Train untrained weights towards the teachers' labels of rows that they never saw.
 
     Weights that were given trained are what it begins with.
+
+    Args:
+        session: the run.
+        trainer: has the teachers' labels.
     """
-    start = trainer.start(weights=session.initial).evolve(soft_target=_students_target(session))
+    target = SoftTarget(1.0, session.config.sparse.student.temperature)
+    start = trainer.start(weights=session.initial).evolve(soft_target=target)
     text = "dense student, towards what the teachers say of rows they never saw"
     session.progress.enter("student", text)
     return session.progress.train_to("student", start, trainer.total_steps, trainer=trainer)
 
 
 def student_candidate(session: Session, student: StoredModel, *, trainer: Trainer) -> Candidate:
-    """Return the trained student as a search takes it up: cut to the density, its target kept."""
-    method = session.config.sparse.initialize
-    topology = first_topology(
-        session.config,
-        session.module,
-        student.weights,
-        method=method if method in STUDENTS else "student-global",
-    )
-    start = trainer.start(topology, weights=student.weights)
-    return start.evolve(soft_target=_students_target(session))
-
-
-def _students_target(session: Session) -> SoftTarget:
-    return SoftTarget(1.0, session.config.sparse.student.temperature)
-
-
-def _sensitivity(session: Session, trainer: Trainer) -> dict[str, Tensor]:
-    """Return by how much the loss would change without each untrained weight, to first order.
-
-    Reference: SNIP, Lee, Ajanthan & Torr, ICLR 2019, equation 4.
-    """
-    start = trainer.start(weights=session.initial)
-    gradient = trainer.gradient(start, session.config.sparse.gradient_batches)
-    return {name: start.weights[name] * g for name, g in gradient.items()}
-
-
-def _towards_mask(session: Session, dense: StoredModel) -> tuple[Candidate, Topology]:
-    """Train the dense weights on towards their mask; return them, and which of them are kept."""
-    trainer = session.trainers.pruning(dense)
-    start = trainer.start(weights=dense.weights)
-    trained = session.progress.train_to("pruning", start, trainer.total_steps, trainer=trainer)
-    state = trained.defenses[session.config.sparse.initialize.split("-")[0]]
-    if Admm.name in trained.defenses:
-        residuals = state["residuals"].tolist()
-        text = f"ADMM: distance from the mask {residuals[-1]:.3g}, {residuals[0]:.3g} at first"
-        session.listen(Event("note", text, {"residuals": residuals}))
-    return trained, support(state)
-
-
-def first_topology(
-    config: CompressConfig, module: nn.Module, weights: Mapping[str, Tensor], *, method: str
-) -> Topology:
-    """Return the topology a search or a baseline starts with.
+    """Return the trained student as a search takes it up: cut to the density, its target kept.
 
     Args:
-        config: gives density, distribution and seed.
-        module: says which parameters are maskable.
-        weights: a state_dict, or scores by name; magnitudes count unless the method is `scratch`.
-        method: as `sparse.initialize`.
-
-    Raises:
-        ConfigError: when the density cannot be met exactly.
+        session: the run; where its first mask is cut from the student, the student is cut alike.
+        student: the dense student.
+        trainer: trains the candidate from here.
     """
-    sparse = config.sparse
-    return initialize(
-        {name: weights[name] for name in maskable_parameters(module)},
-        density=sparse.density,
-        distribution=sparse.distribution,
-        method=_BY_MAGNITUDE.get(method, method),
-        seed=derive(config.seed, "initialise"),
-    )
+    first = build_first_mask(session.config)
+    cut_alike = first.needs_teachers and not first.needs_dense
+    mask = first if cut_alike else StudentMask("global")
+    return start_candidate(session, mask, trainer=trainer, dense=None, student=student)
+
+
+def _trained(session: Session, mask: FirstMask, dense: StoredModel | None) -> Candidate | None:
+    """Train the dense weights towards the mask, where it has a training."""
+    training = mask.training(session.config.sparse)
+    if training is None or dense is None:
+        return None
+    trainer = session.trainers.pruning(dense, training)
+    start = trainer.start(weights=dense.weights)
+    return session.progress.train_to("pruning", start, trainer.total_steps, trainer=trainer)
+
+
+def _checked(session: Session, mask: FirstMask, context: FirstMaskContext) -> FirstMaskStart:
+    """Return what a first mask returns, once it has been found to be what was asked for."""
+    who = f"sparse.initialize: the first mask {mask!r} ({type(mask).__module__})"
+    try:
+        with telling_memory_shortage():
+            start = mask.start(context)
+            fault = _fault(session, mask, start)
+    except SafeCompressError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"{who} raised {type(error).__name__}: {text}; take another, or ask its author."
+        ) from error
+    if fault:
+        raise ConfigError(f"{who} {fault}; take another, or ask its author.")
+    return start
+
+
+def _fault(session: Session, mask: FirstMask, start: object) -> str:
+    """Return what is wrong with the start that a first mask returned, or an empty string."""
+    if not isinstance(start, FirstMaskStart):
+        return f"returned {type(start).__name__}; expected a FirstMaskStart"
+    masks, dense = start.topology.masks, Topology.dense(session.module)
+    weights = dict(start.weights)
+    for name in masks.keys() & weights.keys() & dense.masks.keys():
+        if masks[name].shape == weights[name].shape:
+            # Weights that do not exist become zero when the candidate is made.
+            weights[name] = weights[name] * masks[name]
+    made = Candidate(weights, {}, start.topology, {}, soft_target=start.soft_target)
+    for fault in faults_of(made, weights=session.initial, masks=dense.masks):
+        return fault
+    wanted = round(session.config.sparse.density * dense.total)
+    if start.topology.nonzeros != wanted:
+        return (
+            f"kept {start.topology.nonzeros} weights of {dense.total}; sparse.density "
+            f"{session.config.sparse.density:g} asks for {wanted}"
+        )
+    if start.soft_target.share and not mask.needs_teachers:
+        return "set a soft target without declaring needs_teachers"
+    return ""
+
+
+def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies, so that nothing a first mask does to them reaches anybody else."""
+    return copy.deepcopy(dict(weights))

@@ -61,7 +61,7 @@ def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
     return (place % config.folds - teachers) % config.folds < config.held_out
 
 
-def training_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
+def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
     """Return about how many optimizer steps all teachers take together."""
     rows = members * (config.folds - config.held_out) // config.folds
     return config.folds * round(train.epochs * steps_per_epoch(rows, train))

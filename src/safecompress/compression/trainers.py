@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from safecompress.compression.jobs import (
+    ConfiguredStage,
     Job,
     build_defenses,
     stage_of,
@@ -15,9 +16,9 @@ from safecompress.compression.jobs import (
 )
 from safecompress.compression.progress import Progress
 from safecompress.compression.requirements import build_proposals
-from safecompress.config import CompressConfig
+from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
-from safecompress.protocols import Defense, Rows
+from safecompress.protocols import Defense, FirstMaskTraining, Rows
 from safecompress.randomness import derive
 from safecompress.run.folder import RunFolder
 from safecompress.run.model_file import StoredModel
@@ -60,19 +61,20 @@ class Trainers:
         Baselines are trained with it; and since nothing that a defense does lasts beyond training,
         it is also what computes outputs of finished models.
         """
-        return self._once("baseline")
+        return self._once("baseline", self._train_config("sparse"))
 
     def dense(self) -> Trainer:
         """Return the trainer of the dense model."""
-        return self._once("dense")
+        return self._once("dense", self._train_config("dense"))
 
-    def pruning(self, dense: StoredModel | None) -> Trainer:
+    def pruning(self, dense: StoredModel | None, training: FirstMaskTraining) -> Trainer:
         """Return the trainer of dense weights towards their mask.
 
         Args:
             dense: the dense model, for defenses that ask it; None without one.
+            training: how they train, and what draws them.
         """
-        return self._trainer("pruning", dense=dense)
+        return self._trainer("pruning", training.config, dense=dense, own=training.defense)
 
     def student(self, dense: StoredModel | None, *, soft_labels: Tensor) -> Trainer:
         """Return the trainer of the dense student of the teachers.
@@ -81,7 +83,8 @@ class Trainers:
             dense: the dense model, for defenses that ask it; None without one.
             soft_labels: the teachers' labels of the members, float32 (members, classes).
         """
-        return self._trainer("student", dense=dense, soft_labels=soft_labels)
+        train = self._train_config("student")
+        return self._trainer("student", train, dense=dense, soft_labels=soft_labels)
 
     def search(self, dense: StoredModel | None, *, soft_labels: Tensor | None) -> Trainer:
         """Return the trainer of candidates.
@@ -91,7 +94,8 @@ class Trainers:
             soft_labels: the teachers' labels of the members, float32 (members, classes); None
                 where no candidate is trained towards them.
         """
-        return self._trainer("search", dense=dense, soft_labels=soft_labels)
+        train = self._train_config("sparse")
+        return self._trainer("search", train, dense=dense, soft_labels=soft_labels)
 
     def teacher(self, number: int, rows: Rows) -> Trainer:
         """Return the trainer of one teacher.
@@ -113,22 +117,31 @@ class Trainers:
         self.progress.notes = self.progress.notes.with_settings(TEACHERS, made.settings)
         return made
 
-    def _once(self, job: Job) -> Trainer:
+    def _train_config(self, stage: ConfiguredStage) -> TrainConfig:
+        return train_config(self.config, stage, trained=self.trained)
+
+    def _once(self, job: Job, train: TrainConfig) -> Trainer:
         """Return the trainer of a job that is given nothing, made when it is first asked for."""
         if job not in self._made:
-            self._made[job] = self._trainer(job)
+            self._made[job] = self._trainer(job, train)
         return self._made[job]
 
     def _trainer(
-        self, job: Job, *, dense: StoredModel | None = None, soft_labels: Tensor | None = None
+        self,
+        job: Job,
+        train: TrainConfig,
+        *,
+        dense: StoredModel | None = None,
+        soft_labels: Tensor | None = None,
+        own: Defense | None = None,
     ) -> Trainer:
         stage = stage_of(job)
         settings = self.progress.notes.settings.get(stage)
-        defenses = build_defenses(self.config, self.splits, job)
+        defenses = build_defenses(self.config, self.splits, job, own=own)
         made = Trainer(
             self.module,
             self.splits.members,
-            train_config(self.config, stage, trained=self.trained),
+            train,
             seed=self.config.seed,
             stage=stage,
             engine=self.config.engine,

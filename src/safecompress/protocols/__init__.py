@@ -10,6 +10,12 @@ model from rows and a seed; a `TransferAttack` crafts points in a `Ball` around 
 from safecompress.protocols.attack import Attack, AttackResult, Evidence, References
 from safecompress.protocols.ball import NORMS, Ball, Norm, lengths
 from safecompress.protocols.estimate import Estimate
+from safecompress.protocols.first_mask import (
+    FirstMask,
+    FirstMaskContext,
+    FirstMaskStart,
+    FirstMaskTraining,
+)
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
 from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
@@ -36,6 +42,10 @@ __all__ = [
     "Defense",
     "Estimate",
     "Evidence",
+    "FirstMask",
+    "FirstMaskContext",
+    "FirstMaskStart",
+    "FirstMaskTraining",
     "InputRange",
     "Inputs",
     "Internals",
