@@ -35,9 +35,9 @@ from benchmarks.selection_methods import METHODS, REFERENCE
 from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import compress, load_config
 from safecompress.compression.pipeline import copy_stages
+from safecompress.compression.requirements import needs_teachers
 from safecompress.compression.schedule import Schedule, round_sizes
-from safecompress.compression.start import needs_teachers
-from safecompress.compression.teachers import training_steps
+from safecompress.compression.teachers import teachers_steps
 from safecompress.config import CompressConfig, dump_yaml
 from safecompress.run.folder import VERDICT, RunFolder
 from safecompress.stats import holm
@@ -148,7 +148,7 @@ def spent(config: CompressConfig) -> int:
     steps = clock.training_steps(round_sizes(config))
     if needs_teachers(config):
         train = config.teachers.train or config.dense or config.sparse.train
-        steps += training_steps(members, config.teachers, train)
+        steps += teachers_steps(members, config.teachers, train)
     return steps
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from safecompress import Splits, compress, splits_from_arrays
 from safecompress.attacks import blind
 from safecompress.compress import Run
-from safecompress.compression import judgment, session
+from safecompress.compression import judgment, progress
 from safecompress.errors import SafeCompressError
 from safecompress.events import Event, Listener, silent
 from safecompress.run.folder import VERDICT, RunFolder, read_history
@@ -80,7 +80,7 @@ def brisk() -> Iterator[None]:
         patch.setattr(judgment, "COMPARED", (("loss", "auc"),))
         every = blind._classifiers
         patch.setattr(blind, "_classifiers", lambda seed: {"logistic": every(seed)["logistic"]})
-        patch.setattr(session, "_CHECKPOINT_SHARE", float("inf"))
+        patch.setattr(progress, "CHECKPOINT_SHARE", float("inf"))
         yield
 
 

@@ -29,6 +29,9 @@ class SoftTarget:
 HARD = SoftTarget()
 """Hard labels alone."""
 
+UNCHANGED = "(unchanged)"
+"""Stands in a lineage for a round whose candidates were all discarded: the parent went on."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -48,7 +51,9 @@ class Candidate:
         soft_target: how much of the training target comes from soft labels.
         transforms: to how many bits weights and inputs are rounded, and which channels are left.
         step: optimizer steps taken in this stage of training.
-        lineage: names of the proposals that led to this candidate, oldest first.
+        from_student: whether a proposal put a dense student of the teachers in a forebear's place.
+        lineage: names of the proposals that made it, one a round, oldest first; the loop alone
+            writes it, and `UNCHANGED` stands for a round in which nothing came of any proposal.
     """
 
     weights: Mapping[str, Tensor]
@@ -60,6 +65,7 @@ class Candidate:
     soft_target: SoftTarget = HARD
     transforms: Transforms = PLAIN
     step: int = 0
+    from_student: bool = False
     lineage: tuple[str, ...] = ()
 
     def evolve(self, **changes: Any) -> Candidate:
@@ -97,6 +103,7 @@ class Candidate:
         """Return the fields that are not tensors, as JSON, for a checkpoint."""
         return {
             "step": self.step,
+            "from_student": self.from_student,
             "lineage": list(self.lineage),
             "soft_target": asdict(self.soft_target),
             "transforms": self.transforms.settings(),
@@ -131,5 +138,6 @@ class Candidate:
                 groups.get("transforms", {}), settings["transforms"]
             ),
             step=settings["step"],
+            from_student=settings["from_student"],
             lineage=tuple(settings["lineage"]),
         )

@@ -44,7 +44,6 @@ from safecompress.run.folder import (
     VERDICT,
     RunFolder,
 )
-from safecompress.transforms import attach_
 from safecompress.verdicts.verdict import Verdict
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -129,14 +128,14 @@ def compress(
         folder = RunFolder.create(
             prepared.default_out() if out is None else Path(out), dump_yaml(prepared.config)
         )
-        with _held(folder), _threads(prepared.config.engine.threads):
+        with _released(folder), _threads(prepared.config.engine.threads):
             return _run(prepared, folder, on_event)
     if config is not None or out is not None:
         raise RunFolderError(
             f"resume={resume}: the folder holds its own configuration; give neither config nor out."
         )
     folder = RunFolder.reopen(Path(resume))
-    with _held(folder):
+    with _released(folder):
         prepared = prepare(load_config(folder.path / CONFIG), model, data)
         with _threads(prepared.config.engine.threads):
             return _run(prepared, folder, on_event)
@@ -154,7 +153,7 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _held(folder: RunFolder) -> Iterator[None]:
+def _released(folder: RunFolder) -> Iterator[None]:
     """Release the folder at the end; turn what ends a run early into an error that says so."""
     go_on = f"nothing committed is lost. Go on with: safecompress compress --resume {folder.path}"
     try:
@@ -178,24 +177,25 @@ def _held(folder: RunFolder) -> Iterator[None]:
 
 def _run(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Run:
     """The whole job as the figure draws it: dense, baselines, search, verdict."""
-    work = take_up(prepared, folder, listen)
-    return _judge(work, prepared, make_models(work, prepared))
+    session = take_up(prepared, folder, listen)
+    return _judge(session, prepared, make_models(session, prepared))
 
 
-def _judge(work: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
-    sealed = open_sealed(work, made.compressed)
-    shadows = shadows_of(work, prepared, made, sealed.rows)
-    work.listen(Event("stage", "verdict on the sealed rows", {"stage": "verdict"}))
+def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
+    sealed = open_sealed(session, made.compressed)
+    shadows = shadows_of(session, prepared, made, sealed.rows)
+    session.listen(Event("stage", "verdict on the sealed rows", {"stage": "verdict"}))
     started = time.perf_counter()
     models = {**made.baselines, "compressed": made.compressed}
     suite = prepared.suite()
-    verdict = judge(work, suite, sealed, dense=made.dense, models=models, shadows=shadows)
-    path = work.folder.path
-    work.spent("verdict", time.perf_counter() - started)
+    verdict = judge(session, suite, sealed, dense=made.dense, models=models, shadows=shadows)
+    path, progress = session.folder.path, session.progress
+    progress.add_seconds("verdict", time.perf_counter() - started)
+    found = {stage: settings.to_json() for stage, settings in progress.notes.settings.items()}
     made_with = read_json(path / PROVENANCE) | {
-        "seconds": work.notes["seconds"],
-        "precision": work.trainer("search").settings.to_json(),
-        "dense_precision": work.notes.get("settings/dense"),
+        "seconds": progress.notes.seconds,
+        "precision": found["sparse"],
+        "dense_precision": found.get("dense"),
     }
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)
@@ -203,7 +203,5 @@ def _judge(work: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
     write_json(path / VERDICT, verdict.document)
     write_text(path / JUNIT, junit_xml(verdict.document, name=path.name))
     write_report(path)
-    work.module.load_state_dict(dict(made.compressed.weights))
-    attach_(work.module, made.compressed.transforms)
-    work.module.eval()
-    return Run(path, work.module, verdict, prepared.splits)
+    model = session.trainers.plain().module_of(made.compressed.candidate())
+    return Run(path, model, verdict, prepared.splits)

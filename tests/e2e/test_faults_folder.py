@@ -62,7 +62,7 @@ KILLS = [
     "SIGKILL:compression.pipeline:write_model:3",
     "SIGKILL:compression.search:Search._select:1",
     "SIGKILL:compress:junit_xml:1",
-    "SIGTERM:compression.evaluation:Trial.__call__:3",
+    "SIGTERM:compression.evaluation:CandidateEvaluator.__call__:3",
     "SIGTERM:compress:judge:1",
 ]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from safecompress import compress
+from safecompress.compression.progress import Progress
 from safecompress.compression.schedule import Schedule, round_sizes
-from safecompress.compression.session import Session
 from safecompress.config import CompressConfig, load_config
 from safecompress.run.folder import MODEL, read_history
 from safecompress.run.model_file import read_model
@@ -73,18 +73,18 @@ def test_a_search_takes_the_steps_that_it_says(
     taken = {"search": 0}
     trained = Trainer.train
     stage = {"now": ""}
-    entered = Session.enter
+    entered = Progress.enter
 
     def counted(self: Trainer, candidate: Any, steps: int) -> Any:
         taken["search"] += steps if stage["now"] == "search" else 0
         return trained(self, candidate, steps)
 
-    def noted(self: Session, name: str, text: str, **data: Any) -> None:
+    def noted(self: Progress, name: str, text: str, **data: Any) -> None:
         stage["now"] = name
         entered(self, name, text, **data)
 
     monkeypatch.setattr(Trainer, "train", counted)
-    monkeypatch.setattr(Session, "enter", noted)
+    monkeypatch.setattr(Progress, "enter", noted)
     config = settings(**steer)
     config["sparse"] = LONG | {"settle_epochs": settle}
     # Many weights of many are exchanged at random: no two candidates are the same, none left out.

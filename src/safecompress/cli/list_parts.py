@@ -14,6 +14,7 @@ from safecompress.attacks.transfer import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.checks import MEASURES, OBJECTIVES
 from safecompress.cli.console import print_json
 from safecompress.cli.part import needs_of, part_document, print_part, summary_document
+from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
 from safecompress.models import MODELS
@@ -23,6 +24,7 @@ from safecompress.sparse import DROP_RULES, GROW_RULES
 
 KINDS: dict[str, Registry[Any]] = {
     "models": MODELS,
+    "first-masks": FIRST_MASKS,
     "proposals": PROPOSALS,
     "drop": DROP_RULES,
     "grow": GROW_RULES,
@@ -45,7 +47,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """List models, proposals, attacks, defenses, objectives and measures, or show one of them.
+    """List models, first masks, proposals, attacks, defenses, objectives, measures, or one part.
 
     A part is shown with what it does and needs, its options, its cost, and the package it is from.
     """

@@ -16,8 +16,10 @@ _FLAGS = {
     "needs_reference": "reference rows",
     "needs_dense": "the dense model",
     "needs_source": "a model in hand",
+    "needs_teachers": "teachers",
+    "looks_at_members": "members",
 }
-"""What defenses and query attacks say they need, by attribute."""
+"""What first masks, defenses and query attacks say they need, by attribute."""
 
 
 def summary_document(part: Part[Any], *, given: Collection[str]) -> dict[str, Any]:

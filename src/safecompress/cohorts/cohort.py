@@ -270,18 +270,18 @@ class Cohort:
             shared = self._shared(number)
             if shared is not None:
                 copy_stages(shared, path)
-            work = take_up(prepared, folder, listen)
-            made = make_models(work, prepared)
+            session = take_up(prepared, folder, listen)
+            made = make_models(session, prepared)
             if shared is not None:
                 copy_stages(path, shared)
-            trainer = work.trainer("search")
+            trainer = session.trainers.plain()
 
-            def said(stored: StoredModel) -> Tensor:
+            def logits(stored: StoredModel) -> Tensor:
                 return trainer.outputs(stored.candidate(), self.plan.rows).logits
 
-            tensors = {COMPRESSED: said(made.compressed)}
+            tensors = {COMPRESSED: logits(made.compressed)}
             if made.dense is not None:
-                tensors[DENSE] = said(made.dense)
+                tensors[DENSE] = logits(made.dense)
             lineage = made.compressed.metadata["lineage"]
             write_tensors(self.file(number), tensors, {_LINEAGE: json.dumps(lineage)})
         finally:
@@ -344,12 +344,12 @@ class Cohort:
         place = self.places(ids)
         labels = self.plan.rows.labels[place]
         seen = self.plan.seen(max(numbers) + 1)[list(numbers)][:, place]
-        # One model at a time, so that no more than one is held with all its classes.
+        # One model at a time, so that the logits of one alone are in memory.
         each = [
             References.of(self.logits(number, which)[place].unsqueeze(0), labels, saw.unsqueeze(0))
             for number, saw in zip(numbers, seen, strict=True)
         ]
-        return References(torch.cat([said.log_odds for said in each]), seen)
+        return References(torch.cat([one.log_odds for one in each]), seen)
 
     def places(self, ids: Tensor) -> Tensor:
         """Return where among the cohort's rows the rows of these ids are, int64 (m,).

@@ -83,15 +83,15 @@ class TargetRotation:
             target: number of the model.
             white_box: whether it also computes inside the model; its file must have been kept.
         """
-        others, said = self.others(target), self.logits[target]
+        others, logits = self.others(target), self.logits[target]
 
-        def held(rows: Rows) -> Evidence:
+        def of(rows: Rows) -> Evidence:
             place = self.cohort.places(rows.ids)
-            outputs = Outputs(said[place], rows.labels, rows.ids)
+            outputs = Outputs(logits[place], rows.labels, rows.ids)
             return Evidence(outputs, references=others.take(place))
 
         rows = self.sealed(target)
-        evidence = rows.map(held)
+        evidence = rows.map(of)
         if not white_box:
             return evidence
         module = self.module(target)

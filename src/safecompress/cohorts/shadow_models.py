@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan
 from safecompress.cohorts.processes import train_cohort
@@ -30,7 +29,7 @@ FOLDER = "shadows"
 
 
 def shadows_of(
-    work: Session, prepared: PreparedRun, made: TrainedModels, sealed: Pool[Rows]
+    session: Session, prepared: PreparedRun, made: TrainedModels, sealed: Pool[Rows]
 ) -> Mapping[str, Pool[References]]:
     """Train a run's shadow models, or read those that are there.
 
@@ -38,7 +37,7 @@ def shadows_of(
     compared with what the judged model says of it, and nothing is chosen by it.
 
     Args:
-        work: the run; its folder keeps the shadow models' outputs.
+        session: the run; its folder keeps the shadow models' outputs.
         prepared: what the run began with.
         made: its models.
         sealed: the rows that judge.
@@ -52,21 +51,21 @@ def shadows_of(
         WorkerError: when the processes that train them keep dying.
         RunFolderError: when the folder holds shadow models of something else.
     """
-    config = work.config
+    config = session.config
     if not config.shadows.count:
         return {}
-    work.enter("shadows", _announced(config.shadows))
+    session.progress.enter("shadows", _announced(config.shadows))
     started = time.perf_counter()
-    noted: dict[str, Any] = {
-        stage: work.notes.get(f"settings/{stage}") for stage in ("dense", "sparse")
-    }
-    recipe = shadow_config(config, made.compressed, dense=noted["dense"], sparse=noted["sparse"])
-    cohort = _cohort(work.folder.path, recipe, work.splits, sealed)
-    train_cohort(
-        cohort, config.shadows.count, config.shadows, model=prepared.factory, listen=work.listen
+    settings = session.progress.notes.settings
+    recipe = shadow_config(
+        config, made.compressed, dense=settings.get("dense"), sparse=settings.get("sparse")
     )
-    work.spent("shadows", time.perf_counter() - started)
-    return _said(cohort, config.shadows.count, sealed, dense=made.dense is not None)
+    cohort = _cohort(session.folder.path, recipe, session.splits, sealed)
+    train_cohort(
+        cohort, config.shadows.count, config.shadows, model=prepared.factory, listen=session.listen
+    )
+    session.progress.add_seconds("shadows", time.perf_counter() - started)
+    return _references(cohort, config.shadows.count, sealed, dense=made.dense is not None)
 
 
 def shadows_of_run(
@@ -93,16 +92,16 @@ def shadows_of_run(
             "from nothing, and how these weights came about is not known here."
         )
     made_with = read_json(run.folder / PROVENANCE)
-    recipe = shadow_config(
-        run.config,
-        read_model(run.folder / MODEL),
-        dense=made_with.get("dense_precision"),
-        sparse=made_with.get("precision"),
+    dense, sparse = (
+        None if found is None else ProbedSettings.from_json(found)
+        for found in (made_with.get("dense_precision"), made_with.get("precision"))
     )
+    compressed = read_model(run.folder / MODEL)
+    recipe = shadow_config(run.config, compressed, dense=dense, sparse=sparse)
     listen(Event("stage", _announced(config), {"stage": "shadows"}))
     cohort = _cohort(run.folder, recipe, run.splits, sealed)
     train_cohort(cohort, config.count, config, listen=listen)
-    return _said(cohort, config.count, sealed, dense=(run.folder / DENSE_FILE).is_file())
+    return _references(cohort, config.count, sealed, dense=(run.folder / DENSE_FILE).is_file())
 
 
 def _announced(config: ShadowsConfig) -> str:
@@ -121,29 +120,29 @@ def _cohort(folder: Path, recipe: CompressConfig, splits: Splits, sealed: Pool[R
     return Cohort.begin(folder / FOLDER, plan)
 
 
-def _said(
+def _references(
     cohort: Cohort, count: int, sealed: Pool[Rows], *, dense: bool
 ) -> dict[str, Pool[References]]:
-    def said(kind: str) -> Pool[References]:
+    def of(kind: str) -> Pool[References]:
         return sealed.map(lambda rows: cohort.references(range(count), kind, rows.ids))
 
-    return {kind: said(kind) for kind in (COMPRESSED, *((DENSE,) if dense else ()))}
+    return {kind: of(kind) for kind in (COMPRESSED, *((DENSE,) if dense else ()))}
 
 
 def shadow_config(
     config: CompressConfig,
     compressed: StoredModel,
     *,
-    dense: Mapping[str, Any] | None,
-    sparse: Mapping[str, Any] | None,
+    dense: ProbedSettings | None,
+    sparse: ProbedSettings | None,
 ) -> CompressConfig:
     """Return the recipe that made a model, with nothing left to choose.
 
     Args:
         config: the run's.
         compressed: the model; its lineage is replayed.
-        dense: how the dense stage was trained, as `ProbedSettings.to_json` wrote it, instead of
-            being timed anew for every shadow model; None times it.
+        dense: how the dense stage was trained, instead of being timed anew for every shadow model;
+            None times it.
         sparse: the same of the sparse stage.
     """
     trained = None if config.dense is None else _trained_alike(config.dense, dense)
@@ -171,10 +170,9 @@ def shadow_config(
     )
 
 
-def _trained_alike(train: TrainConfig, noted: Mapping[str, Any] | None) -> TrainConfig:
-    if noted is None:
+def _trained_alike(train: TrainConfig, settings: ProbedSettings | None) -> TrainConfig:
+    if settings is None:
         return train
-    settings = ProbedSettings.from_json(noted)
     return train.model_copy(
         update={"precision": settings.precision, "memory_format": settings.memory_format}
     )

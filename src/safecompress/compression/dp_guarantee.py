@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from safecompress.compression.session import Job, Session, Stage, build_defenses
-from safecompress.compression.start import STUDENTS
+from safecompress.compression.jobs import ConfiguredStage, Job, build_defenses
+from safecompress.compression.requirements import build_first_mask
+from safecompress.compression.session import Session
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.defenses import DpSgd, Spent, epsilon
+from safecompress.registry import split_request
 
 _LEARNED = "What the preprocessing learned from members is not counted."
 
 
-def guarantee(work: Session) -> dict[str, Any] | None:
+def guarantee(session: Session) -> dict[str, Any] | None:
     """Return ε, δ and a sentence about them; None where no stage uses DP-SGD.
 
     ε is None where the guarantee does not hold: where given weights, a stage without DP-SGD, or a
     choice that looked at members has a part in the model.
     """
-    stages = _stages(work)
-    private = {job: _dp_sgd(work.config, work.splits, job) for job in stages}
+    stages = _stages(session)
+    private = {job: _dp_sgd(session.config, session.splits, job) for job in stages}
     used = [defense for defense in private.values() if defense is not None]
     if not used:
         return None
-    if reason := _void(work, private):
+    if reason := _void(session, private):
         return {
             "epsilon": None,
             "delta": None,
             "text": f"DP-SGD promises nothing here: {reason}",
         }
     delta = max(defense.delta for defense in used)
-    spent = [_spent(work, job, defense) for job, defense in private.items() if defense is not None]
+    spent = [
+        _spent(session, job, defense) for job, defense in private.items() if defense is not None
+    ]
     total = epsilon(spent, delta=delta)
     text = (
         f"DP-SGD: (ε, δ)-differentially private training with ε = {total:.3g} at δ = {delta:g}, "
@@ -41,12 +45,12 @@ def guarantee(work: Session) -> dict[str, Any] | None:
     return {"epsilon": total, "delta": delta, "text": text}
 
 
-def _stages(work: Session) -> list[Job]:
+def _stages(session: Session) -> list[Job]:
     """Return the jobs whose training has a part in the compressed model."""
     jobs: list[Job] = []
-    if work.config.sparse.initialize not in {"scratch", "snip", *STUDENTS} and work.steps("dense"):
+    if build_first_mask(session.config).needs_dense and session.steps("dense"):
         jobs.append("dense")
-    if work.steps("sparse"):
+    if session.steps("sparse"):
         jobs.append("search")
     return jobs
 
@@ -55,28 +59,27 @@ def _dp_sgd(config: CompressConfig, splits: Splits, job: Job) -> DpSgd | None:
     return next((d for d in build_defenses(config, splits, job) if isinstance(d, DpSgd)), None)
 
 
-def _void(work: Session, private: Mapping[Job, DpSgd | None]) -> str:
+def _void(session: Session, private: Mapping[Job, DpSgd | None]) -> str:
     """Return why the guarantee does not hold, or nothing."""
     bare = [job for job, defense in private.items() if defense is None]
     used = [defense for defense in private.values() if defense is not None]
-    if work.notes["trained"]:
+    if session.trained:
         return "it began with given weights, and how these were trained is not known."
     if bare:
         where = "dense.defenses" if "dense" in bare else "steer.defenses"
         return f"another stage trains without it; list dp-sgd in {where}, too."
     if not all(defense.noise for defense in used):
         return "no noise was added."
-    start = work.config.sparse.initialize
-    if start in {"snip", *STUDENTS}:
-        who = "snip looks" if start == "snip" else "a student's teachers look"
-        return f"{who} at members; take another sparse.initialize."
-    if work.config.sparse.rounds:
+    if build_first_mask(session.config).looks_at_members:
+        name, _ = split_request(session.config.sparse.initialize, where="sparse.initialize")
+        return f"the first mask '{name}' looks at members; take another sparse.initialize."
+    if session.config.sparse.rounds:
         return "proposals and the tests between them look at members; set sparse.rounds: 0."
     return ""
 
 
-def _spent(work: Session, job: Job, defense: DpSgd) -> Spent:
-    stage: Stage = "dense" if job == "dense" else "sparse"
-    members = len(work.splits.members)
-    drawn = min(work.train_config(stage).batch_size, members)
-    return defense.noise, drawn / members, work.steps(stage)
+def _spent(session: Session, job: Job, defense: DpSgd) -> Spent:
+    stage: ConfiguredStage = "dense" if job == "dense" else "sparse"
+    members = len(session.splits.members)
+    drawn = min(session.train_config(stage).batch_size, members)
+    return defense.noise, drawn / members, session.steps(stage)

@@ -1,14 +1,13 @@
-"""A trial: a settled candidate, attacked and measured on the steering rows."""
+"""`CandidateEvaluator`: attacks and measures settled candidates on the steering rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safecompress.attacks.transfer import UnitInputModel
 from safecompress.candidate import Candidate
@@ -30,8 +29,10 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.events import Event
-from safecompress.protocols import Evidence, InputRange, Pool
+from safecompress.protocols import Evidence, InputRange, Pool, References
 from safecompress.randomness import derive
+from safecompress.run.model_file import StoredModel
+from safecompress.train import Trainer
 
 _LEVEL = 0.95
 """Of the intervals whose upper bounds are the further risks."""
@@ -41,7 +42,7 @@ _COMPARED = 200
 
 @dataclass(frozen=True)
 class EvaluatedCandidate:
-    """A settled candidate and what the tests said of it; no `outcome` when it was discarded."""
+    """A settled candidate and what the tests found; no `outcome` when it was discarded."""
 
     name: str
     parent: str
@@ -51,22 +52,38 @@ class EvaluatedCandidate:
 
 
 class CandidateEvaluator:
-    """The attacks of the loop, ready to be run on one candidate after the other."""
+    """The attacks of the loop, ready to be run on one candidate after the other.
 
-    def __init__(self, work: Session) -> None:
-        self._work = work
-        self._attacks = steering_attacks(work.config, teachers=work.references is not None)
-        self._measures = steering_measures(work.config)
+    Args:
+        session: the run.
+        trainer: computes outputs of candidates.
+        dense: the dense model, for measures that attack it; None without one.
+        references: the teachers' log-odds of the steering rows; None without teachers.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        trainer: Trainer,
+        dense: StoredModel | None,
+        references: Pool[References] | None,
+    ) -> None:
+        self._session, self._trainer, self._references = session, trainer, references
+        self._attacks = steering_attacks(session.config, teachers=references is not None)
+        self._measures = steering_measures(session.config)
         needed = frozenset().union(*(measure.requires for measure in self._measures))
-        self._parent = work.dense_module() if "parent_target" in needed else None
-        fitted = work.splits.preprocessor
+        self._parent: nn.Module | None = None
+        if dense is not None and "parent_target" in needed:
+            self._parent = trainer.module_of(dense.candidate()).requires_grad_(False)
+        fitted = session.splits.preprocessor
         self._span = None if fitted is None else fitted.input_range
 
     def __call__(self, tested: EvaluatedCandidate) -> EvaluatedCandidate:
         """Attack a settled candidate and measure its accuracy, on the steering rows."""
         record = dict(tested.record)
         if record.get("status") == "discarded":
-            self._work.listen(Event("candidate", _line(record), record))
+            self._session.listen(Event("candidate", _line(record), record))
             return tested
         try:
             with telling_memory_shortage():
@@ -77,16 +94,16 @@ class CandidateEvaluator:
         else:
             record["seconds"] = record["seconds"] | figures.pop("seconds")
             record |= {"status": "ok"} | figures
-        self._work.listen(Event("candidate", _line(record), record))
+        self._session.listen(Event("candidate", _line(record), record))
         return EvaluatedCandidate(tested.name, tested.parent, tested.candidate, outcome, record)
 
     def _measure(self, tested: EvaluatedCandidate) -> tuple[Outcome, dict[str, Any]]:
-        evidence, seconds = self._held(tested.candidate)
+        evidence, seconds = self._evidence(tested.candidate)
         subject = Subject.of(
             evidence,
             name=tested.name,
             density=tested.candidate.topology.density,
-            seed=derive(self._work.config.seed, "steer"),
+            seed=derive(self._session.config.seed, "steer"),
         )
         auc, attack_accuracy, measures, costs = {}, {}, {}, {}
         for attack in self._attacks:
@@ -139,30 +156,29 @@ class CandidateEvaluator:
             return {}
         return {"cosine": float(gradient_cosines(theirs, own).mean())}
 
-    def _held(self, candidate: Candidate) -> tuple[Pool[Evidence], dict[str, float]]:
-        """Return what the attackers hold of a candidate, and the seconds each part took."""
-        trainer, steer = self._work.trainer("search"), self._work.splits.steer
+    def _evidence(self, candidate: Candidate) -> tuple[Pool[Evidence], dict[str, float]]:
+        """Return what the attackers know of a candidate, and the seconds each part took."""
+        trainer, steer = self._trainer, self._session.splits.steer
         watch = Stopwatch()
         outputs = steer.map(lambda rows: trainer.outputs(candidate, rows))
         seconds = {"outputs": watch.seconds}
-        held = outputs.map(Evidence)
-        if self._work.references is not None:
-            held = held.zip(self._work.references, lambda e, r: replace(e, references=r))
+        evidence = outputs.map(Evidence)
+        if self._references is not None:
+            evidence = evidence.zip(self._references, lambda e, r: replace(e, references=r))
         if any(attack.white_box for attack in self._attacks):
             watch = Stopwatch()
             inside = steer.map(lambda rows: trainer.internals(candidate, rows))
             seconds["internals"] = watch.seconds
-            held = held.zip(inside, lambda e, i: replace(e, internals=i))
+            evidence = evidence.zip(inside, lambda e, i: replace(e, internals=i))
         if self._measures:
-            # The module holds the candidate's weights: it was asked last.
-            target = deepcopy(self._work.module)
-            held = held.zip(
+            target = trainer.module_of(candidate)
+            evidence = evidence.zip(
                 steer,
                 lambda e, rows: replace(
                     e, rows=rows, target=target, parent_target=self._parent, span=self._span
                 ),
             )
-        return held, seconds
+        return evidence, seconds
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,21 +72,21 @@ class SealedRows:
     looks: int
 
 
-def open_sealed(work: Session, compressed: StoredModel) -> SealedRows:
+def open_sealed(session: Session, compressed: StoredModel) -> SealedRows:
     """Write down that `compressed` is judged, and open the sealed rows.
 
     Raises:
         StorageError: when the look cannot be written down; the rows then stay sealed.
     """
-    ledger = Ledger(work.folder.path.parent / LEDGER)
+    ledger = Ledger(session.folder.path.parent / LEDGER)
     digest = tensors_digest(compressed.weights)
     return SealedRows(
-        *work.splits.open_sealed(ledger, model_digest=digest, run=work.folder.path.name)
+        *session.splits.open_sealed(ledger, model_digest=digest, run=session.folder.path.name)
     )
 
 
 def judge(
-    work: Session,
+    session: Session,
     suite: Suite,
     sealed: SealedRows,
     *,
@@ -98,7 +97,7 @@ def judge(
     """Judge `models['compressed']` on the sealed rows.
 
     Args:
-        work: the run.
+        session: the run.
         suite: the final suite.
         sealed: the sealed rows.
         dense: the dense parent, for paired differences; None without one.
@@ -111,10 +110,10 @@ def judge(
     compared = _compared(suite)
     measures = [*compared, *(check.measure for check in suite.checks)]
     needed = frozenset().union(*(measure.requires for measure in measures))
-    subjects = _subjects(work, rows, named, shadows, needed=needed)
+    subjects = _subjects(session, rows, named, shadows, needed=needed)
 
-    def told(result: CheckResult) -> None:
-        work.listen(Event("check", check_line(result), result.to_json()))
+    def on_check(result: CheckResult) -> None:
+        session.listen(Event("check", check_line(result), result.to_json()))
 
     finding = find(
         subjects,
@@ -125,27 +124,27 @@ def judge(
             subjects["compressed"],
             rows,
             attacks=attacks,
-            untouched=_untouched(work, rows, needed=needed),
+            untouched=_untouched(session, rows, needed=needed),
         ),
-        level=corrected_level(work.config.verdict.level, looks),
-        told=told,
+        level=corrected_level(session.config.verdict.level, looks),
+        told=on_check,
     )
     document = dict(finding.document) | {
         "kind": "compress",
-        "model": _model_facts(work, compressed, finding.document["comparison"]),
+        "model": _model_facts(session, compressed, finding.document["comparison"]),
         "threat_model": {"kind": "compressed", "text": threat_model(attacks)},
         "looks": looks,
-        "scope": _scope(suite, work.config.shadows.count),
+        "scope": _scope(suite, session.config.shadows.count),
         "limits": [*LIMITS, LOOKS],
     }
-    if (promised := guarantee(work)) is not None:
+    if (promised := guarantee(session)) is not None:
         document["differential_privacy"] = promised
         document["limits"] = [promised["text"], *document["limits"]]
     alone = [attack for attack in attacks if "parent" not in attack.requires]
     document["leak"] = leak_document(
         strongest_of(subjects["compressed"], alone),
         level=finding.document["level"],
-        names=work.splits.class_names,
+        names=session.splits.class_names,
     )
     if dense is not None:
         found = newly_exposed(subjects["compressed"], subjects["dense"], attacks)
@@ -165,7 +164,7 @@ def judge(
 
 
 def _subjects(
-    work: Session,
+    session: Session,
     sealed: Pool[Rows],
     models: Mapping[str, StoredModel],
     shadows: Mapping[str, Pool[References]],
@@ -175,19 +174,19 @@ def _subjects(
     """Return the models by name; all but the dense one hold its outputs as their parent's."""
     evidence: dict[str, Pool[Evidence]] = {}
     for name, model in models.items():
-        held = _held(work, model.candidate(), sealed, needed=needed)
+        found = _evidence(session, model.candidate(), sealed, needed=needed)
         if name in shadows:
-            held = held.zip(shadows[name], lambda e, said: replace(e, references=said))
+            found = found.zip(shadows[name], lambda e, r: replace(e, references=r))
         if "dense" in evidence:
-            held = held.zip(evidence["dense"], lambda e, d: replace(e, parent=d.outputs))
-        evidence[name] = held
+            found = found.zip(evidence["dense"], lambda e, d: replace(e, parent=d.outputs))
+        evidence[name] = found
     if "parent_target" in needed and "dense" in evidence:
         evidence = {
-            name: held.zip(evidence["dense"], lambda e, d: replace(e, parent_target=d.target))
-            for name, held in evidence.items()
+            name: found.zip(evidence["dense"], lambda e, d: replace(e, parent_target=d.target))
+            for name, found in evidence.items()
             if name != "dense"
         } | {"dense": evidence["dense"]}
-    seed = derive(work.config.seed, "verdict")
+    seed = derive(session.config.seed, "verdict")
     return {
         name: Subject.of(
             evidence[name],
@@ -199,40 +198,38 @@ def _subjects(
     }
 
 
-def _held(
-    work: Session, candidate: Candidate, sealed: Pool[Rows], *, needed: frozenset[str]
+def _evidence(
+    session: Session, candidate: Candidate, sealed: Pool[Rows], *, needed: frozenset[str]
 ) -> Pool[Evidence]:
-    """Return what attackers hold about one model by itself.
+    """Return what attackers know about one model by itself.
 
     Args:
-        work: the run.
+        session: the run.
         candidate: the model.
         sealed: the rows.
         needed: fields of the evidence that some attack asks for; `internals` are computed and the
-            module is copied, once, only where they are among them.
+            model is copied, once, only where they are among them.
     """
-    trainer = work.trainer("search")
-
-    def held(rows: Rows) -> Evidence:
-        inside = trainer.internals(candidate, rows) if "internals" in needed else None
-        return Evidence(trainer.outputs(candidate, rows), rows=rows, internals=inside)
-
-    evidence = sealed.map(held)
-    # The module holds the weights of whom it was last asked about.
-    target = deepcopy(work.module) if "target" in needed else None
-    fitted = work.splits.preprocessor
+    trainer, fitted = session.trainers.plain(), session.splits.preprocessor
+    target = trainer.module_of(candidate) if "target" in needed else None
     span = None if fitted is None else fitted.input_range
-    return evidence.map(lambda e: replace(e, target=target, span=span))
+
+    def of(rows: Rows) -> Evidence:
+        inside = trainer.internals(candidate, rows) if "internals" in needed else None
+        outputs = trainer.outputs(candidate, rows)
+        return Evidence(outputs, rows=rows, internals=inside, target=target, span=span)
+
+    return sealed.map(of)
 
 
-def _untouched(work: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
+def _untouched(session: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
     """Return the model before any training, or None where the weights were given trained."""
-    if work.notes["trained"]:
+    if session.trained:
         return None
-    fresh = Candidate(work.initial, {}, Topology({}), {})
-    held = _held(work, fresh, sealed, needed=needed)
-    seed = derive(work.config.seed, "verdict")
-    return Subject.of(held, name="untouched", density=1.0, seed=seed)
+    fresh = Candidate(session.initial, {}, Topology({}), {})
+    evidence = _evidence(session, fresh, sealed, needed=needed)
+    seed = derive(session.config.seed, "verdict")
+    return Subject.of(evidence, name="untouched", density=1.0, seed=seed)
 
 
 def _compared(suite: Suite) -> list[AttackMeasure]:
@@ -276,14 +273,14 @@ def _scope(suite: Suite, shadows: int) -> str:
 
 
 def _model_facts(
-    work: Session, compressed: StoredModel, comparison: Sequence[Mapping[str, Any]]
+    session: Session, compressed: StoredModel, comparison: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     by_name = {row["name"]: row for row in comparison}
-    parameters = sum(p.numel() for p in work.module.parameters())
+    parameters = sum(p.numel() for p in session.module.parameters())
     dense = by_name.get("dense")
     return {
-        "name": work.notes["model"],
-        "sha256": sha256(work.folder.path / MODEL),
+        "name": session.name,
+        "sha256": sha256(session.folder.path / MODEL),
         "density": compressed.topology.density,
         "parameters": parameters,
         "maskable": compressed.topology.total,

@@ -9,32 +9,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from safecompress.candidate import Candidate
+from safecompress.compression.first_masks import Magnitude
+from safecompress.compression.jobs import training_steps, whole_training
 from safecompress.compression.prepare import PreparedRun
+from safecompress.compression.progress import Progress
+from safecompress.compression.requirements import build_first_mask, needs_student, needs_teachers
 from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.search import Search
 from safecompress.compression.session import Session
-from safecompress.compression.start import (
-    needs_student,
-    needs_teachers,
-    start_candidate,
-    train_student,
-)
+from safecompress.compression.start import start_candidate, train_student
 from safecompress.compression.teachers import FOLDER as TEACHERS
-from safecompress.compression.teachers import taught, training_steps
-from safecompress.defenses import PRUNING_METHODS
+from safecompress.compression.teachers import TeacherOutputs, teachers_steps, train_teachers
+from safecompress.compression.trainers import Trainers
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
 from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
 from safecompress.run.folder import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, RunFolder
 from safecompress.run.model_file import StoredModel, read_model, write_model
 from safecompress.run.provenance import provenance
-from safecompress.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class TrainedModels:
     compressed: StoredModel
 
 
-def make_models(work: Session, prepared: PreparedRun) -> TrainedModels:
+def make_models(session: Session, prepared: PreparedRun) -> TrainedModels:
     """Train every model of a run that has no file yet, in the order of the figure.
 
     Raises:
@@ -60,57 +59,64 @@ def make_models(work: Session, prepared: PreparedRun) -> TrainedModels:
         RunFolderError: when a finished stage's file is gone.
         StorageError: when the disk is full; the run can be resumed.
     """
-    work.plan(_steps_ahead(work, prepared))
-    dense = _stage(work, DENSE, lambda: _train_dense(work))
-    work.dense = dense if prepared.has_dense else None
+    config, trainers = session.config, session.trainers
+    session.progress.plan(_steps_ahead(session, prepared))
+    begun = _stage(session, DENSE, lambda: _train_dense(session))
+    dense = begun if prepared.has_dense else None
     baselines: dict[str, StoredModel] = {
-        name: _stage(work, f"{name}.safetensors", lambda: _train_baseline(work, dense))
-        for name in (work.config.baselines if prepared.has_dense else ())
+        name: _stage(session, f"{name}.safetensors", lambda: _train_baseline(session, begun))
+        for name in (config.baselines if prepared.has_dense else ())
     }
-    if needs_student(work.config):
-        work.student = _stage(work, STUDENT, lambda: _train_student(work))
-    chosen = _stage(work, MODEL, lambda: _search(work, dense))
-    return TrainedModels(dense if prepared.has_dense else None, baselines, chosen)
 
-
-def _search(work: Session, dense: StoredModel) -> Candidate:
-    """Train the teachers where a proposal needs them, then search."""
-    _hear_teachers(work)
-    return Search(work).run(dense)
-
-
-def _train_student(work: Session) -> Candidate:
-    _hear_teachers(work)
-    return train_student(work)
-
-
-def _hear_teachers(work: Session) -> None:
-    """Train the teachers where anybody needs them, or read what they said."""
-    if work.soft_labels is None and needs_teachers(work.config):
+    @cache
+    def teachers() -> TeacherOutputs | None:
+        """Train the teachers when a stage that needs them is not finished, and once at most."""
+        if not needs_teachers(config):
+            return None
         started = time.perf_counter()
-        said = taught(work)
-        work.soft_labels, work.references = said.labels, said.references
-        work.spent("teachers", time.perf_counter() - started)
+        found = train_teachers(session)
+        session.progress.add_seconds("teachers", time.perf_counter() - started)
+        return found
+
+    def student() -> Candidate:
+        found = teachers()
+        if found is None:
+            raise TypeError("a student has no teachers")
+        return train_student(session, trainer=trainers.student(dense, soft_labels=found.labels))
+
+    pupil = _stage(session, STUDENT, student) if needs_student(config) else None
+
+    def chosen() -> Candidate:
+        found = teachers()
+        labels, references = (None, None) if found is None else (found.labels, found.references)
+        trainer = trainers.search(dense, soft_labels=labels)
+        search = Search(session, trainer=trainer, dense=dense, student=pupil, references=references)
+        return search.run()
+
+    return TrainedModels(dense, baselines, _stage(session, MODEL, chosen))
 
 
-def _steps_ahead(work: Session, prepared: PreparedRun) -> int:
-    """Return the optimizer steps of the stages whose model is not there yet, for the ETA."""
-    config, path = work.config, work.folder.path
-    # The search's own trainer waits for the teachers' labels; this one is as long.
-    sparse = work.trainer("baseline")
+def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
+    """Return the optimizer steps of the stages whose model is not there yet, for the ETA.
+
+    Makes the trainers that wait for nothing, so that hardware which does not fit the configuration
+    is found before any training.
+    """
+    config, path, members = session.config, session.folder.path, len(session.splits.members)
+    sparse = session.trainers.plain()
     clock = Schedule.of(
         config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
     )
-    steps = {DENSE: work.trainer("dense").total_steps} if prepared.has_dense else {}
+    steps = {DENSE: session.trainers.dense().total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
     steps[MODEL] = clock.training_steps(round_sizes(config))
     if needs_student(config):
-        steps[STUDENT] = work.steps("student")
-    if config.sparse.initialize in PRUNING_METHODS:
-        steps[MODEL] += work.steps("pruning")
+        steps[STUDENT] = session.steps("student")
+    if (training := build_first_mask(config).training(config.sparse)) is not None:
+        steps[MODEL] += training_steps(training.config, rows=members)
     if needs_teachers(config):
-        train = config.teachers.train or work.whole_training()
-        steps[MODEL] += training_steps(len(work.splits.members), config.teachers, train)
+        train = config.teachers.train or whole_training(config, trained=session.trained)
+        steps[MODEL] += teachers_steps(members, config.teachers, train)
     return sum(n for file, n in steps.items() if not (path / file).exists())
 
 
@@ -129,23 +135,18 @@ def copy_stages(source: Path, target: Path) -> None:
 
 
 def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Session:
-    """Continue from the last checkpoint, or note what this run is made with."""
-    work = Session(
-        config=prepared.config,
-        splits=prepared.splits,
-        module=prepared.module,
-        initial=prepared.initial,
-        fresh=prepared.fresh,
-        folder=folder,
-        listen=listen,
-        notes=prepared.notes(),
-    )
+    """Begin a run, or continue it from its last checkpoint.
+
+    Raises:
+        RunFolderError: when the folder's run was made with something else.
+    """
     made_with = provenance(prepared.config, prepared.splits)
     made_with["model_sha256"] = tensors_digest(prepared.initial)
     if (folder.path / PROVENANCE).exists():
         recorded = _recorded(folder.path / PROVENANCE)
         _refuse_changes(recorded, made_with, folder.path)
-        # Sums over another number of threads round differently; the same bits need the same one.
+        # Floating-point sums depend on the thread count: reuse the recorded count so that a
+        # resumed run is bit-identical.
         torch.set_num_threads(recorded["threads"])
     else:
         # In this order: where there is a provenance, a resumed run writes neither again.
@@ -153,8 +154,31 @@ def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Sessi
         write_json(folder.path / PROVENANCE, made_with)
     if folder.warning:
         listen(Event("note", folder.warning, {"path": str(folder.path)}))
-    work.take_up(folder.restore())
-    return work
+    config, splits, module, trained = (
+        prepared.config,
+        prepared.splits,
+        prepared.module,
+        prepared.trained,
+    )
+    progress = Progress(
+        folder,
+        listen,
+        checkpoint_seconds=config.engine.checkpoint_seconds,
+        checkpoint=folder.restore(),
+    )
+    return Session(
+        config=config,
+        splits=splits,
+        module=module,
+        initial=prepared.initial,
+        fresh=prepared.fresh,
+        name=prepared.name,
+        trained=trained,
+        folder=folder,
+        listen=listen,
+        progress=progress,
+        trainers=Trainers(config, splits, module, trained, folder, progress),
+    )
 
 
 def _recorded(path: Path) -> Mapping[str, Any]:
@@ -181,39 +205,41 @@ def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: P
             )
 
 
-def _stage(work: Session, file: str, train: Callable[[], Candidate]) -> StoredModel:
+def _stage(session: Session, file: str, train: Callable[[], Candidate]) -> StoredModel:
     """Return the stage's model from its file, or train it and write the file."""
-    path = work.folder.path / file
+    path, progress = session.folder.path / file, session.progress
     if not path.exists():
-        if file in work.notes["saved"]:
+        if file in progress.notes.saved:
             raise RunFolderError(
                 f"{path}: missing, though its stage has ended; put it back, or start again in a "
                 "new folder."
             )
         started = time.perf_counter()
         candidate = train()
-        work.spent(file.removesuffix(".safetensors"), time.perf_counter() - started)
-        write_model(path, work.stored(candidate))
-        work.notes["saved"] = [*work.notes["saved"], file]
-        work.pieces = {}
-        work.commit()
-        work.listen(Event("saved", f"saved {path}", {"path": str(path)}))
+        progress.add_seconds(file.removesuffix(".safetensors"), time.perf_counter() - started)
+        write_model(path, session.stored(candidate))
+        progress.notes = progress.notes.with_saved(file)
+        progress.pieces = {}
+        progress.commit()
+        session.listen(Event("saved", f"saved {path}", {"path": str(path)}))
     return read_model(path)
 
 
-def _train_dense(work: Session) -> Candidate:
+def _train_dense(session: Session) -> Candidate:
     """Train the dense model, or take the given weights as they are."""
-    trainer = work.trainer("dense")
-    work.module.load_state_dict(dict(work.initial))
-    start = trainer.start(Topology.dense(work.module))
+    trainer = session.trainers.dense()
+    start = trainer.start(weights=session.initial)
     if trainer.total_steps:
-        work.enter("dense", "dense model")
-    return work.train_to("dense", start, trainer.total_steps, trainer=trainer)
+        session.progress.enter("dense", "dense model")
+    return session.progress.train_to("dense", start, trainer.total_steps, trainer=trainer)
 
 
-def _train_baseline(work: Session, dense: StoredModel) -> Candidate:
+def _train_baseline(session: Session, dense: StoredModel) -> Candidate:
     """Prune the dense model by magnitude and fine-tune it for as long as the search trains."""
-    work.enter("magnitude", "baseline: magnitude pruning, same density and epochs")
-    start = start_candidate(work, dense, method="magnitude-global", job="baseline")
-    trainer = work.trainer("baseline")
-    return work.train_to("magnitude", start, trainer.total_steps, trainer=trainer)
+    text = "baseline: magnitude pruning, same density and epochs"
+    session.progress.enter("magnitude", text)
+    trainer = session.trainers.plain()
+    start = start_candidate(
+        session, Magnitude("global"), trainer=trainer, dense=dense, student=None
+    )
+    return session.progress.train_to("magnitude", start, trainer.total_steps, trainer=trainer)

@@ -23,18 +23,18 @@ from safecompress.checks import (
     steering_measures,
     suite_from,
 )
-from safecompress.compression.session import build_defenses
-from safecompress.compression.start import (
-    STUDENTS,
+from safecompress.compression.first_masks import FIRST_MASKS
+from safecompress.compression.jobs import build_defenses
+from safecompress.compression.requirements import (
+    build_first_mask,
     build_proposals,
-    first_topology,
     needs_channels,
     needs_teachers,
 )
 from safecompress.compression.teachers import held_out
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
-from safecompress.defenses import DEFENSES, PRUNING_METHODS
+from safecompress.defenses import DEFENSES
 from safecompress.errors import (
     ConfigError,
     DataError,
@@ -52,6 +52,7 @@ from safecompress.models import (
 )
 from safecompress.randomness import derive, seeded
 from safecompress.registry.identity import require_distinct_names
+from safecompress.sparse import initialize
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
 
@@ -121,17 +122,6 @@ class PreparedRun:
             return self.config.out
         return Path("runs") / f"{self.name.split('.')[-1].replace(':', '-')}-seed{self.config.seed}"
 
-    def notes(self) -> dict[str, Any]:
-        """Return the facts a resumed run has to find again."""
-        needs = {r for p in build_proposals(self.config) for r in p.requires}
-        return {
-            "model": self.name,
-            "trained": self.trained,
-            "moving_average": "moving_average" in needs,
-            "seconds": {},
-            "saved": [],
-        }
-
     def preprocessing(self) -> Any:
         """Return the fitted preprocessing as JSON, or None for rows given as tensors."""
         fitted = self.splits.preprocessor
@@ -180,9 +170,17 @@ def prepare(
     prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
-    pruned = config.sparse.initialize in PRUNING_METHODS
-    build_defenses(config, splits, "pruning" if pruned else "search")
-    first_topology(config, module, initial, method=config.sparse.initialize)
+    build_defenses(config, splits, "search")
+    if (training := build_first_mask(config).training(config.sparse)) is not None:
+        build_defenses(config, splits, "pruning", own=training.defense)
+    # Whatever the first mask: a density that no mask can meet is found before any training.
+    initialize(
+        {name: initial[name] for name in maskable_parameters(module)},
+        density=config.sparse.density,
+        distribution=config.sparse.distribution,
+        method="magnitude-global",
+        seed=config.seed,
+    )
     if compare_groups:
         _check_blind(config, splits)
     return prepared
@@ -190,6 +188,7 @@ def prepare(
 
 def _check_parts(config: CompressConfig) -> None:
     """Build every named part once, so that a typo is found before the data are read."""
+    build_first_mask(config)
     build_proposals(config)
     if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
@@ -327,11 +326,12 @@ def _fresh(
 
 def _check_stages(prepared: PreparedRun) -> None:
     config = prepared.config
-    if config.sparse.initialize not in {"scratch", "snip", *STUDENTS} and not prepared.has_dense:
+    if build_first_mask(config).needs_dense and not prepared.has_dense:
+        others = [n for n, part in FIRST_MASKS.parts.items() if not part.factory().needs_dense]
         raise ConfigError(
-            f"sparse.initialize is '{config.sparse.initialize}', which looks at a trained dense "
+            f"sparse.initialize is {config.sparse.initialize!r}, which looks at a trained dense "
             "model, but dense.epochs is 0 and no weights are given; train one, give weights, or "
-            "use 'scratch', 'snip' or 'student-global'."
+            f"use one that begins without: {', '.join(others)}."
         )
     if config.shadows.count and prepared.trained:
         raise ConfigError(

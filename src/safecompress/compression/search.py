@@ -4,162 +4,222 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from safecompress.candidate import Candidate
+from safecompress.candidate import UNCHANGED, Candidate
 from safecompress.checks import OBJECTIVES, Objective
 from safecompress.checks.subject import Stopwatch
+from safecompress.compression.attempt import Attempt, DiscardedError
+from safecompress.compression.contexts import ContextBuilder
 from safecompress.compression.evaluation import CandidateEvaluator, EvaluatedCandidate
+from safecompress.compression.requirements import build_first_mask, build_proposals
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.compression.session import Session
-from safecompress.compression.start import ContextBuilder, build_proposals, start_candidate
+from safecompress.compression.start import start_candidate, student_candidate
 from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.events import Event
-from safecompress.files import tensors_digest
-from safecompress.protocols import Proposal
+from safecompress.models import channel_groups, few_inputs
+from safecompress.protocols import Pool, Proposal, References
 from safecompress.randomness import permutation
 from safecompress.run.model_file import StoredModel
+from safecompress.train import Trainer
+from safecompress.transforms import ChannelGroup
 
 
 class Search:
-    """The loop over rounds on one run's work."""
+    """The loop over rounds of one run.
 
-    def __init__(self, work: Session) -> None:
-        self._work = work
-        self._config = work.config
-        self._proposals = build_proposals(work.config)
-        self._fields = round_sizes(work.config)
-        self._trial = CandidateEvaluator(work)
+    Args:
+        session: the run.
+        trainer: trains candidates.
+        dense: the dense model; None without one.
+        student: the dense student of the teachers; None where nobody asks for it.
+        references: the teachers' log-odds of the steering rows; None without teachers.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        trainer: Trainer,
+        dense: StoredModel | None,
+        student: StoredModel | None,
+        references: Pool[References] | None,
+    ) -> None:
+        self._session, self._progress = session, session.progress
+        self._config, self._trainer = session.config, trainer
+        self._dense, self._student = dense, student
+        self._proposals = {p.name: p for p in build_proposals(session.config)}
+        self._sizes = round_sizes(session.config)
+        self._evaluate = CandidateEvaluator(
+            session, trainer=trainer, dense=dense, references=references
+        )
         self._objective: Objective = OBJECTIVES.build(
-            work.config.steer.objective, where="steer.objective"
+            session.config.steer.objective, where="steer.objective"
         )
-        self._trainer = trainer = work.trainer("search")
         self.timetable = Schedule.of(
-            work.config.sparse, steps_per_epoch=trainer.steps_per_epoch, total=trainer.total_steps
+            session.config.sparse,
+            steps_per_epoch=trainer.steps_per_epoch,
+            total=trainer.total_steps,
         )
 
-    def run(self, dense: StoredModel) -> Candidate:
-        """Search from the dense model and return the chosen candidate, fully trained."""
-        work, clock = self._work, self.timetable
-        work.enter("search", f"search: {rounds_in_words(work.config)}", rounds=clock.rounds)
-        population = self._population() or self._first_population(dense)
-        for number in range(work.round, clock.rounds):
-            if number == len(self._fields) or self._stale():
+    def run(self) -> Candidate:
+        """Search from the first mask and return the chosen candidate, fully trained."""
+        progress, clock = self._progress, self.timetable
+        text = f"search: {rounds_in_words(self._config)}"
+        progress.enter("search", text, rounds=clock.rounds)
+        population = self._population() or self._first_population()
+        for number in range(progress.round, clock.rounds):
+            if number == len(self._sizes) or self._stale():
                 population = [c.evolve(step=clock.end) for c in population]
                 break
             parents = self._train(population, until=clock.proposed(number), number=number)
-            tested = [self._trial(c) for c in self._settle(parents, number)]
+            tested = [self._evaluate(c) for c in self._settle(parents, number)]
             population, records = self._select(parents, tested, number)
             self._commit(population, records, number)
-        return work.train_to("final", population[0], clock.total, trainer=self._trainer)
+        return progress.train_to("final", population[0], clock.total, trainer=self._trainer)
 
     def _population(self) -> list[Candidate]:
-        pieces = self._work.pieces
+        pieces = self._progress.pieces
         size = sum(key.startswith("population/") for key in pieces)
         return [pieces[f"population/{i}"] for i in range(size)]
 
-    def _first_population(self, dense: StoredModel) -> list[Candidate]:
+    def _first_population(self) -> list[Candidate]:
         """Return the parents of the first round: one, or equal ones that draw different moves."""
-        method = self._config.sparse.initialize
-        start = start_candidate(self._work, dense, method=method, job="search")
-        return [start] * (self._fields[0].parents if self._fields else 1)
+        start = start_candidate(
+            self._session,
+            build_first_mask(self._config),
+            trainer=self._trainer,
+            dense=self._dense,
+            student=self._student,
+        )
+        return [start] * (self._sizes[0].parents if self._sizes else 1)
 
     def _stale(self) -> bool:
         patience = self._config.sparse.patience
-        return patience is not None and self._work.notes.get("rounds_without_gain", 0) >= patience
+        return patience is not None and self._progress.notes.rounds_without_gain >= patience
 
     def _train(
         self, population: Sequence[Candidate], *, until: int, number: int
     ) -> list[Candidate]:
         pieces = {f"round {number + 1} parent {i + 1}": c for i, c in enumerate(population)}
-        self._work.train_stack(pieces, until, trainer=self._trainer)
+        self._progress.train_stack(pieces, until, trainer=self._trainer)
         return [
-            self._work.train_to(key, c, until, trainer=self._trainer) for key, c in pieces.items()
+            self._progress.train_to(key, c, until, trainer=self._trainer)
+            for key, c in pieces.items()
         ]
+
+    @cached_property
+    def _channels(self) -> tuple[ChannelGroup, ...] | None:
+        """Which channels of the model belong together, where a proposal asks."""
+        if not any("channels" in proposal.requires for proposal in self._proposals.values()):
+            return None
+        module = self._session.module
+        return channel_groups(module, few_inputs(module, self._session.splits.members))
+
+    def _contexts(self, parent: Candidate, index: int, number: int) -> ContextBuilder:
+        student = self._student
+        return ContextBuilder(
+            self._config,
+            self._trainer,
+            parent,
+            index,
+            number,
+            progress=self.timetable.progress(number),
+            channels=self._channels,
+            student=None
+            if student is None
+            else partial(student_candidate, self._session, student, trainer=self._trainer),
+        )
 
     def _settle(self, parents: Sequence[Candidate], number: int) -> list[EvaluatedCandidate]:
         """Let every proposal change every parent, and every candidate train on the same batches."""
-        chances = [
-            _Attempt(f"r{number + 1}p{i + 1}c{k + 1}", i, parent, proposal, contexts)
+        attempts = [
+            Attempt(f"r{number + 1}p{i + 1}c{k + 1}", proposal, contexts)
             for i, parent in enumerate(parents)
-            for contexts in [ContextBuilder(self._work, self.timetable, number)]
-            for k, proposal in enumerate(self._chances(parent, number, i))
+            for contexts in [self._contexts(parent, i, number)]
+            for k, proposal in enumerate(self._offered(parent, number, i))
         ]
-        share = self._stacked(chances, number)
+        share = self._stacked(attempts, number)
         settled = []
         known: dict[int, dict[str, str]] = {}
-        for chance in chances:
-            name, parent, proposal = chance.name, chance.parent, chance.proposal
-            twins = known.setdefault(chance.index, {})
+        for attempt in attempts:
+            name, parent, index = attempt.name, attempt.parent, attempt.contexts.index
+            twins = known.setdefault(index, {})
             watch = Stopwatch()
             record: dict[str, Any] = {
                 "round": number + 1,
                 "candidate": name,
-                "parent": f"r{number + 1}p{chance.index + 1}",
-                "proposal": proposal.name,
+                "parent": f"r{number + 1}p{index + 1}",
+                "proposal": attempt.proposal.name,
             }
             try:
                 with telling_memory_shortage():
-                    changed = chance.changed()
-                    if twin := _twin(chance, twins):
-                        raise _SameCandidateError(f"the same as {twin}")
-                    candidate = self._settle_one(changed, chance)
+                    candidate = self._settle_one(attempt, twins)
                 seconds = watch.seconds + share.get(name, 0.0)
                 record |= {"step": candidate.step, "seconds": {"settle": seconds}}
                 settled.append(EvaluatedCandidate(name, record["parent"], candidate, None, record))
-            except (NonFiniteError, MemoryShortageError, _SameCandidateError) as error:
-                # Who never settled stands in for no sibling: what it lacked may be there again.
-                known[chance.index] = {d: first for d, first in twins.items() if first != name}
+            except (NonFiniteError, MemoryShortageError, DiscardedError) as error:
+                # A candidate that never settled stands in for no sibling: what it lacked, such as
+                # memory, may be there again for its twin.
+                known[index] = {d: first for d, first in twins.items() if first != name}
                 record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
                 record |= {"status": "discarded", "reason": str(error)}
                 settled.append(EvaluatedCandidate(name, record["parent"], parent, None, record))
         return settled
 
-    def _stacked(self, chances: Sequence[_Attempt], number: int) -> dict[str, float]:
+    def _stacked(self, attempts: Sequence[Attempt], number: int) -> dict[str, float]:
         """Train at once what can be; return by candidate the seconds that went into it."""
         watch = Stopwatch()
         pieces: dict[str, Candidate] = {}
-        seen: dict[int, dict[str, str]] = {}
-        for chance in chances:
-            if chance.proposal.updates > 1:
+        known: dict[int, dict[str, str]] = {}
+        for attempt in attempts:
+            if attempt.proposal.updates > 1:
                 continue
             try:
                 with telling_memory_shortage():
-                    changed = chance.changed()
-            except (NonFiniteError, MemoryShortageError):
+                    changed = attempt.changed
+            except (NonFiniteError, MemoryShortageError, DiscardedError):
                 # It fails again where it is settled alone, and is discarded with the reason.
                 continue
-            if not _twin(chance, seen.setdefault(chance.index, {})):
-                pieces[f"{chance.name}/1"] = changed
-        self._work.train_stack(pieces, self.timetable.judged(number), trainer=self._trainer)
+            if not _twin(attempt, known.setdefault(attempt.contexts.index, {})):
+                pieces[f"{attempt.name}/1"] = changed
+        self._progress.train_stack(pieces, self.timetable.judged(number), trainer=self._trainer)
         return {key.removesuffix("/1"): watch.seconds / len(pieces) for key in pieces}
 
-    def _chances(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
+    def _offered(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
         """Return the proposals that one parent gets in a round."""
-        steer = self._config.steer
+        steer, every = self._config.steer, tuple(self._proposals.values())
         if steer.replay is not None:
-            return tuple(p for p in self._proposals if p.name == steer.replay[number])
-        if steer.search == "tournament" and parent.lineage:
+            name = steer.replay[number]
+            return () if name == UNCHANGED else (self._proposals[name],)
+        path = [name for name in parent.lineage if name != UNCHANGED]
+        if steer.search == "tournament" and path:
             # A lineage stands for its proposal; it is what the tests compare.
-            return tuple(p for p in self._proposals if p.name == parent.lineage[-1])
+            return (self._proposals[path[-1]],)
         if steer.draw is None:
-            return self._proposals
-        order = permutation(len(self._proposals), self._config.seed, "draw", number, index)
-        return tuple(self._proposals[k] for k in sorted(order[: steer.draw].tolist()))
+            return every
+        order = permutation(len(every), self._config.seed, "draw", number, index)
+        return tuple(every[k] for k in sorted(order[: steer.draw].tolist()))
 
-    def _settle_one(self, changed: Candidate, chance: _Attempt) -> Candidate:
-        """Train a changed candidate, changing it again where the proposal says so."""
-        candidate, begin, proposal = changed, changed.step, chance.proposal
-        judged = self.timetable.judged(chance.contexts.number)
-        for update in range(proposal.updates):
-            piece = f"{chance.name}/{update + 1}"
-            if update and piece not in self._work.pieces:
-                context = chance.contexts.of(candidate, proposal, chance.index, update)
-                candidate = proposal(candidate, context)
-            target = begin + (judged - begin) * (update + 1) // proposal.updates
-            candidate = self._work.train_to(piece, candidate, target, trainer=self._trainer)
+    def _settle_one(self, attempt: Attempt, twins: dict[str, str]) -> Candidate:
+        """Train a changed candidate, changing it again where the proposal says so.
+
+        Raises:
+            DiscardedError: when an earlier sibling is the same: training and testing it again
+                would tell nothing; or when the proposal fails.
+        """
+        candidate, updates = attempt.changed, attempt.proposal.updates
+        if twin := _twin(attempt, twins):
+            raise DiscardedError(f"the same as {twin}")
+        begin, judged = candidate.step, self.timetable.judged(attempt.contexts.number)
+        for update in range(updates):
+            piece = f"{attempt.name}/{update + 1}"
+            if update and piece not in self._progress.pieces:
+                candidate = attempt.again(candidate, update)
+            target = begin + (judged - begin) * (update + 1) // updates
+            candidate = self._progress.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate
 
     def _select(
@@ -173,11 +233,12 @@ class Search:
         alive = [(t, t.outcome) for t in tested if t.outcome is not None]
         if not alive:
             text = f"{self._round(number)}: every candidate was discarded; the parent goes on"
-            self._work.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
+            self._session.listen(Event("selected", text, {"round": number + 1, "candidate": None}))
             self._note_score(-math.inf)
-            return list(parents), list(records.values())
+            unchanged = [p.evolve(lineage=(*p.lineage, UNCHANGED)) for p in parents]
+            return unchanged, list(records.values())
         ranking = self._objective.rank([outcome for _, outcome in alive])
-        kept = ranking[: self._fields[number].kept]
+        kept = ranking[: self._sizes[number].kept]
         for place, ranked in enumerate(ranking):
             records[alive[ranked.index][0].name] |= {
                 "rank": place + 1,
@@ -188,27 +249,22 @@ class Search:
         self._note_score(kept[0].score)
         text = f"{self._round(number)}: {best.record['proposal']} chosen, {kept[0].reason}"
         data = {"round": number + 1, "candidate": best.name}
-        self._work.listen(Event("selected", text, data))
+        self._session.listen(Event("selected", text, data))
         return [alive[r.index][0].candidate for r in kept], list(records.values())
 
     def _round(self, number: int) -> str:
         return f"round {number + 1} of {self.timetable.rounds}"
 
     def _note_score(self, score: float) -> None:
-        notes = self._work.notes
-        if notes.get("best_score") is None or score > notes["best_score"]:
-            notes["best_score"] = score if math.isfinite(score) else None
-            notes["rounds_without_gain"] = 0
-        else:
-            notes["rounds_without_gain"] += 1
+        self._progress.notes = self._progress.notes.with_score(score)
 
     def _commit(
         self, population: Sequence[Candidate], records: Sequence[dict[str, Any]], number: int
     ) -> None:
-        work = self._work
-        work.round = number + 1
-        work.pieces = {f"population/{i}": c for i, c in enumerate(population)}
-        work.commit(lines=[_EMPTY_RECORD | record for record in records])
+        progress = self._progress
+        progress.round = number + 1
+        progress.pieces = {f"population/{i}": c for i, c in enumerate(population)}
+        progress.commit(lines=[_EMPTY_RECORD | record for record in records])
 
 
 _EMPTY_RECORD: dict[str, Any] = {
@@ -221,39 +277,9 @@ _EMPTY_RECORD: dict[str, Any] = {
 }
 
 
-class _SameCandidateError(Exception):
-    """A sibling is this very candidate: training and testing it again would tell nothing."""
-
-
-@dataclass
-class _Attempt:
-    """A parent and a proposal that may change it."""
-
-    name: str
-    index: int
-    parent: Candidate
-    proposal: Proposal
-    contexts: ContextBuilder
-    _changed: Candidate | None = None
-
-    def changed(self) -> Candidate:
-        """Return the parent as the proposal changes it."""
-        if self._changed is None:
-            context = self.contexts.of(self.parent, self.proposal, self.index, 0)
-            self._changed = self.proposal(self.parent, context)
-        return self._changed
-
-    @cached_property
-    def digest(self) -> str:
-        """What tells the changed parent from others; all its tensors are read for it."""
-        changed = self.changed()
-        settings = f"{changed.soft_target} {changed.transforms.settings()}"
-        return f"{settings} {tensors_digest(changed.tensors())}"
-
-
-def _twin(chance: _Attempt, seen: dict[str, str]) -> str | None:
+def _twin(attempt: Attempt, first_by_digest: dict[str, str]) -> str | None:
     """Return the name of an earlier sibling that is the same candidate, and note this one."""
-    if chance.proposal.updates > 1:
+    if attempt.proposal.updates > 1:
         return None
-    first = seen.setdefault(chance.digest, chance.name)
-    return None if first == chance.name else first
+    first = first_by_digest.setdefault(attempt.digest, attempt.name)
+    return None if first == attempt.name else first

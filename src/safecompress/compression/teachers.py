@@ -20,14 +20,13 @@ from torch import Tensor
 from safecompress.attacks.metric import true_class_log_odds
 from safecompress.compression.session import Session
 from safecompress.config import TeachersConfig, TrainConfig
-from safecompress.data import content_of_inputs
+from safecompress.data import Splits, content_of_inputs
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
 from safecompress.protocols import Pool, References, Rows
-from safecompress.randomness import derive, permutation
-from safecompress.topology import Topology
-from safecompress.train import ProbedSettings, Trainer, steps_per_epoch
+from safecompress.randomness import permutation
+from safecompress.train import steps_per_epoch
 
 FOLDER = "teachers"
 
@@ -62,7 +61,7 @@ def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
     return (place % config.folds - teachers) % config.folds < config.held_out
 
 
-def training_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
+def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
     """Return about how many optimizer steps all teachers take together."""
     rows = members * (config.folds - config.held_out) // config.folds
     return config.folds * round(train.epochs * steps_per_epoch(rows, train))
@@ -81,30 +80,31 @@ class TeacherOutputs:
     references: Pool[References]
 
 
-def taught(work: Session) -> TeacherOutputs:
+def train_teachers(session: Session) -> TeacherOutputs:
     """Train the teachers, or read what those of an interrupted run left.
 
     Raises:
         NonFiniteError: when a teacher diverges.
         RunFolderError: when a file in the run folder is not what this run wrote.
     """
-    config, members, steer = work.config.teachers, work.splits.members, work.splits.steer
-    unseen = held_out(members, config, seed=work.config.seed)
-    paths = [work.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
+    config, splits = session.config.teachers, session.splits
+    members, steer = splits.members, splits.steer
+    unseen = held_out(members, config, seed=session.config.seed)
+    paths = [session.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
     if not all(path.exists() for path in paths):
         # A run that is further on keeps the pieces of the stage it is in.
         text = f"teachers: {config.folds}, each without its own share of the members"
-        work.enter("teachers", text)
-    labels = torch.zeros(len(members), work.splits.classes)
+        session.progress.enter("teachers", text)
+    labels = torch.zeros(len(members), splits.classes)
     odds = torch.zeros(unseen.shape, dtype=torch.float64)
     outside = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
         if not path.exists():
-            _teach(work, number, rows, path)
-        said = _read(path, work, rows)
-        labels[rows] += said["probabilities"]
-        odds[number, rows] = said["log_odds"]
-        outside[number] = said["nonmembers"]
+            _train_teacher(session, number, rows, path)
+        outputs = _read(path, splits, rows)
+        labels[rows] += outputs["probabilities"]
+        odds[number, rows] = outputs["log_odds"]
+        outside[number] = outputs["nonmembers"]
     place = {row: k for k, row in enumerate(members.ids.tolist())}
     inside = torch.tensor([place[row] for row in steer.members.ids.tolist()], dtype=torch.int64)
     # Of a row that is no member as many teachers are asked, dealt as if it were one.
@@ -122,55 +122,43 @@ def _chosen(odds: Tensor, asked: Tensor, count: int) -> References:
     return References(log_odds, torch.zeros(log_odds.shape, dtype=torch.bool))
 
 
-def _teach(work: Session, number: int, unseen: Tensor, path: Path) -> None:
-    """Train one teacher on the rows it may see and write what it says of the others."""
-    members = work.splits.members
-    settings = work.notes.get("settings/teachers")
-    trainer = Trainer(
-        work.module,
-        members.take(torch.nonzero(~unseen).squeeze(1)),
-        work.config.teachers.train or work.whole_training(),
-        seed=derive(work.config.seed, "teacher", number),
-        stage="teacher",
-        engine=work.config.engine,
-        settings=None if settings is None else ProbedSettings.from_json(settings),
-    )
-    work.notes["settings/teachers"] = trainer.settings.to_json()
+def _train_teacher(session: Session, number: int, unseen: Tensor, path: Path) -> None:
+    """Train one teacher on the rows it may see and write its outputs on the others."""
+    members, progress = session.splits.members, session.progress
+    trainer = session.trainers.teacher(number, members.take(torch.nonzero(~unseen).squeeze(1)))
     # Teachers that began alike would err alike; their mean is the better label for differing.
-    work.module.load_state_dict(dict(work.fresh(number)))
-    start = trainer.start(Topology.dense(work.module))
+    start = trainer.start(weights=session.fresh(number))
     key = f"teacher {number + 1}"
-    done = work.train_to(key, start, trainer.total_steps, trainer=trainer)
+    done = progress.train_to(key, start, trainer.total_steps, trainer=trainer)
     rows = members.take(torch.nonzero(unseen).squeeze(1))
-    outputs, others = (trainer.outputs(done, r) for r in (rows, work.splits.steer.nonmembers))
-    said = outputs.logits.softmax(1)
+    outputs, others = (trainer.outputs(done, r) for r in (rows, session.splits.steer.nonmembers))
+    probabilities = outputs.logits.softmax(1)
     path.parent.mkdir(exist_ok=True)
     write_tensors(
         path,
         {
             "ids": rows.ids,
-            "probabilities": said,
+            "probabilities": probabilities,
             "log_odds": outputs.per_row(true_class_log_odds),
             "nonmember_ids": others.ids,
             "nonmembers": others.per_row(true_class_log_odds),
         },
     )
-    work.pieces.pop(key, None)
-    work.commit()
-    work.listen(
-        Event("note", f"  {key}: accuracy {_accuracy(said, rows):.3f} on rows it never saw", {})
-    )
+    progress.pieces.pop(key, None)
+    progress.commit()
+    accuracy = float((probabilities.argmax(1) == rows.labels).double().mean())
+    session.listen(Event("note", f"  {key}: accuracy {accuracy:.3f} on rows it never saw", {}))
 
 
-def _read(path: Path, work: Session, unseen: Tensor) -> Mapping[str, Tensor]:
+def _read(path: Path, splits: Splits, unseen: Tensor) -> Mapping[str, Tensor]:
     try:
         stored = read_tensors(path)
     except DataError as error:
         raise RunFolderError(f"{error} Delete it, and the teacher is trained again.") from error
-    rows, others = work.splits.members.ids[unseen], work.splits.steer.nonmembers.ids
+    rows, others = splits.members.ids[unseen], splits.steer.nonmembers.ids
     shapes = {
         "ids": (len(rows),),
-        "probabilities": (len(rows), work.splits.classes),
+        "probabilities": (len(rows), splits.classes),
         "log_odds": (len(rows),),
         "nonmember_ids": (len(others),),
         "nonmembers": (len(others),),
@@ -184,7 +172,3 @@ def _read(path: Path, work: Session, unseen: Tensor) -> Mapping[str, Tensor]:
             "teacher is trained again."
         )
     return stored
-
-
-def _accuracy(said: Tensor, rows: Rows) -> float:
-    return float((said.argmax(1) == rows.labels).double().mean())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from safecompress.config.section import Positive, Section, Share
+from safecompress.config.section import Positive, Request, Section, Share
 from safecompress.config.training import TrainConfig
 
 
@@ -99,28 +99,17 @@ class SparseConfig(Section):
         "layer the same density; `er` (Erdős–Rényi) and `erk`, which also counts the size of "
         "convolution kernels, leave small layers denser.",
     )
-    initialize: Literal[
-        "magnitude-global",
-        "magnitude-layer",
-        "scratch",
-        "admm-global",
-        "admm-layer",
-        "gradual-global",
-        "gradual-layer",
-        "lottery",
-        "snip",
-        "student-global",
-        "student-layer",
-    ] = Field(
+    initialize: Request = Field(
         default="magnitude-global",
-        description="Where the search begins. `magnitude-global` and `magnitude-layer` remove the "
-        "smallest weights of the trained dense model, over all layers or in each; `admm-global` "
-        "and `admm-layer` first train it towards its mask; `gradual-global` and `gradual-layer` "
-        "first remove its smallest weights bit by bit; `lottery` keeps its largest weights, back "
-        "at their untrained values. Of untrained weights, `scratch` draws a random mask, and "
-        "`snip` keeps those without which the loss would change most; both scale the weights to "
-        "the mask. `student-global` and `student-layer` prune a dense student of the teachers, "
-        "which inherits nothing from the dense model.",
+        description="First mask, where the search begins (`safecompress list first-masks`). "
+        "`magnitude-global` and `magnitude-layer` remove the smallest weights of the trained dense "
+        "model, over all layers or in each; `admm-global` and `admm-layer` first train it towards "
+        "its mask; `gradual-global` and `gradual-layer` first remove its smallest weights bit by "
+        "bit; `lottery` keeps its largest weights, back at their untrained values. Of untrained "
+        "weights, `scratch` draws a random mask, and `snip` keeps those without which the loss "
+        "would change most; both scale the weights to the mask. `student-global` and "
+        "`student-layer` prune a dense student of the teachers, which inherits nothing from the "
+        "dense model.",
     )
     admm: AdmmConfig = Field(
         default=AdmmConfig(),

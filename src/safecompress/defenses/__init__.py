@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from safecompress.config import SparseConfig
 from safecompress.defenses.registry import DEFENSES
 
 # Importing a module adds its defenses, so this is the order in which they are listed.
@@ -25,22 +24,15 @@ from safecompress.defenses import (
 from safecompress.defenses.admm import Admm
 from safecompress.defenses.dp_sgd import DpSgd, Spent, epsilon
 from safecompress.defenses.gradual import Gradual
-from safecompress.defenses.support import METHODS as PRUNING_METHODS
-from safecompress.defenses.support import support
+from safecompress.defenses.support import Scope, support
 
 __all__ = [
     "DEFENSES",
-    "PRUNING_METHODS",
     "Admm",
     "DpSgd",
     "Gradual",
+    "Scope",
     "Spent",
     "epsilon",
-    "pruner",
     "support",
 ]
-
-
-def pruner(sparse: SparseConfig) -> Admm | Gradual:
-    """Return what trains dense weights towards the mask that `sparse.initialize` names."""
-    return (Admm if sparse.initialize.startswith("admm") else Gradual)(sparse)

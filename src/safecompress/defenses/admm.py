@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.config import SparseConfig
-from safecompress.defenses.support import KEPT, largest
+from safecompress.defenses.support import KEPT, Scope, largest
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense, TrainingContext
 from safecompress.topology import maskable_parameters
@@ -32,12 +32,14 @@ class Admm(Defense):
     grows, the dual is scaled down by as much, for it is measured in units of 1/ρ.
 
     Args:
-        sparse: gives density, distribution, `initialize` and the section `admm`.
+        sparse: gives density, distribution and the section `admm`.
+        scope: whether the network has one budget, or every layer its own.
     """
 
     name: ClassVar[str] = "admm"
 
-    def __init__(self, sparse: SparseConfig) -> None:
+    def __init__(self, sparse: SparseConfig, *, scope: Scope = "global") -> None:
+        self._scope = scope
         self._sparse, self._config = sparse, sparse.admm
         self._context: TrainingContext | None = None
         self._weights: dict[str, nn.Parameter] = {}
@@ -134,5 +136,7 @@ class Admm(Defense):
     def _project_(self) -> None:
         """Let Z be the nearest to W + U that keeps the budget."""
         wanted = {name: w.detach() + self._duals[name] for name, w in self._weights.items()}
-        self._kept = dict(largest(wanted, self._sparse, density=self._sparse.density).masks)
+        self._kept = dict(
+            largest(wanted, self._sparse, scope=self._scope, density=self._sparse.density).masks
+        )
         self._copies = {n: t * self._kept[n].to(t.device) for n, t in wanted.items()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.config import SparseConfig
-from safecompress.defenses.support import KEPT, largest
+from safecompress.defenses.support import KEPT, Scope, largest
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense, TrainingContext
 from safecompress.topology import maskable_parameters
@@ -25,12 +25,14 @@ class Gradual(Defense):
     recover. A weight that is gone stays at zero.
 
     Args:
-        sparse: gives density, distribution, `initialize` and the section `gradual`.
+        sparse: gives density, distribution and the section `gradual`.
+        scope: whether the network has one budget, or every layer its own.
     """
 
     name: ClassVar[str] = "gradual"
 
-    def __init__(self, sparse: SparseConfig) -> None:
+    def __init__(self, sparse: SparseConfig, *, scope: Scope = "global") -> None:
+        self._scope = scope
         self._sparse, self._cuts = sparse, sparse.gradual.cuts
         self._steps = 0
         self._weights: dict[str, nn.Parameter] = {}
@@ -65,7 +67,11 @@ class Gradual(Defense):
         cuts = done * self._cuts // self._steps
         if cuts != batch.step * self._cuts // self._steps:
             found = {name: w.detach() for name, w in self._weights.items()}
-            self._keep_(largest(found, self._sparse, density=self.density_after(cuts)).masks)
+            self._keep_(
+                largest(
+                    found, self._sparse, scope=self._scope, density=self.density_after(cuts)
+                ).masks
+            )
         for name, weight in self._weights.items():
             weight.mul_(self._here[name])
 

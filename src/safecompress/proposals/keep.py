@@ -19,9 +19,9 @@ class Keep(Proposal):
         return "keep"
 
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
-        """Return the parent with `keep` added to its lineage."""
+        """Return the parent."""
         del context
-        return parent.evolve(lineage=(*parent.lineage, self.name))
+        return parent
 
 
 PROPOSALS.add(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from safecompress.config import SparseConfig
 from safecompress.errors import ConfigError
-from safecompress.protocols import Proposal
+from safecompress.protocols import Kept, Proposal
 
 SOFT_TARGET, STUDENT = "the soft target", "the start from a student"
 """What several proposals change besides the mask; a proposal refuses one that changes its own."""
@@ -32,6 +32,7 @@ class OverMask(Proposal):
     mask: Proposal = field(kw_only=True)
     requires: frozenset[str] = field(init=False, repr=False, compare=False)
     updates: int = field(init=False, repr=False, compare=False)
+    keeps: Kept = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.mask, OverMask) and self.mask.changes in self.refuses:
@@ -41,6 +42,7 @@ class OverMask(Proposal):
             )
         object.__setattr__(self, "requires", self.mask.requires | self.needs())
         object.__setattr__(self, "updates", self.mask.updates)
+        object.__setattr__(self, "keeps", self.mask.keeps)
 
     def needs(self) -> frozenset[str]:
         """Return what this change requires besides."""

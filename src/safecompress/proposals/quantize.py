@@ -53,7 +53,7 @@ class Quantize(OverMask):
         """Return the candidate with its mask changed and its numbers rounded."""
         changed = self.mask(parent, context)
         rounded = replace(changed.transforms, bits=self.bits, activations=self.activations)
-        return changed.evolve(transforms=rounded, lineage=(*parent.lineage, self.name))
+        return changed.evolve(transforms=rounded)
 
 
 def quantize(*, bits: int = 8, activations: bool = True, mask: Request = "keep") -> Quantize:

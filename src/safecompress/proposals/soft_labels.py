@@ -63,7 +63,7 @@ class SoftLabels(OverMask):
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
         """Return the candidate with its mask changed and its share of soft labels set."""
         changed = self.mask(parent, context)
-        return changed.evolve(soft_target=self.target, lineage=(*parent.lineage, self.name))
+        return changed.evolve(soft_target=self.target)
 
 
 def soft_labels(

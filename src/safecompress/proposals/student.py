@@ -31,6 +31,11 @@ class Student(OverMask):
     changes: ClassVar[str] = STUDENT
     refuses: ClassVar[frozenset[str]] = frozenset({STUDENT, SOFT_TARGET})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The student's layers may share the total in another way than the parent's.
+        object.__setattr__(self, "keeps", "network")
+
     def needs(self) -> frozenset[str]:
         """Return that the context must have the student."""
         return frozenset({"student"})
@@ -42,12 +47,11 @@ class Student(OverMask):
 
     def __call__(self, parent: Candidate, context: ProposalContext) -> Candidate:
         """Return the student at the parent's step, or the parent with its mask changed."""
-        lineage = (*parent.lineage, self.name)
-        if any("student" in name.split() for name in parent.lineage):
-            return self.mask(parent, context).evolve(lineage=lineage)
+        if parent.from_student:
+            return self.mask(parent, context)
         if context.student is None:
             raise ConfigError(f"{self.name}: the context has no student; the run trains it.")
-        return context.student.evolve(step=parent.step, lineage=lineage)
+        return context.student.evolve(step=parent.step, from_student=True)
 
 
 def student(*, mask: Request = "keep") -> Student:

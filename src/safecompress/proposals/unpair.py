@@ -52,9 +52,7 @@ class Unpair(OverMask):
         changed = self.mask(parent, context)
         before = changed.defenses.get(UNPAIRING, {})
         state = {**before, "weight": torch.tensor([self.weight])}
-        return changed.evolve(
-            defenses={**changed.defenses, UNPAIRING: state}, lineage=(*parent.lineage, self.name)
-        )
+        return changed.evolve(defenses={**changed.defenses, UNPAIRING: state})
 
 
 def unpair(*, weight: float, mask: Request = "keep") -> Unpair:

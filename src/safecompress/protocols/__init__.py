@@ -10,9 +10,15 @@ rows.
 from safecompress.protocols.attack import Attack, AttackResult, Evidence
 from safecompress.protocols.ball import NORMS, Ball, Norm, lengths
 from safecompress.protocols.estimate import Estimate
+from safecompress.protocols.first_mask import (
+    FirstMask,
+    FirstMaskContext,
+    FirstMaskStart,
+    FirstMaskTraining,
+)
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
-from safecompress.protocols.proposal import Proposal, ProposalContext
+from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
 from safecompress.protocols.references import References
 from safecompress.protocols.rows import (
     Inputs,
@@ -37,9 +43,14 @@ __all__ = [
     "Defense",
     "Estimate",
     "Evidence",
+    "FirstMask",
+    "FirstMaskContext",
+    "FirstMaskStart",
+    "FirstMaskTraining",
     "InputRange",
     "Inputs",
     "Internals",
+    "Kept",
     "ModelLike",
     "Norm",
     "Outputs",

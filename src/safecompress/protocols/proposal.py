@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
@@ -35,10 +36,20 @@ class ProposalContext:
     student: Candidate | None = None
 
 
+Kept: TypeAlias = Literal["layers", "network"]
+"""What a proposal keeps the number of weights of."""
+
+
 class Proposal(ABC):
     """One way to change a candidate: its mask, its training, or the bits it computes with.
 
-    A proposal keeps the number of weights in each mask exactly.
+    The loop checks what comes back and discards a candidate that breaks the contract, with the
+    reason: the step stays; names, shapes and types of the weights stay, and their values are
+    finite; each mask fits its weight, which is zero where no weight exists; the number of weights
+    stays as `keeps` says; optimizer state has its weight's shape; transforms fit the weights. The
+    parent and the context are left untouched. The lineage is the loop's: what a proposal writes
+    there is ignored. Any `Exception` that a proposal raises discards the candidate, too, and the
+    run goes on.
     """
 
     requires: frozenset[str] = frozenset()
@@ -46,11 +57,18 @@ class Proposal(ABC):
     context), `moving_average` (of the candidate) and `soft_labels` (from trained teachers)."""
     updates: int = 1
     """How many times it is applied, at equal intervals, while a candidate is trained on."""
+    keeps: Kept = "layers"
+    """Which numbers of weights stay exactly as they are: those of all `layers`, or that of the
+    whole `network` alone, for a proposal that shares it among the layers anew."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Short name, unique among a round's proposals."""
+        """Short name, the same at every call and unique among a run's proposals.
+
+        It is what a lineage lists and a replay finds the proposal by; nothing is read out of its
+        words.
+        """
 
     def with_defaults(self, sparse: SparseConfig) -> Proposal:
         """Return the proposal with every option that was left open taken from a configuration.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from safecompress.sparse.distributions import layer_counts
 from safecompress.sparse.drop import DROP_RULES, DropRule
 from safecompress.sparse.grow import GROW_RULES, GrowRule
-from safecompress.sparse.initialize import initialize, scale_to_mask_
+from safecompress.sparse.initialize import initialize, scale_to_mask_, scaled_to_mask
 from safecompress.sparse.layer import Layer
 from safecompress.sparse.rewire import rewire
 from safecompress.sparse.schedules import FractionPlan, drop_fraction
@@ -26,4 +26,5 @@ __all__ = [
     "layer_counts",
     "rewire",
     "scale_to_mask_",
+    "scaled_to_mask",
 ]

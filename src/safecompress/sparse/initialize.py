@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 
@@ -101,6 +102,23 @@ def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True)
             kept = (share * parts).sum(summed, keepdim=True)
             scale = (share.sum(summed, keepdim=True) / kept).sqrt().where(kept > 0, 1.0)
             weight.mul_(scale.expand_as(parts).reshape(mask.shape))
+
+
+def scaled_to_mask(
+    module: nn.Module, weights: Mapping[str, Tensor], topology: Topology, *, drawn: bool
+) -> dict[str, Tensor]:
+    """Return untrained weights scaled to masks, as `scale_to_mask_` does it.
+
+    Args:
+        module: the model; left as it is.
+        weights: its untrained weights, a state_dict.
+        topology: which of them exist.
+        drawn: whether the mask was drawn at random and not chosen by the weights.
+    """
+    scaled = copy.deepcopy(module)
+    scaled.load_state_dict(dict(weights))
+    scale_to_mask_(scaled, topology, drawn=drawn)
+    return {name: tensor.detach() for name, tensor in scaled.state_dict().items()}
 
 
 def _check(tensors: Mapping[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> 
     Args:
         parent: the candidate; its tensors are left untouched, unchanged ones are shared.
         masks: bool masks of all maskable parameters.
-        proposal: name added to the lineage.
+        proposal: who gives the masks, for messages.
 
     Raises:
         ModelError: when the masks are not those of the parent's parameters.
@@ -52,7 +52,6 @@ def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> 
         optimizer=optimizer,
         topology=Topology({name: masks[name] for name in old}),
         ever_active=ever_active,
-        lineage=(*parent.lineage, proposal),
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train.optimizers import load_optimizer_state_, optimizer_state
 from safecompress.train.stage import Stage
+from safecompress.train.state import load_module_
 from safecompress.train.step import Pairs, average_pairs, averages_by_name
 from safecompress.train.workbench import Workbench
 from safecompress.transforms import Transforms
@@ -38,13 +41,16 @@ class Exchange:
     fabric: Fabric
     track: bool
 
-    def fresh(self, topology: Topology) -> Candidate:
-        """Return a candidate at step 0 with the module's weights.
+    def fresh(self, topology: Topology, weights: Mapping[str, Tensor] | None) -> Candidate:
+        """Return a candidate at step 0.
 
         Args:
             topology: which weights exist; the others are set to zero in the module.
+            weights: a state_dict; None takes the module's weights as they are now.
         """
         self.bench.clear_()
+        if weights is not None:
+            load_module_(self.stage.module, weights)
         topology.apply_(self.stage.module)
         self.stage.scaler.load_({})
         self.stage.objective.load_state_({}, masks=topology.masks)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -158,13 +159,28 @@ class Trainer:
         """Steps of the whole stage."""
         return self._stage.batches.total_steps
 
-    def start(self, topology: Topology | None = None) -> Candidate:
-        """Return a candidate at step 0 with the module's weights as they are now.
+    def start(
+        self, topology: Topology | None = None, *, weights: Mapping[str, Tensor] | None = None
+    ) -> Candidate:
+        """Return a candidate at step 0.
 
         Args:
             topology: which weights exist, all by default; the others become zero.
+            weights: a state_dict; by default the module's weights as they are now.
         """
-        return self._exchange.fresh(topology or Topology.dense(self._module))
+        return self._exchange.fresh(topology or Topology.dense(self._module), weights)
+
+    def module_of(self, candidate: Candidate) -> nn.Module:
+        """Return a copy of the module that holds exactly this candidate, in evaluation mode.
+
+        Args:
+            candidate: a candidate of this module.
+
+        Raises:
+            ModelError: when the candidate belongs to another model.
+        """
+        self.load_(candidate)
+        return copy.deepcopy(self._module).eval()
 
     def load_(self, candidate: Candidate) -> None:
         """Copy a candidate into the live module, which then computes what the candidate computes.

@@ -12,7 +12,7 @@ from benchmarks.pruning_claim import claim
 from benchmarks.table import DATA, METHODS, ROOT, comparison, summary, tabulated
 
 from safecompress.cohorts.cells import cells, read_cell
-from safecompress.compression.start import build_proposals
+from safecompress.compression.requirements import build_proposals
 from safecompress.config import load_compare_config, load_config
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from safecompress import compress, splits_from_arrays
 from safecompress.compression.pipeline import take_up
 from safecompress.compression.prepare import prepare
-from safecompress.compression.teachers import held_out, taught
+from safecompress.compression.teachers import held_out, train_teachers
 from safecompress.config import TeachersConfig, dump_yaml, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
 from safecompress.events import silent
@@ -324,8 +324,8 @@ def test_candidates_are_compared_with_teachers_that_never_saw_the_row(tmp_path):
     """Once per steering row as many teachers as leave a member out, and none that saw it."""
     prepared = prepare(load_config(SETTINGS | {"steer": STEER}), make_model, splits())
     folder = RunFolder.create(tmp_path / "run", config_yaml=dump_yaml(prepared.config))
-    work = take_up(prepared, folder, silent)
-    said = taught(work)
+    session = take_up(prepared, folder, silent)
+    outputs = train_teachers(session)
     config, steer = prepared.config.teachers, splits().steer
     unseen = held_out(splits().members, config, seed=prepared.config.seed)
     place = {row: k for k, row in enumerate(splits().members.ids.tolist())}
@@ -333,15 +333,15 @@ def test_candidates_are_compared_with_teachers_that_never_saw_the_row(tmp_path):
     for k, row in enumerate(steer.members.ids.tolist()):
         assert int(unseen[:, place[row]].sum()) == config.held_out
         own = labels[row][:, steer.members.labels[k]].double()
-        ours = said.references.members.log_odds[:, k]
+        ours = outputs.references.members.log_odds[:, k]
         assert torch.allclose(ours, torch.logit(own), atol=1e-4)
     for references, rows in (
-        (said.references.members, steer.members),
-        (said.references.nonmembers, steer.nonmembers),
+        (outputs.references.members, steer.members),
+        (outputs.references.nonmembers, steer.nonmembers),
     ):
         assert references.log_odds.shape == (config.held_out, len(rows))
         assert not references.seen.any()
-    assert len(said.references.nonmembers.log_odds.unique(dim=1).T) > 1
+    assert len(outputs.references.nonmembers.log_odds.unique(dim=1).T) > 1
 
 
 def test_the_calibrated_attack_runs_where_there_are_teachers_and_only_there(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from safecompress.candidate import Candidate
 from safecompress.config import SparseConfig
-from safecompress.defenses import Admm, support
+from safecompress.defenses import Admm, Scope, support
 from safecompress.defenses.support import largest
 from safecompress.errors import ConfigError
 from safecompress.files import read_tensors, write_tensors
@@ -27,42 +27,42 @@ from tests.defended import (
     trainer,
 )
 
-BOTH = pytest.mark.parametrize("method", ["admm-global", "admm-layer"])
+BOTH = pytest.mark.parametrize("scope", ["global", "layer"])
 
 
-def settings(method: str = "admm-global", **admm) -> SparseConfig:
+def settings(**admm) -> SparseConfig:
     options = {"rounds": 8, "rho": 0.02, "growth": 2.0} | admm
-    return SparseConfig(density=0.1, initialize=method, admm=options)
+    return SparseConfig(density=0.1, admm=options)
 
 
-def admm_trained(seed: int, sparse: SparseConfig) -> Candidate:
+def admm_trained(seed: int, scope: Scope) -> Candidate:
     """Return the toy's dense model, trained on by ADMM."""
-    made = trainer(seed, [Admm(sparse)])
+    made = trainer(seed, [Admm(settings(), scope=scope)])
     made._module.load_state_dict(dict(trained(seed).weights))
     return made.train(made.start(), STEPS)
 
 
 @BOTH
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_primal_residual_falls_to_a_tenth(method, seed) -> None:
-    candidate = admm_trained(seed, settings(method))
+def test_the_primal_residual_falls_to_a_tenth(scope, seed) -> None:
+    candidate = admm_trained(seed, scope)
     residuals = candidate.defenses["admm"]["residuals"]
     assert len(residuals) == 8
     assert residuals[-1] <= 0.1 * residuals[0]
 
 
 @BOTH
-def test_what_it_keeps_is_the_budget_exactly(method) -> None:
-    kept = support(admm_trained(0, settings(method)).defenses["admm"])
+def test_what_it_keeps_is_the_budget_exactly(scope) -> None:
+    kept = support(admm_trained(0, scope).defenses["admm"])
     shapes = {n: tuple(p.shape) for n, p in maskable_parameters(network(0)).items()}
     assert kept.nonzeros == round(0.1 * kept.total)
-    if method == "admm-layer":
+    if scope == "layer":
         assert kept.layer_counts() == layer_counts(shapes, 0.1, "erk")
 
 
 @BOTH
-def test_the_weights_have_moved_onto_what_is_kept(method) -> None:
-    candidate = admm_trained(0, settings(method))
+def test_the_weights_have_moved_onto_what_is_kept(scope) -> None:
+    candidate = admm_trained(0, scope)
     kept = support(candidate.defenses["admm"])
     within = sum(float(candidate.weights[n][m].square().sum()) for n, m in kept.masks.items())
     whole = sum(float(candidate.weights[n].square().sum()) for n in kept.masks)
@@ -71,10 +71,10 @@ def test_the_weights_have_moved_onto_what_is_kept(method) -> None:
 
 @BOTH
 @pytest.mark.parametrize("value", [0.0, 0.5])
-def test_equal_magnitudes_are_settled_and_the_budget_still_met(method, value) -> None:
+def test_equal_magnitudes_are_settled_and_the_budget_still_met(scope, value) -> None:
     tied = {"a": torch.full((10, 10), value), "b": -torch.full((5, 4), value)}
     kept = [
-        largest(weights, settings(method), density=0.25)
+        largest(weights, settings(), scope=scope, density=0.25)
         for weights in (tied, {"b": tied["b"], "a": tied["a"]})
     ]
     assert kept[0].nonzeros == 30
@@ -84,8 +84,8 @@ def test_equal_magnitudes_are_settled_and_the_budget_still_met(method, value) ->
 def test_the_projection_is_the_nearest_point_that_keeps_the_budget() -> None:
     source = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(3, 4, generator=source), "b": torch.randn(2, 3, generator=source)}
-    sparse = SparseConfig(density=0.5, initialize="admm-layer", distribution="uniform")
-    kept = largest(weights, sparse, density=0.5)
+    sparse = SparseConfig(density=0.5, distribution="uniform")
+    kept = largest(weights, sparse, scope="layer", density=0.5)
     for name, w in weights.items():
         least = w.abs().flatten().sort().values[: w.numel() // 2].square().sum()
         assert w[~kept.masks[name]].square().sum().item() == pytest.approx(float(least))
@@ -125,7 +125,7 @@ def test_one_round_by_hand() -> None:
 
 @pytest.mark.parametrize("steps", [1, 37, 79])
 def test_stopping_and_resuming_changes_no_bit(steps, tmp_path) -> None:
-    whole = admm_trained(0, settings())
+    whole = admm_trained(0, "global")
     made = trainer(0, [Admm(settings())])
     made._module.load_state_dict(dict(trained(0).weights))
     part = made.train(made.start(), steps)

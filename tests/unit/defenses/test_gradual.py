@@ -7,21 +7,21 @@ import torch
 
 from safecompress.candidate import Candidate
 from safecompress.config import SparseConfig
-from safecompress.defenses import Gradual, support
+from safecompress.defenses import Gradual, Scope, support
 from safecompress.errors import ConfigError
 from safecompress.files import read_tensors, write_tensors
 from tests.defended import STEPS, trainer
 
-BOTH = pytest.mark.parametrize("method", ["gradual-global", "gradual-layer"])
+BOTH = pytest.mark.parametrize("scope", ["global", "layer"])
 
 
-def settings(method: str = "gradual-global", cuts: int = 8) -> SparseConfig:
-    return SparseConfig(density=0.1, initialize=method, gradual={"cuts": cuts})
+def settings(cuts: int = 8) -> SparseConfig:
+    return SparseConfig(density=0.1, gradual={"cuts": cuts})
 
 
-def pieces(sparse: SparseConfig, *lengths: int) -> list[Candidate]:
+def pieces(sparse: SparseConfig, *lengths: int, scope: Scope = "global") -> list[Candidate]:
     """Return the candidate after each of some pieces of training."""
-    made = trainer(0, [Gradual(sparse)])
+    made = trainer(0, [Gradual(sparse, scope=scope)])
     found = [made.start()]
     for steps in lengths:
         found.append(made.train(found[-1], steps))
@@ -35,10 +35,10 @@ def test_densities_follow_the_published_cubic() -> None:
 
 
 @BOTH
-def test_every_cut_keeps_its_budget_and_what_is_gone_stays_gone(method) -> None:
-    sparse = settings(method)
+def test_every_cut_keeps_its_budget_and_what_is_gone_stays_gone(scope) -> None:
+    sparse = settings()
     before = None
-    for cuts, candidate in enumerate(pieces(sparse, *[STEPS // 8] * 8)):
+    for cuts, candidate in enumerate(pieces(sparse, *[STEPS // 8] * 8, scope=scope)):
         kept = support(candidate.defenses["gradual"])
         assert kept.nonzeros == round(Gradual(sparse).density_after(cuts) * kept.total)
         for name, mask in kept.masks.items():

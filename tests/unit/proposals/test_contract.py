@@ -45,8 +45,7 @@ class Mine(Proposal):
         return flat.view(mask.shape)
 
     def __call__(self, parent, context):
-        made = rewire(parent, self.masks(parent), proposal=self.name)
-        return made.evolve(lineage=parent.lineage)
+        return rewire(parent, self.masks(parent), proposal=self.name)
 
 
 class Grows(Mine):
@@ -135,10 +134,10 @@ class Diverges(Mine):
 
 BREACHES = {
     "proposals": [
-        (Grows(), "weights and has"),
-        (Integers(), "is torch.int32; expected torch.bool"),
-        (Forgets(), "of other names than before: first.weight"),
-        (SkipsAhead(), "it sets the step to 0"),
+        (Grows(), "it changed the number of weights from"),
+        (Integers(), "as int32 (8, 3, 3, 3); expected bool"),
+        (Forgets(), "it returned weights without 'first.weight'"),
+        (SkipsAhead(), "it moved the step from 100 to 0"),
         (SignsTwice(), "it writes the lineage ('mine', 'mine')"),
         (Scribbles(), "in place"),
         (Revives(), "has a weight that is not zero"),

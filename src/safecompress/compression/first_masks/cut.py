@@ -1,0 +1,66 @@
+"""`cut`: the masks of a context's density, distribution and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from torch import Tensor
+
+from safecompress.defenses import Scope
+from safecompress.errors import ConfigError
+from safecompress.protocols import FirstMaskContext
+from safecompress.sparse import initialize
+from safecompress.topology import Topology, maskable_parameters
+
+T = TypeVar("T")
+
+
+def cut(context: FirstMaskContext, scores: Mapping[str, Tensor], *, scope: Scope) -> Topology:
+    """Return masks of the largest scores.
+
+    Args:
+        context: gives density, distribution, and the maskable parameters.
+        scores: a state_dict, or a score for each maskable weight; the largest |score| stay.
+        scope: among which they are compared.
+
+    Raises:
+        ConfigError: when the density cannot be met exactly.
+        NonFiniteError: when a score is NaN or infinite.
+    """
+    return _initialized(context, scores, method=f"magnitude-{scope}")
+
+
+def drawn(context: FirstMaskContext) -> Topology:
+    """Return masks drawn at random.
+
+    Args:
+        context: gives density, distribution, seed, and the maskable parameters.
+
+    Raises:
+        ConfigError: when the density cannot be met exactly.
+    """
+    return _initialized(context, context.untrained, method="scratch")
+
+
+def declared(value: T | None, *, what: str) -> T:
+    """Return what a first mask declared to need.
+
+    Raises:
+        ConfigError: when whoever made the context left it out.
+    """
+    if value is None:
+        raise ConfigError(f"first mask: the context has no {what}, which the mask declares.")
+    return value
+
+
+def _initialized(
+    context: FirstMaskContext, weights: Mapping[str, Tensor], *, method: str
+) -> Topology:
+    return initialize(
+        {name: weights[name] for name in maskable_parameters(context.module)},
+        density=context.sparse.density,
+        distribution=context.sparse.distribution,
+        method=method,
+        seed=context.seed,
+    )

@@ -1,0 +1,163 @@
+"""`Progress`: where a run stands, and training that goes on where an interrupted run left it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from safecompress.candidate import Candidate
+from safecompress.compression.notes import Notes
+from safecompress.errors import MemoryShortageError, telling_memory_shortage
+from safecompress.events import Event, Listener
+from safecompress.run.checkpoints import Checkpoint
+from safecompress.run.folder import RunFolder
+from safecompress.train import Trainer
+
+CHECKPOINT_SHARE = 0.05
+"""A checkpoint may cost at most this share of the time since the one before it."""
+
+
+class Progress:
+    """Where a run stands; all that it holds survives a kill, as of the last commit.
+
+    Attributes:
+        stage: the stage under way.
+        round: the round under way, from 0.
+        pieces: candidates in the making, by the work within the stage and round they are part of.
+        notes: facts beside them.
+
+    Args:
+        folder: keeps the checkpoints.
+        listen: hears of stages and steps.
+        checkpoint_seconds: shortest time between two checkpoints inside a stage.
+        checkpoint: where an interrupted run stood; None begins.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        listen: Listener,
+        *,
+        checkpoint_seconds: float,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self._folder, self._listen, self._pause = folder, listen, checkpoint_seconds
+        self.stage = ""
+        self.round = 0
+        self.pieces: dict[str, Candidate] = {}
+        self.notes = Notes()
+        if checkpoint is not None:
+            self.stage, self.round = checkpoint.stage, checkpoint.round
+            self.pieces, self.notes = dict(checkpoint.work), Notes.from_json(checkpoint.notes)
+        self._last_commit = time.monotonic()
+        self._commit_cost = 0.0
+        self._steps_left = 0
+
+    def enter(self, stage: str, text: str, **data: Any) -> None:
+        """Begin a stage, or continue it when the checkpoint was taken inside it.
+
+        Args:
+            stage: its name.
+            text: the message for a person.
+            data: the rest of the message for a program.
+        """
+        if self.stage != stage:
+            self.stage, self.round, self.pieces = stage, 0, {}
+        self._listen(Event("stage", text, {"stage": stage} | data))
+
+    def train_to(self, key: str, candidate: Candidate, step: int, *, trainer: Trainer) -> Candidate:
+        """Train a candidate to `step`, continuing where an interrupted run left this piece.
+
+        Args:
+            key: names this piece of work within the stage and round.
+            candidate: where it starts.
+            step: the stage's step to reach.
+            trainer: trains it.
+
+        Raises:
+            NonFiniteError: when its loss or weights stop being finite.
+        """
+        current = self.pieces.get(key, candidate)
+        while current.step < step:
+            started, before = time.monotonic(), current.step
+            current = trainer.train(current, min(trainer.steps_per_epoch, step - current.step))
+            self.pieces[key] = current
+            rate = (current.step - before) / max(time.monotonic() - started, 1e-9)
+            self._steps_left = max(self._steps_left - (current.step - before), 0)
+            self._report(key, current.step, step, rate)
+            self._commit_if_due()
+        self.pieces[key] = current
+        return current
+
+    def train_stack(
+        self, candidates: Mapping[str, Candidate], step: int, *, trainer: Trainer
+    ) -> None:
+        """Train pieces of work to `step` as one stack, as far as that is possible and faster.
+
+        `train_to` does what this leaves to do: it goes on from the same pieces, and one that
+        became NaN raises there as it would have alone.
+
+        Args:
+            candidates: where they start, by the names of their pieces.
+            step: the stage's step to reach.
+            trainer: trains them.
+        """
+        current = {key: self.pieces.get(key, c) for key, c in candidates.items()}
+        while current:
+            first = max(c.step for c in current.values())
+            current = {key: c for key, c in current.items() if c.step == first}
+            if first >= step or not trainer.trains_together(list(current.values())):
+                return
+            steps, started = min(trainer.steps_per_epoch, step - first), time.monotonic()
+            try:
+                with telling_memory_shortage():
+                    trained = trainer.train_together(list(current.values()), steps)
+            except MemoryShortageError:
+                return
+            current = {
+                key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
+            }
+            self.pieces |= current
+            done = len(current) * steps
+            self._steps_left = max(self._steps_left - done, 0)
+            rate = done / max(time.monotonic() - started, 1e-9)
+            self._report(f"{len(current)} candidates", first + steps, step, rate)
+            self._commit_if_due()
+
+    def plan(self, steps: int) -> None:
+        """State how many training steps the whole run still has before it, for the ETA."""
+        self._steps_left = steps
+
+    def add_seconds(self, what: str, seconds: float) -> None:
+        """Add to the time a part of the run took, resumed parts included."""
+        self.notes = self.notes.with_seconds(what, seconds)
+
+    def commit(self, *, lines: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Make everything held here survive a kill.
+
+        Args:
+            lines: of the history, committed with it.
+        """
+        started = time.monotonic()
+        checkpoint = Checkpoint(self.stage, self.round, self.pieces, self.notes.to_json())
+        self._folder.commit(checkpoint, lines=lines)
+        self._last_commit = time.monotonic()
+        self._commit_cost = self._last_commit - started
+
+    def _commit_if_due(self) -> None:
+        wait = max(self._pause, self._commit_cost / CHECKPOINT_SHARE)
+        if time.monotonic() - self._last_commit >= wait:
+            self.commit()
+
+    def _report(self, key: str, done: int, total: int, rate: float) -> None:
+        text = f"{self.stage} {key}: step {done}/{total}, {rate:.0f} steps/s"
+        data = {
+            "stage": self.stage,
+            "piece": key,
+            "done": done,
+            "total": total,
+            "rate": rate,
+            "eta": self._steps_left / rate,
+        }
+        self._listen(Event("progress", text, data))

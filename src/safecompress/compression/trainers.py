@@ -1,0 +1,186 @@
+"""`Trainers`: makes the trainers of a run, each from what it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from safecompress.compression.jobs import (
+    ConfiguredStage,
+    Job,
+    build_defenses,
+    stage_of,
+    train_config,
+    whole_training,
+)
+from safecompress.compression.progress import Progress
+from safecompress.compression.requirements import build_proposals
+from safecompress.config import CompressConfig, TrainConfig
+from safecompress.data import Splits
+from safecompress.protocols import Defense, FirstMaskTraining, Rows
+from safecompress.randomness import derive
+from safecompress.run.folder import RunFolder
+from safecompress.run.model_file import StoredModel
+from safecompress.sparse import initialize
+from safecompress.topology import Topology
+from safecompress.train import Trainer, only_penalties
+
+TEACHERS = "teachers"
+"""Stage under which the settings of teachers are noted."""
+
+
+@dataclass(frozen=True)
+class Trainers:
+    """Makes trainers over one module; a trainer depends on what it is asked for with, alone.
+
+    Precision and memory format are found by timing when the first trainer of a stage is made, and
+    noted in the run's progress; later ones of the stage, and a resumed run, read them there.
+
+    Args:
+        config: the run's configuration.
+        splits: the run's rows.
+        module: the live module; trainers move candidates through it, and nobody relies on which
+            one is in it.
+        trained: whether its weights were given trained.
+        folder: the run folder, for training curves.
+        progress: notes the settings.
+    """
+
+    config: CompressConfig
+    splits: Splits
+    module: nn.Module
+    trained: bool
+    folder: RunFolder
+    progress: Progress
+    _made: dict[Job, Trainer] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def plain(self) -> Trainer:
+        """Return the trainer of the sparse stage without any defense or soft label.
+
+        Baselines are trained with it; and since nothing that a defense does lasts beyond training,
+        it is also what computes outputs of finished models.
+        """
+        return self._once("baseline", self._train_config("sparse"))
+
+    def dense(self) -> Trainer:
+        """Return the trainer of the dense model."""
+        return self._once("dense", self._train_config("dense"))
+
+    def pruning(self, dense: StoredModel | None, training: FirstMaskTraining) -> Trainer:
+        """Return the trainer of dense weights towards their mask.
+
+        Args:
+            dense: the dense model, for defenses that ask it; None without one.
+            training: how they train, and what draws them.
+        """
+        return self._trainer("pruning", training.config, dense=dense, own=training.defense)
+
+    def student(self, dense: StoredModel | None, *, soft_labels: Tensor) -> Trainer:
+        """Return the trainer of the dense student of the teachers.
+
+        Args:
+            dense: the dense model, for defenses that ask it; None without one.
+            soft_labels: the teachers' labels of the members, float32 (members, classes).
+        """
+        train = self._train_config("student")
+        return self._trainer("student", train, dense=dense, soft_labels=soft_labels)
+
+    def search(self, dense: StoredModel | None, *, soft_labels: Tensor | None) -> Trainer:
+        """Return the trainer of candidates.
+
+        Args:
+            dense: the dense model, for defenses that ask it; None without one.
+            soft_labels: the teachers' labels of the members, float32 (members, classes); None
+                where no candidate is trained towards them.
+        """
+        train = self._train_config("sparse")
+        return self._trainer("search", train, dense=dense, soft_labels=soft_labels)
+
+    def teacher(self, number: int, rows: Rows) -> Trainer:
+        """Return the trainer of one teacher.
+
+        Args:
+            number: which one, from 0.
+            rows: the members it may see.
+        """
+        notes = self.progress.notes
+        made = Trainer(
+            self.module,
+            rows,
+            self.config.teachers.train or whole_training(self.config, trained=self.trained),
+            seed=derive(self.config.seed, "teacher", number),
+            stage="teacher",
+            engine=self.config.engine,
+            settings=notes.settings.get(TEACHERS),
+        )
+        self.progress.notes = self.progress.notes.with_settings(TEACHERS, made.settings)
+        return made
+
+    def _train_config(self, stage: ConfiguredStage) -> TrainConfig:
+        return train_config(self.config, stage, trained=self.trained)
+
+    def _once(self, job: Job, train: TrainConfig) -> Trainer:
+        """Return the trainer of a job that is given nothing, made when it is first asked for."""
+        if job not in self._made:
+            self._made[job] = self._trainer(job, train)
+        return self._made[job]
+
+    def _trainer(
+        self,
+        job: Job,
+        train: TrainConfig,
+        *,
+        dense: StoredModel | None = None,
+        soft_labels: Tensor | None = None,
+        own: Defense | None = None,
+    ) -> Trainer:
+        stage = stage_of(job)
+        settings = self.progress.notes.settings.get(stage)
+        defenses = build_defenses(self.config, self.splits, job, own=own)
+        made = Trainer(
+            self.module,
+            self.splits.members,
+            train,
+            seed=self.config.seed,
+            stage=stage,
+            engine=self.config.engine,
+            defenses=defenses,
+            reference=self.splits.reference,
+            validation=self.splits.steer.nonmembers,
+            dense=self._dense_module(dense, defenses),
+            soft_labels=soft_labels,
+            track_moving_average=job == "search" and self._averaged(),
+            settings=settings,
+            typical=self._typical() if stage == "sparse" and settings is None else None,
+            log_dir=self.folder.path / "logs" / job,
+        )
+        self.progress.notes = self.progress.notes.with_settings(stage, made.settings)
+        return made
+
+    def _dense_module(self, dense: StoredModel | None, defenses: list[Defense]) -> nn.Module | None:
+        """Return the dense model, frozen, where a defense asks it and there is one."""
+        if dense is None or not any(defense.needs_dense for defense in defenses):
+            return None
+        return self.plain().module_of(dense.candidate()).requires_grad_(False)
+
+    def _averaged(self) -> bool:
+        """Return whether a proposal looks at moving averages of gradients."""
+        return any("moving_average" in p.requires for p in build_proposals(self.config))
+
+    def _typical(self) -> Topology | None:
+        """Return a mask as dense as the search's, whose training takes as long as theirs.
+
+        None where the search looks at whole weights, whichever job of the stage is timed.
+        """
+        defenses = build_defenses(self.config, self.splits, "search")
+        if self._averaged() or not only_penalties(defenses):
+            return None
+        sparse = self.config.sparse
+        return initialize(
+            self.module,
+            density=sparse.density,
+            distribution=sparse.distribution,
+            method="scratch",
+            seed=self.config.seed,
+        )
