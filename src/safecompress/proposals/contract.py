@@ -37,7 +37,7 @@ _FROM_RUN = frozenset({"soft_labels", "unpairing"})
 def violations(proposal: Proposal, *, seed: int = 0) -> tuple[str, ...]:
     """Return what a proposal breaks, in words; empty when it keeps to everything.
 
-    It must be a frozen dataclass whose `repr` names its options, keep the number of weights of
+    It must be a frozen dataclass that holds nothing but its options, keep the number of weights of
     every layer and all names, shapes, number types and the step, leave the lineage to the loop,
     leave its parent and its context alone, keep what it keeps (value and optimizer state) and
     leave everything else at zero, remember every weight that has existed, return finite numbers,
