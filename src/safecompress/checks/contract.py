@@ -17,8 +17,8 @@ from safecompress.registry.contract import broken
 def violations(part: Objective | Measure, *, seed: int = 0) -> tuple[str, ...]:
     """Return what an objective or a measure breaks, in words; empty when it keeps to everything.
 
-    Either must be a frozen dataclass whose `repr` names its options, change nothing it is given,
-    leave global generators alone and say the same of the same figures or rows in any order.
+    Either must be a frozen dataclass that holds nothing but its options, change nothing it is
+    given, leave global generators alone and say the same of the same figures or rows in any order.
 
     An objective ranks every candidate once, each with a number and a reason; a candidate whose
     figures are all better is ranked before and scored no lower; one whose figure is NaN is never

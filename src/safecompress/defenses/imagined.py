@@ -6,11 +6,11 @@ does to training shows within a second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.protocols import Defense, Rows
@@ -80,3 +80,16 @@ def sparse_topology(module: nn.Module, density: float = 0.3) -> Topology:
             for name, mask in Topology.dense(module).masks.items()
         }
     )
+
+
+def finished(seed: int) -> nn.Module:
+    """Return the network after the same training without any defense."""
+    plain = trainer(seed)
+    model = network(seed)
+    model.load_state_dict(dict(plain.train(plain.start(), STEPS).weights))
+    return model.eval()
+
+
+def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Return whether two mappings of tensors hold the same bits under the same names."""
+    return one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())

@@ -37,7 +37,7 @@ _DENSITY = 0.4
 def violations(rule: MaskRule, *, seed: int = 0) -> tuple[str, ...]:
     """Return what a drop or grow rule breaks, in words; empty when it keeps to everything.
 
-    It must be a frozen dataclass whose `repr` names its options, give finite scores of the
+    It must be a frozen dataclass that holds nothing but its options, give finite scores of the
     weight's shape where they are read (existing weights of a drop rule, missing ones of a grow
     rule) for every kind of layer, change none of the layer's tensors, say the same for the same
     generator whatever it scored before, leave global generators alone, and ask for the gradient

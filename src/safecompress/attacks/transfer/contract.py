@@ -39,9 +39,9 @@ _ROUNDING = 1e-6
 def violations(attack: TransferAttack | QueryAttack, *, seed: int = 0) -> tuple[str, ...]:
     """Return what an attack that crafts inputs breaks, in words; empty when it keeps to everything.
 
-    Either kind must be a frozen dataclass whose `repr` names its options, hold no model of its own,
-    leave the models alone, keep every point in its ball and in the input range, and give every row
-    what it gives it alone, the same for the same seed.
+    Either kind must be a frozen dataclass that holds nothing but its options and no model of its
+    own, leave the models alone, keep every point in its ball and in the input range, and give every
+    row what it gives it alone, the same for the same seed.
 
     A transfer attack must also climb: the source's loss rises on the whole, and points that are
     given a target come nearer to it than others do. A query attack must ask until it has fooled
