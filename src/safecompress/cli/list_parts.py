@@ -16,6 +16,7 @@ from safecompress.cli.console import print_json
 from safecompress.cli.part import needs_of, part_document, print_part, summary_document
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
+from safecompress.export import FORMATS
 from safecompress.models import MODELS
 from safecompress.proposals import PROPOSALS
 from safecompress.registry import Part, Registry, Survey
@@ -32,6 +33,7 @@ KINDS: dict[str, Registry[Any]] = {
     "defenses": DEFENSES,
     "objectives": OBJECTIVES,
     "measures": MEASURES,
+    "formats": FORMATS,
 }
 
 
@@ -45,7 +47,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """List models, proposals, attacks, defenses, objectives and measures, or show one of them.
+    """List models, proposals, attacks, defenses and every other kind of part, or show one of them.
 
     A part is shown with what it does and needs, its options, its cost, and the package it is from.
     """
