@@ -14,6 +14,7 @@ from safecompress.attacks.transfer import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.checks import MEASURES, OBJECTIVES
 from safecompress.cli.console import print_json
 from safecompress.cli.part import needs_of, part_document, print_part, summary_document
+from safecompress.data import SOURCES
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
 from safecompress.export import FORMATS
@@ -33,6 +34,7 @@ KINDS: dict[str, Registry[Any]] = {
     "defenses": DEFENSES,
     "objectives": OBJECTIVES,
     "measures": MEASURES,
+    "sources": SOURCES,
     "formats": FORMATS,
 }
 
