@@ -69,10 +69,11 @@ from torch import nn
 
 from benchmarks.cells import Cells
 from safecompress.candidate import Candidate
-from safecompress.export import FORMATS
+from safecompress.export import FORMATS, ExportContext, loaders
 from safecompress.export.compact import entropy_bytes, zstd
-from safecompress.export.forms import Forms
+from safecompress.export.compact_format import CompactFormat
 from safecompress.export.measure import latencies, loading, sizes
+from safecompress.export.onnx_format import OnnxFormat, OnnxGraphs, onnx_session
 from safecompress.export.packing import gap_stream, quantize
 from safecompress.models import MODELS, channel_groups
 from safecompress.proposals import without_channels
@@ -156,11 +157,18 @@ def sparse_model(name: str, zeros: float) -> tuple[nn.Module, Topology]:
     return module, topology
 
 
-def forms_of(name: str, zeros: float) -> tuple[Forms, torch.Tensor]:
-    """Return a model's forms, and the rows that fixed its ranges."""
+def context_of(name: str, zeros: float) -> tuple[ExportContext, torch.Tensor]:
+    """Return what a model's files are made of, and the rows that fixed its ranges."""
     module, topology = sparse_model(name, zeros)
     members = torch.randn(CALIBRATION, *NETS[name.removesuffix(HALF)].input_shape)
-    return Forms(module, topology, members), members
+    return ExportContext.of(module, topology, members), members
+
+
+def written(
+    context: ExportContext, form: str | dict[str, Any], facts: dict[str, Any] | None = None
+) -> bytes:
+    """Return a file of a format, which may have options."""
+    return FORMATS.build(form, where="benchmark").write(context, facts or {})
 
 
 def dense_fp32(name: str) -> bytes:
@@ -168,7 +176,7 @@ def dense_fp32(name: str) -> bytes:
     net = NETS[name.removesuffix(HALF)]
     module = whole_model(net)
     rows = torch.randn(2, *net.input_shape)
-    return Forms(module, Topology.dense(module), rows).written(FORMATS["onnx"], {})
+    return written(ExportContext.of(module, Topology.dense(module), rows), "onnx")
 
 
 def planes(array: NDArray[Any]) -> float:
@@ -205,14 +213,14 @@ def bound(
     return total + planes(np.concatenate([*scales, *floats]))
 
 
-def folded(forms: Forms) -> dict[str, NDArray[Any]]:
+def folded(context: ExportContext) -> dict[str, NDArray[Any]]:
     """Return the weights of the fp32 graph, normalization folded into them."""
-    graph = forms.graph(FORMATS["onnx"])
+    graph = context.once(OnnxGraphs).fp32
     return {i.name: numpy_helper.to_array(i) for i in graph.graph.initializer}
 
 
 def other_formats(
-    forms: Forms, topology: Topology, initializers: dict[str, NDArray[Any]]
+    context: ExportContext, topology: Topology, initializers: dict[str, NDArray[Any]]
 ) -> dict[str, int]:
     """Return the bytes of formats that are not ours."""
     rest = sum(a.nbytes for name, a in initializers.items() if name not in topology.masks)
@@ -230,7 +238,7 @@ def other_formats(
         gaps8 += gaps.nbytes + len(values) + found.scale.nbytes
         streams += [bits.tobytes(), found.values[exists].tobytes(), found.scale.tobytes()]
     packed = sum(len(zstd(stream)) for stream in streams) + rest
-    dense8 = forms.written(FORMATS["onnx-int8"], {})
+    dense8 = written(context, "onnx-int8")
     dense8_sizes = sizes(dense8)
     return {
         "onnx sparse_initializer": sparse,
@@ -251,21 +259,22 @@ def cell_of(name: str, zeros: float) -> dict[str, Any]:
 
 def measure_sizes(name: str, zeros: float) -> dict[str, Any]:
     """Return one cell of bytes."""
-    forms, _ = forms_of(name, zeros)
-    topology = forms.topology
+    context, _ = context_of(name, zeros)
+    topology = context.topology
     fp32 = len(dense_fp32(name))
-    initializers = folded(forms)
-    held: dict[str, int] = other_formats(forms, topology, initializers)
-    state = {n: t.numpy() for n, t in forms.module.state_dict().items()}
+    initializers = folded(context)
+    held: dict[str, int] = other_formats(context, topology, initializers)
+    state = {n: t.numpy() for n, t in context.module.state_dict().items()}
     bounds: dict[str, dict[str, float]] = {}
-    for form in FORMATS.values():
-        if not form.sparse:
+    for form in FORMATS.parts:
+        made = FORMATS.build(form, where="benchmark")
+        compact = isinstance(made, CompactFormat)
+        if not compact and not (isinstance(made, OnnxFormat) and made.sparse):
             continue
-        data = forms.written(form, {"format": form.name})
-        held[form.name] = len(data)
-        ours = form.container == "safetensors"
-        held[f"{form.name}, zstd"] = len(
-            forms.written(form, {}, packed=True) if ours else zstd(data)
+        data = written(context, form, {"format": form})
+        held[form] = len(data)
+        held[f"{form}, zstd"] = len(
+            written(context, {form: {"packed": True}}) if compact else zstd(data)
         )
     for container, weights in (("onnx", initializers), ("safetensors", state)):
         rest = [a for n, a in weights.items() if n not in topology.masks]
@@ -273,7 +282,7 @@ def measure_sizes(name: str, zeros: float) -> dict[str, Any]:
     int8, int4 = "onnx-sparse-int8", "safetensors-int4"
     return {
         "cell": cell_of(name, zeros),
-        "parameters": sum(p.numel() for p in forms.module.parameters()),
+        "parameters": sum(p.numel() for p in context.module.parameters()),
         "nonzeros": topology.nonzeros,
         "dense_fp32_bytes": fp32,
         "bytes": held,
@@ -298,18 +307,21 @@ def measure_sizes(name: str, zeros: float) -> dict[str, Any]:
 
 def measure_speed(name: str, zeros: float) -> dict[str, Any]:
     """Return one cell of milliseconds, seconds to load, and memory."""
-    forms, members = forms_of(name, zeros)
+    context, members = context_of(name, zeros)
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for form_name in ("onnx-sparse-int8", "onnx", "onnx-int8"):
             files[form_name] = Path(folder) / f"{form_name}.onnx"
-            files[form_name].write_bytes(forms.written(FORMATS[form_name], {}))
+            files[form_name].write_bytes(written(context, form_name))
         if name.endswith(HALF):
             files["whole onnx"] = Path(folder) / "whole.onnx"
             files["whole onnx"].write_bytes(dense_fp32(name))
         feed = {"inputs": members[:32].numpy()}
-        latency = latencies(files, feed, threads=1)
-        loads = {n: loading(path, feed, container="onnx", threads=1) for n, path in files.items()}
+        sessions = {name: onnx_session(path, threads=1) for name, path in files.items()}
+        latency = latencies(sessions, feed, threads=1)
+        loads = {
+            n: loading(path, feed, loader=loaders.ONNX, threads=1) for n, path in files.items()
+        }
     ratios = latency["batches"]["1"]["ratios"]
     whole = "whole onnx" if name.endswith(HALF) else "onnx"
     return {

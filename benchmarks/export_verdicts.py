@@ -49,14 +49,14 @@ import torch
 from benchmarks.cells import Cells
 from safecompress import compress, export, load_config
 from safecompress.errors import ConfigError, ModelError
-from safecompress.export import FORMATS
-from safecompress.export.executorch_file import ExecutorchModel
-from safecompress.export.forms import Forms
+from safecompress.export import FORMATS, ExportContext
+from safecompress.export.compact_format import CompactFormat
+from safecompress.export.job import RIVALS
 from safecompress.export.measure import sizes
-from safecompress.export.source import open_source
+from safecompress.export.onnx_format import OnnxFormat
+from safecompress.export.source import Source, open_source
 from safecompress.files import make_folder
 from safecompress.run.folder import CONFIG, VERDICT
-from safecompress.targets.onnx_file import open_onnx
 from safecompress.train import predict
 from safecompress_reader import read_compact
 
@@ -148,13 +148,17 @@ def trained(name: str, folder: Path) -> Path:
     return run
 
 
+def context_of(source: Source) -> ExportContext:
+    """Return what files of a run are made of; they take prepared rows."""
+    held, members = source.shipped, source.run.splits.members.inputs
+    return ExportContext.of(held.module, held.topology, members, numbers=held.numbers)
+
+
 def rivals(run: Path) -> dict[str, int]:
     """Return the bytes of the same model as dense files."""
     source = open_source(run, model=None, data=None, trust_code=False)
-    members = source.run.splits.members.inputs
-    held = source.shipped
-    forms = Forms(held.module, held.topology, members, numbers=held.numbers)
-    fp32, int8 = (forms.written(FORMATS[form], {}) for form in ("onnx", "onnx-int8"))
+    context = context_of(source)
+    fp32, int8 = (FORMATS.build(form, where="rivals").write(context, {}) for form in RIVALS)
     found = sizes(int8)
     return {
         "dense fp32": len(fp32),
@@ -209,15 +213,14 @@ def answers_cell(name: str, run: Path) -> dict[str, Any]:
     Rows are those that steered: nothing here looks at a sealed one.
     """
     source = open_source(run, model=None, data=None, trust_code=False)
-    splits, held = source.run.splits, source.shipped
-    forms = Forms(held.module, held.topology, splits.members.inputs, numbers=held.numbers)
-    pool = splits.steer.map(lambda rows: predict(forms.module, rows))
+    splits, context = source.run.splits, context_of(source)
+    pool = splits.steer.map(lambda rows: predict(context.module, rows))
     rows = torch.cat([splits.steer.members.inputs, splits.steer.nonmembers.inputs])
     expected = torch.cat([pool.members.logits, pool.nonmembers.logits])
     answers = {
         form: found
-        for form in FORMATS
-        if (found := answers_of(forms, form, rows, run.parent)) is not None
+        for form in FORMATS.parts
+        if (found := answers_of(context, form, rows, run.parent)) is not None
     }
     dense = {form: answers.get(form.replace("-sparse", "")) for form in answers if "sparse" in form}
     return {
@@ -236,39 +239,40 @@ def answers_cell(name: str, run: Path) -> dict[str, Any]:
             for form, found in answers.items()
         },
         "safetensors": {
-            form: weights_difference(forms, form, run.parent)
-            for form in FORMATS
-            if FORMATS[form].container == "safetensors"
+            form: weights_difference(context, form, run.parent)
+            for form in FORMATS.parts
+            if isinstance(FORMATS.build(form, where="benchmark"), CompactFormat)
         },
     }
 
 
-def answers_of(forms: Forms, form: str, rows: torch.Tensor, folder: Path) -> torch.Tensor | None:
+def answers_of(
+    context: ExportContext, form: str, rows: torch.Tensor, folder: Path
+) -> torch.Tensor | None:
     """Return what a file's own runtime answers, (n, classes).
 
     None where it has none, its format does not fit the model, or the runtime is not installed.
     """
-    container = FORMATS[form].container
-    if container == "safetensors":
+    made = FORMATS.build(form, where="benchmark")
+    if not made.computes:
         return None
-    path = folder / f"{form}.{'onnx' if container == 'onnx' else 'pte'}"
+    path = folder / f"{form}{made.suffixes[0]}"
     try:
-        path.write_bytes(forms.written(FORMATS[form], {"format": form}))
+        path.write_bytes(made.write(context, {"format": form}))
     except (ConfigError, ModelError) as error:
         print(f"{form}: {error}", flush=True)
         return None
-    if container == "executorch":
-        return torch.from_numpy(ExecutorchModel(path)(rows))
-    onnx.checker.check_model(path, full_check=True)
-    return torch.from_numpy(open_onnx(path).model(rows))
+    if isinstance(made, OnnxFormat):
+        onnx.checker.check_model(path, full_check=True)
+    return torch.from_numpy(made.open(path, context)(rows))
 
 
-def weights_difference(forms: Forms, form: str, folder: Path) -> dict[str, Any]:
+def weights_difference(context: ExportContext, form: str, folder: Path) -> dict[str, Any]:
     """Return how the weights that the reader finds in a file differ from the model's."""
     path = folder / f"{form}.safetensors"
-    path.write_bytes(forms.written(FORMATS[form], {}))
+    path.write_bytes(FORMATS.build(form, where="benchmark").write(context, {}))
     found = read_compact(path).weights
-    state = {name: t.numpy() for name, t in forms.module.state_dict().items()}
+    state = {name: t.numpy() for name, t in context.module.state_dict().items()}
     differences = [
         float(np.abs(found[name] - state[name]).max() / max(1e-12, np.abs(state[name]).max()))
         for name in state
@@ -278,7 +282,7 @@ def weights_difference(forms: Forms, form: str, folder: Path) -> dict[str, Any]:
         "tensors": len(found),
         "same names": sorted(found) == sorted(state),
         "largest difference, share of the tensor's largest number": max(differences),
-        "zeros kept": all(not found[n][state[n] == 0].any() for n in forms.topology.masks),
+        "zeros kept": all(not found[n][state[n] == 0].any() for n in context.topology.masks),
     }
 
 

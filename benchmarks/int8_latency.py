@@ -34,11 +34,12 @@ from typing import Any
 import onnx
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-from benchmarks.artifact import HALF, NETS, forms_of
+from benchmarks.artifact import HALF, NETS, context_of
 from benchmarks.cells import Cells
-from safecompress.export import FORMATS
+from safecompress.export import FORMATS, ExportContext
 from safecompress.export.graph import quiet
 from safecompress.export.measure import latencies
+from safecompress.export.onnx_format import onnx_session
 from safecompress.export.static_int8 import Batches
 
 CELLS = Cells.of("int8_latency")
@@ -60,21 +61,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def measure(name: str) -> dict[str, Any]:
     """Return a model's cell."""
-    forms, members = forms_of(name, ZEROS)
-    half, _ = forms_of(f"{name}{HALF}", ZEROS)
+    whole, members = context_of(name, ZEROS)
+    half, _ = context_of(f"{name}{HALF}", ZEROS)
     feed = {"inputs": members[:32].numpy()}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
 
-        def written(title: str, made: Any, form: str) -> Path:
+        def written(title: str, made: ExportContext, form: str) -> Path:
             path = folder / f"{title}.onnx"
-            path.write_bytes(made.written(FORMATS[form], {}))
+            path.write_bytes(FORMATS.build(form, where="benchmark").write(made, {}))
             return path
 
         files = {
-            "fp32": written("fp32", forms, "onnx"),
-            "as exported": written("as exported", forms, "onnx-sparse-int8"),
-            "dynamic": written("dynamic", forms, "onnx-int8-dynamic"),
+            "fp32": written("fp32", whole, "onnx"),
+            "as exported": written("as exported", whole, "onnx-sparse-int8"),
+            "dynamic": written("dynamic", whole, "onnx-int8-dynamic"),
             "half the channels": written("half the channels", half, "onnx-sparse-int8"),
         }
         for title, options in VARIANTS.items():
@@ -86,7 +87,8 @@ def measure(name: str) -> dict[str, Any]:
                     Batches({"inputs": members.numpy()}),
                     **(PLAIN | options),
                 )
-        latency = latencies(files, feed, threads=1, rounds=ROUNDS)
+        sessions = {title: onnx_session(path, threads=1) for title, path in files.items()}
+        latency = latencies(sessions, feed, threads=1, rounds=ROUNDS)
     return {
         "cell": {"model": name, "zeros": ZEROS, "weights": "random"},
         "faster_than_fp32": {

@@ -84,12 +84,17 @@ def options_page() -> str:
 
 def _heading(group: OptionGroup) -> Iterator[str]:
     if group.path:
-        kind = next((o.schema["const"] for o in group.options if "const" in o.schema), None)
+        kind = next((_kind(o.schema) for o in group.options if o.name == "source"), None)
         yield f"### `{group.path}`" + (f" with `source: {kind}`" if kind else "")
         yield ""
     yield group.summary
     if others := [f"`{path}`" for path in group.paths if path != group.path]:
         yield f"{', '.join(others)} take{'s' * (len(others) == 1)} the same options."
+
+
+def _kind(schema: Mapping[str, Any]) -> str | None:
+    """Return the name a section is for; `NAME` where it takes any but those of other sections."""
+    return "NAME" if "not" in schema else schema.get("const")
 
 
 def _table(group: OptionGroup) -> Iterator[str]:

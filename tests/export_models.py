@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from safecompress.export.forms import Forms
+from safecompress.export import FORMATS, ExportContext
+from safecompress.export.onnx_format import OnnxFormat
 from safecompress.models import MODELS
 from safecompress.sparse import initialize
 from safecompress.topology import Topology
@@ -79,9 +81,21 @@ def inputs(name: str, n: int = 64) -> Tensor:
 
 
 @cache
-def forms(name: str, density: float = 0.05) -> Forms:
+def context(name: str, density: float = 0.05) -> ExportContext:
     module, topology = sparse_model(name, density)
-    return Forms(module, topology, inputs(name))
+    return ExportContext.of(module, topology, inputs(name))
+
+
+def written(
+    made: ExportContext, form: str | Mapping[str, Any], facts: Mapping[str, Any] | None = None
+) -> bytes:
+    return FORMATS.build(form, where="test").write(made, facts or {})
+
+
+def onnx_graph(made: ExportContext, form: str) -> Any:
+    found = FORMATS.build(form, where="test")
+    assert isinstance(found, OnnxFormat)
+    return found.graph(made)
 
 
 def session(data: bytes, *, optimized: bool = True, precise: bool = False) -> Any:

@@ -137,7 +137,7 @@ CONFIGURATIONS = [
     ("data is a folder", put("data.source.path", "."), "directory"),
     ("missing key", put("data.source.x", "images"), "images"),
     ("unset variable", put("data.source.path", "${SURELY_NOT_SET}/x.npz"), "SURELY_NOT_SET"),
-    ("unknown source", put("data.source", {"source": "excel", "path": "x"}), "tag"),
+    ("unknown source", put("data.source", {"source": "excel", "path": "x"}), "no data source is called 'excel'; known: csv"),
     ("unknown sklearn set", put("data.source", {"source": "sklearn", "name": "digit"}), "digits"),
     ("sklearn set that downloads", put("data.source", {"source": "sklearn", "name": "fetch_openml"}), "fetch"),
     ("torch factory missing", put("data.source", {"source": "torch", "factory": "gone:make"}), "gone"),

@@ -39,7 +39,6 @@ SETTINGS: dict[str, Any] = {
     "steer": {"proposals": ["rigl"], "attacks": ["loss"]},
     "engine": {"threads": 1},
 }
-ENDS = {"onnx": "onnx", "safetensors": "safetensors.zst", "executorch": "pte"}
 LOOKS = "sealed-ledger.jsonl"
 
 
@@ -61,23 +60,23 @@ def looks(run: Path) -> int:
     return (run.parent / LOOKS).read_text().count("\n")
 
 
-@pytest.mark.parametrize("form", list(FORMATS))
+@pytest.mark.parametrize("form", list(FORMATS.parts))
 def test_every_format_answers_and_leaks_as_the_model_does(form: str, run: Path) -> None:
-    container = FORMATS[form].container
-    if container == "executorch":
+    made = FORMATS.build(form, where="test")
+    if "executorch" in made.requires:
         pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
-    path = run.parent / f"m.{ENDS[container]}"
+    path = run.parent / f"m{''.join(made.suffixes)}"
     done = export(run, path, format=form)
     assert str(done.status) == "PASS", [c.to_json() for c in done.checks]
     assert done.path == path
     names = [c.name for c in done.checks]
     assert {"accuracy as before", "loss.auc as before", "neural.auc as before"} <= set(names)
-    assert ("answers as before" in names) == FORMATS[form].exact
+    assert ("answers as before" in names) == made.exact
     assert looks(run) == 2
     retest = done.document["retest"]
     assert (retest["looks"], retest["verdict"]) == (2, done.document["retest"]["verdict"])
     assert not retest["not_repeated"]
-    if FORMATS[form].exact:
+    if made.exact:
         assert retest["same_class"] == 1.0
     assert verify(path)["format"] == form
     stored = json.loads(Path(f"{path}.json").read_text())
@@ -266,10 +265,10 @@ def test_numbers_of_a_fake_quantized_run_are_those_of_its_files(tmp_path: Path) 
 
 @pytest.mark.parametrize("form", ["onnx-sparse-int8-dynamic", "executorch"])
 def test_every_runtime_is_measured_from_the_command_line(form: str, run: Path) -> None:
-    container = FORMATS[form].container
-    if container == "executorch":
+    made = FORMATS.build(form, where="test")
+    if "executorch" in made.requires:
         pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
-    path = run.parent / f"m.{ENDS[container]}"
+    path = run.parent / f"m{''.join(made.suffixes)}"
     arguments = ["export", str(run), "--out", str(path), "--format", form, "--measure"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, (result.output, result.exception)
@@ -280,6 +279,6 @@ def test_every_runtime_is_measured_from_the_command_line(form: str, run: Path) -
     for batch in ("1", "32"):
         assert set(measured["latency"]["batches"][batch]["ratios"]) == {"onnx", "onnx-int8"}
     assert measured["loading"]["seconds"] > 0
-    assert ("ExecuTorch" in measured["latency"]["runtime"]) == (container == "executorch")
+    assert ("ExecuTorch" in measured["latency"]["runtime"]) == ("executorch" in made.requires)
     shared = [limit for limit in document["limits"] if "one row at a time" in limit]
-    assert len(shared) == FORMATS[form].dynamic
+    assert len(shared) == ("dynamic" in form)

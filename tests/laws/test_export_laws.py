@@ -16,9 +16,10 @@ import pytest
 
 from safecompress.errors import ModelError
 from safecompress.export import FORMATS, verify
+from safecompress.export.compact_format import CompactFormat
 from safecompress.export.executorch_file import signed_program
 from safecompress_reader import read_compact
-from tests.export_models import forms
+from tests.export_models import context, written
 from tests.support import count
 
 pytest.importorskip("onnx")
@@ -40,8 +41,10 @@ def sound(kind: str) -> bytes:
         # Its program is opaque to us: any bytes will do, and none of them may change.
         program = np.random.default_rng(1).bytes(5000)
         return signed_program(program, {"format": kind, "inputs": ["inputs"], "rows": 64})
-    name = "safetensors-int8" if kind == "zst" else kind
-    return forms("mlp").written(FORMATS[name], {"format": name}, packed=kind == "zst")
+    if kind == "zst":
+        packed = {"safetensors-int8": {"packed": True}}
+        return written(context("mlp"), packed, {"format": "safetensors-int8"})
+    return written(context("mlp"), kind, {"format": kind})
 
 
 def mutated(data: bytes, draw: np.random.Generator) -> bytes:
@@ -76,11 +79,11 @@ def mutated(data: bytes, draw: np.random.Generator) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_changed_file_is_refused_or_reads_as_it_was(kind: str, tmp_path: Path) -> None:
-    form = FORMATS["safetensors-int8" if kind == "zst" else kind]
-    path = tmp_path / f"m.{form.container}"
+    form = FORMATS.build("safetensors-int8" if kind == "zst" else kind, where="test")
+    path = tmp_path / f"m{form.suffixes[0]}"
     path.write_bytes(sound(kind))
     facts = verify(path, form)
-    weights = read_compact(path).weights if form.container == "safetensors" else None
+    weights = read_compact(path).weights if isinstance(form, CompactFormat) else None
     refused: list[str] = []
     slowest = 0.0
     tracemalloc.start()

@@ -17,7 +17,8 @@ def command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: Annotated[Path, typer.Option(help="The file; a compact one ending in .zst is packed.")],
     format: Annotated[  # noqa: A002 - the option's name
-        str, typer.Option(help=f"One of {', '.join(FORMATS)}.")
+        str,
+        typer.Option(help=f"One of {', '.join(FORMATS.parts)}; see `list formats`."),
     ] = "onnx-sparse-int8",
     measure: Annotated[
         bool, typer.Option("--measure", help="Bytes, load time, memory, latency against dense.")

@@ -15,8 +15,10 @@ from safecompress.checks import MEASURES, OBJECTIVES
 from safecompress.cli.console import print_json
 from safecompress.cli.part import needs_of, part_document, print_part, summary_document
 from safecompress.compression.first_masks import FIRST_MASKS
+from safecompress.data import SOURCES
 from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError, did_you_mean
+from safecompress.export import FORMATS
 from safecompress.models import MODELS
 from safecompress.proposals import PROPOSALS
 from safecompress.registry import Part, Registry, Survey
@@ -34,6 +36,8 @@ KINDS: dict[str, Registry[Any]] = {
     "defenses": DEFENSES,
     "objectives": OBJECTIVES,
     "measures": MEASURES,
+    "sources": SOURCES,
+    "formats": FORMATS,
 }
 
 
@@ -47,7 +51,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """List models, first masks, proposals, attacks, defenses, objectives, measures, or one part.
+    """List models, proposals, attacks, defenses and every other kind of part, or show one of them.
 
     A part is shown with what it does and needs, its options, its cost, and the package it is from.
     """

@@ -7,16 +7,7 @@ are written as `name` or `{name: {option: value}}` and are built, and so checked
 
 from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
 from safecompress.config.compare import CompareConfig, ComparedDataConfig, MethodConfig
-from safecompress.config.data import (
-    CsvSource,
-    DataConfig,
-    NpzSource,
-    PreprocessingConfig,
-    SklearnSource,
-    Source,
-    SplitConfig,
-    TorchSource,
-)
+from safecompress.config.data import DataConfig, PreprocessingConfig, SplitConfig
 from safecompress.config.engine import EngineConfig
 from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig, VerdictConfig
 from safecompress.config.reading import (
@@ -31,6 +22,15 @@ from safecompress.config.reading import (
 )
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Request, Section
+from safecompress.config.sources import (
+    CsvSource,
+    NpzSource,
+    PublishedSource,
+    SklearnSource,
+    Source,
+    SourceConfig,
+    TorchSource,
+)
 from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
 
@@ -51,11 +51,13 @@ __all__ = [
     "ModelConfig",
     "NpzSource",
     "PreprocessingConfig",
+    "PublishedSource",
     "Request",
     "Section",
     "ShadowsConfig",
     "SklearnSource",
     "Source",
+    "SourceConfig",
     "SparseConfig",
     "SplitConfig",
     "SteerConfig",

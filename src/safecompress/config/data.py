@@ -2,131 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from safecompress.config.section import InputFile, Section, Share
-
-
-class NpzSource(Section):
-    """Arrays in an `.npz`: one pair, or a train and a test pair. Pickled arrays are refused.
-
-    The test pair is `test_x` and `test_y` of the same file, or a file of its own: `test_path`.
-    """
-
-    source: Literal["npz"] = Field(description="Says that the rows are arrays in an `.npz`.")
-    path: InputFile = Field(
-        description="File of the rows, or of their train part. A relative path starts at the "
-        "current folder."
-    )
-    test_path: InputFile | None = Field(
-        default=None,
-        description="File of the test part, where it is not in `path`. Left out, there is none "
-        "unless `test_x` and `test_y` name one.",
-    )
-    x: str = Field(
-        default="x",
-        description="Name of the array of inputs, whose first dimension counts the rows.",
-    )
-    y: str = Field(
-        default="y", description="Name of the array of labels: class indices or class names."
-    )
-    test_x: str | None = Field(
-        default=None,
-        description="Name of the test part's inputs. Left out, it is that of `x` in `test_path`, "
-        "and without a `test_path` there is no test part.",
-    )
-    test_y: str | None = Field(
-        default=None,
-        description="Name of the test part's labels; it goes with `test_x` where both are in one "
-        "file. Left out, it is that of `y` in `test_path`.",
-    )
-
-
-class CsvSource(Section):
-    """A CSV with a header, or a train and a test file.
-
-    Columns not listed are inferred: all numbers → numeric; few distinct values → categorical;
-    otherwise text.
-    """
-
-    source: Literal["csv"] = Field(description="Says that the rows are lines of a CSV file.")
-    path: InputFile = Field(
-        description="File of the rows, or of their train part, in UTF-8 with a header. A relative "
-        "path starts at the current folder."
-    )
-    test_path: InputFile | None = Field(
-        default=None,
-        description="File of the test part, with the same columns. Left out, there is none.",
-    )
-    label: str = Field(
-        default="label",
-        description="Column to predict. Plain integers from 0 are class indices; anything else is "
-        "a class name.",
-    )
-    numeric: tuple[str, ...] | None = Field(
-        default=None,
-        description="Columns of numbers; an empty cell is a missing number. Left out, every column "
-        "that holds numbers alone is one; list a column where its kind is inferred wrongly.",
-    )
-    categorical: tuple[str, ...] | None = Field(
-        default=None,
-        description="Columns whose every distinct value is a category. Left out, columns of few "
-        "distinct values are; list codes that look like numbers, such as postal codes.",
-    )
-    text: tuple[str, ...] | None = Field(
-        default=None,
-        description="Columns of running text, from which words are counted. Left out, columns of "
-        "many distinct values are; list a column that is refused as an identifier but is text.",
-    )
-    drop: tuple[str, ...] = Field(
-        default=(),
-        description="Columns that are not used. Names and numbers that identify a row belong "
-        "here, because they would mark the members.",
-    )
-    delimiter: str = Field(default=",", description="The one character between two values.")
-
-
-class SklearnSource(Section):
-    """A data set or generator of scikit-learn: `digits`, `breast_cancer`, and more."""
-
-    source: Literal["sklearn"] = Field(
-        description="Says that the rows come with scikit-learn; nothing is downloaded."
-    )
-    name: str = Field(
-        description="Data set (`breast_cancer`, `digits`, `iris`, `wine`) or generator "
-        "(`make_blobs`, `make_circles`, `make_classification`, `make_gaussian_quantiles`, "
-        "`make_moons`)."
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Keyword arguments of scikit-learn's function, such as `{n_samples: 2000}`. "
-        "A generator without `random_state` takes it from the run's seed.",
-    )
-
-
-class TorchSource(Section):
-    """A callable `package.module:function` that returns a torch Dataset or a (train, test) pair."""
-
-    source: Literal["torch"] = Field(
-        description="Says that the rows come from a function of your own."
-    )
-    factory: str = Field(
-        description="Import path `package.module:function` of the function; modules of the current "
-        "folder can be named. It returns a map-style Dataset of (input, label), or a pair of a "
-        "train and a test part."
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Keyword arguments that the function is called with. Empty calls it without "
-        "any.",
-    )
-
-
-Source: TypeAlias = Annotated[
-    NpzSource | CsvSource | SklearnSource | TorchSource, Field(discriminator="source")
-]
+from safecompress.config.sources import Source
 
 
 class SplitConfig(Section):
@@ -232,12 +113,7 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _membership_fits_source(self) -> DataConfig:
         membership, split = self.split.membership, self.split
-        paired = (
-            (isinstance(self.source, NpzSource | CsvSource) and self.source.test_path is not None)
-            or (isinstance(self.source, NpzSource) and self.source.test_x is not None)
-            or isinstance(self.source, TorchSource)
-        )
-        if membership == "pair" and not paired:
+        if membership == "pair" and not self.source.may_have_test_part:
             raise ValueError(
                 "split.membership is 'pair' but the source has one part; name its test part "
                 "(test_path, or test_x and test_y) or declare membership another way"

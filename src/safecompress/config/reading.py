@@ -15,6 +15,7 @@ from safecompress.config.audit import AuditConfig
 from safecompress.config.compare import CompareConfig
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Section
+from safecompress.config.sources import SOURCE_TAGS
 from safecompress.errors import ConfigError, did_you_mean
 
 S = TypeVar("S", bound=Section)
@@ -208,12 +209,9 @@ def _explain(error: ValidationError, section: type[BaseModel], where: str) -> st
     return f"{where}: {len(lines)} problems\n" + "\n".join(f"  {line}" for line in lines)
 
 
-_TAGS = {"npz", "csv", "sklearn", "torch"}
-
-
 def _is_tag(part: str | int) -> bool:
     return isinstance(part, str) and (
-        part in _TAGS or part.startswith(("constrained-", "str", "dict["))
+        part in SOURCE_TAGS or part.startswith(("constrained-", "str", "dict["))
     )
 
 
@@ -221,8 +219,8 @@ def _known_keys(root: type[BaseModel], path: Sequence[str | int]) -> set[str]:
     """Walk the schema along an error's path and return the keys known there."""
     sections: set[type[BaseModel]] = {root}
     for part in path:
-        if not isinstance(part, str) or part in _TAGS:
-            if part in _TAGS:
+        if not isinstance(part, str) or part in SOURCE_TAGS:
+            if part in SOURCE_TAGS:
                 sections = {s for s in sections if _tag_of(s) == part}
             continue
         children: set[type[BaseModel]] = set()

@@ -14,12 +14,16 @@ from safecompress.data.outputs_file import (
     recorded_outputs,
 )
 from safecompress.data.preprocessing import Preprocessor
-from safecompress.data.raw import Column, RawData
+from safecompress.data.raw import Column, RawData, raw_from_arrays
+from safecompress.data.registry import SOURCES
+from safecompress.data.source import DataSource
 from safecompress.data.sources import load_source
 from safecompress.data.splits import SplitReport, Splits, halves
 
 __all__ = [
+    "SOURCES",
     "Column",
+    "DataSource",
     "Groups",
     "Ledger",
     "Preprocessor",
@@ -35,6 +39,7 @@ __all__ = [
     "load_source",
     "load_splits",
     "logits_of",
+    "raw_from_arrays",
     "read_outputs",
     "recorded_outputs",
     "splits_from_arrays",

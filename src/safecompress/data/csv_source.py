@@ -6,12 +6,15 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from safecompress.config import CsvSource
 from safecompress.data.npz_source import check_file
 from safecompress.data.raw import MAX_CLASSES, Column, Kind, RawData, encode_labels
+from safecompress.data.registry import SOURCES
+from safecompress.data.source import DataSource
 from safecompress.errors import DataError, did_you_mean
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
@@ -38,35 +41,49 @@ _IDENTIFIER_SHARE = 0.95
 _FEWEST_TO_SUSPECT = 20
 
 
-def load_csv(source: CsvSource) -> RawData:
-    """Read the file or files that `source` names.
+class CsvRows(CsvSource, DataSource):
+    """Rows of a CSV file, or of a train and a test file."""
 
-    Kinds of columns that are not listed are inferred from the first file as a whole: they are the
-    table's schema, like its header. Everything with values in it (means, categories, vocabularies)
-    is learned later and on members only.
+    source: Literal["csv"] = "csv"
 
-    Raises:
-        DataError: naming the file, and the line where one is at fault.
-    """
-    tables = [_read(source.path, source.delimiter)]
-    if source.test_path is not None:
-        tables.append(_read(source.test_path, source.delimiter))
-        _same_columns(*tables)
-    train = tables[0]
-    kinds = _kinds(train, source)
-    columns = tuple(
-        Column(
-            name,
-            kind,
-            np.concatenate([_numbers(table, name) for table in tables])
-            if kind == "numeric"
-            else np.array([cell for table in tables for cell in table.column(name)], dtype=object),
+    def load(self, *, seed: int | None) -> RawData:
+        """Read the file, or the train and the test file.
+
+        Kinds of columns that are not listed are inferred from the first file as a whole: they are
+        the table's schema, like its header. Everything with values in it (means, categories,
+        vocabularies) is learned later and on members only.
+
+        Args:
+            seed: of no use: a file's rows are what they are.
+
+        Raises:
+            DataError: naming the file, and the line where one is at fault.
+        """
+        del seed
+        tables = [_read(self.path, self.delimiter)]
+        if self.test_path is not None:
+            tables.append(_read(self.test_path, self.delimiter))
+            _same_columns(*tables)
+        train = tables[0]
+        kinds = _kinds(train, self)
+        columns = tuple(
+            Column(
+                name,
+                kind,
+                np.concatenate([_numbers(table, name) for table in tables])
+                if kind == "numeric"
+                else np.array(
+                    [cell for table in tables for cell in table.column(name)], dtype=object
+                ),
+            )
+            for name, kind in kinds.items()
         )
-        for name, kind in kinds.items()
-    )
-    labels, names = _labels([label for table in tables for label in _label_cells(table, source)])
-    test_from = len(train.cells) if source.test_path is not None else None
-    return RawData(columns, labels, names, test_from, where=str(source.path))
+        labels, names = _labels([label for table in tables for label in _label_cells(table, self)])
+        test_from = len(train.cells) if self.test_path is not None else None
+        return RawData(columns, labels, names, test_from, where=str(self.path))
+
+
+SOURCES.add("csv", CsvRows, summary="numbers, categories and texts in a CSV with a header")
 
 
 def _read(path: Path, delimiter: str) -> _Table:

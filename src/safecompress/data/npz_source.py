@@ -8,13 +8,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
 
 from safecompress.config import NpzSource
 from safecompress.data.raw import Array, RawData, raw_from_arrays
+from safecompress.data.registry import SOURCES
+from safecompress.data.source import DataSource
 from safecompress.errors import DataError, did_you_mean
 
 MAX_ARRAY_BYTES = 16 << 30
@@ -38,29 +40,41 @@ _DAMAGE = (
 )
 
 
-def load_npz(source: NpzSource) -> RawData:
-    """Read the arrays that `source` names.
+class NpzRows(NpzSource, DataSource):
+    """Rows of arrays in an `.npz`."""
 
-    Raises:
-        DataError: on a missing, damaged or pickled file, a missing array, or unusable contents.
-    """
-    if source.test_path is not None:
-        names = {"x": source.test_x or source.x, "y": source.test_y or source.y}
-        train = read_npz(source.path, {"x": source.x, "y": source.y})
-        apart = read_npz(source.test_path, names)
-        pair = (apart["x"], apart["y"])
-        return raw_from_arrays(train["x"], train["y"], test=pair, where=str(source.path))
-    keys = {"x": source.x, "y": source.y}
-    if (source.test_x is None) != (source.test_y is None):
-        raise DataError(
-            f"{source.path}: a test part needs both test_x and test_y; got only "
-            f"{'test_y' if source.test_x is None else 'test_x'}."
-        )
-    if source.test_x is not None and source.test_y is not None:
-        keys |= {"test_x": source.test_x, "test_y": source.test_y}
-    arrays = read_npz(source.path, keys)
-    test = (arrays["test_x"], arrays["test_y"]) if "test_x" in arrays else None
-    return raw_from_arrays(arrays["x"], arrays["y"], test=test, where=str(source.path))
+    source: Literal["npz"] = "npz"
+
+    def load(self, *, seed: int | None) -> RawData:
+        """Read the arrays that the options name.
+
+        Args:
+            seed: of no use: a file's rows are what they are.
+
+        Raises:
+            DataError: on a missing, damaged or pickled file, a missing array, or unusable contents.
+        """
+        del seed
+        if self.test_path is not None:
+            names = {"x": self.test_x or self.x, "y": self.test_y or self.y}
+            train = read_npz(self.path, {"x": self.x, "y": self.y})
+            apart = read_npz(self.test_path, names)
+            pair = (apart["x"], apart["y"])
+            return raw_from_arrays(train["x"], train["y"], test=pair, where=str(self.path))
+        keys = {"x": self.x, "y": self.y}
+        if (self.test_x is None) != (self.test_y is None):
+            raise DataError(
+                f"{self.path}: a test part needs both test_x and test_y; got only "
+                f"{'test_y' if self.test_x is None else 'test_x'}."
+            )
+        if self.test_x is not None and self.test_y is not None:
+            keys |= {"test_x": self.test_x, "test_y": self.test_y}
+        arrays = read_npz(self.path, keys)
+        test = (arrays["test_x"], arrays["test_y"]) if "test_x" in arrays else None
+        return raw_from_arrays(arrays["x"], arrays["y"], test=test, where=str(self.path))
+
+
+SOURCES.add("npz", NpzRows, summary="arrays in an .npz, with or without a test pair")
 
 
 def list_npz(path: Path) -> list[str]:

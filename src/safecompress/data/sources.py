@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from safecompress.config import Source
 
-from safecompress.config import CsvSource, NpzSource, SklearnSource, Source, TorchSource
-from safecompress.data.csv_source import load_csv
-from safecompress.data.npz_source import load_npz
+# The built-in sources, which register themselves, in the order in which they are listed.
+from safecompress.data import npz_source as _npz  # isort: skip
+from safecompress.data import csv_source as _csv  # isort: skip
+from safecompress.data import sklearn_source as _sklearn  # isort: skip
+from safecompress.data import torch_source as _torch  # isort: skip
 from safecompress.data.raw import RawData
-from safecompress.data.sklearn_source import load_sklearn
-from safecompress.data.torch_source import load_torch
+from safecompress.data.registry import SOURCES
+from safecompress.errors import DataError, SafeCompressError
+
+del _npz, _csv, _sklearn, _torch
 
 
 def load_source(source: Source, *, seed: int | None = None) -> RawData:
-    """Read a source.
+    """Build a source and read its rows.
 
     Args:
         source: where the rows are.
         seed: for sources that generate rows; files do not need it.
 
     Raises:
-        DataError: when the rows cannot be used.
-        ConfigError: when the source's settings cannot work.
+        DataError: when the rows cannot be used, or a published source fails.
+        ConfigError: when there is no such source, or its settings cannot work.
     """
-    match source:
-        case NpzSource():
-            return load_npz(source)
-        case CsvSource():
-            return load_csv(source)
-        case SklearnSource():
-            return load_sklearn(source, seed=seed)
-        case TorchSource():
-            return load_torch(source, seed=seed)
-        case _:
-            assert_never(source)
+    built = SOURCES.build({source.source: source.part_options}, where="data.source")
+    try:
+        raw = built.load(seed=seed)
+    except SafeCompressError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"data source {source.source}: loading raised {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(raw, RawData):
+        raise DataError(
+            f"data source {source.source}: load returned a {type(raw).__name__}; expected RawData, "
+            "as safecompress.data.raw_from_arrays makes it."
+        )
+    return raw

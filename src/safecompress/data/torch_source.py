@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,37 +12,49 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 from safecompress.config import TorchSource
 from safecompress.data.raw import Array, RawData, raw_from_arrays
+from safecompress.data.registry import SOURCES
+from safecompress.data.source import DataSource
 from safecompress.errors import ConfigError, DataError, SafeCompressError
 from safecompress.imports import current_folder_importable, import_callable
 from safecompress.randomness import seeded
 
 
-def load_torch(source: TorchSource, *, seed: int | None) -> RawData:
-    """Call the factory that `source` names and read its rows.
+class TorchRows(TorchSource, DataSource):
+    """Rows of a torch Dataset that a function of the user's own returns."""
 
-    Args:
-        source: `package.module:function` and its keyword arguments; the current folder is
-            importable.
-        seed: seed of torch's global generators during the call.
+    source: Literal["torch"] = "torch"
 
-    Raises:
-        ConfigError: when the function cannot be imported.
-        DataError: when it fails or returns something else.
-    """
-    where = f"torch {source.factory}"
-    with current_folder_importable(), nullcontext() if seed is None else seeded(seed, "source"):
-        factory = import_callable(source.factory, where=where, error=ConfigError)
-        try:
-            made = factory(**source.options)
-        except SafeCompressError:
-            raise
-        except Exception as error:
-            raise DataError(
-                f"{where}: called with {source.options} it raised {type(error).__name__}: {error}"
-            ) from error
-        if isinstance(made, tuple) and len(made) == 2:
-            return raw_from_dataset(made[0], test=made[1], where=where)
-        return raw_from_dataset(made, where=where)
+    def load(self, *, seed: int | None) -> RawData:
+        """Call the factory and read its rows.
+
+        Args:
+            seed: seed of torch's global generators during the call.
+
+        Raises:
+            ConfigError: when the function cannot be imported.
+            DataError: when it fails or returns something else.
+        """
+        where = f"torch {self.factory}"
+        with current_folder_importable(), nullcontext() if seed is None else seeded(seed, "source"):
+            factory = import_callable(self.factory, where=where, error=ConfigError)
+            try:
+                made = factory(**self.options)
+            except SafeCompressError:
+                raise
+            except Exception as error:
+                raise DataError(
+                    f"{where}: called with {self.options} it raised {type(error).__name__}: {error}"
+                ) from error
+            if isinstance(made, tuple) and len(made) == 2:
+                return raw_from_dataset(made[0], test=made[1], where=where)
+            return raw_from_dataset(made, where=where)
+
+
+SOURCES.add(
+    "torch",
+    TorchRows,
+    summary="a function of yours that returns a torch Dataset, or a train and a test part",
+)
 
 
 def raw_from_dataset(dataset: Any, *, test: Any = None, where: str = "dataset") -> RawData:

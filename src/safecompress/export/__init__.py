@@ -4,8 +4,24 @@
 it is given. ONNX, onnxruntime and zstandard are loaded when they are needed.
 """
 
-from safecompress.export.formats import FORMATS, Format
-from safecompress.export.forms import export_module
+# The formats, which register themselves, in the order in which they are listed.
+from safecompress.export import onnx_format as _onnx  # isort: skip
+from safecompress.export import executorch_format as _executorch  # isort: skip
+from safecompress.export import compact_format as _compact  # isort: skip
+from safecompress.export.context import ExportContext
+from safecompress.export.format import Format, Session
 from safecompress.export.job import ExportResult, export, verify
+from safecompress.export.registry import FORMATS
+from safecompress.export.write_file import export_module
 
-__all__ = ["FORMATS", "ExportResult", "Format", "export", "export_module", "verify"]
+__all__ = [
+    "FORMATS",
+    "ExportContext",
+    "ExportResult",
+    "Format",
+    "Session",
+    "export",
+    "export_module",
+    "verify",
+]
+del _onnx, _executorch, _compact

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,47 +35,27 @@ def _resident() -> tuple[int, int]:
     return most, most
 
 
+def _module(path: str) -> Any:
+    """Return a script as a module, found by its path alone."""
+    spec = importlib.util.spec_from_file_location("loading", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def main() -> None:
-    """Load FILE; arguments: onnx, executorch or the reader's path, FILE, rows (.npz), threads."""
-    how, file, rows, threads = sys.argv[1:]
+    """Load FILE; arguments: a script with a `loader`, FILE, rows (.npz), threads."""
+    script, file, rows, threads = sys.argv[1:]
     feed = dict(np.load(rows))
-    if how == "onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(threads)
-        before, _ = _resident()
-        started = time.perf_counter()
-        session = onnxruntime.InferenceSession(
-            file, sess_options=options, providers=["CPUExecutionProvider"]
-        )
-        seconds = time.perf_counter() - started
-        session.run(None, feed)
-    elif how == "executorch":
-        import torch
-        from executorch.extension.pybindings import portable_lib
-        from executorch.runtime import Runtime
-
-        portable_lib._unsafe_reset_threadpool(int(threads))
-        inputs = [torch.from_numpy(array) for array in feed.values()]
-        before, _ = _resident()
-        started = time.perf_counter()
-        program = Runtime.get().load_program(file)
-        method = program.load_method("forward")
-        seconds = time.perf_counter() - started
-        rows = method.metadata.input_tensor_meta(0).sizes()[0]
-        method.execute([array[:rows] for array in inputs])
-    else:
-        spec = importlib.util.spec_from_file_location("safecompress_reader", how)
-        if spec is None or spec.loader is None:
-            raise ImportError(how)
-        reader = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = reader
-        spec.loader.exec_module(reader)
-        before, _ = _resident()
-        started = time.perf_counter()
-        reader.read_compact(file)
-        seconds = time.perf_counter() - started
+    load = _module(script).loader(int(threads))
+    before, _ = _resident()
+    started = time.perf_counter()
+    ask = load(file)
+    seconds = time.perf_counter() - started
+    if ask is not None:
+        ask(feed)
     _, most = _resident()
     sys.stdout.write(json.dumps({"seconds": seconds, "bytes": max(0, most - before)}))
 

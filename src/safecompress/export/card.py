@@ -82,8 +82,11 @@ def measured_lines(measured: Mapping[str, Any] | None) -> list[str]:
         ],
     )
     loading = measured["loading"]
-    took = f"{loading['seconds']:.3f} s", f"{loading['bytes'] / 2**20:.1f} MiB"
-    lines += ["", f"Loads in {took[0]} and takes {took[1]} for it and one batch."]
+    if loading is None:
+        lines += ["", "Loading was not measured: the format has no loader of its own."]
+    else:
+        took = f"{loading['seconds']:.3f} s", f"{loading['bytes'] / 2**20:.1f} MiB"
+        lines += ["", f"Loads in {took[0]} and takes {took[1]} for it and one batch."]
     latency = measured.get("latency")
     if latency is None:
         return [*lines, "No runtime computes with this format as it is; no latency."]

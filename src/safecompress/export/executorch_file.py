@@ -102,8 +102,12 @@ class ExecutorchModel:
         # A copy: the next call writes where this one's answers lie.
         return np.array(said.numpy(), np.float32)
 
-    def run(self, _: None, feed: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Answer as a session of onnxruntime is asked."""
+    def answer(self, feed: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return (n, classes) for a batch of arrays in the order of the program's inputs.
+
+        Args:
+            feed: arrays (n, ...).
+        """
         return self(*(_tensor(array) for array in feed.values()))
 
 

@@ -25,12 +25,11 @@ from safecompress.data import Splits
 from safecompress.errors import ConfigError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.export.card import model_card
-from safecompress.export.executorch_file import verified_program
-from safecompress.export.formats import FORMATS, Format, format_named
-from safecompress.export.forms import Forms, packed
+from safecompress.export.context import ExportContext
+from safecompress.export.format import Format
 from safecompress.export.graph import input_names
-from safecompress.export.integrity import verified
 from safecompress.export.measure import BATCHES, latencies, loading, sizes
+from safecompress.export.registry import FORMATS, FormatRequest, format_for, format_of_file
 from safecompress.export.retest import Retest, retest
 from safecompress.export.source import Source, open_source
 from safecompress.files import make_folder, sha256, write_bytes, write_json, write_text
@@ -38,7 +37,6 @@ from safecompress.protocols import Estimate, tensors_of
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
 from safecompress.verdicts.verdict import check_line
-from safecompress_reader import DamagedFileError, read_compact
 
 USE = (
     "Classifying rows drawn like the training data, on the device this file is shipped to. Not for "
@@ -48,11 +46,6 @@ _ALIKE = (
     "The retest compares the file with the model on the sealed rows of the run; a difference "
     "smaller than its interval cannot be seen with so few rows."
 )
-_SHARED_RANGE = (
-    "Rows that are asked in one call share the ranges that their numbers are rounded by, so an "
-    "answer depends a little on the rows beside it; the retest asked one row at a time."
-)
-_BY_END = {".onnx": "onnx", ".pte": "executorch"}
 RIVALS = ("onnx", "onnx-int8")
 """What every file is measured against: the same model, dense."""
 
@@ -83,7 +76,7 @@ def export(
     run: str | Path,
     path: str | Path,
     *,
-    format: str = "onnx-sparse-int8",  # noqa: A002 - what the command line calls it
+    format: FormatRequest = "onnx-sparse-int8",  # noqa: A002 - what the command line calls it
     measure: bool = False,
     max_bytes: int | None = None,
     max_latency_ratio: float | None = None,
@@ -101,7 +94,7 @@ def export(
     Args:
         run: the run folder.
         path: the file; a compact file whose name ends in `.zst` is packed with zstd.
-        format: name of a format, see `FORMATS`.
+        format: a format, its name, or its name with options; see `FORMATS`.
         measure: whether bytes, load time, memory and latency are measured against the same model
             in dense fp32 and dense int8.
         max_bytes: most bytes the file may have.
@@ -138,38 +131,31 @@ def export(
         >>> print(done.status, sorted(weights))
         PASS ['layers.1.bias', 'layers.1.weight', 'layers.3.bias', 'layers.3.weight']
     """
-    form, path = format_named(format), Path(path)
-    zipped = packed(path, form)
+    path = Path(path)
+    form = format_for(format, path)
     _require_limits(form, max_bytes, max_latency_ratio)
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
-    splits = source.run.splits
-    forms = Forms(
-        source.shipped.module,
-        source.shipped.topology,
-        splits.members.inputs,
-        preprocessor=source.front if form.container == "onnx" else None,
-        raw_type=None if source.front is None else source.raw_type,
-        numbers=source.shipped.numbers,
-    )
+    context = _context(source, form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
-    content = forms.written(form, _facts(source, form), packed=zipped)
+    told = _facts(source, form, context)
+    content = form.write(context, told)
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)
-        facts = verify(file, form)
+        facts = _found_in(file, form, told)
 
-        def told(result: CheckResult) -> None:
+        def hear(result: CheckResult) -> None:
             on_event(Event("check", check_line(result), result.to_json()))
 
-        found = retest(source, file, form, listen=told)
+        found = retest(source, file, form, context, listen=hear)
         measured = None
         if measure or max_latency_ratio is not None:
             on_event(Event("stage", "measuring", {"stage": "measure"}))
-            measured = _measured(source, forms, form, file, threads=threads)
+            measured = _measured(source, context, form, file, threads=threads)
         limits = _limits(content, measured, max_bytes, max_latency_ratio)
         for check in limits:
-            told(check)
+            hear(check)
     checks = (*found.checks, *limits)
     status = overall(checks)
     document = _document(source, form, path, content, facts, status, checks, found, measured)
@@ -188,21 +174,27 @@ def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
 
     Args:
         path: the file.
-        form: its format; None goes by its name's end, `.onnx`, `.pte` or another.
+        form: its format; None goes by its name's end, as `.onnx` or `.pte`, and takes a file of
+            any other name for a compact one.
 
     Raises:
         ModelError: saying what is wrong, when it was changed, cut short, or is not ours.
     """
     path = Path(path)
-    container = _BY_END.get(path.suffix.lower()) if form is None else form.container
-    if container == "onnx":
-        return verified(path)[1]
-    if container == "executorch":
-        return verified_program(path)[1]
-    try:
-        return dict(read_compact(path).metadata)
-    except DamagedFileError as error:
-        raise ModelError(str(error)) from error
+    return (form or format_of_file(path)).verify(path)
+
+
+def _context(source: Source, form: Format) -> ExportContext:
+    """Return what the file is made of: the preprocessing too, where the format takes it in."""
+    front = source.front if form.prepares else None
+    return ExportContext.of(
+        source.shipped.module,
+        source.shipped.topology,
+        source.run.splits.members.inputs,
+        preprocessor=front,
+        raw_type=None if front is None else source.raw_type,
+        numbers=source.shipped.numbers,
+    )
 
 
 def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None) -> None:
@@ -212,14 +204,14 @@ def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None
         return
     if not max_ratio > 0:
         raise ConfigError(f"max_latency_ratio is {max_ratio:g}; expected a positive number.")
-    if form.container == "safetensors":
+    if not form.computes:
         raise ConfigError(
             f"max_latency_ratio: no runtime computes with {form.name} as it is; limit the latency "
             "of a format for onnxruntime or ExecuTorch."
         )
 
 
-def _facts(source: Source, form: Format) -> dict[str, Any]:
+def _facts(source: Source, form: Format, context: ExportContext) -> dict[str, Any]:
     """Return what the file itself says; short, because it is shipped."""
     splits = source.run.splits
     return {
@@ -227,38 +219,59 @@ def _facts(source: Source, form: Format) -> dict[str, Any]:
         "model": source.verdict.get("model", {}).get("name", "model"),
         "classes": list(splits.class_names),
         "input_shape": list(splits.input_shape),
-        "preprocessing": "inside" if form.container == "onnx" and source.front else "outside",
+        "preprocessing": "outside" if context.preprocessor is None else "inside",
         "verdict": source.verdict.get("verdict", "ERROR"),
         "model_sha256": sha256(source.run.folder / MODEL),
         "verdict_sha256": sha256(source.run.folder / VERDICT),
     }
 
 
+def _found_in(file: Path, form: Format, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that a file just written holds.
+
+    Raises:
+        ModelError: when the format lost one of those that it was told.
+    """
+    facts = form.verify(file)
+    lost = [name for name, fact in told.items() if name not in facts or facts[name] != fact]
+    if lost:
+        raise ModelError(
+            f"export: a file of the format {form.name} does not hold the facts it was written "
+            f"with ({', '.join(lost)}); its `verify` must return those that `write` was given."
+        )
+    return facts
+
+
 def _measured(
-    source: Source, forms: Forms, form: Format, file: Path, *, threads: int
+    source: Source, context: ExportContext, form: Format, file: Path, *, threads: int
 ) -> dict[str, Any]:
-    feed = _feed(source, form)
-    files = {form.name: file}
+    """Return bytes, loading and latency; beside those of the rivals where a runtime computes."""
+    feed = _feed(source, context)
+    files = {form.name: (form, file)}
     with tempfile.TemporaryDirectory() as folder:
-        if form.container != "safetensors":
-            for name in RIVALS:
-                if name != form.name:
-                    files[name] = Path(folder) / f"{name}.onnx"
-                    files[name].write_bytes(forms.written(FORMATS[name], {}))
+        for name in RIVALS if form.computes else ():
+            if name not in files:
+                rival = FORMATS.build(name, where="measure")
+                written = Path(folder) / f"{name}{rival.suffixes[0]}"
+                written.write_bytes(rival.write(context, {}))
+                files[name] = (rival, written)
         found: dict[str, Any] = {
-            "bytes": {name: sizes(written.read_bytes()) for name, written in files.items()},
-            "loading": loading(file, feed, container=form.container, threads=threads),
+            "bytes": {name: sizes(path.read_bytes()) for name, (_, path) in files.items()},
+            "loading": None
+            if form.loader is None
+            else loading(file, feed, loader=form.loader, threads=threads),
         }
-        if form.container != "safetensors":
-            found["latency"] = latencies(files, feed, threads=threads, container=form.container)
+        if form.computes:
+            sessions = {name: f.session(path, threads=threads) for name, (f, path) in files.items()}
+            found["latency"] = latencies(sessions, feed, threads=threads)
         return found
 
 
-def _feed(source: Source, form: Format) -> dict[str, NDArray[Any]]:
+def _feed(source: Source, context: ExportContext) -> dict[str, NDArray[Any]]:
     """Return some steering rows as the file takes them, by name."""
     rows = source.run.splits.steer.nonmembers
     rows = rows.take(torch.arange(min(BATCHES[-1], len(rows))))
-    if form.container == "onnx" and source.front is not None:
+    if context.preprocessor is not None:
         return {"inputs": source.raw(rows.ids)}
     names, given = input_names(rows.inputs), tensors_of(rows.inputs)
     return {name: t.numpy() for name, t in zip(names, given, strict=True)}
@@ -277,7 +290,7 @@ def _limits(
     if max_ratio is not None and measured is not None:
         ratios = measured["latency"]["batches"]["1"]["ratios"]
         one = {"value": 1.0, "low": 1.0, "high": 1.0}
-        ratio = ratios.get("onnx", one)
+        ratio = ratios.get(RIVALS[0], one)
         estimate = Estimate(ratio["value"], ratio["low"], ratio["high"], 0, 0)
         found.append(_limited("latency ratio to dense fp32", estimate, at_most(max_ratio)))
     return tuple(found)
@@ -329,7 +342,7 @@ def _document(
         "limits": [
             *map(str, verdict.get("limits", ())),
             _ALIKE,
-            *([_SHARED_RANGE] if form.dynamic else []),
+            *form.limits,
         ],
         "sha256": {
             path.name: hashlib.sha256(content).hexdigest(),

@@ -19,12 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-import safecompress_reader
-from safecompress.errors import ConfigError, ModelError
+from safecompress.errors import ModelError
 from safecompress.export.compact import zstd
-from safecompress.export.executorch_file import ExecutorchModel
-from safecompress.export.executorch_program import use_threads
-from safecompress.export.graph import INSTALL
+from safecompress.export.format import Feed, Session
 from safecompress.stats import Interval
 
 BATCHES = (1, 32)
@@ -32,7 +29,6 @@ ROUNDS = 25
 _PROBES = 3
 _TURN_SECONDS = 0.02
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
-Feed = Mapping[str, NDArray[Any]]
 
 
 def sizes(data: bytes) -> dict[str, int]:
@@ -43,14 +39,21 @@ def sizes(data: bytes) -> dict[str, int]:
     return {"disk": len(data), "zip": len(zipped.getvalue()), "zstd": len(zstd(data))}
 
 
-def loading(path: Path, feed: Feed, *, container: str, threads: int) -> dict[str, float]:
+def loading(path: Path, feed: Feed, *, loader: Path, threads: int) -> dict[str, float]:
     """Return median seconds to load a file, and bytes of memory loading and one batch take.
 
     Each time in a process of its own, which holds nothing but the runtime.
+
+    Args:
+        path: the file.
+        feed: inputs by name, at least one row.
+        loader: a script that loads it, as a format's `loader`.
+        threads: of the runtime, inside an operator.
+
+    Raises:
+        ModelError: when the file cannot be loaded alone.
     """
     script = Path(__file__).with_name("_probe.py")
-    reader = str(Path(safecompress_reader.__file__).resolve())
-    how = reader if container == "safetensors" else container
     found: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
@@ -61,9 +64,7 @@ def loading(path: Path, feed: Feed, *, container: str, threads: int) -> dict[str
                 [
                     sys.executable,
                     "-I",
-                    str(script),
-                    how,
-                    *map(str, (path.resolve(), rows, threads)),
+                    *map(str, (script, loader.resolve(), path.resolve(), rows, threads)),
                 ],
                 capture_output=True,
                 text=True,
@@ -77,45 +78,21 @@ def loading(path: Path, feed: Feed, *, container: str, threads: int) -> dict[str
 
 
 def latencies(
-    files: Mapping[str, Path],
-    feed: Feed,
-    *,
-    threads: int,
-    container: str = "onnx",
-    rounds: int = ROUNDS,
+    sessions: Mapping[str, Session], feed: Feed, *, threads: int, rounds: int = ROUNDS
 ) -> dict[str, Any]:
-    """Return what its runtime takes for a batch of each file, and the ratios between them.
+    """Return what a runtime takes for a batch of each file, and the ratios between them.
 
     The files take turns, so that other work on the machine disturbs all alike; a ratio is the
     median of the turns' ratios, with the interval that order statistics give it.
 
     Args:
-        files: by name; the ratios are those of the first to every other. All are ONNX files, but
-            the first may be one for ExecuTorch.
+        sessions: files by name, opened with as many threads; the ratios are those of the first to
+            every other.
         feed: inputs by name, at least one row.
-        threads: of a runtime, inside an operator.
-        container: of the first.
+        threads: what the sessions were opened with, for the record.
         rounds: turns of each file.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError(f"measure: onnxruntime is not installed; {INSTALL}.") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    runtime = f"onnxruntime {onnxruntime.__version__}, CPUExecutionProvider"
-    sessions: dict[str, Any] = {}
-    ours = next(iter(files))
-    for name, path in files.items():
-        if name == ours and container == "executorch":
-            # Before it is loaded: a program keeps the threads it found then.
-            runtime = f"{name}: {use_threads(threads)}; others: {runtime}"
-            sessions[name] = ExecutorchModel(path)
-        else:
-            sessions[name] = onnxruntime.InferenceSession(
-                str(path.resolve()), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+    ours = next(iter(sessions))
     batches: dict[str, Any] = {}
     for batch in BATCHES:
         rows = {name: np.resize(a, (batch, *a.shape[1:])) for name, a in feed.items()}
@@ -124,12 +101,12 @@ def latencies(
             "milliseconds": {n: round(1e3 * statistics.median(t), 4) for n, t in times.items()},
             "ratios": {
                 name: _median(np.asarray(times[ours]) / np.asarray(times[name]))
-                for name in files
+                for name in sessions
                 if name != ours
             },
         }
     return {
-        "runtime": runtime,
+        "runtime": _runtimes(sessions),
         "threads": threads,
         "machine": f"{platform.machine()}, {_processor()}",
         "rounds": rounds,
@@ -137,12 +114,19 @@ def latencies(
     }
 
 
-def _turns(sessions: Mapping[str, Any], rows: Feed, rounds: int) -> dict[str, list[float]]:
+def _runtimes(sessions: Mapping[str, Session]) -> str:
+    """Return the runtime's name; the first file's and the others' where they differ."""
+    (name, first), *others = sessions.items()
+    rest = sorted({session.runtime for _, session in others} - {first.runtime})
+    return f"{name}: {first.runtime}; others: {', '.join(rest)}" if rest else first.runtime
+
+
+def _turns(sessions: Mapping[str, Session], rows: Feed, rounds: int) -> dict[str, list[float]]:
     repeats = {}
     for name, session in sessions.items():
-        session.run(None, dict(rows))
+        session.ask(rows)
         started = time.perf_counter()
-        session.run(None, dict(rows))
+        session.ask(rows)
         took = time.perf_counter() - started
         repeats[name] = max(1, min(200, round(_TURN_SECONDS / max(took, 1e-6))))
     times: dict[str, list[float]] = {name: [] for name in sessions}
@@ -150,7 +134,7 @@ def _turns(sessions: Mapping[str, Any], rows: Feed, rounds: int) -> dict[str, li
         for name, session in sessions.items():
             started = time.perf_counter()
             for _ in range(repeats[name]):
-                session.run(None, dict(rows))
+                session.ask(rows)
             times[name].append((time.perf_counter() - started) / repeats[name])
     return times
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from safecompress.checks import (
     Accuracy,
@@ -29,18 +27,14 @@ from safecompress.checks import (
 )
 from safecompress.checks.presets import suite_from
 from safecompress.data import RecordedOutputs
-from safecompress.errors import ModelError
-from safecompress.export.executorch_file import ExecutorchModel
-from safecompress.export.formats import Format
+from safecompress.export.context import ExportContext
+from safecompress.export.format import Format
 from safecompress.export.source import Source
 from safecompress.files import sha256
 from safecompress.protocols import Estimate, Pool, Rows
 from safecompress.randomness import derive
-from safecompress.targets.onnx_file import open_onnx
 from safecompress.targets.record import record_rows
-from safecompress.transforms import Transforms, attach_
 from safecompress.verdicts.verdict import attacks_of
-from safecompress_reader import DamagedFileError, read_compact
 
 _CLOSE = 1e-4
 """Relative difference that the order of fp32 additions may make."""
@@ -61,7 +55,12 @@ class Retest:
 
 
 def retest(
-    source: Source, path: Path, form: Format, *, listen: Callable[[CheckResult], None]
+    source: Source,
+    path: Path,
+    form: Format,
+    context: ExportContext,
+    *,
+    listen: Callable[[CheckResult], None],
 ) -> Retest:
     """Load a file in its own runtime and run the run's suite on the sealed rows.
 
@@ -73,6 +72,7 @@ def retest(
         source: the run.
         path: the file, verified.
         form: its format.
+        context: what it was written from.
         listen: hears of every check.
 
     Raises:
@@ -84,7 +84,7 @@ def retest(
     level = corrected_level(run.config.verdict.level, looks)
     seed = derive(run.config.seed, "verdict")
     before = record_rows(source.module, sealed, path=run.folder)
-    file = _answers(source, path, form, sealed)
+    file = _answers(source, path, form, context, sealed)
     dense = source.dense()
     parent = None if dense is None else record_rows(dense, sealed, path=run.folder)
 
@@ -98,8 +98,7 @@ def retest(
         None if parent is None else _subject(parent, None, name="dense", density=1.0, seed=seed)
     )
     repeated = suite.run(subjects["file"], theirs, level=level)
-    exact = form.exact and not _lacks_rounding(source, form)
-    checks = [_same_answers(file, before)] if exact else []
+    checks = [_same_answers(file, before)] if _must_be_equal(form, context) else []
     checks += [
         _unchanged(measure, subjects["file"], subjects["model"], level=level)
         for measure in (Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite)))
@@ -152,37 +151,21 @@ def _subject(
     return Subject.of(evidence, name=name, density=density, seed=seed)
 
 
-def _answers(source: Source, path: Path, form: Format, sealed: Pool[Rows]) -> RecordedOutputs:
+def _answers(
+    source: Source, path: Path, form: Format, context: ExportContext, sealed: Pool[Rows]
+) -> RecordedOutputs:
     """Ask the file about the sealed rows: raw ones where it prepares them itself."""
-    if form.container == "safetensors":
-        return record_rows(_filled(source.shipped.module, path), sealed, path=path)
-    if form.container == "executorch":
-        return record_rows(ExecutorchModel(path), sealed, path=path)
     rows = sealed
-    if source.front is not None:
+    if context.preprocessor is not None:
         rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
-    # A file that guesses is no reason to stop: the comparison with the model says so.
-    return record_rows(open_onnx(path).model, rows, path=path)
+    return record_rows(form.open(path, context), rows, path=path)
 
 
-def _lacks_rounding(source: Source, form: Format) -> bool:
-    """Return whether layers' inputs were rounded in training, and are not in a file of fp32."""
-    numbers = source.shipped.numbers
-    return form.container != "safetensors" and numbers is not None and bool(numbers.ranges)
-
-
-def _filled(module: nn.Module, path: Path) -> nn.Module:
-    """Return a module with the weights of a compact file, and the ranges of its inputs."""
-    try:
-        found = read_compact(path)
-        filled = deepcopy(module)
-        state = {name: torch.from_numpy(np.array(array)) for name, array in found.weights.items()}
-        filled.load_state_dict(state)
-        ranges = {name: torch.tensor(b) for name, b in found.metadata.get("ranges", {}).items()}
-        attach_(filled, Transforms(activations=bool(ranges), ranges=ranges))
-    except (DamagedFileError, RuntimeError) as error:
-        raise ModelError(f"{path}: does not fill the model: {error}") from error
-    return filled.eval()
+def _must_be_equal(form: Format, context: ExportContext) -> bool:
+    """Return whether a file computes what the model does, the rounding of layers' inputs too."""
+    numbers = context.numbers
+    rounded = numbers is not None and bool(numbers.ranges)
+    return form.exact and (form.rounds_inputs or not rounded)
 
 
 def _unchanged(measure: Measure, file: Subject, model: Subject, *, level: float) -> CheckResult:

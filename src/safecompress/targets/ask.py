@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from safecompress.config import CsvSource, DataConfig
+from safecompress.config import DataConfig
 from safecompress.data import (
     Groups,
     Preprocessor,
@@ -140,7 +140,7 @@ def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
         if isinstance(raw.columns, tuple)
         else {}
     )
-    listed = (data.source.text or ()) if isinstance(data.source, CsvSource) else ()
+    listed = data.source.text_columns
     names = list(listed or present)
     if len(names) not in ({1, 2} if listed else {1}):
         raise DataError(

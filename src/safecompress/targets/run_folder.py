@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from safecompress.config import CompressConfig, TorchSource, load_config
+from safecompress.config import CompressConfig, load_config
 from safecompress.data import Ledger, Splits, load_splits
 from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from safecompress.files import read_json, tensors_digest
@@ -115,8 +115,8 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
 def _refuse_code(config: CompressConfig, folder: Path) -> None:
     """Refuse to run what a folder names: it may have come from anybody."""
     named = {"model": config.model.name if config.model else ""}
-    if config.data is not None and isinstance(config.data.source, TorchSource):
-        named["data"] = config.data.source.factory
+    if config.data is not None:
+        named["data"] = config.data.source.code
     for what, name in named.items():
         if ":" in name:
             raise RunFolderError(

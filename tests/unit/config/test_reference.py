@@ -116,6 +116,11 @@ def test_an_editor_finds_nothing_wrong_with_the_documented_audit() -> None:
         ("compress", {"sparse": {"density": 0}}, "$.sparse.density"),
         ("compress", {"sparse": {"density": 0.1, "densty": 0.1}}, "$.sparse"),
         ("compress", {}, "$: "),
+        (
+            "audit",
+            {"target": "a", "data": {"source": {"source": "npz", "path": "a", "test_pth": "b"}}},
+            "$.data",
+        ),
         ("audit", {"target": "a", "time_budget": "soon"}, "$.time_budget"),
         ("audit", {"target": "a", "time_budget": 0}, "$.time_budget"),
         ("compare", {"data": {}, "methods": {"a": {}}}, "$.data"),
@@ -130,6 +135,11 @@ def test_an_editor_marks_a_mistake(command: str, settings: dict[str, Any], marke
 def test_an_editor_takes_the_lengths_of_time_that_the_program_takes(given: Any) -> None:
     assert AuditConfig.model_validate({"target": "a", "time_budget": given}).time_budget
     assert complaints("audit", {"target": "a", "time_budget": given}) == []
+
+
+def test_an_editor_takes_a_published_source_with_options_of_its_own() -> None:
+    source = {"source": "mine", "path": "a", "depth": 3}
+    assert complaints("audit", {"target": "a", "data": {"source": source}}) == []
 
 
 def test_the_starter_takes_its_descriptions_from_the_schema() -> None:

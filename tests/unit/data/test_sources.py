@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import torch
 from sklearn import datasets
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from safecompress.config import SklearnSource, TorchSource
-from safecompress.data import load_source, splits_from_dataset
+from safecompress.config import SklearnSource, SourceConfig, TorchSource
+from safecompress.config.sources import SOURCE_TAGS
+from safecompress.data import SOURCES, DataSource, load_source, splits_from_dataset
 from safecompress.data.sklearn_source import GENERATORS, LOADERS
 from safecompress.data.torch_source import raw_from_dataset
 from safecompress.errors import ConfigError, DataError
@@ -169,3 +172,15 @@ def test_a_dataset_is_split_like_arrays():
     assert splits.classes == 4
     assert splits.input_shape == (3,)
     assert len(splits.members) == 20
+
+
+def test_every_section_of_a_configuration_has_its_source_and_no_other_options() -> None:
+    assert set(SOURCES.parts) == SOURCE_TAGS - {"published"}
+    for name, part in SOURCES.parts.items():
+        factory = part.factory
+        assert isinstance(factory, type)
+        section = factory.__mro__[1]
+        assert issubclass(section, SourceConfig)
+        assert issubclass(factory, DataSource)
+        assert set(inspect.signature(factory).parameters) == set(section.model_fields)
+        assert get_args(section.model_fields["source"].annotation) == (name,)

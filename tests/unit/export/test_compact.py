@@ -21,20 +21,20 @@ from safecompress.export.compact import compact_bytes, zstd
 from safecompress.export.packing import quantize
 from safecompress.topology import Topology
 from safecompress_reader import HEADER, DamagedFileError, digest, read_compact
-from tests.export_models import forms, sparse_model
+from tests.export_models import context, sparse_model
 
 VALUES = ("fp32", "fp16", "int8", "int4")
 
 
 def file_of(values: str, facts: dict[str, Any] | None = None) -> bytes:
-    held = forms("mlp-norm")
+    held = context("mlp-norm")
     return compact_bytes(held.module.state_dict(), held.topology, values=values, facts=facts)
 
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("values", VALUES)
 def test_what_is_read_is_what_was_written(values: str, packed: bool, tmp_path: Path) -> None:
-    held = forms("mlp-norm")
+    held = context("mlp-norm")
     data = file_of(values, {"verdict": "PASS"})
     path = tmp_path / "m.safetensors"
     path.write_bytes(zstd(data) if packed else data)
@@ -58,7 +58,7 @@ def test_what_is_read_is_what_was_written(values: str, packed: bool, tmp_path: P
 def test_the_smaller_the_values_the_smaller_the_file() -> None:
     sizes = [len(file_of(values)) for values in VALUES]
     assert sizes == sorted(sizes, reverse=True)
-    dense = sum(t.numel() * 4 for t in forms("mlp-norm").module.state_dict().values())
+    dense = sum(t.numel() * 4 for t in context("mlp-norm").module.state_dict().values())
     assert sizes[2] < dense / 8
 
 
@@ -128,7 +128,7 @@ def test_the_reader_needs_numpy_and_safetensors_alone(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == forms("mlp-norm").topology.nonzeros
+    assert int(done.stdout) == context("mlp-norm").topology.nonzeros
 
 
 def changed(data: bytes, change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> bytes:

@@ -14,14 +14,22 @@ from torch import Tensor, nn
 
 from safecompress import export_module
 from safecompress.errors import ModelError
-from safecompress.export import FORMATS
-from safecompress.export.forms import Forms
+from safecompress.export import ExportContext
 from safecompress.protocols import Rows
 from safecompress.sparse import initialize
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.topology import Topology
 from safecompress.train import quantize_after_training
-from tests.export_models import Masked, forms, inputs, logits, session, sparse_model
+from tests.export_models import (
+    Masked,
+    context,
+    inputs,
+    logits,
+    onnx_graph,
+    session,
+    sparse_model,
+    written,
+)
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -58,17 +66,17 @@ def ids(n: int = 64) -> Tensor:
 
 
 @cache
-def made(name: str) -> tuple[Forms, Tensor]:
-    """Return a model's forms and rows; of the members one row is enough, which shows the shapes."""
+def made(name: str) -> tuple[ExportContext, Tensor]:
+    """Return a model to export, and rows; one member shows the shapes, which is all it takes."""
     if name in {"words", "transformer"}:
         torch.manual_seed(0)
         module = {"words": Words, "transformer": Transformer}[name]().eval()
         topology = initialize(
             module, density=0.2, distribution="uniform", method="magnitude-layer", seed=0
         )
-        return Forms(module, topology, ids(1)), ids()
+        return ExportContext.of(module, topology, ids(1)), ids()
     module, topology = sparse_model(name)
-    return Forms(module, topology, inputs(name, 1)), inputs(name)
+    return ExportContext.of(module, topology, inputs(name, 1)), inputs(name)
 
 
 NAMES = ["mlp", "mlp-norm", "alexnet", "words", "transformer"]
@@ -84,7 +92,7 @@ def test_answers_change_by_the_rounding_alone(name: str) -> None:
     with torch.no_grad():
         expected = held.module(x)
     for form in (DENSE, SPARSE):
-        data = held.written(FORMATS[form], {})
+        data = written(held, form)
         onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
         (said,) = session(data, precise=True).run(None, {"inputs": x.numpy()})
         error = (torch.from_numpy(said) - expected).abs().max() / expected.abs().max()
@@ -97,7 +105,7 @@ def test_answers_change_by_the_rounding_alone(name: str) -> None:
 @pytest.mark.parametrize("name", ["mlp", "alexnet", "words"])
 def test_a_self_decoding_file_equals_the_dense_one_bit_for_bit(name: str, optimized: bool) -> None:
     held, x = made(name)
-    dense, sparse = (held.written(FORMATS[form], {}) for form in (DENSE, SPARSE))
+    dense, sparse = (written(held, form) for form in (DENSE, SPARSE))
     assert len(sparse) < len(dense)
     # Unless it is folded, an fp32 convolution meets a product that adds in another order.
     if optimized or name != "alexnet":
@@ -108,7 +116,7 @@ def test_a_self_decoding_file_equals_the_dense_one_bit_for_bit(name: str, optimi
 @pytest.mark.parametrize("name", NAMES)
 def test_zeros_stay_zeros(name: str) -> None:
     held, _ = made(name)
-    before, after = (arrays(held.graph(FORMATS[form])) for form in ("onnx", DENSE))
+    before, after = (arrays(onnx_graph(held, form)) for form in ("onnx", DENSE))
     whole = {key: a for key, a in after.items() if a.dtype == np.int8}
     assert whole
     for key, stored in whole.items():
@@ -125,7 +133,7 @@ def test_zeros_stay_zeros(name: str) -> None:
 
 def test_convolutions_stay_fp32() -> None:
     held, _ = made("alexnet")
-    graph = held.graph(FORMATS[DENSE])
+    graph = onnx_graph(held, DENSE)
     stored = arrays(graph)
     kinds = collections.Counter(node.op_type for node in graph.graph.node)
     assert (kinds["Conv"], kinds["MatMulInteger"], kinds["ConvInteger"]) == (5, 1, 0)
@@ -142,7 +150,7 @@ def test_onnxruntime_makes_one_kernel_of_a_layer(form: str, tmp_path: Path) -> N
     options.log_severity_level = 4
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     held, _ = made("mlp")
-    onnxruntime.InferenceSession(held.written(FORMATS[form], {}), options)
+    onnxruntime.InferenceSession(written(held, form), options)
     graph = onnx.load(tmp_path / "optimized.onnx").graph
     kinds = collections.Counter(node.op_type for node in graph.node)
     assert kinds == {"DynamicQuantizeMatMul": 3, "Relu": 2}
@@ -155,9 +163,9 @@ def test_as_onnxruntimes_own_quantize_dynamic(name: str, tmp_path: Path) -> None
     from safecompress.export.graph import quiet
 
     held, x = made(name)
-    ours = held.graph(FORMATS[DENSE])
+    ours = onnx_graph(held, DENSE)
     source, path = tmp_path / "fp32.onnx", tmp_path / "theirs.onnx"
-    onnx.save(held.graph(FORMATS["onnx"]), source)
+    onnx.save(onnx_graph(held, "onnx"), source)
     with quiet():
         quantize_dynamic(
             source, path, op_types_to_quantize=["MatMul"], per_channel=True,
@@ -177,7 +185,7 @@ def test_as_onnxruntimes_own_quantize_dynamic(name: str, tmp_path: Path) -> None
             np.testing.assert_allclose(*scales, rtol=1e-6)
     a, b = (
         session(data, precise=True).run(None, {"inputs": x.numpy()})[0]
-        for data in (path.read_bytes(), held.written(FORMATS[DENSE], {}))
+        for data in (path.read_bytes(), written(held, DENSE))
     )
     # Tables, which only ours rounds, are all that differs.
     most = 1e-3 if name == "mlp" else 0.03
@@ -209,8 +217,8 @@ def test_trained_numbers_are_those_of_the_file(bits: int) -> None:
     x = inputs("mlp")
     rows = Rows(x, torch.zeros(len(x), dtype=torch.int64), torch.arange(len(x)))
     found = quantize_after_training(module, rows, bits=bits, topology=topology)
-    held = Forms(found.module, found.topology, x, numbers=found.numbers)
-    stored = arrays(held.graph(FORMATS[DENSE]))
+    held = ExportContext.of(found.module, found.topology, x, numbers=found.numbers)
+    stored = arrays(onnx_graph(held, DENSE))
     for name, scale in found.numbers.scales.items():
         np.testing.assert_array_equal(stored[f"{name}_integers_scale"], scale.numpy())
         whole = stored[f"{name}_integers"]
@@ -224,14 +232,14 @@ def test_rows_are_asked_one_by_one(tmp_path: Path) -> None:
     x = x.clone()
     x[0] *= 30  # widens the range of every call that it is part of
     path = tmp_path / "m.onnx"
-    path.write_bytes(held.written(FORMATS[DENSE], {}))
+    path.write_bytes(written(held, DENSE))
     asked = open_onnx(path).model
     assert np.array_equal(asked(x)[1:], asked(x[1:]))
     assert np.array_equal(asked(x.flip(0)), asked(x)[::-1])
     together = logits(path.read_bytes(), x)
     assert not torch.equal(together[1:], logits(path.read_bytes(), x[1:]))
     # Static ranges are the same for all rows, which may be asked together.
-    path.write_bytes(forms("mlp").written(FORMATS["onnx-int8"], {}))
+    path.write_bytes(written(context("mlp"), "onnx-int8"))
     assert open_onnx(path).model._rows > 1
 
 

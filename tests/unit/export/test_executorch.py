@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from safecompress import export_module
 from safecompress.errors import ConfigError, ModelError
-from safecompress.export import FORMATS, verify
+from safecompress.export import verify
 from safecompress.export.executorch_file import MAGIC, ExecutorchModel, signed_program
 from safecompress.export.executorch_program import _exported, in_int8
 from safecompress.export.graph import PositionalModule, quiet
 from safecompress.topology import Topology
-from tests.export_models import Branching, Masked, forms, inputs, sparse_model
+from tests.export_models import Branching, Masked, context, inputs, sparse_model, written
 
 FACTS = {"format": "executorch", "inputs": ["inputs"], "rows": 64}
 
@@ -31,7 +31,7 @@ def needs_executorch() -> None:
 
 @cache
 def file_of(name: str, form: str) -> bytes:
-    return forms(name).written(FORMATS[form], {"format": form})
+    return written(context(name), form, {"format": form})
 
 
 def opened(data: bytes, folder: Path) -> ExecutorchModel:
@@ -51,7 +51,7 @@ def test_fp32_answers_as_pytorch_does(name: str, tmp_path: Path) -> None:
     model, x = opened(file_of(name, "executorch"), tmp_path), inputs(name, 70)
     # One row, and more than a program takes at once.
     for n in (1, 7, 70):
-        found, expected = torch.from_numpy(model(x[:n])), said(forms(name).module, x[:n])
+        found, expected = torch.from_numpy(model(x[:n])), said(context(name).module, x[:n])
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
         assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
 
@@ -59,7 +59,7 @@ def test_fp32_answers_as_pytorch_does(name: str, tmp_path: Path) -> None:
 def test_int8_rounds_a_little_and_its_rows_are_apart(tmp_path: Path) -> None:
     needs_executorch()
     model, x = opened(file_of("mlp", "executorch-int8"), tmp_path), inputs("mlp")
-    found, expected = torch.from_numpy(model(x)), said(forms("mlp").module, x)
+    found, expected = torch.from_numpy(model(x)), said(context("mlp").module, x)
     assert 0 < float((found - expected).abs().max() / expected.abs().max()) < 0.05
     assert float((found.argmax(dim=1) == expected.argmax(dim=1)).float().mean()) > 0.9
     assert np.array_equal(model(x.flip(0)), model(x)[::-1])
@@ -135,7 +135,7 @@ def test_without_the_extra_it_says_how_to_get_it(
         export_module(
             module, topology, tmp_path / "m.pte", members=inputs("mlp"), format="executorch"
         )
-    with pytest.raises(ConfigError, match="no ExecuTorch runtime reads"):
+    with pytest.raises(ConfigError, match="nothing that reads executorch reads"):
         export_module(
             module, topology, tmp_path / "m.zst", members=inputs("mlp"), format="executorch"
         )

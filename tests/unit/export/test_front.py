@@ -12,11 +12,10 @@ from torch import nn
 from safecompress.config import PreprocessingConfig
 from safecompress.data import Preprocessor
 from safecompress.data.raw import Column, RawData
-from safecompress.export.formats import FORMATS
-from safecompress.export.forms import Forms
+from safecompress.export import ExportContext
 from safecompress.export.front import expressible, raw_rows
 from safecompress.topology import Topology
-from tests.export_models import session
+from tests.export_models import session, written
 
 pytest.importorskip("onnx")
 N = 60
@@ -66,7 +65,7 @@ def test_the_graph_prepares_rows_as_training_did(case: str) -> None:
     with torch.no_grad():
         module[1].weight.copy_(torch.eye(flat))
     raw_type = np.dtype("f8") if isinstance(columns, tuple) else columns.dtype
-    held = Forms(
+    held = ExportContext.of(
         module,
         Topology.dense(module),
         prepared,
@@ -74,7 +73,7 @@ def test_the_graph_prepares_rows_as_training_did(case: str) -> None:
         raw_type=raw_type,
     )
     rows = raw_rows(fitted, raw.columns, at)
-    data = held.written(FORMATS["onnx"], {})
+    data = written(held, "onnx")
     (said,) = session(data).run(None, {"inputs": rows})
     np.testing.assert_array_equal(said, prepared.flatten(1).numpy())
     (one,) = session(data).run(None, {"inputs": rows[:1]})

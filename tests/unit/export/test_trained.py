@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from safecompress import export_module
 from safecompress.errors import ModelError
-from safecompress.export import FORMATS
-from safecompress.export.forms import Forms
+from safecompress.export import ExportContext
 from safecompress.export.graph import graph_of
 from safecompress.export.trained_int8 import trained
 from safecompress.protocols import Rows
@@ -25,7 +24,7 @@ from safecompress.topology import Topology
 from safecompress.train import PostTraining, input_bounds, quantize_after_training
 from safecompress.transforms import PLAIN, Quantization, affine, attach_, codes
 from safecompress_reader import read_compact
-from tests.export_models import SHAPES, inputs, logits, sparse_model
+from tests.export_models import SHAPES, inputs, logits, onnx_graph, sparse_model, written
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -37,11 +36,11 @@ class Fake:
     """A model that computes with rounded weights and inputs, and its file's maker."""
 
     made: PostTraining
-    forms: Forms
+    context: ExportContext
 
 
-def shipped(made: PostTraining, x: Tensor, numbers: Quantization | None = None) -> Forms:
-    return Forms(made.module, made.topology, x, numbers=numbers or made.numbers)
+def shipped(made: PostTraining, x: Tensor, numbers: Quantization | None = None) -> ExportContext:
+    return ExportContext.of(made.module, made.topology, x, numbers=numbers or made.numbers)
 
 
 @cache
@@ -58,8 +57,8 @@ def said(model: nn.Module, x: Tensor) -> Tensor:
         return model(x)
 
 
-def arrays(forms: Forms, form: str) -> dict[str, Any]:
-    held = forms.graph(FORMATS[form]).graph.initializer
+def arrays(made: ExportContext, form: str) -> dict[str, Any]:
+    held = onnx_graph(made, form).graph.initializer
     return {i.name: onnx.numpy_helper.to_array(i) for i in held}
 
 
@@ -81,7 +80,7 @@ def with_rounded_biases(made: PostTraining) -> nn.Module:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_numbers_in_the_file_are_the_trained_ones(name: str, bits: int) -> None:
     found = fake(name, bits)
-    held = arrays(found.forms, "onnx-int8")
+    held = arrays(found.context, "onnx-int8")
     numbers = found.made.numbers
     state = found.made.module.state_dict()
     for weight in found.made.topology.masks:
@@ -100,7 +99,7 @@ def test_the_numbers_in_the_file_are_the_trained_ones(name: str, bits: int) -> N
         (np.float32(step).item(), int(zero))
         for step, zero in (affine(bounds) for bounds in numbers.ranges.values())
     }
-    graph = found.forms.graph(FORMATS["onnx-int8"]).graph
+    graph = onnx_graph(found.context, "onnx-int8").graph
     put = {
         (held[node.input[1]].item(), int(held[node.input[2]]))
         for node in graph.node
@@ -120,7 +119,7 @@ def errors(answers: Tensor, expected: Tensor) -> Tensor:
 def test_the_file_answers_as_the_fake_quantized_model(name: str, form: str, bits: int) -> None:
     found, x = fake(name, bits), inputs(name)
     expected = said(with_rounded_biases(found.made), x)
-    data = found.forms.written(FORMATS[form], {})
+    data = written(found.context, form)
     for optimized in (True, False):
         answers = logits(data, x, optimized=optimized)
         assert torch.equal(answers.argmax(dim=1), expected.argmax(dim=1))
@@ -133,7 +132,7 @@ def test_the_file_answers_as_the_fake_quantized_model(name: str, form: str, bits
 @pytest.mark.parametrize("name", MODELS)
 def test_biases_and_folding_change_little(name: str) -> None:
     found, x = fake(name), inputs(name)
-    data = found.forms.written(FORMATS["onnx-sparse-int8"], {})
+    data = written(found.context, "onnx-sparse-int8")
     error = errors(logits(data, x, optimized=False), said(found.made.module, x))
     # A sum that differs in its last bits may round a layer's input to the number beside it.
     assert float(error.median()) < 5e-3
@@ -148,8 +147,8 @@ def test_whatever_the_ranges_are_they_are_used() -> None:
     first = next(iter(half.values()))
     assert held["inputs.rounded0_scale"] == affine(first)[0].numpy()
     assert not torch.equal(
-        logits(narrow.written(FORMATS["onnx-int8"], {}), x),
-        logits(found.forms.written(FORMATS["onnx-int8"], {}), x),
+        logits(written(narrow, "onnx-int8"), x),
+        logits(written(found.context, "onnx-int8"), x),
     )
 
 
@@ -162,26 +161,23 @@ def test_a_candidate_without_ranges_gets_those_of_members() -> None:
     held = arrays(bare, "onnx-int8")
     first = next(iter(wanted.values()))
     assert held["inputs.rounded0_scale"] == affine(first)[0].numpy()
-    assert (
-        float(errors(logits(bare.written(FORMATS["onnx-int8"], {}), x), said(module, x)).max())
-        < 0.1
-    )
+    assert float(errors(logits(written(bare, "onnx-int8"), x), said(module, x)).max()) < 0.1
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_zeros_and_sizes_are_as_without_training(name: str) -> None:
     found, x = fake(name), inputs(name)
-    plain = Forms(found.forms.module, found.made.topology, x)
-    ours, theirs = (len(f.written(FORMATS["onnx-sparse-int8"], {})) for f in (found.forms, plain))
+    plain = ExportContext.of(found.context.module, found.made.topology, x)
+    ours, theirs = (len(written(f, "onnx-sparse-int8")) for f in (found.context, plain))
     assert ours < 1.15 * theirs
-    data = found.forms.written(FORMATS["onnx-sparse-int8"], {})
-    dense = found.forms.written(FORMATS["onnx-int8"], {})
+    data = written(found.context, "onnx-sparse-int8")
+    dense = written(found.context, "onnx-int8")
     assert torch.equal(logits(data, x), logits(dense, x))
 
 
 def test_stock_onnxruntime_fuses_whole_numbers() -> None:
     found = fake("alexnet")
-    ran = operators(found.forms.written(FORMATS["onnx-sparse-int8"], {}))
+    ran = operators(written(found.context, "onnx-sparse-int8"))
     assert ran.count("QLinearConv") == 4
     assert ran.count("QGemm") == 1
     assert not {"ScatterElements", "CumSum"} & set(ran)
@@ -223,7 +219,7 @@ def test_embeddings_and_transposed_weights_and_empty_channels() -> None:
     made = quantize_after_training(module, rows, topology=topology)
     held = arrays(shipped(made, ids), "onnx-int8")
     assert sum(a.dtype == np.int8 and a.ndim == 2 for a in held.values()) == 3
-    answers = logits(shipped(made, ids).written(FORMATS["onnx-int8"], {}), ids, optimized=False)
+    answers = logits(written(shipped(made, ids), "onnx-int8"), ids, optimized=False)
     assert float(errors(answers, said(made.module, ids)).max()) < 1e-3
     np.testing.assert_allclose(answers[:, 1].numpy(), 0.0123, rtol=1e-5)
 
@@ -231,7 +227,7 @@ def test_embeddings_and_transposed_weights_and_empty_channels() -> None:
 def test_a_graph_that_is_not_the_models_is_refused() -> None:
     found = fake("mlp")
     state = {n: t.numpy().copy() for n, t in found.made.module.state_dict().items()}
-    graph = graph_of(found.forms.module, inputs("mlp"))
+    graph = graph_of(found.context.module, inputs("mlp"))
     state["layers.1.weight"] = np.roll(state["layers.1.weight"], 1, axis=1)
     with pytest.raises(ModelError, match="not in the graph as it was trained"):
         trained(graph, state, found.made.numbers, values="int8")

@@ -1,0 +1,8 @@
+"""The sources of rows a configuration can name; each is registered where its class stands."""
+
+from __future__ import annotations
+
+from safecompress.data.source import DataSource
+from safecompress.registry import Registry
+
+SOURCES: Registry[DataSource] = Registry("data source", "safecompress.sources")

@@ -1,0 +1,117 @@
+"""The compact formats: weights and topology in safetensors, which `safecompress_reader` reads."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from safecompress.errors import ModelError
+from safecompress.export import loaders
+from safecompress.export.compact import compact_bytes, stream_cuts, zstd
+from safecompress.export.context import ExportContext
+from safecompress.export.format import Format, Predict
+from safecompress.export.registry import FORMATS, ZSTD
+from safecompress.transforms import Transforms, attach_
+from safecompress_reader import DamagedFileError, read_compact
+
+
+@dataclass(frozen=True)
+class CompactFormat(Format, ABC):
+    """Weights that exist and where they are; no runtime computes with them as they lie.
+
+    Args:
+        packed: whether the file is packed with zstd as a whole, for which streams are chosen; a
+            file whose name ends in `.zst` always is.
+
+    Attributes:
+        values: what a weight's numbers are in the file.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".safetensors", ZSTD)
+    rounds_inputs: ClassVar[bool] = True
+    loader: ClassVar[Path | None] = loaders.COMPACT
+    values: ClassVar[Literal["fp32", "fp16", "int8", "int4"]] = "fp32"
+
+    packed: bool = False
+
+    def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:
+        data = compact_bytes(
+            context.module.state_dict(),
+            context.topology,
+            values=self.values,
+            squeezed=self.packed,
+            facts=facts,
+            numbers=context.numbers,
+        )
+        return zstd(data, cuts=stream_cuts(data)) if self.packed else data
+
+    def open(self, path: Path, context: ExportContext) -> Predict:
+        """Return the module with the weights of a file, and the ranges of its layers' inputs."""
+        try:
+            found = read_compact(path)
+            filled = deepcopy(context.module)
+            weights = {n: torch.from_numpy(np.array(array)) for n, array in found.weights.items()}
+            filled.load_state_dict(weights)
+            ranges = {name: torch.tensor(b) for name, b in found.metadata.get("ranges", {}).items()}
+            attach_(filled, Transforms(activations=bool(ranges), ranges=ranges))
+        except (DamagedFileError, RuntimeError) as error:
+            raise ModelError(f"{path}: does not fill the model: {error}") from error
+        return filled.eval()
+
+    def verify(self, path: Path) -> dict[str, Any]:
+        try:
+            return dict(read_compact(path).metadata)
+        except DamagedFileError as error:
+            raise ModelError(str(error)) from error
+
+    def for_file(self, path: Path) -> CompactFormat:
+        return replace(self, packed=self.packed or path.suffix.lower() == ZSTD)
+
+
+@dataclass(frozen=True)
+class Compact(CompactFormat):
+    """Weights in fp32 without their zeros, and which of them exist."""
+
+    name = "safetensors"
+    summary = "weights and topology for any program"
+
+
+@dataclass(frozen=True)
+class CompactFp16(CompactFormat):
+    """Weights in half precision without their zeros, and which of them exist."""
+
+    name = "safetensors-fp16"
+    summary = "the same in half precision"
+    exact = False
+    values = "fp16"
+
+
+@dataclass(frozen=True)
+class CompactInt8(CompactFormat):
+    """Weights as whole numbers of 8 bits, with a scale per output channel."""
+
+    name = "safetensors-int8"
+    summary = "the same in whole numbers"
+    exact = False
+    values = "int8"
+
+
+@dataclass(frozen=True)
+class CompactInt4(CompactFormat):
+    """Weights as whole numbers of 4 bits, with a scale per output channel."""
+
+    name = "safetensors-int4"
+    summary = "the smallest file; name it .zst"
+    exact = False
+    values = "int4"
+
+
+for _form in (Compact, CompactFp16, CompactInt8, CompactInt4):
+    FORMATS.add(_form.name, _form, summary=_form.summary)

@@ -1,0 +1,80 @@
+"""The ExecuTorch formats: programs for phones and other devices, computed by XNNPACK."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from safecompress.export import loaders
+from safecompress.export.context import ExportContext
+from safecompress.export.executorch_file import (
+    ExecutorchModel,
+    signed_program,
+    verified_program,
+)
+from safecompress.export.executorch_program import (
+    load_method,
+    most_rows,
+    program_of,
+    use_threads,
+)
+from safecompress.export.format import Format, Predict, Session
+from safecompress.export.graph import input_names
+from safecompress.export.registry import FORMATS
+
+
+class ExecutorchFormat(Format, ABC):
+    """A `.pte` program that takes prepared rows, as many at once as its facts say.
+
+    Attributes:
+        values: what a weight's numbers are: `fp32` or `int8`.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".pte",)
+    requires: ClassVar[frozenset[str]] = frozenset({"executorch"})
+    computes: ClassVar[bool] = True
+    loader: ClassVar[Path | None] = loaders.EXECUTORCH
+    values: ClassVar[Literal["fp32", "int8"]] = "fp32"
+
+    def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:
+        program = program_of(context.module, context.members, values=self.values)
+        rows = most_rows(load_method(program, "export"))
+        named = {"inputs": list(input_names(context.members)), "rows": rows}
+        return signed_program(program, {**facts, **named})
+
+    def open(self, path: Path, context: ExportContext) -> Predict:
+        del context
+        return ExecutorchModel(path)
+
+    def verify(self, path: Path) -> dict[str, Any]:
+        return verified_program(path)[1]
+
+    def session(self, path: Path, *, threads: int) -> Session:
+        # Threads first: a program keeps those that it found when it was loaded.
+        runtime = use_threads(threads)
+        return Session(runtime, ExecutorchModel(path).answer)
+
+
+@dataclass(frozen=True)
+class Executorch(ExecutorchFormat):
+    """Weights and activations in fp32, every zero in the file."""
+
+    name = "executorch"
+    summary = "phones and other devices, by XNNPACK"
+
+
+@dataclass(frozen=True)
+class ExecutorchInt8(ExecutorchFormat):
+    """Static int8 by the ranges of members; the layer that makes the logits stays fp32."""
+
+    name = "executorch-int8"
+    summary = "the same in whole numbers"
+    exact = False
+    values = "int8"
+
+
+for _form in (Executorch, ExecutorchInt8):
+    FORMATS.add(_form.name, _form, summary=_form.summary)
