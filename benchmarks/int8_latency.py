@@ -86,7 +86,7 @@ def measure(name: str) -> dict[str, Any]:
                     Batches({"inputs": members.numpy()}),
                     **(PLAIN | options),
                 )
-        latency = latencies(files, feed, threads=1, rounds=ROUNDS)
+        latency = latencies(files, feed, threads=1, rounds=ROUNDS).to_json()
     return {
         "cell": {"model": name, "zeros": ZEROS, "weights": "random"},
         "faster_than_fp32": {

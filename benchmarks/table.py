@@ -266,7 +266,7 @@ def main() -> None:
     document = compare(
         config, out=out, data=data, densities=densities, methods=methods, on_event=say
     )
-    print(table_markdown(document))
+    print(table_markdown(document.to_json()))
 
 
 def tabulated(cells: Mapping[str, Cell], *, reference: str | None) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from safecompress.export.compact import zstd
 from safecompress.export.executorch_file import ExecutorchModel
 from safecompress.export.executorch_program import use_threads
 from safecompress.export.graph import INSTALL
-from safecompress.stats import Interval
+from safecompress.verdicts.export_document import BatchLatency, Latency, Loading, Sizes
+from safecompress.verdicts.parts import Span
 
 BATCHES = (1, 32)
 ROUNDS = 25
@@ -35,15 +36,15 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
 Feed = Mapping[str, NDArray[Any]]
 
 
-def sizes(data: bytes) -> dict[str, int]:
+def sizes(data: bytes) -> Sizes:
     """Return a file's bytes on disk, zipped (deflate, level 9) and packed with zstd (level 19)."""
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("model", data)
-    return {"disk": len(data), "zip": len(zipped.getvalue()), "zstd": len(zstd(data))}
+    return Sizes(disk=len(data), zip=len(zipped.getvalue()), zstd=len(zstd(data)))
 
 
-def loading(path: Path, feed: Feed, *, container: str, threads: int) -> dict[str, float]:
+def loading(path: Path, feed: Feed, *, container: str, threads: int) -> Loading:
     """Return median seconds to load a file, and bytes of memory loading and one batch take.
 
     Each time in a process of its own, which holds nothing but the runtime.
@@ -73,7 +74,10 @@ def loading(path: Path, feed: Feed, *, container: str, threads: int) -> dict[str
             if done.returncode:
                 raise ModelError(f"{path}: cannot be loaded alone: {done.stderr.strip()[-300:]}")
             found.append(json.loads(done.stdout))
-    return {key: statistics.median(f[key] for f in found) for key in ("seconds", "bytes")}
+    return Loading(
+        seconds=statistics.median(f["seconds"] for f in found),
+        bytes=statistics.median(f["bytes"] for f in found),
+    )
 
 
 def latencies(
@@ -83,7 +87,7 @@ def latencies(
     threads: int,
     container: str = "onnx",
     rounds: int = ROUNDS,
-) -> dict[str, Any]:
+) -> Latency:
     """Return what its runtime takes for a batch of each file, and the ratios between them.
 
     The files take turns, so that other work on the machine disturbs all alike; a ratio is the
@@ -116,25 +120,25 @@ def latencies(
             sessions[name] = onnxruntime.InferenceSession(
                 str(path.resolve()), sess_options=options, providers=["CPUExecutionProvider"]
             )
-    batches: dict[str, Any] = {}
+    batches: dict[str, BatchLatency] = {}
     for batch in BATCHES:
         rows = {name: np.resize(a, (batch, *a.shape[1:])) for name, a in feed.items()}
         times = _turns(sessions, rows, rounds)
-        batches[str(batch)] = {
-            "milliseconds": {n: round(1e3 * statistics.median(t), 4) for n, t in times.items()},
-            "ratios": {
+        batches[str(batch)] = BatchLatency(
+            milliseconds={n: round(1e3 * statistics.median(t), 4) for n, t in times.items()},
+            ratios={
                 name: _median(np.asarray(times[ours]) / np.asarray(times[name]))
                 for name in files
                 if name != ours
             },
-        }
-    return {
-        "runtime": runtime,
-        "threads": threads,
-        "machine": f"{platform.machine()}, {_processor()}",
-        "rounds": rounds,
-        "batches": batches,
-    }
+        )
+    return Latency(
+        runtime=runtime,
+        threads=threads,
+        machine=f"{platform.machine()}, {_processor()}",
+        rounds=rounds,
+        batches=batches,
+    )
 
 
 def _turns(sessions: Mapping[str, Any], rows: Feed, rounds: int) -> dict[str, list[float]]:
@@ -155,15 +159,16 @@ def _turns(sessions: Mapping[str, Any], rows: Feed, rounds: int) -> dict[str, li
     return times
 
 
-def _median(ratios: NDArray[np.float64], level: float = 0.95) -> dict[str, float]:
+def _median(ratios: NDArray[np.float64], level: float = 0.95) -> Span:
     """Return a median with its interval from order statistics, which supposes no distribution."""
     ordered = np.sort(ratios)
     n = len(ordered)
     below = max(0, int(binom.ppf((1 - level) / 2, n, 0.5)) - 1)
-    found = Interval(
-        float(np.median(ordered)), float(ordered[below]), float(ordered[n - 1 - below])
+    return Span(
+        value=float(np.median(ordered)),
+        low=float(ordered[below]),
+        high=float(ordered[n - 1 - below]),
     )
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _processor() -> str:
