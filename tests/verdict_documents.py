@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import torch
 from hypothesis import strategies as st
@@ -17,13 +17,14 @@ from safecompress.verdicts.part import Facts, Part
 
 ANY_FLOAT = st.floats()
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-TEXT = st.text(max_size=12)
+# Surrogates stand for bytes of a file's name that are no text.
+TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | ANY_FLOAT | TEXT,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=4,
 )
-_FACTS = get_args(Facts.__value__ if hasattr(Facts, "__value__") else Facts)[0]
+_FACTS = get_args(Facts)[0]
 
 
 def parts(part: type[Part], **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -43,6 +44,8 @@ def _of(kind: Any, *, floats: st.SearchStrategy[float] = FINITE) -> st.SearchStr
     origin, inner = get_origin(kind), get_args(kind)
     if kind is None or kind is type(None):
         return st.none()
+    if origin is Annotated:
+        return _of(inner[0], floats=ANY_FLOAT)
     if origin is Literal:
         return st.sampled_from(inner)
     if origin in {Union, types.UnionType}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from safecompress.verdicts.document import VerdictDocument
-from safecompress.verdicts.part import Figure, Part
+from safecompress.verdicts.part import Figure, Part, Text
 from safecompress.verdicts.parts import Span
 
 
@@ -36,7 +36,7 @@ class Spread(Part):
 class AttackSpread(Part):
     """The figure of one attack over the models of a cohort."""
 
-    attack: str
+    attack: Text
     """Name of the attack."""
     mean: float
     """Mean over the models."""
@@ -68,13 +68,13 @@ class PairedTest(Part):
 class CohortRow(Part):
     """One method on one data set at one density."""
 
-    data: str
+    data: Text
     """The data set."""
     density: float
     """Density of the method's models, in (0, 1]."""
-    method: str
+    method: Text
     """The method."""
-    says: str
+    says: Text
     """What the method is, in words."""
     models: int
     """Models of its cohort, each once the target."""
@@ -82,11 +82,11 @@ class CohortRow(Part):
     """Different paths of proposals among them."""
     accuracy: Spread
     """Accuracy, in [0, 1]."""
-    attacks: dict[str, Spread]
+    attacks: dict[Text, Spread]
     """By attack, its AUC."""
     strongest: AttackSpread
     """AUC of the attack whose mean AUC is largest."""
-    tpr: dict[str, AttackSpread | None]
+    tpr: dict[Text, AttackSpread | None]
     """By rate, such as `tpr@0.01`, the attack with the largest mean; null where none carries it."""
     value: Spread
     """Accuracy × (1 − AUC of the strongest attack)."""
@@ -103,7 +103,7 @@ class Hypervolume(Mean):
 
     density: float
     """The density."""
-    method: str
+    method: Text
     """The method."""
     sets: int
     """Number of data sets."""
@@ -116,7 +116,7 @@ class CohortTable(VerdictDocument):
     """`comparison`: methods over cohorts of models."""
     level: float
     """Confidence level of every interval, in (0, 1)."""
-    reference: str | None
+    reference: Text | None
     """The method that all others are compared with; null where nothing is tested."""
     rows: tuple[CohortRow, ...]
     """One for each cell, ordered by data, density and falling `value`."""
@@ -127,7 +127,7 @@ class CohortTable(VerdictDocument):
 class AttackSpan(Span):
     """The figure of one attack with its interval."""
 
-    attack: str
+    attack: Text
     """Name of the attack."""
 
 
@@ -141,19 +141,19 @@ class Value(Part):
 class RunRow(Part):
     """One judged model of a finished run or audit."""
 
-    data: str
+    data: Text
     """The rows it was judged on, by the beginning of their digest."""
     density: float | None
     """Share of the maskable weights that exist, in (0, 1]; null where it is not known."""
-    method: str
+    method: Text
     """Names of the run and of the model in it."""
-    says: str
+    says: Text
     """The verdict, where this is the model that was judged; otherwise empty."""
     models: int
     """Always 1."""
     accuracy: Span
     """Accuracy, in [0, 1]."""
-    attacks: dict[str, Span]
+    attacks: dict[Text, Span]
     """By attack, its AUC."""
     strongest: AttackSpan
     """AUC of the strongest attack."""

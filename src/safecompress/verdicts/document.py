@@ -6,7 +6,7 @@ from typing import Literal, Self, TypeAlias
 
 from safecompress.checks import Status
 from safecompress.checks.similarity import Similarity
-from safecompress.verdicts.part import Figure, Part
+from safecompress.verdicts.part import Figure, Part, Text
 from safecompress.verdicts.parts import (
     CheckEntry,
     ComparedModel,
@@ -26,7 +26,7 @@ class VerdictDocument(Part):
 
     schema_version: Literal[1]
     """Version of this schema; raised when a field is removed, renamed or changes its type."""
-    kind: str
+    kind: Text
     """`compress`, `audit`, `export`, `comparison` or `runs`."""
 
 
@@ -35,7 +35,7 @@ class ThreatModel(Part):
 
     kind: Literal["compressed", "outputs"]
     """`compressed`: of a run's compressed model; `outputs`: of whatever was audited."""
-    text: str
+    text: Text
     """The same in words, with what single attacks suppose beyond it."""
 
 
@@ -46,7 +46,7 @@ class TransformFacts(Part):
     """Bits of every maskable weight, 8 or 4; null for fp32."""
     activations: bool
     """Whether inputs of layers are rounded to 8 bits."""
-    channels: dict[str, tuple[int, ...]]
+    channels: dict[Text, tuple[int, ...]]
     """By parameter with removed channels, how many entries of its first dimension are left, and of
     how many."""
 
@@ -63,9 +63,9 @@ class DenseFacts(Part):
 class CompressedModel(Part):
     """The model that a run made."""
 
-    name: str
+    name: Text
     """How the model was named, such as `mlp` or its class."""
-    sha256: str
+    sha256: Text
     """SHA-256 of `model.safetensors`."""
     density: float
     """Share of the maskable weights that exist, in (0, 1]."""
@@ -77,7 +77,7 @@ class CompressedModel(Part):
     """Weights that exist."""
     accuracy: Figure
     """Accuracy on the sealed non-members, in [0, 1]."""
-    lineage: tuple[str, ...]
+    lineage: tuple[Text, ...]
     """Names of the proposals that led to it, one a round."""
     transforms: TransformFacts
     """Rounding of its numbers and removed channels."""
@@ -88,11 +88,11 @@ class CompressedModel(Part):
 class AuditedModel(Part):
     """The model that was audited."""
 
-    name: str
+    name: Text
     """How it was named: its class, or the name of its file."""
     accuracy: Figure
     """Accuracy on the non-members, in [0, 1]; null where it could not be measured."""
-    outputs: str
+    outputs: Text
     """What it answers: `logits` or `probabilities`."""
     classes: int
     """Number of classes."""
@@ -107,7 +107,7 @@ class DifferentialPrivacy(Part):
     """ε of the whole training; null where the promise does not hold."""
     delta: Figure
     """δ that it holds at; null likewise."""
-    text: str
+    text: Text
     """The same in words, or why it does not hold."""
 
 
@@ -142,7 +142,7 @@ class Against(Part):
 
     similarity: SimilarityFigures
     """How alike the two are."""
-    not_measured: str
+    not_measured: Text
     """What of the pair could not be measured, and why; empty where everything could."""
 
 
@@ -151,9 +151,9 @@ class JudgedDocument(VerdictDocument):
 
     verdict: Overall
     """PASS, FAIL, INCONCLUSIVE or ERROR."""
-    sentence: str
+    sentence: Text
     """The verdict in plain words."""
-    judged: str
+    judged: Text
     """Name of the judged model in `comparison`."""
     power: Power
     """How small a leak these rows can tell from chance."""
@@ -167,9 +167,9 @@ class JudgedDocument(VerdictDocument):
     """What the attacker is assumed to have."""
     looks: int
     """Distinct models that were judged on these rows, this one included."""
-    scope: str
+    scope: Text
     """Which attacks ran and which did not, in words."""
-    limits: tuple[str, ...]
+    limits: tuple[Text, ...]
     """What the verdict does not say, one sentence or more each."""
     leak: Leak | None
     """Where the strongest attack finds members; null where no attack could be measured."""

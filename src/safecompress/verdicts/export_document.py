@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from safecompress.verdicts.document import Overall, VerdictDocument
-from safecompress.verdicts.part import Facts, Figure, Part
+from safecompress.verdicts.part import Facts, Figure, Part, Text
 from safecompress.verdicts.parts import CheckEntry, Span
 
 
 class ExportedFile(Part):
     """The file."""
 
-    name: str
+    name: Text
     """Its name, without its folder."""
-    format: str
+    format: Text
     """Name of its format."""
     bytes: int
     """Its size on disk."""
@@ -23,28 +23,28 @@ class ExportedFile(Part):
 class ExportedModel(Part):
     """The model in the file, in words and numbers for a model card."""
 
-    architecture: str
+    architecture: Text
     """Name of the model."""
     parameters: int
     """Parameters of the architecture."""
     density: float
     """Share of the maskable weights that exist, in (0, 1]."""
-    format: str
+    format: Text
     """The format and what it is, in words."""
-    inputs: str
+    inputs: Text
     """What the file takes, in words."""
-    classes: str
+    classes: Text
     """Names of the classes, separated by commas."""
 
 
 class ExportedRun(Part):
     """The run that the file was made from."""
 
-    name: str
+    name: Text
     """Name of its folder."""
     verdict: Overall
     """Its verdict."""
-    sentence: str
+    sentence: Text
     """Its verdict in plain words."""
 
 
@@ -64,7 +64,7 @@ class RetestFacts(Part):
     """What the repeated checks add up to."""
     checks: tuple[CheckEntry, ...]
     """The run's checks as far as a file can answer them."""
-    not_repeated: tuple[str, ...]
+    not_repeated: tuple[Text, ...]
     """Names of the checks that a file alone cannot answer."""
     looks: int
     """Distinct models that were judged on the sealed rows, this file included."""
@@ -103,31 +103,31 @@ class Loading(Part):
 class BatchLatency(Part):
     """Times for one size of batch."""
 
-    milliseconds: dict[str, float]
+    milliseconds: dict[Text, float]
     """By file, the median time for a batch."""
-    ratios: dict[str, Span]
+    ratios: dict[Text, Span]
     """By other file, the exported file's time over that one's, with its interval."""
 
 
 class Latency(Part):
     """How long the runtime takes."""
 
-    runtime: str
+    runtime: Text
     """Runtime and version."""
     threads: int
     """Threads inside an operator."""
-    machine: str
+    machine: Text
     """Processor and its instructions."""
     rounds: int
     """Turns that each file took."""
-    batches: dict[str, BatchLatency]
+    batches: dict[Text, BatchLatency]
     """By rows at once."""
 
 
 class Measured(Part):
     """Size and speed against the same model, dense."""
 
-    bytes: dict[str, Sizes]
+    bytes: dict[Text, Sizes]
     """By file."""
     loading: Loading
     """Of the exported file."""
@@ -142,7 +142,7 @@ class ExportVerdict(VerdictDocument):
     """`export`: the verdict on a file made from a run's model."""
     status: Overall
     """PASS, FAIL, INCONCLUSIVE or ERROR."""
-    sentence: str
+    sentence: Text
     """The verdict in plain words."""
     file: ExportedFile
     """The file."""
@@ -150,9 +150,9 @@ class ExportVerdict(VerdictDocument):
     """Versions and machine."""
     model: ExportedModel
     """The model in the file."""
-    data: dict[str, str]
+    data: dict[Text, Text]
     """Sizes of the run's data, by group."""
-    use: str
+    use: Text
     """What the file is meant for."""
     run: ExportedRun
     """The run it was made from."""
@@ -162,7 +162,7 @@ class ExportVerdict(VerdictDocument):
     """The run's suite once more, on the file."""
     measured: Measured | None
     """Size and speed; null where they were not measured."""
-    limits: tuple[str, ...]
+    limits: tuple[Text, ...]
     """What the verdict does not say."""
-    sha256: dict[str, str]
+    sha256: dict[Text, Text]
     """SHA-256 of the file, of the run's files, and of its `sealed rows`."""

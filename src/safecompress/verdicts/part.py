@@ -38,9 +38,28 @@ def finite(value: Any) -> Any:
     return value
 
 
+def encodable(value: Any) -> Any:
+    r"""Return text, alone or inside of containers, with `?` for what UTF-8 cannot encode.
+
+    >>> encodable(("a", "b\udcff"))
+    ('a', 'b?')
+    """
+    if type(value) is str:
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(encodable, value))
+    return value
+
+
 Figure: TypeAlias = Annotated[float | None, BeforeValidator(finite)]
 """A measured number; None where it is NaN, infinite or could not be measured."""
-Facts: TypeAlias = Annotated[dict[str, JsonValue], BeforeValidator(finite)]
+Text: TypeAlias = Annotated[str, BeforeValidator(encodable)]
+"""Text that UTF-8 can encode: a file's name may hold bytes that are none."""
+Facts: TypeAlias = Annotated[
+    dict[str, JsonValue], BeforeValidator(lambda value: encodable(finite(value)))
+]
 """JSON whose keys are not fixed, such as versions of libraries."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, Self
 
 from safecompress.checks import CheckResult, Status
-from safecompress.verdicts.part import Figure, Part
+from safecompress.verdicts.part import Figure, Part, Text
 
 
 class _Interval(Protocol):
@@ -37,7 +37,7 @@ class Span(Part):
 class CheckEntry(Part):
     """How one check or control ended."""
 
-    name: str
+    name: Text
     """Unique name; names of controls begin with `control:`."""
     status: Status
     """PASS, FAIL, WARN (a failure that is not critical), INCONCLUSIVE, ERROR or NOT_RUN."""
@@ -53,13 +53,13 @@ class CheckEntry(Part):
     """Members that the figure rests on; 0 where there is no figure or it needs none."""
     n_nonmembers: int
     """Non-members that the figure rests on; 0 likewise."""
-    knowledge: str
+    knowledge: Text
     """Who set an attack's thresholds: `auditor`, `shadow`, or `none` where no attacker has any."""
-    condition: str
+    condition: Text
     """What was asked, such as `≤ 0.6` or `≤ dense`; text for people, which may be reworded."""
     seconds: float
     """Time it took."""
-    message: str
+    message: Text
     """What has to be known to read the figure, or why there is none; may be empty."""
 
     @classmethod
@@ -85,15 +85,15 @@ class CheckEntry(Part):
 class ComparedModel(Part):
     """One of the models that were measured side by side on the same rows."""
 
-    name: str
+    name: Text
     """`dense`, `magnitude`, `compressed`, or `model` for the model of an audit."""
     density: float | None
     """Share of the maskable weights that exist, in (0, 1]; null where it is not known."""
     accuracy: Span | None
     """Accuracy on the non-members, in [0, 1]; null where it could not be measured."""
-    attacks: dict[str, Span]
+    attacks: dict[Text, Span]
     """By `attack.metric`, such as `loss.auc`; what an attack could not say is left out."""
-    difference_to_dense: dict[str, Span] | None
+    difference_to_dense: dict[Text, Span] | None
     """By `accuracy` and `attack.metric`, this model minus the dense one, row by row; null of the
     dense model itself and where there is none."""
 
@@ -125,7 +125,7 @@ class Power(Part):
     """Members that the model is judged on."""
     n_nonmembers: int
     """Non-members that the model is judged on."""
-    text: str
+    text: Text
     """The same in words."""
 
 
@@ -144,7 +144,7 @@ class ExposedMember(Part):
 class ExposedMembers(Part):
     """The members that the strongest attack is surest of."""
 
-    attack: str
+    attack: Text
     """The attack; empty where none could be measured."""
     members: tuple[ExposedMember, ...]
     """Surest first."""
@@ -153,9 +153,9 @@ class ExposedMembers(Part):
 class NewlyExposedMembers(Part):
     """The members that an attack exposes on the judged model and another does not on the dense."""
 
-    attack: str
+    attack: Text
     """The attack on the judged model."""
-    dense_attack: str
+    dense_attack: Text
     """The attack on the dense model; the same, or the strongest where that needs both models."""
     false_positive_rate: float
     """Share of the non-members that may be taken for members, in (0, 1)."""
@@ -185,7 +185,7 @@ class ClassLeak(Part):
     """Lower end of its interval, corrected for the number of classes measured."""
     high: Figure
     """Upper end of its interval."""
-    name: str
+    name: Text
     """The class's name; its number where names are not known."""
 
 
@@ -205,7 +205,7 @@ class Accusation(Part):
 class Leak(Part):
     """Where the strongest attack finds members, and what its accusations are worth."""
 
-    attack: str
+    attack: Text
     """The attack with the largest AUC."""
     accusations: tuple[Accusation, ...]
     """One entry for each prior; none where the rows do not carry so small a rate."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import safecompress
+from safecompress.verdict_names import COMPRESSED, UNTOUCHED
 from safecompress.verdicts.assemble import ExportFacts
 from safecompress.verdicts.document import VerdictDocument
 from safecompress.verdicts.export_document import ExportVerdict
@@ -105,6 +106,17 @@ def test_a_planted_dictionary_is_noticed(planted: str) -> None:
 
 def test_a_planted_document_is_noticed() -> None:
     assert made("def f():\n    return AuditVerdict(kind='audit')") == ["AuditVerdict"]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_names_of_judged_models_stand_in_one_place(path: Path) -> None:
+    # `dense` and `magnitude` are names of stages and of a drop rule, too.
+    names = {COMPRESSED, UNTOUCHED}
+    tree = ast.parse(path.read_text())
+    literals = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    # The threat model's kind is a word of the schema.
+    expected = {"verdict_names.py": names, "document.py": {COMPRESSED}}.get(path.name, set())
+    assert names & {text for text in literals if isinstance(text, str)} == expected
 
 
 def test_an_exports_facts_are_the_fields_that_only_its_document_has() -> None:
