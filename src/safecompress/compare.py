@@ -111,7 +111,7 @@ def compare(
         ...     settings = {"data": {"toy": {"config": file}}, "methods": methods, "workers": 1}
         ...     settings |= {"densities": [0.5], "models": 4, "attacks": ["loss"]}
         ...     table = compare(settings, out=f"{folder}/out")
-        >>> sorted((row["method"], row["density"]) for row in table["rows"])
+        >>> sorted((row.method, row.density) for row in table.rows)
         [('dense', 1.0), ('magnitude', 0.5)]
     """
     config = load_compare_config(config)
