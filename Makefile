@@ -37,8 +37,9 @@ lint: $(DEV) ## check style, formatting, types and the order of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 
-docs: $(DEV) ## write docs/options.md and docs/schemas anew, after a change to an option
+docs: $(DEV) ## write docs/options.md, docs/schemas and docs/verdict.schema.json anew
 	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python -m safecompress.verdicts.schema docs/verdict.schema.json
 
 bench: $(DEV) ## list the benchmarks, or run one: make bench BENCH=name
 	@VENV='$(VENV)' sh scripts/bench.sh '$(BENCH)'

@@ -246,9 +246,9 @@ def other_formats(
         "bitmask + int8": mask8,
         "bitmask + int8, zstd": packed,
         "gaps + int8": gaps8,
-        "dense int8": dense8_sizes["disk"],
-        "dense int8, zip": dense8_sizes["zip"],
-        "dense int8, zstd": dense8_sizes["zstd"],
+        "dense int8": dense8_sizes.disk,
+        "dense int8, zip": dense8_sizes.zip,
+        "dense int8, zstd": dense8_sizes.zstd,
     }
 
 
@@ -322,12 +322,12 @@ def measure_speed(name: str, zeros: float) -> dict[str, Any]:
         loads = {
             n: loading(path, feed, loader=loaders.ONNX, threads=1) for n, path in files.items()
         }
-    ratios = latency["batches"]["1"]["ratios"]
+    ratios = latency.to_json()["batches"]["1"]["ratios"]
     whole = "whole onnx" if name.endswith(HALF) else "onnx"
     return {
         "cell": cell_of(name, zeros),
-        "latency": latency,
-        "loading": loads,
+        "latency": latency.to_json(),
+        "loading": {name: cost.to_json() for name, cost in loads.items()},
         "summary": {
             "faster_than_fp32": round(1 / ratios[whole]["value"], 3),
             "time_over_int8": round(ratios["onnx-int8"]["value"], 3),

@@ -81,7 +81,7 @@ def table_of(name: str) -> str:
         name: of the benchmark, a key of `COMPARISONS`.
     """
     lines = read_lines(Cells.of(name).committed)
-    return table_markdown(tabulated(lines, reference=COMPARISONS[name]))
+    return table_markdown(tabulated(lines, reference=COMPARISONS[name]).to_json())
 
 
 def main() -> None:

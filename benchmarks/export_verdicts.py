@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ from safecompress.export.source import Source, open_source
 from safecompress.files import make_folder
 from safecompress.run.folder import CONFIG, VERDICT
 from safecompress.train import predict
+from safecompress.verdicts.parts import CheckEntry
 from safecompress_reader import read_compact
 
 CELLS = Cells.of("export_verdicts")
@@ -162,16 +163,16 @@ def rivals(run: Path) -> dict[str, int]:
     found = sizes(int8)
     return {
         "dense fp32": len(fp32),
-        "dense int8": found["disk"],
-        "dense int8, zip": found["zip"],
-        "dense int8, zstd": found["zstd"],
+        "dense int8": found.disk,
+        "dense int8, zip": found.zip,
+        "dense int8, zstd": found.zstd,
     }
 
 
-def figures(checks: list[Mapping[str, Any]]) -> dict[str, Any]:
+def figures(checks: Sequence[CheckEntry]) -> dict[str, Any]:
     """Return per check its status, and its figure with the interval."""
     return {
-        check["name"]: {key: check[key] for key in ("status", "value", "low", "high")}
+        check.name: check.model_dump(mode="json", include={"status", "value", "low", "high"})
         for check in checks
     }
 
@@ -182,25 +183,25 @@ def cell(name: str, form: str, run: Path, dense: Mapping[str, int]) -> dict[str,
     done = export(run, path, format=form)
     document = done.document
     verdict = open_source(run, model=None, data=None, trust_code=False).verdict
-    size = document["file"]["bytes"]
-    zstd = sizes(path.read_bytes())["zstd"] if path.is_file() else None
+    size = document.file.bytes
+    zstd = sizes(path.read_bytes()).zstd if path.is_file() else None
     return {
         "cell": {"model": name, "format": form},
         "settings": MODELS[name].changes | {"split": MODELS[name].split},
-        "parameters": document["model"]["parameters"],
-        "density": document["model"]["density"],
-        "status": document["status"],
-        "verdict_before": document["run"]["verdict"],
-        "verdict_after": document["retest"]["verdict"],
-        "before": figures(verdict["checks"]),
-        "after": figures(document["retest"]["checks"]),
-        "differences": figures(document["checks"]),
-        "accuracy_before": document["retest"]["accuracy_before"],
-        "accuracy_after": document["retest"]["accuracy"],
-        "same_class": document["retest"]["same_class"],
-        "rows": document["retest"]["rows"],
-        "looks": document["retest"]["looks"],
-        "level": document["retest"]["level"],
+        "parameters": document.model.parameters,
+        "density": document.model.density,
+        "status": document.status,
+        "verdict_before": document.run.verdict,
+        "verdict_after": document.retest.verdict,
+        "before": figures(verdict.checks),
+        "after": figures(document.retest.checks),
+        "differences": figures(document.checks),
+        "accuracy_before": document.retest.accuracy_before,
+        "accuracy_after": document.retest.accuracy,
+        "same_class": document.retest.same_class,
+        "rows": document.retest.rows.to_json(),
+        "looks": document.retest.looks,
+        "level": document.retest.level,
         "bytes": {"file": size, "file, zstd": zstd, **dense},
         "times_smaller": round(dense["dense fp32"] / size, 2),
         "times_smaller_zstd": zstd and round(dense["dense fp32"] / zstd, 2),

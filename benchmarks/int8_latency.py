@@ -88,7 +88,7 @@ def measure(name: str) -> dict[str, Any]:
                     **(PLAIN | options),
                 )
         sessions = {title: onnx_session(path, threads=1) for title, path in files.items()}
-        latency = latencies(sessions, feed, threads=1, rounds=ROUNDS)
+        latency = latencies(sessions, feed, threads=1, rounds=ROUNDS).to_json()
     return {
         "cell": {"model": name, "zeros": ZEROS, "weights": "random"},
         "faster_than_fp32": {

@@ -19,7 +19,6 @@ confirmation, run once.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -42,6 +41,8 @@ from safecompress.config import CompressConfig, dump_yaml
 from safecompress.run.folder import VERDICT, RunFolder
 from safecompress.stats import holm
 from safecompress.train import steps_per_epoch
+from safecompress.verdict_names import COMPRESSED, DENSE
+from safecompress.verdicts.read import read_verdict
 
 DENSITIES = (0.05, 0.1)
 CONFIRMED = 200
@@ -87,8 +88,8 @@ def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -
         copy_stages(shared, out)
         compress(resume=out)
         copy_stages(out, shared)
-        verdict = json.loads((out / VERDICT).read_text())
-    figures = {row["name"]: row_figures(row) for row in verdict["comparison"]}
+        verdict = read_verdict(out / VERDICT)
+    figures = {row.name: row_figures(row.to_json()) for row in verdict.comparison}
     return {
         "benchmark": "selection",
         "data": data,
@@ -97,9 +98,9 @@ def run_cell(data: str, density: float, method: str, seed: int, *, work: Path) -
         "seed": seed,
         "role": "developed" if seed < CONFIRMED else "confirmed",
         "steps": spent(config),
-        "figures": figures["compressed"],
-        "dense": figures["dense"],
-        "lineage": verdict["model"].get("lineage"),
+        "figures": figures[COMPRESSED],
+        "dense": figures[DENSE],
+        "lineage": verdict.to_json()["model"]["lineage"],
         "settings": [*SETTINGS[data], *METHODS[method].settings],
         "seconds": time.perf_counter() - started,
     }

@@ -92,7 +92,7 @@ def main() -> None:
     document = compare(
         config, out=options.out, data=options.data, methods=options.method, on_event=say
     )
-    print(table_markdown(document))
+    print(table_markdown(document.to_json()))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,13 @@ from safecompress import compare
 from safecompress.cohorts.statistics import contest
 from safecompress.events import Event
 from safecompress.report import table_markdown
+from safecompress.verdicts.comparison_document import (
+    AttackSpread,
+    CohortRow,
+    CohortTable,
+    Mean,
+    Spread,
+)
 
 ROOT = Path(__file__).parents[1]
 TABLE = RESULTS / "table"
@@ -266,10 +273,10 @@ def main() -> None:
     document = compare(
         config, out=out, data=data, densities=densities, methods=methods, on_event=say
     )
-    print(table_markdown(document))
+    print(table_markdown(document.to_json()))
 
 
-def tabulated(cells: Mapping[str, Cell], *, reference: str | None) -> dict[str, Any]:
+def tabulated(cells: Mapping[str, Cell], *, reference: str | None) -> CohortTable:
     """Return the table of finished cells, as `safecompress compare` makes it.
 
     Args:
@@ -279,22 +286,18 @@ def tabulated(cells: Mapping[str, Cell], *, reference: str | None) -> dict[str, 
     return contest(list(cells.values()), reference=reference)
 
 
-def summary(document: Mapping[str, Any], *, density: float) -> str:
+def summary(table: CohortTable, *, density: float) -> str:
     """Return the short table: accuracy in percent and strongest AUC, by method and data set.
 
     Cohorts whose models took several paths bear a †.
 
     Args:
-        document: the table, as `tabulated` returns it.
+        table: the table.
         density: of the pruned rows; the dense model stands above them.
     """
-    rows = {
-        (row["data"], row["method"]): row
-        for row in document["rows"]
-        if row["density"] in {density, 1.0}
-    }
-    means = {m["method"]: m for m in document["hypervolume"] if m["density"] in {density, 1.0}}
-    pruned = {row["data"] for row in document["rows"] if row["density"] == density}
+    rows = {(row.data, row.method): row for row in table.rows if row.density in {density, 1.0}}
+    means = {m.method: m for m in table.hypervolume if m.density in {density, 1.0}}
+    pruned = {row.data for row in table.rows if row.density == density}
     sets = [name for name in DATA if name in pruned]
     lines = [f"| method | {' | '.join(sets)} | mean accuracy × (1 − AUC) |"]
     lines.append("|---" * (len(sets) + 2) + "|")
@@ -309,13 +312,13 @@ def summary(document: Mapping[str, Any], *, density: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _point(row: Mapping[str, Any]) -> str:
-    mark = " †" if row["paths"] > 1 else ""
-    return f"{_plus_minus(row['accuracy'], 100, 1)} / {_plus_minus(row['strongest'], 1, 3)}{mark}"
+def _point(row: CohortRow) -> str:
+    mark = " †" if row.paths > 1 else ""
+    return f"{_plus_minus(row.accuracy, 100, 1)} / {_plus_minus(row.strongest, 1, 3)}{mark}"
 
 
-def _plus_minus(span: Mapping[str, float], scale: float, digits: int) -> str:
-    values = (scale * span["mean"], scale * (span["high"] - span["low"]) / 2)
+def _plus_minus(span: Mean | Spread | AttackSpread, scale: float, digits: int) -> str:
+    values = (scale * span.mean, scale * (span.high - span.low) / 2)
     return " ± ".join(f"{value:.{digits}f}".removeprefix("0") for value in values)
 
 

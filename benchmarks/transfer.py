@@ -94,7 +94,7 @@ def attacked(
     said = predict(small, bench.judging).correct
     found: dict[str, Any] = {
         "accuracy": asdict(clopper_pearson(int(said.sum()), len(said), level=LEVEL)),
-        "similarity": similarity(*wrapped, x, rows.labels, level=LEVEL, seed=seed).to_json(),
+        "similarity": asdict(similarity(*wrapped, x, rows.labels, level=LEVEL, seed=seed)),
         "transfer": {
             f"{norm}{'-targeted' if targeted else ''}": _transfer(
                 wrapped, x, rows.labels, norm, {"a copy trained on": copied}, targeted, seed

@@ -127,7 +127,9 @@ def verdict(status: str = "FAIL", *, dense: bool = True) -> dict[str, Any]:
     subjects = ("dense", "magnitude", "compressed") if dense else ("compressed",)
     return {
         "schema_version": 1,
+        "kind": "compress",
         "verdict": status,
+        "judged": "compressed",
         "sentence": "Not safe to ship: 1 critical check(s) failed (modified-entropy."
         "class-balanced-accuracy ≤ 0.6). Its strongest attack tells members from non-members with "
         "AUC 0.547 (0.5 is guessing, 1 is certainty).",
@@ -138,6 +140,9 @@ def verdict(status: str = "FAIL", *, dense: bool = True) -> dict[str, Any]:
             "maskable": 371_200,
             "nonzeros": 37_046,
             "accuracy": ACCURACY["compressed"],
+            "sha256": hashlib.sha256(b"model").hexdigest(),
+            "lineage": ["rigl", "set"],
+            "transforms": {"bits": None, "activations": False, "channels": {}},
             "dense": {"parameters": 371_998, "accuracy": ACCURACY["dense"]} if dense else None,
         },
         "threat_model": {
@@ -147,6 +152,7 @@ def verdict(status: str = "FAIL", *, dense: bool = True) -> dict[str, Any]:
         },
         "power": {
             "smallest_detectable_auc": 0.529,
+            "half_width_at_chance": 0.023,
             "n_members": 1250,
             "n_nonmembers": 1260,
             "text": "1250 members and 1260 non-members tell an AUC of 0.529 or more from chance "
@@ -157,6 +163,7 @@ def verdict(status: str = "FAIL", *, dense: bool = True) -> dict[str, Any]:
         "scope": "metric and neural black-box attacks only; no shadow-model or label-only attack",
         "checks": checks(),
         "comparison": comparison(subjects),
+        "leak": None,
         "limits": [
             "It holds for the attacks listed, not for every attack: a stronger one may find more.",
             "Passing is not a formal guarantee such as differential privacy.",

@@ -13,12 +13,12 @@ from safecompress.audits.case import AuditInput, Given, QueryPlan, open_case
 from safecompress.audits.pair import TransferPair, pair
 from safecompress.audits.suite import Limits, audit_suite, shown_of_all
 from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
-from safecompress.checks import CheckResult, Subject, Suite, corrected_level
+from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError, RunFolderError
-from safecompress.events import Event, Listener, silent
+from safecompress.events import Listener, silent
 from safecompress.files import make_folder, write_json, write_text
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
@@ -27,27 +27,21 @@ from safecompress.report import junit_xml, write_report
 from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.run.provenance import surroundings
 from safecompress.targets.record import Group
-from safecompress.verdicts.exposed_members import (
-    ExposedMember,
-    most_exposed,
-    newly_exposed,
-    newly_exposed_document,
-    strongest_of,
-)
-from safecompress.verdicts.leak_by_class import leak_document
+from safecompress.verdict_names import AUDITED, DENSE
+from safecompress.verdicts.assemble import AuditFacts, assemble
+from safecompress.verdicts.document import Against, AuditedModel, SimilarityFigures
 from safecompress.verdicts.pair_plot_data import pair_figures
+from safecompress.verdicts.parts import ExposedMember, ExposedMembers
 from safecompress.verdicts.plot_data import figures_document
 from safecompress.verdicts.verdict import (
     LIMITS,
     Verdict,
     attacks_of,
-    check_line,
+    check_event,
     find,
     on_request,
-    threat_model,
 )
 
-MODEL, DENSE = "model", "dense"
 DECLARED = (
     "That members were trained on, non-members were not, and both were drawn alike is taken on "
     "trust, but for what the blind baseline compared."
@@ -166,9 +160,9 @@ def audit(
         asked |= {"against": str(against) if isinstance(against, str | Path) else True}
     verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
-    verdict, strongest, exposed = _judged(case, limits, named, level, seed, budget, on_event)
+    verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
     if out is None:
-        return Audit(None, verdict, strongest, exposed)
+        return Audit(None, verdict, exposed.attack, exposed.members)
     made_with = surroundings() | {
         "seed": seed,
         "audited": case.identity,
@@ -176,7 +170,8 @@ def audit(
         "time_budget": None if time_budget is None else budget.seconds,
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
-    return Audit(_write(Path(out), verdict, made_with), verdict, strongest, exposed)
+    folder = _write(Path(out), verdict, made_with)
+    return Audit(folder, verdict, exposed.attack, exposed.members)
 
 
 def _judged(
@@ -187,7 +182,7 @@ def _judged(
     seed: int,
     budget: Budget,
     on_event: Listener,
-) -> tuple[Verdict, str, tuple[ExposedMember, ...]]:
+) -> tuple[Verdict, ExposedMembers]:
     recorded, paired = case.recorded, None
     if case.against is not None:
         paired = pair(
@@ -202,61 +197,50 @@ def _judged(
         )
         recorded = paired.recorded
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
-    judged = subjects[MODEL]
-    plan = plan_attacks(subjects, MODEL, budget, named=named)
+    judged = subjects[AUDITED]
+    plan = plan_attacks(subjects, AUDITED, budget, named=named)
     suite = audit_suite(limits, attacks=plan.attacks, named=named, baseline=case.parent)
     if paired is not None:
         suite = Suite((*suite.checks, *paired.checks))
     attacks = attacks_of(suite)
     # The headline is that of the judged model alone.
     alone = [attack for attack in attacks if "parent" not in attack.requires]
-
-    def told(result: CheckResult) -> None:
-        on_event(Event("check", check_line(result), result.to_json()))
-
     finding = find(
         subjects,
-        MODEL,
+        AUDITED,
         suite,
         compared=shown_of_all(alone),
         controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
         level=corrected_level(level, case.looks),
-        told=told,
+        told=lambda result: on_event(check_event(result)),
     )
-    accuracy = finding.document["comparison"][-1]["accuracy"]
-    document = dict(finding.document) | {
-        "kind": "audit",
-        "model": {
-            "name": case.name,
-            "accuracy": accuracy and accuracy["value"],
-            "outputs": recorded.kind,
-            "classes": recorded.outputs.members.classes,
-            "references": recorded.references,
-        },
-        "threat_model": {"kind": "outputs", "text": threat_model(attacks)},
-        "looks": case.looks,
-        "scope": _scope(case, plan, paired) + on_request([attack.name for attack in named]),
-        "limits": [*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN],
-    }
-    strongest, exposed = most_exposed(judged, alone)
-    document["leak"] = leak_document(strongest_of(judged, alone), level=finding.document["level"])
-    document["exposed"] = {"attack": strongest, "members": [asdict(e) for e in exposed]}
-    if paired is not None:
-        document["against"] = {
-            "similarity": paired.similarity.to_json(),
-            "not_measured": paired.left_out,
-        }
-    if case.parent is not None:
-        found = newly_exposed(judged, subjects[DENSE], attacks)
-        document["newly_exposed"] = newly_exposed_document(found)
+    facts = AuditFacts(
+        model=AuditedModel(
+            name=case.name,
+            accuracy=finding.accuracy_of(AUDITED),
+            outputs=recorded.kind,
+            classes=recorded.outputs.members.classes,
+            references=recorded.references,
+        ),
+        looks=case.looks,
+        scope=_scope(case, plan, paired) + on_request([attack.name for attack in named]),
+        limits=(*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN),
+        against=None if paired is None else _against(paired),
+    )
     figures = figures_document(
         subjects,
         finding.checks,
         attacks=attacks,
-        pair=pair_figures(judged, suite.checks, level=finding.document["level"]),
+        pair=pair_figures(judged, suite.checks, level=finding.level),
     )
+    document = assemble(finding, facts)
     verdict = Verdict(finding.status, finding.sentence, finding.checks, document, figures)
-    return verdict, strongest, exposed
+    return verdict, document.exposed
+
+
+def _against(paired: TransferPair) -> Against:
+    similarity = SimilarityFigures.of(paired.similarity)
+    return Against(similarity=similarity, not_measured=paired.left_out)
 
 
 def _seconds(time_budget: str | float | None) -> float:
@@ -269,10 +253,10 @@ def _seconds(time_budget: str | float | None) -> float:
 def _subjects(
     recorded: RecordedOutputs, parent: RecordedOutputs | None, *, seed: int
 ) -> dict[str, Subject]:
-    held = {MODEL: recorded.evidence}
+    held = {AUDITED: recorded.evidence}
     if parent is not None:
         theirs = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
-        held = {DENSE: parent.evidence, MODEL: theirs}
+        held = {DENSE: parent.evidence, AUDITED: theirs}
     return {
         name: Subject.of(evidence, name=name, density=None, seed=seed)
         for name, evidence in held.items()
@@ -301,8 +285,9 @@ def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path
     make_folder(folder)
     write_json(folder / PROVENANCE, made_with)
     write_json(folder / FIGURES, verdict.figures)
-    write_json(folder / VERDICT, verdict.document)
-    write_text(folder / JUNIT, junit_xml(verdict.document, name=folder.resolve().name))
+    document = verdict.document.to_json()
+    write_json(folder / VERDICT, document)
+    write_text(folder / JUNIT, junit_xml(document, name=folder.resolve().name))
     write_report(folder)
     return folder
 

@@ -51,6 +51,9 @@ from safecompress.registry.identity import require_distinct_names
 from safecompress.report import table_csv, table_html, table_markdown
 from safecompress.run.folder import PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
+from safecompress.verdicts.comparison_document import CohortTable, RunTable
+from safecompress.verdicts.document import AuditVerdict, CompressVerdict
+from safecompress.verdicts.read import read_verdict
 
 COHORTS, SHARED = "cohorts", "shared"
 TABLE = "table.json"
@@ -64,7 +67,7 @@ def compare(
     densities: Sequence[float] = (),
     methods: Sequence[str] = (),
     on_event: Listener = silent,
-) -> Mapping[str, Any]:
+) -> CohortTable:
     """Make the cells of a comparison that are not there yet, and its table.
 
     Args:
@@ -77,7 +80,7 @@ def compare(
         on_event: told of every model and every cell.
 
     Returns:
-        The contents of `table.json`.
+        The contents of `table.json`, typed; `to_json()` is the JSON.
 
     Raises:
         UsageError: on anything the caller can fix, before any training.
@@ -108,7 +111,7 @@ def compare(
         ...     settings = {"data": {"toy": {"config": file}}, "methods": methods, "workers": 1}
         ...     settings |= {"densities": [0.5], "models": 4, "attacks": ["loss"]}
         ...     table = compare(settings, out=f"{folder}/out")
-        >>> sorted((row["method"], row["density"]) for row in table["rows"])
+        >>> sorted((row.method, row.density) for row in table.rows)
         [('dense', 1.0), ('magnitude', 0.5)]
     """
     config = load_compare_config(config)
@@ -134,7 +137,7 @@ def compare(
     return document
 
 
-def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -> Mapping[str, Any]:
+def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunTable:
     """Put finished runs and audits side by side, each judged as it was.
 
     Args:
@@ -142,13 +145,13 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
         out: folder for `table.json`, `table.md`, `table.csv` and `table.html`; None writes nothing.
 
     Returns:
-        The contents of `table.json`.
+        The contents of `table.json`, typed; `to_json()` is the JSON.
 
     Raises:
-        RunFolderError: when a folder holds no verdict, or two have the same name.
+        RunFolderError: when a folder holds no verdict, or a damaged one, or two have the same name.
         StorageError: when the files cannot be written.
     """
-    verdicts: dict[str, Any] = {}
+    verdicts: dict[str, CompressVerdict | AuditVerdict] = {}
     judged_on: dict[str, str] = {}
     for folder in map(Path, runs):
         name = folder.resolve().name
@@ -158,7 +161,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
             raise RunFolderError(
                 f"{folder}: has no {VERDICT}; name the folders of finished runs or audits."
             )
-        verdicts[name] = read_json(folder / VERDICT)
+        verdicts[name] = read_verdict(folder / VERDICT)
         made_with = read_json(folder / PROVENANCE)
         digests = made_with.get("splits")
         judged_on[name] = str(digests.get("sealed", "")) if isinstance(digests, dict) else ""
@@ -169,7 +172,8 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
     return document
 
 
-def _write(folder: Path, document: Mapping[str, Any]) -> None:
+def _write(folder: Path, table: CohortTable | RunTable) -> None:
+    document = table.to_json()
     write_json(folder / TABLE, document)
     write_text(folder / "table.md", table_markdown(document))
     write_text(folder / "table.csv", table_csv(document))

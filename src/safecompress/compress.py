@@ -44,6 +44,7 @@ from safecompress.run.folder import (
     VERDICT,
     RunFolder,
 )
+from safecompress.verdict_names import COMPRESSED
 from safecompress.verdicts.verdict import Verdict
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
@@ -120,7 +121,7 @@ def compress(
         ...     run = compress(make_model, splits, config=config, out=f"{folder}/run")
         ...     print(run.verdict.status, (run.folder / "report.html").is_file())
         INCONCLUSIVE True
-        >>> run.verdict.document["model"]["density"]
+        >>> run.verdict.document.model.density
         0.5
     """
     if resume is None:
@@ -186,7 +187,7 @@ def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
     shadows = shadows_of(session, prepared, made, sealed.rows)
     session.listen(Event("stage", "verdict on the sealed rows", {"stage": "verdict"}))
     started = time.perf_counter()
-    models = {**made.baselines, "compressed": made.compressed}
+    models = {**made.baselines, COMPRESSED: made.compressed}
     suite = prepared.suite()
     verdict = judge(session, suite, sealed, dense=made.dense, models=models, shadows=shadows)
     path, progress = session.folder.path, session.progress
@@ -200,8 +201,9 @@ def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)
     # The verdict is written last: a folder that has one is a finished run.
-    write_json(path / VERDICT, verdict.document)
-    write_text(path / JUNIT, junit_xml(verdict.document, name=path.name))
+    document = verdict.document.to_json()
+    write_json(path / VERDICT, document)
+    write_text(path / JUNIT, junit_xml(document, name=path.name))
     write_report(path)
     model = session.trainers.plain().module_of(made.compressed.candidate())
     return Run(path, model, verdict, prepared.splits)

@@ -112,8 +112,8 @@ def test_probabilities_give_what_their_logits_give(tmp_path: Path) -> None:
         z = found[f"{group}_logits"].astype(np.float64)
         e = np.exp(z - z.max(axis=1, keepdims=True))
         probabilities[f"{group}_logits"] = e / e.sum(axis=1, keepdims=True)
-    ours = audit(saved(tmp_path, found)).verdict.document
-    theirs = audit(saved(tmp_path, probabilities, "probabilities")).verdict.document
+    ours = audit(saved(tmp_path, found)).verdict.document.to_json()
+    theirs = audit(saved(tmp_path, probabilities, "probabilities")).verdict.document.to_json()
     assert ours["model"]["outputs"] == "logits"
     assert theirs["model"]["outputs"] == "probabilities"
     for a, b in zip(ours["checks"], theirs["checks"], strict=True):
@@ -122,14 +122,14 @@ def test_probabilities_give_what_their_logits_give(tmp_path: Path) -> None:
 
 
 def test_reference_models_find_what_metrics_do_not(tmp_path: Path) -> None:
-    document = audit(saved(tmp_path, with_references(leak=1.2))).verdict.document
+    document = audit(saved(tmp_path, with_references(leak=1.2))).verdict.document.to_json()
     values = {c["name"].split(" ")[0]: c["value"] for c in document["checks"]}
     assert values["lira-online.auc"] > 0.9
     assert values["rmia.auc"] > 0.8
     assert values["loss.auc"] < 0.65
     assert document["verdict"] == "FAIL"
     assert "16 reference models" in document["scope"]
-    null = audit(saved(tmp_path, with_references())).verdict.document
+    null = audit(saved(tmp_path, with_references())).verdict.document.to_json()
     assert {c["name"].split(" ")[0]: c["value"] for c in null["checks"]}["lira-online.auc"] < 0.56
 
 
@@ -140,7 +140,10 @@ def test_a_baseline_adds_paired_differences(tmp_path: Path) -> None:
     assert checks["loss.auc ≤ dense"].estimate.value < -0.05
     assert checks["loss.auc ≤ dense"].status == "PASS"
     assert "accuracy ≥ dense − 0.05" in checks
-    assert [row["name"] for row in found.verdict.document["comparison"]] == ["dense", "model"]
+    assert [row.name for row in found.verdict.document.comparison] == [
+        "dense",
+        "model",
+    ]
     other = arrays(seed=3)
     with pytest.raises(UsageError, match="labels that differ"):
         audit(saved(tmp_path, small), baseline=saved(tmp_path, other, "other"))
@@ -188,7 +191,7 @@ def test_too_few_rows_for_a_rate_are_not_a_pass(tmp_path: Path) -> None:
 def test_labels_that_tell_the_groups_apart_void_the_audit(tmp_path: Path) -> None:
     found = arrays()
     found["member_labels"] = np.minimum(found["member_labels"], 4)
-    document = audit(saved(tmp_path, found)).verdict.document
+    document = audit(saved(tmp_path, found)).verdict.document.to_json()
     blind = next(c for c in document["checks"] if c["name"] == "control: blind baseline")
     assert blind["status"] == "ERROR"
     assert "labels alone" in blind["message"]
@@ -197,7 +200,7 @@ def test_labels_that_tell_the_groups_apart_void_the_audit(tmp_path: Path) -> Non
 
 def test_the_same_file_and_seed_give_the_same_verdict(tmp_path: Path) -> None:
     path = saved(tmp_path, arrays(leak=0.4))
-    ours, theirs = (audit(path, seed=5).verdict.document for _ in range(2))
+    ours, theirs = (audit(path, seed=5).verdict.document.to_json() for _ in range(2))
     for document in (ours, theirs):
         for check in document["checks"]:
             check.pop("seconds")
@@ -208,7 +211,7 @@ def test_a_model_that_says_the_same_of_every_row_is_not_refused(tmp_path: Path) 
     found = arrays()
     for group in ("member", "nonmember"):
         found[f"{group}_logits"][:] = found["member_logits"][0]
-    document = audit(saved(tmp_path, found)).verdict.document
+    document = audit(saved(tmp_path, found)).verdict.document.to_json()
     values = {c["name"]: c["value"] for c in document["checks"]}
     assert values["confidence.auc ≤ 0.6"] == 0.5
 

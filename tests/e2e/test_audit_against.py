@@ -136,7 +136,7 @@ def test_the_bounds_enclose_every_attacker(full, child, data):
 
 def test_an_audit_says_what_the_pair_gives_away(full, child, data):
     found = audit(child, data, against=full, limits=Limits(max_auc=0.99, max_transfer=0.01))
-    document = found.verdict.document
+    document = found.verdict.document.to_json()
     named = {c["name"]: c for c in document["checks"]}
     assert named["transfer-l2.rate ≤ 0.01"]["status"] == "FAIL"
     alike = document["against"]["similarity"]
@@ -170,7 +170,7 @@ def test_a_bad_pair_gives_one_error_that_says_what_is_left(bad, told, child, dat
 
 
 def pair_of(found):
-    document = found.verdict.document
+    document = found.verdict.document.to_json()
     named = {c["name"].split()[0]: c for c in document["checks"]}
     return document["against"], named
 
@@ -189,7 +189,7 @@ def test_a_full_model_need_only_answer(full, child, data):
     assert alike["similarity"]["agreement"] == whole["similarity"]["agreement"]
     assert "the full model gives none" in alike["not_measured"]
     assert whole["not_measured"] == ""
-    assert "not measured of the pair" in shut.verdict.document["scope"]
+    assert "not measured of the pair" in shut.verdict.document.to_json()["scope"]
 
 
 def test_a_full_model_that_answers_with_probabilities_is_measured_alike(full, child, data):

@@ -44,7 +44,7 @@ def linear(steps: int = 0) -> nn.Module:
 
 
 def checks(found):
-    return {c["name"].split()[0]: c for c in found.verdict.document["checks"]}
+    return {c["name"].split()[0]: c for c in found.verdict.document.to_json()["checks"]}
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_a_file_attacked_is_the_module_attacked(form, tmp_path):
         got, wanted = ([c[k] for k in ("value", "low", "high")] for c in (ours[name], theirs[name]))
         # Rounding may turn a row or two.
         assert got == pytest.approx(wanted, abs=0.02 if name.startswith("transfer") else 0.5)
-    alike = by_file.verdict.document["against"]
-    module = by_module.verdict.document["against"]
+    alike = by_file.verdict.document.to_json()["against"]
+    module = by_module.verdict.document.to_json()["against"]
     assert alike["similarity"]["agreement"] == module["similarity"]["agreement"]
     assert alike["similarity"]["divergence"]["value"] == pytest.approx(
         module["similarity"]["divergence"]["value"], abs=1e-4

@@ -54,7 +54,7 @@ def figures(document: dict[str, Any], name: str) -> dict[str, float]:
 
 def test_it_finds_what_the_run_found_and_counts_the_look(run: Path) -> None:
     before = json.loads((run / "verdict.json").read_text())
-    document = audit(run, baseline="dense").verdict.document
+    document = audit(run, baseline="dense").verdict.document.to_json()
     for theirs, ours in (("compressed", "model"), ("dense", "dense")):
         old, new = figures(before, theirs), figures(document, ours)
         # The neural attacker learns on other halves; whatever learns nothing finds the same.
@@ -68,7 +68,7 @@ def test_it_finds_what_the_run_found_and_counts_the_look(run: Path) -> None:
 
 def test_the_same_audit_is_free_and_another_is_not(run: Path) -> None:
     looks = [
-        audit(run, **options).verdict.document["looks"]
+        audit(run, **options).verdict.document.to_json()["looks"]
         for options in (
             {},
             {},
@@ -83,7 +83,7 @@ def test_the_same_audit_is_free_and_another_is_not(run: Path) -> None:
 
 def test_any_model_of_the_run_can_be_judged(run: Path) -> None:
     before = json.loads((run / "verdict.json").read_text())
-    document = audit(run / "dense.safetensors").verdict.document
+    document = audit(run / "dense.safetensors").verdict.document.to_json()
     found = figures(document, "model")["loss.auc"]
     assert found == pytest.approx(figures(before, "dense")["loss.auc"], abs=1e-6)
 
@@ -141,7 +141,7 @@ def test_code_that_a_folder_names_runs_only_where_it_is_trusted(
     with pytest.raises(UsageError, match="--trust-code"):
         audit(run)
     assert not Path("executed").exists()
-    assert audit(run, trust_code=True).verdict.document["looks"] == 2
+    assert audit(run, trust_code=True).verdict.document.to_json()["looks"] == 2
     assert Path("executed").exists()
 
 
@@ -236,15 +236,15 @@ def test_shadow_models_of_a_run_are_trained_once(tmp_path: Path) -> None:
     trained = {p: p.stat().st_mtime_ns for p in (folder / "shadows").glob("0*.safetensors")}
     found = audit(folder, baseline="dense", shadows=4)
     assert {p: p.stat().st_mtime_ns for p in trained} == trained
-    assert "reference attacks with 4 reference models" in found.verdict.document["scope"]
-    old = figures(dict(ours.verdict.document), "compressed")
-    new = figures(dict(found.verdict.document), "model")
+    assert "reference attacks with 4 reference models" in found.verdict.document.to_json()["scope"]
+    old = figures(ours.verdict.document.to_json(), "compressed")
+    new = figures(found.verdict.document.to_json(), "model")
     # LiRA learns nothing but from the shadow models.
     names = [name for name in old if name.startswith("lira") and name.endswith(".auc")]
     assert names
     assert all(new[name] == pytest.approx(old[name], abs=1e-6) for name in names)
-    dense = audit(folder / "dense.safetensors", shadows=4).verdict.document
-    theirs = figures(dict(ours.verdict.document), "dense")
+    dense = audit(folder / "dense.safetensors", shadows=4).verdict.document.to_json()
+    theirs = figures(ours.verdict.document.to_json(), "dense")
     assert figures(dict(dense), "model")[names[0]] == pytest.approx(theirs[names[0]], abs=1e-6)
 
 
@@ -266,7 +266,7 @@ def test_only_a_run_has_shadow_models(tmp_path: Path) -> None:
 
 def test_another_model_attacked_is_another_question(run: Path) -> None:
     looks = [
-        audit(run, against=name).verdict.document["looks"]
+        audit(run, against=name).verdict.document.to_json()["looks"]
         for name in ("dense", "magnitude", "dense")
     ]
     assert looks[1] == looks[0] + 1

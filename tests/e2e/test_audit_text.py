@@ -108,7 +108,7 @@ def test_labels_are_found_by_their_names(folder: Path, tmp_path: Path) -> None:
     )
     source = {"source": "csv", "path": str(a), "test_path": str(b), "text": ("text",)}
     data = {"source": source, "split": {"membership": "pair"}}
-    assert audit(folder, data).verdict.document["model"]["accuracy"] > 0.8
+    assert audit(folder, data).verdict.document.to_json()["model"]["accuracy"] > 0.8
     edited(folder / "config.json", id2label={"0": "cat", "1": "dog"})
     with pytest.raises(UsageError, match="is no class of"):
         audit(folder, data)

@@ -59,7 +59,7 @@ def asked(tmp_path: Path) -> dict[str, Any]:
 def test_every_method_is_a_cohort_on_the_same_draws(asked: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "out"
     events: list[Event] = []
-    document = compare(asked | {"keep": True}, out=out, on_event=events.append)
+    document = compare(asked | {"keep": True}, out=out, on_event=events.append).to_json()
     rows = {(row["method"], row["density"]): row for row in document["rows"]}
     assert set(rows) == {("dense", 1.0), ("magnitude", 0.3), ("rigl", 0.3)}
     assert rows["dense", 1.0]["attacks"]["loss"]["mean"] > 0.5
@@ -83,11 +83,11 @@ def test_nothing_is_made_twice_and_other_settings_are_refused(
 ) -> None:
     out = tmp_path / "out"
     asked["attacks"] = ["loss"]
-    first = compare(asked, out=out, methods=["magnitude"])
+    first = compare(asked, out=out, methods=["magnitude"]).to_json()
     assert [row["method"] for row in first["rows"]] == ["magnitude"]
     cell = out / "cells" / "toy-0.3-magnitude.json"
     before = cell.stat().st_mtime_ns
-    second = compare(asked, out=out, methods=["magnitude", "dense"])
+    second = compare(asked, out=out, methods=["magnitude", "dense"]).to_json()
     assert cell.stat().st_mtime_ns == before
     assert {row["method"] for row in second["rows"]} == {"dense", "magnitude"}
     with pytest.raises(RunFolderError, match="other settings"):
@@ -100,7 +100,7 @@ def test_a_data_set_may_have_its_own_number_of_models_and_densities(
 ) -> None:
     asked["attacks"] = ["loss"]
     asked["data"]["large"] = asked["data"]["toy"] | {"models": 4, "densities": [0.5]}
-    document = compare(asked, out=tmp_path / "out", methods=["dense", "magnitude"])
+    document = compare(asked, out=tmp_path / "out", methods=["dense", "magnitude"]).to_json()
     columns = ("data", "method", "density", "models")
     assert {tuple(row[c] for c in columns) for row in document["rows"]} == {
         ("toy", "dense", 1.0, 5),

@@ -168,7 +168,7 @@ def test_looks_at_the_same_sealed_rows_are_counted(tmp_path: Path) -> None:
             config=settings(sparse=SPARSE | {"density": density}, baselines=[]),
             out=tmp_path / name,
         )
-        looks.append(run.verdict.document["looks"])
+        looks.append(run.verdict.document.to_json()["looks"])
     assert looks == [1, 2, 2], "a second model is a second look; the first one again is none"
 
 
@@ -209,7 +209,7 @@ def test_from_scratch_without_a_dense_model(tmp_path: Path) -> None:
         out=tmp_path / "run",
     )
     assert run.verdict.status.value == "PASS"
-    assert [row["name"] for row in run.verdict.document["comparison"]] == ["compressed"]
+    assert [row["name"] for row in run.verdict.document.to_json()["comparison"]] == ["compressed"]
 
 
 def test_no_rounds_is_static_training(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_resuming_a_finished_run_changes_nothing(run_folder: tuple[Path, list[Ev
     before = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix == ".safetensors"}
     run = compress(make_model, make_splits(), resume=folder)
     assert {n: (folder / n).read_bytes() for n in before} == before
-    assert run.verdict.document["looks"] == 1
+    assert run.verdict.document.to_json()["looks"] == 1
 
 
 def test_an_over_trained_model_fails_and_an_untrained_one_passes(tmp_path: Path) -> None:

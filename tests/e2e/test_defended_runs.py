@@ -92,7 +92,7 @@ def test_admm_keeps_the_budget_and_tells_its_residuals(tmp_path) -> None:
     assert len(residuals) == 4
     topology = read_model(tmp_path / "run" / "model.safetensors").topology
     assert topology.nonzeros == round(0.3 * topology.total)
-    assert {row["name"] for row in made.verdict.document["comparison"]} == {
+    assert {row["name"] for row in made.verdict.document.to_json()["comparison"]} == {
         "dense",
         "magnitude",
         "compressed",
@@ -125,7 +125,7 @@ def test_distillation_asks_the_run_s_dense_model(tmp_path) -> None:
 
 def test_the_verdict_has_the_accountant_s_epsilon(tmp_path) -> None:
     pytest.importorskip("opacus")
-    document = run(tmp_path / "run", PRIVATE).verdict.document
+    document = run(tmp_path / "run", PRIVATE).verdict.document.to_json()
     n = len(splits().members)
     steps = 2 * (n // 50)
     expected = epsilon([(2.0, 50 / n, steps), (1.0, 50 / n, steps)], delta=1e-5)
@@ -150,14 +150,14 @@ def test_the_verdict_has_the_accountant_s_epsilon(tmp_path) -> None:
     ],
 )
 def test_where_something_else_saw_members_nothing_is_promised(changes, reason, tmp_path) -> None:
-    document = run(tmp_path / "run", PRIVATE | changes).verdict.document
+    document = run(tmp_path / "run", PRIVATE | changes).verdict.document.to_json()
     assert document["differential_privacy"]["epsilon"] is None
     assert reason in document["limits"][0]
 
 
 def test_without_dp_sgd_the_verdict_is_silent_about_it(tmp_path) -> None:
     plain = {"sparse": PRIVATE["sparse"], "baselines": []}
-    assert "differential_privacy" not in run(tmp_path / "run", plain).verdict.document
+    assert "differential_privacy" not in run(tmp_path / "run", plain).verdict.document.to_json()
 
 
 @pytest.mark.parametrize(

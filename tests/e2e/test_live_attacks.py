@@ -61,14 +61,14 @@ def world() -> dict[str, Any]:
 
 
 def values(found: Any) -> dict[str, Any]:
-    return {c["name"]: c for c in found.verdict.document["checks"]}
+    return {c["name"]: c for c in found.verdict.document.to_json()["checks"]}
 
 
 def test_with_the_dense_model_the_attacker_who_holds_both_is_heard(
     world: dict[str, Any], tmp_path: Path
 ) -> None:
     found = audit(world["small"], world["data"], baseline=world["dense"], out=tmp_path / "out")
-    document, checks = found.verdict.document, values(found)
+    document, checks = found.verdict.document.to_json(), values(found)
     pair = checks["pair.auc ≤ 0.6"]
     assert not pair["critical"]
     assert pair["value"] > 0.7
@@ -102,14 +102,14 @@ def test_a_dense_model_of_more_classes_is_no_parent_and_no_accident(world: dict[
 def test_without_it_nothing_is_said_of_two_models(world: dict[str, Any], tmp_path: Path) -> None:
     found = audit(world["small"], world["data"], out=tmp_path / "out")
     assert not any("pair" in name for name in values(found))
-    assert found.verdict.document["threat_model"]["text"] == THREAT_MODEL
-    assert "newly_exposed" not in found.verdict.document
+    assert found.verdict.document.threat_model.text == THREAT_MODEL
+    assert "newly_exposed" not in found.verdict.document.to_json()
     assert "Members newly exposed" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_dense_model_exposes_nobody_anew_on_itself(world: dict[str, Any]) -> None:
     found = audit(world["dense"], world["data"], baseline=world["dense"])
-    one = found.verdict.document["newly_exposed"][0]
+    one = found.verdict.document.to_json()["newly_exposed"][0]
     assert (one["rate"], one["dense_only_rate"], one["rows"]) == (0.0, 0.0, ())
 
 
@@ -120,10 +120,10 @@ def test_a_live_model_can_be_asked_about_other_rows(world: dict[str, Any]) -> No
     for name in asked:
         assert checks[f"{name}.auc ≤ 0.6"]["value"] > 0.65
         assert checks[f"control: planted leak, {name}"]["status"] == "PASS"
-    assert found.verdict.document["scope"].endswith(
+    assert found.verdict.document.to_json()["scope"].endswith(
         "on request also augmentation, boundary, quantile"
     )
-    assert "may ask the model about other records" in found.verdict.document["threat_model"]["text"]
+    assert "may ask the model about other records" in found.verdict.document.threat_model.text
 
 
 def test_named_attacks_are_compared_with_the_dense_model_where_it_can_be_asked(
@@ -142,7 +142,7 @@ def test_named_attacks_are_compared_with_the_dense_model_where_it_can_be_asked(
 def test_who_names_a_white_box_attack_looks_inside(world: dict[str, Any]) -> None:
     found = audit(world["dense"], world["data"], attacks=["white-box"])
     assert values(found)["white-box.auc ≤ 0.6"]["value"] > 0.65
-    document = found.verdict.document
+    document = found.verdict.document.to_json()
     text = "'white-box' supposes an attacker who holds the model's file and computes"
     assert text in document["threat_model"]["text"]
     assert "nothing saw the model's weights" not in document["scope"]
@@ -223,7 +223,7 @@ def test_a_run_gives_its_attacks_the_rows_the_models_and_the_dense_outputs(tmp_p
         {"measure": {"attack": {"attack": name}}, "condition": {"at_most": 0.9}} for name in names
     ]
     run = begin(tmp_path / "run", dense={"epochs": 3, "lr": 0.05}, verdict={"checks": checks})
-    document = run.verdict.document
+    document = run.verdict.document.to_json()
     ended = {c["name"]: c["status"] for c in document["checks"]}
     for name in names:
         assert ended[f"{name}.auc ≤ 0.9"] in {"PASS", "INCONCLUSIVE"}

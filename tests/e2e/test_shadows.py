@@ -90,7 +90,8 @@ def test_a_leak_that_no_threshold_sees_is_found(tmp_path: Path) -> None:
         "engine": {"threads": 1},
     }
     run = compress(data=noisy, config=settings, out=tmp_path / "run")
-    found = {row["name"]: row["attacks"] for row in run.verdict.document["comparison"]}["dense"]
+    document = run.verdict.document.to_json()
+    found = {row["name"]: row["attacks"] for row in document["comparison"]}["dense"]
     assert found["lira-online.auc"]["value"] > found["loss.auc"]["value"] + 0.03
     assert found["rmia.auc"]["value"] > found["loss.auc"]["value"]
 

@@ -77,7 +77,7 @@ def test_without_one_nothing_inside_is_computed(
     monkeypatch.setattr("safecompress.train.fit.internals", refuse)
     with brisk():
         found = begin(tmp_path / "run")
-    assert "white-box" not in found.verdict.document["scope"]
+    assert "white-box" not in found.verdict.document.to_json()["scope"]
     assert "internals" not in read_history(tmp_path / "run")[0]["seconds"]
 
 
@@ -92,13 +92,13 @@ def test_an_audit_of_a_module_may_look_inside() -> None:
     found = audit(model, data(), white_box=True, baseline=make_model())
     names = [check.name for check in found.verdict.checks]
     assert {"white-box.auc ≤ 0.6", "white-box.auc ≤ dense", ORDER} <= {*names}
-    assert "white-box" in found.verdict.document["scope"]
-    assert "nothing saw" not in found.verdict.document["scope"]
+    assert "white-box" in found.verdict.document.to_json()["scope"]
+    assert "nothing saw" not in found.verdict.document.to_json()["scope"]
     again = audit(record(model, *data(), white_box=True))
     assert "white-box.auc ≤ 0.6" in [check.name for check in again.verdict.checks]
     outside = audit(model, data())
     assert not [c for c in outside.verdict.checks if "white-box" in c.name]
-    assert "nothing saw the model's weights" in outside.verdict.document["scope"]
+    assert "nothing saw the model's weights" in outside.verdict.document.to_json()["scope"]
 
 
 def test_a_baseline_known_by_its_outputs_alone_is_compared_by_those() -> None:

@@ -203,7 +203,7 @@ def test_the_class_name_of_an_attack_changes_nothing_in_an_audit(
             __repr__=lambda self: "LossAttack()",
         )
         publish(monkeypatch, false)
-        document = audit(path, attacks=["impostor"]).verdict.document
+        document = audit(path, attacks=["impostor"]).verdict.document.to_json()
         kept = [{k: v for k, v in c.items() if k != "seconds"} for c in document["checks"]]
         found.append((document["verdict"], kept))
     assert found[0] == found[1]

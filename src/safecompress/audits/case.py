@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from safecompress.audits.time_budget import Budget, require_time_to_ask
-from safecompress.cohorts.cohort import COMPRESSED
 from safecompress.cohorts.shadow_models import shadows_of_run
 from safecompress.config import DataConfig, ShadowsConfig
 from safecompress.data import RecordedOutputs, read_outputs
@@ -31,6 +30,7 @@ from safecompress.targets import (
     target_of,
 )
 from safecompress.targets.record import Group, record_rows
+from safecompress.verdict_names import COMPRESSED
 
 Model: TypeAlias = nn.Module | Callable[..., Any]
 Given: TypeAlias = str | Path | RecordedOutputs | Model

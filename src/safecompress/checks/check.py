@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from safecompress.checks.conditions import Condition, Status
@@ -23,28 +22,6 @@ class CheckResult:
     estimate: Estimate | None
     seconds: float
     message: str = ""
-
-    def to_json(self) -> dict[str, object]:
-        """Return the check as it stands in `verdict.json`."""
-        e = self.estimate
-        return {
-            "name": self.name,
-            "status": str(self.status),
-            "critical": self.critical,
-            "value": e and _number(e.value),
-            "low": e and _number(e.low),
-            "high": e and _number(e.high),
-            "n_members": e.n_members if e else 0,
-            "n_nonmembers": e.n_nonmembers if e else 0,
-            "knowledge": e.knowledge if e else "none",
-            "condition": self.condition,
-            "seconds": round(self.seconds, 4),
-            "message": self.message,
-        }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True)

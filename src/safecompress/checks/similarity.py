@@ -6,7 +6,7 @@ model to fool the other.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -52,10 +52,6 @@ class Similarity:
     features: Interval | None
     gradients: Interval | None
     rows: int
-
-    def to_json(self) -> dict[str, object]:
-        """Return the figures as JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

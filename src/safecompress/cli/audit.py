@@ -126,7 +126,7 @@ def command(
             out=folder,
             on_event=watcher,
         )
-    document = found.verdict.document
+    document = found.verdict.document.to_json()
     if junit is not None:
         write_text(junit, junit_xml(document, name=folder.name))
     if html is not None:

@@ -13,6 +13,7 @@ from safecompress.compare import compare, compare_runs
 from safecompress.config import load_compare_config
 from safecompress.errors import ConfigError
 from safecompress.report import table_markdown
+from safecompress.verdicts.comparison_document import CohortTable, RunTable
 
 _YAML = {".yaml", ".yml"}
 
@@ -41,7 +42,7 @@ def command(
     if targets[0].suffix.lower() not in _YAML:
         if data or density or method or assign:
             raise ConfigError("--data, --density, --method and --set choose cells of a .yaml.")
-        document = compare_runs(targets, out=out)
+        document: CohortTable | RunTable = compare_runs(targets, out=out)
     else:
         if len(targets) > 1:
             raise ConfigError("give one comparison, or any number of run folders.")
@@ -56,4 +57,4 @@ def command(
                 on_event=watcher,
             )
     if not as_json:
-        typer.echo(table_markdown(document))
+        typer.echo(table_markdown(document.to_json()))

@@ -53,10 +53,10 @@ def command(
         )
     document = done.document
     if as_json:
-        print_json({"event": "export", "exit_code": done.exit_code, **document})
+        print_json({"event": "export", "exit_code": done.exit_code, **document.to_json()})
     else:
-        for line in measured_lines(document["measured"]):
+        for line in measured_lines(document.measured):
             typer.echo(line)
-        typer.echo(f"\n{done.status}: {document['sentence']}")
+        typer.echo(f"\n{done.status}: {document.sentence}")
         typer.echo(f"card: {out}.md")
     raise typer.Exit(done.exit_code)

@@ -54,7 +54,7 @@ def describe(prepared: PreparedRun) -> list[str]:
         f"search    {rounds_in_words(config)}, settling {_settle(clock)} each; "
         f"{clock.training_steps(round_sizes(config)):,} steps in all",
         f"verdict   {len(suite.checks)} checks; "
-        + power_statement(n_members, n_nonmembers, level=level)["text"],
+        + power_statement(n_members, n_nonmembers, level=level).text,
     ]
     for check in suite.checks:
         lines += _warnings(check, n_members, n_nonmembers, level=level)

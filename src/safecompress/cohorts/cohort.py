@@ -43,9 +43,9 @@ from safecompress.protocols import Inputs, References, Rows
 from safecompress.randomness import derive, permutation
 from safecompress.run.folder import CONFIG, STATE, RunFolder
 from safecompress.run.model_file import StoredModel
+from safecompress.verdict_names import COMPRESSED, DENSE
 
 PLAN, ROWS, REFERENCE = "plan.json", "rows.safetensors", "reference.safetensors"
-DENSE, COMPRESSED = "dense", "compressed"
 _LINEAGE = "lineage"
 
 

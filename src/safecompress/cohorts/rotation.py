@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.checks import Subject
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
+from safecompress.cohorts.cohort import Cohort
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
@@ -24,6 +24,7 @@ from safecompress.run.model_file import read_model
 from safecompress.stats import auc, balanced_accuracy, tpr_at_fpr
 from safecompress.stats.roc import require_false_positives
 from safecompress.train.internals import internals
+from safecompress.verdict_names import COMPRESSED, DENSE
 
 FPRS = (0.001, 0.01)
 _FILES = {DENSE: DENSE_FILE, COMPRESSED: MODEL}

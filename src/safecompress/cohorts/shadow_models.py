@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan
+from safecompress.cohorts.cohort import Cohort, CohortPlan
 from safecompress.cohorts.processes import train_cohort
 from safecompress.compression.pipeline import TrainedModels
 from safecompress.compression.prepare import PreparedRun
@@ -24,6 +24,7 @@ from safecompress.run.folder import MODEL, PROVENANCE
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.targets import RunTarget
 from safecompress.train import ProbedSettings
+from safecompress.verdict_names import COMPRESSED, DENSE
 
 FOLDER = "shadows"
 

@@ -11,13 +11,31 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from safecompress.stats import holm
+from safecompress.verdicts.assemble import assemble_cohorts, assemble_runs
+from safecompress.verdicts.comparison_document import (
+    AttackSpan,
+    AttackSpread,
+    CohortRow,
+    CohortTable,
+    Hypervolume,
+    Mean,
+    PairedTest,
+    RunRow,
+    RunTable,
+    Spread,
+    Value,
+)
+from safecompress.verdicts.document import AuditVerdict, CompressVerdict
+from safecompress.verdicts.parts import ComparedModel, aucs_of
 
 LEVEL = 0.95
 
 Values = NDArray[np.float64]
+Point = tuple[float, float]
+"""Accuracy, and the AUC of the strongest attack."""
 
 
-def contest(cells: Sequence[Mapping[str, Any]], *, reference: str | None) -> dict[str, Any]:
+def contest(cells: Sequence[Mapping[str, Any]], *, reference: str | None) -> CohortTable:
     """Return the table of a comparison.
 
     The strongest attack of a cell is the one whose AUC is largest on average over its targets, not
@@ -33,100 +51,135 @@ def contest(cells: Sequence[Mapping[str, Any]], *, reference: str | None) -> dic
         reference: the method all others are compared with; None tests nothing.
 
     Returns:
-        JSON: `rows`, one a cell, ordered by data, density and falling `value`.
+        The table: one row for each cell, ordered by data, density and falling `value`.
     """
-    rows = [_row(cell) for cell in cells]
-    for group in _groups(rows):
-        for row in group:
-            row["pareto"] = not any(_dominates(other, row) for other in group)
-        _test(group, cells, reference)
-    rows.sort(key=lambda r: (r["data"], r["density"], -r["value"]["mean"]))
-    return {
-        "schema_version": 1,
-        "kind": "comparison",
-        "level": LEVEL,
-        "reference": reference,
-        "rows": rows,
-        "hypervolume": _hypervolumes(rows),
-    }
+    rows: list[CohortRow] = []
+    for group in _groups(cells):
+        points = [_point(cell) for cell in group]
+        tests = _tests(group, reference)
+        rows += [
+            _row(cell, pareto=_on_front(point, points), against=tests.get(cell["method"]))
+            for cell, point in zip(group, points, strict=True)
+        ]
+    rows.sort(key=lambda r: (r.data, r.density, -r.value.mean))
+    return assemble_cohorts(rows, level=LEVEL, reference=reference, hypervolume=_hypervolumes(rows))
 
 
 def runs_side_by_side(
-    runs: Mapping[str, Mapping[str, Any]], rows: Mapping[str, str]
-) -> dict[str, Any]:
+    runs: Mapping[str, CompressVerdict | AuditVerdict], rows: Mapping[str, str]
+) -> RunTable:
     """Return finished runs and audits as a table: every judged model of each a row.
 
     Args:
-        runs: by name the contents of their `verdict.json`.
+        runs: by name their verdicts.
         rows: by name the digest of the rows they were judged on; "" where it is not known, and
             then with no others.
 
     Returns:
-        JSON: as `contest`, of one model a row.
+        The table: as `contest`, of one model a row.
     """
     together = {name: digest or f"unknown, {name}" for name, digest in rows.items()}
-    digests = list(dict.fromkeys(together.values()))
-    found: list[dict[str, Any]] = []
+    groups: dict[str, list[tuple[str, ComparedModel, Point]]] = {}
     for name, verdict in runs.items():
-        for model in verdict["comparison"]:
-            attacks = {
-                measure.removesuffix(".auc"): span
-                for measure, span in model["attacks"].items()
-                if measure.endswith(".auc")
-            }
-            strongest = max(attacks, key=lambda a: attacks[a]["value"], default=None)
-            if strongest is None or model["accuracy"] is None:
-                continue
-            value = model["accuracy"]["value"] * (1 - attacks[strongest]["value"])
-            found.append(
-                {
-                    "data": f"rows {rows[name][:12] or together[name]}",
-                    "density": model["density"],
-                    "method": f"{name}: {model['name']}",
-                    "says": verdict["verdict"] if model["name"] in _JUDGED else "",
-                    "models": 1,
-                    "accuracy": model["accuracy"],
-                    "attacks": attacks,
-                    "strongest": {"attack": strongest, **attacks[strongest]},
-                    "value": {"value": value},
-                    "against": None,
-                    "order": digests.index(together[name]),
-                }
+        for model in verdict.comparison:
+            if (point := _point_of(model)) is not None:
+                groups.setdefault(together[name], []).append((name, model, point))
+    found: list[RunRow] = []
+    for digest in dict.fromkeys(together.values()):
+        group = groups.get(digest, [])
+        points = [point for *_, point in group]
+        made = [
+            _run_row(
+                name,
+                runs[name],
+                model,
+                data=f"rows {rows[name][:12] or digest}",
+                pareto=_on_front(point, points),
             )
-    for order in range(len(digests)):
-        group = [row for row in found if row["order"] == order]
-        for row in group:
-            row["pareto"] = not any(_dominates(other, row) for other in group)
-    found.sort(key=lambda r: (r.pop("order"), -r["value"]["value"]))
-    return {"schema_version": 1, "kind": "runs", "reference": None, "rows": found}
+            for name, model, point in group
+        ]
+        found += sorted(made, key=lambda r: -r.value.value)
+    return assemble_runs(found)
 
 
-_JUDGED = frozenset({"compressed", "model"})
+def _point_of(model: ComparedModel) -> Point | None:
+    """Return where a model lies in the plane; None where it was not measured."""
+    strongest, accuracy = model.strongest(), model.accuracy
+    if strongest is None or accuracy is None:
+        return None
+    auc = strongest[1].value
+    return None if auc is None or accuracy.value is None else (accuracy.value, auc)
 
 
-def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
+def _run_row(
+    name: str,
+    verdict: CompressVerdict | AuditVerdict,
+    model: ComparedModel,
+    *,
+    data: str,
+    pareto: bool,
+) -> RunRow:
+    strongest, point = model.strongest(), _point_of(model)
+    if strongest is None or model.accuracy is None or point is None:
+        raise TypeError(f"{name}: a model without figures has no row.")
+    attack, span = strongest
+    return RunRow(
+        data=data,
+        density=model.density,
+        method=f"{name}: {model.name}",
+        says=str(verdict.verdict) if model.name == verdict.judged else "",
+        models=1,
+        accuracy=model.accuracy,
+        attacks=aucs_of(model.attacks),
+        strongest=AttackSpan(attack=attack, value=span.value, low=span.low, high=span.high),
+        value=Value(value=point[0] * (1 - point[1])),
+        pareto=pareto,
+        against=None,
+    )
+
+
+def _row(cell: Mapping[str, Any], *, pareto: bool, against: PairedTest | None) -> CohortRow:
     targets = cell["targets"]
-    attacks = {
-        name: _spread([t["attacks"][name]["auc"] for t in targets]) for name in _attacks(cell)
-    }
-    strongest = max(attacks, key=lambda name: attacks[name]["mean"])
-    return {
-        "data": cell["data"],
-        "density": cell["density"],
-        "method": cell["method"],
-        "says": cell["says"],
-        "models": cell["models"],
-        "paths": len({tuple(t.get("lineage", ())) for t in targets}),
-        "accuracy": _spread([t["accuracy"] for t in targets]),
-        "attacks": attacks,
-        "strongest": {"attack": strongest, **attacks[strongest]},
-        "tpr": _tprs(cell),
-        "value": _spread(_values(cell, strongest)),
-        "seconds": cell["seconds"]["train"] / cell["models"],
-    }
+    attacks = _aucs(cell)
+    strongest = _strongest(attacks)
+    return CohortRow(
+        data=cell["data"],
+        density=cell["density"],
+        method=cell["method"],
+        says=cell["says"],
+        models=cell["models"],
+        paths=len({tuple(t.get("lineage", ())) for t in targets}),
+        accuracy=_spread([t["accuracy"] for t in targets]),
+        attacks=attacks,
+        strongest=_of_attack(strongest, attacks[strongest]),
+        tpr=_tprs(cell),
+        value=_spread(_values(cell)),
+        seconds=cell["seconds"]["train"] / cell["models"],
+        pareto=pareto,
+        against=against,
+    )
 
 
-def _values(cell: Mapping[str, Any], strongest: str) -> list[float]:
+def _aucs(cell: Mapping[str, Any]) -> dict[str, Spread]:
+    """Return the AUC of each attack over a cell's targets."""
+    targets = cell["targets"]
+    return {name: _spread([t["attacks"][name]["auc"] for t in targets]) for name in _attacks(cell)}
+
+
+def _strongest(attacks: Mapping[str, Spread]) -> str:
+    return max(attacks, key=lambda name: attacks[name].mean)
+
+
+def _point(cell: Mapping[str, Any]) -> Point:
+    """Return where the mean of a cell's targets lies in the plane."""
+    attacks = _aucs(cell)
+    accuracy = _spread([t["accuracy"] for t in cell["targets"]])
+    return accuracy.mean, attacks[_strongest(attacks)].mean
+
+
+def _values(cell: Mapping[str, Any]) -> list[float]:
+    """Return accuracy × (1 − AUC of the cell's strongest attack) of each target."""
+    strongest = _strongest(_aucs(cell))
     return [t["accuracy"] * (1 - t["attacks"][strongest]["auc"]) for t in cell["targets"]]
 
 
@@ -141,98 +194,92 @@ def _attacks(cell: Mapping[str, Any]) -> list[str]:
     return sorted(cell["targets"][0]["attacks"], key=lambda name: order.get(name, len(order)))
 
 
-def _tprs(cell: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+def _tprs(cell: Mapping[str, Any]) -> dict[str, AttackSpread | None]:
     """Return, for each false-positive rate, the attack with the largest mean rate."""
     targets, names = cell["targets"], _attacks(cell)
-    found: dict[str, dict[str, Any] | None] = {}
+    found: dict[str, AttackSpread | None] = {}
     for rate in sorted(key for key in targets[0]["attacks"][names[0]] if "@" in key):
         means = {
             name: _spread([t["attacks"][name][rate] for t in targets])
             for name in names
             if all(t["attacks"][name][rate] is not None for t in targets)
         }
-        best = max(means, key=lambda name: means[name]["mean"], default=None)
-        found[rate] = None if best is None else {"attack": best, **means[best]}
+        best = max(means, key=lambda name: means[name].mean, default=None)
+        found[rate] = None if best is None else _of_attack(best, means[best])
     return found
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def _of_attack(attack: str, spread: Spread) -> AttackSpread:
+    return AttackSpread(attack=attack, **dict(spread))
+
+
+def _spread(values: Sequence[float]) -> Spread:
     """Return mean, deviation between targets and the t interval of the mean."""
     array: Values = np.asarray(values, dtype=np.float64)
     mean, deviation = float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
     half = float(stats.t.ppf((1 + LEVEL) / 2, max(1, len(array) - 1))) * deviation
     half /= math.sqrt(len(array))
-    return {"mean": mean, "deviation": deviation, "low": mean - half, "high": mean + half}
+    return Spread(mean=mean, deviation=deviation, low=mean - half, high=mean + half)
 
 
-def _groups(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the rows of each data set and density."""
-    keys = dict.fromkeys((row["data"], row["density"]) for row in rows)
-    return [[r for r in rows if (r["data"], r["density"]) == key] for key in keys]
+def _groups(cells: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return the cells of each data set and density."""
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((cell["data"], cell["density"]), []).append(cell)
+    return list(groups.values())
 
 
-def _dominates(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether `a` is at least as accurate and as safe as `b`, and better in one."""
-    gains = (
-        _middle(a["accuracy"]) - _middle(b["accuracy"]),
-        _middle(b["strongest"]) - _middle(a["strongest"]),
-    )
-    return min(gains) >= 0 and max(gains) > 0
+def _on_front(point: Point, others: Sequence[Point]) -> bool:
+    """Return whether no other point is as accurate and as safe, and better in one."""
+    gains = ((other[0] - point[0], point[1] - other[1]) for other in others)
+    return not any(min(gain) >= 0 and max(gain) > 0 for gain in gains)
 
 
-def _middle(span: Mapping[str, Any]) -> float:
-    return float(span["mean"] if "mean" in span else span["value"])
+def _tests(group: Sequence[Mapping[str, Any]], reference: str | None) -> dict[str, PairedTest]:
+    """Return by method the paired difference of the reference minus it, with its p-values."""
+    own = next((cell for cell in group if cell["method"] == reference), None)
+    if own is None:
+        return {}
+    spreads, ps = {}, {}
+    for cell in group:
+        if cell is not own:
+            difference = np.asarray(_values(own)) - np.asarray(_values(cell))
+            p = float(stats.ttest_1samp(difference, 0.0).pvalue) if difference.std() else 1.0
+            spreads[cell["method"]], ps[cell["method"]] = _spread(difference.tolist()), p
+    corrected = holm(ps)
+    return {
+        name: PairedTest(**dict(spread), p=ps[name], p_corrected=corrected[name])
+        for name, spread in spreads.items()
+    }
 
 
-def _test(
-    group: Sequence[dict[str, Any]], cells: Sequence[Mapping[str, Any]], reference: str | None
-) -> None:
-    """Add to each row the paired difference of the reference minus it, with its p-value."""
-    own = next((row for row in group if row["method"] == reference), None)
-    documents = {(c["data"], c["density"], c["method"]): c for c in cells}
-    tested = {}
-    for row in group:
-        row["against"] = None
-        if own is None or row is own:
-            continue
-        values = [
-            np.asarray(
-                _values(documents[r["data"], r["density"], r["method"]], r["strongest"]["attack"])
-            )
-            for r in (own, row)
-        ]
-        difference = values[0] - values[1]
-        p = float(stats.ttest_1samp(difference, 0.0).pvalue) if difference.std() else 1.0
-        row["against"] = _spread(difference.tolist()) | {"p": p}
-        tested[row["method"]] = row["against"]
-    for name, p in holm({name: found["p"] for name, found in tested.items()}).items():
-        tested[name]["p_corrected"] = p
-
-
-def _hypervolumes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _hypervolumes(rows: Sequence[CohortRow]) -> list[Hypervolume]:
     """Return the mean `value` of each method that every data set of a density has.
 
     Data sets count alike. The interval is of these sets: it holds what other targets would change,
     not what other data would; degrees of freedom by Welch and Satterthwaite.
     """
     found = []
-    for density in sorted({row["density"] for row in rows}):
-        mine = [row for row in rows if row["density"] == density]
-        sets = {row["data"] for row in mine}
-        for method in dict.fromkeys(row["method"] for row in mine):
-            its = [row for row in mine if row["method"] == method]
+    for density in sorted({row.density for row in rows}):
+        mine = [row for row in rows if row.density == density]
+        sets = {row.data for row in mine}
+        for method in dict.fromkeys(row.method for row in mine):
+            its = [row for row in mine if row.method == method]
             if len(its) == len(sets):
-                span = _mean_of_means([(row["value"], row["models"]) for row in its])
-                found.append({"density": density, "method": method, "sets": len(sets), **span})
-    return sorted(found, key=lambda f: (f["density"], -f["mean"]))
+                mean = _mean_of_means([(row.value, row.models) for row in its])
+                found.append(
+                    Hypervolume(density=density, method=method, sets=len(sets), **dict(mean))
+                )
+    return sorted(found, key=lambda f: (f.density, -f.mean))
 
 
-def _mean_of_means(spreads: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
-    mean = sum(spread["mean"] for spread, _ in spreads) / len(spreads)
-    parts = [(spread["deviation"] ** 2 / count, count - 1) for spread, count in spreads]
+def _mean_of_means(spreads: Sequence[tuple[Spread, int]]) -> Mean:
+    mean = sum(spread.mean for spread, _ in spreads) / len(spreads)
+    parts = [(spread.deviation**2 / count, count - 1) for spread, count in spreads]
     variance = sum(part for part, _ in parts)
     half = 0.0
     if variance:
         freedom = variance**2 / sum(part**2 / max(1, free) for part, free in parts)
         half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance) / len(spreads)
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    return Mean(mean=mean, low=mean - half, high=mean + half)

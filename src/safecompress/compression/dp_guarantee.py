@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from safecompress.compression.jobs import ConfiguredStage, Job, build_defenses
 from safecompress.compression.requirements import build_first_mask
@@ -12,11 +11,12 @@ from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.defenses import DpSgd, Spent, epsilon
 from safecompress.registry import split_request
+from safecompress.verdicts.document import DifferentialPrivacy
 
 _LEARNED = "What the preprocessing learned from members is not counted."
 
 
-def guarantee(session: Session) -> dict[str, Any] | None:
+def guarantee(session: Session) -> DifferentialPrivacy | None:
     """Return ε, δ and a sentence about them; None where no stage uses DP-SGD.
 
     ε is None where the guarantee does not hold: where given weights, a stage without DP-SGD, or a
@@ -28,11 +28,9 @@ def guarantee(session: Session) -> dict[str, Any] | None:
     if not used:
         return None
     if reason := _void(session, private):
-        return {
-            "epsilon": None,
-            "delta": None,
-            "text": f"DP-SGD promises nothing here: {reason}",
-        }
+        return DifferentialPrivacy(
+            epsilon=None, delta=None, text=f"DP-SGD promises nothing here: {reason}"
+        )
     delta = max(defense.delta for defense in used)
     spent = [
         _spent(session, job, defense) for job, defense in private.items() if defense is not None
@@ -42,7 +40,7 @@ def guarantee(session: Session) -> dict[str, Any] | None:
         f"DP-SGD: (ε, δ)-differentially private training with ε = {total:.3g} at δ = {delta:g}, "
         f"by Opacus' Rényi accountant, for neighbors that differ by one member. {_LEARNED}"
     )
-    return {"epsilon": total, "delta": delta, "text": text}
+    return DifferentialPrivacy(epsilon=total, delta=delta, text=text)
 
 
 def _stages(session: Session) -> list[Job]:

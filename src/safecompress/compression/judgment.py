@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from safecompress.attacks import ATTACKS
 from safecompress.candidate import Candidate
 from safecompress.checks import (
     AttackMeasure,
-    CheckResult,
     Subject,
     Suite,
     corrected_level,
@@ -20,29 +18,25 @@ from safecompress.checks.controls import control_checks
 from safecompress.compression.dp_guarantee import guarantee
 from safecompress.compression.session import Session
 from safecompress.data import Ledger
-from safecompress.events import Event
 from safecompress.files import sha256, tensors_digest
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.run.folder import LEDGER, MODEL
 from safecompress.run.model_file import StoredModel
 from safecompress.topology import Topology
-from safecompress.verdicts.exposed_members import (
-    newly_exposed,
-    newly_exposed_document,
-    strongest_of,
-)
-from safecompress.verdicts.leak_by_class import leak_document
+from safecompress.verdict_names import COMPRESSED, DENSE, UNTOUCHED
+from safecompress.verdicts.assemble import RunFacts, assemble
+from safecompress.verdicts.document import CompressedModel, DenseFacts, TransformFacts
 from safecompress.verdicts.pair_plot_data import pair_figures
 from safecompress.verdicts.plot_data import figures_document, layers_of
 from safecompress.verdicts.verdict import (
     LIMITS,
+    Finding,
     Verdict,
     attacks_of,
-    check_line,
+    check_event,
     find,
     on_request,
-    threat_model,
 )
 
 COMPARED: tuple[tuple[str, str], ...] = (
@@ -94,7 +88,7 @@ def judge(
     models: Mapping[str, StoredModel],
     shadows: Mapping[str, Pool[References]],
 ) -> Verdict:
-    """Judge `models['compressed']` on the sealed rows.
+    """Judge the compressed one of `models` on the sealed rows.
 
     Args:
         session: the run.
@@ -104,62 +98,43 @@ def judge(
         models: the compressed model and the baselines, by name.
         shadows: by a model's name, what shadow models of its kind say of the sealed rows.
     """
-    compressed, rows, looks = models["compressed"], sealed.rows, sealed.looks
-    named = ({"dense": dense} if dense is not None else {}) | dict(models)
-    attacks = attacks_of(suite)
+    compressed, rows, looks = models[COMPRESSED], sealed.rows, sealed.looks
+    named = ({DENSE: dense} if dense is not None else {}) | dict(models)
     compared = _compared(suite)
     measures = [*compared, *(check.measure for check in suite.checks)]
     needed = frozenset().union(*(measure.requires for measure in measures))
     subjects = _subjects(session, rows, named, shadows, needed=needed)
-
-    def on_check(result: CheckResult) -> None:
-        session.listen(Event("check", check_line(result), result.to_json()))
-
     finding = find(
         subjects,
-        "compressed",
+        COMPRESSED,
         suite,
         compared=compared,
         controls=lambda attacks: control_checks(
-            subjects["compressed"],
+            subjects[COMPRESSED],
             rows,
             attacks=attacks,
             untouched=_untouched(session, rows, needed=needed),
         ),
         level=corrected_level(session.config.verdict.level, looks),
-        told=on_check,
+        told=lambda result: session.listen(check_event(result)),
     )
-    document = dict(finding.document) | {
-        "kind": "compress",
-        "model": _model_facts(session, compressed, finding.document["comparison"]),
-        "threat_model": {"kind": "compressed", "text": threat_model(attacks)},
-        "looks": looks,
-        "scope": _scope(suite, session.config.shadows.count),
-        "limits": [*LIMITS, LOOKS],
-    }
-    if (promised := guarantee(session)) is not None:
-        document["differential_privacy"] = promised
-        document["limits"] = [promised["text"], *document["limits"]]
-    alone = [attack for attack in attacks if "parent" not in attack.requires]
-    document["leak"] = leak_document(
-        strongest_of(subjects["compressed"], alone),
-        level=finding.document["level"],
-        names=session.splits.class_names,
+    promised = guarantee(session)
+    facts = RunFacts(
+        model=_model_facts(session, compressed, finding),
+        looks=looks,
+        scope=_scope(suite, session.config.shadows.count),
+        limits=(*([] if promised is None else [promised.text]), *LIMITS, LOOKS),
+        class_names=tuple(session.splits.class_names),
+        promised=promised,
     )
-    if dense is not None:
-        found = newly_exposed(subjects["compressed"], subjects["dense"], attacks)
-        document["newly_exposed"] = newly_exposed_document(found)
     figures = figures_document(
         subjects,
         finding.checks,
         attacks=[measure.attack for measure in compared],
         layers=layers_of(compressed),
-        pair=pair_figures(
-            subjects["compressed"],
-            suite.checks,
-            level=finding.document["level"],
-        ),
+        pair=pair_figures(subjects[COMPRESSED], suite.checks, level=finding.level),
     )
+    document = assemble(finding, facts)
     return Verdict(finding.status, finding.sentence, finding.checks, document, figures)
 
 
@@ -177,15 +152,15 @@ def _subjects(
         found = _evidence(session, model.candidate(), sealed, needed=needed)
         if name in shadows:
             found = found.zip(shadows[name], lambda e, r: replace(e, references=r))
-        if "dense" in evidence:
-            found = found.zip(evidence["dense"], lambda e, d: replace(e, parent=d.outputs))
+        if DENSE in evidence:
+            found = found.zip(evidence[DENSE], lambda e, d: replace(e, parent=d.outputs))
         evidence[name] = found
-    if "parent_target" in needed and "dense" in evidence:
+    if "parent_target" in needed and DENSE in evidence:
         evidence = {
-            name: found.zip(evidence["dense"], lambda e, d: replace(e, parent_target=d.target))
+            name: found.zip(evidence[DENSE], lambda e, d: replace(e, parent_target=d.target))
             for name, found in evidence.items()
-            if name != "dense"
-        } | {"dense": evidence["dense"]}
+            if name != DENSE
+        } | {DENSE: evidence[DENSE]}
     seed = derive(session.config.seed, "verdict")
     return {
         name: Subject.of(
@@ -229,7 +204,7 @@ def _untouched(session: Session, sealed: Pool[Rows], *, needed: frozenset[str]) 
     fresh = Candidate(session.initial, {}, Topology({}), {})
     evidence = _evidence(session, fresh, sealed, needed=needed)
     seed = derive(session.config.seed, "verdict")
-    return Subject.of(evidence, name="untouched", density=1.0, seed=seed)
+    return Subject.of(evidence, name=UNTOUCHED, density=1.0, seed=seed)
 
 
 def _compared(suite: Suite) -> list[AttackMeasure]:
@@ -272,23 +247,20 @@ def _scope(suite: Suite, shadows: int) -> str:
     return ", ".join(ran) + only + left_out + on_request(more)
 
 
-def _model_facts(
-    session: Session, compressed: StoredModel, comparison: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    by_name = {row["name"]: row for row in comparison}
+def _model_facts(session: Session, compressed: StoredModel, finding: Finding) -> CompressedModel:
     parameters = sum(p.numel() for p in session.module.parameters())
-    dense = by_name.get("dense")
-    return {
-        "name": session.name,
-        "sha256": sha256(session.folder.path / MODEL),
-        "density": compressed.topology.density,
-        "parameters": parameters,
-        "maskable": compressed.topology.total,
-        "nonzeros": compressed.topology.nonzeros,
-        "accuracy": by_name["compressed"]["accuracy"]["value"],
-        "lineage": compressed.metadata["lineage"],
-        "transforms": compressed.transforms.facts(),
-        "dense": None
-        if dense is None
-        else {"parameters": parameters, "accuracy": dense["accuracy"]["value"]},
-    }
+    dense = None
+    if DENSE in finding.subjects:
+        dense = DenseFacts(parameters=parameters, accuracy=finding.accuracy_of(DENSE))
+    return CompressedModel(
+        name=session.name,
+        sha256=sha256(session.folder.path / MODEL),
+        density=compressed.topology.density,
+        parameters=parameters,
+        maskable=compressed.topology.total,
+        nonzeros=compressed.topology.nonzeros,
+        accuracy=finding.accuracy_of(COMPRESSED),
+        lineage=tuple(compressed.metadata["lineage"]),
+        transforms=TransformFacts.from_json(compressed.transforms.facts()),
+        dense=dense,
+    )

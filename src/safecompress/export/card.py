@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from safecompress.report.markdown import table_cell as plain
+from safecompress.verdicts.export_document import ExportVerdict, Measured
+from safecompress.verdicts.parts import Span
 
 
-def model_card(document: Mapping[str, Any]) -> str:
+def model_card(document: ExportVerdict) -> str:
     """Return a card as Markdown.
 
     Args:
-        document: the JSON of an export.
+        document: the verdict on the file.
     """
-    file, model, run = document["file"], document["model"], document["run"]
-    lines = [f"# {plain(file['name'])}", "", f"**{document['status']}**: {document['sentence']}"]
-    lines += ["", "## Verdict", "", f"Of the model: **{run['verdict']}**. {plain(run['sentence'])}"]
-    tested = document.get("retest")
-    if tested:
-        lines += [
-            "",
-            f"Of this file, on the same sealed rows ({tested['rows']['members']:,} members, "
-            f"{tested['rows']['nonmembers']:,} non-members, look {tested['looks']} at them): "
-            f"**{tested['verdict']}**. Accuracy {tested['accuracy']:.1%}, before export "
-            f"{tested['accuracy_before']:.1%}.",
-        ]
+    run, tested = document.run, document.retest
+    lines = [f"# {plain(document.file.name)}", "", f"**{document.status}**: {document.sentence}"]
+    lines += ["", "## Verdict", "", f"Of the model: **{run.verdict}**. {plain(run.sentence)}"]
+    lines += [
+        "",
+        f"Of this file, on the same sealed rows ({tested.rows.members:,} members, "
+        f"{tested.rows.nonmembers:,} non-members, look {tested.looks} at them): "
+        f"**{tested.verdict}**. Accuracy {_share(tested.accuracy)}, before export "
+        f"{_share(tested.accuracy_before)}.",
+    ]
     lines += ["", *_table(("check", "status", "value", "interval", "condition"), _checks(document))]
-    lines += ["", "## Intended use", "", document["use"], "", "## The model", ""]
-    lines += _table(("", ""), [(name, plain(value)) for name, value in model.items()])
-    lines += ["", "## Data", ""]
-    lines += _table(("", ""), [(name, plain(value)) for name, value in document["data"].items()])
-    lines += ["", "## Size and speed", "", *_size(document)]
-    lines += ["", "## Limits", "", *(f"- {plain(limit)}" for limit in document["limits"])]
-    lines += ["", "## Provenance", ""]
+    lines += ["", "## Intended use", "", document.use, "", "## The model", ""]
     lines += _table(
-        ("what", "SHA-256"), [(plain(k), f"`{v}`") for k, v in document["sha256"].items()]
+        ("", ""), [(name, plain(value)) for name, value in document.model.to_json().items()]
     )
+    lines += ["", "## Data", ""]
+    lines += _table(("", ""), [(name, plain(value)) for name, value in document.data.items()])
+    lines += ["", "## Size and speed", "", *_size(document)]
+    lines += ["", "## Limits", "", *(f"- {plain(limit)}" for limit in document.limits)]
+    lines += ["", "## Provenance", ""]
+    lines += _table(("what", "SHA-256"), [(plain(k), f"`{v}`") for k, v in document.sha256.items()])
     return "\n".join(lines) + "\n"
 
 
@@ -48,16 +48,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _checks(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _checks(document: ExportVerdict) -> list[tuple[str, ...]]:
     return [
         (
-            plain(check["name"]),
-            check["status"],
-            _number(check["value"]),
-            f"{_number(check['low'])} to {_number(check['high'])}",
-            plain(check["condition"]),
+            plain(check.name),
+            str(check.status),
+            _number(check.value),
+            f"{_number(check.low)} to {_number(check.high)}",
+            plain(check.condition),
         )
-        for check in document["checks"]
+        for check in document.checks
     ]
 
 
@@ -65,46 +65,52 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _size(document: Mapping[str, Any]) -> list[str]:
-    said = measured_lines(document.get("measured"))
-    return said or [f"{document['file']['bytes']:,} bytes. Nothing else was measured."]
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
-def measured_lines(measured: Mapping[str, Any] | None) -> list[str]:
+def _size(document: ExportVerdict) -> list[str]:
+    said = measured_lines(document.measured)
+    return said or [f"{document.file.bytes:,} bytes. Nothing else was measured."]
+
+
+def measured_lines(measured: Measured | None) -> list[str]:
     """Return what was measured as lines of Markdown; none where nothing was."""
     if measured is None:
         return []
     lines = _table(
         ("file", "bytes", "zipped", "zstd"),
         [
-            (n, *(f"{s[k]:,}" for k in ("disk", "zip", "zstd")))
-            for n, s in measured["bytes"].items()
+            (name, *(f"{size:,}" for size in (of.disk, of.zip, of.zstd)))
+            for name, of in measured.bytes.items()
         ],
     )
-    loading = measured["loading"]
+    loading, latency = measured.loading, measured.latency
     if loading is None:
         lines += ["", "Loading was not measured: the format has no loader of its own."]
     else:
-        took = f"{loading['seconds']:.3f} s", f"{loading['bytes'] / 2**20:.1f} MiB"
-        lines += ["", f"Loads in {took[0]} and takes {took[1]} for it and one batch."]
-    latency = measured.get("latency")
+        spent = f"{loading.seconds:.3f} s", f"{loading.bytes / 2**20:.1f} MiB"
+        lines += ["", f"Loads in {spent[0]} and takes {spent[1]} for it and one batch."]
     if latency is None:
         return [*lines, "No runtime computes with this format as it is; no latency."]
     lines += [
         "",
-        f"{latency['runtime']}, {latency['threads']} thread(s), {latency['machine']}:",
+        f"{latency.runtime}, {latency.threads} thread(s), {latency.machine}:",
         "",
     ]
     rows = [
-        (batch, name, f"{of['milliseconds'][name]:.3f}", *_interval(of["ratios"].get(name)))
-        for batch, of in latency["batches"].items()
-        for name in of["milliseconds"]
+        (batch, name, f"{took:.3f}", *_interval(of.ratios.get(name)))
+        for batch, of in latency.batches.items()
+        for name, took in of.milliseconds.items()
     ]
     head = ("rows at once", "file", "ms", "this file's time over that", "interval")
     return [*lines, *_table(head, rows)]
 
 
-def _interval(ratio: Mapping[str, float] | None) -> tuple[str, str]:
+def _interval(ratio: Span | None) -> tuple[str, str]:
     if ratio is None:
         return "1", ""
-    return f"{ratio['value']:.3f}", f"{ratio['low']:.3f} to {ratio['high']:.3f}"
+    value, low, high = (
+        "-" if x is None else f"{x:.3f}" for x in (ratio.value, ratio.low, ratio.high)
+    )
+    return value, f"{low} to {high}"

@@ -36,7 +36,15 @@ from safecompress.files import make_folder, sha256, write_bytes, write_json, wri
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
-from safecompress.verdicts.verdict import check_line
+from safecompress.verdicts.assemble import ExportFacts, assemble
+from safecompress.verdicts.export_document import (
+    ExportedFile,
+    ExportedModel,
+    ExportedRun,
+    ExportVerdict,
+    Measured,
+)
+from safecompress.verdicts.verdict import Outcome, check_event
 
 USE = (
     "Classifying rows drawn like the training data, on the device this file is shipped to. Not for "
@@ -58,13 +66,13 @@ class ExportResult:
         path: the file; None where it failed its tests and was not put in place.
         status: what the checks add up to.
         checks: answers, leaks and errors as before; the file's size and speed where limited.
-        document: the JSON beside the file.
+        document: the JSON beside the file, typed; `document.to_json()` is the JSON.
     """
 
     path: Path | None
     status: Status
     checks: tuple[CheckResult, ...]
-    document: Mapping[str, Any]
+    document: ExportVerdict
 
     @property
     def exit_code(self) -> int:
@@ -146,7 +154,7 @@ def export(
         facts = _found_in(file, form, told)
 
         def hear(result: CheckResult) -> None:
-            on_event(Event("check", check_line(result), result.to_json()))
+            on_event(check_event(result))
 
         found = retest(source, file, form, context, listen=hear)
         measured = None
@@ -158,13 +166,14 @@ def export(
             hear(check)
     checks = (*found.checks, *limits)
     status = overall(checks)
-    document = _document(source, form, path, content, facts, status, checks, found, measured)
+    outcome = Outcome(status, _sentence(status, checks, len(content)), checks)
+    document = assemble(outcome, _export_facts(source, form, path, content, facts, found, measured))
     shipped = status in {Status.PASS, Status.INCONCLUSIVE}
     if shipped:
         write_bytes(path, content)
     else:
         path.unlink(missing_ok=True)
-    write_json(path.with_name(f"{path.name}.json"), document)
+    write_json(path.with_name(f"{path.name}.json"), document.to_json())
     write_text(path.with_name(f"{path.name}.md"), model_card(document))
     return ExportResult(path if shipped else None, status, checks, document)
 
@@ -216,11 +225,11 @@ def _facts(source: Source, form: Format, context: ExportContext) -> dict[str, An
     splits = source.run.splits
     return {
         "format": form.name,
-        "model": source.verdict.get("model", {}).get("name", "model"),
+        "model": source.verdict.model.name,
         "classes": list(splits.class_names),
         "input_shape": list(splits.input_shape),
         "preprocessing": "outside" if context.preprocessor is None else "inside",
-        "verdict": source.verdict.get("verdict", "ERROR"),
+        "verdict": str(source.verdict.verdict),
         "model_sha256": sha256(source.run.folder / MODEL),
         "verdict_sha256": sha256(source.run.folder / VERDICT),
     }
@@ -244,7 +253,7 @@ def _found_in(file: Path, form: Format, told: Mapping[str, Any]) -> dict[str, An
 
 def _measured(
     source: Source, context: ExportContext, form: Format, file: Path, *, threads: int
-) -> dict[str, Any]:
+) -> Measured:
     """Return bytes, loading and latency; beside those of the rivals where a runtime computes."""
     feed = _feed(source, context)
     files = {form.name: (form, file)}
@@ -255,16 +264,17 @@ def _measured(
                 written = Path(folder) / f"{name}{rival.suffixes[0]}"
                 written.write_bytes(rival.write(context, {}))
                 files[name] = (rival, written)
-        found: dict[str, Any] = {
-            "bytes": {name: sizes(path.read_bytes()) for name, (_, path) in files.items()},
-            "loading": None
-            if form.loader is None
-            else loading(file, feed, loader=form.loader, threads=threads),
-        }
+        latency = None
         if form.computes:
             sessions = {name: f.session(path, threads=threads) for name, (f, path) in files.items()}
-            found["latency"] = latencies(sessions, feed, threads=threads)
-        return found
+            latency = latencies(sessions, feed, threads=threads)
+        return Measured(
+            bytes={name: sizes(path.read_bytes()) for name, (_, path) in files.items()},
+            loading=None
+            if form.loader is None
+            else loading(file, feed, loader=form.loader, threads=threads),
+            latency=latency,
+        )
 
 
 def _feed(source: Source, context: ExportContext) -> dict[str, NDArray[Any]]:
@@ -279,7 +289,7 @@ def _feed(source: Source, context: ExportContext) -> dict[str, NDArray[Any]]:
 
 def _limits(
     content: bytes,
-    measured: Mapping[str, Any] | None,
+    measured: Measured | None,
     max_bytes: int | None,
     max_ratio: float | None,
 ) -> tuple[CheckResult, ...]:
@@ -287,11 +297,12 @@ def _limits(
     if max_bytes is not None:
         size = float(len(content))
         found.append(_limited("bytes", Estimate(size, size, size, 0, 0), at_most(max_bytes)))
-    if max_ratio is not None and measured is not None:
-        ratios = measured["latency"]["batches"]["1"]["ratios"]
-        one = {"value": 1.0, "low": 1.0, "high": 1.0}
-        ratio = ratios.get(RIVALS[0], one)
-        estimate = Estimate(ratio["value"], ratio["low"], ratio["high"], 0, 0)
+    if max_ratio is not None and measured is not None and measured.latency is not None:
+        # A file in dense fp32 is its own measure.
+        ratio = measured.latency.batches["1"].ratios.get(RIVALS[0])
+        found_ratio = (1.0, 1.0, 1.0) if ratio is None else (ratio.value, ratio.low, ratio.high)
+        value, low, high = (float("nan") if x is None else x for x in found_ratio)
+        estimate = Estimate(value, low, high, 0, 0)
         found.append(_limited("latency ratio to dense fp32", estimate, at_most(max_ratio)))
     return tuple(found)
 
@@ -301,50 +312,35 @@ def _limited(name: str, estimate: Estimate, condition: Condition) -> CheckResult
     return CheckResult(name, status, True, str(condition), estimate, 0.0)
 
 
-def _document(
+def _export_facts(
     source: Source,
     form: Format,
     path: Path,
     content: bytes,
     facts: Mapping[str, Any],
-    status: Status,
-    checks: Sequence[CheckResult],
     found: Retest,
-    measured: Mapping[str, Any] | None,
-) -> dict[str, Any]:
+    measured: Measured | None,
+) -> ExportFacts:
     run, verdict = source.run, source.verdict
-    model = verdict.get("model", {})
     splits = run.splits
-    return {
-        "schema_version": 1,
-        "status": str(status),
-        "sentence": _sentence(status, checks, len(content)),
-        "file": {"name": path.name, "format": form.name, "bytes": len(content)},
-        "made_with": surroundings(),
-        "model": {
-            "architecture": model.get("name", "model"),
-            "parameters": model.get("parameters", 0),
-            "density": run.stored.topology.density,
-            "format": f"{form.name}: {form.summary}",
-            "inputs": _inputs(facts, splits),
-            "classes": ", ".join(splits.class_names),
-        },
-        "data": {str(k): str(v) for k, v in splits.report.sizes.items()},
-        "use": USE,
-        "run": {
-            "name": run.folder.name,
-            "verdict": verdict.get("verdict", "ERROR"),
-            "sentence": verdict.get("sentence", ""),
-        },
-        "checks": [c.to_json() for c in checks],
-        "retest": found.document,
-        "measured": measured,
-        "limits": [
-            *map(str, verdict.get("limits", ())),
-            _ALIKE,
-            *form.limits,
-        ],
-        "sha256": {
+    return ExportFacts(
+        file=ExportedFile(name=path.name, format=form.name, bytes=len(content)),
+        made_with=surroundings(),
+        model=ExportedModel(
+            architecture=verdict.model.name,
+            parameters=verdict.model.parameters,
+            density=run.stored.topology.density,
+            format=f"{form.name}: {form.summary}",
+            inputs=_inputs(facts, splits),
+            classes=", ".join(splits.class_names),
+        ),
+        data={str(k): str(v) for k, v in splits.report.sizes.items()},
+        use=USE,
+        run=ExportedRun(name=run.folder.name, verdict=verdict.verdict, sentence=verdict.sentence),
+        retest=found.facts,
+        measured=measured,
+        limits=(*verdict.limits, _ALIKE, *form.limits),
+        sha256={
             path.name: hashlib.sha256(content).hexdigest(),
             **{
                 name: sha256(run.folder / name)
@@ -353,7 +349,7 @@ def _document(
             },
             "sealed rows": splits.sealed_digest,
         },
-    }
+    )
 
 
 def _inputs(facts: Mapping[str, Any], splits: Splits) -> str:

@@ -22,7 +22,8 @@ from scipy.stats import binom
 from safecompress.errors import ModelError
 from safecompress.export.compact import zstd
 from safecompress.export.format import Feed, Session
-from safecompress.stats import Interval
+from safecompress.verdicts.export_document import BatchLatency, Latency, Loading, Sizes
+from safecompress.verdicts.parts import Span
 
 BATCHES = (1, 32)
 ROUNDS = 25
@@ -31,15 +32,15 @@ _TURN_SECONDS = 0.02
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
 
 
-def sizes(data: bytes) -> dict[str, int]:
+def sizes(data: bytes) -> Sizes:
     """Return a file's bytes on disk, zipped (deflate, level 9) and packed with zstd (level 19)."""
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("model", data)
-    return {"disk": len(data), "zip": len(zipped.getvalue()), "zstd": len(zstd(data))}
+    return Sizes(disk=len(data), zip=len(zipped.getvalue()), zstd=len(zstd(data)))
 
 
-def loading(path: Path, feed: Feed, *, loader: Path, threads: int) -> dict[str, float]:
+def loading(path: Path, feed: Feed, *, loader: Path, threads: int) -> Loading:
     """Return median seconds to load a file, and bytes of memory loading and one batch take.
 
     Each time in a process of its own, which holds nothing but the runtime.
@@ -74,12 +75,15 @@ def loading(path: Path, feed: Feed, *, loader: Path, threads: int) -> dict[str, 
             if done.returncode:
                 raise ModelError(f"{path}: cannot be loaded alone: {done.stderr.strip()[-300:]}")
             found.append(json.loads(done.stdout))
-    return {key: statistics.median(f[key] for f in found) for key in ("seconds", "bytes")}
+    return Loading(
+        seconds=statistics.median(f["seconds"] for f in found),
+        bytes=statistics.median(f["bytes"] for f in found),
+    )
 
 
 def latencies(
     sessions: Mapping[str, Session], feed: Feed, *, threads: int, rounds: int = ROUNDS
-) -> dict[str, Any]:
+) -> Latency:
     """Return what a runtime takes for a batch of each file, and the ratios between them.
 
     The files take turns, so that other work on the machine disturbs all alike; a ratio is the
@@ -93,25 +97,25 @@ def latencies(
         rounds: turns of each file.
     """
     ours = next(iter(sessions))
-    batches: dict[str, Any] = {}
+    batches: dict[str, BatchLatency] = {}
     for batch in BATCHES:
         rows = {name: np.resize(a, (batch, *a.shape[1:])) for name, a in feed.items()}
         times = _turns(sessions, rows, rounds)
-        batches[str(batch)] = {
-            "milliseconds": {n: round(1e3 * statistics.median(t), 4) for n, t in times.items()},
-            "ratios": {
+        batches[str(batch)] = BatchLatency(
+            milliseconds={n: round(1e3 * statistics.median(t), 4) for n, t in times.items()},
+            ratios={
                 name: _median(np.asarray(times[ours]) / np.asarray(times[name]))
                 for name in sessions
                 if name != ours
             },
-        }
-    return {
-        "runtime": _runtimes(sessions),
-        "threads": threads,
-        "machine": f"{platform.machine()}, {_processor()}",
-        "rounds": rounds,
-        "batches": batches,
-    }
+        )
+    return Latency(
+        runtime=_runtimes(sessions),
+        threads=threads,
+        machine=f"{platform.machine()}, {_processor()}",
+        rounds=rounds,
+        batches=batches,
+    )
 
 
 def _runtimes(sessions: Mapping[str, Session]) -> str:
@@ -139,15 +143,16 @@ def _turns(sessions: Mapping[str, Session], rows: Feed, rounds: int) -> dict[str
     return times
 
 
-def _median(ratios: NDArray[np.float64], level: float = 0.95) -> dict[str, float]:
+def _median(ratios: NDArray[np.float64], level: float = 0.95) -> Span:
     """Return a median with its interval from order statistics, which supposes no distribution."""
     ordered = np.sort(ratios)
     n = len(ordered)
     below = max(0, int(binom.ppf((1 - level) / 2, n, 0.5)) - 1)
-    found = Interval(
-        float(np.median(ordered)), float(ordered[below]), float(ordered[n - 1 - below])
+    return Span(
+        value=float(np.median(ordered)),
+        low=float(ordered[below]),
+        high=float(ordered[n - 1 - below]),
     )
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _processor() -> str:

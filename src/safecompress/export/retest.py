@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +33,9 @@ from safecompress.files import sha256
 from safecompress.protocols import Estimate, Pool, Rows
 from safecompress.randomness import derive
 from safecompress.targets.record import record_rows
+from safecompress.verdict_names import AUDITED, DENSE, EXPORTED
+from safecompress.verdicts.export_document import RetestFacts, RowCounts
+from safecompress.verdicts.parts import CheckEntry
 from safecompress.verdicts.verdict import attacks_of
 
 _CLOSE = 1e-4
@@ -47,11 +49,11 @@ class Retest:
 
     Args:
         checks: whether the file answers, leaks and errs as the model did.
-        document: JSON: the run's suite repeated on the file, the rows, the looks.
+        facts: the run's suite repeated on the file, the rows, the looks.
     """
 
     checks: tuple[CheckResult, ...]
-    document: dict[str, Any]
+    facts: RetestFacts
 
 
 def retest(
@@ -92,15 +94,13 @@ def retest(
     density = run.stored.topology.density
     subjects = {
         name: _subject(recorded, parent, name=name, density=density, seed=seed)
-        for name, recorded in (("file", file), ("model", before))
+        for name, recorded in ((EXPORTED, file), (AUDITED, before))
     }
-    theirs = (
-        None if parent is None else _subject(parent, None, name="dense", density=1.0, seed=seed)
-    )
-    repeated = suite.run(subjects["file"], theirs, level=level)
+    theirs = None if parent is None else _subject(parent, None, name=DENSE, density=1.0, seed=seed)
+    repeated = suite.run(subjects[EXPORTED], theirs, level=level)
     checks = [_same_answers(file, before)] if _must_be_equal(form, context) else []
     checks += [
-        _unchanged(measure, subjects["file"], subjects["model"], level=level)
+        _unchanged(measure, subjects[EXPORTED], subjects[AUDITED], level=level)
         for measure in (Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite)))
     ]
     for check in checks:
@@ -108,21 +108,21 @@ def retest(
     rows = sealed.map(len)
     return Retest(
         tuple(checks),
-        {
-            "verdict": str(overall(repeated)),
-            "checks": [c.to_json() for c in repeated],
-            "not_repeated": left_out,
-            "looks": looks,
-            "level": level,
-            "rows": {"members": rows.members, "nonmembers": rows.nonmembers},
-            "accuracy": subjects["file"].accuracy,
-            "accuracy_before": subjects["model"].accuracy,
-            "same_class": _agreement(file, before),
-        },
+        RetestFacts(
+            verdict=overall(repeated),  # type: ignore[arg-type] # the document refuses others
+            checks=tuple(map(CheckEntry.of, repeated)),
+            not_repeated=left_out,
+            looks=looks,
+            level=level,
+            rows=RowCounts(members=rows.members, nonmembers=rows.nonmembers),
+            accuracy=subjects[EXPORTED].accuracy,
+            accuracy_before=subjects[AUDITED].accuracy,
+            same_class=_agreement(file, before),
+        ),
     )
 
 
-def _suite(source: Source, *, relative: bool) -> tuple[Suite, list[str]]:
+def _suite(source: Source, *, relative: bool) -> tuple[Suite, tuple[str, ...]]:
     """Return the run's suite without what a file alone cannot answer, and names of what that is."""
     config = source.run.config
     shadows = shadow_attacks(config.shadows.count) if config.shadows.count else ()
@@ -134,7 +134,7 @@ def _suite(source: Source, *, relative: bool) -> tuple[Suite, list[str]]:
         return check.measure.requires <= _HELD and (relative or not check.condition.relative)
 
     kept = tuple(check for check in suite.checks if able(check))
-    return Suite(kept), [check.name for check in suite.checks if not able(check)]
+    return Suite(kept), tuple(check.name for check in suite.checks if not able(check))
 
 
 def _subject(

@@ -17,11 +17,12 @@ from safecompress.data import Preprocessor, Splits
 from safecompress.data.sources import load_source
 from safecompress.errors import RunFolderError
 from safecompress.export.front import expressible, raw_rows
-from safecompress.files import read_json
 from safecompress.run.folder import CONFIG, DENSE, MODEL, VERDICT
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.targets import RunTarget, open_run
 from safecompress.transforms import Exportable, attach_, exportable
+from safecompress.verdicts.document import CompressVerdict
+from safecompress.verdicts.read import read_verdict
 
 _RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
 
@@ -33,12 +34,12 @@ class Source:
     Args:
         run: the run, its sealed rows still sealed.
         module: its compressed model, as it was judged.
-        verdict: the JSON of its `verdict.json`.
+        verdict: its verdict.
     """
 
     run: RunTarget
     module: nn.Module
-    verdict: dict[str, Any]
+    verdict: CompressVerdict
 
     @cached_property
     def shipped(self) -> Exportable:
@@ -95,16 +96,26 @@ def open_source(
         trust_code: whether code that the folder names may be imported.
 
     Raises:
-        RunFolderError: when the run is unfinished, or something is missing that it does not hold.
+        RunFolderError: when the run is unfinished, its verdict damaged, or something is missing
+            that it does not hold.
     """
     if model is None or data is None:
         target = open_run(run, trust_code=trust_code)
-        return Source(target, target.module(), read_json(target.folder / VERDICT))
+        return Source(target, target.module(), _verdict(target.folder))
     if not (run / VERDICT).is_file() or not (run / MODEL).is_file():
         raise RunFolderError(f"{run}: the run is not finished (no {VERDICT} or no {MODEL}).")
     stored = read_model(run / MODEL)
     target = RunTarget(run, MODEL, load_config(run / CONFIG), data, stored)
-    return Source(target, _filled(model, stored), read_json(run / VERDICT))
+    return Source(target, _filled(model, stored), _verdict(run))
+
+
+def _verdict(run: Path) -> CompressVerdict:
+    found = read_verdict(run / VERDICT)
+    if not isinstance(found, CompressVerdict):
+        raise RunFolderError(
+            f"{run / VERDICT}: the verdict of an audit; expected that of a run. Name a run folder."
+        )
+    return found
 
 
 def _filled(module: nn.Module, stored: StoredModel) -> nn.Module:

@@ -11,8 +11,8 @@ from typing import Any
 from safecompress.errors import DataError, RunFolderError
 from safecompress.files import read_json
 from safecompress.report.safe import mapping, text
+from safecompress.verdict_names import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 _LONGEST_CONFIG = 60_000
 
 

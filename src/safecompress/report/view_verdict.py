@@ -25,6 +25,7 @@ from safecompress.report.wording import (
     style_of,
     with_interval,
 )
+from safecompress.verdict_names import COMPRESSED, DENSE
 
 MOST_CHECKS = 300
 _WORDS = {
@@ -125,7 +126,7 @@ def hero(verdict: Mapping[str, Any]) -> Hero:
 
 def judged(verdict: Mapping[str, Any]) -> str:
     """Return the name that the judged model has in the comparison."""
-    return text(verdict.get("judged"), longest=80) or "compressed"
+    return text(verdict.get("judged"), longest=80) or COMPRESSED
 
 
 def _size(verdict: Mapping[str, Any]) -> Tile:
@@ -146,7 +147,7 @@ def _accuracy(verdict: Mapping[str, Any]) -> Tile:
     value = own.value if own.value is not None else number(model.get("accuracy"))
     dense = number(mapping(model.get("dense")).get("accuracy"))
     if dense is None:
-        dense = Span.read(mapping(entries.get("dense")).get("accuracy")).value
+        dense = Span.read(mapping(entries.get(DENSE)).get("accuracy")).value
     if dense is None:
         return Tile(
             "Accuracy", figure(value, "percent"), interval(own, "percent") or "no dense model"
@@ -169,7 +170,7 @@ def _strongest(verdict: Mapping[str, Any]) -> Tile:
     if not known:
         return Tile("Strongest attack", MISSING, "no attack was compared")
     value, name, span = max(known, key=lambda item: item[0])
-    dense = Span.read(mapping(mapping(entries.get("dense")).get("attacks")).get(name)).value
+    dense = Span.read(mapping(mapping(entries.get(DENSE)).get("attacks")).get(name)).value
     attack = name.removesuffix(".auc")
     told = f"{interval(span, 'auc')} AUC of the attack “{attack}”; guessing is .500"
     if dense is not None:

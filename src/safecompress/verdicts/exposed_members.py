@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from safecompress.checks import Subject, metric_named
 from safecompress.protocols import Attack, AttackResult
+from safecompress.verdicts.parts import ExposedMember, ExposedMembers, NewlyExposedMembers
 
 EXPOSED_FPR = 0.01
 """A member is exposed where at most this share of the non-members score as high or higher."""
@@ -20,46 +19,6 @@ _FEWEST = round(1 / EXPOSED_FPR)
 """Non-members; of fewer, none may score as high."""
 
 _SHOWN = 10
-
-
-@dataclass(frozen=True)
-class ExposedMember:
-    """A member that the strongest attack is surest of.
-
-    Args:
-        row: its number in the source the rows are from; its place among the members, from 0, where
-            they were given as members and non-members.
-        score: the attack's score.
-        false_positive_rate: share of the non-members that score as high or higher, in [0, 1].
-    """
-
-    row: int
-    score: float
-    false_positive_rate: float
-
-
-@dataclass(frozen=True)
-class NewlyExposedMembers:
-    """The members that an attack exposes on the compressed model and another does not on the dense.
-
-    Args:
-        attack: on the compressed model.
-        dense_attack: on the dense model; the same, or the strongest where that needs both models.
-        false_positive_rate: share of the non-members that may be taken for members, in (0, 1).
-        members: members that were scored.
-        rate: share of them that is newly exposed, in [0, 1]; chance alone reaches about
-            `false_positive_rate`.
-        dense_only_rate: share exposed by the dense model and no longer by the compressed one.
-        rows: the newly exposed members' ids.
-    """
-
-    attack: str
-    dense_attack: str
-    false_positive_rate: float
-    members: int
-    rate: float
-    dense_only_rate: float
-    rows: tuple[int, ...]
 
 
 def strongest_of(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | None:
@@ -78,18 +37,22 @@ def _strongest(subject: Subject, attacks: Sequence[Attack]) -> tuple[Attack, Att
     return max(found, key=lambda one: one[0])[1:] if found else None
 
 
-def most_exposed(
-    subject: Subject, attacks: Sequence[Attack]
-) -> tuple[str, tuple[ExposedMember, ...]]:
-    """Return the strongest attack's name and the members it is surest of."""
-    result = strongest_of(subject, attacks)
+def most_exposed(result: AttackResult | None) -> ExposedMembers:
+    """Return the members that an attack is surest of.
+
+    Args:
+        result: what the strongest attack said; None where none could be measured.
+    """
     if result is None:
-        return "", ()
+        return ExposedMembers(attack="", members=())
     members, rates = result.scores.members, _rates(result)
     places = members.argsort(descending=True, stable=True)[:_SHOWN].tolist()
     ids = result.ids.members
-    exposed = (ExposedMember(int(ids[i]), float(members[i]), float(rates[i])) for i in places)
-    return result.attack, tuple(exposed)
+    exposed = (
+        ExposedMember(row=int(ids[i]), score=float(members[i]), false_positive_rate=float(rates[i]))
+        for i in places
+    )
+    return ExposedMembers(attack=result.attack, members=tuple(exposed))
 
 
 def newly_exposed(
@@ -115,11 +78,6 @@ def newly_exposed(
         if theirs is not None and min(len(r.scores.nonmembers) for r in (ours, theirs)) >= _FEWEST:
             found.append(_compared(ours, theirs))
     return tuple(found)
-
-
-def newly_exposed_document(found: Sequence[NewlyExposedMembers]) -> list[dict[str, Any]]:
-    """Return what stands in `verdict.json`."""
-    return [asdict(one) for one in found]
 
 
 def _compared(ours: AttackResult, theirs: AttackResult) -> NewlyExposedMembers:

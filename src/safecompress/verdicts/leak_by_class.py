@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 
@@ -12,6 +10,7 @@ from safecompress.errors import UndecidableError
 from safecompress.protocols import AttackResult
 from safecompress.stats import auc_interval, precision_at_prior, tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
+from safecompress.verdicts.parts import Accusation, ClassLeak, Leak
 
 FEWEST = 10
 """Members, and non-members, that a class needs before an AUC says anything of it."""
@@ -20,45 +19,8 @@ PRIORS = (0.01, 0.1)
 """Shares of the asked rows that are members, in worlds where an attacker asks about many."""
 
 
-@dataclass(frozen=True)
-class ClassLeak:
-    """How well an attack does on the rows of one class.
-
-    Args:
-        label: the class.
-        members, nonmembers: its rows that were scored.
-        auc, low, high: with an interval that is corrected for the number of classes measured.
-    """
-
-    label: int
-    members: int
-    nonmembers: int
-    auc: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Accusation:
-    """What it is worth when an attacker calls a row a member.
-
-    Args:
-        prior: share of the rows asked about that are members.
-        fpr: share of the non-members that he accuses.
-        tpr: share of the members that he finds then.
-        precision: share of the accused that are members.
-    """
-
-    prior: float
-    fpr: float
-    tpr: float
-    precision: float
-
-
-def leak_document(
-    result: AttackResult | None, *, level: float, names: Sequence[str] = ()
-) -> dict[str, Any] | None:
-    """Return what stands in `verdict.json` about where the strongest attack finds members.
+def leak_of(result: AttackResult | None, *, level: float, names: Sequence[str] = ()) -> Leak | None:
+    """Return where the strongest attack finds members; None where none could be measured.
 
     Args:
         result: what the attack said; None where none could be measured.
@@ -67,25 +29,25 @@ def leak_document(
     """
     if result is None:
         return None
-    classes = by_class(result, level=level)
-    return {
-        "attack": result.attack,
-        "accusations": [asdict(a) for a in accusations(result)],
-        "classes": [
-            asdict(s) | {"name": names[s.label] if names else str(s.label)}
-            for s in classes[:_SHOWN]
-        ],
-        "classes_measured": len(classes),
-        "classes_without_rows": result.classes - len(classes),
-    }
+    classes = by_class(result, level=level, names=names)
+    return Leak(
+        attack=result.attack,
+        accusations=accusations(result),
+        classes=classes[:_SHOWN],
+        classes_measured=len(classes),
+        classes_without_rows=result.classes - len(classes),
+    )
 
 
-def by_class(result: AttackResult, *, level: float) -> tuple[ClassLeak, ...]:
+def by_class(
+    result: AttackResult, *, level: float, names: Sequence[str] = ()
+) -> tuple[ClassLeak, ...]:
     """Return the classes with enough rows, the surest leak first.
 
     Args:
         result: what the attack said.
         level: confidence that no class's interval misses, in (0, 1) (Bonferroni).
+        names: names of the classes, by their numbers; none where they are not known.
     """
     labels = result.labels
     if len(labels.members) != len(result.scores.members):
@@ -93,23 +55,23 @@ def by_class(result: AttackResult, *, level: float) -> tuple[ClassLeak, ...]:
     counts = labels.map(lambda y: torch.bincount(y, minlength=result.classes))
     enough = torch.minimum(counts.members, counts.nonmembers) >= FEWEST
     measured = torch.nonzero(enough).squeeze(1).tolist()
-    found = []
+    found: list[tuple[tuple[float, float, int], ClassLeak]] = []
     for label in measured:
         scores = result.scores.zip(labels, lambda s, y: s[y == label])  # noqa: B023
         each = auc_interval(
             scores.members, scores.nonmembers, level=1 - (1 - level) / len(measured)
         )
-        found.append(
-            ClassLeak(
-                label,
-                len(scores.members),
-                len(scores.nonmembers),
-                each.value,
-                each.low,
-                each.high,
-            )
+        leak = ClassLeak(
+            label=label,
+            members=len(scores.members),
+            nonmembers=len(scores.nonmembers),
+            auc=each.value,
+            low=each.low,
+            high=each.high,
+            name=names[label] if names else str(label),
         )
-    return tuple(sorted(found, key=lambda s: (-s.low, -s.auc, s.label)))
+        found.append(((-each.low, -each.value, label), leak))
+    return tuple(leak for _, leak in sorted(found, key=lambda pair: pair[0]))
 
 
 def accusations(
@@ -136,7 +98,12 @@ def accusations(
         # Where scores tie fewer are accused than may be, and an accusation is worth more.
         realized = float((nonmembers > threshold_at_fpr(nonmembers, fpr=fpr)).mean())
         return tuple(
-            Accusation(prior, realized, tpr, precision_at_prior(tpr, realized, prior=prior))
+            Accusation(
+                prior=prior,
+                fpr=realized,
+                tpr=tpr,
+                precision=precision_at_prior(tpr, realized, prior=prior),
+            )
             for prior in priors
         )
     except UndecidableError:

@@ -1,4 +1,4 @@
-"""What a verdict is, and how it is reached from the outputs of models; no model is met here."""
+"""`Verdict` and `find`: how a verdict is reached from the outputs of models, without a model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from safecompress.checks import (
     overall,
 )
 from safecompress.errors import UndecidableError
-from safecompress.protocols import Attack, Estimate
+from safecompress.events import Event
+from safecompress.protocols import Attack
 from safecompress.registry.identity import identity
 from safecompress.stats import power
+from safecompress.verdict_names import DENSE
+from safecompress.verdicts.document import AuditVerdict, CompressVerdict
+from safecompress.verdicts.parts import CheckEntry, ComparedModel, Power, Span
 
-SCHEMA_VERSION = 1
 LIMITS = (
     "It holds for the attacks listed, not for every attack: a stronger one may find more.",
     "It holds for this training set, drawn as stated; it says nothing of any one person's record "
@@ -67,14 +70,14 @@ class Verdict:
         status: PASS, FAIL, INCONCLUSIVE or ERROR.
         sentence: the verdict in plain words.
         checks: every check, controls included.
-        document: the JSON of `verdict.json`.
+        document: the contents of `verdict.json`, typed; `document.to_json()` is the JSON.
         figures: the JSON of `figures.json`.
     """
 
     status: Status
     sentence: str
     checks: tuple[CheckResult, ...]
-    document: Mapping[str, Any]
+    document: CompressVerdict | AuditVerdict
     figures: Mapping[str, Any]
 
     @property
@@ -84,20 +87,55 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What the checks and controls said of one model.
+class Outcome:
+    """What checks add up to.
 
     Args:
-        status: what they add up to; a control that failed makes it an ERROR.
+        status: PASS, FAIL, INCONCLUSIVE or ERROR.
         sentence: the same in plain words.
         checks: every check, controls last.
-        document: the part of `verdict.json` that does not depend on where the outputs came from.
     """
 
     status: Status
     sentence: str
     checks: tuple[CheckResult, ...]
-    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding(Outcome):
+    """What the checks and controls said of one of several models.
+
+    Args:
+        status: what they add up to; a control that failed makes it an ERROR.
+        sentence: the same in plain words.
+        checks: every check, controls last.
+        subjects: the models by name, with what the attacks said of them.
+        judged: the name of the model whose verdict it is.
+        attacks: the attacks of the suite, each once.
+        comparison: the models side by side.
+        level: confidence level of the intervals.
+    """
+
+    subjects: Mapping[str, Subject]
+    judged: str
+    attacks: tuple[Attack, ...]
+    comparison: tuple[ComparedModel, ...]
+    level: float
+
+    @property
+    def subject(self) -> Subject:
+        """The judged model."""
+        return self.subjects[self.judged]
+
+    @property
+    def alone(self) -> tuple[Attack, ...]:
+        """The attacks that need no second model; a headline is about the judged model alone."""
+        return tuple(attack for attack in self.attacks if "parent" not in attack.requires)
+
+    def accuracy_of(self, name: str) -> float | None:
+        """Return the accuracy of one of the models; None where it could not be measured."""
+        accuracy = next(row for row in self.comparison if row.name == name).accuracy
+        return None if accuracy is None else accuracy.value
 
 
 def find(
@@ -121,32 +159,27 @@ def find(
         level: confidence level of the intervals.
         told: called after each check and control.
     """
-    subject, dense = subjects[judged], subjects.get("dense")
-    results = suite.run(subject, dense, level=level, on_result=told)
-    held = controls(attacks_of(suite))
+    dense, attacks = subjects.get(DENSE), attacks_of(suite)
+    results = suite.run(subjects[judged], dense, level=level, on_result=told)
+    held = controls(attacks)
     for control in held:
         told(control)
     checks = (*results, *held)
     status = Status.ERROR if any(c.status is Status.ERROR for c in held) else overall(results)
-    comparison = [_compared(s, dense, compared, level=level) for s in subjects.values()]
-    row = next(r for r in comparison if r["name"] == judged)
+    comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
+    row = next(r for r in comparison if r.name == judged)
     sentence = _sentence(status, checks, row)
-    rows = subject.outputs.map(len)
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "verdict": str(status),
-        "sentence": sentence,
-        "judged": judged,
-        "power": power_statement(rows.members, rows.nonmembers, level=level),
-        "level": level,
-        "checks": [c.to_json() for c in checks],
-        "comparison": comparison,
-    }
-    return Finding(status, sentence, checks, document)
+    return Finding(status, sentence, checks, subjects, judged, tuple(attacks), comparison, level)
 
 
-def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[str, Any]:
-    """Return the smallest AUC these many rows can tell from chance, in numbers and in words."""
+def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> Power:
+    """Return the smallest AUC these many rows can tell from chance, in numbers and in words.
+
+    Args:
+        n_members: members that are judged on.
+        n_nonmembers: non-members that are judged on.
+        level: confidence level of the intervals, in (0, 1).
+    """
     half = power.auc_half_width(0.5, n_members, n_nonmembers, level=level)
     rows = f"{n_members} members and {n_nonmembers} non-members"
     try:
@@ -159,13 +192,13 @@ def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> dict[
             f"{rows} tell an AUC of {smallest:.3f} or more from chance (power 80 %); near chance "
             f"the interval is ±{half:.3f}."
         )
-    return {
-        "smallest_detectable_auc": smallest,
-        "half_width_at_chance": half,
-        "n_members": n_members,
-        "n_nonmembers": n_nonmembers,
-        "text": text,
-    }
+    return Power(
+        smallest_detectable_auc=smallest,
+        half_width_at_chance=half,
+        n_members=n_members,
+        n_nonmembers=n_nonmembers,
+        text=text,
+    )
 
 
 def attacks_of(suite: Suite) -> list[Attack]:
@@ -180,45 +213,48 @@ def attacks_of(suite: Suite) -> list[Attack]:
 
 def _compared(
     subject: Subject, dense: Subject | None, measures: Sequence[AttackMeasure], *, level: float
-) -> dict[str, Any]:
-    attacks = {m.name: _figure(m, subject, None, level=level) for m in measures}
+) -> ComparedModel:
     difference = None
     if dense is not None and subject is not dense:
-        difference = {
-            m.name: _figure(m, subject, dense, level=level) for m in (Accuracy(), *measures)
-        }
-    return {
-        "name": subject.name,
-        "density": subject.density,
-        "accuracy": _figure(Accuracy(), subject, None, level=level),
-        "attacks": {k: v for k, v in attacks.items() if v is not None},
-        "difference_to_dense": difference and {k: v for k, v in difference.items() if v},
-    }
+        difference = _spans((Accuracy(), *measures), subject, dense, level=level)
+    return ComparedModel(
+        name=subject.name,
+        density=subject.density,
+        accuracy=_span(Accuracy(), subject, None, level=level),
+        attacks=_spans(measures, subject, None, level=level),
+        difference_to_dense=difference,
+    )
 
 
-def _figure(
+def _spans(
+    measures: Sequence[Measure], subject: Subject, dense: Subject | None, *, level: float
+) -> dict[str, Span]:
+    """Return figures by name, without those that cannot be measured."""
+    found = {m.name: _span(m, subject, dense, level=level) for m in measures}
+    return {name: span for name, span in found.items() if span is not None}
+
+
+def _span(
     measure: Measure, subject: Subject, dense: Subject | None, *, level: float
-) -> dict[str, float] | None:
+) -> Span | None:
     """Return a figure with its interval, or None where its attack cannot say."""
     try:
         if dense is None:
-            estimate: Estimate = measure.estimate(subject, level=level)
+            estimate = measure.estimate(subject, level=level)
         else:
             estimate = measure.difference(subject, dense, level=level)
     except Exception:  # third-party attacks may raise anything; their checks say what it was
         return None
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return Span.of(estimate)
 
 
-def _sentence(status: Status, checks: Sequence[CheckResult], row: Mapping[str, Any]) -> str:
-    strongest = max(
-        ((v["value"], k) for k, v in row["attacks"].items() if k.endswith(".auc")), default=None
-    )
+def _sentence(status: Status, checks: Sequence[CheckResult], row: ComparedModel) -> str:
+    strongest = row.strongest()
     told = (
         ""
         if strongest is None
-        else f" Its strongest attack tells members from non-members with AUC {strongest[0]:.3f} "
-        "(0.5 is guessing, 1 is certainty)."
+        else " Its strongest attack tells members from non-members with AUC "
+        f"{strongest[1].value:.3f} (0.5 is guessing, 1 is certainty)."
     )
     critical = [c for c in checks if c.critical and not c.name.startswith("control:")]
     bad = [c.name for c in critical if c.status is status]
@@ -244,3 +280,8 @@ def check_line(result: CheckResult) -> str:
     e = result.estimate
     figure = "" if e is None else f" {e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
     return f"  {result.status:<12} {result.name}{figure}"
+
+
+def check_event(result: CheckResult) -> Event:
+    """Return the event that tells listeners of a finished check."""
+    return Event("check", check_line(result), CheckEntry.of(result).to_json())

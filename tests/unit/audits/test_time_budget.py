@@ -105,10 +105,10 @@ def test_the_scope_says_what_was_left_out(tmp_path: Path) -> None:
     path = saved(tmp_path, arrays(200))
     hurried = audit(path, time_budget=0.001).verdict
     assert "left out for time: " + ", ".join(t.name for t in TIERS[1:3]) in str(
-        hurried.document["scope"]
+        hurried.document.scope
     )
     assert not [c for c in hurried.checks if c.name.startswith("neural")]
-    assert "left out" not in audit(path, time_budget="10m").verdict.document["scope"]
+    assert "left out" not in audit(path, time_budget="10m").verdict.document.to_json()["scope"]
 
 
 def test_a_model_too_slow_to_be_asked_is_not_asked() -> None:

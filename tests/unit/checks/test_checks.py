@@ -222,21 +222,3 @@ def test_default_suite_fails_a_leak_and_passes_none() -> None:
     assert overall(leaking) is Status.FAIL
     silent = suite.run(subject(0.0, n=2000), dense, level=0.95)
     assert overall(silent) is Status.PASS, [(r.name, r.status, r.message) for r in silent]
-
-
-def test_check_json_has_the_documented_keys() -> None:
-    result = Check("a", Density(), at_most(0.01)).run(subject(0.0), None, level=0.95)
-    assert set(result.to_json()) == {
-        "name",
-        "status",
-        "critical",
-        "value",
-        "low",
-        "high",
-        "n_members",
-        "n_nonmembers",
-        "knowledge",
-        "condition",
-        "seconds",
-        "message",
-    }

@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from safecompress.cohorts.statistics import contest, runs_side_by_side
+from safecompress.cohorts import statistics
+from safecompress.cohorts.statistics import runs_side_by_side
 from safecompress.report import table_csv, table_html, table_markdown
+from safecompress.verdicts.document import CompressVerdict
+from tests.report_fixture import verdict as synthetic
 
 
 def cell(method: str, targets: list[tuple[float, float, float]], **changes: Any) -> dict[str, Any]:
@@ -45,6 +48,10 @@ OTHER = cell(
     "other", [(0.70, 0.65, 0.60), (0.70, 0.66, 0.60), (0.69, 0.67, 0.6), (0.70, 0.60, 0.6)]
 )
 THIRD = cell("third", [(0.5, 0.52, 0.5), (0.5, 0.53, 0.5), (0.5, 0.5, 0.51), (0.5, 0.51, 0.5)])
+
+
+def contest(cells: list[dict[str, Any]], *, reference: str | None) -> dict[str, Any]:
+    return statistics.contest(cells, reference=reference).to_json()
 
 
 def rows_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -197,19 +204,20 @@ def test_runs_stand_with_those_judged_on_the_same_rows() -> None:
     def span(value: float) -> dict[str, float]:
         return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
-    def verdict(accuracy: float, auc: float) -> dict[str, Any]:
+    def verdict(accuracy: float, auc: float) -> CompressVerdict:
         model = {"name": "compressed", "density": 0.05, "accuracy": span(accuracy)}
         attacks = {"loss.auc": span(auc), "loss.tpr@0.01": span(0.9), "gap.auc": span(auc - 0.1)}
-        return {"verdict": "PASS", "comparison": [model | {"attacks": attacks}]}
+        row = model | {"attacks": attacks, "difference_to_dense": None}
+        return CompressVerdict.from_json(synthetic("PASS") | {"comparison": [row]})
 
     runs = {"a": verdict(0.7, 0.6), "b": verdict(0.6, 0.7), "c": verdict(0.9, 0.51)}
-    document = runs_side_by_side(runs, {"a": "1" * 64, "b": "1" * 64, "c": "2" * 64})
+    document = runs_side_by_side(runs, {"a": "1" * 64, "b": "1" * 64, "c": "2" * 64}).to_json()
     rows = rows_of(document)
     assert [row["method"] for row in document["rows"]] == [f"{n}: compressed" for n in "abc"]
     assert rows["a: compressed"]["strongest"] == {"attack": "loss", **span(0.6)}
     assert [rows[f"{n}: compressed"]["pareto"] for n in "abc"] == [True, False, True]
     assert "a: compressed" in table_markdown(document)
     # Of rows that nobody knows, no two runs stand together.
-    document = runs_side_by_side(runs, dict.fromkeys("abc", ""))
+    document = runs_side_by_side(runs, dict.fromkeys("abc", "")).to_json()
     assert all(row["pareto"] for row in document["rows"])
     assert len({row["data"] for row in document["rows"]}) == 3

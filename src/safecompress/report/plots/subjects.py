@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ORDER = ("dense", "magnitude", "compressed")
+from safecompress.verdict_names import COMPRESSED, DENSE, MAGNITUDE
+
+ORDER = (DENSE, MAGNITUDE, COMPRESSED)
 
 
 def ordered(names: Iterable[str]) -> list[str]:
@@ -13,7 +15,7 @@ def ordered(names: Iterable[str]) -> list[str]:
     >>> ordered(["compressed", "other", "dense"])
     ['dense', 'other', 'compressed']
     """
-    place = {"dense": 0, "magnitude": 1, "compressed": 3}
+    place = {DENSE: 0, MAGNITUDE: 1, COMPRESSED: 3}
     return sorted(names, key=lambda name: place.get(name, 2))
 
 

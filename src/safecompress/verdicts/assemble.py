@@ -1,0 +1,225 @@
+"""`assemble`: the one place where verdict documents are put together.
+
+Runs, audits and exports hand in what their checks said and what they alone know; comparisons, which
+have no checks, have functions of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from safecompress.protocols import AttackResult
+from safecompress.verdict_names import DENSE, SCHEMA_VERSION
+from safecompress.verdicts.comparison_document import (
+    CohortRow,
+    CohortTable,
+    Hypervolume,
+    RunRow,
+    RunTable,
+)
+from safecompress.verdicts.document import (
+    Against,
+    AuditedModel,
+    AuditVerdict,
+    CompressedModel,
+    CompressVerdict,
+    DifferentialPrivacy,
+    ThreatModel,
+)
+from safecompress.verdicts.export_document import (
+    ExportedFile,
+    ExportedModel,
+    ExportedRun,
+    ExportVerdict,
+    Measured,
+    RetestFacts,
+)
+from safecompress.verdicts.exposed_members import most_exposed, newly_exposed, strongest_of
+from safecompress.verdicts.leak_by_class import leak_of
+from safecompress.verdicts.parts import CheckEntry
+from safecompress.verdicts.verdict import Finding, Outcome, power_statement, threat_model
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What only a run knows of its verdict.
+
+    Args:
+        model: the compressed model.
+        looks: distinct models that were judged on the sealed rows, this one included.
+        scope: which attacks ran and which did not, in words.
+        limits: what the verdict does not say.
+        class_names: names of the classes, by their numbers; empty where they are not known.
+        promised: what DP-SGD promises; None where no stage used it.
+    """
+
+    model: CompressedModel
+    looks: int
+    scope: str
+    limits: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    promised: DifferentialPrivacy | None = None
+
+
+@dataclass(frozen=True)
+class AuditFacts:
+    """What only an audit knows of its verdict.
+
+    Args:
+        model: the audited model.
+        looks: distinct models that were judged on these rows, this one included.
+        scope: which attacks ran and which did not, in words.
+        limits: what the verdict does not say.
+        against: what the model gives away about the full one; None where nobody asked.
+    """
+
+    model: AuditedModel
+    looks: int
+    scope: str
+    limits: tuple[str, ...]
+    against: Against | None = None
+
+
+@dataclass(frozen=True)
+class ExportFacts:
+    """What only an export knows of its verdict; the fields are those of `ExportVerdict`."""
+
+    file: ExportedFile
+    made_with: Mapping[str, Any]
+    model: ExportedModel
+    data: Mapping[str, str]
+    use: str
+    run: ExportedRun
+    retest: RetestFacts
+    measured: Measured | None
+    limits: tuple[str, ...]
+    sha256: Mapping[str, str]
+
+
+@overload
+def assemble(outcome: Finding, facts: RunFacts) -> CompressVerdict: ...
+@overload
+def assemble(outcome: Finding, facts: AuditFacts) -> AuditVerdict: ...
+@overload
+def assemble(outcome: Outcome, facts: ExportFacts) -> ExportVerdict: ...
+def assemble(
+    outcome: Outcome, facts: RunFacts | AuditFacts | ExportFacts
+) -> CompressVerdict | AuditVerdict | ExportVerdict:
+    """Return the document of a verdict.
+
+    Args:
+        outcome: what the checks said; for runs and audits of the models side by side.
+        facts: what only the run, the audit or the export knows.
+
+    Raises:
+        TypeError: for a run or an audit without models side by side.
+    """
+    if isinstance(facts, ExportFacts):
+        return _export(outcome, facts)
+    if not isinstance(outcome, Finding):
+        raise TypeError(
+            f"assemble: {type(facts).__name__} come with a Finding, not {type(outcome).__name__}."
+        )
+    strongest = strongest_of(outcome.subject, outcome.alone)
+    if isinstance(facts, RunFacts):
+        return CompressVerdict(
+            **_judged(outcome, facts, strongest, names=facts.class_names),
+            kind="compress",
+            model=facts.model,
+            threat_model=ThreatModel(kind="compressed", text=threat_model(outcome.attacks)),
+            differential_privacy=facts.promised,
+        )
+    return AuditVerdict(
+        **_judged(outcome, facts, strongest),
+        kind="audit",
+        model=facts.model,
+        threat_model=ThreatModel(kind="outputs", text=threat_model(outcome.attacks)),
+        exposed=most_exposed(strongest),
+        against=facts.against,
+    )
+
+
+def _judged(
+    finding: Finding,
+    facts: RunFacts | AuditFacts,
+    strongest: AttackResult | None,
+    *,
+    names: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the fields that verdicts on runs and on audited models have in common."""
+    rows = finding.subject.outputs.map(len)
+    dense = finding.subjects.get(DENSE)
+    exposed = None
+    if dense is not None and dense is not finding.subject:
+        exposed = newly_exposed(finding.subject, dense, finding.attacks)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": finding.status,
+        "sentence": finding.sentence,
+        "judged": finding.judged,
+        "power": power_statement(rows.members, rows.nonmembers, level=finding.level),
+        "level": finding.level,
+        "checks": tuple(map(CheckEntry.of, finding.checks)),
+        "comparison": finding.comparison,
+        "looks": facts.looks,
+        "scope": facts.scope,
+        "limits": facts.limits,
+        "leak": leak_of(strongest, level=finding.level, names=names),
+        "newly_exposed": exposed,
+    }
+
+
+def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:
+    return ExportVerdict(
+        schema_version=SCHEMA_VERSION,
+        kind="export",
+        status=outcome.status,  # type: ignore[arg-type] # the document refuses what is none
+        sentence=outcome.sentence,
+        file=facts.file,
+        made_with=dict(facts.made_with),
+        model=facts.model,
+        data=dict(facts.data),
+        use=facts.use,
+        run=facts.run,
+        checks=tuple(map(CheckEntry.of, outcome.checks)),
+        retest=facts.retest,
+        measured=facts.measured,
+        limits=facts.limits,
+        sha256=dict(facts.sha256),
+    )
+
+
+def assemble_cohorts(
+    rows: Sequence[CohortRow],
+    *,
+    level: float,
+    reference: str | None,
+    hypervolume: Sequence[Hypervolume],
+) -> CohortTable:
+    """Return the document of a comparison of methods.
+
+    Args:
+        rows: one for each cell, in their order.
+        level: confidence level of the intervals, in (0, 1).
+        reference: the method that the others are compared with; None where nothing is tested.
+        hypervolume: means over data sets.
+    """
+    return CohortTable(
+        schema_version=SCHEMA_VERSION,
+        kind="comparison",
+        level=level,
+        reference=reference,
+        rows=tuple(rows),
+        hypervolume=tuple(hypervolume),
+    )
+
+
+def assemble_runs(rows: Sequence[RunRow]) -> RunTable:
+    """Return the document of finished runs side by side.
+
+    Args:
+        rows: one for each model, in their order.
+    """
+    return RunTable(schema_version=SCHEMA_VERSION, kind="runs", reference=None, rows=tuple(rows))

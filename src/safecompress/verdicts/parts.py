@@ -1,0 +1,217 @@
+"""Parts that verdict documents share: checks, intervals, compared models, exposed members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+from safecompress.checks import CheckResult, Status
+from safecompress.verdicts.part import Figure, Part, Text
+
+
+class _Interval(Protocol):
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class Span(Part):
+    """A figure with its interval."""
+
+    value: Figure
+    """The figure; null where it is not finite."""
+    low: Figure
+    """Lower end of the two-sided interval at the document's `level`."""
+    high: Figure
+    """Upper end of the interval."""
+
+    @classmethod
+    def of(cls, interval: _Interval) -> Self:
+        """Return the numbers of an estimate or an interval."""
+        return cls(value=interval.value, low=interval.low, high=interval.high)
+
+
+class CheckEntry(Part):
+    """How one check or control ended."""
+
+    name: Text
+    """Unique name; names of controls begin with `control:`."""
+    status: Status
+    """PASS, FAIL, WARN (a failure that is not critical), INCONCLUSIVE, ERROR or NOT_RUN."""
+    critical: bool
+    """Whether the verdict depends on it."""
+    value: Figure
+    """The figure; null where nothing was measured or it is not finite."""
+    low: Figure
+    """Lower end of its interval at the document's `level`; null likewise."""
+    high: Figure
+    """Upper end of its interval; null likewise."""
+    n_members: int
+    """Members that the figure rests on; 0 where there is no figure or it needs none."""
+    n_nonmembers: int
+    """Non-members that the figure rests on; 0 likewise."""
+    knowledge: Text
+    """Who set an attack's thresholds: `auditor`, `shadow`, or `none` where no attacker has any."""
+    condition: Text
+    """What was asked, such as `≤ 0.6` or `≤ dense`; text for people, which may be reworded."""
+    seconds: float
+    """Time it took."""
+    message: Text
+    """What has to be known to read the figure, or why there is none; may be empty."""
+
+    @classmethod
+    def of(cls, result: CheckResult) -> Self:
+        """Return the entry of a finished check."""
+        e = result.estimate
+        return cls(
+            name=result.name,
+            status=result.status,
+            critical=result.critical,
+            value=e.value if e else None,
+            low=e.low if e else None,
+            high=e.high if e else None,
+            n_members=e.n_members if e else 0,
+            n_nonmembers=e.n_nonmembers if e else 0,
+            knowledge=e.knowledge if e else "none",
+            condition=result.condition,
+            seconds=round(result.seconds, 4),
+            message=result.message,
+        )
+
+
+class ComparedModel(Part):
+    """One of the models that were measured side by side on the same rows."""
+
+    name: Text
+    """`dense`, `magnitude`, `compressed`, or `model` for the model of an audit."""
+    density: float | None
+    """Share of the maskable weights that exist, in (0, 1]; null where it is not known."""
+    accuracy: Span | None
+    """Accuracy on the non-members, in [0, 1]; null where it could not be measured."""
+    attacks: dict[Text, Span]
+    """By `attack.metric`, such as `loss.auc`; what an attack could not say is left out."""
+    difference_to_dense: dict[Text, Span] | None
+    """By `accuracy` and `attack.metric`, this model minus the dense one, row by row; null of the
+    dense model itself and where there is none."""
+
+    def strongest(self) -> tuple[str, Span] | None:
+        """Return the attack with the largest AUC and that AUC; None where none is known."""
+        aucs = aucs_of(self.attacks)
+        known = {name: span.value for name, span in aucs.items() if span.value is not None}
+        if not known:
+            return None
+        name = max(known, key=lambda attack: known[attack])
+        return name, aucs[name]
+
+
+def aucs_of(attacks: Mapping[str, Span]) -> dict[str, Span]:
+    """Return the AUCs among figures named `attack.metric`, by attack."""
+    return {
+        name.removesuffix(".auc"): span for name, span in attacks.items() if name.endswith(".auc")
+    }
+
+
+class Power(Part):
+    """How small a leak these rows can tell from chance."""
+
+    smallest_detectable_auc: Figure
+    """Smallest AUC that is told from chance with 80 % power; null where the rows are too few."""
+    half_width_at_chance: Figure
+    """Half the width of the interval of an AUC of 0.5."""
+    n_members: int
+    """Members that the model is judged on."""
+    n_nonmembers: int
+    """Non-members that the model is judged on."""
+    text: Text
+    """The same in words."""
+
+
+class ExposedMember(Part):
+    """A member that the strongest attack is surest of."""
+
+    row: int
+    """Its number in the source the rows are from; its place among the members, from 0, where they
+    were given as members and non-members."""
+    score: Figure
+    """The attack's score; larger means more surely a member. Null where it is infinite."""
+    false_positive_rate: float
+    """Share of the non-members that score as high or higher, in [0, 1]."""
+
+
+class ExposedMembers(Part):
+    """The members that the strongest attack is surest of."""
+
+    attack: Text
+    """The attack; empty where none could be measured."""
+    members: tuple[ExposedMember, ...]
+    """Surest first."""
+
+
+class NewlyExposedMembers(Part):
+    """The members that an attack exposes on the judged model and another does not on the dense."""
+
+    attack: Text
+    """The attack on the judged model."""
+    dense_attack: Text
+    """The attack on the dense model; the same, or the strongest where that needs both models."""
+    false_positive_rate: float
+    """Share of the non-members that may be taken for members, in (0, 1)."""
+    members: int
+    """Members that were scored."""
+    rate: float
+    """Share of them that is newly exposed, in [0, 1]; chance alone reaches about
+    `false_positive_rate`."""
+    dense_only_rate: float
+    """Share that the dense model exposes and the judged one does not, in [0, 1]."""
+    rows: tuple[int, ...]
+    """The newly exposed members, numbered as in `exposed`."""
+
+
+class ClassLeak(Part):
+    """How well an attack does on the rows of one class."""
+
+    label: int
+    """The class, from 0."""
+    members: int
+    """Its members that were scored."""
+    nonmembers: int
+    """Its non-members that were scored."""
+    auc: Figure
+    """The attack's AUC on these rows."""
+    low: Figure
+    """Lower end of its interval, corrected for the number of classes measured."""
+    high: Figure
+    """Upper end of its interval."""
+    name: Text
+    """The class's name; its number where names are not known."""
+
+
+class Accusation(Part):
+    """What it is worth when an attacker calls a row a member."""
+
+    prior: float
+    """Share of the rows asked about that are members, in (0, 1)."""
+    fpr: float
+    """Share of the non-members that are accused, in [0, 1]."""
+    tpr: float
+    """Share of the members that are found then, in [0, 1]."""
+    precision: Figure
+    """Share of the accused that are members, in [0, 1]."""
+
+
+class Leak(Part):
+    """Where the strongest attack finds members, and what its accusations are worth."""
+
+    attack: Text
+    """The attack with the largest AUC."""
+    accusations: tuple[Accusation, ...]
+    """One entry for each prior; none where the rows do not carry so small a rate."""
+    classes: tuple[ClassLeak, ...]
+    """The classes with the surest leak, at most 20, surest first."""
+    classes_measured: int
+    """Classes with enough rows to be measured."""
+    classes_without_rows: int
+    """Classes with too few rows to be measured."""
