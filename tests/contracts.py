@@ -51,6 +51,8 @@ CONTRACTS: Mapping[str, Contract] = {
     "defenses": Contract("defenses.contract", "defenses.test_contract"),
     "objectives": Contract("checks.contract", "checks.test_objective_contract"),
     "measures": Contract("checks.contract", "checks.test_measure_contract"),
+    "sources": Contract("data.contract", "data.test_contract"),
+    "formats": Contract("export.contract", "export.test_contract"),
 }
 """By the name of the kind in `safecompress list`."""
 

@@ -13,7 +13,7 @@ from safecompress import compress, export
 from safecompress.cli.app import app
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS, verify
-from tests.published import publish
+from tests.plugins import install
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -106,15 +106,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = {NAME: "MlpArrays", "onnx": "MlpArrays"}
-    site = publish(
+    value = "mlp_arrays:MlpArrays"
+    install(
         tmp_path / "site",
+        "mlp-arrays",
+        points={NAME: value, "onnx": value},
+        code=FORMAT,
         group="safecompress.formats",
-        module="mlp_arrays",
-        source=FORMAT,
-        points=points,
     )
-    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(tmp_path / "site")
 
 
 def test_it_is_listed_and_replaces_none() -> None:

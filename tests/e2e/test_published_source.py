@@ -15,7 +15,7 @@ from safecompress.cli.app import app
 from safecompress.config import dump_yaml, load_config, parse_yaml
 from safecompress.data import SOURCES, load_source
 from safecompress.errors import ConfigError, DataError, MembershipError
-from tests.published import publish
+from tests.plugins import install
 
 SOURCE = '''
 from dataclasses import dataclass
@@ -70,14 +70,15 @@ def settings(**options: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = publish(
+    value = "blobs_source:Blobs"
+    install(
         tmp_path / "site",
+        "blobs-source",
+        points={"blobs": value, "npz": value},
+        code=SOURCE,
         group="safecompress.sources",
-        module="blobs_source",
-        source=SOURCE,
-        points={"blobs": "Blobs", "npz": "Blobs"},
     )
-    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(tmp_path / "site")
 
 
 def test_it_is_listed_and_replaces_none() -> None:

@@ -1,18 +1,16 @@
-"""What every export format keeps, whatever it writes: facts, names, and answers as it claims."""
+"""What every export format keeps beyond its contract: any facts, file names, real networks."""
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safecompress.errors import ConfigError, ModelError
+from safecompress.errors import ConfigError
 from safecompress.export import FORMATS, Format, verify
 from safecompress.export.registry import format_for
 from tests.export_models import context, inputs
@@ -41,14 +39,9 @@ def file_of(name: str, model: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_format_is_frozen_and_goes_by_its_name(name: str) -> None:
-    made = built(name)
-    assert (made.name, bool(made.summary)) == (name, True)
-    assert all(suffix.startswith(".") for suffix in made.suffixes)
-    assert made.suffixes
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        made.anything = 1  # type: ignore[attr-defined]
-    assert made == FORMATS.build(name, where="test")
+def test_a_format_is_called_as_it_is_registered(name: str) -> None:
+    assert built(name).name == name
+    assert built(name) == FORMATS.build(name, where="test")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,22 +72,6 @@ def test_a_file_is_exact_where_its_format_says_so(name: str, model: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_latency_is_measured_where_a_format_says_so(name: str, tmp_path: Path) -> None:
-    made, path = built(name), file_of(name, "mlp", tmp_path)
-    if not made.computes:
-        with pytest.raises(ConfigError, match=f"no runtime computes with {name}"):
-            made.session(path, threads=1)
-        return
-    session = made.session(path, threads=1)
-    said = np.asarray(session.ask({"inputs": inputs("mlp").numpy()})).reshape(
-        len(inputs("mlp")), -1
-    )
-    asked = np.asarray(made.open(path, context("mlp"))(inputs("mlp")))
-    np.testing.assert_allclose(said, asked, rtol=0, atol=0.2 * np.abs(asked).max())
-    assert session.runtime
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_a_name_asks_for_packing_where_a_reader_unpacks(name: str, tmp_path: Path) -> None:
     made, path = built(name), tmp_path / "m.zst"
     if ".zst" not in made.suffixes:
@@ -107,12 +84,3 @@ def test_a_name_asks_for_packing_where_a_reader_unpacks(name: str, tmp_path: Pat
     assert len(packed) < len(plain)
     path.write_bytes(packed)
     assert verify(path)["format"] == name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_no_file(name: str, tmp_path: Path) -> None:
-    made = built(name)
-    path = tmp_path / f"m{made.suffixes[0]}"
-    path.write_bytes(b"")
-    with pytest.raises(ModelError, match=r"m\."):
-        made.verify(path)

@@ -5,4 +5,10 @@ from __future__ import annotations
 from safecompress.data.source import DataSource
 from safecompress.registry import Registry
 
-SOURCES: Registry[DataSource] = Registry("data source", "safecompress.sources")
+SOURCES: Registry[DataSource] = Registry(
+    "data source",
+    "safecompress.sources",
+    DataSource,
+    # The key that names the source in a configuration.
+    given=("source",),
+)

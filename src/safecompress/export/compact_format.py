@@ -83,6 +83,9 @@ class Compact(CompactFormat):
     summary = "weights and topology for any program"
 
 
+FORMATS.add("safetensors", Compact, summary=Compact.summary)
+
+
 @dataclass(frozen=True)
 class CompactFp16(CompactFormat):
     """Weights in half precision without their zeros, and which of them exist."""
@@ -91,6 +94,9 @@ class CompactFp16(CompactFormat):
     summary = "the same in half precision"
     exact = False
     values = "fp16"
+
+
+FORMATS.add("safetensors-fp16", CompactFp16, summary=CompactFp16.summary)
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,9 @@ class CompactInt8(CompactFormat):
     values = "int8"
 
 
+FORMATS.add("safetensors-int8", CompactInt8, summary=CompactInt8.summary)
+
+
 @dataclass(frozen=True)
 class CompactInt4(CompactFormat):
     """Weights as whole numbers of 4 bits, with a scale per output channel."""
@@ -113,5 +122,4 @@ class CompactInt4(CompactFormat):
     values = "int4"
 
 
-for _form in (Compact, CompactFp16, CompactInt8, CompactInt4):
-    FORMATS.add(_form.name, _form, summary=_form.summary)
+FORMATS.add("safetensors-int4", CompactInt4, summary=CompactInt4.summary)

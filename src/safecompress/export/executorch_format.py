@@ -66,6 +66,9 @@ class Executorch(ExecutorchFormat):
     summary = "phones and other devices, by XNNPACK"
 
 
+FORMATS.add("executorch", Executorch, summary=Executorch.summary)
+
+
 @dataclass(frozen=True)
 class ExecutorchInt8(ExecutorchFormat):
     """Static int8 by the ranges of members; the layer that makes the logits stays fp32."""
@@ -76,5 +79,4 @@ class ExecutorchInt8(ExecutorchFormat):
     values = "int8"
 
 
-for _form in (Executorch, ExecutorchInt8):
-    FORMATS.add(_form.name, _form, summary=_form.summary)
+FORMATS.add("executorch-int8", ExecutorchInt8, summary=ExecutorchInt8.summary)

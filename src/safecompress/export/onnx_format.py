@@ -7,79 +7,26 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-
-from numpy.typing import NDArray
 
 from safecompress.errors import ConfigError
 from safecompress.export import loaders
 from safecompress.export.context import ExportContext
-from safecompress.export.dynamic_int8 import dynamic
-from safecompress.export.format import Feed, Format, Predict, Session
+from safecompress.export.format import Format, Predict, Session
 from safecompress.export.front import with_preprocessing
-from safecompress.export.graph import INSTALL, graph_of
+from safecompress.export.graph import INSTALL
 from safecompress.export.integrity import signed, verified
+from safecompress.export.onnx_graphs import OnnxGraphs
 from safecompress.export.registry import FORMATS
 from safecompress.export.self_decoding import self_decoding
-from safecompress.export.static_int8 import quantized
-from safecompress.export.trained_int8 import trained
-from safecompress.protocols import tensors_of
 from safecompress.targets.onnx_file import open_onnx
-from safecompress.train import input_bounds
 
 _SHARED_RANGE = (
     "Rows that are asked in one call share the ranges that their numbers are rounded by, so an "
     "answer depends a little on the rows beside it; the retest asked one row at a time."
 )
-
-
-@dataclass(frozen=True)
-class OnnxGraphs:
-    """A model's graphs with weights of each kind, every one an `onnx.ModelProto` made once.
-
-    Args:
-        context: the model.
-    """
-
-    context: ExportContext
-
-    @cached_property
-    def fp32(self) -> Any:
-        """The graph as torch exports it."""
-        return graph_of(self.context.module, self.context.members)
-
-    @cached_property
-    def int8(self) -> Any:
-        """The graph in static int8."""
-        return self._static("int8")
-
-    @cached_property
-    def int4(self) -> Any:
-        """The graph in static int8 with weights from -7 to 7."""
-        return self._static("int4")
-
-    @cached_property
-    def dynamic(self) -> Any:
-        """The graph with linear layers and tables in dynamic int8."""
-        return dynamic(self.fp32, self._state(), self.context.numbers)
-
-    def _static(self, values: str) -> Any:
-        numbers = self.context.numbers
-        if numbers is None:
-            return quantized(self.fp32, self._feed(), weights=values)
-        ranges = numbers.ranges or input_bounds(self.context.module, self.context.members)
-        return trained(self.fp32, self._state(), replace(numbers, ranges=ranges), values=values)
-
-    def _state(self) -> dict[str, NDArray[Any]]:
-        return {name: t.cpu().numpy() for name, t in self.context.module.state_dict().items()}
-
-    def _feed(self) -> Feed:
-        names = [value.name for value in self.fp32.graph.input]
-        arrays = [t.numpy() for t in tensors_of(self.context.members)]
-        return dict(zip(names, arrays, strict=True))
 
 
 class OnnxFormat(Format, ABC):
@@ -168,6 +115,9 @@ class Onnx(OnnxFormat):
     summary = "any runtime"
 
 
+FORMATS.add("onnx", Onnx, summary=Onnx.summary)
+
+
 @dataclass(frozen=True)
 class OnnxInt8(OnnxFormat):
     """Static int8: activations uint8, weights int8 with a scale per output channel."""
@@ -177,6 +127,9 @@ class OnnxInt8(OnnxFormat):
     exact = False
     rounds_inputs = True
     values = "int8"
+
+
+FORMATS.add("onnx-int8", OnnxInt8, summary=OnnxInt8.summary)
 
 
 @dataclass(frozen=True)
@@ -191,6 +144,9 @@ class OnnxInt8Dynamic(OnnxFormat):
     dynamic = True
 
 
+FORMATS.add("onnx-int8-dynamic", OnnxInt8Dynamic, summary=OnnxInt8Dynamic.summary)
+
+
 @dataclass(frozen=True)
 class OnnxSparse(OnnxFormat):
     """Weights in fp32 without their zeros; the same outputs, bit for bit, as `onnx`."""
@@ -198,6 +154,9 @@ class OnnxSparse(OnnxFormat):
     name = "onnx-sparse"
     summary = "small, the very same outputs"
     sparse = True
+
+
+FORMATS.add("onnx-sparse", OnnxSparse, summary=OnnxSparse.summary)
 
 
 @dataclass(frozen=True)
@@ -211,6 +170,9 @@ class OnnxSparseFp16(OnnxFormat):
     sparse = True
 
 
+FORMATS.add("onnx-sparse-fp16", OnnxSparseFp16, summary=OnnxSparseFp16.summary)
+
+
 @dataclass(frozen=True)
 class OnnxSparseInt8(OnnxFormat):
     """Static int8 without zeros; the same outputs, bit for bit, as `onnx-int8`."""
@@ -221,6 +183,9 @@ class OnnxSparseInt8(OnnxFormat):
     rounds_inputs = True
     values = "int8"
     sparse = True
+
+
+FORMATS.add("onnx-sparse-int8", OnnxSparseInt8, summary=OnnxSparseInt8.summary)
 
 
 @dataclass(frozen=True)
@@ -236,6 +201,11 @@ class OnnxSparseInt8Dynamic(OnnxFormat):
     sparse = True
 
 
+FORMATS.add(
+    "onnx-sparse-int8-dynamic", OnnxSparseInt8Dynamic, summary=OnnxSparseInt8Dynamic.summary
+)
+
+
 @dataclass(frozen=True)
 class OnnxSparseInt4(OnnxFormat):
     """Values of 4 bits without zeros; computes as static int8."""
@@ -248,14 +218,4 @@ class OnnxSparseInt4(OnnxFormat):
     sparse = True
 
 
-for _form in (
-    Onnx,
-    OnnxInt8,
-    OnnxInt8Dynamic,
-    OnnxSparse,
-    OnnxSparseFp16,
-    OnnxSparseInt8,
-    OnnxSparseInt8Dynamic,
-    OnnxSparseInt4,
-):
-    FORMATS.add(_form.name, _form, summary=_form.summary)
+FORMATS.add("onnx-sparse-int4", OnnxSparseInt4, summary=OnnxSparseInt4.summary)

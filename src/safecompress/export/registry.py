@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from safecompress.errors import ConfigError
 from safecompress.export.format import Format
-from safecompress.registry import Registry
+from safecompress.registry import Part, Registry
 
-FORMATS: Registry[Format] = Registry("export format", "safecompress.formats")
+FORMATS: Registry[Format] = Registry("export format", "safecompress.formats", Format)
 FormatRequest: TypeAlias = str | Mapping[str, Any] | Format
 """How a format is asked for: by name, as `{name: {option: value}}`, or as an object."""
 ZSTD = ".zst"
@@ -31,7 +31,7 @@ def format_for(request: FormatRequest, path: Path) -> Format:
     """
     form = request if isinstance(request, Format) else FORMATS.build(request, where="format")
     if path.suffix.lower() == ZSTD and ZSTD not in form.suffixes:
-        packed = [name for name in FORMATS.all() if ZSTD in _suffixes(name)]
+        packed = [name for name, part in FORMATS.all().items() if ZSTD in _suffixes(part)]
         raise ConfigError(
             f"{path}: nothing that reads {form.name} reads {ZSTD}; pack the file for its way, or "
             f"choose one of {', '.join(packed)}."
@@ -46,17 +46,16 @@ def format_of_file(path: Path) -> Format:
         path: a file that was exported.
     """
     name = path.name.lower()
-    # Built-in formats first: no look at what is installed is needed for theirs.
-    for known in (FORMATS.parts, FORMATS.all()):
-        for part in known:
-            if name.endswith(_suffixes(part)):
-                return FORMATS.build(part, where="format")
-    return next(
-        FORMATS.build(part, where="format") for part in FORMATS.parts if _DEFAULT in _suffixes(part)
-    )
+    # Built-in formats come first, and published ones are loaded only for another name.
+    found = _with_suffix(FORMATS.parts, name) or _with_suffix(FORMATS.all(), name)
+    return FORMATS.build(found or _with_suffix(FORMATS.parts, _DEFAULT), where="format")
 
 
-def _suffixes(name: str) -> tuple[str, ...]:
+def _with_suffix(parts: Mapping[str, Part[Format]], name: str) -> str:
+    """Return the first format whose files' names end so; empty where there is none."""
+    return next((part.name for part in parts.values() if name.endswith(_suffixes(part))), "")
+
+
+def _suffixes(part: Part[Format]) -> tuple[str, ...]:
     """Return the ends of file names that a format's class states; none of a factory function."""
-    known = FORMATS.parts if name in FORMATS.parts else FORMATS.all()
-    return tuple(getattr(known[name].factory, "suffixes", ()))
+    return tuple(getattr(part.factory, "suffixes", ()))

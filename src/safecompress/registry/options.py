@@ -1,7 +1,8 @@
 """`Option`, `options_of` and `text_of`: what a part takes and does, read off its factory.
 
 Options are the factory's arguments: types and defaults stand in its signature, descriptions in the
-section `Args` of its docstring or of a base class's, and nowhere else.
+section `Args` of its docstring or of a base class's, or in the fields of a section of a
+configuration, and nowhere else.
 """
 
 from __future__ import annotations
@@ -111,6 +112,9 @@ def _descriptions(factory: Any) -> dict[str, str]:
         for names, text in _entries(_doc(one)):
             for name in names.split(","):
                 found.setdefault(name.strip().lstrip("*"), text)
+    # A section of a configuration describes its options in its fields.
+    for name, one in getattr(factory, "model_fields", {}).items():
+        found.setdefault(name, getattr(one, "description", None) or "")
     return found
 
 
