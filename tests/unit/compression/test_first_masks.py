@@ -281,8 +281,8 @@ def test_the_guarantee_of_dp_sgd_is_read_off_the_first_mask(name: str, tmp_path:
     found = guarantee(begun(tmp_path / "run", **changes))
     assert found is not None
     if mask.needs_dense:
-        assert "another stage trains without it" in found["text"]
+        assert "another stage trains without it" in found.text
     elif mask.looks_at_members:
-        assert f"the first mask '{name}' looks at members" in found["text"]
+        assert f"the first mask '{name}' looks at members" in found.text
     else:
-        assert found["epsilon"] > 0
+        assert found.epsilon > 0
