@@ -31,7 +31,7 @@ SHAPES = {
     for part in every(Part)
     if part.__module__.startswith("safecompress.")
 }
-SHAPES = {name: fields for name, fields in SHAPES.items() if len(fields) >= 4}
+SHAPES = {name: fields for name, fields in sorted(SHAPES.items()) if len(fields) >= 4}
 
 
 def dictionaries(source: str) -> list[set[str]]:
