@@ -1,7 +1,8 @@
 """Sparse training: which weights exist at first, and how masks change.
 
-`initialize` makes the first topology; `rewire` drops some weights of every layer and grows as many
-elsewhere; `DROP_RULES` and `GROW_RULES` name what there is and take what other packages publish.
+`initialize` makes the first topology, `rewire` gives a candidate new masks, and drop and grow rules
+score which weights go and which come. `DROP_RULES` and `GROW_RULES` list the rules of this package
+and those that other packages publish.
 """
 
 from __future__ import annotations

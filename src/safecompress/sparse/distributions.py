@@ -1,4 +1,7 @@
-"""How many weights each layer keeps when the whole network keeps a given share."""
+"""`layer_counts`: how many weights each layer keeps when the network keeps a given share.
+
+A distribution says how dense layers are in proportion to each other; the counts add up exactly.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ DISTRIBUTIONS: Mapping[str, Callable[[Shape], float]] = {
     "er": _er,
     "erk": _erk,
 }
-"""Per name a layer's density up to the common factor that makes the total right.
+"""Per name a function from a layer's shape to its density, up to a factor common to all layers.
+
+`layer_counts` chooses the factor so that the counts add up to the total.
 
 References: `er` Mocanu et al., Nature Communications 2018, equation 1; `erk` Evci et al.,
 "Rigging the Lottery", ICML 2020, section 3.
@@ -41,12 +46,13 @@ References: `er` Mocanu et al., Nature Communications 2018, equation 1; `erk` Ev
 def layer_counts(shapes: Mapping[str, Shape], density: float, distribution: str) -> dict[str, int]:
     """Return how many weights each layer keeps.
 
-    The counts sum to exactly `round(density * total)`. Layers whose share would pass 1 are dense
-    and the rest is scaled up; fractions of a weight go to the largest remainders; every layer
-    keeps at least one weight. The result does not depend on the order of `shapes`.
+    The counts sum to exactly `round(density * total)`. A layer whose density would exceed 1 is
+    dense, and the other layers' densities are scaled up. Fractional counts are rounded by the
+    method of largest remainders. Every layer keeps at least one weight. The result does not depend
+    on the order of `shapes`.
 
     Args:
-        shapes: per parameter name its shape.
+        shapes: each parameter's shape by its name.
         density: share of all weights kept, in (0, 1].
         distribution: `uniform`, `er` or `erk`.
 
@@ -73,11 +79,11 @@ def kept_weights(sizes: Mapping[str, int], density: float) -> int:
     """Return `round(density * total)` after checking that every layer can keep a weight.
 
     Args:
-        sizes: per layer its number of weights, all positive.
+        sizes: each layer's number of weights by its name, all positive.
         density: share of all weights kept, in (0, 1].
 
     Raises:
-        ConfigError: when it cannot.
+        ConfigError: on a density outside (0, 1], no layers, or fewer kept weights than layers.
     """
     if not 0.0 < density <= 1.0:
         raise ConfigError(f"density is {density}; expected a number in (0, 1].")
@@ -97,7 +103,11 @@ def kept_weights(sizes: Mapping[str, int], density: float) -> int:
 
 
 def _fill(sizes: Mapping[str, int], raw: Mapping[str, float], total: int) -> dict[str, float]:
-    """Return real-valued counts proportional to raw × size, none above the layer's size."""
+    """Return real-valued counts proportional to raw × size, none above the layer's size.
+
+    Making a layer dense leaves more weights to the others, which may make them dense in turn, so
+    the factor is computed again until no further layer is full.
+    """
     dense: set[str] = set()
     while True:
         free = total - sum(sizes[name] for name in dense)

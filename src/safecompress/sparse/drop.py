@@ -1,7 +1,8 @@
-"""Drop rules: which existing weights go. The lowest scores are dropped.
+"""`DropRule` and the drop rules of this package: scores of existing weights, the lowest dropped.
 
-A rule scores, a `Strategy` counts. To add one: subclass `DropRule`, write `score`, and register it
-or publish it in the entry-point group `safecompress.drop_rules`.
+A rule only scores weights; the proposal `Strategy` decides how many of them go. To add a rule,
+subclass `DropRule`, write `score`, and register the class or publish it in the entry-point group
+`safecompress.drop_rules`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from safecompress.sparse.selection import places
 
 
 class DropRule(ABC):
-    """Scores existing weights; higher = kept. The object holds no state."""
+    """A rule that scores existing weights; the highest scores are kept. Rules hold no state."""
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[Requirement]] = frozenset()
@@ -29,9 +30,14 @@ class DropRule(ABC):
 
     @abstractmethod
     def score(self, layer: Layer) -> Tensor:
-        """Return scores of the layer's shape; only existing weights' scores are read.
+        """Return a score of every weight; the lowest scores are dropped.
 
-        Those must be finite.
+        Args:
+            layer: the parameter whose weights are scored; it is only read.
+
+        Returns:
+            A tensor of the layer's shape. Only the scores of existing weights are read, and these
+            must be finite.
         """
 
 
@@ -49,7 +55,11 @@ class MagnitudeDrop(DropRule):
     name: ClassVar[str] = "magnitude"
 
     def score(self, layer: Layer) -> Tensor:
-        """Return |w|."""
+        """Return |w|.
+
+        Args:
+            layer: its weights are read.
+        """
         return layer.weight.abs()
 
 
@@ -66,11 +76,11 @@ DROP_RULES.add(
 class SetDrop(DropRule):
     """Drop the smallest positive and the largest negative weights: the same share of each sign.
 
-    Where `magnitude` ranks both signs together, and would drop only positive weights if those
-    are the small ones, SET cuts each sign by itself and so keeps the balance of signs. The score
-    is a weight's quantile among the existing weights of its sign, so the n lowest scores are
-    n in total, divided between the signs in proportion to their numbers and rounded to whole
-    weights. Existing weights that are exactly zero have no sign and go first.
+    `magnitude` ranks both signs together and drops only positive weights if those are the small
+    ones; SET ranks each sign by itself and so keeps the balance of signs. The score is a weight's
+    quantile among the existing weights of its sign. The n lowest scores therefore divide n between
+    the signs in proportion to their numbers, rounded to whole weights. Existing weights that are
+    exactly zero have no sign and are dropped first.
 
     Reference: Mocanu et al., Nature Communications 2018, algorithm 1.
     """
@@ -78,7 +88,11 @@ class SetDrop(DropRule):
     name: ClassVar[str] = "set"
 
     def score(self, layer: Layer) -> Tensor:
-        """Return the quantile of |w| among existing weights of the same sign, float64 in [0, 1)."""
+        """Return the quantile of |w| among existing weights of the same sign, float64 in [0, 1).
+
+        Args:
+            layer: its weights and its mask are read.
+        """
         existing = places(layer.mask.flatten())
         weights = layer.weight.flatten()[existing]
         quantiles = torch.zeros(len(weights), dtype=torch.float64)
@@ -106,9 +120,10 @@ class ThresholdDrop(DropRule):
     """Drop every weight below one threshold on |w| that all layers share.
 
     Threshold pruning cuts all layers at the same value, so layers with many small weights lose
-    more than others. A fixed threshold leaves the number to chance; here it is placed where it
-    cuts exactly as many weights in all as `magnitude` would. Each layer grows back as many
-    as it lost, so its count stays; a layer never loses its last weight to the threshold.
+    more than others. A fixed threshold would drop an unpredictable number of weights; here the
+    threshold is placed so that it drops exactly as many weights in total as `magnitude` would.
+    Each layer grows back as many weights as it lost, so its count stays, and a layer never loses
+    its last weight to the threshold.
 
     Reference: Han et al., "Learning both Weights and Connections", NeurIPS 2015, for a threshold
     on |w|; Mostafa and Wang, ICML 2019, for one shared by all layers in sparse training.
@@ -118,7 +133,11 @@ class ThresholdDrop(DropRule):
     pooled: ClassVar[bool] = True
 
     def score(self, layer: Layer) -> Tensor:
-        """Return |w|."""
+        """Return |w|.
+
+        Args:
+            layer: its weights are read.
+        """
         return layer.weight.abs()
 
 
@@ -142,7 +161,14 @@ class TaylorDrop(DropRule):
     requires: ClassVar[frozenset[Requirement]] = frozenset({"gradient"})
 
     def score(self, layer: Layer) -> Tensor:
-        """Return |w · g|."""
+        """Return |w · g|, the first-order change of the loss when a weight becomes zero.
+
+        Args:
+            layer: its weights and its dense gradient are read.
+
+        Raises:
+            ConfigError: when the layer has no gradient.
+        """
         return (layer.weight * layer.need("gradient")).abs()
 
 

@@ -1,7 +1,8 @@
-"""Grow rules: which missing weights come into existence. The highest scores are grown.
+"""`GrowRule` and the grow rules of this package: scores of missing weights, the highest grown.
 
-A rule scores, a `Strategy` counts. To add one: subclass `GrowRule`, write `score`, and register it
-or publish it in the entry-point group `safecompress.grow_rules`.
+A rule only scores weights; the proposal `Strategy` decides how many come into existence. To add a
+rule, subclass `GrowRule`, write `score`, and register the class or publish it in the entry-point
+group `safecompress.grow_rules`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from safecompress.sparse.layer import Layer, Requirement
 
 
 class GrowRule(ABC):
-    """Scores missing weights; higher = grown. The object holds no state."""
+    """A rule that scores missing weights; the highest scores are grown. Rules hold no state."""
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[Requirement]] = frozenset()
@@ -26,9 +27,14 @@ class GrowRule(ABC):
 
     @abstractmethod
     def score(self, layer: Layer) -> Tensor:
-        """Return scores of the layer's shape; only missing weights' scores are read.
+        """Return a score of every weight; the highest scores are grown.
 
-        Those must be finite.
+        Args:
+            layer: the parameter whose missing weights are scored; it is only read.
+
+        Returns:
+            A tensor of the layer's shape. Only the scores of missing weights are read, and these
+            must be finite.
         """
 
 
@@ -46,7 +52,11 @@ class RandomGrow(GrowRule):
     name: ClassVar[str] = "random"
 
     def score(self, layer: Layer) -> Tensor:
-        """Return uniform random numbers in [0, 1)."""
+        """Return uniform random numbers, float32 in [0, 1).
+
+        Args:
+            layer: its shape and its generator are read.
+        """
         return torch.rand(layer.weight.shape, generator=layer.generator)
 
 
@@ -69,7 +79,11 @@ class RandomUnfiredGrow(GrowRule):
     name: ClassVar[str] = "random-unfired"
 
     def score(self, layer: Layer) -> Tensor:
-        """Return random numbers in [1, 2) for weights that never existed, else in [0, 1)."""
+        """Return random numbers in [1, 2) for weights that never existed, else in [0, 1).
+
+        Args:
+            layer: its shape, `ever_active` and its generator are read.
+        """
         chance = torch.rand(layer.weight.shape, generator=layer.generator)
         return chance + (~layer.ever_active).float()
 
@@ -94,7 +108,14 @@ class GradientGrow(GrowRule):
     requires: ClassVar[frozenset[Requirement]] = frozenset({"gradient"})
 
     def score(self, layer: Layer) -> Tensor:
-        """Return |g|."""
+        """Return |g|.
+
+        Args:
+            layer: its dense gradient is read.
+
+        Raises:
+            ConfigError: when the layer has no gradient.
+        """
         return layer.need("gradient").abs()
 
 
@@ -111,8 +132,8 @@ GROW_RULES.add(
 class MomentumGrow(GrowRule):
     """Grow the weights with the largest moving average of dense gradients.
 
-    The average is the candidate's own, dense one: an optimizer's momentum is zero wherever a
-    weight is missing and so says nothing about which of them to grow.
+    The trainer keeps this dense average for the candidate. The optimizer's momentum would not do:
+    it is zero wherever a weight is missing, so it cannot rank missing weights.
 
     Reference: Dettmers and Zettlemoyer, "Sparse Networks from Scratch", 2019.
     """
@@ -121,7 +142,14 @@ class MomentumGrow(GrowRule):
     requires: ClassVar[frozenset[Requirement]] = frozenset({"moving_average"})
 
     def score(self, layer: Layer) -> Tensor:
-        """Return |moving average of g|."""
+        """Return |moving average of g|.
+
+        Args:
+            layer: its moving average is read.
+
+        Raises:
+            ConfigError: when the layer has no moving average.
+        """
         return layer.need("moving_average").abs()
 
 

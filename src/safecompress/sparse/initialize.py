@@ -1,4 +1,8 @@
-"""Where a sparse network starts: which weights exist, and how large untrained ones are."""
+"""`initialize` and `scale_to_mask_`: the first masks of a sparse network, and its first weights.
+
+Masks are chosen by magnitude or at random; untrained weights are scaled so that signals keep their
+variance although most weights are missing.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +40,8 @@ def initialize(
     Args:
         weights: a module, or its maskable parameters by name (`maskable_parameters`).
         density: share of the maskable weights kept, in (0, 1].
-        distribution: `uniform`, `er` or `erk`: how many each layer keeps; `magnitude-global`
-            ignores it, for there the weights decide.
+        distribution: `uniform`, `er` or `erk`: how many weights each layer keeps. Ignored by
+            `magnitude-global`, where the magnitudes decide.
         method: `magnitude-global` (the largest |w| of the network), `magnitude-layer` (the largest
             |w| of each layer) or `scratch` (positions drawn at random).
         seed: fixes the random positions.
@@ -67,24 +71,25 @@ def initialize(
 
 
 def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True) -> None:
-    """Scale untrained weights to the masks that take most of them away, in place.
+    """Scale untrained weights in place to make up for the weights that the masks remove.
 
-    Signals keep the variance the initialization gave them: a deep network without normalization,
-    95 % of whose weights are missing, otherwise says nearly the same of every input. Where the mask
-    was drawn, the weights of every output are multiplied by sqrt(fan-in / existing fan-in). Where
-    it chose its weights, these are larger than the others, and that factor would add up over layers
-    to outputs that no training survives; so they get the length that all of them had. Tables whose
-    rows are looked up sum nothing and stay as they are.
+    Scaling keeps the variance of signals that the dense initialization gave. Without it, a deep
+    network without normalization that lacks 95 % of its weights has nearly the same output for
+    every input. Where the mask was drawn at random, the weights of every output are multiplied by
+    sqrt(fan-in / existing fan-in). Where the mask keeps the largest weights, that factor would be
+    too large, and over many layers outputs would explode; there the existing weights of an output
+    are scaled to the Euclidean norm that all its weights had. Embedding tables are not scaled,
+    because their rows are looked up and not summed.
 
     Args:
-        module: holds untrained weights.
-        topology: which of them exist.
-        drawn: whether the mask was drawn at random and not chosen by the weights.
+        module: the model with untrained weights; its masked parameters are changed.
+        topology: which weights exist.
+        drawn: whether the mask was drawn at random rather than chosen by magnitude.
 
     Raises:
         ModelError: when the topology belongs to another model.
 
-    Reference: of drawn masks, Evci, Ioannou, Keskin & Dauphin, AAAI 2022, section 3.1.
+    Reference: for drawn masks, Evci, Ioannou, Keskin & Dauphin, AAAI 2022, section 3.1.
     """
     owners = {id(p): m for m in module.modules() for p in m.parameters(recurse=False)}
     tables = {id(m.weight) for m in module.modules() if isinstance(m, _TABLES)}
@@ -94,7 +99,8 @@ def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True)
                 continue
             owner, parts, outputs = owners[id(weight)], mask, {0}
             if isinstance(owner, _TRANSPOSED):
-                # (in, out / groups, *kernel): an output sums over its group's inputs.
+                # A transposed weight is (in, out / groups, *kernel); each output sums over the
+                # inputs of its group, so groups and outputs become dimensions of their own.
                 parts, outputs = mask.reshape(owner.groups, -1, *mask.shape[1:]), {0, 2}
             summed = [d for d in range(parts.ndim) if d not in outputs]
             share = torch.ones_like(weight) if drawn else weight.square()
@@ -144,14 +150,14 @@ def _best_of_each(counts: Mapping[str, int], scores: Callable[[str], Tensor]) ->
 
 
 def _largest_of_all(tensors: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
-    """Return per layer the positions that are among the largest of the network."""
+    """Return per layer the flat positions of the weights that are among the network's largest."""
     names = sorted(name for name, t in tensors.items() if t.numel())
     flat = {name: _magnitudes(name, tensors[name]) for name in names}
     kept = kept_weights({name: len(flat[name]) for name in names}, density)
     pool = torch.cat([flat[name] for name in names])
     starts = torch.tensor([0, *(len(flat[name]) for name in names)]).cumsum(0)
     for name, start in zip(names, starts.tolist(), strict=False):
-        # Lifted out of the competition, so that no layer ends up empty and cuts the network.
+        # Each layer keeps its largest weight, because an empty layer would cut the network in two.
         pool[start + int(flat[name].argmax())] = math.inf
     chosen = largest(pool, kept)
     cuts = torch.searchsorted(chosen, starts)

@@ -1,4 +1,4 @@
-"""What a drop or grow rule may look at: one layer of one candidate."""
+"""`Layer`: what a drop or grow rule may read, one maskable parameter of one candidate."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Layer:
         weight: its values, zero where the mask is False.
         mask: bool, True where a weight exists before the update.
         ever_active: bool, True where a weight has existed at any time.
-        gradient: dense gradient of the loss, unmasked; None where nobody computed it.
-        moving_average: dense moving average of gradients, unmasked; None where nobody kept it.
+        gradient: dense gradient of the loss, unmasked; None where it was not computed.
+        moving_average: dense moving average of gradients, unmasked; None where training did not
+            track it.
         generator: fixed by the proposal's seed, the rule's role and the layer's name, so that
             choices do not depend on which layer comes first.
         allowed: bool, True where a weight may exist at all; None where it may everywhere.
@@ -45,14 +46,17 @@ class Layer:
 
     @property
     def places(self) -> int:
-        """Number of weights that there could be."""
+        """Number of positions at which a weight may exist."""
         return self.mask.numel() if self.allowed is None else int(self.allowed.sum())
 
     def need(self, field: Requirement) -> Tensor:
         """Return the gradient or the moving average.
 
+        Args:
+            field: `gradient` or `moving_average`.
+
         Raises:
-            ConfigError: when it is missing or has another shape than the weight.
+            ConfigError: when the tensor is missing or has another shape than the weight.
         """
         tensor = self.gradient if field == "gradient" else self.moving_average
         label = field.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Give a candidate new masks without leaving anything of the old ones behind."""
+"""`rewire`: a candidate with new masks that keeps nothing of the weights that were dropped."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> 
     """Return the candidate with new masks.
 
     Only weights that exist both before and after keep their value and their optimizer state. All
-    others are zero with zero state: a grown weight revives nothing, a dropped one leaks nothing.
-    State of another shape, such as a step count, stays. Tied tensors stay tied.
+    others become zero with zero state, so that a weight grown again does not get back its old value
+    and a dropped weight leaves no trace in the model. Optimizer state of another shape than the
+    weight, such as a step count, stays. Tied tensors stay tied.
 
     Args:
-        parent: the candidate; its tensors are left untouched, unchanged ones are shared.
-        masks: bool masks of all maskable parameters.
-        proposal: who gives the masks, for messages.
+        parent: the candidate; its tensors are left untouched, and unchanged ones are shared.
+        masks: one bool mask for each masked parameter of the parent, by name and of its shape.
+        proposal: name of the proposal that gives the masks, for messages.
 
     Raises:
         ModelError: when the masks are not those of the parent's parameters.
@@ -58,8 +59,12 @@ def rewire(parent: Candidate, masks: Mapping[str, Tensor], *, proposal: str) -> 
 def masked_weight(candidate: Candidate, name: str) -> Tensor:
     """Return the weight that the mask called `name` belongs to.
 
+    Args:
+        candidate: holds the weight and the mask.
+        name: name of a masked parameter.
+
     Raises:
-        ModelError: when there is none of the mask's shape.
+        ModelError: when the candidate has no weight of that name and of the mask's shape.
     """
     weight = candidate.weights.get(name)
     shape = candidate.topology.masks[name].shape
@@ -73,16 +78,17 @@ def masked_weight(candidate: Candidate, name: str) -> Tensor:
 
 
 def _only(tensor: Tensor, kept: Tensor) -> Tensor:
-    """Return the tensor with zeros everywhere but at the flat positions `kept`."""
+    """Return a copy of the tensor that is zero everywhere except at the flat positions `kept`."""
     positions = kept.to(tensor.device)
     only = torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     only.view(-1)[positions] = tensor.detach().flatten()[positions]
-    # Positions count in the order of the dimensions, whatever the tensor's memory format.
+    # Flat positions follow the order of the dimensions, so the copy above is contiguous; give it
+    # the memory format of the original, for example channels-last.
     return torch.empty_like(tensor).copy_(only) if not tensor.is_contiguous() else only
 
 
 def _aliases(candidate: Candidate, name: str) -> list[str]:
-    """Return other names of the same tensor: a state dict lists tied parameters repeatedly."""
+    """Return the other names of a tensor; a state dict lists a tied parameter repeatedly."""
     weight = candidate.weights[name]
     return [
         other

@@ -1,4 +1,4 @@
-"""How large a share of the weights is dropped and grown, over the course of the mask updates."""
+"""`drop_fraction` and `FractionPlan`: the share of weights exchanged at each mask update."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WAY: dict[str, Callable[[float], float]] = {
     "linear": lambda progress: progress,
     "constant": lambda progress: 0.0 * progress,
 }
-"""Per schedule, which share of the way from start to end is done at a progress in [0, 1]."""
+"""Per schedule a function from progress in [0, 1] to the share of the way from start to end."""
 
 
 def drop_fraction(progress: float, *, start: float, end: float, schedule: str) -> float:
@@ -71,7 +71,14 @@ class FractionPlan:
         self.at(0.0)
 
     def at(self, progress: float) -> float:
-        """Return the share at `progress` in [0, 1] of the mask-update period."""
+        """Return the share of a layer's weights to drop and grow.
+
+        Args:
+            progress: share of the mask-update period that has passed, in [0, 1].
+
+        Raises:
+            ConfigError: when the progress is outside [0, 1].
+        """
         return drop_fraction(progress, start=self.start, end=self.end, schedule=self.schedule)
 
 

@@ -1,4 +1,4 @@
-"""Exact choice of the n smallest or largest scores, with ties settled by position."""
+"""`smallest`, `largest` and `places`: exact choice of n scores, with ties settled by position."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 _SAMPLE = 1 << 15
-"""Values looked at to guess the n-th smallest of a longer tensor."""
+"""Number of values, at least, that are sampled to estimate the n-th smallest of a longer tensor."""
 
 
 def smallest(values: Tensor, n: int) -> Tensor:
     """Return the positions of the `n` smallest values; of equal values the first positions win.
 
-    Exactly `n` positions come back however many values are equal, and they do not depend on the
-    order in which a selection algorithm happens to visit ties. Partial selection: O(len(values)),
-    and where few of many are wanted little more than one comparison with each value.
+    Exactly `n` positions are returned however many values are equal, and they do not depend on the
+    order in which a selection algorithm visits equal values. The cost is O(len(values)); where few
+    of many values are chosen, it is little more than one comparison with each value.
 
     Args:
-        values: CPU (m,), no NaN.
+        values: (m,) of any real type, on the CPU, without NaN.
         n: how many, in [0, m].
 
     Returns:
@@ -50,21 +50,27 @@ def smallest(values: Tensor, n: int) -> Tensor:
 
 
 def places(chosen: Tensor) -> Tensor:
-    """Return the positions, int64 and ascending, at which a flat CPU mask is True."""
-    # On the CPU nearly twice as fast as torch.nonzero.
+    """Return the positions at which a mask is True, int64 and ascending.
+
+    Args:
+        chosen: bool (m,), on the CPU.
+    """
+    # NumPy is nearly twice as fast here as torch.nonzero.
     return torch.from_numpy(np.flatnonzero(chosen.numpy()))
 
 
 def _few_smallest(numbers: Tensor, n: int) -> Tensor | None:
-    """Return ascending positions of some values, the `n` smallest and their ties among them.
+    """Return ascending positions of few values that include the `n` smallest and all their ties.
 
-    None where that would not save anything.
+    Selecting among few values is faster. Returns None where it would save nothing, or where the
+    sample led to a threshold that is too small or too large.
     """
     every = len(numbers) // _SAMPLE
     if every < 2 or n > len(numbers) // 8:
         return None
     sample = numbers[::every].contiguous().numpy()
-    # Some standard deviations more than its share, so that the guess is seldom too small.
+    # The sample holds about n / every of the n smallest values. A rank four standard deviations
+    # higher makes it unlikely that the guessed threshold is too small.
     share = n / every
     rank = math.ceil(share + 4.0 * math.sqrt(share) + 4.0)
     guess = float(np.partition(sample, rank)[rank])
@@ -75,7 +81,12 @@ def _few_smallest(numbers: Tensor, n: int) -> Tensor | None:
 def largest(values: Tensor, n: int) -> Tensor:
     """Return the positions of the `n` largest values; of equal values the first positions win.
 
-    Args and returns are those of `smallest`.
+    Args:
+        values: (m,) of any real type, on the CPU, without NaN.
+        n: how many, in [0, m].
+
+    Returns:
+        int64 (n,) positions, ascending.
     """
     return smallest(-_comparable(values), n)
 
