@@ -19,7 +19,7 @@ from safecompress import compress
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.data import Splits
-from safecompress.defenses.unpair_finished import existing
+from safecompress.defenses.unpair_finished import nonzero_topology
 from safecompress.models import channel_groups
 from safecompress.models.channels import few_inputs
 from safecompress.proposals import without_channels
@@ -195,7 +195,7 @@ def searched(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) ->
         # Its rows were standardized already: the module takes them as they are.
         plain = replace(kitchen.splits, preprocessor=None)
         module = compress(copy.deepcopy(full), plain, config=config, out=out).model
-    return Sibling(module, existing(module))
+    return Sibling(module, nonzero_topology(module))
 
 
 class Given:

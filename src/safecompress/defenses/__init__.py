@@ -1,4 +1,4 @@
-"""Changes to training that hide members or a parent model, or draw weights towards a mask."""
+"""Changes to training that hide members or a parent model, or train weights towards a mask."""
 
 from __future__ import annotations
 

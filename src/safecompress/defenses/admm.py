@@ -1,11 +1,11 @@
-"""ADMM pruning: weights are drawn towards the largest of them before the others are taken away.
+"""`Admm`: ADMM pruning, which trains dense weights towards a mask before the others are cut.
 
-A mask cut into finished weights takes away what the others relied on. Here the weights W learn to
-do without: a copy Z holds the largest alone, W is pulled towards Z while it trains, and what still
-separates them adds up in the dual U, which pulls harder.
+Cutting finished weights removes weights that the remaining ones depend on. ADMM lets the weights W
+adapt first: a copy Z keeps only the largest weights, W is pulled towards Z while it trains, and the
+difference between them accumulates in the dual variable U, which strengthens the pull.
 
 Reference: Zhang et al., "A Systematic DNN Weight Pruning Framework using Alternating Direction
-Method of Multipliers", ECCV 2018, section 3; with the attacker's gain in the loss, Wang et al.,
+Method of Multipliers", ECCV 2018, section 3; with an adversarial attacker in the loss, Wang et al.,
 "Against Membership Inference Attack: Pruning is All You Need", IJCAI 2021 (arXiv 2008.13578).
 """
 
@@ -25,15 +25,16 @@ from safecompress.topology import maskable_parameters
 
 
 class Admm(Defense):
-    """Add Σ ρ/2 ‖W − Z + U‖² to the loss, and move Z and U at the end of each of K rounds.
+    """Add Σ ρ/2 ‖W − Z + U‖² to the loss, and update Z and U at the end of each of K rounds.
 
-    The W-step is ordinary training, whatever else is added to the loss. Then Z keeps the largest
-    magnitudes of W + U, exactly the budget, equal ones settled by position; and U += W − Z. Where ρ
-    grows, the dual is scaled down by as much, for it is measured in units of 1/ρ.
+    Within a round W is trained as usual, whatever else is added to the loss. At its end Z becomes
+    W + U with all but the largest magnitudes set to zero (exactly the budget stays; equal
+    magnitudes are settled by position), and U += W − Z. Where ρ grows, U is divided by the same
+    factor, because the scaled dual is measured in units of 1/ρ.
 
     Args:
-        sparse: gives density, distribution and the section `admm`.
-        scope: whether the network has one budget, or every layer its own.
+        sparse: its density, distribution and section `admm` are read.
+        scope: whether the network has one budget of weights, or every layer its own.
     """
 
     name: ClassVar[str] = "admm"
@@ -49,7 +50,10 @@ class Admm(Defense):
         self._residuals = torch.empty(0)
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Take the weights as they are as the first W.
+        """Start from the module's current weights as the first W.
+
+        Args:
+            context: its module is pruned, and its steps are divided into rounds.
 
         Raises:
             ConfigError: without a module, or with fewer steps than rounds.
@@ -65,7 +69,11 @@ class Admm(Defense):
         self._begin_()
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return Σ ρ/2 ‖W − Z + U‖², a scalar."""
+        """Return Σ ρ/2 ‖W − Z + U‖² over all maskable weights, a scalar.
+
+        Args:
+            batch: not read; the penalty depends on the weights alone.
+        """
         del batch
         pulls = [
             (w - self._copies[name] + self._duals[name]).square().sum()
@@ -74,19 +82,23 @@ class Admm(Defense):
         return 0.5 * self.rho * torch.stack(pulls).sum()
 
     def after_step_(self, batch: Batch) -> None:
-        """Move Z, then U, where a round ends."""
+        """Update Z and then U if this step ends a round.
+
+        Args:
+            batch: its step is read.
+        """
         if batch.step + 1 == self._round_ends(self.rounds_done):
             self._next_round_()
 
     @property
     def rho(self) -> float:
-        """How hard W is pulled in this round; the last stays where no round follows."""
+        """The factor ρ of the current round; after the last round, that of the last round."""
         done = min(self.rounds_done, self._config.rounds - 1)
         return self._config.rho * self._config.growth**done
 
     @property
     def rounds_done(self) -> int:
-        """Rounds that have ended."""
+        """Number of rounds that have ended."""
         return len(self._residuals)
 
     @property
@@ -95,20 +107,24 @@ class Admm(Defense):
         return self._residuals.clone()
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies of Z, its support, U and the residuals so far."""
+        """Return copies of Z, of the mask of its non-zero weights, of U and of the residuals."""
         groups = {KEPT: self._kept, "copy": self._copies, "dual": self._duals}
         saved = {f"{g}.{n}": t.clone() for g, tensors in groups.items() for n, t in tensors.items()}
         return saved | {"residuals": self._residuals.clone()}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned; an empty mapping begins with the weights as they are."""
+        """Restore a saved state; an empty mapping starts from the module's current weights.
+
+        Args:
+            state: what `state` returned, or an empty mapping.
+        """
         if not state:
             self._begin_()
             return
-        here = {name: w.device for name, w in self._weights.items()}
-        self._copies = {n: state[f"copy.{n}"].clone().to(device) for n, device in here.items()}
-        self._duals = {n: state[f"dual.{n}"].clone().to(device) for n, device in here.items()}
-        self._kept = {n: state[f"{KEPT}.{n}"].clone() for n in here}
+        devices = {name: w.device for name, w in self._weights.items()}
+        self._copies = {n: state[f"copy.{n}"].clone().to(device) for n, device in devices.items()}
+        self._duals = {n: state[f"dual.{n}"].clone().to(device) for n, device in devices.items()}
+        self._kept = {n: state[f"{KEPT}.{n}"].clone() for n in devices}
         self._residuals = state["residuals"].clone()
 
     def _begin_(self) -> None:
@@ -117,7 +133,7 @@ class Admm(Defense):
         self._project_()
 
     def _round_ends(self, number: int) -> int:
-        """Return after how many steps round `number` ends, counted from 0."""
+        """Return the number of steps after which round `number`, counted from 0, ends."""
         steps = 0 if self._context is None else self._context.steps
         return steps * (number + 1) // self._config.rounds
 
@@ -125,18 +141,18 @@ class Admm(Defense):
     def _next_round_(self) -> None:
         rho = self.rho
         self._project_()
-        apart = {name: w.detach() - self._copies[name] for name, w in self._weights.items()}
-        squares = [d.double().square().sum() for d in apart.values()]
+        differences = {name: w.detach() - self._copies[name] for name, w in self._weights.items()}
+        squares = [d.double().square().sum() for d in differences.values()]
         residual = torch.stack(squares).sum().sqrt().reshape(1).cpu()
         self._residuals = torch.cat([self._residuals, residual])
-        for name, distance in apart.items():
-            self._duals[name].add_(distance).mul_(rho / self.rho)
+        for name, difference in differences.items():
+            self._duals[name].add_(difference).mul_(rho / self.rho)
 
     @torch.no_grad()
     def _project_(self) -> None:
-        """Let Z be the nearest to W + U that keeps the budget."""
-        wanted = {name: w.detach() + self._duals[name] for name, w in self._weights.items()}
+        """Set Z to the point nearest to W + U that has no more non-zero weights than the budget."""
+        sums = {name: w.detach() + self._duals[name] for name, w in self._weights.items()}
         self._kept = dict(
-            largest(wanted, self._sparse, scope=self._scope, density=self._sparse.density).masks
+            largest(sums, self._sparse, scope=self._scope, density=self._sparse.density).masks
         )
-        self._copies = {n: t * self._kept[n].to(t.device) for n, t in wanted.items()}
+        self._copies = {n: t * self._kept[n].to(t.device) for n, t in sums.items()}

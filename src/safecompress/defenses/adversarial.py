@@ -1,8 +1,9 @@
-"""Adversarial training: an attacker learns beside the model, and the model learns to confuse it.
+"""`AdversarialTraining`: attackers learn during training, and the model learns to confuse them.
 
-The published min-max term subtracts the attacker's cross-entropy and so can fall without end; one
-release even had its sign wrong, which rewards looking like a member. Here what is added to the
-loss is bounded on both sides, and minimizing it always lowers the attacker's ability.
+The published min-max objective subtracts the attacker's cross-entropy, which has no upper bound, so
+the loss can fall without end; one published implementation even has the sign wrong, which rewards
+outputs that look like a member's. Here the term that is added to the loss is bounded on both sides,
+and lowering it always lowers the attacker's ability.
 """
 
 from __future__ import annotations
@@ -42,41 +43,47 @@ AttackerKind = Literal["neural", "white-box", "both"]
 
 LOG_2 = 0.6931471805599453
 LARGEST_LOGIT = 10.0
-"""The attacker's logit is bent into ±10, so no batch can make the penalty or its gradient huge."""
+"""Bound of the attackers' logits, so that no batch can make the penalty or its gradient huge."""
 
 ATTACKERS: dict[str, tuple[bool, ...]] = {
     "neural": (False,),
     "white-box": (True,),
     "both": (False, True),
 }
-"""Of each attacker in a mode, whether it sees the last features."""
+"""Per mode, for each of its attackers, whether it also reads the model's last features."""
 
 _TOP = 5
 _DIRECTIONS = 16
-"""Random directions in which a white-box attacker sees the last features."""
+"""Number of random directions onto which the last features are projected for an attacker."""
 _PARAMETERS = 4
-"""Tensors that one attacker is made of."""
+"""Number of tensors that hold one attacker's parameters."""
 _SMALL = 1e-12
 _HIDDEN = 64
 _LEARNING_RATE = 1e-2
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def confusion(said: Tensor) -> Tensor:
-    """Return the cross-entropy of the attacker's logits on members to a coin flip, a scalar.
+def confusion(logits: Tensor) -> Tensor:
+    """Return the cross-entropy between a coin flip and the attackers' outputs, a scalar.
 
-    Smallest, log 2, where the attacker says ½ of every member.
+    It is smallest, log 2, where an attacker gives every member the probability ½.
+
+    Args:
+        logits: the attackers' logits of "member" for members, of any shape.
     """
-    return (softplus(said) - 0.5 * said).mean()
+    return (softplus(logits) - 0.5 * logits).mean()
 
 
-def clamped(said: Tensor) -> Tensor:
-    """Return −min(the attacker's cross-entropy on a member, log 2), averaged, in [−log 2, 0].
+def clamped(logits: Tensor) -> Tensor:
+    """Return −min(the attackers' cross-entropy on a member, log 2), averaged, in [−log 2, 0].
 
-    Pushes members until the attacker says ½ and no further: beyond, "surely not a member" would
-    give them away as well.
+    Lowering it moves an attacker's probability of "member" down to ½ and no further, because
+    members for which the attacker outputs "surely not a member" are recognizable as well.
+
+    Args:
+        logits: the attackers' logits of "member" for members, of any shape.
     """
-    return -softplus(-said).clamp(max=LOG_2).mean()
+    return -softplus(-logits).clamp(max=LOG_2).mean()
 
 
 GAINS = {"confusion": confusion, "clamped": clamped}
@@ -85,19 +92,19 @@ GAINS = {"confusion": confusion, "clamped": clamped}
 class AdversarialTraining(Defense):
     """Add `weight` × gain to the loss, where the gain falls as attackers do worse on members.
 
-    Every step from `start` on, the attacker takes `attacker_steps` Adam steps on the batch's
-    members and as many reference rows, both seen by the model in evaluation mode without
-    gradients: mode, dropout and batch statistics must not tell the groups apart. Then the gain is
-    taken through the batch's own logits.
+    In every step from `start` on, each attacker first takes `attacker_steps` Adam steps on the
+    batch's members and as many reference rows. The model answers both in evaluation mode without
+    gradients, so that mode, dropout and batch statistics do not tell the groups apart. The gain is
+    then computed from the batch's own logits, through which its gradient reaches the model.
 
     Args:
-        weight: factor of the gain, at least 0; task accuracy pays for a larger one.
+        weight: factor of the gain, at least 0; a larger one costs task accuracy.
         start: share of the stage before the attacker joins, in [0, 1).
         attacker_steps: attacker steps per model step, at least 1.
-        gain: `confusion` (attacker says ½ of members) or `clamped` (its cross-entropy on members,
-            raised up to log 2).
+        gain: `confusion` (moves the attacker's probability of members to ½) or `clamped` (raises
+            its cross-entropy on members up to log 2).
         attacker: `neural`, a small network on the features of the attack of that name; `white-box`,
-            one that also sees the last layer's features and the length of its gradient; or `both`,
+            one that also reads the last layer's features and the length of its gradient; or `both`,
             one of each, whose gains are averaged.
 
     Raises:
@@ -135,15 +142,18 @@ class AdversarialTraining(Defense):
             attacker_steps,
             gain,
         )
-        self._inside = ATTACKERS[attacker]
-        self.needs_features = any(self._inside)
+        self._white_box = ATTACKERS[attacker]
+        self.needs_features = any(self._white_box)
         self._context: TrainingContext | None = None
         self._reference: Rows | None = None
         self._parameters: tuple[Tensor, ...] | None = None
         self._optimizer: torch.optim.Adam | None = None
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Take the reference rows and start with a fresh attacker.
+        """Copy the reference rows to the device and start with untrained attackers.
+
+        Args:
+            context: its reference rows stand for non-members; its seed draws the attackers.
 
         Raises:
             ConfigError: without reference rows.
@@ -162,57 +172,77 @@ class AdversarialTraining(Defense):
         self._renew_()
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Let the attacker learn, then return weight × gain; None before `start`."""
+        """Train the attackers on the batch, then return weight × gain, a scalar.
+
+        Args:
+            batch: its members, its logits and, for white-box attackers, its last features are
+                read.
+
+        Returns:
+            A scalar attached to the batch's logits; None before `start`.
+        """
         if batch.progress < self.start:
             return None
-        self._attacker_learns_(batch)
-        said = self.attackers_say(batch.logits, batch.labels, batch.features)
-        return self.weight * GAINS[self.gain](said)
+        self._attackers_learn_(batch)
+        logits = self.attacker_logits(batch.logits, batch.labels, batch.features)
+        return self.weight * GAINS[self.gain](logits)
 
-    def attackers_say(self, logits: Tensor, labels: Tensor, inside: Tensor | None = None) -> Tensor:
+    def attacker_logits(
+        self, logits: Tensor, labels: Tensor, last_features: Tensor | None = None
+    ) -> Tensor:
         """Return each attacker's logit of "member" for each row, (attackers, n), in ±10.
 
         Args:
-            logits: (n, classes).
+            logits: (n, classes), of the model.
             labels: int64 (n,).
-            inside: (n, d), the last features; for white-box attackers.
-        """
-        return self._say(self._seen(logits, labels, inside))
+            last_features: (n, d), what the model's last weight layer is given; white-box attackers
+                need it.
 
-    def _seen(self, logits: Tensor, labels: Tensor, inside: Tensor | None) -> list[Tensor]:
-        """Return what each attacker sees of each row, (n, its features)."""
-        outside = torch.asinh(features(logits.float(), labels, top=_TOP))
+        Raises:
+            ConfigError: before `prepare_`, or when a white-box attacker gets no last features.
+        """
+        return self._membership_logits(self._attacker_inputs(logits, labels, last_features))
+
+    def _attacker_inputs(
+        self, logits: Tensor, labels: Tensor, last_features: Tensor | None
+    ) -> list[Tensor]:
+        """Return per attacker the features that it reads of each row, (n, its features)."""
+        black_box = torch.asinh(features(logits.float(), labels, top=_TOP))
         if not self.needs_features:
-            return [outside]
-        both = torch.cat([outside, self._seen_inside(logits, labels, inside)], dim=1)
-        return [both if looks_inside else outside for looks_inside in self._inside]
+            return [black_box]
+        internal = self._internal_features(logits, labels, last_features)
+        both = torch.cat([black_box, internal], dim=1)
+        return [both if white_box else black_box for white_box in self._white_box]
 
-    def _say(self, seen: Sequence[Tensor]) -> Tensor:
-        """Return each attacker's logit of "member" for each row it sees."""
+    def _membership_logits(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return each attacker's logit of "member" for each row of its inputs."""
         parameters, _ = self._ready()
-        said = []
-        for place, rows in enumerate(seen):
+        logits = []
+        for place, rows in enumerate(inputs):
             first, first_bias, last, last_bias = parameters[_PARAMETERS * place :][:_PARAMETERS]
-            said.append(membership_logits((first, first_bias, last, last_bias), rows))
-        return LARGEST_LOGIT * torch.tanh(torch.cat(said) / LARGEST_LOGIT)
+            logits.append(membership_logits((first, first_bias, last, last_bias), rows))
+        return LARGEST_LOGIT * torch.tanh(torch.cat(logits) / LARGEST_LOGIT)
 
-    def _seen_inside(self, logits: Tensor, labels: Tensor, inside: Tensor | None) -> Tensor:
-        """Return the last features in random directions, their size and their gradient's.
+    def _internal_features(
+        self, logits: Tensor, labels: Tensor, last_features: Tensor | None
+    ) -> Tensor:
+        """Return random projections of the last features h, and the lengths of h and p − y.
 
-        The last layer's gradient is (p − y) ⊗ h: directions of h and the length of either factor.
+        The gradient of the last layer's weights is (p − y) ⊗ h, where p are the probabilities and
+        y is the one-hot label, so its length is the product of the two lengths.
         """
-        if inside is None or self._context is None:
+        if last_features is None or self._context is None:
             raise ConfigError("adversarial: a white-box attacker needs the batch's features.")
-        h = inside.float()
+        h = last_features.float()
         draw = generator(self._context.seed, self.name, "directions", h.shape[1])
         directions = torch.randn(h.shape[1], _DIRECTIONS, generator=draw).to(h.device)
         residual = softmax(logits.float(), dim=1) - one_hot(labels, logits.shape[1])
-        # A length has no gradient at 0, so it is kept a little above.
-        sizes = [(t.square().sum(dim=1) + _SMALL).sqrt().log() for t in (h, residual)]
-        return torch.cat([normalize(h, dim=1) @ directions, torch.stack(sizes, dim=1)], dim=1)
+        # A length has no gradient at 0, so a small number is added to its square.
+        lengths = [(t.square().sum(dim=1) + _SMALL).sqrt().log() for t in (h, residual)]
+        return torch.cat([normalize(h, dim=1) @ directions, torch.stack(lengths, dim=1)], dim=1)
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies of the attacker's parameters and Adam's state."""
+        """Return copies of the attackers' parameters and of Adam's state."""
         parameters, optimizer = self._ready()
         saved = {f"parameter.{i}": p.detach().clone() for i, p in enumerate(parameters)}
         for i, parameter in enumerate(parameters):
@@ -221,7 +251,11 @@ class AdversarialTraining(Defense):
         return saved
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned; an empty mapping gives a fresh attacker."""
+        """Restore a saved state; an empty mapping gives untrained attackers.
+
+        Args:
+            state: what `state` returned, or an empty mapping.
+        """
         self._renew_()
         if not state:
             return
@@ -237,16 +271,16 @@ class AdversarialTraining(Defense):
         if self._context is None:
             raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         width = feature_count(self._context.classes, top=_TOP)
-        drawn: list[Tensor] = []
-        for looks_inside in self._inside:
-            drawn += initial_parameters(
-                width + (_DIRECTIONS + 2) * looks_inside,
+        parameters: list[Tensor] = []
+        for white_box in self._white_box:
+            parameters += initial_parameters(
+                width + (_DIRECTIONS + 2) * white_box,
                 hidden=_HIDDEN,
                 heads=1,
                 seed=self._context.seed,
                 name=self.name,
             )
-        self._parameters = tuple(p.to(self._context.device).requires_grad_() for p in drawn)
+        self._parameters = tuple(p.to(self._context.device).requires_grad_() for p in parameters)
         self._optimizer = torch.optim.Adam(self._parameters, lr=_LEARNING_RATE, fused=True)
 
     def _ready(self) -> tuple[tuple[Tensor, ...], torch.optim.Adam]:
@@ -254,34 +288,40 @@ class AdversarialTraining(Defense):
             raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         return self._parameters, self._optimizer
 
-    def _attacker_learns_(self, batch: Batch) -> None:
-        """Take the attacker's steps; the model stands still, so it is asked once for them all."""
+    def _attackers_learn_(self, batch: Batch) -> None:
+        """Take the attackers' steps; the model does not change meanwhile, so it runs only once."""
         parameters, optimizer = self._ready()
         n = len(batch.labels)
-        drawn = [self._drawn(n, step=batch.step, k=k) for k in range(self.attacker_steps)]
-        reference = concatenate(*drawn)
+        draws = [self._reference_rows(n, step=batch.step, k=k) for k in range(self.attacker_steps)]
+        reference = concatenate(*draws)
         with _evaluating(batch.model):
-            members = self._seen(*self._asked(batch.model, batch.inputs, batch.labels))
-            others = self._seen(*self._asked(batch.model, reference.inputs, reference.labels))
-        for here in zip(*(torch.split(t, len(drawn[0])) for t in others), strict=True):
-            said = self._say([torch.cat(pair) for pair in zip(members, here, strict=True)])
-            loss = 0.5 * (softplus(-said[:, :n]).mean() + softplus(said[:, n:]).mean())
+            members = self._attacker_inputs(
+                *self._model_outputs(batch.model, batch.inputs, batch.labels)
+            )
+            others = self._attacker_inputs(
+                *self._model_outputs(batch.model, reference.inputs, reference.labels)
+            )
+        for draw in zip(*(torch.split(t, len(draws[0])) for t in others), strict=True):
+            logits = self._membership_logits(
+                [torch.cat(pair) for pair in zip(members, draw, strict=True)]
+            )
+            loss = 0.5 * (softplus(-logits[:, :n]).mean() + softplus(logits[:, n:]).mean())
             gradients = torch.autograd.grad(loss, parameters)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
 
-    def _asked(
+    def _model_outputs(
         self, model: ModelLike, inputs: Inputs, labels: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return logits, the labels, and the last features where an attacker sees them."""
+        """Return logits, the labels, and the last features where an attacker reads them."""
         if self.needs_features:
-            logits, inside = call_with_features(model, inputs)
-            return logits, labels, inside
+            logits, last_features = call_with_features(model, inputs)
+            return logits, labels, last_features
         return call(model, inputs), labels, None
 
-    def _drawn(self, n: int, *, step: int, k: int) -> Rows:
-        """Return up to n reference rows, a function of the run's seed, the step and k."""
+    def _reference_rows(self, n: int, *, step: int, k: int) -> Rows:
+        """Return up to n reference rows, fixed by the run's seed, the step and k."""
         if self._context is None or self._reference is None:
             raise ConfigError("adversarial: prepare_ must be called before the defense is used.")
         order = permutation(len(self._reference), self._context.seed, self.name, step, k)
@@ -299,7 +339,7 @@ DEFENSES.add(
 
 @contextmanager
 def _evaluating(model: ModelLike) -> Iterator[None]:
-    """Put a module in evaluation mode without gradients, and every part back as it was."""
+    """Put a module in evaluation mode without gradients, and restore every part's mode after."""
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     before = [module.training for module in modules]
     try:

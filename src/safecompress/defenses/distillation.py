@@ -1,4 +1,4 @@
-"""Distillation: the model learns what the dense model says instead of what the labels say."""
+"""`Distillation`: the model learns the dense model's outputs instead of the labels."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ On = Literal["members", "reference"]
 
 
 class Distillation(Defense):
-    """Train towards (1 − share) of the target and `share` of what the dense model says.
+    """Train towards (1 − share) of the target and `share` of the dense model's probabilities.
 
-    On `members` the dense model answers the batch itself. On `reference` it answers rows that
-    nobody trained on, and with a share of 1 the small model's weights never learn from a member:
-    all they know of them went through the dense model's answers about others. Statistics that
-    layers keep of their batches (BatchNorm) are still the members'.
+    With `members`, the dense model's outputs for the batch itself are learned. With `reference`,
+    its outputs for reference rows are learned, which are no members. With a share of 1 the small
+    model's weights then never learn from a member: all that they contain of members has passed
+    through the dense model's outputs for other rows. Layers that keep statistics of their batches
+    (BatchNorm) still record the members.
 
     Args:
-        share: of the loss that comes from the dense model, in [0, 1].
-        temperature: both models' logits are divided by it, and the loss multiplied by its square.
+        share: share of the loss that comes from the dense model, in [0, 1].
+        temperature: above 0; both models' logits are divided by it, and the loss is multiplied by
+            its square.
         rows: `members` or `reference`; the latter needs `data.split.reference`.
 
     Raises:
@@ -55,10 +57,13 @@ class Distillation(Defense):
         self._context: TrainingContext | None = None
         self._dense: nn.Module | None = None
         self._reference: Rows | None = None
-        self._said = torch.empty(0)
+        self._reference_logits = torch.empty(0)
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Take the dense model, and ask it about the reference rows once.
+        """Store the dense model and, where they are learned, its outputs for the reference rows.
+
+        Args:
+            context: its dense model, reference rows, seed and device are read.
 
         Raises:
             ConfigError: without a dense model, or without the reference rows it needs.
@@ -73,35 +78,43 @@ class Distillation(Defense):
             return
         if context.reference is None or not len(context.reference):
             raise ConfigError("distillation: rows is 'reference'; set data.split.reference.")
-        own = context.reference
-        self._said = predict(context.dense, own).logits.to(context.device)
+        reference = context.reference
+        self._reference_logits = predict(context.dense, reference).logits.to(context.device)
         self._reference = Rows(
-            map_inputs(lambda t: t.to(context.device), own.inputs),
-            own.labels.to(context.device),
-            own.ids.to(context.device),
+            map_inputs(lambda t: t.to(context.device), reference.inputs),
+            reference.labels.to(context.device),
+            reference.ids.to(context.device),
         )
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return share × (distillation loss − cross-entropy to the target)."""
+        """Return share × (distillation loss − cross-entropy to the target), a scalar.
+
+        Args:
+            batch: its loss is read; with `members` its inputs and logits, with `reference` its
+                model and its step.
+
+        Returns:
+            A scalar; None where the share is 0.
+        """
         if not self.share or batch.loss is None or self._dense is None:
             return None
         if self._reference is None:
             with torch.no_grad():
-                told = call(self._dense, batch.inputs)
-            said = batch.logits
+                teacher_logits = call(self._dense, batch.inputs)
+            logits = batch.logits
         else:
-            rows = self._drawn(len(batch.labels), batch.step)
-            told = self._said.index_select(0, rows)
-            said = call(batch.model, self._reference.take(rows).inputs)
+            rows = self._reference_positions(len(batch.labels), batch.step)
+            teacher_logits = self._reference_logits.index_select(0, rows)
+            logits = call(batch.model, self._reference.take(rows).inputs)
         heat = self.temperature
-        target = softmax(told.float() / heat, dim=1)
-        return self.share * (heat**2 * cross_entropy(said.float() / heat, target) - batch.loss)
+        target = softmax(teacher_logits.float() / heat, dim=1)
+        return self.share * (heat**2 * cross_entropy(logits.float() / heat, target) - batch.loss)
 
-    def _drawn(self, n: int, step: int) -> Tensor:
-        """Return up to n reference rows, a function of the run's seed and the step."""
+    def _reference_positions(self, n: int, step: int) -> Tensor:
+        """Return the positions of up to n reference rows, fixed by the run's seed and the step."""
         if self._context is None:
             raise ConfigError("distillation: prepare_ must be called before it is used.")
-        order = permutation(len(self._said), self._context.seed, self.name, step)
+        order = permutation(len(self._reference_logits), self._context.seed, self.name, step)
         return order[:n].to(self._context.device)
 
 

@@ -1,4 +1,8 @@
-"""DP-SGD: every row's gradient is clipped, and noise hides whether it was there."""
+"""`DpSgd` and `epsilon`: training with differential privacy, and the guarantee it gives.
+
+Every row's gradient is clipped and noise is added to their sum, so that the model hardly depends on
+whether any single row was trained on.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +22,25 @@ from safecompress.protocols import Batch, Defense, Inputs, TrainingContext, map_
 from safecompress.randomness import generator
 
 FEWEST_ROWS = 32
-"""Below this batch size an empty batch is likely enough to matter to the accountant."""
+"""Smallest batch size: smaller batches, drawn row by row, would too often be empty."""
 
 Spent: TypeAlias = tuple[float, float, int]
-"""Noise multiplier, share of the rows drawn into a step, steps."""
+"""What one stage costs in privacy: noise multiplier, share of the rows drawn in a step, steps."""
 
 _INSTALL = "pip install 'safecompress[dp]'"
 _AT_ONCE = 64
+"""Number of rows whose gradients are in memory at the same time."""
 
 
 class DpSgd(Defense):
     """Replace the gradient by the noisy mean of clipped gradients of single rows.
 
-    Batches are drawn row by row (Poisson sampling), as the accountant supposes. The noise comes
-    from the run's seed: whoever knows the seed can subtract it, so keep it to yourself.
+    Each row is drawn into each batch independently (Poisson sampling), as the accountant assumes.
+    The noise is generated from the run's seed and can be subtracted with it: keep the seed secret.
 
     Args:
         noise: standard deviation of the noise as a multiple of `clip`, at least 0.
-        clip: largest length of a row's gradient, above 0.
+        clip: largest Euclidean norm of a row's gradient, above 0; longer ones are scaled down.
         delta: probability with which the guarantee may fail, in (0, 1).
 
     Raises:
@@ -57,10 +62,13 @@ class DpSgd(Defense):
         self._context: TrainingContext | None = None
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Refuse what has no gradient of a single row.
+        """Refuse models without gradients of single rows, and batches that are too small.
+
+        Args:
+            context: its module, batch size, seed and stage are read.
 
         Raises:
-            ConfigError: on batch normalization, or batches of few rows.
+            ConfigError: on batch normalization, or a batch size below `FEWEST_ROWS`.
         """
         modules = [] if context.module is None else list(context.module.modules())
         normalized = [m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -76,7 +84,14 @@ class DpSgd(Defense):
         self._context = context
 
     def before_step_(self, batch: Batch) -> None:
-        """Put the noisy mean of clipped gradients where the gradients are."""
+        """Replace every parameter's gradient by the noisy mean of the rows' clipped gradients.
+
+        Args:
+            batch: its inputs, labels, masks and step are read.
+
+        Raises:
+            ConfigError: before `prepare_`.
+        """
         if self._context is None or self._context.module is None:
             raise ConfigError("dp-sgd: prepare_ must be called before it is used.")
         module = self._context.module
@@ -86,9 +101,9 @@ class DpSgd(Defense):
         total = self._clipped_sum(module, learned, exists, batch)
         draw = generator(self._context.seed, self.name, self._context.stage, batch.step)
         for name, parameter in learned.items():
-            shaken = torch.randn(parameter.shape, generator=draw).to(parameter.device)
-            noisy = total[name] + self.noise * self.clip * shaken
-            # Divided by the size on average: how many rows were drawn is a secret, too.
+            normal = torch.randn(parameter.shape, generator=draw).to(parameter.device)
+            noisy = total[name] + self.noise * self.clip * normal
+            # Divide by the expected batch size: the true one depends on the rows, so it is private.
             parameter.grad = (noisy / self._context.batch_size).to(parameter.dtype)
 
     def _clipped_sum(
@@ -98,9 +113,9 @@ class DpSgd(Defense):
         exists: Mapping[str, Tensor],
         batch: Batch,
     ) -> dict[str, Tensor]:
-        """Return per parameter the sum of the rows' gradients, each at most `clip` long.
+        """Return per parameter the sum of the rows' gradients, each of norm at most `clip`.
 
-        The length of a row's gradient counts the weights that exist.
+        The norm of a row's gradient is taken over the weights that exist.
         """
         fixed = {n: t.detach() for n, t in module.named_buffers()}
         weights = {n: p.detach() for n, p in learned.items()}
@@ -109,15 +124,15 @@ class DpSgd(Defense):
             def model(*args: Tensor, **named: Tensor) -> object:
                 return functional_call(module, {**weights, **fixed}, args, named)
 
-            one = map_inputs(lambda t: t.unsqueeze(0), inputs)
-            return cross_entropy(call(model, one), label.unsqueeze(0))
+            row = map_inputs(lambda t: t.unsqueeze(0), inputs)
+            return cross_entropy(call(model, row), label.unsqueeze(0))
 
         by_row = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
         total = {n: torch.zeros_like(w) for n, w in weights.items()}
         for start in range(0, len(batch.labels), _AT_ONCE):
-            here = slice(start, start + _AT_ONCE)
-            some = map_inputs(lambda t, at=here: t[at], batch.inputs)  # type: ignore[misc]
-            rows = by_row(weights, some, batch.labels[here])
+            part = slice(start, start + _AT_ONCE)
+            inputs = map_inputs(lambda t, at=part: t[at], batch.inputs)  # type: ignore[misc]
+            rows = by_row(weights, inputs, batch.labels[part])
             for name, mask in exists.items():
                 rows[name] = rows[name] * mask
             squares = [g.flatten(1).square().sum(1) for g in rows.values()]
@@ -138,11 +153,15 @@ DEFENSES.add(
 
 
 def epsilon(spent: Sequence[Spent], *, delta: float) -> float:
-    """Return ε of the steps taken, by the Rényi accountant of Opacus; infinite without noise.
+    """Return ε of the steps taken, by the Rényi accountant of Opacus; smaller is more private.
 
     Args:
-        spent: stages in order.
-        delta: probability with which the guarantee may fail.
+        spent: per stage, in order, the noise multiplier, the share of the rows drawn in a step, and
+            the number of steps.
+        delta: probability with which the guarantee may fail, in (0, 1).
+
+    Returns:
+        ε of all stages together: infinite where steps were taken without noise, 0 without steps.
 
     Raises:
         ConfigError: where Opacus is not installed.
@@ -154,5 +173,5 @@ def epsilon(spent: Sequence[Spent], *, delta: float) -> float:
     except ImportError as error:
         raise ConfigError(f"dp-sgd: opacus is not installed; {_INSTALL}.") from error
     accountant = RDPAccountant()
-    accountant.history = [one for one in spent if one[2]]
+    accountant.history = [stage for stage in spent if stage[2]]
     return float(accountant.get_epsilon(delta)) if accountant.history else 0.0

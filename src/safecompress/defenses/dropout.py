@@ -1,4 +1,4 @@
-"""Dropout in any model, without a word of it in the model's own code."""
+"""`Dropout`: dropout in any model, added by hooks without a change to the model's code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from safecompress.protocols import Defense, TrainingContext
 
 
 class Dropout(Defense):
-    """Drop a share of what every linear layer but the first is given, while training.
+    """Drop a share of the inputs of every linear layer after the first layer, while training.
 
-    The model itself stays as it is: nothing is dropped in evaluation, and no layer is added.
+    The model itself does not change: nothing is dropped in evaluation, and no layer is added.
 
     Args:
-        rate: probability of dropping an entry, in [0, 1).
+        rate: probability with which an entry becomes zero, in [0, 1).
 
     Raises:
         ConfigError: when the rate is out of range.
@@ -37,10 +37,13 @@ class Dropout(Defense):
         self._layers: list[nn.Linear] = []
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Find the layers.
+        """Find the linear layers after the first layer with weights.
+
+        Args:
+            context: its module is searched.
 
         Raises:
-            ConfigError: where there is no second linear layer.
+            ConfigError: where there is no such layer.
         """
         modules = [] if context.module is None else list(context.module.modules())
         weighted = [m for m in modules if any(p.ndim >= 2 for p in m.parameters(recurse=False))]
@@ -53,15 +56,15 @@ class Dropout(Defense):
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Drop entries inside the block, wherever a layer is in training mode."""
+        """Drop entries within the `with` block, wherever a layer is in training mode."""
 
-        def dropped(layer: nn.Module, args: Any) -> Any:
+        def drop_entries(layer: nn.Module, args: Any) -> Any:
             if not layer.training or not args:
                 return None
             return (dropout(args[0], self.rate, training=True), *args[1:])
 
         layers = self._layers if self.rate else []
-        hooks = [layer.register_forward_pre_hook(dropped) for layer in layers]
+        hooks = [layer.register_forward_pre_hook(drop_entries) for layer in layers]
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Early stopping: the stage ends with the weights that served unseen rows best."""
+"""`EarlyStopping`: a stage ends with the weights that had the least loss on steering rows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _WEIGHT, _MASK = "weight.", "mask."
 class EarlyStopping(Defense):
     """Remember the weights with the least loss on steering non-members; end the stage with them.
 
-    The stage runs to its end all the same, for its candidates must meet on the same step; what it
-    ends with is what training would have stopped at. Weights under another mask are forgotten.
+    Training still runs to the end of the stage, because all candidates of a stage take the same
+    number of steps; the weights are then those at which training would have stopped. When the mask
+    changes, the remembered weights are discarded, because they belong to the old mask.
 
     Args:
-        looks: how often the loss is measured, at equal distances, at least 1; 0 changes nothing.
+        looks: how often the loss is measured in a stage, at equal distances; 0 changes nothing.
 
     Raises:
         ConfigError: when the number is below 0.
@@ -45,7 +46,10 @@ class EarlyStopping(Defense):
         self._loss = float("inf")
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Take the rows that are watched.
+        """Store the module and the rows on which the loss is measured.
+
+        Args:
+            context: its module, steering rows (`validation`) and steps are read.
 
         Raises:
             ConfigError: without a module or without steering rows.
@@ -55,17 +59,21 @@ class EarlyStopping(Defense):
         self._context = context
 
     def after_step_(self, batch: Batch) -> None:
-        """Look where it is time, and at the end of the stage go back to the best weights."""
+        """Measure the loss where it is due, and at the stage's end restore the best weights.
+
+        Args:
+            batch: its step and masks are read.
+        """
         context = self._context
         if not self.looks or context is None or context.module is None:
             return
         if not _same(self._masks, batch.masks):
             self._best, self._loss = {}, float("inf")
         done = batch.step + 1
-        look = done * self.looks // context.steps != batch.step * self.looks // context.steps
-        if look and context.validation is not None:
-            said = predict(context.module, context.validation)
-            loss = float(cross_entropy(said.logits.double(), said.labels))
+        due = done * self.looks // context.steps != batch.step * self.looks // context.steps
+        if due and context.validation is not None:
+            outputs = predict(context.module, context.validation)
+            loss = float(cross_entropy(outputs.logits.double(), outputs.labels))
             if loss < self._loss:
                 self._loss, self._best = loss, module_tensors(context.module)
                 self._masks = dict(batch.masks)
@@ -79,7 +87,11 @@ class EarlyStopping(Defense):
         return saved | {"loss": torch.tensor(self._loss, dtype=torch.float64)}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned; an empty mapping has seen nothing."""
+        """Restore a saved state; with an empty mapping no loss has been measured yet.
+
+        Args:
+            state: what `state` returned, or an empty mapping.
+        """
         self._best = {k.removeprefix(_WEIGHT): t for k, t in state.items() if k.startswith(_WEIGHT)}
         self._masks = {k.removeprefix(_MASK): t for k, t in state.items() if k.startswith(_MASK)}
         self._loss = float(state["loss"]) if state else float("inf")

@@ -1,4 +1,4 @@
-"""The entropy bonus: confident answers cost."""
+"""`EntropyBonus` and `entropy_of`: a penalty on confident outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ Which = Literal["all", "misclassified"]
 
 
 def entropy_of(logits: Tensor) -> Tensor:
-    """Return each row's entropy in nats, (n,), of logits (n, classes), in 32 bits or more."""
+    """Return the entropy of each row's probabilities in nats, float32 (n,).
+
+    Args:
+        logits: (n, classes), of any floating-point type.
+    """
     logs = log_softmax(logits.float(), dim=1)
     return -(logs.exp() * logs).sum(dim=1)
 
@@ -46,7 +50,14 @@ class EntropyBonus(Defense):
         self.weight, self.rows = weight, rows
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return −weight × entropy, averaged over the batch; rows left out count as 0."""
+        """Return −weight × entropy, averaged over the batch; rows left out count as 0.
+
+        Args:
+            batch: its logits are read, and its labels with `misclassified`.
+
+        Returns:
+            A scalar; None where the weight is 0.
+        """
         if not self.weight:
             return None
         entropy = entropy_of(batch.logits)

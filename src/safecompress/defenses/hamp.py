@@ -1,4 +1,4 @@
-"""HAMP: labels with high entropy, and outputs that stay uncertain."""
+"""`Hamp`: training towards soft labels of high entropy, with a bonus for uncertain outputs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from safecompress.protocols import Batch, Defense, TrainingContext
 
 
 def label_probability(entropy: float, classes: int) -> float:
-    """Return the label's share of a soft label whose entropy is that share of the largest.
+    """Return the probability of the true class in a soft label of a given entropy.
 
-    The other classes share the rest equally.
+    The other classes have equal probabilities.
 
     Args:
-        entropy: share of log(classes), in [0, 1].
-        classes: at least 1.
+        entropy: entropy of the soft label as a share of the largest, log(classes), in [0, 1].
+        classes: number of classes, at least 1.
+
+    Returns:
+        A probability in [1 / classes, 1].
 
     >>> round(label_probability(0.0, 10), 6), round(label_probability(1.0, 10), 6)
     (1.0, 0.1)
@@ -29,27 +32,29 @@ def label_probability(entropy: float, classes: int) -> float:
     if classes < 2:
         return 1.0
 
-    def said(p: float) -> float:
+    def entropy_at(p: float) -> float:
         rest = 1 - p
-        own = p * math.log(p) if p > 0 else 0.0
-        return -own - (rest * math.log(rest / (classes - 1)) if rest > 0 else 0.0)
+        true_class = p * math.log(p) if p > 0 else 0.0
+        return -true_class - (rest * math.log(rest / (classes - 1)) if rest > 0 else 0.0)
 
     low, high = 1 / classes, 1.0
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if said(middle) > entropy * math.log(classes) else (low, middle)
+        too_uncertain = entropy_at(middle) > entropy * math.log(classes)
+        low, high = (middle, high) if too_uncertain else (low, middle)
     return high
 
 
 class Hamp(Defense):
-    """Train towards soft labels of high entropy, with a bonus for the outputs' own entropy.
+    """Train towards soft labels of high entropy, with a bonus for the entropy of the outputs.
 
-    The defense as published also replaces the outputs of the finished model, keeping their order,
-    with those of random inputs. That is a wrapper around a model, no part of it; here the model
-    itself is made, and judged with its outputs as they are.
+    As published, the defense also replaces the finished model's outputs by those for random inputs
+    in the same order of classes. That is a wrapper around a model and no part of its weights, so it
+    is left out here: the model is trained, and judged by its outputs as they are.
 
     Args:
-        entropy: of the soft labels, as a share of the largest, in [0, 1); 0 keeps hard labels.
+        entropy: entropy of the soft labels as a share of the largest, in [0, 1); 0 keeps hard
+            labels.
         weight: factor of the outputs' entropy, at least 0.
 
     Raises:
@@ -65,21 +70,33 @@ class Hamp(Defense):
         require_share("entropy", entropy, one=False)
         require_factor("weight", weight)
         self.entropy, self.weight = entropy, weight
-        self._own = 1.0
+        self._label_probability = 1.0
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Work the soft labels out for the number of classes."""
-        self._own = label_probability(self.entropy, context.classes)
+        """Compute the probabilities of a soft label.
+
+        Args:
+            context: its number of classes is read.
+        """
+        self._label_probability = label_probability(self.entropy, context.classes)
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return cross-entropy to the soft label − to the target − weight × entropy."""
+        """Return cross-entropy to the soft label − cross-entropy to the target − weight × entropy.
+
+        Args:
+            batch: its logits, labels and loss are read.
+
+        Returns:
+            A scalar; None where both options are 0.
+        """
         added: Tensor | None = None
         if self.entropy and batch.loss is not None:
             logs = log_softmax(batch.logits.float(), dim=1)
-            own = logs.gather(1, batch.labels.unsqueeze(1)).mean()
+            of_label = logs.gather(1, batch.labels.unsqueeze(1)).mean()
             classes = logs.shape[1]
-            others = (logs.sum(dim=1).mean() - own) / max(1, classes - 1)
-            added = -self._own * own - (1 - self._own) * others - batch.loss
+            of_others = (logs.sum(dim=1).mean() - of_label) / max(1, classes - 1)
+            share = self._label_probability
+            added = -share * of_label - (1 - share) * of_others - batch.loss
         if self.weight:
             bonus = -self.weight * entropy_of(batch.logits).mean()
             added = bonus if added is None else added + bonus

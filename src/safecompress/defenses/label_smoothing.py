@@ -1,4 +1,4 @@
-"""Label smoothing: part of the target is spread over all classes."""
+"""`LabelSmoothing`: part of the training target is spread over all classes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class LabelSmoothing(Defense):
     """Train towards (1 − share) of the target and `share` of the uniform distribution.
 
     Args:
-        share: of the target that says nothing, in [0, 1].
+        share: share of the target that is spread over all classes equally, in [0, 1].
 
     Raises:
         ConfigError: when the share is out of range.
 
-    Reference: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7. It
-    hides confidence; whether it hides members is what label-only and shadow attacks tell.
+    Reference: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7. Label
+    smoothing hides confidence; label-only and shadow attacks show whether it also hides members.
     """
 
     name: ClassVar[str] = "label-smoothing"
@@ -33,7 +33,14 @@ class LabelSmoothing(Defense):
         self.share = share
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return share × (cross-entropy to uniform − cross-entropy to the target)."""
+        """Return share × (cross-entropy to uniform − cross-entropy to the target).
+
+        Args:
+            batch: its logits and loss are read.
+
+        Returns:
+            A scalar; None where the share is 0.
+        """
         if not self.share or batch.loss is None:
             return None
         uniform = -log_softmax(batch.logits.float(), dim=1).mean()

@@ -1,4 +1,4 @@
-"""PPB: the two halves of a batch must be ranked alike."""
+"""`PairBalance`: pair-based posterior balancing, which makes members' sorted outputs alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from safecompress.protocols import Batch, Defense
 class PairBalance(Defense):
     """Add weight × the divergence between the sorted outputs of the batch's two halves.
 
-    Where all members get the same shape of output, its shape tells nobody a member.
+    The defense makes the sorted outputs of all members alike, so that an attacker learns less about
+    a single row from how its probabilities are distributed.
 
     Args:
         weight: factor of the divergence, at least 0.
@@ -24,7 +25,8 @@ class PairBalance(Defense):
         ConfigError: when the weight is out of range.
 
     Reference: the pair-based posterior balancing of Yuan & Zhang, "Membership Inference Attacks
-    and Defenses in Neural Network Pruning", USENIX Security 2022, section 6; θ = 4 there.
+    and Defenses in Neural Network Pruning", USENIX Security 2022, section 6, where the weight is
+    θ = 4.
     """
 
     name: ClassVar[str] = "ppb"
@@ -35,7 +37,14 @@ class PairBalance(Defense):
         self.weight = weight
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return weight × KL(first half ‖ second half), averaged over pairs; an odd row waits."""
+        """Return weight × KL(first half ‖ second half), averaged over pairs.
+
+        Args:
+            batch: its logits are read; the last row of an odd number of rows is left out.
+
+        Returns:
+            A scalar; None where the weight is 0 or the batch has one row.
+        """
         half = len(batch.labels) // 2
         if not self.weight or not half:
             return None

@@ -1,4 +1,4 @@
-"""RelaxLoss: members keep a loss that others have, too."""
+"""`RelaxLoss`: training holds the loss at a target, so that members do not stand out by theirs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from safecompress.protocols import Batch, Defense, TrainingContext
 
 
 class RelaxLoss(Defense):
-    """Hold the batch's loss at `target`: below it, ascend and flatten in turns, an epoch each.
+    """Hold a batch's mean loss at `target`: below it, epochs of ascent and flattening alternate.
 
-    In even epochs the gradient is climbed; in odd ones the model trains towards its own
-    probability of the label and an equal share of the rest for every other class, so the loss
-    stops falling while the likeliest class stays right.
+    Even epochs follow the gradient upwards. Odd epochs flatten the outputs: the training target
+    keeps the model's own probability of the label and spreads the rest equally over the other
+    classes, so the loss stops falling while the label stays the likeliest class.
 
     Args:
         target: mean loss to hold, in nats, at least 0; 0 changes nothing.
@@ -38,19 +38,31 @@ class RelaxLoss(Defense):
         self._steps_per_epoch = 1
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Learn how long an epoch is."""
+        """Compute the number of steps in an epoch.
+
+        Args:
+            context: its numbers of rows and of rows in a batch are read.
+        """
         self._steps_per_epoch = max(1, context.rows // max(1, context.batch_size))
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return what turns the loss into its ascent or its flattening; None above the target."""
+        """Return the difference between the loss of this epoch's kind and the batch's loss.
+
+        Args:
+            batch: its loss, logits, labels and step are read.
+
+        Returns:
+            A scalar that, added to the batch's loss, gives its negative in even epochs and the
+            flattening loss in odd ones; None where the loss is at or above the target.
+        """
         if batch.loss is None or not float(batch.loss.detach()) < self.target:
             return None
         if batch.step // self._steps_per_epoch % 2 == 0:
             return -2 * batch.loss
         logs = log_softmax(batch.logits.float(), dim=1)
-        own = logs.detach().exp().gather(1, batch.labels.unsqueeze(1))
-        others = (1 - own) / max(1, logs.shape[1] - 1)
-        flat = others.expand_as(logs).scatter(1, batch.labels.unsqueeze(1), own)
+        of_label = logs.detach().exp().gather(1, batch.labels.unsqueeze(1))
+        of_others = (1 - of_label) / max(1, logs.shape[1] - 1)
+        flat = of_others.expand_as(logs).scatter(1, batch.labels.unsqueeze(1), of_label)
         return -(flat * logs).sum(dim=1).mean() - batch.loss
 
 

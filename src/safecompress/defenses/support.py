@@ -1,4 +1,4 @@
-"""Which weights stay while dense weights are trained towards a mask."""
+"""`largest` and `support`: which weights stay while dense weights are trained towards a mask."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ Scope: TypeAlias = Literal["global", "layer"]
 """Whether the network has one budget, or every layer its own."""
 
 KEPT = "kept"
-"""Begins the names of a pruner's masks in its state."""
+"""Prefix of the names of a pruner's masks in its state."""
 
 
 def largest(
     weights: Mapping[str, Tensor], sparse: SparseConfig, *, scope: Scope, density: float
 ) -> Topology:
-    """Return which weights are the largest, exactly as many as the density says.
+    """Return the mask of the largest weights, exactly as many as the density allows.
 
-    The nearest point with so few weights keeps these. Equal ones are settled by position.
+    Setting all other weights to zero gives the nearest point with so few non-zero weights. Equal
+    magnitudes are settled by position.
 
     Args:
         weights: maskable parameters by name.
-        sparse: says by `distribution` how layers share a budget.
-        scope: whether the network has one budget, or every layer its own.
-        density: share kept, in (0, 1].
+        sparse: its `distribution` tells how layers share a budget.
+        scope: whether the network has one budget of weights, or every layer its own.
+        density: share of the weights kept, in (0, 1].
 
     Raises:
         ConfigError: on a density that is impossible.
@@ -40,12 +41,16 @@ def largest(
         density=density,
         distribution=sparse.distribution,
         method=f"magnitude-{scope}",
-        # Magnitudes leave nothing to draw, so the seed is of no account.
+        # Masks by magnitude use no random numbers, so any seed gives the same mask.
         seed=0,
     )
 
 
 def support(state: Mapping[str, Tensor]) -> Topology:
-    """Return which weights a pruner keeps, from its state."""
+    """Return the masks in the state of a pruner.
+
+    Args:
+        state: what the `state` of `Admm` or `Gradual` returned.
+    """
     mark = f"{KEPT}."
     return Topology({k.removeprefix(mark): v for k, v in state.items() if k.startswith(mark)})

@@ -1,4 +1,4 @@
-"""Unpairing a finished small model: as strongly as its accuracy allows."""
+"""`unpaired` and `UnpairedModel`: unpair a finished model as strongly as its accuracy allows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from safecompress.train.predict import predict
 from safecompress.transforms import PLAIN, Transforms
 
 WEIGHTS = (0.1, 0.5, 1.0, 5.0)
+"""Values of λ that are tried."""
 TOLERANCE = 0.01
+"""Accuracy that may be lost, a share of the rows."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ class UnpairedModel:
     """A small model unpaired with one weight.
 
     Args:
-        weight: λ; 0 is the model as it was given.
+        weight: λ; 0 for the model as it was given.
         module: the model, in evaluation mode.
-        lost: accuracy lost on the rows that choose, with its paired 95 % interval.
+        lost: accuracy lost on the rows that choose λ, a share in [-1, 1], with its paired 95 %
+            interval; positive where the unpaired model is worse.
     """
 
     weight: float
@@ -52,37 +55,37 @@ def unpaired(
     transforms: Transforms = PLAIN,
     engine: EngineConfig | None = None,
 ) -> UnpairedModel:
-    """Return the small model unpaired as strongly as it may be.
+    """Return the small model, unpaired with the largest λ that its accuracy allows.
 
-    Weights are tried from the largest down, each from the model as it was given; the first that
-    costs no more than the tolerance ends the search. Weights that are zero stay zero, and weights
-    of few bits stay on a grid of as many.
+    The values of λ are tried from the largest down, each on the model as it was given; the first
+    that costs no more accuracy than the tolerance ends the search. Model weights that are zero stay
+    zero, and quantized weights stay on a grid of as many bits.
 
-    How long it trains matters as much as λ: gradients part slowly. As many epochs as the full model
-    took are a good start; a third of them left more than half of the transfer
-    (benchmarks/transfer.py).
+    The length of training matters as much as λ, because input gradients diverge slowly. As many
+    epochs as the full model was trained are a good start; a third of them left more than half of
+    the transfer (benchmarks/transfer.py).
 
     Args:
-        small: left as it is.
-        full: the model to part from; left as it is.
-        rows: trained on.
-        choosing: rows that say what accuracy is lost; not those that judge later.
-        train: length and rhythm of each training.
-        seed: of batches and augmentation.
-        weights: values of λ.
+        small: the model to unpair; it is not changed.
+        full: the model whose input gradients it must differ from; it is not changed.
+        rows: rows to train on.
+        choosing: rows on which the lost accuracy is measured; not those that judge later.
+        train: epochs, batch size, optimizer and learning rate of each training.
+        seed: seed of batches and augmentation.
+        weights: values of λ, each at least 0.
         tolerance: accuracy that may be lost, in [0, 1].
-        alpha: of staying with what the small model says.
-        topology: which weights exist; None takes those that are not zero, which of a quantized
-            model leaves out those rounded to zero.
-        transforms: how the small model reads its weights: the bits they are rounded to, the
-            channels that are gone. What is not named here is lost.
-        engine: where it runs.
+        alpha: factor of the term that keeps the small model's outputs, at least 0.
+        topology: which weights exist; None takes those that are not zero, so that weights which
+            quantization rounded to zero count as missing.
+        transforms: how the small model reads its weights, for example the bits they are rounded to
+            and the channels that are removed; transforms that are not given here are lost.
+        engine: device and precision; by default those of `EngineConfig()`.
 
     Returns:
-        The strongest one within the tolerance, or the model as given with weight 0.
+        The model with the largest λ within the tolerance, or the model as given with weight 0.
 
     Raises:
-        ConfigError: without a weight, on a negative one, or when the tolerance is no share.
+        ConfigError: without a weight, on a negative one, or when the tolerance is outside [0, 1].
     """
     if not weights or not 0 <= tolerance <= 1:
         raise ConfigError(
@@ -102,7 +105,7 @@ def unpaired(
             defenses=[Unpairing(weight=weight, alpha=alpha)],
             dense=full,
         )
-        start = trainer.start(topology or existing(module)).evolve(transforms=transforms)
+        start = trainer.start(topology or nonzero_topology(module)).evolve(transforms=transforms)
         trainer.load_(trainer.train(start, trainer.total_steps))
         module.to("cpu").eval()
         lost = accuracy_difference(before, predict(module, choosing).correct, level=0.95)
@@ -111,8 +114,12 @@ def unpaired(
     return UnpairedModel(0.0, copy.deepcopy(small).eval(), Interval(0.0, 0.0, 0.0))
 
 
-def existing(module: nn.Module) -> Topology:
-    """Return the topology of the weights that are not zero; a dense model's is dense."""
+def nonzero_topology(module: nn.Module) -> Topology:
+    """Return the topology of the weights that are not zero; without such weights it is dense.
+
+    Args:
+        module: the model; its maskable parameters are read.
+    """
     return Topology(
         {name: p.detach().cpu() != 0 for name, p in maskable_parameters(module).items()}
     )

@@ -1,8 +1,8 @@
-"""Unpairing: training a small model away from the input gradients of the one it was made from.
+"""`Unpairing`: training that makes a small model's input gradients differ from its parent's.
 
-Who holds the small model crafts inputs on it and sends them to the large one. They fool it as far
-as both models' losses rise in the same directions, so these are what is pulled apart, while the
-small model goes on saying what it said.
+An attacker with the small model can craft inputs on it and send them to the large model. They fool
+the large model as far as the losses of both rise in the same directions. Unpairing therefore
+reduces the cosine between both input gradients, while the small model keeps its outputs.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _SMALL = 1e-12
 class Unpairing(Defense):
     """Add alpha × KL(f ‖ f') + weight × mean |cos(∇x CE(F), ∇x CE(f'))| to the loss.
 
-    f' is the model in training, F the dense one, whose gradient is a constant, and f is f' as it
-    was at the first step with a weight above 0. The model's own mask and optimizer are left as they
-    are: the trainer keeps them.
+    f' is the model in training, F is the dense model, whose gradient is a constant, and f is f' as
+    it was at the first step with a weight above 0. The model's mask and optimizer do not change:
+    the trainer keeps them.
 
     Args:
         weight: λ, at least 0; 0 adds nothing. A proposal may set another one for its candidate.
-        alpha: of staying with what the model said before, at least 0.
+        alpha: factor of the term that keeps the outputs the model had before, at least 0.
 
     Raises:
-        ConfigError: on a negative number.
+        ConfigError: on a negative or infinite number.
 
-    Reference: after Hong, Carlini & Kurakin, SaTML 2023 (arXiv 2212.13700); the loss is ours.
+    Reference: after Hong, Carlini & Kurakin, SaTML 2023 (arXiv 2212.13700), with another loss.
     """
 
     name: ClassVar[str] = UNPAIRING
@@ -62,10 +62,13 @@ class Unpairing(Defense):
         self._teacher: nn.Module | None = None
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Take the dense model, frozen.
+        """Copy the dense model, frozen.
+
+        Args:
+            context: its dense model is read.
 
         Raises:
-            ConfigError: without one.
+            ConfigError: without a dense model.
         """
         if context.dense is None:
             raise ConfigError(f"{self.name}: needs the dense model.")
@@ -73,10 +76,14 @@ class Unpairing(Defense):
         self.load_state_({})
 
     def penalty(self, batch: Batch) -> Tensor | None:
-        """Return the two terms; None while the weight is 0.
+        """Return the sum of both terms, a scalar; None while the weight is 0.
+
+        Args:
+            batch: its inputs, to which the logits are attached, its labels, logits and model are
+                read.
 
         Raises:
-            ConfigError: where inputs are not one tensor of real numbers.
+            ConfigError: where inputs are not one tensor of real numbers, or before `prepare_`.
         """
         if not self._current:
             return None
@@ -88,52 +95,67 @@ class Unpairing(Defense):
         cosine = self.cosines(batch).abs().mean()
         if not self.alpha:
             return self._current * cosine
-        said = log_softmax(batch.logits.float(), dim=1)
-        before = log_softmax(self._said_before(batch).float(), dim=1)
-        stay = kl_div(said, before, log_target=True, reduction="batchmean")
+        logs = log_softmax(batch.logits.float(), dim=1)
+        logs_before = log_softmax(self._logits_before(batch).float(), dim=1)
+        stay = kl_div(logs, logs_before, log_target=True, reduction="batchmean")
         return self.alpha * stay + self._current * cosine
 
     def cosines(self, batch: Batch) -> Tensor:
-        """Return the cosine of both models' input gradients, (b,), attached to f' alone."""
+        """Return the cosine between both models' input gradients, (b,), in [-1, 1].
+
+        Gradients flow to the model in training and not to the dense one.
+
+        Args:
+            batch: its inputs, one tensor to which the logits are attached, labels and logits are
+                read.
+
+        Raises:
+            ConfigError: before `prepare_`, or where inputs are not one tensor.
+        """
         if self._dense is None or not isinstance(batch.inputs, Tensor):
             raise ConfigError(f"{self.name}: prepare_ must be called before the defense is used.")
         dense = self._dense
         with full_precision(batch.inputs.device):
-            theirs = input_gradient(
+            dense_gradient = input_gradient(
                 lambda x: adapt(dense(x)), batch.inputs.detach(), Aim(batch.labels)
             )
         loss = cross_entropy(batch.logits.float(), batch.labels, reduction="sum")
-        (ours,) = torch.autograd.grad(loss, batch.inputs, create_graph=True)
-        return (_directed(ours) * _directed(theirs)).sum(dim=1)
+        (gradient,) = torch.autograd.grad(loss, batch.inputs, create_graph=True)
+        return (_directed(gradient) * _directed(dense_gradient)).sum(dim=1)
 
-    def _said_before(self, batch: Batch) -> Tensor:
+    def _logits_before(self, batch: Batch) -> Tensor:
         """Return the logits of the model as it was when unpairing began."""
         if self._teacher is None:
             live = getattr(batch.model, "module", batch.model)
             if not isinstance(live, nn.Module) or not isinstance(batch.inputs, Tensor):
                 raise ConfigError(f"{self.name}: needs a model that is a torch.nn.Module.")
             with torch.no_grad():
-                made = copy.deepcopy(live)
-            quantizers = input_quantizers(made)
+                teacher = copy.deepcopy(live)
+            quantizers = input_quantizers(teacher)
             if self._before:
-                made.load_state_dict(self._before)
+                teacher.load_state_dict(self._before)
                 for name, quantizer in quantizers.items():
                     quantizer.bounds = self._ranges.get(name)
             else:
                 self._ranges = ranges_of(quantizers)
-            self._before = {k: v.detach().clone() for k, v in made.state_dict().items()}
-            self._teacher = made.requires_grad_(False).eval()
+            self._before = {k: v.detach().clone() for k, v in teacher.state_dict().items()}
+            self._teacher = teacher.requires_grad_(False).eval()
         with torch.no_grad():
             return adapt(self._teacher(batch.inputs))
 
     def state(self) -> dict[str, Tensor]:
-        """Return the weight, and the model as it was when unpairing began."""
+        """Return the weight, and the model's state when unpairing began."""
         kept = {_START + name: value.clone() for name, value in self._before.items()}
         kept |= {_RANGE + name: bounds.clone() for name, bounds in self._ranges.items()}
         return {_WEIGHT: torch.tensor([self._current]), **kept}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned, or the weight alone, as a proposal sets it."""
+        """Restore a saved state, or set the weight alone, as a proposal does.
+
+        Args:
+            state: what `state` returned, a mapping with `weight` alone, or an empty mapping, which
+                gives the configured weight. Without a saved model the next step starts anew.
+        """
         self._current = float(state[_WEIGHT]) if _WEIGHT in state else self.weight
         self._before, self._ranges = (
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -76,8 +76,8 @@ def trained(kind: type[AdversarialTraining], gain: str, weight: float, seed: int
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        of_members = defense.attackers_say(model(members.inputs), members.labels)
-        of_others = defense.attackers_say(model(fresh.inputs), fresh.labels)
+        of_members = defense.attacker_logits(model(members.inputs), members.labels)
+        of_others = defense.attacker_logits(model(fresh.inputs), fresh.labels)
     accuracy = 0.5 * ((of_members > 0).float().mean() + (of_others <= 0).float().mean())
     return float(accuracy), float(of_members.abs().mean())
 
@@ -109,13 +109,13 @@ def test_a_small_step_down_the_penalty_makes_found_members_less_certain(gain):
     defense, model = prepared(gain=gain, weight=1.0, start=0.0, attacker_steps=30), network(0)
     defense.penalty(batch(model, members, 0))
     logits = model(members.inputs).detach().requires_grad_()
-    before = defense.attackers_say(logits, members.labels)
+    before = defense.attacker_logits(logits, members.labels)
     found = before > 0.05
     assert int(found.sum()) > 5
     seen = Batch(members.inputs, members.labels, members.ids, logits, model, 1, 0.5)
-    defense._attacker_learns_ = lambda _: None
+    defense._attackers_learn_ = lambda _: None
     (gradient,) = torch.autograd.grad(defense.penalty(seen), logits)
-    after = defense.attackers_say(logits - 1e-2 * gradient, members.labels)
+    after = defense.attacker_logits(logits - 1e-2 * gradient, members.labels)
     assert bool((after[found] < before[found]).all())
 
 
@@ -138,11 +138,11 @@ def test_the_penalty_is_bounded_whatever_the_logits(scale):
             assert bool(torch.isfinite(gradient).all())
 
 
-def test_confusion_is_smallest_where_the_attackers_say_half():
+def test_confusion_is_smallest_where_the_attacker_logits_half():
     defense = prepared(gain="confusion", weight=1.0, start=0.0)
     for parameter in defense._parameters:
         parameter.data.zero_()
-    defense._attacker_learns_ = lambda _: None
+    defense._attackers_learn_ = lambda _: None
     assert defense.penalty(batch(network(0), toy(0)[0], 0)).item() == pytest.approx(LOG_2)
 
 
@@ -162,7 +162,7 @@ def test_nothing_happens_before_the_start():
     assert not torch.equal(before["parameter.0"], defense.state()["parameter.0"])
 
 
-def test_only_the_attacker_learns_from_the_attacker_s_loss():
+def test_only_the_attackers_learn_from_the_attacker_s_loss():
     defense, model = prepared(start=0.0, weight=0.0), network(0)
     defense.penalty(batch(model, toy(0)[0], 0)).backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
@@ -245,9 +245,13 @@ def test_members_and_reference_reach_the_attacker_in_evaluation_mode():
 
 def test_reference_rows_depend_on_the_step_and_nothing_else():
     a, b = prepared(), prepared()
-    assert torch.equal(a._drawn(10, step=4, k=0).ids, b._drawn(10, step=4, k=0).ids)
-    assert not torch.equal(a._drawn(10, step=4, k=0).ids, a._drawn(10, step=5, k=0).ids)
-    assert len(a._drawn(10_000, step=0, k=0)) == MEMBERS
+    assert torch.equal(
+        a._reference_rows(10, step=4, k=0).ids, b._reference_rows(10, step=4, k=0).ids
+    )
+    assert not torch.equal(
+        a._reference_rows(10, step=4, k=0).ids, a._reference_rows(10, step=5, k=0).ids
+    )
+    assert len(a._reference_rows(10_000, step=0, k=0)) == MEMBERS
 
 
 @pytest.mark.parametrize("reference", [None, 0])

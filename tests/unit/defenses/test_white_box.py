@@ -57,7 +57,7 @@ def trained(kind: type[AdversarialTraining], mode: str, weight: float, seed: int
 
 
 def says(defense: AdversarialTraining, seen: Batch) -> Tensor:
-    return defense.attackers_say(seen.logits, seen.labels, seen.features)
+    return defense.attacker_logits(seen.logits, seen.labels, seen.features)
 
 
 def mean_over_seeds(kind, mode, weight):
@@ -79,15 +79,15 @@ def test_a_small_step_of_the_features_down_the_penalty_makes_members_less_certai
     defense.penalty(batch(model, members, 0))
     seen = batch(model, members, 1)
     logits, inside = (t.detach().requires_grad_() for t in (seen.logits, seen.features))
-    before = defense.attackers_say(logits, members.labels, inside)[-1]
+    before = defense.attacker_logits(logits, members.labels, inside)[-1]
     found = before > 0.05
     assert int(found.sum()) > 5
     loose = Batch(
         members.inputs, members.labels, members.ids, logits, model, 1, 0.5, features=inside
     )
-    defense._attacker_learns_ = lambda _: None
+    defense._attackers_learn_ = lambda _: None
     (gradient,) = torch.autograd.grad(defense.penalty(loose), inside)
-    after = defense.attackers_say(logits, members.labels, inside - 1e-2 * gradient)[-1]
+    after = defense.attacker_logits(logits, members.labels, inside - 1e-2 * gradient)[-1]
     assert bool((after[found] < before[found]).all())
 
 
@@ -155,7 +155,7 @@ def test_a_model_without_layers_says_so():
 def test_features_must_be_there():
     seen = batch(network(0), toy(0)[0], 0)
     with pytest.raises(ConfigError, match="needs the batch's features"):
-        prepared(attacker="white-box").attackers_say(seen.logits, seen.labels)
+        prepared(attacker="white-box").attacker_logits(seen.logits, seen.labels)
 
 
 def test_an_unknown_attacker_is_refused():
