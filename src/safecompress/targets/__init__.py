@@ -1,6 +1,6 @@
-"""What may be audited, from a path: recorded outputs, an ONNX file, a Hugging Face folder, a run.
+"""What may be audited, given its path: recorded outputs, ONNX files, Hugging Face folders and runs.
 
-Nothing here unpickles, downloads, or runs code that a file or folder brings along.
+Nothing here unpickles, downloads, or runs code that is part of a file or folder.
 """
 
 from __future__ import annotations
@@ -34,10 +34,17 @@ _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"}
 
 
 def kind_of(path: Path) -> Kind:
-    """Recognize what a path leads to, folders by what is in them.
+    """Return what kind of target a path leads to.
+
+    Files are recognized by their suffix, folders by the files in them. A file with an unknown
+    suffix counts as recorded outputs.
+
+    Args:
+        path: a file or folder.
 
     Raises:
-        ModelError: when it is nothing that can be audited.
+        ModelError: when it cannot be audited: another folder, weights without their model, or a
+            pickle.
     """
     if path.is_dir():
         if (path / CONFIG).is_file():
@@ -68,10 +75,13 @@ def kind_of(path: Path) -> Kind:
 
 
 def open_target(path: Path) -> Target:
-    """Open an ONNX file or a folder of Hugging Face.
+    """Open an ONNX file or a Hugging Face folder.
+
+    Args:
+        path: the file, or the folder that `save_pretrained` wrote.
 
     Raises:
         ConfigError: when the package that reads it is not installed.
-        ModelError: when it is damaged, no classifier, or would have to be trusted.
+        ModelError: when it is damaged, is no classifier, or would have to run code of its own.
     """
     return open_onnx(path) if kind_of(path) == "onnx" else open_hugging_face(path)

@@ -1,4 +1,4 @@
-"""From a target and rows to what the target says of them."""
+"""`target_of`, `rows_for` and `ask`: rows as a target takes them, and its outputs for them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,25 @@ from safecompress.targets.record import Group, inputs_of, record_rows, rows_of
 from safecompress.targets.target import Target
 
 _FEWEST = 30
+"""Fewest members whose accuracy is compared with that of guessing."""
 _SURE = 2.33
-"""Standard errors above chance: one model in a hundred that guesses gets there."""
+"""Standard errors by which accuracy must exceed chance; guessing does so in one of 100 models."""
 
-Asked: TypeAlias = "DataConfig | tuple[Group, Group]"
+AuditData: TypeAlias = "DataConfig | tuple[Group, Group]"
+"""Settings of a data source, or members and non-members, each with inputs and labels."""
 
 
 def target_of(model: nn.Module | Callable[..., Any]) -> Target:
-    """Return a module, or any callable that answers for a batch, as a target."""
+    """Return a model in memory as a target.
+
+    Args:
+        model: a module, or a callable that takes the inputs of a batch and returns logits or
+            probabilities (n, classes). Inputs of float64 reach it as float32.
+    """
 
     def inputs(given: Any) -> Inputs:
-        made = inputs_of(given, "data")
-        return map_inputs(lambda t: t.float() if t.dtype == torch.float64 else t, made)
+        tensors = inputs_of(given, "data")
+        return map_inputs(lambda t: t.float() if t.dtype == torch.float64 else t, tensors)
 
     return Target(
         path=Path(getattr(model, "__name__", type(model).__name__)),
@@ -51,12 +58,13 @@ def target_of(model: nn.Module | Callable[..., Any]) -> Target:
     )
 
 
-def rows_for(target: Target, data: Asked, *, seed: int) -> Pool[Rows]:
-    """Return the rows as the target takes them.
+def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
+    """Return members and non-members as the target takes them.
 
     Args:
         target: the model.
-        data: where the rows come from; or members and non-members, each inputs and labels.
+        data: settings of the data source; or members and non-members, each a pair of inputs and
+            labels.
         seed: seed of `data.split.rows`, and of a source that generates rows.
 
     Raises:
@@ -76,12 +84,20 @@ def rows_for(target: Target, data: Asked, *, seed: int) -> Pool[Rows]:
 
 
 def ask(target: Target, rows: Pool[Rows], *, white_box: bool = False) -> RecordedOutputs:
-    """Return what a target says of rows that `rows_for` made.
+    """Return a target's recorded outputs for rows that `rows_for` returned.
+
+    Args:
+        target: the model.
+        rows: members and non-members, as the target takes them.
+        white_box: whether to record what a module computes inside, too, for white-box attacks.
 
     Raises:
-        ModelError: when the answers of a file's or folder's model are not finite, of too few
-            classes, or no better than guessing on the rows it was trained on, which is what wrong
-            preprocessing looks like.
+        ConfigError: when a white-box record is wanted of a target that is no module.
+        DataError: when outputs and labels do not fit together.
+        ModelError: when the outputs are not one row of logits for each row; for a model from a file
+            or folder also when they are not finite, or no better than guessing on the members,
+            which usually means wrong preprocessing.
+        NonFiniteError: when an output of a model in memory is NaN or infinite.
     """
     if not target.files:
         return record_rows(target.model, rows, path=target.path, white_box=white_box)
@@ -106,25 +122,26 @@ def _given_rows(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
             f"of a data source; got {type(data).__name__}."
         ) from error
     inputs = target.inputs(Pool(members, others))
-    ours = rows_of((inputs.members, first), "members", start=0)
-    theirs = rows_of((inputs.nonmembers, second), "nonmembers", start=len(ours))
-    return Pool(ours, theirs)
+    member_rows = rows_of((inputs.members, first), "members", start=0)
+    other_rows = rows_of((inputs.nonmembers, second), "nonmembers", start=len(member_rows))
+    return Pool(member_rows, other_rows)
 
 
 def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
     """Return a function from row numbers to what the target's `inputs` takes.
 
-    Rows go in as the source has them; only a `preprocessing` that was written down is applied.
+    Rows are passed as the source has them. Only preprocessing that the user configured is applied,
+    because the default would change the inputs of a model that was trained without it.
     """
     raw = groups.raw
     if target.texts:
         columns = _texts(raw, data)
         return lambda at: tuple([str(text) for text in column[at]] for column in columns)
     if "preprocessing" in data.model_fields_set:
-        how = data.preprocessing
-        if "features" not in how.model_fields_set:
-            how = how.model_copy(update={"features": "none"})
-        fitted = Preprocessor.fit(raw, groups.members, how)
+        settings = data.preprocessing
+        if "features" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"features": "none"})
+        fitted = Preprocessor.fit(raw, groups.members, settings)
         return lambda at: fitted.transform(raw, at).numpy()
     if isinstance(raw.columns, tuple):
         named = {column.name: column.values for column in raw.columns}
@@ -134,7 +151,7 @@ def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
 
 
 def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
-    """Return the columns of texts, in the order in which they are listed."""
+    """Return the text columns, in the order in which the configuration lists them."""
     present = (
         {column.name: column.values for column in raw.columns if column.kind == "text"}
         if isinstance(raw.columns, tuple)
@@ -151,7 +168,7 @@ def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
 
 
 def _class_numbers(target: Target, raw: RawData) -> NDArray[np.int64]:
-    """Return labels as the target numbers its classes; names are looked up among its own."""
+    """Return labels as the target numbers its classes, found by name where it names them."""
     if not target.labels or all(name.isdigit() for name in raw.label_names):
         return raw.labels
     known = _lower(target.labels)
@@ -170,15 +187,18 @@ def _lower(names: Sequence[str]) -> list[str]:
 
 
 def _refuse_guessing(members: Outputs, target: Target) -> None:
-    """Refuse answers that have nothing to do with the labels: they could only end in a PASS."""
-    n, said = len(members), members.logits.argmax(dim=1)
+    """Refuse outputs that are unrelated to the labels, because attacks on them can only fail.
+
+    The verdict would be PASS, whatever the model leaks when it gets its proper inputs.
+    """
+    n, predicted = len(members), members.logits.argmax(dim=1)
     if n < _FEWEST:
         return
     shares: Mapping[str, torch.Tensor] = {
         name: torch.bincount(classes, minlength=members.classes).double() / n
-        for name, classes in (("said", said), ("true", members.labels))
+        for name, classes in (("predicted", predicted), ("true", members.labels))
     }
-    chance = float((shares["said"] * shares["true"]).sum())
+    chance = float((shares["predicted"] * shares["true"]).sum())
     right = float(members.correct.double().mean())
     if right - chance <= _SURE * math.sqrt(chance * (1 - chance) / n):
         raise ModelError(

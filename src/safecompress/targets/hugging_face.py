@@ -1,4 +1,7 @@
-"""A folder of a Hugging Face text classifier as a target; nothing is downloaded or unpickled."""
+"""`open_hugging_face` and `TextClassifier`: a folder of a Hugging Face text classifier as a target.
+
+Nothing is downloaded or unpickled, and code in the folder is refused.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,16 @@ CONFIG = "config.json"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")
 _MOST_TOKENS = 512
-"""Longest text, where neither the tokenizer nor the model says; few classifiers take more."""
+"""Longest text in tokens where neither the tokenizer nor the model sets a limit."""
 _BATCH = 32
 _HEAD = "ForSequenceClassification"
 
 
 class TextClassifier(nn.Module):
-    """A classifier asked in small batches, because activations of long texts are large.
+    """A classifier that runs in small batches, because activations of long texts are large.
 
     Args:
-        model: a `…ForSequenceClassification`.
+        model: a `…ForSequenceClassification` of transformers; shared, not copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,7 +42,11 @@ class TextClassifier(nn.Module):
         self.model = model
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        """Return logits (n, classes)."""
+        """Return logits (n, classes).
+
+        Args:
+            **inputs: tokens and masks by name, each (n, length).
+        """
         pieces = []
         for start in range(0, leading_size(inputs), _BATCH):
             batch = {name: tensor[start : start + _BATCH] for name, tensor in inputs.items()}
@@ -48,7 +55,10 @@ class TextClassifier(nn.Module):
 
 
 def open_hugging_face(folder: Path) -> Target:
-    """Read a folder as `save_pretrained` writes it, model and tokenizer.
+    """Read a folder as `save_pretrained` writes it, with the model and its tokenizer.
+
+    Args:
+        folder: the folder.
 
     Raises:
         ConfigError: when transformers is not installed.
@@ -69,13 +79,13 @@ def open_hugging_face(folder: Path) -> Target:
         except Exception as error:
             raise ModelError(f"{folder}: its tokenizer cannot be read: {brief(error)}") from error
         try:
-            model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
+            model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
                 str(folder), use_safetensors=True, output_loading_info=True, **offline
             )
         except Exception as error:
             raise ModelError(f"{folder}: the model cannot be read: {brief(error)}") from error
-    # What the file lacks is drawn at random, and a random model leaks nothing.
-    if lacking := sorted(map(str, found["missing_keys"])) or found["mismatched_keys"]:
+    # transformers draws missing weights at random, and a random model would pass any audit.
+    if lacking := sorted(map(str, loading["missing_keys"])) or loading["mismatched_keys"]:
         raise ModelError(
             f"{folder}: its weights lack {len(lacking)} of the model's tensors, or hold them in "
             f"other shapes (first: {lacking[0]}); save the whole fine-tuned model with "
@@ -133,7 +143,7 @@ def _refuse_code(config: Mapping[str, Any], file: Path) -> None:
 
 
 def _checked_weights(folder: Path) -> list[Path]:
-    """Return the files of weights, safetensors inside the folder and nothing else."""
+    """Return the files of weights; only safetensors in the folder itself are accepted."""
     files = [folder / _WEIGHTS]
     if (folder / _INDEX).exists():
         try:
@@ -178,27 +188,29 @@ def _check_tokenizer(folder: Path) -> None:
 
 
 def _longest(tokenizer: Any, config: Any) -> int:
-    """Return the most tokens of a text that the model takes."""
+    """Return the largest number of tokens of a text that the model takes."""
     places = getattr(config, "max_position_embeddings", None)
     if places is not None and "roberta" in str(config.model_type):
-        # Positions are counted from behind the padding token's number.
+        # RoBERTa numbers tokens from pad_token_id + 1, so the positions before hold no token.
         places -= int(config.pad_token_id) + 1
     limits = [n for n in (tokenizer.model_max_length, places) if n and 0 < n < 1 << 20]
     return int(min(limits, default=_MOST_TOKENS))
 
 
 def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> Pool[Inputs]:
-    """Return both groups' tokens, all padded to the longest text of both."""
+    """Return both groups' tokens, padded to the longest text of both so that they look alike."""
     columns = texts.map(lambda given: _columns(given, folder))
     first = len(columns.members[0])
     together = [
-        [*ours, *theirs] for ours, theirs in zip(columns.members, columns.nonmembers, strict=True)
+        [*texts_in, *texts_out]
+        for texts_in, texts_out in zip(columns.members, columns.nonmembers, strict=True)
     ]
     try:
-        made = tokenizer(
+        encoded = tokenizer(
             *together, padding=True, truncation=True, max_length=longest, return_tensors="pt"
         )
-        tokens = {str(name): made[name] for name in tokenizer.model_input_names if name in made}
+        names = [name for name in tokenizer.model_input_names if name in encoded]
+        tokens = {str(name): encoded[name] for name in names}
     except Exception as error:
         raise ModelError(f"{folder}: its tokenizer failed: {brief(error)}") from error
     return Pool(
@@ -208,7 +220,7 @@ def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> 
 
 
 def _columns(given: Any, folder: Path) -> list[list[str]]:
-    """Return one list of texts, or two for a model of pairs."""
+    """Return one list of texts, or two lists for a model of pairs of texts."""
     if isinstance(given, Mapping):
         columns = [list(column) for column in given.values()]
     elif isinstance(given, tuple) and all(_is_list(column) for column in given):
@@ -233,17 +245,17 @@ def _is_list(given: Any) -> bool:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep another library's progress bars and advice off our output."""
-    from transformers.utils import logging as theirs
+    """Silence the progress bars and messages of transformers, and restore its settings after."""
+    from transformers.utils import logging as library
 
-    shown, level = theirs.is_progress_bar_enabled(), theirs.get_verbosity()
-    theirs.disable_progress_bar()
-    theirs.set_verbosity(logging.CRITICAL)
+    progress, level = library.is_progress_bar_enabled(), library.get_verbosity()
+    library.disable_progress_bar()
+    library.set_verbosity(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        theirs.set_verbosity(level)
-        if shown:
-            theirs.enable_progress_bar()
+        library.set_verbosity(level)
+        if progress:
+            library.enable_progress_bar()

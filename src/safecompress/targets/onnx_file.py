@@ -1,4 +1,4 @@
-"""An ONNX file as a target: shapes, types and batch size are the graph's own."""
+"""`open_onnx` and `OnnxModel`: an ONNX file as a target, with its own shapes and batch size."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _TYPES = {
     "tensor(bool)": np.bool_,
 }
 _FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
-_SAID_TO_BE = ("logits", "probabilities", "probs")
+_OUTPUT_NAMES = ("logits", "probabilities", "probs")
 _BATCH = 64
-"""Rows a call, where the graph leaves it open: activations of large images still fit."""
+"""Rows in a call where the graph does not fix them; activations of large images still fit."""
 _RANGE_PER_CALL = frozenset(
     {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 )
-"""Operators that round with one range for all rows of a call, so that rows are asked one by one."""
+"""Operators that quantize with one range for all rows of a call."""
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """One input of the graph: its name, its type, and its sizes, None where they are open."""
+    """One input of the graph: its name, its type, and its sizes, None where they may vary."""
 
     name: str
     dtype: Any
@@ -48,14 +48,17 @@ class _Slot:
 
 
 class OnnxModel:
-    """A graph as a callable: inputs in its order or by name in, logits or probabilities out.
+    """A graph as a callable from inputs, in its order or by name, to logits or probabilities.
 
     Args:
-        session: of onnxruntime.
+        session: an `InferenceSession` of onnxruntime.
         slots: the graph's inputs.
-        output: the name of the output that answers.
+        output: name of the output that holds logits or probabilities.
         path: the file, for messages.
-        rows: a call, where the graph leaves it open.
+        rows: number of rows in a call where the graph does not fix it.
+
+    Raises:
+        ModelError: when the graph's inputs have batches of different sizes.
     """
 
     def __init__(
@@ -75,49 +78,58 @@ class OnnxModel:
         self._rows = self._fixed or rows
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> NDArray[np.float32]:
-        """Return (n, classes) for n rows, asked in batches as large as the graph's.
+        """Return logits or probabilities, (n, classes), computed in batches of the graph's size.
 
-        Real numbers are rounded to the precision that the graph takes.
+        Args:
+            *inputs: CPU tensors (n, ...) in the order of the graph's inputs; or none.
+            **named: the same by name. Real numbers are rounded to the precision of the graph.
+
+        Raises:
+            ModelError: when the graph fails, or its output is not (n, classes).
         """
         given = inputs or tuple(named[slot.name] for slot in self._slots)
         arrays = [
             _precise(tensor.numpy(), slot) for tensor, slot in zip(given, self._slots, strict=True)
         ]
         step = self._rows
-        said = [
-            self._ask([array[start : start + step] for array in arrays])
+        outputs = [
+            self._run([array[start : start + step] for array in arrays])
             for start in range(0, len(arrays[0]), step)
         ]
-        return np.concatenate(said)
+        return np.concatenate(outputs)
 
-    def _ask(self, arrays: list[Any]) -> NDArray[np.float32]:
+    def _run(self, arrays: list[Any]) -> NDArray[np.float32]:
         rows = len(arrays[0])
         if self._fixed:
-            # The last batch is filled up with copies of its last row.
+            # A graph of fixed batch size takes no smaller batch: repeat the last row to fill it.
             fill = np.minimum(np.arange(self._fixed), rows - 1)
             arrays = [array[fill] for array in arrays]
         feed = {slot.name: array for slot, array in zip(self._slots, arrays, strict=True)}
         try:
-            (said,) = self._session.run([self._output], feed)
+            (outputs,) = self._session.run([self._output], feed)
         except Exception as error:
             raise ModelError(
                 f"{self._path}: the graph failed on its inputs: {brief(error)}"
             ) from error
-        if said.ndim != 2 or len(said) != len(arrays[0]) or said.shape[1] < 2:
+        if outputs.ndim != 2 or len(outputs) != len(arrays[0]) or outputs.shape[1] < 2:
             raise ModelError(
-                f"{self._path}: output '{self._output}' has shape {said.shape} for "
+                f"{self._path}: output '{self._output}' has shape {outputs.shape} for "
                 f"{len(arrays[0])} rows; expected ({len(arrays[0])}, classes) with at least 2 "
                 "classes. Of one logit z of two classes, let the graph return 0 and z."
             )
         with np.errstate(over="ignore"):
-            return np.asarray(said[:rows], dtype=np.float32)
+            return np.asarray(outputs[:rows], dtype=np.float32)
 
 
 def open_onnx(path: Path) -> Target:
-    """Read an ONNX file; its weights may lie beside it, but nowhere else.
+    """Read an ONNX file; its weights may be in files beside it, but nowhere else.
 
-    A graph that rounds by the range of a whole call is asked one row at a time: rows asked together
-    would share a range, and members that are asked together look alike for no reason of theirs.
+    A graph that quantizes by the range of a whole call runs one row at a time. Otherwise the rows
+    of a call would share a range, and members that are in one call would look alike for that reason
+    alone.
+
+    Args:
+        path: the `.onnx` file.
 
     Raises:
         ConfigError: when onnxruntime or onnx is not installed.
@@ -126,13 +138,13 @@ def open_onnx(path: Path) -> Target:
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
     graph, weights = checked_graph(path)
-    apart = operators(graph) & _RANGE_PER_CALL
+    range_per_call = operators(graph) & _RANGE_PER_CALL
     session = _session(path)
     slots = tuple(_slot(node, path) for node in session.get_inputs())
     if not slots:
         raise ModelError(f"{path}: the graph has no inputs.")
     output = _answer(session.get_outputs(), path)
-    model = OnnxModel(session, slots, output, path, rows=1 if apart else _BATCH)
+    model = OnnxModel(session, slots, output, path, rows=1 if range_per_call else _BATCH)
 
     def inputs(rows: Any) -> Inputs:
         given = _by_slot(rows, slots, path)
@@ -159,7 +171,8 @@ def _session(path: Path) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(
-            # Behind a link, weights are sought beside what it leads to, as they were checked.
+            # onnxruntime looks for weights beside the path it gets. Resolve links, so that these
+            # are the files that were checked.
             str(path.resolve()),
             sess_options=options,
             providers=["CPUExecutionProvider"],
@@ -186,17 +199,17 @@ def _answer(outputs: Any, path: Path) -> str:
             f"{path}: its outputs are {listed}; a sequence of maps cannot be read. With skl2onnx, "
             "convert again with options={id(model): {'zipmap': False}}."
         )
-    able = [
+    floats = [
         node.name
         for node in outputs
         if node.type in _FLOATS and (node.shape is None or len(node.shape) in {0, 2})
     ]
-    named = [name for name in able if name.lower() in _SAID_TO_BE]
-    if len(able) == 1 or len(named) == 1:
-        return str((named or able)[0])
+    named = [name for name in floats if name.lower() in _OUTPUT_NAMES]
+    if len(floats) == 1 or len(named) == 1:
+        return str((named or floats)[0])
     raise ModelError(
         f"{path}: its outputs are {listed}; expected one of floating-point numbers (rows, classes)"
-        + (", or one called logits or probabilities." if able else ".")
+        + (", or one called logits or probabilities." if floats else ".")
     )
 
 
@@ -206,7 +219,7 @@ def _precise(array: NDArray[Any], slot: _Slot) -> NDArray[Any]:
 
 
 def _by_slot(rows: Any, slots: tuple[_Slot, ...], path: Path) -> list[Any]:
-    """Return one array for each input, however the caller holds them."""
+    """Return one array for each input, from a mapping, a tuple or a single array."""
     names = [slot.name for slot in slots]
     if isinstance(rows, Mapping):
         if set(rows) == set(names):
@@ -236,7 +249,7 @@ def _table(columns: Mapping[str, Any], path: Path) -> NDArray[Any]:
 
 
 def _fitted(values: Any, slot: _Slot, path: Path) -> Tensor:
-    """Return values in the type of an input, refused where they do not fit it."""
+    """Return values in the type of an input; raise DataError where they do not fit it."""
     array = np.asarray(values)
     where = f"{path}: input '{slot.name}'"
     if array.dtype.kind not in "biuf":

@@ -1,4 +1,7 @@
-"""What an ONNX file must be before any runtime sees it: small enough, plain, and of one folder."""
+"""`checked_graph` and `operators`: checks of an ONNX file before any runtime loads it.
+
+The file must be small enough, use known operators only, and have its weights in its own folder.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from safecompress.targets.target import brief
 
 INSTALL = "pip install 'safecompress[onnx]'"
 MAX_BYTES = 2 << 30
-"""A protobuf cannot be larger; larger models keep their weights beside the graph."""
+"""Largest protobuf; larger models have their weights in files beside the graph."""
 STANDARD = frozenset({"", "ai.onnx"})
 BUILT_IN = STANDARD | {"ai.onnx.ml", "com.microsoft"}
-"""Domains of operators that stock onnxruntime has; any other would have to bring code along."""
+"""Domains of operators that stock onnxruntime has; any other needs code of its own."""
 _MOST_ELEMENTS = 1 << 31
 _SHAPED_BY = {"ConstantOfShape": 0, "Expand": 1}
-"""Operators that make as much as an input says, and which input that is."""
+"""Operators whose output has the shape that an input gives, and the position of that input."""
 
 
 def checked_graph(path: Path, *, domains: frozenset[str] = BUILT_IN) -> tuple[Any, list[Path]]:
@@ -26,13 +29,13 @@ def checked_graph(path: Path, *, domains: frozenset[str] = BUILT_IN) -> tuple[An
 
     Args:
         path: the file.
-        domains: whose operators it may use.
+        domains: names of the domains whose operators it may use.
 
     Raises:
         ConfigError: when onnx is not installed.
-        ModelError: when it is no ONNX file, too large, wants operators of other domains, makes a
-            tensor out of nothing that would fill the memory, or wants weights that are missing or
-            outside its folder.
+        ModelError: when it is no ONNX file, is too large, uses operators of other domains, creates
+            a tensor that would fill the memory, or has weights that are missing or outside its
+            folder.
     """
     try:
         import onnx
@@ -50,18 +53,22 @@ def checked_graph(path: Path, *, domains: frozenset[str] = BUILT_IN) -> tuple[An
         _require_operators(model, domains, path)
         return model, _weights_beside(model, path)
     except (TypeError, ValueError, OSError) as error:
-        # A name may be no text, or no name that a file can have.
+        # In a damaged file a name may be no text, or not be allowed as the name of a file.
         raise ModelError(f"{path}: damaged ({brief(error)}).") from error
 
 
 def operators(model: Any) -> frozenset[str]:
-    """Return the names of a graph's operators, those in subgraphs and functions too."""
+    """Return the names of a graph's operators, including those in subgraphs and functions.
+
+    Args:
+        model: a `ModelProto` of onnx.
+    """
     nodes = (m for m in _messages(model) if m.DESCRIPTOR.name == "NodeProto")
     return frozenset(node.op_type for node in nodes)
 
 
 def _require_operators(model: Any, domains: frozenset[str], path: Path) -> None:
-    """Refuse operators that need code of their own, and tensors made to fill the memory."""
+    """Refuse operators that need code of their own, and constants that would fill the memory."""
     own = {function.domain for function in model.functions}
     messages = list(_messages(model))
     nodes = [m for m in messages if m.DESCRIPTOR.name == "NodeProto"]
@@ -116,18 +123,18 @@ def _weights_beside(model: Any, path: Path) -> list[Path]:
 
 
 def _external(model: Any) -> Iterator[str]:
-    """Find every reference to a file, in subgraphs and functions too."""
+    """Yield the name of every external file, including those of subgraphs and functions."""
     for message in _messages(model):
         if message.DESCRIPTOR.name == "TensorProto":
             yield from (entry.value for entry in message.external_data if entry.key == "location")
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """Walk a message and all messages inside it."""
+    """Yield a protobuf message and all messages inside it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
-        # One message has DESCRIPTOR itself; several are a container of them.
+        # A single message has a DESCRIPTOR; a repeated field is a container of messages.
         for part in [value] if hasattr(value, "DESCRIPTOR") else value:
             yield from _messages(part)

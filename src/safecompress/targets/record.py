@@ -1,4 +1,8 @@
-"""What a model says of two groups of rows, recorded for an audit."""
+"""`record`: a model's outputs for members and non-members, recorded for an audit.
+
+`rows_of` and `inputs_of` turn what users pass into rows; `LogitModel` turns probabilities into
+logits.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,8 @@ from safecompress.train.internals import internals
 from safecompress.train.predict import predict
 
 Group: TypeAlias = tuple[Any, Any]
-"""Inputs and labels of one group: a tensor, an array, or a tuple or mapping of them; and (n,)."""
+"""Inputs and labels of one group: inputs are a tensor, an array, or a tuple or mapping of them;
+labels are integers (n,)."""
 
 
 def record(
@@ -30,29 +35,29 @@ def record(
     name: str = "model",
     white_box: bool = False,
 ) -> RecordedOutputs:
-    """Ask a model about rows it was trained on and rows it was not.
+    """Record a model's outputs for rows it was trained on and rows it was not.
 
     Args:
         model: a module, called in evaluation mode and fp32; or any callable that takes the inputs
             of up to 512 rows and returns logits or probabilities (n, classes), a tensor, an array,
             or an object with `logits`, as Hugging Face models return.
-        members: inputs and labels of rows the model was trained on, preprocessed as it wants them.
-        nonmembers: the same of rows it was not trained on.
-        name: what the report calls the model.
-        white_box: record what a module computes inside, too, for white-box attacks.
+        members: inputs and labels of rows the model was trained on, preprocessed for the model.
+        nonmembers: inputs and labels of rows it was not trained on, preprocessed alike.
+        name: the model's name in reports.
+        white_box: whether to record what a module computes inside, too, for white-box attacks.
 
     Returns:
-        What `audit` takes; with the rows, so that it can tell whether the groups differ without
-        any model, and with the model, so that attacks can ask it about other rows.
+        What `audit` takes. It includes the rows, so that the audit can test whether the groups
+        differ without any model, and the model, so that attacks can get outputs for other rows.
 
     Raises:
-        ConfigError: when a white-box record is asked of something that is no module.
+        ConfigError: when a white-box record is wanted of a model that is no module.
         DataError: when inputs and labels do not fit together.
-        ModelError: when what the model returned is not one row of logits per row.
+        ModelError: when the model's outputs are not one row of logits for each row.
         NonFiniteError: when a logit is NaN or infinite.
 
     Example:
-        What is recorded once can be audited as often as one likes:
+        One record can be audited any number of times:
 
         >>> from safecompress import Limits, audit, record
         >>> draw = torch.Generator().manual_seed(0)
@@ -61,8 +66,8 @@ def record(
         >>> recorded = record(model, (x[:300], y[:300]), (x[300:], y[300:]), name="linear")
         >>> recorded.kind, recorded.outputs.members.logits.shape
         ('logits', torch.Size([300, 3]))
-        >>> found = audit(recorded, limits=Limits(max_auc=0.75))
-        >>> print(found.verdict.status)
+        >>> result = audit(recorded, limits=Limits(max_auc=0.75))
+        >>> print(result.verdict.status)
         PASS
     """
     first = rows_of(members, "members", start=0)
@@ -77,13 +82,20 @@ def record_rows(
     path: Path,
     white_box: bool = False,
 ) -> RecordedOutputs:
-    """Ask a model about rows that are ready for it; otherwise as `record`.
+    """Record a model's outputs for rows that are ready for it; otherwise as `record`.
 
     Args:
-        model: the same.
+        model: a module, or a callable that returns logits or probabilities (n, classes).
         rows: members and non-members.
         path: the model's file, or its name.
-        white_box: the same.
+        white_box: whether to record what a module computes inside, too.
+
+    Raises:
+        ConfigError: when a white-box record is wanted of a model that is no module.
+        DataError: when labels are outside the model's classes.
+        ModelError: when the model's outputs are not one row of logits for each row, or are
+            probabilities although a white-box record is wanted.
+        NonFiniteError: when a logit is NaN or infinite.
     """
     module = as_module(model)
     recorded = recorded_outputs(rows.map(lambda r: predict(module, r)), path=path, rows=rows)
@@ -105,15 +117,19 @@ def record_rows(
 
 
 def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:
-    """Return a module as it is, and any other callable as one without parameters."""
+    """Return a module unchanged, and any other callable as a module without parameters.
+
+    Args:
+        model: a module, or a callable from inputs to logits or probabilities (n, classes).
+    """
     return model if isinstance(model, nn.Module) else _Called(model)
 
 
 class LogitModel(nn.Module):
-    """A model that answers with probabilities, as one that answers with their logits.
+    """A model that returns probabilities, wrapped so that it returns their logits.
 
     Args:
-        model: the model; shared, not copied.
+        model: the model that returns probabilities; shared, not copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -121,7 +137,12 @@ class LogitModel(nn.Module):
         self.model = model
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
-        """Return logits (n, classes)."""
+        """Return logits (n, classes).
+
+        Args:
+            *inputs: what the wrapped model takes.
+            **named: what the wrapped model takes by name.
+        """
         return logits_of(adapt(self.model(*inputs, **named)))
 
 
@@ -133,20 +154,25 @@ class _Called(nn.Module):
         self._function = function
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
-        said = self._function(*inputs, **named)
-        if isinstance(said, np.ndarray):
-            said = torch.from_numpy(np.ascontiguousarray(said))
+        outputs = self._function(*inputs, **named)
+        if isinstance(outputs, np.ndarray):
+            outputs = torch.from_numpy(np.ascontiguousarray(outputs))
         size = leading_size(inputs or named)
-        shape = tuple(getattr(getattr(said, "logits", said), "shape", ()))
+        shape = tuple(getattr(getattr(outputs, "logits", outputs), "shape", ()))
         if shape and (len(shape) != 2 or shape[0] != size):
             raise ModelError(
                 f"the model returned shape {shape} for {size} rows; expected ({size}, classes)."
             )
-        return said
+        return outputs
 
 
 def rows_of(group: Group, where: str, *, start: int) -> Rows:
-    """Return a group as rows, numbered from `start`.
+    """Return a group of inputs and labels as rows.
+
+    Args:
+        group: inputs and labels.
+        where: the group's name in messages.
+        start: id of the first row; the others are numbered consecutively.
 
     Raises:
         DataError: when inputs and labels do not fit together.
@@ -174,10 +200,14 @@ def rows_of(group: Group, where: str, *, start: int) -> Rows:
 
 
 def inputs_of(inputs: Any, where: str) -> Inputs:
-    """Return tensors of what was given: a tensor, an array, or a tuple or mapping of them.
+    """Return inputs as tensors, detached from any graph.
+
+    Args:
+        inputs: a tensor, an array, or a tuple or mapping of them.
+        where: the inputs' name in messages.
 
     Raises:
-        DataError: when something in it cannot become a tensor.
+        DataError: when a part of them cannot become a tensor.
     """
     if isinstance(inputs, Mapping):
         return {str(key): _tensor(value, where) for key, value in inputs.items()}

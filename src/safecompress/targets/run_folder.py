@@ -1,4 +1,7 @@
-"""A run folder of ours as a target: its own model, its own sealed rows, one more look at them."""
+"""`open_run` and `RunTarget`: a run folder of SafeCompress as the target of an audit.
+
+The audit uses the run's own model and its own sealed rows, and counts as a further look at them.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ _IN_PYTHON = "Audit it in Python on rows of your choice: audit(load(run, model=m
 
 @dataclass(frozen=True)
 class RunTarget:
-    """A finished run, its sealed rows still sealed.
+    """A finished run whose sealed rows have not been opened.
 
     Args:
         folder: the run folder.
-        file: name of the judged model's file in it.
-        config: its resolved configuration.
-        splits: its rows, known to be those of the run.
-        stored: the judged model's file.
+        file: name of the audited model's file in it.
+        config: the run's resolved configuration.
+        splits: the run's rows, checked to be those it was judged on.
+        stored: content of the audited model's file.
     """
 
     folder: Path
@@ -42,14 +45,17 @@ class RunTarget:
     stored: StoredModel
 
     def module(self) -> nn.Module:
-        """Return the judged model."""
+        """Return the audited model."""
         return load_stored(self.stored, self.config, where=self.folder / self.file)
 
     def baseline(self, name: str) -> nn.Module:
-        """Return another model of the run, `dense` or `magnitude`.
+        """Return another model of the run, for comparison.
+
+        Args:
+            name: `dense` or `magnitude`, or the path of that model's file in the folder.
 
         Raises:
-            ConfigError: when the run has no such model.
+            ConfigError: when the run has no such model besides the audited one.
         """
         path = self.folder / f"{Path(name).name.removesuffix('.safetensors')}.safetensors"
         named = {p.stem for p in self.folder.glob("*.safetensors")} - {Path(self.file).stem}
@@ -60,16 +66,23 @@ class RunTarget:
             )
         return load_stored(read_model(path), self.config, where=path)
 
-    def open_sealed(self, asked: Mapping[str, Any]) -> tuple[Pool[Rows], int]:
-        """Return the sealed rows and how often they have been looked at, this look included.
+    def open_sealed(self, settings: Mapping[str, Any]) -> tuple[Pool[Rows], int]:
+        """Return the sealed rows after recording the look in the ledger.
 
-        Judging again in another way is another look: who may try limits, seeds and attacks until
-        one passes has chosen by the sealed rows. The same audit of the same model is free.
+        An audit with other settings counts as another look, because trying limits, seeds and
+        attacks until one of them passes would choose by the sealed rows. Repeating an audit with
+        the same settings does not add to the count.
 
         Args:
-            asked: everything that the verdict depends on besides the model, as JSON.
+            settings: everything that the verdict depends on besides the model, as JSON values.
+
+        Returns:
+            The sealed rows, and the number of distinct looks so far, this one included.
+
+        Raises:
+            StorageError: when the ledger cannot be written; the rows then stay sealed.
         """
-        text = tensors_digest(self.stored.weights) + json.dumps(asked, sort_keys=True)
+        text = tensors_digest(self.stored.weights) + json.dumps(settings, sort_keys=True)
         return self.splits.open_sealed(
             Ledger(self.folder.parent / LEDGER),
             model_digest=hashlib.sha256(text.encode()).hexdigest(),
@@ -81,13 +94,14 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
     """Read a run folder, or one of the model files in it.
 
     Args:
-        path: the folder, or for example its `dense.safetensors`.
-        trust_code: whether a model or data set made by `package.module:callable` may be imported
-            and called, as the folder's configuration says.
+        path: the folder, for its compressed model; or one of its model files, for example
+            `dense.safetensors`.
+        trust_code: whether a model or data set that the folder's configuration names as
+            `package.module:callable` may be imported and called.
 
     Raises:
-        RunFolderError: when the run is unfinished, needs objects or code that are not there, or
-            its rows are no longer the ones it was judged on.
+        RunFolderError: when the run is unfinished, was started with objects that the folder does
+            not hold, needs code that is not trusted, or has other rows than it was judged on.
         UsageError: when a file is damaged.
     """
     folder, file = (path, MODEL) if path.is_dir() else (path.parent, path.name)
@@ -113,7 +127,7 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
 
 
 def _refuse_code(config: CompressConfig, folder: Path) -> None:
-    """Refuse to run what a folder names: it may have come from anybody."""
+    """Refuse to import code that a folder names, because the folder may come from a stranger."""
     named = {"model": config.model.name if config.model else ""}
     if config.data is not None:
         named["data"] = config.data.source.code

@@ -1,4 +1,4 @@
-"""A model from a file or a folder, ready to be asked."""
+"""`Target`: a model from a file, a folder or memory, and how rows become its inputs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from safecompress.protocols import Inputs, Pool
 
 @dataclass(frozen=True)
 class Target:
-    """A model that somebody else may have made.
+    """A model to audit, which SafeCompress need not have made.
 
     Args:
-        path: where it was read from.
+        path: where the model was read from, or its name.
         kind: `onnx`, `hugging-face` or `module`.
-        model: takes what `inputs` returns and answers with logits or probabilities (n, classes).
+        model: takes what `inputs` returns and returns logits or probabilities (n, classes).
         inputs: turns rows into the model's inputs, members and non-members together, so that both
             are padded alike. Rows are numbers (an array, or a tuple or mapping of them), or texts
             (a list of strings, or a tuple or mapping of one or two).
-        texts: whether it takes texts.
-        labels: a name for each class; empty where the file does not say.
-        files: what the model was read from; none for one that was given.
+        texts: whether `inputs` takes texts instead of numbers.
+        labels: a name for each class; empty where the file has no names.
+        files: the files that the model was read from; empty for a model in memory.
     """
 
     path: Path
@@ -38,6 +38,11 @@ class Target:
 
 
 def brief(error: BaseException, *, longest: int = 200) -> str:
-    """Return another library's complaint in one line."""
+    """Return the message of another library's error in one line.
+
+    Args:
+        error: the error; its type's name stands for an empty message.
+        longest: number of characters after which the message is cut.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= longest else text[:longest] + " …"
