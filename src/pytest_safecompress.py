@@ -1,6 +1,7 @@
-"""A model's safety as a test among the others: `assert_safe`, and the fixture `safety`.
+"""`assert_safe` and the fixture `safety`: a model's safety as a pytest test.
 
-pytest finds this plugin through its entry point; nothing heavy is imported before a test asks.
+pytest finds this plugin through its entry point. SafeCompress and torch are imported only when a
+test uses it, so that other test runs start as fast as without the plugin.
 """
 
 from __future__ import annotations
@@ -29,27 +30,29 @@ def assert_safe(
     inconclusive: bool = False,
     seed: int = 0,
 ) -> Audit:
-    """Audit a model and fail the test where it does not keep its limits.
+    """Audit a model and fail the test if it exceeds its limits.
 
     Args:
         model: a module, a callable that returns logits or probabilities, or the path of an `.onnx`,
             a Hugging Face classifier's folder, a run folder or an `.npz` of recorded outputs.
-        data: for a model, `((x, y), (x, y))`: rows it was trained on, and rows it was not.
-        max_auc: most that any attack's AUC may be.
-        max_advantage: most that any attack's true-positive minus false-positive rate may be.
-        max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
-            taken at.
-        baseline: the dense model, which it must not leak more than.
-        white_box: whether the attacker holds the module itself.
-        inconclusive: whether too few rows to decide pass, too.
-        seed: fixes every random decision.
+        data: for a model, `((x, y), (x, y))`: inputs and labels of rows it was trained on, and of
+            rows it was not. A run folder and recorded outputs need none.
+        max_auc: largest AUC that any attack may have, in [0.5, 1].
+        max_advantage: largest difference between an attack's true-positive and false-positive rate,
+            in [0, 1]; None sets no limit.
+        max_tpr: pairs of the largest true-positive rate and the false-positive rate at which it is
+            measured, both in [0, 1].
+        baseline: the dense model; the audited model must not leak more than it.
+        white_box: whether attacks may use the module itself and not only its outputs.
+        inconclusive: whether the test also passes where there are too few rows to decide.
+        seed: seed of every random decision.
 
     Returns:
         The audit.
 
     Raises:
-        AssertionError: saying which checks failed, with figures and intervals, and which members
-            are most exposed.
+        AssertionError: with the checks that failed, their figures and intervals, and the members
+            that are most exposed.
         UsageError: on a model or data that cannot be audited.
     """
     __tracebackhide__ = True
@@ -57,34 +60,35 @@ def assert_safe(
     from safecompress.checks import Status
 
     limits = Limits(max_auc, max_advantage, max_tpr)
-    found = audit(model, data, baseline=baseline, limits=limits, white_box=white_box, seed=seed)
+    result = audit(model, data, baseline=baseline, limits=limits, white_box=white_box, seed=seed)
     accepted = {Status.PASS, Status.INCONCLUSIVE} if inconclusive else {Status.PASS}
-    if found.verdict.status not in accepted:
-        raise AssertionError(_complaint(found))
-    return found
+    if result.verdict.status not in accepted:
+        raise AssertionError(_message(result))
+    return result
 
 
-def _complaint(found: Audit) -> str:
+def _message(result: Audit) -> str:
+    """Return the verdict, the checks that did not pass, and the most exposed members, by line."""
     from safecompress.verdicts.verdict import check_line
 
-    verdict = found.verdict
+    verdict = result.verdict
     lines = [f"{verdict.status}: {verdict.sentence}"]
     lines += [check_line(c) for c in verdict.checks if c.critical and c.status != "PASS"]
-    if found.exposed:
-        lines.append(f"members that '{found.strongest}' is surest of:")
+    if result.exposed:
+        lines.append(f"members that '{result.strongest}' is surest of:")
         lines += [
             f"  row {e.row}: score {e.score:.4g}, reached by {e.false_positive_rate:.2%} of the "
             "non-members"
-            for e in found.exposed[:_SHOWN_RECORDS]
+            for e in result.exposed[:_SHOWN_RECORDS]
         ]
     return "\n".join(lines)
 
 
 class Safety:
-    """What the fixture `safety` gives: audits whose results end in the test's own folder.
+    """The fixture `safety`: audits whose reports are written to the test's own folder.
 
     Args:
-        folder: where `report` writes.
+        folder: the folder that `report` writes to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,18 +100,21 @@ class Safety:
         """Audit a model, write its report into the test's folder, and return the page's path.
 
         Args:
-            model: as `safecompress.audit` takes it.
-            data: the same.
-            **options: its other options.
+            model: a model, or a path, as `safecompress.audit` takes it.
+            data: members and non-members, as `safecompress.audit` takes them.
+            **options: other arguments of `safecompress.audit`, except `out`.
+
+        Raises:
+            UsageError: on a model or data that cannot be audited.
         """
         from safecompress.audit import audit
         from safecompress.run.folder import REPORT
 
-        found = audit(model, data, out=self._folder / "audit", **options)
-        return Path(found.folder or self._folder) / REPORT
+        result = audit(model, data, out=self._folder / "audit", **options)
+        return Path(result.folder or self._folder) / REPORT
 
 
 @pytest.fixture
 def safety(tmp_path: Path) -> Safety:
-    """Audits of models: `safety.assert_safe(model, data, max_auc=0.55)`."""
+    """Return audits of models: `safety.assert_safe(model, data, max_auc=0.55)`."""
     return Safety(tmp_path)

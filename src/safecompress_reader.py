@@ -1,19 +1,21 @@
-"""Read a compact model file with numpy and safetensors alone: no torch, no training code.
+"""`read_compact`: read a compact model file with numpy and safetensors alone, without torch.
 
-The file is a safetensors file, or one packed with zstd as a whole, for which `zstandard` is needed.
-Of every packed weight it holds where its numbers are, unless they are everywhere, and the numbers:
+The file is a safetensors file, or one compressed with zstd as a whole, which needs `zstandard`. For
+every packed tensor it stores the positions of the weights that exist, unless all do, and their
+values:
 
-- `gaps/NAME`, uint8: 0 to 254 say how many zeros stand before the next weight, in row-major order;
-  255 says that 255 zeros go by and no weight comes yet. Or, where weights are many,
-- `bits/NAME`, uint8: one bit for every place, the first in the highest bit of the first byte.
+- `gaps/NAME`, uint8: 0 to 254 is the number of zeros before the next weight, in row-major order;
+  255 means 255 zeros with no weight after them. Where many weights exist, there is instead
+- `bits/NAME`, uint8: one bit for every position, the first in the highest bit of the first byte.
 - `values/NAME`: the weights in row-major order, fp32, fp16, int8 or int4. Two int4 share a byte,
-  the first in the low half, each plus 8.
-- `scale/NAME`, float32: for whole numbers, what those of one output channel are multiplied by.
-- `dense/NAME`: what is not packed, as it is.
+  the first in the low half, each stored plus 8.
+- `scale/NAME`, float32: for int8 and int4, the factor of each output channel's values.
+- `dense/NAME`: a tensor that is not packed.
 
-The header's `safecompress` entry is JSON: schema version, how each tensor is stored, what the model
-is, its verdict, and the SHA-256 of all this and of every byte of the tensors. This file may be
-copied into another project; it reads nothing but the path it is given, and runs nothing it reads.
+The header's `safecompress` entry is JSON: the schema version, how each tensor is stored, the
+model's description and verdict, and the SHA-256 of all this and of every byte of the tensors. This
+module may be copied into another project; it reads only the path it is given and runs nothing that
+it reads.
 """
 
 from __future__ import annotations
@@ -32,11 +34,13 @@ from safetensors import SafetensorError, deserialize
 
 SCHEMA_VERSION = 1
 ESCAPE = 255
-"""Zeros an escape passes, and the byte it is written as."""
+"""The byte that stands for as many zeros with no weight after them."""
 HEADER = "safecompress"
 MAX_BYTES = 4 << 30
+"""Default limit of the memory that the weights may take, in bytes."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MOST_EXPANSION = 1024
+"""Largest ratio of unpacked to packed bytes; a larger one is a decompression bomb."""
 _STEP = 1 << 14
 _TYPES: dict[str, Any] = {
     "F64": np.float64,
@@ -59,17 +63,19 @@ Array = NDArray[Any]
 
 
 class DamagedFileError(ValueError):
-    """The file is not what its writer wrote, or not one this version reads."""
+    """A file that differs from what its writer wrote, or that this version cannot read."""
 
 
 @dataclass(frozen=True)
 class CompactModel:
-    """What a compact file holds.
+    """Content of a compact file.
 
     Args:
-        weights: the model's state by name; packed weights as float32 of their own shape.
-        masks: bool, which weights exist, of those of which some do not.
-        metadata: what the header says of the model: name, classes, input shape, verdict, formats.
+        weights: the model's state by name; packed weights are float32 of their own shape, zero
+            where no weight exists.
+        masks: bool by name, True where a weight exists; only for tensors of which some are missing.
+        metadata: the header's description of the model: name, classes, input shape, verdict,
+            formats.
     """
 
     weights: Mapping[str, Array]
@@ -78,15 +84,16 @@ class CompactModel:
 
 
 def read_compact(path: str | Path, *, max_bytes: int = MAX_BYTES) -> CompactModel:
-    """Read a compact model file, whole or not at all.
+    """Read and verify a compact model file.
 
     Args:
         path: the file.
-        max_bytes: most memory the weights may take; a file that wants more is refused unread.
+        max_bytes: largest memory in bytes that the weights may take; a file that needs more is
+            refused before they are unpacked.
 
     Raises:
-        DamagedFileError: saying what is wrong, when the file is missing, cut short, changed, too
-            large, or of another kind or schema version.
+        DamagedFileError: when the file is missing, cut short, changed, too large, or of another
+            kind or schema version; the message names the reason.
     """
     path = Path(path)
     try:
@@ -100,7 +107,7 @@ def read_compact(path: str | Path, *, max_bytes: int = MAX_BYTES) -> CompactMode
 
 
 def _plain(data: bytes, max_bytes: int) -> bytes:
-    """Unpack zstd, never into more than a sound file could become."""
+    """Decompress zstd, and refuse a file that becomes larger than a sound file can be."""
     if not data.startswith(_ZSTD):
         return data
     try:
@@ -154,13 +161,18 @@ def _decode(data: bytes, max_bytes: int) -> CompactModel:
 
 
 def digest(document: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
-    """Return the SHA-256, as hex, of a header without its own digest and of all tensors."""
-    found = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    """Return the SHA-256 of a header and its tensors, as hex.
+
+    Args:
+        document: the header's JSON object, without its `sha256`.
+        tensors: all tensors of the file by name.
+    """
+    sha256 = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
-        found.update(f"|{name}|{array.dtype.str}|{array.shape}|".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+        sha256.update(f"|{name}|{array.dtype.str}|{array.shape}|".encode())
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()
 
 
 def _tensor(name: str, view: Mapping[str, Any]) -> Array:
@@ -176,7 +188,7 @@ def _tensor(name: str, view: Mapping[str, Any]) -> Array:
 def _unpacked(
     document: dict[str, Any], tensors: Mapping[str, Array], max_bytes: int
 ) -> CompactModel:
-    """Return the weights. The digest was right, so what is wrong here was written wrong."""
+    """Return the unpacked weights; errors here are the writer's, because the digest was right."""
     layout = document.pop("tensors", None)
     if not isinstance(layout, dict):
         raise DamagedFileError("damaged: its header does not say how tensors are stored.")
@@ -249,15 +261,15 @@ def _weight(
 
 
 def positions_of(gaps: Array, size: int, name: str) -> NDArray[np.int64]:
-    """Return where the weights of a stream of gaps are, ascending, int64.
+    """Return the positions of the weights that a stream of gaps encodes, int64 and ascending.
 
     Args:
-        gaps: uint8.
-        size: of the tensor, flattened.
-        name: for messages.
+        gaps: uint8 (m,), as in `gaps/NAME`.
+        size: number of positions of the flattened tensor.
+        name: the tensor's name, for messages.
 
     Raises:
-        DamagedFileError: when they lead beyond the tensor's end.
+        DamagedFileError: when the gaps are not a row of uint8, or reach beyond the tensor's end.
     """
     if gaps.dtype != np.uint8 or gaps.ndim != 1:
         raise DamagedFileError(f"'{name}': its gaps are {gaps.dtype}, not a row of uint8.")
@@ -284,7 +296,7 @@ def _set_bits(bits: Array, size: int, name: str) -> NDArray[np.int64]:
 
 
 def _numbers(stored: Array, kind: str, count: int, name: str) -> NDArray[np.float32]:
-    """Return as many float32 values as there are weights; whole numbers before their scale."""
+    """Return the weights' values as float32 (count,); int8 and int4 are not yet scaled."""
     if kind == "int4":
         if len(stored) != (count + 1) // 2:
             raise DamagedFileError(f"'{name}': {len(stored)} bytes of int4 for {count} weights.")
