@@ -1,4 +1,4 @@
-"""Rows: where they come from, who is a member, who steers and who judges."""
+"""Rows: where they come from, and which are members, which steer a run and which judge it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table from a CSV file, or from a train and a test file."""
+"""`CsvRows`: a table from a CSV file, or from a train and a test file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from safecompress.data.source import DataSource
 from safecompress.errors import DataError, did_you_mean
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-"""What a missing number looks like, in lower case."""
+"""Cells that stand for a missing number, in lower case."""
 MAX_CATEGORIES = 100
-"""A column without numbers is categorical up to this many distinct values, …"""
+"""Most distinct values of a categorical column; a column with more values is text."""
 ROWS_PER_CATEGORY = 2
-"""… if there are on average at least this many rows to each; otherwise it is text."""
+"""Fewest rows per distinct value, on average, of a categorical column; with fewer it is text."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class _Table:
 
 
 _IDENTIFIER_SHARE = 0.95
+"""Share of distinct cells, and of cells with one word, from which a column is an identifier."""
 _FEWEST_TO_SUSPECT = 20
+"""Fewest rows of a table whose columns are checked for identifiers."""
 
 
 class CsvRows(CsvSource, DataSource):
@@ -49,15 +51,16 @@ class CsvRows(CsvSource, DataSource):
     def load(self, *, seed: int | None) -> RawData:
         """Read the file, or the train and the test file.
 
-        Kinds of columns that are not listed are inferred from the first file as a whole: they are
-        the table's schema, like its header. Everything with values in it (means, categories,
-        vocabularies) is learned later and on members only.
+        The kinds of columns that are not listed are inferred from all rows of the first file,
+        because they are part of the table's schema, like its header. What depends on values (means,
+        categories, vocabularies) is learned later and from members only.
 
         Args:
-            seed: of no use: a file's rows are what they are.
+            seed: not used, because the rows of a file are fixed.
 
         Raises:
-            DataError: naming the file, and the line where one is at fault.
+            DataError: when a file cannot be used; the message names the file, and the line if the
+                fault is in one.
         """
         del seed
         tables = [_read(self.path, self.delimiter)]
@@ -169,10 +172,10 @@ def _kinds(table: _Table, source: CsvSource) -> dict[str, Kind]:
 
 
 def _inferred(table: _Table, name: str) -> Kind:
-    """Return a column's kind; refuse what looks like an identifier.
+    """Return a column's kind, and refuse a column that looks like an identifier.
 
-    Terms are learned on members alone, so a name of its own in every row would mark the members
-    before any model has seen them.
+    Terms are learned from members alone. An identifier in every row would therefore give members
+    features that no non-member has, and reveal them whatever the model does.
     """
     cells = table.column(name)
     kind = _infer(cells)
@@ -215,7 +218,7 @@ def _infer(cells: list[str]) -> Kind:
 
 
 def _number(cell: str) -> float | None:
-    # float() also reads 1_000, which no other reader of CSV does.
+    # float() accepts 1_000 as a number, which other readers of CSV take for text.
     if "_" in cell:
         return None
     try:
@@ -250,7 +253,7 @@ def _label_cells(table: _Table, source: CsvSource) -> list[str]:
 
 
 def _labels(cells: list[str]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], tuple[str, ...]]:
-    """Read labels as class indices if they all are plain indices, otherwise as names."""
+    """Return labels as class indices if all are whole numbers from 0, otherwise as names."""
     if all(c.isascii() and c.isdigit() and c == c.lstrip("0").zfill(1) for c in cells):
         numbers = [int(c) for c in cells]
         if max(numbers) < MAX_CLASSES:

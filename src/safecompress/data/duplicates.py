@@ -1,4 +1,7 @@
-"""Exact duplicates: rows whose raw inputs are equal, whatever their labels."""
+"""`content_of_raw`, `content_of_inputs`, `repeated` and `check_disjoint`: exact duplicates.
+
+Two rows are duplicates when their inputs are equal, whatever their labels.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,12 @@ Ids = NDArray[np.int64]
 def content_of_raw(raw: RawData, *, max_words: int | None) -> Ids:
     """Return for each row the index of the first row with the same inputs, int64 (n,).
 
-    Inputs are compared before preprocessing, texts after they are cut to `max_words`: two rows a
-    model cannot tell apart because of the cut are duplicates.
+    Inputs are compared before preprocessing, but texts after they are cut to `max_words`, because
+    a model cannot tell apart two texts that differ only after the cut.
+
+    Args:
+        raw: all rows of a source.
+        max_words: number of words after which texts are cut; None for whole texts.
     """
     if not isinstance(raw.columns, tuple):
         return _first_equal(_array_bytes(raw.columns))
@@ -38,7 +45,10 @@ def content_of_raw(raw: RawData, *, max_words: int | None) -> Ids:
 
 
 def content_of_inputs(inputs: Iterable[Inputs]) -> list[Ids]:
-    """Return the same for several groups of model-ready inputs, counted through all groups.
+    """Return for each row of several groups a number that is the same for equal inputs.
+
+    Args:
+        inputs: per group its model-ready inputs, of the same structure in all groups.
 
     Returns:
         One int64 array per group; equal numbers, within or across groups, mean equal inputs.
@@ -53,13 +63,13 @@ def check_disjoint(groups: Mapping[str, tuple[Ids, Ids]], *, what: str, remedy: 
     """Check that no two groups share a key.
 
     Args:
-        groups: per group its rows' keys and their ids; no key may occur in two groups.
-        what: what two rows that share a key have in common, for the message.
-        remedy: what to do about it.
+        groups: per group the keys of its rows and their ids, each int64 (n,).
+        what: what two rows with the same key have in common, for the message.
+        remedy: what to do about it, for the message.
 
     Raises:
-        SplitOverlapError: naming two groups, how many rows of the first are also in the second,
-            and the first of them.
+        SplitOverlapError: when two groups share a key; the message names both, how many rows of the
+            first are also in the second, and the first of them.
     """
     names = list(groups)
     for i, name in enumerate(names):
@@ -74,7 +84,11 @@ def check_disjoint(groups: Mapping[str, tuple[Ids, Ids]], *, what: str, remedy: 
 
 
 def repeated(content: Ids) -> NDArray[np.bool_]:
-    """Return where a content has occurred before, bool (n,)."""
+    """Return which rows have the content of an earlier row, bool (n,).
+
+    Args:
+        content: int64 (n,); equal numbers mean equal inputs.
+    """
     _, firsts = np.unique(content, return_index=True)
     again = np.ones(len(content), dtype=bool)
     again[firsts] = False
@@ -83,7 +97,7 @@ def repeated(content: Ids) -> NDArray[np.bool_]:
 
 def _array_bytes(x: Array) -> Iterator[bytes]:
     if x.dtype.kind == "f":
-        # Adding zero turns -0.0, which equals 0.0, into 0.0.
+        # Adding zero turns -0.0 into 0.0: they are equal as numbers and must be as bytes.
         for row in x:
             yield (row + 0).tobytes()
     else:
@@ -94,7 +108,7 @@ def _array_bytes(x: Array) -> Iterator[bytes]:
 def _text_bytes(texts: Iterable[str]) -> Iterator[bytes]:
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        # The length in front keeps ("a", "bc") apart from ("ab", "c").
+        # With the length in front, the joined bytes of ("a", "bc") and ("ab", "c") differ.
         yield len(data).to_bytes(8, "big") + data
 
 
@@ -116,10 +130,10 @@ def _as_array(tensor: Tensor) -> Array:
 
 
 def _first_equal(rows: Iterable[bytes]) -> Ids:
-    seen: dict[bytes, int] = {}
+    first_index: dict[bytes, int] = {}
     return np.array(
         [
-            seen.setdefault(hashlib.blake2b(row, digest_size=16).digest(), i)
+            first_index.setdefault(hashlib.blake2b(row, digest_size=16).digest(), i)
             for i, row in enumerate(rows)
         ],
         dtype=np.int64,

@@ -1,4 +1,8 @@
-"""From numbers and categories to features: what is learned from members, and how it is applied."""
+"""Encoders of arrays, images and columns: what is learned from members, and how it is applied.
+
+An encoder is plain state that can be written to JSON. Text columns have an encoder in
+`safecompress.data.text`.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,9 @@ class ArrayEncoder(Section):
     """An array of numbers, standardized feature by feature: (x - mean) / std.
 
     Args:
-        shape: shape of one row as it comes.
-        flatten: whether a row leaves as one vector.
-        mean, std: per feature, float64, in row-major order; 0 and 1 where it is left alone.
+        shape: shape of one row in the source.
+        flatten: whether an encoded row is one vector instead of an array of `shape`.
+        mean, std: per feature in row-major order; 0 and 1 for features that are left alone.
     """
 
     kind: Literal["array"] = "array"
@@ -34,7 +38,16 @@ class ArrayEncoder(Section):
 
     @classmethod
     def fit(cls, x: Array, rows: NDArray[np.int64], config: PreprocessingConfig) -> ArrayEncoder:
-        """Learn mean and standard deviation of the rows listed."""
+        """Learn the mean and standard deviation of every feature.
+
+        Args:
+            x: all rows of the source, (n, ...).
+            rows: int64, indices of the members, from which alone it learns.
+            config: its `features` and `layout` are read.
+
+        Raises:
+            DataError: when values are too large to standardize.
+        """
         moments = fit_moments(x.reshape(len(x), -1), rows, config.features)
         return cls(
             shape=x.shape[1:],
@@ -49,7 +62,15 @@ class ArrayEncoder(Section):
         return (len(self.mean),) if self.flatten else self.shape
 
     def encode(self, x: Array, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the rows listed, float32 (len(rows), *output_shape)."""
+        """Return encoded rows, float32 (len(rows), *output_shape).
+
+        Args:
+            x: all rows of a source, (n, ...).
+            rows: int64, indices of the rows to encode.
+
+        Raises:
+            DataError: when rows have another shape than those it was fitted on.
+        """
         check_shape(x, self.shape)
         flat = x.reshape(len(x), -1)
         mean, std = np.asarray(self.mean), np.asarray(self.std)
@@ -64,9 +85,9 @@ class ImageEncoder(Section):
     """Images as float32 channels × height × width, normalized channel by channel.
 
     Args:
-        shape: shape of one image as it comes.
+        shape: shape of one image in the source.
         channel_axis: axis of the channels in `shape`; None for gray images without one.
-        scale: pixels are divided by this: 255 for uint8, 1 otherwise.
+        scale: number by which pixels are divided: 255 for uint8, 1 otherwise.
         mean, std: per channel, after scaling.
     """
 
@@ -79,10 +100,15 @@ class ImageEncoder(Section):
 
     @classmethod
     def fit(cls, x: Array, rows: NDArray[np.int64], config: PreprocessingConfig) -> ImageEncoder:
-        """Learn mean and standard deviation per channel of the rows listed.
+        """Learn the mean and standard deviation of every channel.
+
+        Args:
+            x: all images of the source, (n, height, width) or with an axis of channels.
+            rows: int64, indices of the members, from which alone it learns.
+            config: its `features` are read.
 
         Raises:
-            DataError: when the array is no stack of images.
+            DataError: when the array is no stack of images, or values are too large.
         """
         axis = channel_axis(x.shape)
         scale = 255.0 if x.dtype == np.uint8 else 1.0
@@ -106,7 +132,15 @@ class ImageEncoder(Section):
         return (len(self.mean), *rest)
 
     def encode(self, x: Array, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the rows listed, float32 (len(rows), channels, height, width)."""
+        """Return encoded images, float32 (len(rows), channels, height, width).
+
+        Args:
+            x: all images of a source, of the shape and type that it was fitted on.
+            rows: int64, indices of the rows to encode.
+
+        Raises:
+            DataError: when images have another shape or type than those it was fitted on.
+        """
         check_shape(x, self.shape)
         if (self.scale == 255.0) != (x.dtype == np.uint8):
             raise DataError(
@@ -129,9 +163,14 @@ class ImageEncoder(Section):
 
 
 class NumericEncoder(Section):
-    """A column of numbers; a missing one becomes the members' mean before standardizing.
+    """A column of numbers; missing ones become the members' mean before standardizing.
 
-    Whether a number was missing is not passed on: an indicator column is not made.
+    There is no indicator feature that tells whether a number was missing.
+
+    Args:
+        name: the column's name.
+        fill: value that stands for missing numbers.
+        mean, std: subtracted and divided by; 0 and 1 for a column that is left alone.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -142,7 +181,16 @@ class NumericEncoder(Section):
 
     @classmethod
     def fit(cls, name: str, values: Array, config: PreprocessingConfig) -> NumericEncoder:
-        """Learn from the members' values; a column they all lack is filled with 0."""
+        """Learn fill value, mean and standard deviation; without any number they are 0, 0 and 1.
+
+        Args:
+            name: the column's name.
+            values: float64 (n,), the members' values, NaN where missing.
+            config: its `features` are read.
+
+        Raises:
+            DataError: when values are too large to standardize.
+        """
         known = values[~np.isnan(values)][:, None]
         if len(known) == 0:
             return cls(name=name, fill=0.0, mean=0.0, std=1.0)
@@ -158,16 +206,24 @@ class NumericEncoder(Section):
         return 1
 
     def encode(self, values: Array) -> NDArray[np.float32]:
-        """Return float32 (n, 1)."""
+        """Return encoded values, float32 (n, 1).
+
+        Args:
+            values: float64 (n,), NaN where missing.
+        """
         filled = np.where(np.isnan(values), self.fill, values)
         with np.errstate(over="ignore"):
             return ((filled - self.mean) / self.std).astype(np.float32)[:, None]
 
 
 class CategoricalEncoder(Section):
-    """A column of categories, one 0/1 feature for each the members have.
+    """A column of categories with one 0/1 feature for each category that members have.
 
-    A category no member has becomes all zeros; an empty cell is a category like any other.
+    A category that no member has becomes all zeros. An empty cell is a category like any other.
+
+    Args:
+        name: the column's name.
+        categories: the members' categories, in the order of the features.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -176,7 +232,12 @@ class CategoricalEncoder(Section):
 
     @classmethod
     def fit(cls, name: str, values: Array) -> CategoricalEncoder:
-        """Learn the members' categories, in alphabetical order."""
+        """Learn the members' categories, in alphabetical order.
+
+        Args:
+            name: the column's name.
+            values: strings (n,), the members' values.
+        """
         return cls(name=name, categories=tuple(sorted({str(v) for v in values})))
 
     @property
@@ -185,31 +246,40 @@ class CategoricalEncoder(Section):
         return len(self.categories)
 
     def encode(self, values: Array) -> NDArray[np.float32]:
-        """Return float32 (n, width)."""
+        """Return encoded values, float32 (n, width), with at most one 1 in each row.
+
+        Args:
+            values: strings (n,).
+        """
         index = {category: i for i, category in enumerate(self.categories)}
-        found = np.array([index.get(str(v), -1) for v in values], dtype=np.int64)
+        features = np.array([index.get(str(v), -1) for v in values], dtype=np.int64)
         out = np.zeros((len(values), self.width), dtype=np.float32)
-        known = np.flatnonzero(found >= 0)
-        out[known, found[known]] = 1.0
+        known = np.flatnonzero(features >= 0)
+        out[known, features[known]] = 1.0
         return out
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation per feature, float64; 0 and 1 for features left alone."""
+    """What standardizes features.
+
+    Args:
+        mean: float64 (features,); 0 for features that are left alone.
+        std: float64 (features,), above 0; 1 for features that are left alone.
+    """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
 
 
 def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
-    """Return what standardizes the rows listed.
+    """Return the mean and standard deviation of features, in float64 and in little memory.
 
     Args:
         x: (n, features), finite.
-        rows: indices of the rows to learn from, at least one.
-        features: `none` leaves every feature alone; `auto` leaves those alone that are 0 or 1 in
-            every row listed; `standardize` none. A constant feature is only centered.
+        rows: int64, indices of the rows to learn from, at least one.
+        features: `none` leaves every feature alone; `auto` leaves features alone that are 0 or 1
+            in all these rows; `standardize` leaves none alone. A constant feature is only centered.
 
     Raises:
         DataError: when values are too large for their mean or spread to be a float64.
@@ -244,17 +314,26 @@ def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
 
 
 def chunks(n: int, *, row_bytes: int) -> Iterator[slice]:
-    """Cut `n` rows into slices of limited memory."""
+    """Yield slices of `n` rows that take at most 8 MiB each, or one row.
+
+    Args:
+        n: number of rows.
+        row_bytes: memory of one row, in bytes.
+    """
     size = max(1, _CHUNK_BYTES // max(row_bytes, 1))
     for begin in range(0, n, size):
         yield slice(begin, min(begin + size, n))
 
 
 def check_shape(x: Array, shape: tuple[int, ...]) -> None:
-    """Refuse rows of another shape than the encoder was fitted on.
+    """Check that rows have the shape that an encoder was fitted on.
+
+    Args:
+        x: rows (n, ...).
+        shape: shape of one row that the encoder was fitted on.
 
     Raises:
-        DataError: naming both shapes.
+        DataError: when they differ; the message names both shapes.
     """
     if x.shape[1:] != shape:
         raise DataError(
@@ -263,7 +342,10 @@ def check_shape(x: Array, shape: tuple[int, ...]) -> None:
 
 
 def channel_axis(shape: tuple[int, ...]) -> Literal[0, 2] | None:
-    """Return the axis of the channels within one image of a stack (n, ...).
+    """Return the axis of the channels within one image; None for gray images without one.
+
+    Args:
+        shape: shape of a stack of images, (n, ...).
 
     Raises:
         DataError: when the array is no stack of images, or both or neither axis can be channels.

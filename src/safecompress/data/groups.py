@@ -1,4 +1,7 @@
-"""The rows of an audit: who is a member is declared, and all others judge."""
+"""`load_groups` and `distinct_rows`: the rows of an audit, members and non-members.
+
+The user declares which rows are members; all other rows are non-members.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from safecompress.data.sources import load_source
 from safecompress.errors import ConfigError, DataError, MembershipError
 from safecompress.protocols import Pool, Rows
 
-_SAYS_NOTHING = ("members", "steer", "reference")
+_WITHOUT_EFFECT = ("members", "steer", "reference")
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Groups:
 
     Args:
         raw: the source's rows.
-        members: int64, the rows the model was trained on, rising.
-        nonmembers: int64, the others, rising.
+        members: int64, indices of the rows that the model was trained on, rising.
+        nonmembers: int64, indices of the other rows in use, rising.
     """
 
     raw: RawData
@@ -39,18 +42,19 @@ def load_groups(config: DataConfig, *, seed: int) -> Groups:
     """Read the rows of an audit; nothing is learned from them.
 
     Args:
-        config: the source, and who is a member: `pair` or `index`.
+        config: the source, and which rows are members: membership `pair` or `index`.
         seed: seed of `split.rows`, and of a source that generates rows.
 
     Raises:
-        MembershipError: when nobody says who is a member.
+        MembershipError: when the configuration does not declare which rows are members.
+        ConfigError: on a setting of `data.split` that has no effect in an audit.
         DataError: when the rows cannot be used, or a group is empty.
     """
     split = config.split
-    if said := sorted(set(_SAYS_NOTHING) & split.model_fields_set):
+    if ineffective := sorted(set(_WITHOUT_EFFECT) & split.model_fields_set):
         raise ConfigError(
-            f"data.split.{said[0]}: says nothing in an audit, where all declared members and all "
-            "other rows judge; remove it."
+            f"data.split.{ineffective[0]}: says nothing in an audit, where all declared members "
+            "and all other rows judge; remove it."
         )
     raw = load_source(config.source, seed=seed)
     membership = split.membership
@@ -71,14 +75,16 @@ def load_groups(config: DataConfig, *, seed: int) -> Groups:
 
 
 def distinct_rows(rows: Pool[Rows], *, deduplicate: bool) -> Pool[Rows]:
-    """Return the rows without the non-members whose inputs equal a member's, or an earlier one's.
+    """Drop the non-members whose inputs equal a member's or an earlier non-member's.
 
     Args:
-        rows: as the model takes them, so that texts are compared after they are cut.
-        deduplicate: whether to drop them; otherwise a non-member like a member is refused.
+        rows: members and non-members as the model takes them, so that texts are compared after
+            they are cut.
+        deduplicate: whether to drop duplicates; False keeps all rows and refuses non-members that
+            equal a member.
 
     Raises:
-        SplitOverlapError: when a non-member equals a member and nothing is to be dropped.
+        SplitOverlapError: when a non-member equals a member and duplicates are not dropped.
         DataError: when no non-member is left.
     """
     members, others = content_of_inputs([rows.members.inputs, rows.nonmembers.inputs])

@@ -1,4 +1,4 @@
-"""How often sealed rows were looked at, counted across runs and processes."""
+"""`Ledger`: how many models were judged on sealed rows, counted across runs and processes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from safecompress.errors import StorageError
 
 
 class Ledger:
-    """A JSON-lines file with one line per look.
+    """A JSON-lines file with one line for each look at sealed rows.
 
-    Every look is appended under a lock and made durable before the rows are handed out, so that no
-    crash and no second process can make a look uncounted. A line that cannot be read (a damaged
-    file) counts as one look of an unknown model at everything: rather too many than too few.
+    Every look is appended under a lock and made durable before the rows are returned, so that
+    neither a crash nor a second process can leave a look uncounted. A line that cannot be read, in
+    a damaged file, counts as a look of an unknown model at all sealed rows, because counting too
+    many looks is safer than counting too few.
 
     Args:
-        path: the file; None counts in memory, for as long as this object lives.
+        path: the file; None counts in memory, for as long as this object exists.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -32,15 +33,18 @@ class Ledger:
         return f"Ledger({str(self.path) if self.path else 'in memory'})"
 
     def look(self, sealed_digest: str, model_digest: str, *, run: str) -> int:
-        """Record a look and return how many distinct models have looked so far, this one included.
+        """Record a look at sealed rows.
 
         Args:
-            sealed_digest: identifies the sealed rows.
-            model_digest: identifies the model that is judged on them.
+            sealed_digest: digest of the sealed rows.
+            model_digest: digest of the model that is judged on them.
             run: name of the run, for people who read the file.
 
+        Returns:
+            The number of distinct models that were judged on these rows so far, this one included.
+
         Raises:
-            StorageError: when the ledger cannot be written; nothing may be opened then.
+            StorageError: when the ledger cannot be written; the rows must then stay sealed.
         """
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,8 +71,9 @@ def _append(handle: int, line: str) -> list[str]:
     """Append a line durably and return all lines."""
     size = os.fstat(handle).st_size
     content = os.pread(handle, size, 0) if hasattr(os, "pread") else os.read(handle, size)
-    torn = b"" if not content or content.endswith(b"\n") else b"\n"
-    data = torn + line.encode() + b"\n"
+    # A crash may have left the last line without its end.
+    line_end = b"" if not content or content.endswith(b"\n") else b"\n"
+    data = line_end + line.encode() + b"\n"
     while data:
         data = data[os.write(handle, data) :]
     os.fsync(handle)
@@ -91,7 +96,7 @@ def _distinct_models(lines: list[str], sealed_digest: str) -> int:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Open for appending under an exclusive lock that the system frees if the process dies."""
+    """Open a file for appending under a lock that the system frees if the process dies."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags, 0o666)
     try:

@@ -1,4 +1,4 @@
-"""From a configuration, arrays or a dataset to `Splits`, in one go."""
+"""`load_splits`, `splits_from_arrays` and `splits_from_dataset`: splits of a data source."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from safecompress.protocols import Rows
 
 
 def load_splits(config: DataConfig, *, seed: int, weights_given: bool) -> Splits:
-    """Read, split and preprocess; the same configuration and seed give the same splits.
+    """Read, split and preprocess rows; the same configuration and seed give the same splits.
 
     Args:
         config: the source, the split and the preprocessing.
         seed: seed of every draw.
-        weights_given: whether training starts from weights somebody trained before; then
+        weights_given: whether training starts from weights that were trained before; then
             membership must be declared.
 
     Raises:
@@ -67,7 +67,7 @@ def splits_from_arrays(
         x: inputs (n, ...), numbers.
         y: labels (n,), class indices or names.
         seed: seed of every draw.
-        split: `SplitConfig` or its settings: who is a member and who judges.
+        split: `SplitConfig` or its settings: which rows are members, and which judge.
         preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
         test: inputs and labels of a separate test part.
         weights_given: whether a trained model will be judged on these splits; then membership
@@ -77,13 +77,13 @@ def splits_from_arrays(
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
-    config, how, membership = _declared(split, preprocessing, weights_given=weights_given)
+    config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
     pair = None if test is None else (to_array(test[0]), to_array(test[1]))
     raw = raw_from_arrays(to_array(x), to_array(y), test=pair, where="arrays")
     return splits_from_raw(
         raw,
         split=config,
-        preprocessing=how,
+        preprocessing=encoding,
         membership=membership,
         seed=seed,
         weights_given=weights_given,
@@ -104,9 +104,9 @@ def splits_from_dataset(
     Args:
         dataset: the rows, or the train part of them.
         seed: seed of every draw.
-        split: `SplitConfig` or its settings: who is a member and who judges.
+        split: `SplitConfig` or its settings: which rows are members, and which judge.
         preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
-        test: a separate test part.
+        test: another dataset with the test part.
         weights_given: whether a trained model will be judged on these splits; then membership
             must be declared, and numbers are left as they are unless `preprocessing` says
             otherwise.
@@ -114,12 +114,12 @@ def splits_from_dataset(
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
-    config, how, membership = _declared(split, preprocessing, weights_given=weights_given)
+    config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
     raw = raw_from_dataset(dataset, test=test)
     return splits_from_raw(
         raw,
         split=config,
-        preprocessing=how,
+        preprocessing=encoding,
         membership=membership,
         seed=seed,
         weights_given=weights_given,
@@ -132,10 +132,10 @@ def _declared(
     *,
     weights_given: bool,
 ) -> tuple[SplitConfig, PreprocessingConfig, Membership]:
-    """Check what the caller said, before any row is looked at."""
+    """Check the settings before any row is read, so that errors come early."""
     config = load_section(SplitConfig, split, where="split")
-    how = load_section(PreprocessingConfig, preprocessing, where="preprocessing")
-    return config, how, resolve_membership(config, weights_given=weights_given)
+    encoding = load_section(PreprocessingConfig, preprocessing, where="preprocessing")
+    return config, encoding, resolve_membership(config, weights_given=weights_given)
 
 
 def splits_from_raw(
@@ -147,10 +147,18 @@ def splits_from_raw(
     seed: int,
     weights_given: bool = False,
 ) -> Splits:
-    """Split raw rows and preprocess them, learning on members only.
+    """Split raw rows and preprocess them, learning from members only.
 
-    Given weights were trained on inputs as they are; unless the configuration says otherwise,
-    numbers are then left alone, because standardizing them would judge another model.
+    Given weights were trained on inputs as they are. Numbers are then left alone unless the
+    configuration says otherwise, because the model would not work on standardized inputs.
+
+    Args:
+        raw: the source's rows.
+        split: sizes of the groups, and the members where they are declared.
+        preprocessing: how rows become tensors.
+        membership: how it is known which rows are members.
+        seed: seed of every draw.
+        weights_given: whether training starts from weights that were trained before.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.

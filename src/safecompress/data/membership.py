@@ -1,4 +1,8 @@
-"""Which rows the weights were, or will be, trained on. A wrong guess would give a false PASS."""
+"""`resolve_membership`, `declared_members` and `read_members`: which rows are members.
+
+Members are the rows that the weights were, or will be, trained on. For given weights they are
+declared and never guessed, because a wrong guess would give a false PASS.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,14 @@ Ids: TypeAlias = NDArray[np.int64]
 
 
 def resolve_membership(split: SplitConfig, *, weights_given: bool) -> Membership:
-    """Return how membership is known.
+    """Return how it is known which rows are members.
 
     Args:
-        split: what the user declared.
-        weights_given: whether training starts from weights somebody trained before.
+        split: its `membership` is what the user declared.
+        weights_given: whether training starts from weights that were trained before.
 
     Raises:
-        MembershipError: when weights are given and nobody said what they were trained on.
+        MembershipError: when weights are given and it is not declared what they were trained on.
     """
     if split.membership is None and not weights_given:
         return "fresh"
@@ -46,6 +50,11 @@ def resolve_membership(split: SplitConfig, *, weights_given: bool) -> Membership
 
 def declared_members(raw: RawData, split: SplitConfig, membership: Membership) -> Ids | None:
     """Return the rows declared as members in rising order, or None where they are to be drawn.
+
+    Args:
+        raw: the source's rows; `pair` takes its train part.
+        split: its `members_file` is read with `index`.
+        membership: how membership is known.
 
     Raises:
         MembershipError: when the declaration does not fit the source.
@@ -69,7 +78,13 @@ def declared_members(raw: RawData, split: SplitConfig, membership: Membership) -
 
 
 def draw_rows(raw: RawData, split: SplitConfig, *, seed: int) -> Ids:
-    """Return the rows in use, in rising order: all of them, or `split.rows` drawn with the seed."""
+    """Return the indices of the rows in use, in rising order.
+
+    Args:
+        raw: the source's rows.
+        split: its `rows` is how many are drawn; None or more than there are takes all.
+        seed: seed of the draw.
+    """
     n = len(raw)
     if split.rows is None or split.rows >= n:
         return np.arange(n)
@@ -77,7 +92,12 @@ def draw_rows(raw: RawData, split: SplitConfig, *, seed: int) -> Ids:
 
 
 def how_many(wanted: float, n: int) -> int:
-    """Return a count from a count, or from a share of `n` rounded to the nearest.
+    """Return a number of rows that is given as a count or as a share.
+
+    Args:
+        wanted: an int is a count, of which at most `n` are taken; a float is a share in [0, 1],
+            rounded to the nearest number of rows.
+        n: number of rows.
 
     >>> how_many(0.5, 11), how_many(3, 11)
     (6, 3)
@@ -86,14 +106,14 @@ def how_many(wanted: float, n: int) -> int:
 
 
 def read_members(path: Path, *, rows: int) -> Ids:
-    """Read row indices, in rising order.
+    """Read the indices of members from a file and return them in rising order.
 
     Args:
-        path: `.npy` with one dimension of integers, or text with one index a line.
+        path: `.npy` with one dimension of integers, or text with one index in each line.
         rows: number of rows of the source.
 
     Raises:
-        DataError: when the file cannot be read, or indices are out of range, given twice, none at
+        DataError: when the file cannot be read, or its indices are out of range, repeated, none at
             all, or all rows.
     """
     check_file(path)

@@ -1,4 +1,7 @@
-"""Arrays from an `.npz`, read so that a damaged or hostile file ends in one readable message."""
+"""`NpzRows` and `read_npz`: arrays from an `.npz`, without unpickling.
+
+A damaged or hostile file ends in a readable message, and not in a crash or a full memory.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ from safecompress.data.source import DataSource
 from safecompress.errors import DataError, did_you_mean
 
 MAX_ARRAY_BYTES = 16 << 30
-"""Most that is read from a file; a header that declares more is refused before memory is asked
-for."""
-# Deflate cannot shrink by more than 1032 to 1, so a larger ratio means a forged directory entry.
+"""Largest sum of arrays read from one file; a header that declares more is refused before any
+memory is allocated."""
 _MAX_RATIO = 1040
+"""Largest compression ratio. Deflate reaches 1032, so a larger one means a forged entry."""
 _DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -49,7 +52,7 @@ class NpzRows(NpzSource, DataSource):
         """Read the arrays that the options name.
 
         Args:
-            seed: of no use: a file's rows are what they are.
+            seed: not used, because the rows of a file are fixed.
 
         Raises:
             DataError: on a missing, damaged or pickled file, a missing array, or unusable contents.
@@ -58,8 +61,8 @@ class NpzRows(NpzSource, DataSource):
         if self.test_path is not None:
             names = {"x": self.test_x or self.x, "y": self.test_y or self.y}
             train = read_npz(self.path, {"x": self.x, "y": self.y})
-            apart = read_npz(self.test_path, names)
-            pair = (apart["x"], apart["y"])
+            other = read_npz(self.test_path, names)
+            pair = (other["x"], other["y"])
             return raw_from_arrays(train["x"], train["y"], test=pair, where=str(self.path))
         keys = {"x": self.x, "y": self.y}
         if (self.test_x is None) != (self.test_y is None):
@@ -80,6 +83,9 @@ SOURCES.add("npz", NpzRows, summary="arrays in an .npz, with or without a test p
 def list_npz(path: Path) -> list[str]:
     """Return the names of the arrays in an `.npz`.
 
+    Args:
+        path: the file.
+
     Raises:
         DataError: on a missing or damaged file.
     """
@@ -93,23 +99,23 @@ def read_npz(path: Path, keys: dict[str, str], *, most: int = MAX_ARRAY_BYTES) -
 
     Args:
         path: the file.
-        keys: per wanted role the array's name in the file.
-        most: bytes that all arrays together may take.
+        keys: the array's name in the file by its role, for example `x` or `y`.
+        most: largest size in bytes of all arrays together.
 
     Returns:
-        Per role its array.
+        The arrays by role.
 
     Raises:
-        DataError: naming the file, the array and what is wrong with it.
+        DataError: when an array is missing, damaged or too large; the message names file and array.
     """
     check_file(path)
     with _opened(path) as archive:
         present = _names(archive)
         for role, key in keys.items():
             if key not in present:
-                asked = "" if role == key else f" (asked for by {role})"
+                reason = "" if role == key else f" (asked for by {role})"
                 raise DataError(
-                    f"{path}: no array '{key}'{asked}; the file holds: "
+                    f"{path}: no array '{key}'{reason}; the file holds: "
                     f"{', '.join(present[:20]) or 'nothing'}{_hint(key, present)}"
                 )
         arrays: dict[str, Array] = {}
@@ -138,7 +144,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a path that is no file.
+    """Check that a path is a file.
+
+    Args:
+        path: the path.
 
     Raises:
         DataError: when it does not exist or is a directory.
@@ -185,7 +194,7 @@ def _read_member(archive: zipfile.ZipFile, key: str, path: Path, *, most: int) -
 
 
 def _brief(error: BaseException) -> str:
-    """Return what an error says, without the file's contents that numpy quotes in it."""
+    """Return the first line of an error's message; NumPy quotes the file's contents after it."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0][:160]
 

@@ -1,4 +1,7 @@
-"""What a model said: all that an audit needs, from a file when the model itself stays away."""
+"""`RecordedOutputs` and `read_outputs`: a model's recorded outputs, which an audit needs.
+
+With outputs from a file, a model can be audited that does not run here.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ GROUPS = ("member", "nonmember")
 MOST_BYTES = 512 << 20
 """Largest sum of arrays read from one file: 100,000 rows of 1,000 classes in fp32 are 381 MB."""
 _SUM_OFF = 1e-2
-"""Rows of probabilities sum to one within this, as rounded and half-precision ones still do."""
+"""Largest distance of a row's sum from 1 for probabilities; rounded and fp16 ones stay below."""
 _TINY = 1e-38
+"""Probability that stands for 0, whose logit would be infinite."""
 _SAME_ROWS = 0.1
+"""Share of non-members with exactly a member's outputs above which both groups are compared."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,11 @@ class RecordedOutputs:
     """Recorded outputs of one model.
 
     Args:
-        evidence: outputs of members and non-members, with references where the file has any.
-        kind: `logits` or `probabilities`, as they were recognized.
+        evidence: outputs of members and non-members, with those of reference models if recorded.
+        kind: `logits` or `probabilities`, whichever the model returned.
         references: number of reference models.
         path: the file, or the model's name.
-        rows: the rows themselves; without inputs where only a file of outputs is known.
+        rows: the rows; their inputs have no columns where only outputs are known.
     """
 
     evidence: Pool[Evidence]
@@ -49,19 +54,22 @@ class RecordedOutputs:
 
 
 def read_outputs(path: Path) -> RecordedOutputs:
-    """Read `member_logits`, `member_labels`, `nonmember_logits`, `nonmember_labels`.
+    """Read recorded outputs from the arrays of an `.npz`; nothing is unpickled.
 
-    Logits are numbers (n, classes). Probabilities are recognized: no entry outside [0, 1] and
-    every row summing to 1. Reference models are optional: `member_reference_logits` (models, n,
-    classes), `nonmember_reference_logits`, and as bool (models, n) `member_reference_seen` and
-    `nonmember_reference_seen`, whether a row was in that model's training set; without them no row
-    was. Nothing is unpickled.
+    - `member_logits` and `nonmember_logits`: floating-point (n, classes). Probabilities are
+      recognized by entries in [0, 1] and rows that sum to 1.
+    - `member_labels` and `nonmember_labels`: integers (n,), the true classes.
+    - `member_reference_logits` and `nonmember_reference_logits`, optional: outputs of reference
+      models, (models, n, classes).
+    - `member_reference_seen` and `nonmember_reference_seen`, optional: bool (models, n), whether a
+      row was in that model's training set; without them no row was.
 
     Args:
         path: the `.npz`.
 
     Raises:
-        DataError: naming the file, the array, what it holds and what was expected.
+        DataError: when the file or an array cannot be used; the message names the file, the array,
+            what it holds and what was expected.
     """
     present = list_npz(path)
     names = [f"{group}_{what}" for group in GROUPS for what in ("logits", "labels")]
@@ -93,14 +101,14 @@ def read_outputs(path: Path) -> RecordedOutputs:
     recorded = recorded_outputs(Pool(outputs["member"], outputs["nonmember"]), path=path)
     if not with_references:
         return recorded
-    found = {g: _references(arrays, g, outputs[g], path) for g in GROUPS}
-    counts = [len(found[g].log_odds) for g in GROUPS]
+    by_group = {g: _references(arrays, g, outputs[g], path) for g in GROUPS}
+    counts = [len(by_group[g].log_odds) for g in GROUPS]
     if counts[0] != counts[1]:
         raise DataError(
             f"{path}: {counts[0]} reference models of members, {counts[1]} of non-members; "
             "expected the same models."
         )
-    references = Pool(*(found[g] for g in GROUPS))
+    references = Pool(*(by_group[g] for g in GROUPS))
     evidence = recorded.evidence.zip(references, lambda e, r: replace(e, references=r))
     return replace(recorded, evidence=evidence, references=counts[0])
 
@@ -108,12 +116,12 @@ def read_outputs(path: Path) -> RecordedOutputs:
 def recorded_outputs(
     outputs: Pool[Outputs], *, path: Path, rows: Pool[Rows] | None = None
 ) -> RecordedOutputs:
-    """Return outputs as an audit takes them, probabilities turned into logits.
+    """Return outputs as an audit takes them, with probabilities turned into logits.
 
     Args:
-        outputs: what the model said of members and non-members.
+        outputs: the model's outputs for members and non-members.
         path: the file they are from, or the model's name.
-        rows: the rows, where they are known.
+        rows: the rows; None where only their outputs are known.
 
     Raises:
         DataError: when the same rows are in both groups.
@@ -144,10 +152,11 @@ def _group(arrays: dict[str, Array], group: str, path: Path) -> tuple[Tensor, Te
 
 
 def _floats(array: Array, where: str) -> Tensor:
-    """Return a float32 tensor, refusing what float32 cannot hold."""
+    """Return a float32 tensor; raise DataError where finite numbers would overflow float32."""
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(array, dtype=np.float32)
-    # NaN and infinity are somebody else's complaint, who says how many there are.
+    # Non-finite inputs are reported by `Outputs` with their count; here only the overflow of
+    # float64 to float32 is refused.
     if array.dtype.itemsize > 4 and np.isinf(single).sum() != np.isinf(array).sum():
         raise DataError(f"{where} holds numbers beyond float32's range; expected logits.")
     return torch.from_numpy(single)
@@ -165,20 +174,28 @@ def _labels(labels: Array, rows: int, where: str) -> Tensor:
 
 
 def are_probabilities(values: Tensor) -> bool:
-    """Return whether all rows (n, classes) are probabilities that sum to 1."""
-    inside = bool((values >= 0).all()) and bool((values <= 1).all())
-    return inside and bool(((values.sum(dim=1) - 1).abs() <= _SUM_OFF).all())
+    """Return whether all rows are probabilities: entries in [0, 1] that sum to 1 within 0.01.
+
+    Args:
+        values: (n, classes).
+    """
+    in_range = bool((values >= 0).all()) and bool((values <= 1).all())
+    return in_range and bool(((values.sum(dim=1) - 1).abs() <= _SUM_OFF).all())
 
 
 def logits_of(probabilities: Tensor) -> Tensor:
-    """Return the logits whose softmax these probabilities are, differentiably."""
+    """Return logits whose softmax are the probabilities; gradients flow through.
+
+    Args:
+        probabilities: entries in [0, 1], rows that sum to 1; 0 counts as 1e-38.
+    """
     return probabilities.clamp_min(_TINY).log()
 
 
-def _references(arrays: dict[str, Array], group: str, own: Outputs, path: Path) -> References:
+def _references(arrays: dict[str, Array], group: str, target: Outputs, path: Path) -> References:
     name = f"{group}_reference_logits"
     array, where = arrays[name], f"{path}: array '{name}'"
-    wanted = (len(own), own.classes)
+    wanted = (len(target), target.classes)
     if array.dtype.kind != "f" or array.ndim != 3 or array.shape[1:] != wanted or not len(array):
         raise DataError(
             f"{where} has shape {array.shape} of {array.dtype}; expected floating-point numbers "
@@ -196,15 +213,16 @@ def _references(arrays: dict[str, Array], group: str, own: Outputs, path: Path) 
             f"expected bool {array.shape[:2]}."
         )
     try:
-        return References.of(logits, own.labels, torch.from_numpy(np.ascontiguousarray(seen)))
+        return References.of(logits, target.labels, torch.from_numpy(np.ascontiguousarray(seen)))
     except (DataError, NonFiniteError) as error:
         raise DataError(f"{where}: {error}") from error
 
 
 def _refuse_copies(pool: Pool[Outputs], path: Path) -> None:
-    """Refuse groups that share rows: an audit of rows against themselves finds nothing.
+    """Refuse groups that share rows, because an audit of rows against themselves finds nothing.
 
-    A model that says the same of many rows repeats itself inside a group just as often.
+    Equal outputs alone are no proof: a model may have the same outputs for many different rows.
+    Then they also repeat within a group, so shared outputs must be more than twice as frequent.
     """
     keys = pool.map(
         lambda o: [row.tobytes() for row in np.c_[o.logits.numpy(), o.labels.numpy()[:, None]]]

@@ -1,4 +1,4 @@
-"""Which row goes where: members, steering, sealed and reference rows, drawn with the seed."""
+"""`partition`: which rows are members, and which steer, judge or are set aside for defenses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safecompress.randomness import permutation
 Ids = NDArray[np.int64]
 
 SMALLEST_GROUP = 4
-"""Two rows to fit and two to judge on each side is the least an attacker can do with."""
+"""Fewest rows of a group: an attack needs two rows to fit on and two to be judged on."""
 REMEDY = (
     "non-members must never be trained on, nor judge what they steered. Drop them or pass "
     "deduplicate=True."
@@ -25,14 +25,14 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Partition:
-    """Row positions of every group, each in rising order, and what was dropped on the way.
+    """Positions of the rows of every group, each int64 and in rising order.
 
     Args:
-        steer_members, sealed_members: together the members.
-        steer_nonmembers, sealed_nonmembers: the non-members that steer and that judge.
+        steer_members, sealed_members: the two halves of the members.
+        steer_nonmembers, sealed_nonmembers: the non-members that steer, and those that judge.
         reference: non-members set aside for defenses; may be empty.
-        duplicates: per kind of duplicate the number of rows.
-        dropped: rows left out as duplicates.
+        duplicates: number of rows per kind of duplicate.
+        dropped: rows that are in no group because they are duplicates.
     """
 
     steer_members: Ids
@@ -51,7 +51,16 @@ class Partition:
 
 @dataclass(frozen=True)
 class Shares:
-    """How many rows each group gets; counts or shares, as in `SplitConfig`."""
+    """How many rows each group gets.
+
+    Args:
+        members: members, where they are drawn.
+        steer: share of members, and of non-members that are no reference rows, that steers.
+        reference: non-members set aside for defenses.
+        deduplicate: whether duplicates are dropped instead of refused.
+
+    Each of the numbers is an int for a count or a float for a share, as in `SplitConfig`.
+    """
 
     members: float
     steer: float
@@ -64,16 +73,16 @@ def partition(
 ) -> Partition:
     """Cut rows into groups.
 
-    Where members are drawn here, repeated contents are dropped before the draw, so that members
-    and non-members come from the same distribution. Where members are declared they are kept as
-    they are, and what equals one of them, or an earlier non-member, is dropped from the others.
-    Equal members always go to the same side of steer and sealed.
+    Where members are drawn here, duplicates are dropped before the draw, so that members and
+    non-members come from the same distribution. Where members are declared, they are all kept, and
+    non-members that equal a member or an earlier non-member are dropped. Equal members are always
+    in the same half, both steering or both sealed.
 
     Args:
-        rows: positions of the rows in use, rising.
-        content: per position a number; equal numbers mean equal inputs.
-        names: per position the row's id, for messages.
-        declared: positions of the members, or None to draw them.
+        rows: int64, positions of the rows in use, rising.
+        content: int64 (all rows,), a number per position; equal numbers mean equal inputs.
+        names: int64 (all rows,), the row's id per position, for messages.
+        declared: int64, positions of the members; None draws them.
         shares: sizes of the groups.
         seed: seed of the draw.
 
@@ -112,7 +121,16 @@ def partition(
 
 
 def without_duplicates(members: Ids, others: Ids, content: Ids) -> tuple[Ids, dict[str, int]]:
-    """Return the others that equal no member and no earlier other, and how many were dropped."""
+    """Return the non-members that equal no member and no earlier non-member.
+
+    Args:
+        members: int64, positions of the members.
+        others: int64, positions of the non-members.
+        content: int64, a number per position; equal numbers mean equal inputs.
+
+    Returns:
+        The positions that are kept, and the number dropped per kind of duplicate.
+    """
     like_members = np.isin(content[others], content[members])
     kept = others[~like_members]
     again = repeated(content[kept])
@@ -147,7 +165,7 @@ def _cut(
 
 
 def _half_of_members(content: Ids, share: float, *, seed: int) -> NDArray[np.bool_]:
-    """Return which members steer: whole groups of equal inputs, up to the share of the rows."""
+    """Return which members steer, bool (n,): whole groups of equal inputs, up to the share."""
     groups, inverse, counts = np.unique(content, return_inverse=True, return_counts=True)
     order = permutation(len(groups), seed, "steer members").numpy()
     taken = np.cumsum(counts[order])

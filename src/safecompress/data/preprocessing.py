@@ -1,4 +1,4 @@
-"""How raw rows become tensors, learned on members only and kept as plain JSON."""
+"""`Preprocessor`: how raw rows become tensors, learned on members only and saved as JSON."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _ColumnEncoder = Annotated[
 
 
 class Preprocessor(Section):
-    """Turns raw rows into float32 tensors; a value, equal to another with the same state.
+    """Turns raw rows into float32 tensors. Preprocessors with the same state are equal.
 
     Args:
-        version: of the format, for readers of the JSON.
-        block: what encodes an array; None for a table.
-        columns: what encodes each column of a table, in the order of the features.
+        version: version of the JSON format.
+        block: encoder of an array; None for a table.
+        columns: encoder of each column of a table, in the order of the features.
     """
 
     version: Literal[1] = 1
@@ -46,15 +46,16 @@ class Preprocessor(Section):
 
     @classmethod
     def fit(cls, raw: RawData, rows: Indices, config: PreprocessingConfig) -> Preprocessor:
-        """Learn from the rows listed, the members, and from no others.
+        """Learn from the members, and from no other rows.
 
         Args:
             raw: the source's rows.
             rows: indices of the members.
-            config: what to learn.
+            config: how rows are encoded.
 
         Raises:
-            DataError: when there is nothing to learn from, or the layout does not fit.
+            DataError: when there are no members, the layout does not fit the source, or values are
+                too large.
         """
         index = _indices(rows)
         if len(index) == 0:
@@ -91,18 +92,22 @@ class Preprocessor(Section):
         return InputRange.of_images(self.block.mean, self.block.std)
 
     def transform(self, raw: RawData, rows: Indices) -> Tensor:
-        """Return the rows listed, float32 (len(rows), *input_shape), contiguous and finite.
+        """Return encoded rows, float32 (len(rows), *input_shape), contiguous and finite.
+
+        Args:
+            raw: rows of a source like the one it was fitted on.
+            rows: indices of the rows to encode.
 
         Raises:
             DataError: when `raw` has other columns or shapes than the preprocessing was fitted on,
-                or values outside float32.
+                or values that overflow float32.
         """
         index = _indices(rows)
         try:
             values = self._encode(raw.columns, index)
         except DataError as error:
             raise DataError(f"{raw.where}: {error}") from error
-        # The sum is finite if all values are; only otherwise is it worth looking at each.
+        # A finite sum proves that all values are finite; only otherwise is each value checked.
         if not bool(torch.isfinite(values.sum())):
             finite = torch.isfinite(values.flatten(1)).all(dim=1).numpy()
             bad = np.zeros(len(raw), dtype=bool)
@@ -135,7 +140,7 @@ class Preprocessor(Section):
         return values
 
     def _columns_of(self, rows: Any) -> tuple[Column, ...]:
-        made = []
+        columns = []
         for encoder in self.columns:
             try:
                 values = list(rows[encoder.name])
@@ -144,10 +149,10 @@ class Preprocessor(Section):
                     f"new rows: no column '{encoder.name}'; expected columns "
                     f"{', '.join(e.name for e in self.columns)}."
                 ) from error
-            made.append(Column(encoder.name, encoder.kind, _column_values(values, encoder)))
-        if len({len(column.values) for column in made}) > 1:
+            columns.append(Column(encoder.name, encoder.kind, _column_values(values, encoder)))
+        if len({len(column.values) for column in columns}) > 1:
             raise DataError("new rows: columns of different lengths.")
-        return tuple(made)
+        return tuple(columns)
 
     def _encode(self, columns: Array | tuple[Column, ...], index: NDArray[np.int64]) -> Tensor:
         if self.block is not None:
@@ -172,27 +177,30 @@ class Preprocessor(Section):
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Return the whole state as JSON-able values; `from_json` gives it back bit for bit."""
+        """Return the whole state as JSON values; `from_json` restores it bit for bit."""
         return self.model_dump(mode="json")
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Preprocessor:
-        """Rebuild from `to_json`'s state.
+        """Return the preprocessor with a saved state.
+
+        Args:
+            state: what `to_json` returned.
 
         Raises:
-            DataError: when the state is not one.
+            DataError: when it is no such state.
         """
         try:
-            made = cls.model_validate(state)
+            preprocessor = cls.model_validate(state)
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"])
             raise DataError(
                 f"preprocessing state: {where}: {error.errors()[0]['msg']}; expected what "
                 "Preprocessor.to_json() returned."
             ) from error
-        if (made.block is None) == (not made.columns):
+        if (preprocessor.block is None) == (not preprocessor.columns):
             raise DataError("preprocessing state: expected either a block or columns, and one.")
-        return made
+        return preprocessor
 
 
 def _fit_column(

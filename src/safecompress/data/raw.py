@@ -1,4 +1,4 @@
-"""Rows as they come from a source, before anything is learned from them."""
+"""`RawData` and `raw_from_arrays`: rows of a source, before anything is learned from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Column:
     Args:
         name: the column's name, unique in its table.
         kind: `numeric`, `categorical` or `text`.
-        values: (n,) float64 with NaN for a missing value if numeric, otherwise strings (object).
+        values: (n,); float64 with NaN for missing values if `numeric`, otherwise an object array
+            of strings.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class RawData:
-    """All rows of a source; a row's index here is its id for good.
+    """All rows of a source; a row's index here is its id everywhere.
 
     Args:
         columns: one array (n, ...) of numbers, or the columns of a table.
@@ -45,7 +46,7 @@ class RawData:
         where: the source's name in messages.
 
     Raises:
-        DataError: when lengths differ, or no two classes are there to tell apart.
+        DataError: when lengths differ, there are no rows, or all rows have the same label.
     """
 
     columns: Array | tuple[Column, ...]
@@ -87,10 +88,10 @@ class RawData:
 
 
 def encode_labels(values: Array, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return class indices and class names.
+    """Return class indices, int64 (n,), and a name for each class.
 
-    Whole numbers are class indices already and stay as they are, so that a model trained elsewhere
-    keeps its classes; strings become indices in sorted order.
+    Whole numbers already are class indices and do not change, so that a model that was trained
+    elsewhere keeps its classes. Strings become indices in sorted order.
 
     Args:
         values: (n,) integers, booleans, whole-numbered floats, or strings.
@@ -142,14 +143,28 @@ def _refuse_many_classes(classes: int, where: str) -> None:
 
 
 def refuse_rows(bad: Array, problem: str, remedy: str) -> None:
-    """Raise a `DataError` naming the first rows where `bad` (bool, (n,)) is true."""
+    """Check that no row is bad.
+
+    Args:
+        bad: bool (n,).
+        problem: what is wrong with bad rows, for the message.
+        remedy: what to do about it, for the message.
+
+    Raises:
+        DataError: when a row is bad; the message names the first such rows.
+    """
     if bool(np.any(bad)):
         rows = np.flatnonzero(bad)
         raise DataError(f"{problem} in {len(rows)} rows ({first(rows)}); {remedy}.")
 
 
 def first(rows: Iterable[int] | Array, *, word: str = "first", count: int = 3) -> str:
-    """Name the first few rows for a message.
+    """Return a text that names the first few rows, for messages.
+
+    Args:
+        rows: indices or ids of rows.
+        word: what stands before the rows.
+        count: most rows that are named.
 
     >>> first([17, 40, 51, 99])
     'first: 17, 40, 51'
@@ -159,7 +174,11 @@ def first(rows: Iterable[int] | Array, *, word: str = "first", count: int = 3) -
 
 
 def check_array(x: Array, *, where: str) -> Array:
-    """Return inputs (n, ...) once they are known to be usable numbers.
+    """Check that inputs are usable numbers, and return them as a contiguous array.
+
+    Args:
+        x: inputs (n, ...).
+        where: the inputs' name in messages.
 
     Raises:
         DataError: on another type, fewer than two dimensions, no features, NaN or infinity.
@@ -194,16 +213,16 @@ def raw_from_arrays(
     test: tuple[Array, Array] | None = None,
     where: str = "data",
 ) -> RawData:
-    """Make raw data from arrays, checked.
+    """Check arrays and return them as raw data.
 
     Args:
-        x: inputs (n, ...), numbers.
+        x: inputs (n, ...), finite numbers, with at least two dimensions.
         y: labels (n,), whole numbers from 0 or strings.
-        test: inputs and labels of a separate test part.
-        where: name in messages.
+        test: inputs and labels of a separate test part, whose rows follow those of `x`.
+        where: the data's name in messages.
 
     Raises:
-        DataError: on anything unusable.
+        DataError: on inputs or labels that cannot be used, or parts that do not fit together.
     """
     x, y = _check_pair(x, y, where=where)
     test_from = None

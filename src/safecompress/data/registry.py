@@ -1,4 +1,4 @@
-"""The sources of rows a configuration can name; each is registered where its class stands."""
+"""`SOURCES`: the data sources that a configuration can name, each registered below its class."""
 
 from __future__ import annotations
 

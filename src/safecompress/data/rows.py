@@ -1,4 +1,4 @@
-"""What may be asked of any `Rows`: a digest, a check, a part of them."""
+"""Functions of `Rows`: digests, checks, names of their tensors, parts and concatenation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from safecompress.protocols import Inputs, Rows, map_inputs, tensors_of
 
 
 def rows_digest(*groups: Rows) -> str:
-    """Return the SHA-256 of rows' inputs, labels and ids, as hex."""
+    """Return the SHA-256 of the inputs, labels and ids of rows, as hex.
+
+    Args:
+        *groups: groups of rows; their order matters.
+    """
     digest = hashlib.sha256()
     for rows in groups:
         for name, tensor in named_tensors(rows):
@@ -26,7 +30,11 @@ def rows_digest(*groups: Rows) -> str:
 
 
 def named_tensors(rows: Rows) -> list[tuple[str, Tensor]]:
-    """Return every tensor of `rows` with its name, inputs first, always in the same order."""
+    """Return every tensor of rows with its name, inputs first, always in the same order.
+
+    Args:
+        rows: the rows; inputs by name come in alphabetical order.
+    """
     inputs = rows.inputs
     if isinstance(inputs, Tensor):
         named = [("inputs", inputs)]
@@ -38,19 +46,22 @@ def named_tensors(rows: Rows) -> list[tuple[str, Tensor]]:
 
 
 def rows_from_named(tensors: Mapping[str, Tensor]) -> Rows:
-    """Rebuild rows from the tensors that `named_tensors` named.
+    """Return the rows whose tensors `named_tensors` named.
+
+    Args:
+        tensors: tensors by name: `labels`, `ids`, and `inputs` or several `inputs.NAME`.
 
     Raises:
         DataError: when inputs, labels or ids are missing or do not fit together.
     """
-    given = {n.removeprefix("inputs."): t for n, t in tensors.items() if n.startswith("inputs.")}
+    parts = {n.removeprefix("inputs."): t for n, t in tensors.items() if n.startswith("inputs.")}
     inputs: Inputs
     if "inputs" in tensors:
         inputs = tensors["inputs"]
-    elif all(name.isdigit() for name in given):
-        inputs = tuple(given[name] for name in sorted(given, key=int))
+    elif all(name.isdigit() for name in parts):
+        inputs = tuple(parts[name] for name in sorted(parts, key=int))
     else:
-        inputs = given
+        inputs = parts
     missing = [name for name in ("labels", "ids") if name not in tensors]
     if missing or not tensors_of(inputs):
         raise DataError(f"rows: no {' and '.join(missing) or 'inputs'} among {sorted(tensors)}.")
@@ -58,13 +69,23 @@ def rows_from_named(tensors: Mapping[str, Tensor]) -> Rows:
 
 
 def slice_rows(rows: Rows, begin: int, end: int) -> Rows:
-    """Return rows `begin` to `end` as views, not copies."""
+    """Return consecutive rows as views, without a copy.
+
+    Args:
+        rows: the rows.
+        begin: position of the first row.
+        end: position after the last row.
+    """
     inputs = map_inputs(lambda t: t[begin:end], rows.inputs)
     return Rows(inputs, rows.labels[begin:end], rows.ids[begin:end])
 
 
 def concatenate(*groups: Rows) -> Rows:
-    """Return the rows of several groups of one source, in their order."""
+    """Return the rows of several groups, one group after the other.
+
+    Args:
+        *groups: at least one group; inputs have the same structure in all of them.
+    """
     first_group, *others = (dict(named_tensors(rows)) for rows in groups)
     return rows_from_named(
         {name: torch.cat([t, *(o[name] for o in others)]) for name, t in first_group.items()}
@@ -72,15 +93,23 @@ def concatenate(*groups: Rows) -> Rows:
 
 
 def input_shape(rows: Rows) -> tuple[int, ...]:
-    """Return the shape of one row's first input tensor."""
+    """Return the shape of one row's first input tensor.
+
+    Args:
+        rows: the rows.
+    """
     return tuple(named_tensors(rows)[0][1].shape[1:])
 
 
 def check_ids(name: str, rows: Rows) -> None:
-    """Refuse rows whose ids occur twice.
+    """Check that no two rows have the same id.
+
+    Args:
+        name: the group's name in messages.
+        rows: the rows.
 
     Raises:
-        SplitOverlapError: naming the first of them.
+        SplitOverlapError: when an id occurs twice; the message names the first ones.
     """
     unique, counts = torch.unique(rows.ids, return_counts=True)
     if len(unique) < len(rows):
@@ -92,7 +121,12 @@ def check_ids(name: str, rows: Rows) -> None:
 
 
 def check_rows(name: str, rows: Rows, classes: int) -> None:
-    """Refuse rows that cannot be trained on or judged.
+    """Check that rows can be trained on and judged.
+
+    Args:
+        name: the group's name in messages.
+        rows: the rows.
+        classes: number of classes.
 
     Raises:
         DataError: on no rows, wrong types, labels outside the classes, NaN or infinity.

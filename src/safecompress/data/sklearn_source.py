@@ -1,4 +1,4 @@
-"""Data sets that come with scikit-learn, and its generators; nothing is downloaded."""
+"""`SklearnRows`: data sets and generators of scikit-learn; nothing is downloaded."""
 
 from __future__ import annotations
 

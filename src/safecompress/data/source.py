@@ -1,4 +1,4 @@
-"""`DataSource`: the interface of sources of rows."""
+"""`DataSource`: the interface of data sources."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from safecompress.data.raw import RawData
 class DataSource(ABC):
     """Where rows come from: a frozen object whose fields are its options.
 
-    A configuration names a source as `{source: NAME, option: value}`. A package publishes one, as
-    a frozen dataclass, in the entry-point group `safecompress.sources`. Options may come from
-    somebody else's run folder, so they must not name code to be run.
+    A configuration names a source as `{source: NAME, option: value}`. A package publishes a source,
+    as a frozen dataclass, in the entry-point group `safecompress.sources`. Options may come from
+    a stranger's run folder, so they must not name code that would be run.
     """
 
     @abstractmethod
     def load(self, *, seed: int | None) -> RawData:
-        """Read or make all rows; the same options and seed give the same rows in the same order.
+        """Read or generate all rows; the same options and seed give the same rows in this order.
 
-        `raw_from_arrays` makes and checks them from arrays. A source that has a train and a test
-        part says where the test part begins (`test_from`); `membership: pair` then takes the
-        train part for the members. Nothing may be learned from the rows here.
+        `raw_from_arrays` checks arrays and returns them as `RawData`. A source with a train and a
+        test part sets `test_from`, the first row of the test part; with `membership: pair` the
+        train part are the members. Nothing may be learned from the rows here, because it is not
+        yet known which of them are members.
 
         Args:
-            seed: for sources that generate rows; files do not need it. None where there is none.
+            seed: seed for sources that generate rows; None if there is no seed.
 
         Raises:
             DataError: when the rows cannot be used.

@@ -1,10 +1,10 @@
-"""From a source's configuration to raw rows."""
+"""`load_source`: the raw rows of a configured data source."""
 
 from __future__ import annotations
 
 from safecompress.config import Source
 
-# The built-in sources, which register themselves, in the order in which they are listed.
+# Importing these modules registers the built-in sources, in the order in which they are listed.
 from safecompress.data import npz_source as _npz  # isort: skip
 from safecompress.data import csv_source as _csv  # isort: skip
 from safecompress.data import sklearn_source as _sklearn  # isort: skip
@@ -20,8 +20,8 @@ def load_source(source: Source, *, seed: int | None = None) -> RawData:
     """Build a source and read its rows.
 
     Args:
-        source: where the rows are.
-        seed: for sources that generate rows; files do not need it.
+        source: name and options of the source.
+        seed: seed for sources that generate rows; files do not need it.
 
     Raises:
         DataError: when the rows cannot be used, or a published source fails.

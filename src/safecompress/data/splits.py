@@ -1,4 +1,4 @@
-"""Who is a member, who steers, who judges: groups of rows, disjoint by construction."""
+"""`Splits`: the groups of rows that are trained on, that steer and that judge; all disjoint."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from safecompress.randomness import permutation
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What became of the source's rows.
+    """How the rows of a source were divided.
 
     Args:
-        membership: how it is known who is a member: `fresh`, `pair`, `index`, `unseen`, or
+        membership: how it is known which rows are members: `fresh`, `pair`, `index`, `unseen`, or
             `declared` for rows given in memory.
-        source_rows: rows of the source.
-        used_rows: rows left after `split.rows`.
-        sizes: rows per group.
-        duplicates: rows per kind of duplicate, and whether they were kept or dropped.
+        source_rows: number of rows of the source.
+        used_rows: number of rows in use after `split.rows`.
+        sizes: number of rows per group.
+        duplicates: number of rows per kind of duplicate; a kind's name tells whether they were
+            kept or dropped.
         dropped: ids of the rows dropped as duplicates.
-        classes_without_members: names of the classes that no member has; the model never trains
-            on them, so attacks on their rows say little.
+        classes_without_members: names of the classes that no member has. The model never trains
+            on them, so attacks on their rows reveal little about membership.
         weights_given: whether the splits were made for weights that were trained before.
     """
 
@@ -53,22 +54,24 @@ class SplitReport:
 class Splits:
     """Disjoint groups of model-ready rows.
 
-    The rows that judge are kept apart: they leave only through `open_sealed`, which counts.
-    Sealed members are trained on like all members and so are part of `members`; which ones they
-    are is not public.
+    The rows that judge are sealed: only `open_sealed` returns them, and it counts how often. Sealed
+    members are trained on like all members, so they are part of `members`, but no attribute tells
+    which members they are.
 
     Args:
-        members: all rows trained on.
-        steer: members and non-members that steer the loop; the non-members also validate.
+        members: all rows that are trained on.
+        steer: members and non-members by which candidates are chosen; the non-members also
+            validate training.
         reference: non-members set aside for defenses, or None.
         classes: number of classes.
         class_names: one name per class.
         input_shape: shape of one row's inputs.
-        preprocessor: how the rows were made from raw ones, or None.
-        report: counts, duplicates, membership.
+        preprocessor: how raw rows became these rows; None for rows given in memory.
+        report: counts, duplicates and membership.
 
     Raises:
-        SplitOverlapError: when a row is in two groups, naming how many and the first of them.
+        SplitOverlapError: when a row is in two groups; the message names how many and the first.
+        DataError: when the members are not the steering and the sealed members together.
     """
 
     members: Rows
@@ -128,14 +131,14 @@ class Splits:
 
         Args:
             members: the rows that are, or will be, trained on.
-            nonmembers: rows of the same source that are not; ids are unique across both.
+            nonmembers: rows of the same source that are not; ids are unique across both groups.
             classes: number of classes.
             seed: seed of the draw.
-            steer: share of either side that steers, in (0, 1); the rest is sealed.
-            reference: non-members set aside for defenses, a count or a share.
-            deduplicate: drop non-members whose inputs equal a member's or an earlier one's
-                instead of failing.
-            class_names: one name per class; by default their numbers.
+            steer: share of members and of non-members that steers, in (0, 1); the rest is sealed.
+            reference: non-members set aside for defenses: an int is a count, a float a share.
+            deduplicate: whether non-members whose inputs equal a member's, or an earlier
+                non-member's, are dropped instead of refused.
+            class_names: one name per class; None takes their numbers.
 
         Raises:
             SplitOverlapError: when members and non-members share ids, or inputs.
@@ -186,7 +189,7 @@ class Splits:
 
     @cached_property
     def sealed_digest(self) -> str:
-        """SHA-256 of the sealed rows: inputs, labels and ids of members and non-members."""
+        """SHA-256 of the inputs, labels and ids of the sealed members and non-members."""
         return rows_digest(self._sealed.members, self._sealed.nonmembers)
 
     @cached_property
@@ -195,31 +198,32 @@ class Splits:
         return len(self._sealed.members), len(self._sealed.nonmembers)
 
     def digests(self) -> dict[str, str]:
-        """Return per group the SHA-256 of its rows, for provenance."""
-        found = {
+        """Return the SHA-256 of the rows of every group, for provenance."""
+        digests = {
             "members": rows_digest(self.members),
             "steer": rows_digest(self.steer.members, self.steer.nonmembers),
             "sealed": self.sealed_digest,
         }
         if self.reference is not None:
-            found["reference"] = rows_digest(self.reference)
-        return found
+            digests["reference"] = rows_digest(self.reference)
+        return digests
 
     def open_sealed(
         self, ledger: Ledger, *, model_digest: str, run: str = ""
     ) -> tuple[Pool[Rows], int]:
-        """Return the rows that judge, once the look is written down.
+        """Return the rows that judge, after recording the look in the ledger.
 
         Args:
             ledger: where looks are counted.
-            model_digest: identifies the model to be judged.
-            run: the run's name, for the ledger's readers.
+            model_digest: digest of the model to be judged.
+            run: the run's name, for people who read the ledger.
 
         Returns:
-            The sealed rows, and how many distinct models have looked so far, this one included.
+            The sealed rows, and the number of distinct models that were judged on them so far, this
+            one included.
 
         Raises:
-            StorageError: when the look cannot be written down; the rows then stay sealed.
+            StorageError: when the look cannot be recorded; the rows then stay sealed.
         """
         looks = ledger.look(self.sealed_digest, model_digest, run=run)
         return self._sealed, looks
@@ -239,9 +243,25 @@ def assemble(
     preprocessor: Preprocessor | None,
     weights_given: bool = False,
 ) -> Splits:
-    """Put groups together; `members` are the steering ones followed by the sealed ones.
+    """Return splits of groups that `partition` cut.
 
-    The two halves of the members are views of `members`, so that nothing is held twice.
+    Both halves of the members are views of `members`, so that no row is in memory twice.
+
+    Args:
+        members: the steering members, followed by the sealed ones.
+        steer_nonmembers: non-members that steer.
+        sealed_nonmembers: non-members that judge.
+        reference: non-members set aside for defenses; may be empty.
+        cut: the positions of all groups, and the duplicates that were dropped.
+        membership: how it is known which rows are members.
+        source_rows: number of rows of the source.
+        used_rows: number of rows in use.
+        class_names: one name per class.
+        preprocessor: how raw rows became these rows, or None.
+        weights_given: whether the splits are for weights that were trained before.
+
+    Raises:
+        SplitOverlapError: when a row is in two groups.
     """
     steers = len(cut.steer_members)
     present = set(members.labels.tolist())
@@ -279,18 +299,18 @@ def assemble(
 
 
 def halves(ids: Tensor, *, seed: int) -> Tensor:
-    """Choose the half of a pool that attackers fit on.
+    """Choose the half of a group of rows that attacks are fitted on.
 
     Args:
         ids: int64 (n,), unique.
         seed: seed of the choice.
 
     Returns:
-        bool (n,), True for exactly ⌊n/2⌋ rows; which ones depends on the set of ids and the seed,
-        not on the order of the rows.
+        bool (n,), True for exactly ⌊n/2⌋ rows. The choice depends on the set of ids and the seed,
+        but not on the order of the rows.
 
     Raises:
-        DataError: when an id occurs twice, so that the choice would depend on the order.
+        DataError: when an id occurs twice, because the choice would then depend on the order.
     """
     order = ids.argsort()
     ranked = ids[order]

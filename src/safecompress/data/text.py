@@ -1,4 +1,7 @@
-"""Text as weighted counts of words, rebuilt from plain state without the code that learned it."""
+"""`TextEncoder` and `cut`: text as weighted counts of words.
+
+The encoder's state is plain values, from which it is restored without learning anything again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from safecompress.errors import DataError
 
 
 def cut(text: str, max_words: int | None) -> str:
-    """Return the first `max_words` words, separated by single blanks; None leaves the text alone.
+    """Return the first words of a text, separated by single blanks.
+
+    Args:
+        text: the text.
+        max_words: number of words that are kept; None returns the text unchanged.
 
     >>> cut("a  b c", 2)
     'a b'
@@ -26,8 +33,8 @@ class TextEncoder(Section):
     """Words and word runs of one text column, lower-cased, counted as scikit-learn counts them.
 
     Args:
-        name: the column.
-        terms: the vocabulary in the order of the features.
+        name: the column's name.
+        terms: the vocabulary, words or runs of words, in the order of the features.
         idf: weight per term, ln((1 + n) / (1 + df)) + 1 over the members; only for `tfidf`, whose
             rows are then scaled to Euclidean length 1.
         ngrams: longest run of words that counts as one term.
@@ -45,7 +52,13 @@ class TextEncoder(Section):
 
     @classmethod
     def fit(cls, name: str, values: Array, config: PreprocessingConfig) -> TextEncoder:
-        """Learn the most frequent terms of the members' texts; ties go in alphabetical order.
+        """Learn the most frequent terms of the members' texts.
+
+        Args:
+            name: the column's name.
+            values: strings (n,), the members' texts.
+            config: its `vocabulary`, `ngrams`, `weighting` and `max_words` are read. Of equally
+                frequent terms the first in alphabetical order are kept.
 
         Raises:
             DataError: when the texts hold no word of two or more characters.
@@ -62,7 +75,7 @@ class TextEncoder(Section):
                 "list the column as categorical or drop it."
             ) from error
         totals = np.asarray(counts.sum(axis=0)).ravel()
-        # A stable sort of alphabetical terms keeps ties in order on every machine.
+        # The terms are in alphabetical order, and a stable sort keeps equally frequent ones so.
         kept = np.sort(np.argsort(-totals, kind="stable")[: config.vocabulary])
         terms = vectorizer.get_feature_names_out()[kept]
         idf = None
@@ -84,7 +97,11 @@ class TextEncoder(Section):
         return len(self.terms)
 
     def encode(self, values: Array) -> NDArray[np.float32]:
-        """Return features, float32 (n, width); words outside the vocabulary count for nothing."""
+        """Return features, float32 (n, width); words outside the vocabulary are ignored.
+
+        Args:
+            values: strings (n,).
+        """
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.preprocessing import normalize
 

@@ -1,4 +1,4 @@
-"""Rows from a user's own function that returns a torch Dataset."""
+"""`TorchRows` and `raw_from_dataset`: rows of a torch Dataset from a function of the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from safecompress.randomness import seeded
 
 
 class TorchRows(TorchSource, DataSource):
-    """Rows of a torch Dataset that a function of the user's own returns."""
+    """Rows of a torch Dataset that a function of the user returns."""
 
     source: Literal["torch"] = "torch"
 
@@ -32,22 +32,22 @@ class TorchRows(TorchSource, DataSource):
 
         Raises:
             ConfigError: when the function cannot be imported.
-            DataError: when it fails or returns something else.
+            DataError: when the function fails, or does not return a Dataset or a pair of them.
         """
         where = f"torch {self.factory}"
         with current_folder_importable(), nullcontext() if seed is None else seeded(seed, "source"):
             factory = import_callable(self.factory, where=where, error=ConfigError)
             try:
-                made = factory(**self.options)
+                dataset = factory(**self.options)
             except SafeCompressError:
                 raise
             except Exception as error:
                 raise DataError(
                     f"{where}: called with {self.options} it raised {type(error).__name__}: {error}"
                 ) from error
-            if isinstance(made, tuple) and len(made) == 2:
-                return raw_from_dataset(made[0], test=made[1], where=where)
-            return raw_from_dataset(made, where=where)
+            if isinstance(dataset, tuple) and len(dataset) == 2:
+                return raw_from_dataset(dataset[0], test=dataset[1], where=where)
+            return raw_from_dataset(dataset, where=where)
 
 
 SOURCES.add(
@@ -58,7 +58,12 @@ SOURCES.add(
 
 
 def raw_from_dataset(dataset: Any, *, test: Any = None, where: str = "dataset") -> RawData:
-    """Read every row of a map-style dataset of (input, label), and of a separate test part.
+    """Read every row of a map-style dataset, and of a separate test part.
+
+    Args:
+        dataset: items are (input, label), indexed from 0.
+        test: another such dataset with the test part; None without one.
+        where: the dataset's name in messages.
 
     Raises:
         DataError: on another kind of dataset, rows of different shapes, or random rows.
@@ -122,7 +127,11 @@ def _item(dataset: Any, row: int, where: str) -> tuple[Array, Any]:
 
 
 def to_array(value: Any) -> Array:
-    """Return a tensor, image, list or number as a numpy array; bfloat16 becomes float32."""
+    """Return a value as a NumPy array.
+
+    Args:
+        value: a tensor, image, list or number; bfloat16, which NumPy lacks, becomes float32.
+    """
     if isinstance(value, Tensor):
         tensor = value.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
