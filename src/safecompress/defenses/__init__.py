@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from safecompress.defenses.registry import DEFENSES
 
-# Importing a module adds its defenses, so this is the order in which they are listed.
+# Importing a module registers its defenses, so this is the order in which they are listed.
 # isort: off
 from safecompress.defenses import (
     adversarial as adversarial,

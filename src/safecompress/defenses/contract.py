@@ -1,4 +1,4 @@
-"""What every defense must keep to, built in or published by somebody else.
+"""`violations`: the rules that every defense must keep to, also one that a package publishes.
 
 >>> from safecompress.defenses import DEFENSES
 >>> violations(DEFENSES.build("entropy", where="example"))
@@ -39,18 +39,19 @@ _CUT = 37
 
 
 def violations(defense: Defense, *, seed: int = 0) -> tuple[str, ...]:
-    """Return what a defense breaks, in words; empty when it keeps to everything.
+    """Return the rules that a defense breaks, in words; empty when it keeps to all of them.
 
-    Trained with it, a small network's weights stay finite, weights that do not exist stay zero, the
-    same seed gives the same bits, a training that was interrupted and resumed from a file gives
-    them, too, and they are others than without it. Its penalty is a finite scalar with a finite
-    gradient whatever the logits. It draws from no global generator between steps, changes neither
-    rows nor the dense model, leaves no hook behind, and is given only what it declares.
+    When a small network is trained with the defense, its weights stay finite, and weights that do
+    not exist stay zero. The same seed gives the same bits, also when training is interrupted and
+    resumed from a file, and the result differs from training without the defense. Its penalty is a
+    finite scalar with a finite gradient for all logits. The defense does not draw from a global
+    generator between steps, changes neither rows nor the dense model, and leaves no hooks behind.
+    It gets only what it declares that it needs.
 
     Args:
-        defense: as it is before any training, with a strength that shows: one that changes
-            nothing is no defense. It is copied for each of about ten trainings of 80 steps.
-        seed: of the network, its rows and the training.
+        defense: a defense that was not used yet, strong enough that training with it has another
+            result. It is copied for each of about ten trainings of 80 steps.
+        seed: seed of the network, its rows and the training.
     """
     rules = (
         has_a_name,
@@ -65,7 +66,7 @@ def violations(defense: Defense, *, seed: int = 0) -> tuple[str, ...]:
 
 
 def _trainer(defense: Defense | None, seed: int) -> Trainer:
-    """Return a trainer with a copy of the defense, and with what it declares that it needs."""
+    """Return a trainer with a copy of the defense and only what the defense declares to need."""
     if defense is None:
         return trainer(seed)
     dense = finished(seed) if defense.needs_dense else None
@@ -73,8 +74,8 @@ def _trainer(defense: Defense | None, seed: int) -> Trainer:
 
 
 def _trained(defense: Defense | None, seed: int, topology: Topology | None = None) -> Candidate:
-    made = _trainer(defense, seed)
-    return made.train(made.start(topology), STEPS)
+    training = _trainer(defense, seed)
+    return training.train(training.start(topology), STEPS)
 
 
 def _declares_what_it_does(defense: Defense, seed: int) -> Iterator[str]:
@@ -90,12 +91,12 @@ def _declares_what_it_does(defense: Defense, seed: int) -> Iterator[str]:
 
 
 def _changes_training_and_stays_finite(defense: Defense, seed: int) -> Iterator[str]:
-    made = _trained(defense, seed)
-    for name, tensor in made.tensors().items():
+    defended = _trained(defense, seed)
+    for name, tensor in defended.tensors().items():
         if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
             yield f"after training {name} is NaN"
     plain = _trained(None, seed)
-    if same_tensors(made.weights, plain.weights):
+    if same_tensors(defended.weights, plain.weights):
         yield "it changes nothing: training without it gives the same weights, bit for bit"
 
 
@@ -110,14 +111,14 @@ def _repeats_itself(defense: Defense, seed: int) -> Iterator[str]:
 def _resumes_exactly(defense: Defense, seed: int) -> Iterator[str]:
     topology = sparse_topology(network(seed))
     whole = _trained(defense, seed, topology)
-    made = _trainer(defense, seed)
-    start = made.start(topology)
-    half = made.train(start, _CUT)
+    training = _trainer(defense, seed)
+    start = training.start(topology)
+    half = training.train(start, _CUT)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "half.safetensors"
         write_tensors(path, half.tensors())
-        back = Candidate.from_tensors(read_tensors(path), half.settings())
-    resumed = _trainer(defense, seed).train(back, STEPS - _CUT)
+        restored = Candidate.from_tensors(read_tensors(path), half.settings())
+    resumed = _trainer(defense, seed).train(restored, STEPS - _CUT)
     if whole.tensors().keys() != resumed.tensors().keys():
         yield "after an interruption its state has other names"
     elif not same_tensors(whole.tensors(), resumed.tensors()):
@@ -125,7 +126,7 @@ def _resumes_exactly(defense: Defense, seed: int) -> Iterator[str]:
             "training that was interrupted and resumed ends elsewhere; whatever it remembers goes "
             "through state and load_state_"
         )
-    again = made.train(start.evolve(defenses={}), STEPS)
+    again = training.train(start.evolve(defenses={}), STEPS)
     if not same_tensors(whole.tensors(), again.tensors()):
         yield (
             "a second training by the same trainer starts with what it remembers of the first; an "
@@ -135,7 +136,7 @@ def _resumes_exactly(defense: Defense, seed: int) -> Iterator[str]:
 
 def _keeps_missing_weights_zero(defense: Defense, seed: int) -> Iterator[str]:
     topology = sparse_topology(network(seed))
-    made = _trained(defense, seed, topology)
+    defended = _trained(defense, seed, topology)
     for name, mask in topology.masks.items():
-        if bool(made.weights[name][~mask].any()):
+        if bool(defended.weights[name][~mask].any()):
             yield f"weights of '{name}' that do not exist come back"

@@ -1,6 +1,6 @@
-"""The rules of a defense's hooks, called one by one outside any training.
+"""`HOOK_RULES`: the rules of a defense's hooks, which are called one by one without any training.
 
-`safecompress.defenses.contract.violations` runs them.
+`safecompress.defenses.contract.violations` checks them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _context(defense: Defense, seed: int, module: nn.Module) -> TrainingContext:
 
 
 def _batch(defense: Defense, seed: int, module: nn.Sequential, scale: float) -> Batch:
-    """Return a batch in the middle of training, its logits scaled."""
+    """Return a batch in the middle of training, whose logits are multiplied by `scale`."""
     rows = toy(seed)["members"]
     inputs = rows.inputs
     if isinstance(inputs, Tensor) and defense.needs_input_gradients:
@@ -65,10 +65,10 @@ def _batch(defense: Defense, seed: int, module: nn.Sequential, scale: float) -> 
 
 def _has_a_finite_penalty(defense: Defense, seed: int) -> Iterator[str]:
     for scale in (0.0, 1.0, -1.0, 1e3, -1e3, 1e6, -1e6):
-        module, own = network(seed), copy.deepcopy(defense)
-        own.prepare_(_context(own, seed, module))
-        batch = _batch(own, seed, module, scale)
-        penalty = own.penalty(batch)
+        module, copied = network(seed), copy.deepcopy(defense)
+        copied.prepare_(_context(copied, seed, module))
+        batch = _batch(copied, seed, module, scale)
+        penalty = copied.penalty(batch)
         if penalty is None:
             continue
         if not isinstance(penalty, Tensor) or penalty.ndim:
@@ -85,35 +85,35 @@ def _has_a_finite_penalty(defense: Defense, seed: int) -> Iterator[str]:
 
 
 def _draws_by_name(defense: Defense, seed: int) -> Iterator[str]:
-    module, own = network(seed), copy.deepcopy(defense)
-    context = _context(own, seed, module)
-    batch = _batch(own, seed, module, 1.0)
+    module, copied = network(seed), copy.deepcopy(defense)
+    context = _context(copied, seed, module)
+    batch = _batch(copied, seed, module, 1.0)
     state = global_generators()
-    own.prepare_(context)
-    own.load_state_({})
-    own.penalty(batch)
-    own.state()
+    copied.prepare_(context)
+    copied.load_state_({})
+    copied.penalty(batch)
+    copied.state()
     if global_generators() != state:
         yield GLOBAL_DRAW
 
 
 def _leaves_everything_else_alone(defense: Defense, seed: int) -> Iterator[str]:
-    module, own = network(seed), copy.deepcopy(defense)
-    context = _context(own, seed, module)
-    batch = _batch(own, seed, module, 1.0)
-    held = {"the batch": [batch.labels, batch.ids, batch.logits.detach()]}
+    module, copied = network(seed), copy.deepcopy(defense)
+    context = _context(copied, seed, module)
+    batch = _batch(copied, seed, module, 1.0)
+    watched = {"the batch": [batch.labels, batch.ids, batch.logits.detach()]}
     if isinstance(batch.inputs, Tensor):
-        held["the batch"].append(batch.inputs.detach())
+        watched["the batch"].append(batch.inputs.detach())
     for name, rows in (("reference", context.reference), ("validation", context.validation)):
         if rows is not None and isinstance(rows.inputs, Tensor):
-            held[f"the {name} rows"] = [rows.inputs, rows.labels]
+            watched[f"the {name} rows"] = [rows.inputs, rows.labels]
     models = {"the model": module, "the dense model": context.dense}
-    held |= {n: list(m.state_dict().values()) for n, m in models.items() if m is not None}
-    before = {name: [tensor.clone() for tensor in tensors] for name, tensors in held.items()}
-    own.prepare_(context)
-    with own.training():
-        own.penalty(batch)
-    for name, tensors in held.items():
+    watched |= {n: list(m.state_dict().values()) for n, m in models.items() if m is not None}
+    before = {name: [tensor.clone() for tensor in tensors] for name, tensors in watched.items()}
+    copied.prepare_(context)
+    with copied.training():
+        copied.penalty(batch)
+    for name, tensors in watched.items():
         if not all(map(torch.equal, tensors, before[name])):
             yield f"preparing it or asking for its penalty changes {name}"
     if any(m._forward_hooks or m._forward_pre_hooks for m in module.modules()):
@@ -123,14 +123,14 @@ def _leaves_everything_else_alone(defense: Defense, seed: int) -> Iterator[str]:
 
 
 def _hands_out_copies(defense: Defense, seed: int) -> Iterator[str]:
-    module, own = network(seed), copy.deepcopy(defense)
-    own.prepare_(_context(own, seed, module))
-    own.penalty(_batch(own, seed, module, 1.0))
-    state = own.state()
+    module, copied = network(seed), copy.deepcopy(defense)
+    copied.prepare_(_context(copied, seed, module))
+    copied.penalty(_batch(copied, seed, module, 1.0))
+    state = copied.state()
     before = {name: tensor.clone() for name, tensor in state.items()}
     for tensor in state.values():
         tensor.fill_(1)
-    if not same_tensors(before, own.state()):
+    if not same_tensors(before, copied.state()):
         yield "state hands out its own tensors; return copies"
 
 
@@ -140,4 +140,4 @@ HOOK_RULES = (
     _leaves_everything_else_alone,
     _hands_out_copies,
 )
-"""What the hooks of a defense must keep to."""
+"""The rules that the hooks of a defense must keep to."""

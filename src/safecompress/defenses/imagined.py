@@ -1,7 +1,7 @@
-"""A toy that overfits, and how it is trained with a defense.
+"""A small problem for the contract of defenses: rows, a network, and a trainer of both.
 
-Four clusters so noisy that a network of 64 hidden units learns 100 members by heart: what a defense
-does to training shows within a second.
+The rows are four clusters, so noisy that a network of 64 hidden units memorizes 100 members. The
+effect of a defense on training therefore shows within a second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ ENGINE = EngineConfig(accelerator="cpu")
 
 
 def toy(seed: int) -> dict[str, Rows]:
-    """Return members, reference, validation and fresh rows of four noisy clusters."""
+    """Return rows of four noisy clusters: members, reference, validation and fresh rows.
+
+    Args:
+        seed: seed of the clusters and the rows.
+
+    Returns:
+        100 members and 600 rows of each other group, float32 (n, 30), by the group's name.
+    """
     source = generator(seed, "toy")
     centers = torch.randn(CLASSES, WIDTH, generator=source) * 0.4
 
@@ -41,7 +48,11 @@ def toy(seed: int) -> dict[str, Rows]:
 
 
 def network(seed: int) -> nn.Sequential:
-    """Return the untrained network."""
+    """Return the untrained network.
+
+    Args:
+        seed: seed of its weights.
+    """
     with seeded(seed, "toy"):
         return nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, CLASSES))
 
@@ -49,13 +60,13 @@ def network(seed: int) -> nn.Sequential:
 def trainer(
     seed: int, defenses: Sequence[Defense] = (), *, dense: nn.Module | None = None, **changes: Any
 ) -> Trainer:
-    """Return a trainer of the toy.
+    """Return a trainer of the network on the members.
 
     Args:
-        seed: of the rows, the network and the training.
+        seed: seed of the rows, the network and the training.
         defenses: changes to training.
-        dense: the finished dense model, for defenses that ask it.
-        **changes: of the training configuration.
+        dense: the finished dense model, for defenses that need it.
+        **changes: fields of the training configuration that differ from `CONFIG`.
     """
     rows = toy(seed)
     return Trainer(
@@ -72,7 +83,12 @@ def trainer(
 
 
 def sparse_topology(module: nn.Module, density: float = 0.3) -> Topology:
-    """Return random masks in which about `density` of every layer's weights exist."""
+    """Return random masks.
+
+    Args:
+        module: the network; its maskable parameters are masked.
+        density: about the share of every layer's weights that exist, in (0, 1].
+    """
     source = generator(0, "mask")
     return Topology(
         {
@@ -83,13 +99,22 @@ def sparse_topology(module: nn.Module, density: float = 0.3) -> Topology:
 
 
 def finished(seed: int) -> nn.Module:
-    """Return the network after the same training without any defense."""
+    """Return the network after training without any defense, in evaluation mode.
+
+    Args:
+        seed: seed of the rows, the network and the training.
+    """
     plain = trainer(seed)
     model = network(seed)
     model.load_state_dict(dict(plain.train(plain.start(), STEPS).weights))
     return model.eval()
 
 
-def same_tensors(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Return whether two mappings of tensors hold the same bits under the same names."""
-    return one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
+def same_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    """Return whether two mappings have equal tensors under the same names.
+
+    Args:
+        left: tensors by name.
+        right: tensors by name.
+    """
+    return left.keys() == right.keys() and all(torch.equal(v, right[k]) for k, v in left.items())

@@ -1,4 +1,4 @@
-"""`DEFENSES`: the defenses a configuration can name, each added below its class."""
+"""`DEFENSES`: the defenses that a configuration can name, each registered below its class."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from safecompress.sparse import initialize
 from safecompress.topology import Topology
 
 Scope: TypeAlias = Literal["global", "layer"]
-"""Whether the network has one budget, or every layer its own."""
+"""Whether the network has one budget of weights, or every layer its own."""
 
 KEPT = "kept"
 """Prefix of the names of a pruner's masks in its state."""

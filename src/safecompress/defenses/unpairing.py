@@ -174,11 +174,12 @@ DEFENSES.add(
 
 
 def _directed(gradient: Tensor) -> Tensor:
-    """Return each row's direction, (b, d); rows without a gradient stay zero."""
+    """Return the direction of each row's gradient, (b, d); rows without a gradient stay zero."""
     flat = gradient.float().flatten(1)
     largest = flat.detach().abs().amax(dim=1, keepdim=True)
     tiny = torch.finfo(flat.dtype).tiny
-    # A sure model's gradients are tiny; their lengths are taken where squares do not vanish. Below
-    # the smallest normal number the derivative of a direction overflows: such rows have none.
+    # Gradients of a confident model are so small that their squares underflow, so rows are divided
+    # by their largest entry first. Rows below the smallest normal number are not divided, because
+    # the derivative would overflow; they count as rows without a direction.
     scaled = flat / torch.where(largest < tiny, torch.ones_like(largest), largest + tiny)
     return scaled / (scaled.square().sum(dim=1, keepdim=True) + _SMALL).sqrt()

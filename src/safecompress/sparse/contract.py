@@ -1,4 +1,4 @@
-"""What every drop and grow rule must keep to, built in or published by somebody else.
+"""`violations`: the rules that drop and grow rules must keep to, also those that packages publish.
 
 >>> from safecompress.sparse import DROP_RULES
 >>> violations(DROP_RULES.build("magnitude", where="example"))
@@ -37,15 +37,16 @@ _DENSITY = 0.4
 def violations(rule: MaskRule, *, seed: int = 0) -> tuple[str, ...]:
     """Return what a drop or grow rule breaks, in words; empty when it keeps to everything.
 
-    It must be a frozen dataclass that holds nothing but its options, give finite scores of the
-    weight's shape where they are read (existing weights of a drop rule, missing ones of a grow
-    rule) for every kind of layer, change none of the layer's tensors, say the same for the same
-    generator whatever it scored before, leave global generators alone, and ask for the gradient
-    and the moving average exactly when it declares them.
+    A rule must be a frozen dataclass that holds nothing but its options. For every kind of layer it
+    must return scores of the weight's shape that are finite where they are read: at existing
+    weights for a drop rule, at missing ones for a grow rule. It must not change the layer's
+    tensors. The same layer and generator must give the same scores, whatever was scored before.
+    It must not draw from global generators, and it must need the gradient and the moving average
+    exactly when it declares them.
 
     Args:
-        rule: the rule; it scores some thirty small layers.
-        seed: of the layers.
+        rule: the rule; it scores about thirty small layers.
+        seed: seed of the layers.
     """
     rules = (
         holds_only_its_options,
@@ -67,9 +68,9 @@ def _layer(
     density: float = _DENSITY,
     dtype: torch.dtype = torch.float32,
 ) -> Layer:
-    """Return a layer of random numbers with what the rule requires, and nothing else."""
+    """Return a layer of random numbers with only what the rule declares to require."""
 
-    def drawn(what: str) -> Tensor:
+    def normal(what: str) -> Tensor:
         source = generator(seed, "contract", what, *shape)
         return torch.randn(shape, generator=source).to(dtype)
 
@@ -77,17 +78,17 @@ def _layer(
     ever = torch.rand(shape, generator=generator(seed, "contract", "ever", *shape)) < density
     return Layer(
         name=f"layer{len(shape)}.weight",
-        weight=drawn("weight") * mask,
+        weight=normal("weight") * mask,
         mask=mask,
         ever_active=mask | ever,
-        gradient=drawn("gradient") if "gradient" in rule.requires else None,
-        moving_average=drawn("average") if "moving_average" in rule.requires else None,
+        gradient=normal("gradient") if "gradient" in rule.requires else None,
+        moving_average=normal("average") if "moving_average" in rule.requires else None,
         generator=generator(seed, "contract", "rule", *shape),
     )
 
 
 def _read(rule: MaskRule, layer: Layer) -> Tensor:
-    """Return the scores that a strategy reads: of existing weights, or of missing ones."""
+    """Return the scores that are read: those of existing weights, or those of missing ones."""
     chosen: Tensor = rule.score(layer)[layer.mask if isinstance(rule, DropRule) else ~layer.mask]
     return chosen
 
@@ -119,7 +120,7 @@ def _scores_every_layer(rule: MaskRule, seed: int) -> Iterator[str]:
 
 
 def _kinds_of_layer(rule: MaskRule, seed: int) -> dict[str, Layer]:
-    """Return layers of every shape and number type, empty, full, and with nothing to tell apart."""
+    """Return layers of every shape and type: empty ones, full ones, and ones with equal scores."""
     kinds = {f"a layer of shape {shape}": _layer(rule, shape, seed) for shape in _SHAPES}
     kinds |= {
         f"a layer in {str(dtype).removeprefix('torch.')}": _layer(
@@ -143,18 +144,18 @@ def _kinds_of_layer(rule: MaskRule, seed: int) -> dict[str, Layer]:
 
 def _changes_nothing(rule: MaskRule, seed: int) -> Iterator[str]:
     layer = _layer(rule, _SHAPES[0], seed)
-    held = {
+    tensors = {
         field.name: value
         for field in fields(layer)
         if isinstance(value := getattr(layer, field.name), Tensor)
     }
-    before = {name: tensor.clone() for name, tensor in held.items()}
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
     scores = rule.score(layer)
-    for name, tensor in held.items():
+    for name, tensor in tensors.items():
         if not torch.equal(tensor, before[name]):
             yield f"it changes the layer's {name} in place"
     storage = scores.untyped_storage().data_ptr()
-    for name, tensor in held.items():
+    for name, tensor in tensors.items():
         if tensor.untyped_storage().data_ptr() == storage:
             yield f"its scores are the layer's own {name}, which whoever sorts them would change"
 

@@ -42,7 +42,7 @@ class DropRule(ABC):
 
 
 DROP_RULES: Registry[DropRule] = Registry("drop rule", "safecompress.drop_rules", DropRule)
-"""The drop rules a configuration can name, each added below its class."""
+"""The drop rules that a configuration can name, each registered below its class."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class GrowRule(ABC):
 
 
 GROW_RULES: Registry[GrowRule] = Registry("grow rule", "safecompress.grow_rules", GrowRule)
-"""The grow rules a configuration can name, each added below its class."""
+"""The grow rules that a configuration can name, each registered below its class."""
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,16 @@ def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True)
 def scaled_to_mask(
     module: nn.Module, weights: Mapping[str, Tensor], topology: Topology, *, drawn: bool
 ) -> dict[str, Tensor]:
-    """Return untrained weights scaled to masks, as `scale_to_mask_` does it.
+    """Return untrained weights scaled as by `scale_to_mask_`, without changing the module.
 
     Args:
-        module: the model; left as it is.
+        module: the model; only its structure is used.
         weights: its untrained weights, a state_dict.
-        topology: which of them exist.
-        drawn: whether the mask was drawn at random and not chosen by the weights.
+        topology: which weights exist.
+        drawn: whether the mask was drawn at random rather than chosen by magnitude.
+
+    Raises:
+        ModelError: when the topology belongs to another model.
     """
     scaled = copy.deepcopy(module)
     scaled.load_state_dict(dict(weights))

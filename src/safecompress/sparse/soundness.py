@@ -1,4 +1,4 @@
-"""`faults_of`: where a candidate's weights, masks, state and transforms do not fit together."""
+"""`faults_of`: what is wrong with a candidate's weights, masks, state or transforms."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from safecompress.transforms import WEIGHT_BITS
 def faults_of(
     candidate: Candidate, *, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]
 ) -> Iterator[str]:
-    """Yield what is wrong with a candidate, each as the end of a sentence that names its maker.
+    """Yield what is wrong with a candidate, as ends of sentences that begin with its proposal.
 
-    Training and judging rely on all of it and look at none of it again. A later fault may only be
-    looked for where the earlier ones are absent, so take the first and stop.
+    Training and judging rely on these properties without checking them again. Later checks may fail
+    if an earlier fault is present, so callers take the first fault and stop.
 
     Args:
-        candidate: the candidate in question.
+        candidate: the candidate to check.
         weights: tensors whose names, shapes, types and devices its weights must have.
         masks: tensors whose names and shapes its masks must have.
     """
@@ -140,7 +140,7 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def _has_shape(tensor: object, *shapes: tuple[int, ...] | None) -> bool:
-    """Return whether it is a plain tensor of one of these shapes; None stands for any."""
+    """Return whether a value is a tensor without gradient of one of the shapes; None allows all."""
     return (
         isinstance(tensor, Tensor)
         and not tensor.requires_grad
@@ -149,7 +149,7 @@ def _has_shape(tensor: object, *shapes: tuple[int, ...] | None) -> bool:
 
 
 def _described(tensor: object) -> str:
-    """Return type, shape and device of a tensor, or what else it is."""
+    """Return a tensor's type, shape and device as text, or the type of another value."""
     if not isinstance(tensor, Tensor):
         return type(tensor).__name__
     kind = str(tensor.dtype).removeprefix("torch.")
