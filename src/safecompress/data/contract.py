@@ -1,4 +1,4 @@
-"""What every data source must keep to, built in or published by somebody else.
+"""`violations`: the rules that every data source must keep to, also one that a package publishes.
 
 >>> from safecompress.data import SOURCES
 >>> violations(SOURCES.build({"sklearn": {"name": "iris"}}, where="example"))
@@ -26,15 +26,16 @@ from safecompress.registry.contract import (
 
 
 def violations(source: DataSource, *, seed: int = 0) -> tuple[str, ...]:
-    """Return what a data source breaks, in words; empty when it keeps to everything.
+    """Return the rules that a data source breaks, in words; empty when it keeps to all of them.
 
-    It is frozen. It returns `RawData` of finite numbers, with labels that have names and a test
-    part, if any, inside the rows; the same rows in the same order for the same seed, whatever the
-    global generators say; and rows of its own in every call, which the caller may change.
+    A source is frozen. It returns `RawData` of finite numbers, with a name for every label and, if
+    there is a test part, its first row among the rows. The same seed gives the same rows in the
+    same order, whatever the state of global generators. Every call returns new arrays, so that a
+    caller may change them.
 
     Args:
-        source: with small options; it is loaded about six times.
-        seed: handed to `load`.
+        source: a source with few rows; it is loaded about six times.
+        seed: seed that is passed to `load`.
     """
     return broken(
         source,
@@ -77,7 +78,8 @@ def _returns_sound_rows(source: DataSource, seed: int) -> Iterator[str]:
 
 def _follows_the_seed(source: DataSource, seed: int) -> Iterator[str]:
     with other_global_generators():
-        # A state that no earlier call can have left, so that one which sets it is seen.
+        # The generators are in a state that no earlier call can have left, so a source that seeds
+        # them is noticed.
         before = global_generators()
         first = _content(source, seed)
         left_alone = global_generators() == before
@@ -89,18 +91,18 @@ def _follows_the_seed(source: DataSource, seed: int) -> Iterator[str]:
 
 
 def _hands_out_rows_of_its_own(source: DataSource, seed: int) -> Iterator[str]:
-    kept = _content(source, seed)
+    content = _content(source, seed)
     raw = source.load(seed=seed)
     tables = [c.values for c in raw.columns] if isinstance(raw.columns, tuple) else [raw.columns]
     for array in (*tables, raw.labels):
         if array.flags.writeable:
             array[...] = array[::-1].copy()
-    if _content(source, seed) != kept:
+    if _content(source, seed) != content:
         yield "what a caller does to the rows of one call changes those of the next; copy them"
 
 
 def _content(source: DataSource, seed: int) -> tuple[Any, ...]:
-    """Return all that a source's rows are, to be compared."""
+    """Return the content of a source's rows as values that can be compared."""
     raw = source.load(seed=seed)
     if isinstance(raw.columns, tuple):
         inputs: Any = tuple((c.name, c.kind, _bytes(c.values)) for c in raw.columns)

@@ -69,9 +69,9 @@ def masked_weight(candidate: Candidate, name: str) -> Tensor:
     weight = candidate.weights.get(name)
     shape = candidate.topology.masks[name].shape
     if weight is None or weight.shape != shape:
-        found = "no such weight" if weight is None else f"one of shape {tuple(weight.shape)}"
+        actual = "no such weight" if weight is None else f"one of shape {tuple(weight.shape)}"
         raise ModelError(
-            f"candidate: '{name}' has a mask of shape {tuple(shape)} but {found}; "
+            f"candidate: '{name}' has a mask of shape {tuple(shape)} but {actual}; "
             "weights and topology belong to different models."
         )
     return weight

@@ -42,9 +42,9 @@ def faults_of(
         )
 
 
-def _weight_faults(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
-    yield from _name_faults("weights", found, expected)
-    for name, tensor in found.items():
+def _weight_faults(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
+    yield from _name_faults("weights", actual, expected)
+    for name, tensor in actual.items():
         kind, wanted = _described(tensor), _described(expected[name])
         if kind != wanted:
             yield f"returned '{name}' as {kind}; expected {wanted}"
@@ -80,8 +80,8 @@ def _state_faults(candidate: Candidate) -> Iterator[str]:
         for key, tensor in state.items():
             shapes = ((), None if weight is None else tuple(weight.shape))
             if not _has_shape(tensor, *shapes):
-                found = _described(tensor)
-                yield f"returned optimizer state '{key}' of '{name}' as {found}; expected {wanted}"
+                actual = _described(tensor)
+                yield f"returned optimizer state '{key}' of '{name}' as {actual}; expected {wanted}"
             if not _finite(tensor):
                 yield f"returned NaN or infinite optimizer state '{key}' of '{name}'"
     for name, average in candidate.moving_average.items():
@@ -119,10 +119,12 @@ def _transform_faults(candidate: Candidate) -> Iterator[str]:
             yield f"left values of '{name}' in channels that are gone"
 
 
-def _name_faults(what: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
-    if lacking := sorted(expected.keys() - found.keys()):
+def _name_faults(
+    what: str, actual: Mapping[str, Any], expected: Mapping[str, Any]
+) -> Iterator[str]:
+    if lacking := sorted(expected.keys() - actual.keys()):
         yield f"returned {what} without '{lacking[0]}'"
-    if foreign := sorted(found.keys() - expected.keys()):
+    if foreign := sorted(actual.keys() - expected.keys()):
         yield f"returned {what} of '{foreign[0]}', which its parent does not have"
 
 

@@ -69,7 +69,7 @@ def operators(model: Any) -> frozenset[str]:
 
 def _require_operators(model: Any, domains: frozenset[str], path: Path) -> None:
     """Refuse operators that need code of their own, and constants that would fill the memory."""
-    own = {function.domain for function in model.functions}
+    local_domains = {function.domain for function in model.functions}
     messages = list(_messages(model))
     nodes = [m for m in messages if m.DESCRIPTOR.name == "NodeProto"]
     known = {m.name: m for m in messages if m.DESCRIPTOR.name == "TensorProto" and m.name}
@@ -77,7 +77,7 @@ def _require_operators(model: Any, domains: frozenset[str], path: Path) -> None:
         given = [a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"]
         known |= dict(zip(node.output, given, strict=False))
     for node in nodes:
-        if node.domain not in domains | own:
+        if node.domain not in domains | local_domains:
             raise ModelError(
                 f"{path}: uses the operator {node.domain[:60]}.{node.op_type[:60]}, which is none "
                 "of stock onnxruntime; a custom operator is code, and is not run."
@@ -108,7 +108,7 @@ def _weights_beside(model: Any, path: Path) -> list[Path]:
         ModelError: when one of them is missing or outside the file's folder.
     """
     folder = path.resolve().parent
-    found = []
+    files = []
     for name in sorted(set(_external(model))):
         file = (folder / name).resolve()
         if Path(name).is_absolute() or folder not in file.parents:
@@ -118,8 +118,8 @@ def _weights_beside(model: Any, path: Path) -> list[Path]:
             )
         if not file.is_file():
             raise ModelError(f"{path}: its weights '{name[:100]}' are not beside it.")
-        found.append(file)
-    return found
+        files.append(file)
+    return files
 
 
 def _external(model: Any) -> Iterator[str]:

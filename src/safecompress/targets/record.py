@@ -112,8 +112,8 @@ def record_rows(
             f"white_box: {path} returns probabilities, and gradients are those of a cross-entropy "
             "of logits; leave out its last softmax."
         )
-    inside = rows.map(lambda r: internals(module, r))
-    return replace(recorded, evidence=evidence.zip(inside, lambda e, i: replace(e, internals=i)))
+    internal = rows.map(lambda r: internals(module, r))
+    return replace(recorded, evidence=evidence.zip(internal, lambda e, i: replace(e, internals=i)))
 
 
 def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:
