@@ -109,8 +109,8 @@ def test_without_it_nothing_is_said_of_two_models(world: dict[str, Any], tmp_pat
 
 def test_the_dense_model_exposes_nobody_anew_on_itself(world: dict[str, Any]) -> None:
     found = audit(world["dense"], world["data"], baseline=world["dense"])
-    one = found.verdict.document.to_json()["newly_exposed"][0]
-    assert (one["rate"], one["dense_only_rate"], one["rows"]) == (0.0, 0.0, ())
+    one = found.verdict.document.newly_exposed[0]
+    assert (one.rate, one.dense_only_rate, one.rows) == (0.0, 0.0, ())
 
 
 def test_a_live_model_can_be_asked_about_other_rows(world: dict[str, Any]) -> None:
