@@ -42,6 +42,9 @@ class Contract:
 
 CONTRACTS: Mapping[str, Contract] = {
     "models": Contract("models.contract", "models.test_contract"),
+    "first-masks": Contract(
+        "compression.first_masks.contract", "compression.test_first_mask_contract"
+    ),
     "proposals": Contract("proposals.contract", "proposals.test_contract"),
     "drop": Contract("sparse.contract", "sparse.test_contract"),
     "grow": Contract("sparse.contract", "sparse.test_contract"),

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.compression.first_masks import StudentMask
+from safecompress.compression.first_masks.acceptance import fault_of
 from safecompress.compression.requirements import build_first_mask
 from safecompress.compression.session import Session
 from safecompress.errors import ConfigError, SafeCompressError, telling_memory_shortage
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
-from safecompress.sparse.soundness import faults_of
-from safecompress.topology import Topology
 from safecompress.train import Trainer
 
 
@@ -111,7 +110,13 @@ def _checked(session: Session, mask: FirstMask, context: FirstMaskContext) -> Fi
     try:
         with telling_memory_shortage():
             start = mask.start(context)
-            fault = _fault(session, mask, start)
+            fault = fault_of(
+                mask,
+                start,
+                module=session.module,
+                weights=session.initial,
+                density=session.config.sparse.density,
+            )
     except SafeCompressError:
         raise
     except Exception as error:
@@ -122,30 +127,6 @@ def _checked(session: Session, mask: FirstMask, context: FirstMaskContext) -> Fi
     if fault:
         raise ConfigError(f"{who} {fault}; take another, or ask its author.")
     return start
-
-
-def _fault(session: Session, mask: FirstMask, start: object) -> str:
-    """Return what is wrong with the start that a first mask returned, or an empty string."""
-    if not isinstance(start, FirstMaskStart):
-        return f"returned {type(start).__name__}; expected a FirstMaskStart"
-    masks, dense = start.topology.masks, Topology.dense(session.module)
-    weights = dict(start.weights)
-    for name in masks.keys() & weights.keys() & dense.masks.keys():
-        if masks[name].shape == weights[name].shape:
-            # Weights that do not exist become zero when the candidate is made.
-            weights[name] = weights[name] * masks[name]
-    made = Candidate(weights, {}, start.topology, {}, soft_target=start.soft_target)
-    for fault in faults_of(made, weights=session.initial, masks=dense.masks):
-        return fault
-    wanted = round(session.config.sparse.density * dense.total)
-    if start.topology.nonzeros != wanted:
-        return (
-            f"kept {start.topology.nonzeros} weights of {dense.total}; sparse.density "
-            f"{session.config.sparse.density:g} asks for {wanted}"
-        )
-    if start.soft_target.share and not mask.needs_teachers:
-        return "set a soft target without declaring needs_teachers"
-    return ""
 
 
 def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
