@@ -1,7 +1,8 @@
-"""Attribute inference: does the model give away a yes/no value of the rows it was trained on?
+"""`AttributeInference`: does the model give away a yes/no value of the rows it was trained on?
 
-Much of a row can be guessed from the rest of it, by anyone and of anybody. So what counts is how
-much more is guessed right with the model than without it, and how much more so of members.
+Much of a row can be guessed from its other columns without any model. The measure is therefore how
+much more is guessed right with the model than without it, and how much larger that gain is on
+members than on non-members.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Guesses:
     """Which rows' values were guessed right, each bool (n,).
 
     Args:
-        asked: by who asks the model, too.
-        imputed: by who does not.
+        asked: with the model's answers.
+        imputed: without the model, from the other columns and the label alone.
     """
 
     asked: Tensor
@@ -40,12 +41,12 @@ class Guesses:
 class AttributeInference(Measure):
     """Share of values guessed right with the model minus without, on members minus on others.
 
-    The attacker knows all of a row but one yes/no column, and its true label y. Who has no model
-    guesses by a logistic regression on the rest and the label, learned on half of the non-members.
-    Who has it tries both values, and weighs log p(y | yes) − log p(y | no) against that guess; the
-    weights are learned on half of the group, for members and for non-members apart, so that a model
-    that misleads about strangers counts as one that says nothing of them. The other halves are
-    guessed.
+    The attacker knows all of a row but one yes/no column, and its true label y. Without the model
+    the attacker guesses by a logistic regression on the other columns and the label, learned on
+    half of the non-members. With the model the attacker tries both values and weighs
+    log p(y | yes) − log p(y | no) against that guess. The weights are learned on half of each
+    group, apart for members and non-members: a model that misleads about non-members then counts
+    as one that says nothing about them, instead of enlarging the gap. The other halves are guessed.
 
     Args:
         column: the sensitive column, from 0, of inputs that are one table of numbers.
@@ -75,17 +76,20 @@ class AttributeInference(Measure):
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
-        found = self._guessed(subject)
+        guesses = self._guessed(subject)
         return _estimate(
-            found.map(lambda g: g.asked), found.map(lambda g: g.imputed), watch, level=level
+            guesses.map(lambda g: g.asked), guesses.map(lambda g: g.imputed), watch, level=level
         )
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
-        ours, theirs = self._guessed(subject), self._guessed(dense)
-        # What is guessed without a model is the same for both.
+        subject_guesses, dense_guesses = self._guessed(subject), self._guessed(dense)
+        # Guesses without a model are the same for both models and cancel in the difference.
         return _estimate(
-            ours.map(lambda g: g.asked), theirs.map(lambda g: g.asked), watch, level=level
+            subject_guesses.map(lambda g: g.asked),
+            dense_guesses.map(lambda g: g.asked),
+            watch,
+            level=level,
         )
 
     def _guessed(self, subject: Subject) -> Pool[Guesses]:
@@ -98,8 +102,8 @@ class AttributeInference(Measure):
         judged = subject.evidence.zip(subject.halves, lambda e, half: e.take(~half))
         values = self._values(known.nonmembers)
         table = self._table(known.nonmembers)
-        without = _fitted(table.labeled, table.values == values[1])
-        return known.zip(judged, lambda k, j: self._guessed_of(k, j, without, values))
+        baseline = _fitted(table.labeled, table.values == values[1])
+        return known.zip(judged, lambda k, j: self._guessed_of(k, j, baseline, values))
 
     def _values(self, evidence: Evidence) -> tuple[float, float]:
         values = np.unique(self._table(evidence).values)
@@ -111,26 +115,28 @@ class AttributeInference(Measure):
         return float(values[0]), float(values[1])
 
     def _guessed_of(
-        self, known: Evidence, judged: Evidence, without: Any, values: tuple[float, float]
+        self, known: Evidence, judged: Evidence, baseline: Any, values: tuple[float, float]
     ) -> Guesses:
-        """Weigh both hints on one half of a group, and guess the other half."""
+        """Learn the weights of both hints on one half of a group, and guess the other half."""
         low, high = values
 
         def hints(evidence: Evidence, table: _Table) -> NDArray[np.float64]:
-            told = self._log_likelihood(evidence, high) - self._log_likelihood(evidence, low)
-            return np.stack([without.decision_function(table.labeled), told], axis=1)
+            log_ratio = self._log_likelihood(evidence, high) - self._log_likelihood(evidence, low)
+            return np.stack([baseline.decision_function(table.labeled), log_ratio], axis=1)
 
-        here, there = self._table(known), self._table(judged)
-        truth, yes = here.values == high, there.values == high
+        known_table, judged_table = self._table(known), self._table(judged)
+        truth, yes = known_table.values == high, judged_table.values == high
         if len(np.unique(truth)) < 2:
             raise UndecidableError(
                 f"{self.name}: all {len(truth)} rows of one half hold the same value; nothing can "
                 "be learned."
             )
-        weighed = _fitted(hints(known, here), truth)
-        found = hints(judged, there)
-        asked = weighed.decision_function(found) > 0
-        return Guesses(torch.from_numpy(asked == yes), torch.from_numpy((found[:, 0] > 0) == yes))
+        attacker = _fitted(hints(known, known_table), truth)
+        judged_hints = hints(judged, judged_table)
+        guessed_yes = attacker.decision_function(judged_hints) > 0
+        return Guesses(
+            torch.from_numpy(guessed_yes == yes), torch.from_numpy((judged_hints[:, 0] > 0) == yes)
+        )
 
     def _table(self, evidence: Evidence) -> _Table:
         rows = cast(Rows, evidence.rows)
@@ -149,7 +155,7 @@ class AttributeInference(Measure):
         )
 
     def _log_likelihood(self, evidence: Evidence, value: float) -> NDArray[np.float64]:
-        """Return log p(y) of each row with the column set to `value`, float64 (n,)."""
+        """Return log p(y | value) of each row, with the column set to `value`, float64 (n,)."""
         rows = cast(Rows, evidence.rows)
         inputs = cast(Tensor, rows.inputs).clone()
         inputs[:, self.column] = value

@@ -1,4 +1,8 @@
-"""A check measures, then judges; it never raises."""
+"""`Check` and `CheckResult`: a measure judged against a condition.
+
+Running a check never raises: an error becomes the status of its result, so that the remaining
+checks of a suite still run.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,17 @@ from safecompress.protocols import Estimate
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check ended; `estimate` is None where there was nothing to measure."""
+    """How one check ended.
+
+    Args:
+        name: the check's name.
+        status: how it ended.
+        critical: whether the verdict depends on it.
+        condition: the condition in words.
+        estimate: what was measured; None where measuring failed.
+        seconds: wall-clock time it took.
+        message: the error where measuring failed, otherwise a remark; may be empty.
+    """
 
     name: str
     status: Status
@@ -26,7 +40,14 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """A measure, the condition it must keep, and whether the verdict depends on it."""
+    """A measure and the condition that it must keep.
+
+    Args:
+        name: unique in a suite.
+        measure: what is measured.
+        condition: what the measure's interval must keep.
+        critical: whether the verdict depends on it; a failure is a FAIL if so, otherwise a WARN.
+    """
 
     name: str
     measure: Measure
@@ -39,7 +60,7 @@ class Check:
         Args:
             subject: the model.
             dense: the dense model on the same rows, for relative conditions.
-            level: confidence level of the interval.
+            level: confidence level of the interval, in (0, 1).
         """
         watch = Stopwatch()
         try:

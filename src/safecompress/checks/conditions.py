@@ -1,4 +1,4 @@
-"""Conditions: thresholds as values, absolute or relative to the dense model."""
+"""`Condition` and `Status`: thresholds as values, absolute or relative to the dense model."""
 
 from __future__ import annotations
 
@@ -61,22 +61,38 @@ class Condition:
 
 
 def at_most(bound: float) -> Condition:
-    """The figure's interval lies at or below `bound`."""
+    """The figure's interval lies at or below `bound`.
+
+    Args:
+        bound: in the unit of the figure.
+    """
     return Condition("at_most", bound)
 
 
 def at_least(bound: float) -> Condition:
-    """The figure's interval lies at or above `bound`."""
+    """The figure's interval lies at or above `bound`.
+
+    Args:
+        bound: in the unit of the figure.
+    """
     return Condition("at_least", bound)
 
 
 def at_most_dense(margin: float = 0.0) -> Condition:
-    """The figure exceeds the dense model's by at most `margin`, on the same rows."""
+    """The figure exceeds the dense model's by at most `margin`, on the same rows.
+
+    Args:
+        margin: in the unit of the figure.
+    """
     return Condition("at_most", margin, relative=True)
 
 
 def at_least_dense(margin: float = 0.0) -> Condition:
-    """The figure minus the dense model's is at least `margin` (usually negative)."""
+    """The figure minus the dense model's is at least `margin`, on the same rows.
+
+    Args:
+        margin: in the unit of the figure; usually negative.
+    """
     return Condition("at_least", margin, relative=True)
 
 
@@ -90,6 +106,10 @@ _MAKERS: dict[str, Callable[[float], Condition]] = {
 
 def condition_from(settings: Mapping[str, float], *, where: str) -> Condition:
     """Build a condition from `{at_most: 0.55}`.
+
+    Args:
+        settings: one relation with its bound.
+        where: the place in the configuration, for messages.
 
     Raises:
         ConfigError: on anything but exactly one known relation.

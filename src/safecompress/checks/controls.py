@@ -1,8 +1,8 @@
-"""Controls as checks: whether the tests themselves are to be believed.
+"""`control_checks`: checks of the attacks and rows themselves, before their verdict is believed.
 
-A control that fails is an ERROR, not a FAIL: it says nothing about the model and everything about
-the test. Each alarm has a one-sided level of .001, so that a sound audit with a dozen controls
-ends in an ERROR about once in a hundred.
+A control that fails is an ERROR, not a FAIL, because it shows a fault of the test and not of the
+model. Each control has a one-sided level of .001, so that about one in a hundred sound audits with
+a dozen controls ends in an ERROR.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _CHANCE = f"at chance (p ≥ {LEVEL:g})"
 _CAUGHT = "caught"
 _NOT_ABOVE = f"AUC difference ≤ 0 within its interval (level {1 - 2 * LEVEL:g})"
 
-Seen: TypeAlias = tuple[bool, Estimate, str]
-"""Whether the control held, what was measured, and what it means in words."""
+ControlOutcome: TypeAlias = tuple[bool, Estimate, str]
+"""Whether the control passed, what was measured, and what it means in words."""
 
 
 def control_checks(
@@ -49,30 +49,30 @@ def control_checks(
         untouched: the same architecture before any training, on the same rows; no attack may tell
             its members from its non-members. None where there is no such model.
     """
-    results = [_held("control: blind baseline", _CHANCE, partial(_blind, subject, sealed))]
+    results = [_control("control: blind baseline", _CHANCE, partial(_blind, subject, sealed))]
     rows = subject.outputs.nonmembers
     for attack in attacks:
         planted = partial(_planted, rows, attack, seed=subject.seed)
         silent = partial(_silent, rows, attack, seed=subject.seed)
-        results.append(_held(f"control: planted leak, {attack.name}", _CAUGHT, planted))
-        results.append(_held(f"control: no leak, {attack.name}", _CHANCE, silent))
+        results.append(_control(f"control: planted leak, {attack.name}", _CAUGHT, planted))
+        results.append(_control(f"control: no leak, {attack.name}", _CHANCE, silent))
         if untouched is not None:
             name = f"control: untouched model, {attack.name}"
-            results.append(_held(name, _CHANCE, partial(_untouched, untouched, attack)))
+            results.append(_control(name, _CHANCE, partial(_untouched, untouched, attack)))
     white = [attack for attack in attacks if attack.white_box]
     black = [attack for attack in attacks if not attack.requires]
     if white and black:
         order = partial(_in_order, subject, black, white)
-        results.append(_held("control: black-box not above white-box", _NOT_ABOVE, order))
+        results.append(_control("control: black-box not above white-box", _NOT_ABOVE, order))
     return tuple(results)
 
 
-def _held(name: str, condition: str, look: Callable[[], Seen]) -> CheckResult:
+def _control(name: str, condition: str, measure: Callable[[], ControlOutcome]) -> CheckResult:
     watch = Stopwatch()
     try:
-        ok, estimate, message = look()
+        ok, estimate, message = measure()
     except (MissingEvidenceError, UndecidableError) as error:
-        # Too few rows for a control are too few for a verdict, and its checks say so themselves.
+        # The checks of a verdict on so few rows are inconclusive as well, and say so.
         return CheckResult(name, Status.NOT_RUN, False, condition, None, watch.seconds, str(error))
     except Exception as error:  # third-party attacks may raise anything
         return CheckResult(name, Status.ERROR, True, condition, None, watch.seconds, str(error))
@@ -80,26 +80,26 @@ def _held(name: str, condition: str, look: Callable[[], Seen]) -> CheckResult:
     return CheckResult(name, status, True, condition, estimate, watch.seconds, message)
 
 
-def _blind(subject: Subject, sealed: Pool[Rows]) -> Seen:
-    seen = blind_baseline(sealed, halves=subject.halves, seed=subject.seed)
-    estimate = Estimate(seen.auc, seen.auc, seen.auc, seen.n_members, seen.n_nonmembers)
-    return not seen.alarm, estimate, seen.message
+def _blind(subject: Subject, sealed: Pool[Rows]) -> ControlOutcome:
+    result = blind_baseline(sealed, halves=subject.halves, seed=subject.seed)
+    estimate = Estimate(result.auc, result.auc, result.auc, result.n_members, result.n_nonmembers)
+    return not result.alarm, estimate, result.message
 
 
-def _planted(rows: Outputs, attack: Attack, *, seed: int) -> Seen:
-    return _seen(planted_leak(rows, attack, seed=seed))
+def _planted(rows: Outputs, attack: Attack, *, seed: int) -> ControlOutcome:
+    return _outcome(planted_leak(rows, attack, seed=seed))
 
 
-def _silent(rows: Outputs, attack: Attack, *, seed: int) -> Seen:
-    return _seen(no_leak(rows, attack, seed=seed))
+def _silent(rows: Outputs, attack: Attack, *, seed: int) -> ControlOutcome:
+    return _outcome(no_leak(rows, attack, seed=seed))
 
 
-def _seen(result: ControlResult) -> Seen:
+def _outcome(result: ControlResult) -> ControlOutcome:
     value, n_members, n_nonmembers = result.auc, result.n_members, result.n_nonmembers
     return result.ok, Estimate(value, value, value, n_members, n_nonmembers), result.message
 
 
-def _untouched(subject: Subject, attack: Attack) -> Seen:
+def _untouched(subject: Subject, attack: Attack) -> ControlOutcome:
     scores = subject.attacked_by(attack).scores
     found = auc_interval(scores.members, scores.nonmembers)
     p = auc_p_value(scores.members, scores.nonmembers)
@@ -109,7 +109,7 @@ def _untouched(subject: Subject, attack: Attack) -> Seen:
     return p >= LEVEL, estimate, f"before any training: AUC {found.value:.3f} (p = {p:.2g})"
 
 
-def _in_order(subject: Subject, black: Sequence[Attack], white: Sequence[Attack]) -> Seen:
+def _in_order(subject: Subject, black: Sequence[Attack], white: Sequence[Attack]) -> ControlOutcome:
     """Compare the strongest attack of either kind, on the half that both are judged on."""
     outside, inside = (
         max((subject.attacked_by(a) for a in kind), key=_judged_auc) for kind in (black, white)

@@ -1,4 +1,7 @@
-"""`imagined_subject`: a small model that knows some rows by heart, as its judge sees it."""
+"""`imagined_subject`: a small model that has memorized its members, with all evidence on it.
+
+The rules of measures run on it, so that a contract needs no training.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,21 @@ CLASSES = 3
 
 _RADIUS = 0.5
 _DENSITY = 0.25
-_SIBLINGS = 4
-_APART = 0.05
-"""How far the weights of another version of the model are from its own."""
+_VERSIONS = 4
+_SHIFT = 0.05
+"""Standard deviation of the noise that makes another version from the model's weights."""
 
 
 def imagined_subject(measure: Measure, *, seed: int) -> Subject:
-    """Return a model that leaks its members, with the evidence the measure requires and no more.
+    """Return a model that leaks its members, with the evidence that the measure requires alone.
 
-    The rows are 12 yes/no columns, as numbers −½ and ½, labeled by a linear rule that is right on
-    most of them; the model is the rule and a bump around every member.
+    The rows have 12 yes/no columns, as numbers −½ and ½. A linear rule gives the labels, of which
+    some 15 % are then changed. The model is that rule plus a bump around every member, which
+    reproduces the changed labels of members only.
 
     Args:
-        measure: what it requires is imagined; a field that is not known here stays None.
-        seed: of the rows, the model and all else.
+        measure: the measure; a required field that this function cannot make stays None.
+        seed: seed of the rows, the model and the evidence.
     """
     rows, target = _rows_and_model(seed)
     halves = Pool(torch.arange(ROWS), torch.arange(ROWS, 2 * ROWS))
@@ -60,10 +64,10 @@ def _rows_and_model(seed: int) -> tuple[Rows, MemorizingModel]:
         source=draw,
     )
     with torch.no_grad():
-        said = (inputs @ model.weight).argmax(dim=1)
+        rule = (inputs @ model.weight).argmax(dim=1)
         model.weight.mul_(4)
         wrong = torch.rand(2 * ROWS, generator=draw) < 0.15
-        labels = torch.where(wrong, (said + 1) % CLASSES, said)
+        labels = torch.where(wrong, (rule + 1) % CLASSES, rule)
         model.bumps.copy_(4.0 * nn.functional.one_hot(labels[:ROWS], CLASSES).float())
     return Rows(inputs, labels, torch.arange(2 * ROWS)), model.eval()
 
@@ -76,28 +80,28 @@ def _with(evidence: Evidence, need: str, *, seed: int) -> Evidence:
     if need == "internals":
         return replace(evidence, internals=imaginary_internals(outputs, seed=seed))
     if need == "parent":
-        return replace(evidence, parent=_said_by(_version(evidence, seed, 0), evidence))
+        return replace(evidence, parent=_outputs_of(_version(evidence, seed, 0), evidence))
     if need == "parent_target":
         return replace(evidence, parent_target=_version(evidence, seed, 0))
     if need == "family":
-        versions = (_version(evidence, seed, i) for i in range(_SIBLINGS))
-        return replace(evidence, family=tuple(_said_by(v, evidence) for v in versions))
+        versions = (_version(evidence, seed, i) for i in range(_VERSIONS))
+        return replace(evidence, family=tuple(_outputs_of(v, evidence) for v in versions))
     return evidence
 
 
 def _version(evidence: Evidence, seed: int, number: int) -> nn.Module:
     """Return another version of the model, its weights a little apart."""
-    made = copy.deepcopy(evidence.target)
-    if made is None:
+    version = copy.deepcopy(evidence.target)
+    if version is None:
         raise ValueError("the imagined evidence has no target yet")
     draw = generator(seed, "contract", "version", number)
     with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(_APART * torch.randn(parameter.shape, generator=draw))
-    return made
+        for parameter in version.parameters():
+            parameter.add_(_SHIFT * torch.randn(parameter.shape, generator=draw))
+    return version
 
 
-def _said_by(model: nn.Module, evidence: Evidence) -> Outputs:
+def _outputs_of(model: nn.Module, evidence: Evidence) -> Outputs:
     if evidence.rows is None:
         raise ValueError("the imagined evidence has no rows yet")
     return predict(model, evidence.rows)

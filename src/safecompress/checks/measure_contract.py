@@ -1,4 +1,4 @@
-"""The rules of measures: a value in its interval, the same whatever the order of the rows.
+"""`MEASURE_RULES`: a measure's value lies in its interval and does not depend on row order.
 
 `safecompress.checks.contract.violations` runs them.
 """
@@ -29,7 +29,7 @@ from safecompress.registry.contract import (
 
 _LEVEL, _HIGHER = 0.9, 0.99
 _CLOSE = 1e-6
-"""Relative; where a row stands in a matrix product may move its last bits."""
+"""Relative tolerance: the position of a row in a matrix product may change its last bits."""
 _KNOWLEDGE = ("auditor", "shadow", "none")
 _WORSE = ("higher", "lower")
 
@@ -41,9 +41,9 @@ def _says_what_it_needs(measure: Measure, seed: int) -> Iterator[str]:
     if unknown := sorted(measure.requires - known):
         yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
     for needed in sorted(measure.requires & known):
-        nothing: dict[str, Any] = {needed: None}
+        missing: dict[str, Any] = {needed: None}
         subject = imagined_subject(measure, seed=seed)
-        pool = subject.evidence.map(lambda e, nothing=nothing: replace(e, **nothing))  # type: ignore[misc]
+        pool = subject.evidence.map(lambda e, missing=missing: replace(e, **missing))  # type: ignore[misc]
         try:
             measure.estimate(replace(subject, evidence=pool), level=_LEVEL)
         except MissingEvidenceError:
@@ -53,23 +53,23 @@ def _says_what_it_needs(measure: Measure, seed: int) -> Iterator[str]:
 
 def _lies_in_its_interval(measure: Measure, seed: int) -> Iterator[str]:
     subject = imagined_subject(measure, seed=seed)
-    found = measure.estimate(subject, level=_LEVEL)
-    numbers = (found.value, found.low, found.high)
+    estimate = measure.estimate(subject, level=_LEVEL)
+    numbers = (estimate.value, estimate.low, estimate.high)
     if not all(map(math.isfinite, numbers)):
-        yield f"its value {found.value} in [{found.low}, {found.high}] is not finite"
-    elif not found.low <= found.value <= found.high:
-        yield f"its value {found.value:.4g} is outside [{found.low:.4g}, {found.high:.4g}]"
+        yield f"its value {estimate.value} in [{estimate.low}, {estimate.high}] is not finite"
+    elif not estimate.low <= estimate.value <= estimate.high:
+        yield f"its value {estimate.value:.4g} is outside [{estimate.low:.4g}, {estimate.high:.4g}]"
     for group in ("members", "nonmembers"):
-        rows = getattr(found, f"n_{group}")
+        rows = getattr(estimate, f"n_{group}")
         if not 0 <= rows <= ROWS:
             yield f"it rests on {rows} {group}; there are {ROWS}"
-    if found.knowledge not in _KNOWLEDGE:
-        yield f"its knowledge is {found.knowledge!r}; expected one of {', '.join(_KNOWLEDGE)}"
-    surer = measure.estimate(subject, level=_HIGHER)
-    if surer.low > found.low + _CLOSE or surer.high < found.high - _CLOSE:
+    if estimate.knowledge not in _KNOWLEDGE:
+        yield f"its knowledge is {estimate.knowledge!r}; expected one of {', '.join(_KNOWLEDGE)}"
+    wider = measure.estimate(subject, level=_HIGHER)
+    if wider.low > estimate.low + _CLOSE or wider.high < estimate.high - _CLOSE:
         yield (
-            f"its interval is [{surer.low:.4g}, {surer.high:.4g}] at level {_HIGHER:g} and no "
-            f"narrower at {_LEVEL:g}: [{found.low:.4g}, {found.high:.4g}]"
+            f"its interval is [{wider.low:.4g}, {wider.high:.4g}] at level {_HIGHER:g} and no "
+            f"narrower at {_LEVEL:g}: [{estimate.low:.4g}, {estimate.high:.4g}]"
         )
 
 
@@ -103,10 +103,13 @@ def _shuffled(subject: Subject, seed: int) -> Subject:
 
 def _changes_nothing(measure: Measure, seed: int) -> Iterator[str]:
     subject = imagined_subject(measure, seed=seed)
-    held = subject.evidence.map(copied_tensors)
+    originals = subject.evidence.map(copied_tensors)
     measure.estimate(subject, level=_LEVEL)
-    after = subject.evidence.map(copied_tensors)
-    for before, now in ((held.members, after.members), (held.nonmembers, after.nonmembers)):
+    tensors = subject.evidence.map(copied_tensors)
+    for before, now in (
+        (originals.members, tensors.members),
+        (originals.nonmembers, tensors.nonmembers),
+    ):
         if not all(map(torch.equal, before, now)):
             yield "it changes its evidence in place"
             return
@@ -118,14 +121,14 @@ def _changes_nothing(measure: Measure, seed: int) -> Iterator[str]:
 def _is_no_different_from_itself(measure: Measure, seed: int) -> Iterator[str]:
     subject = imagined_subject(measure, seed=seed)
     try:
-        found = measure.difference(subject, subject, level=_LEVEL)
+        difference = measure.difference(subject, subject, level=_LEVEL)
     except UndecidableError:
-        # A figure of two models has no difference to one of them, and says so.
+        # Measures of an attack on the dense model have no difference to that model.
         return
-    if abs(found.value) > _CLOSE or not found.low <= found.value <= found.high:
+    if abs(difference.value) > _CLOSE or not difference.low <= difference.value <= difference.high:
         yield (
-            f"a model differs from itself by {found.value:.4g} in [{found.low:.4g}, "
-            f"{found.high:.4g}]; expected 0"
+            f"a model differs from itself by {difference.value:.4g} in [{difference.low:.4g}, "
+            f"{difference.high:.4g}]; expected 0"
         )
 
 
@@ -138,4 +141,4 @@ MEASURE_RULES = (
     _changes_nothing,
     _is_no_different_from_itself,
 )
-"""What a measure must keep to."""
+"""The rules that a measure must keep."""

@@ -1,4 +1,4 @@
-"""Measures: what a check looks at, each ending in an `Estimate`."""
+"""`Measure` and its registry: accuracy, density and attacks, each as an `Estimate` of a model."""
 
 from __future__ import annotations
 
@@ -35,11 +35,30 @@ class Measure(ABC):
 
     @abstractmethod
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
-        """Return the figure with its interval."""
+        """Return the figure with its interval.
+
+        Args:
+            subject: the model.
+            level: confidence level of the interval, in (0, 1).
+
+        Raises:
+            MissingEvidenceError: when the subject lacks evidence that the measure requires.
+            UndecidableError: when the figure cannot be measured on these rows.
+        """
 
     @abstractmethod
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
-        """Return the figure minus the dense model's, with its paired interval."""
+        """Return the figure minus the dense model's, with its paired interval.
+
+        Args:
+            subject: the model.
+            dense: the model compared with, on the same rows.
+            level: confidence level of the interval, in (0, 1).
+
+        Raises:
+            MissingEvidenceError: when either subject lacks evidence that the measure requires.
+            UndecidableError: when the difference cannot be measured on these rows.
+        """
 
 
 MEASURES: Registry[Measure] = Registry("measure", "safecompress.measures", Measure)
@@ -55,14 +74,14 @@ class Accuracy(Measure):
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         correct = subject.evidence.nonmembers.outputs.correct
-        found = clopper_pearson(int(correct.sum()), len(correct), level=level)
-        return Estimate(found.value, found.low, found.high, 0, len(correct))
+        interval = clopper_pearson(int(correct.sum()), len(correct), level=level)
+        return Estimate(interval.value, interval.low, interval.high, 0, len(correct))
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
-        ours = subject.evidence.nonmembers.outputs.correct
-        theirs = dense.evidence.nonmembers.outputs.correct
-        found = accuracy_difference(ours, theirs, level=level)
-        return Estimate(found.value, found.low, found.high, 0, len(ours))
+        subject_correct = subject.evidence.nonmembers.outputs.correct
+        dense_correct = dense.evidence.nonmembers.outputs.correct
+        interval = accuracy_difference(subject_correct, dense_correct, level=level)
+        return Estimate(interval.value, interval.low, interval.high, 0, len(subject_correct))
 
 
 MEASURES.add(
@@ -79,16 +98,16 @@ class Density(Measure):
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         del level
-        density = _known(subject)
+        density = _density_of(subject)
         return Estimate(density, density, density, 0, 0)
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         del level
-        gap = _known(subject) - _known(dense)
+        gap = _density_of(subject) - _density_of(dense)
         return Estimate(gap, gap, gap, 0, 0)
 
 
-def _known(subject: Subject) -> float:
+def _density_of(subject: Subject) -> float:
     if subject.density is None:
         raise MissingEvidenceError(f"the density of '{subject.name}' is not known.")
     return subject.density
@@ -99,7 +118,12 @@ MEASURES.add("density", Density, summary="existing share of the maskable weights
 
 @dataclass(frozen=True)
 class AttackMeasure(Measure):
-    """How well an attack does against the model."""
+    """How well an attack does against the model.
+
+    Args:
+        attack: the attack.
+        metric: the figure of its result.
+    """
 
     worse: ClassVar[Literal["higher", "lower"]] = "higher"
 
@@ -117,18 +141,21 @@ class AttackMeasure(Measure):
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
         result = subject.attacked_by(self.attack)
-        found = self.metric.interval(result, level=level, seed=subject.seed)
-        return self._estimate(found, self.metric.sizes(result), watch)
+        interval = self.metric.interval(result, level=level, seed=subject.seed)
+        return self._estimate(interval, self.metric.sizes(result), watch)
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
-        ours, theirs = subject.attacked_by(self.attack), dense.attacked_by(self.attack)
-        found = self.metric.difference(ours, theirs, level=level, seed=subject.seed)
-        return self._estimate(found, self.metric.sizes(ours), watch)
+        result, other = (
+            subject.attacked_by(self.attack),
+            dense.attacked_by(self.attack),
+        )
+        interval = self.metric.difference(result, other, level=level, seed=subject.seed)
+        return self._estimate(interval, self.metric.sizes(result), watch)
 
-    def _estimate(self, found: Interval, sizes: tuple[int, int], watch: Stopwatch) -> Estimate:
+    def _estimate(self, span: Interval, sizes: tuple[int, int], watch: Stopwatch) -> Estimate:
         knowledge = "auditor" if self.metric.thresholded else self.attack.knowledge
-        return Estimate(found.value, found.low, found.high, *sizes, knowledge, watch.seconds)
+        return Estimate(span.value, span.low, span.high, *sizes, knowledge, watch.seconds)
 
 
 def _attack_measure(attack: str | Mapping[str, Any], metric: str = "auc") -> AttackMeasure:
@@ -155,5 +182,13 @@ MEASURES.add(
 
 
 def measure_from(request: Request, *, where: str) -> Measure:
-    """Build a measure from `accuracy` or `{attack: {attack: loss, metric: auc}}`."""
+    """Build a measure from `accuracy` or `{attack: {attack: loss, metric: auc}}`.
+
+    Args:
+        request: the measure's name, alone or with its options.
+        where: the place in the configuration, for messages.
+
+    Raises:
+        ConfigError: on an unknown name or option.
+    """
     return MEASURES.build(request, where=where)

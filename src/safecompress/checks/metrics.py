@@ -1,4 +1,4 @@
-"""How well an attack did: figures of an `AttackResult`, each with its interval and paired form."""
+"""`Metric`: figures of an `AttackResult`, each with its interval and its paired difference."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from safecompress.stats import (
 
 
 class Metric(ABC):
-    """One figure of an attack's result; higher = the attack does better = the model leaks more."""
+    """One figure of an attack's result; higher values mean that the model leaks more."""
 
     thresholded: ClassVar[bool] = False
-    """Whether it counts guesses by thresholds learned on the target's own rows, as an auditor can
-    and an attacker cannot."""
+    """Whether it counts guesses with thresholds learned on the target's own rows.
+
+    Only an auditor, who knows the members, can learn these; an attacker cannot.
+    """
 
     @property
     @abstractmethod
@@ -38,20 +40,41 @@ class Metric(ABC):
 
     @abstractmethod
     def value(self, result: AttackResult) -> float:
-        """Return the figure without its interval; for the loop."""
+        """Return the figure without its interval; the search uses it, which needs no intervals.
+
+        Args:
+            result: scores and guesses of the attack.
+        """
 
     @abstractmethod
     def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
-        """Return the figure with its interval."""
+        """Return the figure with its interval.
+
+        Args:
+            result: scores and guesses of the attack.
+            level: confidence level, in (0, 1).
+            seed: seed of the resampling, where the interval is a bootstrap.
+        """
 
     @abstractmethod
     def difference(
         self, result: AttackResult, other: AttackResult, *, level: float, seed: int
     ) -> Interval:
-        """Return this figure minus another model's on the same rows, with its paired interval."""
+        """Return this figure minus another model's on the same rows, with its paired interval.
+
+        Args:
+            result: the attack on this model.
+            other: the same attack on the other model.
+            level: confidence level, in (0, 1).
+            seed: seed of the resampling, where the interval is a bootstrap.
+        """
 
     def sizes(self, result: AttackResult) -> tuple[int, int]:
-        """Return how many members and non-members the figure rests on."""
+        """Return how many members and non-members the figure is computed from.
+
+        Args:
+            result: scores and guesses of the attack.
+        """
         return len(result.scores.members), len(result.scores.nonmembers)
 
 
@@ -107,19 +130,19 @@ class BalancedAccuracy(Metric):
     def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
         del seed
         guesses = self._guesses(result)
-        found = balanced_accuracy_interval(guesses.members, guesses.nonmembers, level=level)
-        return Interval(*(self._scaled(v) for v in (found.value, found.low, found.high)))
+        interval = balanced_accuracy_interval(guesses.members, guesses.nonmembers, level=level)
+        return Interval(*(self._scaled(v) for v in (interval.value, interval.low, interval.high)))
 
     def difference(
         self, result: AttackResult, other: AttackResult, *, level: float, seed: int
     ) -> Interval:
         del seed
         a, b = self._guesses(result), self._guesses(other)
-        found = balanced_accuracy_difference(
+        interval = balanced_accuracy_difference(
             a.members, a.nonmembers, b.members, b.nonmembers, level=level
         )
         scale = 2.0 if self.advantage else 1.0
-        return Interval(*(scale * v for v in (found.value, found.low, found.high)))
+        return Interval(*(scale * v for v in (interval.value, interval.low, interval.high)))
 
     def sizes(self, result: AttackResult) -> tuple[int, int]:
         return len(result.guesses.members), len(result.guesses.nonmembers)
@@ -133,7 +156,14 @@ class BalancedAccuracy(Metric):
 
 @dataclass(frozen=True)
 class TprAtFpr(Metric):
-    """True-positive rate at a fixed false-positive rate; refused where it rests on few rows."""
+    """True-positive rate at a fixed false-positive rate; its interval is refused on few rows.
+
+    Args:
+        fpr: the false-positive rate, in (0, 1).
+
+    Raises:
+        ConfigError: when the rate is outside (0, 1).
+    """
 
     fpr: float
 
@@ -181,6 +211,9 @@ _NAMED: dict[str, Metric] = {
 
 def metric_named(name: str) -> Metric:
     """Return the metric called `name`, e.g. `auc`, `balanced-accuracy` or `tpr@0.01`.
+
+    Args:
+        name: as written in a configuration.
 
     Raises:
         ConfigError: on an unknown name.

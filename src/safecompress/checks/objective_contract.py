@@ -1,4 +1,4 @@
-"""The rules of objectives: every candidate once, for a reason, whatever their order.
+"""`OBJECTIVE_RULES`: objectives rank every candidate once, with a reason, in any order.
 
 `safecompress.checks.contract.violations` runs them.
 """
@@ -64,7 +64,7 @@ def _all_bad(n: int) -> list[Outcome]:
     ]
 
 
-def _ranks_everyone_once(objective: Objective, seed: int) -> Iterator[str]:
+def _ranks_every_candidate_once(objective: Objective, seed: int) -> Iterator[str]:
     usual = _round_of(_CANDIDATES, seed)
     rounds = {
         "one candidate": usual[:1],
@@ -88,7 +88,7 @@ def _ranks_everyone_once(objective: Objective, seed: int) -> Iterator[str]:
 
 
 def _with_nan(outcome: Outcome) -> Outcome:
-    """Return a candidate whose strongest attack and accuracy were not to be measured."""
+    """Return a candidate whose strongest attack and accuracy could not be measured."""
     nan = math.nan
     auc = {**outcome.auc, "entropy": nan}
     accuracy = {**outcome.attack_accuracy, "entropy": nan}
@@ -106,7 +106,7 @@ def _never_prefers_nan(objective: Objective, seed: int) -> Iterator[str]:
             return
 
 
-def _does_not_read_places(objective: Objective, seed: int) -> Iterator[str]:
+def _ignores_the_given_order(objective: Objective, seed: int) -> Iterator[str]:
     outcomes = _round_of(_CANDIDATES, seed)
     if objective.blind:
         others = _round_of(_CANDIDATES, seed + 1)
@@ -114,10 +114,10 @@ def _does_not_read_places(objective: Objective, seed: int) -> Iterator[str]:
             yield "it says that it is blind, and ranks by figures"
         return
     order = permutation(_CANDIDATES, seed, "contract", "order").tolist()
-    first = [outcomes[r.index].name for r in objective.rank(outcomes)]
+    ranking_given = [outcomes[r.index].name for r in objective.rank(outcomes)]
     shuffled = [outcomes[i] for i in order]
-    second = [shuffled[r.index].name for r in objective.rank(shuffled)]
-    if first != second:
+    ranking_shuffled = [shuffled[r.index].name for r in objective.rank(shuffled)]
+    if ranking_given != ranking_shuffled:
         yield "the ranking depends on the order in which candidates are given"
 
 
@@ -159,10 +159,10 @@ def _repeats_itself(objective: Objective, seed: int) -> Iterator[str]:
 
 OBJECTIVE_RULES = (
     holds_only_its_options,
-    _ranks_everyone_once,
+    _ranks_every_candidate_once,
     _never_prefers_nan,
-    _does_not_read_places,
+    _ignores_the_given_order,
     _prefers_what_is_better,
     _repeats_itself,
 )
-"""What an objective must keep to."""
+"""The rules that an objective must keep."""

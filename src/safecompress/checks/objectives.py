@@ -1,6 +1,6 @@
-"""Objectives: how a round's candidates are ranked, and why.
+"""`Objective`, `Outcome`, `Ranked` and the built-in objectives: rankings of a round's candidates.
 
-An objective sees what the tests said of every candidate on the same steering rows and returns a
+An objective is given the figures of every candidate on the same steering rows and returns a
 ranking, best first. Higher scores are better; scores are compared across rounds for early
 stopping only.
 """
@@ -22,7 +22,7 @@ from safecompress.registry import Registry
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the tests said of one candidate on the steering rows.
+    """The figures of one candidate on the steering rows.
 
     Args:
         name: the candidate's name.
@@ -42,12 +42,12 @@ class Outcome:
 
     @property
     def worst_auc(self) -> float:
-        """AUC of the strongest attack; NaN where one attack's is."""
+        """AUC of the strongest attack; NaN where the AUC of any attack is NaN."""
         return _largest(self.auc.values())
 
     @property
     def worst_accuracy(self) -> float:
-        """Balanced accuracy of the strongest attack; NaN where one attack's is."""
+        """Balanced accuracy of the strongest attack; NaN where that of any attack is NaN."""
         return _largest(self.attack_accuracy.values())
 
     @property
@@ -57,7 +57,10 @@ class Outcome:
 
 
 def _largest(values: Iterable[float]) -> float:
-    """Return the largest value, or NaN where there is one: `max` finds it in some orders only."""
+    """Return the largest value, or NaN where there is one.
+
+    Every comparison with NaN is false, so plain `max` returns NaN in some orders only.
+    """
     return max(values, key=lambda value: (math.isnan(value), value))
 
 
@@ -71,16 +74,19 @@ class Ranked:
 
 
 class Objective(ABC):
-    """Ranks candidates, best first."""
+    """A rule that ranks the candidates of a round, best first."""
 
     blind: ClassVar[bool] = False
-    """Whether it looks at no figure: a control that shows what the choice itself is worth."""
+    """Whether it ignores all figures: a control that shows what choosing by figures is worth."""
 
     @abstractmethod
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
         """Return every outcome once, best first; ties keep the order of the proposals.
 
         A candidate whose figures are NaN comes behind all others.
+
+        Args:
+            outcomes: the round's candidates, in the order of the proposals.
         """
 
 
@@ -108,8 +114,9 @@ class Paired(Objective):
     """The least leakage among candidates that keep the accuracy floor.
 
     Leakage is the mean AUC over the attacks on all steering rows. Every candidate is judged on
-    the same rows after training on the same batches, so differences between siblings carry far
-    less noise than the figures themselves, and a rank figure less than an attack's accuracy.
+    the same rows after training on the same batches, so differences between the candidates of a
+    round are far less noisy than the figures themselves. AUC needs no learned threshold and is
+    therefore less noisy than an attack's accuracy.
 
     Args:
         tolerance: accuracy a candidate may lie below the round's best, in [0, 1].
@@ -150,12 +157,12 @@ OBJECTIVES.add(
 
 @dataclass(frozen=True)
 class TmScore(Objective):
-    """TM(λ) = task accuracy^λ / what the strongest attack reaches (SafeCompress, ASE 2022).
+    """TM(λ) = task accuracy^λ / accuracy or AUC of the strongest attack (SafeCompress, ASE 2022).
 
     Args:
         trade_off: λ; above 1 favors accuracy.
-        attack: `accuracy`, balanced, as published; or `auc`, which carries far less noise because
-            it needs no threshold.
+        attack: `accuracy`, balanced, as published; or `auc`, which is far less noisy because it
+            needs no learned threshold.
     """
 
     trade_off: float = 1.0
@@ -166,15 +173,14 @@ class TmScore(Objective):
             raise ConfigError(f"attack is {self.attack!r}; expected accuracy or auc.")
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
-        reached = [o.worst_auc if self.attack == "auc" else o.worst_accuracy for o in outcomes]
+        leaks = [o.worst_auc if self.attack == "auc" else o.worst_accuracy for o in outcomes]
         scores = [
-            o.accuracy**self.trade_off / max(r, 1e-9)
-            for o, r in zip(outcomes, reached, strict=True)
+            o.accuracy**self.trade_off / max(r, 1e-9) for o, r in zip(outcomes, leaks, strict=True)
         ]
         power = "" if self.trade_off == 1 else f"^{self.trade_off:g}"
         reasons = [
             f"TM {s:.4f} = {o.accuracy:.4f}{power} / {self.attack} {r:.4f}"
-            for s, o, r in zip(scores, outcomes, reached, strict=True)
+            for s, o, r in zip(scores, outcomes, leaks, strict=True)
         ]
         return _by_score(scores, reasons)
 
@@ -226,8 +232,8 @@ OBJECTIVES.add("worst-attacker", WorstAttacker, summary="lowest AUC of the stron
 class Pareto(Objective):
     """Successive fronts of accuracy, 1 - strongest AUC and further risks; balanced ones first.
 
-    Balance is the product of accuracy, 1 - AUC and 1 - each risk, the space the point dominates;
-    a risk of 1 or more leaves none. So the first has the largest hypervolume of all.
+    Balance is the product of accuracy, 1 - AUC and 1 - each risk: the volume that the point
+    dominates, 0 where a risk is 1 or more. The first candidate thus has the largest hypervolume.
     """
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
@@ -236,16 +242,16 @@ class Pareto(Objective):
             for o in outcomes
         ]
         balance = [math.prod(max(0.0, value) for value in point) for point in points]
-        left, ranked = list(range(len(points))), []
+        rest, ranked = list(range(len(points))), []
         front = 0
-        while left:
-            best = [i for i in left if not any(_dominates(points[j], points[i]) for j in left)]
+        while rest:
+            best = [i for i in rest if not any(_dominates(points[j], points[i]) for j in rest)]
             best.sort(key=lambda i: -balance[i])
             ranked += [
                 Ranked(i, balance[i] - front, _product(outcomes[i], balance[i], front + 1))
                 for i in best
             ]
-            left = [i for i in left if i not in best]
+            rest = [i for i in rest if i not in best]
             front += 1
         return ranked
 
@@ -268,8 +274,8 @@ class Bounded(Objective):
     """The least risk among candidates that keep the accuracy floor.
 
     Risk is the largest of the strongest attack's leakage, 2 x AUC - 1, and the further risks
-    (`steer.measures`). So the strength of a defense is chosen by what it buys, and never by more
-    accuracy than was granted.
+    (`steer.measures`). This objective suits rounds that try a defense at several strengths: it
+    chooses the safest of them whose loss of accuracy is within `tolerance`.
 
     Args:
         tolerance: accuracy a candidate may lie below the round's best, in [0, 1].
@@ -305,7 +311,7 @@ OBJECTIVES.add("bounded", Bounded, summary="least of the largest risk at an accu
 
 @dataclass(frozen=True)
 class MostAccurate(Objective):
-    """The highest accuracy, whatever leaks; a control for the others."""
+    """The highest accuracy, whatever leaks; a control for the other objectives."""
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
         return _by_score(

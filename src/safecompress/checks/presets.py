@@ -1,4 +1,4 @@
-"""The default suite, and suites from a configuration."""
+"""`default_suite`, `suite_from` and the parts of both: suites of checks for runs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DEFAULT_MAX_AUC = 0.60
 DEFAULT_ACCURACY_LOSS = 0.05
 _STANDARD_ATTACKS = ("loss", "modified-entropy", "neural")
 _ONLINE = 2
-"""Shadow models that must have seen a row before the online attack has a mean to compare with."""
+"""Fewest shadow models trained on each row for which the online attack can estimate a mean."""
 
 
 def shadow_attacks(inside: int) -> tuple[str, ...]:
     """Return the strongest attacks that shadow models allow, by name.
 
     Args:
-        inside: the fewest shadow models that have seen a row.
+        inside: the smallest number of shadow models that any row was used to train.
     """
     return ("lira-online" if inside >= _ONLINE else "lira-offline", "rmia")
 
@@ -42,7 +42,7 @@ def default_suite(*, density: float | None, relative: bool, more: Sequence[Attac
     """Return the suite of a run that names no checks.
 
     Args:
-        density: the target density, or None where size is not judged.
+        density: the target density, in (0, 1], or None where size is not judged.
         relative: whether there is a dense model to compare with.
         more: attacks beside the standard ones, judged by the same bounds.
     """
@@ -69,7 +69,15 @@ def _named(
 
 
 def check_from(config: CheckConfig, *, where: str) -> Check:
-    """Build one check from its configuration."""
+    """Build one check from its configuration.
+
+    Args:
+        config: the check's section.
+        where: the place of that section, for messages.
+
+    Raises:
+        ConfigError: on an unknown measure, option or relation.
+    """
     measure = measure_from(config.measure, where=f"{where}.measure")
     condition = condition_from(
         {str(k): v for k, v in config.condition.items()}, where=f"{where}.condition"
@@ -78,26 +86,35 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
 
 
 def steering_attacks(config: CompressConfig, *, teachers: bool) -> list[Attack]:
-    """Build the attacks of the loop.
+    """Build the attacks that steer the search.
 
     Args:
-        config: the run's.
-        teachers: whether it trains teachers, who are references of its candidates.
+        config: the run's configuration.
+        teachers: whether the run trains teachers, which serve as reference models of candidates.
+
+    Raises:
+        ConfigError: on an unknown attack or option.
     """
-    asked = list(config.steer.attacks)
-    named = {split_request(a, where="steer.attacks")[0] for a in asked}
+    requests = list(config.steer.attacks)
+    named = {split_request(a, where="steer.attacks")[0] for a in requests}
     if teachers and config.steer.calibrated and CalibratedAttack.name not in named:
-        asked.append(CalibratedAttack.name)
-    return [ATTACKS.build(request, where=f"steer.attacks[{i}]") for i, request in enumerate(asked)]
+        requests.append(CalibratedAttack.name)
+    return [
+        ATTACKS.build(request, where=f"steer.attacks[{i}]") for i, request in enumerate(requests)
+    ]
 
 
 def steering_measures(config: CompressConfig) -> list[Measure]:
-    """Build the further risks of the loop.
+    """Build the further risks that steer the search.
+
+    Args:
+        config: the run's configuration.
 
     Raises:
-        ConfigError: on a measure whose lower values are worse, of which the worst would win.
+        ConfigError: on a measure whose lower values are worse, because objectives minimize risks
+            and would prefer the worst candidate.
     """
-    found = []
+    measures = []
     for i, request in enumerate(config.steer.measures):
         measure = measure_from(request, where=f"steer.measures[{i}]")
         if measure.worse == "lower":
@@ -105,8 +122,8 @@ def steering_measures(config: CompressConfig) -> list[Measure]:
                 f"steer.measures[{i}]: of {measure.name} lower is worse, and the loop looks for "
                 "the least of each further risk; name a measure whose higher values are worse."
             )
-        found.append(measure)
-    return found
+        measures.append(measure)
+    return measures
 
 
 def suite_from(
@@ -114,12 +131,12 @@ def suite_from(
 ) -> Suite:
     """Build the suite of a run: the configured checks, or the default suite.
 
-    Whom a white-box attacker steered, a white-box attacker judges: the default suite takes those
-    attacks in, fitted anew on sealed rows.
+    White-box attacks that steer the search join the default suite, fitted anew on sealed rows, so
+    that the verdict assumes no weaker attacker than the search did.
 
     Args:
-        config: the run's.
-        density: the target density.
+        config: the run's configuration.
+        density: the target density, in (0, 1].
         relative: whether there is a dense model to compare with.
         shadows: names of attacks with shadow models that join the default suite.
     """

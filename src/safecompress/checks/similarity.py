@@ -1,7 +1,7 @@
-"""How alike two models are: what they say, what they see, and where their inputs would be pushed.
+"""`Similarity`: how alike two models are in their outputs, their features and input gradients.
 
-The last, the cosine of their input gradients, is what an attacker lives on who crafts inputs on one
-model to fool the other.
+An attack that crafts inputs on one model to fool the other succeeds where the input gradients of
+both point in the same direction, so their cosine tells how well attacks transfer.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Similarity:
         divergence: mean Jensen–Shannon divergence of their probabilities, in [0, log 2]; 0 where
             they say the same; bootstrap.
         features: linear CKA of their last features, in [0, 1]; 1 where these are the same up to
-            rotation and scale; jackknife. None where one of them shows no features.
+            rotation and scale; jackknife. None where the features of either cannot be read.
         gradients: mean cosine of their losses' input gradients, in [−1, 1]; bootstrap. None where
-            one of them gives none.
-        rows: rows it rests on.
+            either has no input gradients.
+        rows: number of rows.
     """
 
     agreement: Interval
@@ -56,12 +56,13 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one model does with some rows, on the CPU.
+    """The outputs, features and input gradients of one model on some rows, on the CPU.
 
     Args:
-        logits: (n, classes).
-        features: what its last weight layer is given, (n, d); None where nobody looked.
-        gradients: of the cross-entropy towards the inputs, (n, …); None likewise.
+        logits: float32 (n, classes).
+        features: inputs of the last weight layer, float32 (n, d); None where they were not read.
+        gradients: of the cross-entropy with respect to the inputs, float32 (n, …); None where they
+            were not computed.
     """
 
     logits: Tensor
@@ -78,18 +79,19 @@ class Probe:
         batch_size: int = _BATCH,
         whole: bool = True,
     ) -> Probe:
-        """Show rows to a model, in evaluation mode and fp32; it is left as it was.
+        """Run a model on rows, in evaluation mode and fp32, and leave the model unchanged.
 
         Args:
-            model: takes the rows as they are; `InUnits` takes them in units.
+            model: takes the rows as they are; wrap it in `InUnits` for rows scaled to units.
             x: float (n, …).
             labels: int64 (n,).
-            batch_size: rows at once.
-            whole: whether it must show all there is; otherwise what it does not show is None, as
-                features and gradients of an ONNX graph.
+            batch_size: rows in one forward pass.
+            whole: whether features and gradients are required; otherwise those that the model
+                cannot give are None, such as both of an ONNX graph.
 
         Raises:
-            ModelError: when it has no layer to look at, or the input has no gradient, but must.
+            ModelError: when they are required and the model has no weight layer, or no gradient
+                reaches its input.
         """
         features = whole or _shows_features(model, x)
         gradients = whole or gives_gradients(model, x)
@@ -130,7 +132,18 @@ def similarity(
 
 
 def compared(first: Probe, second: Probe, *, level: float, seed: int) -> Similarity:
-    """Return how alike two models are that were shown the same rows; see `similarity`."""
+    """Return how alike two models are, from their probes on the same rows.
+
+    Args:
+        first: one model's probe.
+        second: the other model's probe, with rows in the same order.
+        level: confidence level of the intervals, in (0, 1).
+        seed: seed of the resampling.
+
+    Raises:
+        ModelError: when their logits differ in shape.
+        UndecidableError: when one model's features are the same for all rows.
+    """
     if first.logits.shape != second.logits.shape:
         raise ModelError(
             f"similarity: logits of shape {tuple(first.logits.shape)} and "
@@ -158,7 +171,11 @@ def compared(first: Probe, second: Probe, *, level: float, seed: int) -> Similar
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     """Return the Jensen–Shannon divergence of the softmax of two models' logits, float64 (n,).
 
-    In nats: from 0 to log 2.
+    The unit is the nat; values lie in [0, log 2].
+
+    Args:
+        first: logits of one model, (n, classes).
+        second: logits of the other for the same rows, (n, classes).
 
     Reference: Lin, IEEE Transactions on Information Theory 1991.
     """
@@ -169,13 +186,21 @@ def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
 
 
 def gradient_cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosine of each row's two gradients, float64 (n,); 0 where one of them is zero."""
+    """Return the cosine of each row's two gradients, float64 (n,); 0 where one of them is zero.
+
+    Args:
+        first: input gradients of one model, (n, …).
+        second: those of the other for the same rows, of the same shape.
+    """
     a, b = (_directed(t) for t in (first, second))
     return cosine_similarity(a, b, dim=1).clamp(-1, 1)
 
 
 def _directed(t: Tensor) -> Tensor:
-    """Return gradients as rows of moderate size: of a sure model they are as small as 1e-40."""
+    """Scale each row's gradient to a largest entry of 1.
+
+    Gradients of a confident model are as small as 1e-40, and their squares would underflow.
+    """
     flat = t.double().flatten(1)
     largest = flat.abs().amax(dim=1, keepdim=True)
     return flat / torch.where(largest > 0, largest, torch.ones_like(largest))
@@ -197,16 +222,18 @@ def linear_cka(first: Tensor, second: Tensor, *, level: float) -> Interval:
     x, y = (t.double() - t.double().mean(dim=0) for t in (first, second))
     n = len(x)
     pairs = [(x, y), (x, x), (y, y)]
-    found, without = zip(*(_products(a, b, n) for a, b in pairs), strict=True)
-    if min(float(found[1]), float(found[2])) <= 0:
+    products, without = zip(*(_products(a, b, n) for a, b in pairs), strict=True)
+    if min(float(products[1]), float(products[2])) <= 0:
         raise UndecidableError("similarity: a model's last features are the same for all rows.")
-    value = float(found[0] / (found[1] * found[2]).sqrt())
+    value = float(products[0] / (products[1] * products[2]).sqrt())
     left_out = without[0] / (without[1] * without[2]).sqrt().clamp(min=1e-300)
     return jackknife_interval(min(value, 1.0), left_out.numpy(), level=level, edges=(0, 1))
 
 
 def _products(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Return ‖aᵀb‖² of centered a and b, and the same without each row, centered anew, (n,).
+    """Return ‖aᵀb‖² of centered a and b, and the (n,) values with one row left out.
+
+    The remaining rows are centered anew.
 
     Without row i, aᵀb becomes aᵀb − n / (n − 1) · aᵢbᵢᵀ.
     """
@@ -229,7 +256,7 @@ def _mean(values: Tensor, *, level: float, seed: int, edges: tuple[float, float]
 
 
 def _shows_features(model: nn.Module, x: Tensor) -> bool:
-    """Return whether a model calls a weight layer that can be looked into."""
+    """Return whether a model calls a weight layer whose inputs can be read."""
     parameter = next(model.parameters(), None)
     device = x.device if parameter is None else parameter.device
     try:
@@ -245,11 +272,11 @@ def _block(
 ) -> Probe:
     with craft_context(model, x) as (_, device):
         points = x.to(device).float()
-        kept: list[Tensor] = []
+        outputs: list[Tensor] = []
 
         def asked(given: Tensor) -> Tensor:
             found = call_with_features(model, given) if features else (call(model, given),)
-            kept[:] = [t.detach().float().cpu() for t in found]
+            outputs[:] = [t.detach().float().cpu() for t in found]
             return found[0]
 
         gradient = None
@@ -264,4 +291,4 @@ def _block(
                 f"{type(model).__name__}: no gradient reaches its input ({error}); agreement and "
                 "divergence can still be measured."
             ) from error
-    return Probe(kept[0], kept[1] if features else None, gradient)
+    return Probe(outputs[0], outputs[1] if features else None, gradient)

@@ -1,4 +1,4 @@
-"""`Subject`: one model on one pool of rows, and what every attack found of it."""
+"""`Subject`: the evidence on one model, with a cache of the results of attacks and measures."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from safecompress.data import halves
 from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
 from safecompress.registry.identity import Identity, identity
 
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is known of one model on one pool of rows; every attack on it runs once.
+    """The evidence on one model from one pool of rows; every attack on it runs once.
 
     Args:
-        name: how the report calls it: `dense`, `magnitude`, `compressed`, a candidate's name.
-        evidence: what attackers hold about members and non-members; the non-members are also
-            the rows accuracy is measured on.
-        halves: bool masks, True where a fitted attacker may learn.
+        name: the model's name in reports: `dense`, `magnitude`, `compressed`, a candidate's name.
+        evidence: what attackers know about members and non-members; accuracy is measured on the
+            non-members.
+        halves: bool masks (n,), True on the rows that a learning attack may be fitted on.
         density: existing share of the maskable weights, in [0, 1]; None where it is not known.
         seed: seed of everything random in attacks and intervals.
     """
@@ -35,7 +35,7 @@ class Subject:
     density: float | None
     seed: int
     _results: dict[Identity, AttackResult] = field(default_factory=dict, repr=False, compare=False)
-    _found: dict[Identity, object] = field(default_factory=dict, repr=False, compare=False)
+    _computed: dict[Identity, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -46,11 +46,15 @@ class Subject:
         density: float | None,
         seed: int,
     ) -> Subject:
-        """Build the subject of a model's outputs, or of all that attackers hold about them.
+        """Build the subject of a model's outputs, or of all evidence on it.
 
-        Halves follow from row ids and the seed.
+        Args:
+            outputs: the model's outputs, or evidence that contains them.
+            name: the model's name in reports.
+            density: existing share of the maskable weights, in [0, 1]; None where it is not known.
+            seed: seed of attacks and intervals; with the row ids it determines the halves.
         """
-        evidence = outputs.map(_held)
+        evidence = outputs.map(_as_evidence)
         return cls(
             name=name,
             evidence=evidence,
@@ -65,28 +69,28 @@ class Subject:
         return self.evidence.map(lambda e: e.outputs)
 
     def attacked_by(self, attack: Attack) -> AttackResult:
-        """Run an attack, or return what this very attack said before.
+        """Run an attack, or return its earlier result.
 
         Args:
-            attack: the attack; whether it ran before is decided by its `identity`, for another
-                package's attack may have the same class name, `repr` or display name.
+            attack: the attack. Its `identity` is the key of the cache, because another package's
+                attack may have the same class name, `repr` or display name.
         """
         key = identity(attack)
         if key not in self._results:
             self._results[key] = attack(self.evidence, halves=self.halves, seed=self.seed)
         return self._results[key]
 
-    def once(self, measure: object, made: Callable[[], _Found]) -> _Found:
-        """Return what `made` gives, or what it gave before for this very measure.
+    def once(self, measure: object, compute: Callable[[], _Result]) -> _Result:
+        """Return the result of `compute`, or the earlier result for the same measure.
 
         Args:
-            measure: whose result it is; its `identity` is the key.
-            made: computes the result.
+            measure: the measure; its `identity` is the key of the cache.
+            compute: computes the result.
         """
         key = identity(measure)
-        if key not in self._found:
-            self._found[key] = made()
-        return cast(_Found, self._found[key])
+        if key not in self._computed:
+            self._computed[key] = compute()
+        return cast(_Result, self._computed[key])
 
     @property
     def accuracy(self) -> float:
@@ -94,7 +98,7 @@ class Subject:
         return float(self.evidence.nonmembers.outputs.correct.double().mean())
 
 
-def _held(what: Outputs | Evidence) -> Evidence:
+def _as_evidence(what: Outputs | Evidence) -> Evidence:
     return Evidence(what) if isinstance(what, Outputs) else what
 
 

@@ -1,4 +1,4 @@
-"""A suite of checks and the verdict they add up to."""
+"""`Suite`, `overall` and `corrected_level`: checks run in order, and the verdict of all."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ EXIT_CODES = {Status.PASS: 0, Status.FAIL: 1, Status.INCONCLUSIVE: 3, Status.ERR
 
 @dataclass(frozen=True)
 class Suite:
-    """Checks, run in order; never aborts.
+    """Checks that run in order; an error in one does not stop the others.
+
+    Args:
+        checks: the checks, in the order in which they run.
 
     Raises:
-        ConfigError: when two checks share a name, or two different attacks do: controls, curves
-            and the comparison name attacks and not checks.
+        ConfigError: when two checks share a name, or two different attacks do. Controls, curves
+            and the comparison refer to attacks by name, so a shared name would be ambiguous.
     """
 
     checks: tuple[Check, ...]
@@ -50,7 +53,8 @@ class Suite:
         Args:
             subject: the model to judge.
             dense: the dense model on the same rows, or None.
-            level: confidence level of the intervals, already corrected for repeated looks.
+            level: confidence level of the intervals, in (0, 1), already corrected for repeated
+                looks.
             on_result: called after each check.
         """
         results = []
@@ -63,10 +67,13 @@ class Suite:
 
 
 def overall(results: Sequence[CheckResult]) -> Status:
-    """Return what the checks add up to.
+    """Return the status of a whole suite: PASS, FAIL, INCONCLUSIVE or ERROR.
 
-    PASS needs at least one critical check that ran, and every critical one passed. A critical
-    check that could not run is an ERROR: a test that was not made is not a test that was passed.
+    PASS needs at least one critical check, and every critical check must pass. A critical check
+    that could not run makes an ERROR, because a model must not pass a test that did not run.
+
+    Args:
+        results: the results of all checks.
     """
     critical = [r.status for r in results if r.critical]
     if not critical or Status.ERROR in critical or Status.NOT_RUN in critical:
@@ -79,10 +86,14 @@ def overall(results: Sequence[CheckResult]) -> Status:
 
 
 def corrected_level(level: float, looks: int) -> float:
-    """Return the level of one interval when the sealed rows were looked at `looks` times.
+    """Return the level of one interval when several models were judged on the same sealed rows.
 
-    Bonferroni: that any of so many looks at this confidence misleads has a chance of 1 - level at
-    most. Verdicts given before were given at their own, wider chance.
+    Bonferroni: with `looks` intervals at the returned level, the chance that any of them misses its
+    true value is at most 1 - level. Earlier verdicts are not corrected after the fact.
+
+    Args:
+        level: confidence level of one single look, in (0, 1).
+        looks: distinct models judged on these rows so far, this one included; 0 counts as 1.
 
     >>> round(corrected_level(0.95, 5), 4)
     0.99

@@ -1,4 +1,8 @@
-"""What a small model gives away about the model it was made from: who holds it attacks that one."""
+"""`TransferRate` and `QuerySavingMeasure`: attacks on the dense model by means of the small one.
+
+The attacker has the judged model and crafts inputs that are meant to fool the dense model, from
+which the judged one was made.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +30,23 @@ from safecompress.protocols import NORMS, Ball, Estimate, Norm, Rows
 from safecompress.randomness import derive
 
 COPY = "a copy trained on"
-"""What the attacker's own copy of the small model is called."""
+"""Name of the copy of the small model that the attacker trains further."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two models and the rows that judge them, as points of their space.
+    """Two models and the rows on which one is attacked, as points of their common space.
 
     Args:
-        full, small: take points.
-        x: rows as points, and their labels.
-        known: rows that the attacker may learn from, as points, with theirs.
-        ball: what may be sent in a row's place.
-        radius: its radius, as a share of what `unit` says in words.
-        unit: that.
+        full: the dense model, which is attacked; takes points.
+        small: the judged model, which the attacker has; takes points.
+        x: the attacked rows as points, float (n, …).
+        labels: their labels, int64 (n,).
+        known: rows that the attacker may learn from, as points, float (m, …).
+        known_rows: the same rows with their labels.
+        ball: the points that may replace a row.
+        radius: the ball's radius, in the unit named by `unit`.
+        unit: the unit of `radius`, in words.
         text: whether points are embeddings of tokens.
     """
 
@@ -57,7 +64,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _OnParent(Measure):
-    """A measure of an attacker who holds the judged model and attacks the dense one."""
+    """A measure of an attacker who has the judged model and attacks the dense one."""
 
     worse: ClassVar[Literal["higher", "lower"]] = "higher"
 
@@ -80,7 +87,12 @@ class _OnParent(Measure):
     def estimate(self, subject: Subject, *, level: float) -> Estimate: ...
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
-        """Refuse: the dense model is the one attacked.
+        """Refuse, because the dense model is the one attacked.
+
+        Args:
+            subject: not used.
+            dense: not used.
+            level: not used.
 
         Raises:
             UndecidableError: always.
@@ -93,8 +105,8 @@ class _OnParent(Measure):
 
     def _pair(self, subject: Subject) -> Pair:
         """Return the models and rows; the attacker learns from one half of the non-members."""
-        # Targets are drawn and batches cut place by place, so a place must mean the same row
-        # whatever the order in which the rows were given.
+        # Targets are drawn and batches are cut by position. Sorting by id gives each row the same
+        # position, and so the same estimate, whatever the order of the rows.
         order = subject.evidence.nonmembers.outputs.ids.argsort()
         evidence = subject.evidence.nonmembers.take(order)
         half = subject.halves.nonmembers[order]
@@ -103,7 +115,7 @@ class _OnParent(Measure):
                 f"{self.name}: needs the rows, the model and the dense model that is attacked; "
                 "this audit does not have all three."
             )
-        judged, known = evidence.rows.take(~half), evidence.rows.take(half)
+        judged, known_rows = evidence.rows.take(~half), evidence.rows.take(half)
         judged = judged.take(torch.arange(min(self.rows, len(judged))))
         try:
             space = space_of(
@@ -116,8 +128,8 @@ class _OnParent(Measure):
             small=space.small,
             x=space.points(judged.inputs),
             labels=judged.labels,
-            known=space.points(known.inputs),
-            known_rows=known,
+            known=space.points(known_rows.inputs),
+            known_rows=known_rows,
             ball=space.ball(self.norm, self.radius),
             radius=space.radii[self.norm] if self.radius is None else self.radius,
             unit=space.unit,
@@ -130,22 +142,23 @@ class TransferRate(_OnParent):
     """Share of rows, right on both models, whose point crafted on the small one fools the dense.
 
     The strongest of several attackers counts, on the model itself and on a copy trained further.
-    Rows are non-members of the half that no attacker learns from. A model that white-box PGD fools
-    less than half as often as it fools the dense one hides its gradients: then the upper bound is
-    1, for the rate means nothing, and the note says so. Of a model without gradients, such as an
-    ONNX graph, points are found by questions to it, and the upper bound is 1, too: who rebuilds the
-    network from the graph has its gradients.
+    Rows are non-members of the half that no attacker learns from. If white-box PGD fools the model
+    less than half as often as the dense one, the model masks its gradients: the rate then means
+    nothing, so its upper bound is 1 and the note says why. For a model without gradients, such as
+    an ONNX graph, points are found by queries to the model. The upper bound is 1 there as well,
+    because an attacker can rebuild the network from the graph and obtain its gradients.
 
-    Inputs of text are attacked in embeddings; `space_of` says whose, and what that means.
+    Inputs of text are attacked in embeddings; `space_of` says in which model's, and what that
+    means.
 
     Args:
         norm: `linf` or `l2`.
-        radius: in units of the input range, None is 8/255 for L∞ and 0.5 for L2; of text a share of
-            the mean length of a token's embedding, None is 0.1 for L∞, where that length is spread
-            evenly over its numbers, and 0.5 for L2, in the whole row.
+        radius: in units of the input range; None is 8/255 for L∞ and 0.5 for L2. For text it is a
+            share of the mean length of a token's embedding; None is 0.1 for L∞, where that length
+            is spread evenly over the embedding's numbers, and 0.5 for L2, over the whole row.
         rows: most rows that are attacked.
         targeted: whether the dense model must take a row for a class drawn at random.
-        epochs: passes in which the attacker trains his copy; 0 makes none.
+        epochs: epochs for which the attacker trains a copy of the model; 0 makes no copy.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -166,10 +179,14 @@ class TransferRate(_OnParent):
         return f"transfer-{self.norm}{'-targeted' if self.targeted else ''}.rate"
 
     def attacked(self, subject: Subject) -> tuple[Pair, TransferOutcome]:
-        """Attack once, and return the pair with what every attacker's points did.
+        """Return the pair and the outcome of every attacker; a subject is attacked only once.
+
+        Args:
+            subject: the judged model, with the dense one in its evidence.
 
         Raises:
-            MissingEvidenceError, UndecidableError: as `estimate`.
+            MissingEvidenceError: when rows or either model are missing.
+            UndecidableError: when the models have no common space of points.
         """
         return subject.once(self, lambda: self._attacked(subject))
 
@@ -178,9 +195,9 @@ class TransferRate(_OnParent):
         seed = derive(subject.seed, "transfer")
         surrogates = {}
         if self.epochs and len(pair.known) > 1 and gives_gradients(pair.small, pair.x):
-            made = retrained(pair.small, pair.known_rows, pair.known, epochs=self.epochs, seed=seed)
-            surrogates = {COPY: made}
-        found = transferred(
+            copy = retrained(pair.small, pair.known_rows, pair.known, epochs=self.epochs, seed=seed)
+            surrogates = {COPY: copy}
+        outcome = transferred(
             pair.full,
             pair.small,
             pair.x,
@@ -190,27 +207,27 @@ class TransferRate(_OnParent):
             surrogates=surrogates,
             targeted=self.targeted,
         )
-        return pair, found
+        return pair, outcome
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
-        _, found = self.attacked(subject)
-        rate = found.rate(level=level)
-        note = f"strongest attacker: {found.worst}"
-        if found.partial:
+        _, outcome = self.attacked(subject)
+        rate = outcome.rate(level=level)
+        note = f"strongest attacker: {outcome.worst}"
+        if outcome.partial:
             note = f"{note}; the model gives no gradients, so the rate is a lower bound"
-        if found.masked:
+        if outcome.masked:
             other, share = (
-                ("the dense one", found.white_box_full)
-                if found.white_box_full is not None
-                else ("questions", found.questioned)
+                ("the dense one", outcome.white_box_full)
+                if outcome.white_box_full is not None
+                else ("questions", outcome.questioned)
             )
             note = (
-                f"masked gradients: white-box PGD fools the model on {found.white_box:.0%} of the "
-                f"rows, {other} on {share:.0%}; the rate says nothing"
+                f"masked gradients: white-box PGD fools the model on {outcome.white_box:.0%} of "
+                f"the rows, {other} on {share:.0%}; the rate says nothing"
             )
-        high = 1.0 if found.masked or found.partial else rate.high
-        n = len(found.rows)
+        high = 1.0 if outcome.masked or outcome.partial else rate.high
+        n = len(outcome.rows)
         return Estimate(rate.value, rate.low, high, 0, n, "auditor", watch.seconds, note)
 
 
@@ -225,15 +242,16 @@ MEASURES.add(
 
 @dataclass(frozen=True)
 class QuerySavingMeasure(_OnParent):
-    """Median questions to fool the dense model without the small one, over those with it.
+    """Median queries to fool the dense model without the small one, divided by those with it.
 
-    Above 1 the small model saves its holder questions. A failure counts as the budget.
+    Above 1 the small model saves an attacker queries. A row on which the attack fails counts with
+    the whole budget.
 
     Args:
         norm: `linf` or `l2`.
         radius: in units of the input range; None is 8/255 for L∞ and 0.5 for L2.
-        rows: most rows that are hunted.
-        budget: most questions about a row.
+        rows: most rows that are attacked.
+        budget: most queries for one row.
 
     Raises:
         ConfigError: when an option is out of range.
@@ -252,10 +270,15 @@ class QuerySavingMeasure(_OnParent):
         return f"query-saving-{self.norm}.ratio"
 
     def hunted(self, subject: Subject) -> QuerySaving:
-        """Ask once, and return what every attack found.
+        """Return the result of every query attack; a subject is attacked only once.
+
+        Args:
+            subject: the judged model, with the dense one in its evidence.
 
         Raises:
-            MissingEvidenceError, UndecidableError: as `estimate`.
+            MissingEvidenceError: when rows or either model are missing.
+            UndecidableError: when the models have no common space of points, when points are
+                embeddings, or when the small model has no gradients.
         """
         return subject.once(self, lambda: self._hunted(subject))
 
@@ -283,12 +306,12 @@ class QuerySavingMeasure(_OnParent):
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
-        found = self.hunted(subject)
-        ratio = found.saving(level=level)
-        hunted = [*found.without.values(), *found.guided.values()]
+        saving = self.hunted(subject)
+        ratio = saving.saving(level=level)
+        searches = [*saving.without.values(), *saving.guided.values()]
         medians = ", ".join(
             f"{name} {h.queries_to_success.median()}"
-            for kind in (found.without, found.guided)
+            for kind in (saving.without, saving.guided)
             for name, h in kind.items()
         )
         return Estimate(
@@ -296,7 +319,7 @@ class QuerySavingMeasure(_OnParent):
             ratio.low,
             ratio.high,
             0,
-            len(hunted[0].solved),
+            len(searches[0].solved),
             "auditor",
             watch.seconds,
             f"median questions: {medians}",
