@@ -1,4 +1,4 @@
-"""The audit: a verdict on any model, or on what is recorded of one."""
+"""`audit` and `Audit`: a verdict on any model, or on its recorded outputs."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Audit:
     """A finished audit.
 
     Args:
-        folder: where its files are; None where nothing was written.
-        verdict: what the checks add up to.
-        strongest: the attack with the largest AUC; empty where none could be measured.
-        exposed: the members it is surest of, surest first.
+        folder: folder of its files; None where nothing was written.
+        verdict: the verdict, with its document and figures.
+        strongest: name of the attack with the largest AUC; empty where none could be measured.
+        exposed: the members that this attack is surest of, surest first.
     """
 
     folder: Path | None
@@ -83,47 +83,49 @@ def audit(
     out: str | Path | None = None,
     on_event: Listener = silent,
 ) -> Audit:
-    """Attack a model through its outputs and say whether it keeps the limits.
+    """Attack a model through its outputs and judge whether it keeps the limits.
 
     Args:
         target: a module, or any callable that returns logits or probabilities; the path of an
-            `.onnx`, of a Hugging Face classifier's folder, or of a run folder; or what is recorded
-            of a model: an `.npz` as `read_outputs` takes it, or what that or `record` returned.
-        data: the rows the model was trained on and rows it was not, each a pair of inputs and
-            labels; for a path of a model also a configuration's `data` section. A run folder and
-            recorded outputs bring their own.
-        baseline: the dense model, or its outputs on the same rows in the same order; of a run
-            `dense` or `magnitude`. Then the target must not leak more, nor lose more than five
-            points of accuracy, and the verdict says what an attacker sees who holds both.
-        against: the full model that the target was made from, attacked by who holds the target: a
-            module or callable, the path of one, or of a run `dense`. Then the verdict says how
-            often points crafted on the target fool it, how many questions to it the target saves,
-            and how alike the two are. Points are crafted with the target's gradients; the full
-            model need only answer, so an `.onnx` will do. What a target without gradients leaves
-            open, the scope says. Of text, points are embeddings (`space_of`).
-        limits: what is asked; by default no attack's AUC above 0.60.
-        attacks: further attacks by name, such as `augmentation`; they run whatever the time and
-            keep the same limits.
-        white_box: whether the attacker holds the model itself and computes inside it; of a module
-            or a run only. A white-box attack among `attacks` says so, too.
-        shadows: of a run, shadow models that repeat its recipe on other draws of its rows, as a
-            number or with how they are trained; those in its folder are not trained again.
+            `.onnx`, of a Hugging Face classifier's folder, or of a run folder; or the recorded
+            outputs of a model: an `.npz` as `read_outputs` takes it, or what that or `record`
+            returned.
+        data: the rows that the model was trained on and rows that it was not, each a pair of inputs
+            and labels; for a path of a model also a configuration's `data` section. None for a run
+            folder and recorded outputs, which contain their rows.
+        baseline: the dense model, or its outputs on the same rows in the same order; for a run
+            `dense` or `magnitude`. With a baseline the target must not leak more, nor lose more
+            than five points of accuracy, and the verdict covers an attacker who has both models.
+        against: the full model that the target was made from, which an attacker with the target
+            attacks: a module or callable, the path of one, or for a run `dense`. With it the
+            verdict says how often points crafted on the target fool the full model, how many
+            queries to it the target saves, and how alike the two are. Points are crafted with the
+            target's gradients; the full model need only return outputs, so an `.onnx` will do. The
+            scope says what a target without gradients leaves open. For text, points are embeddings
+            (`space_of`).
+        limits: the bounds to keep; by default an AUC of at most 0.60 for every attack.
+        attacks: further attacks by name, such as `augmentation`; they run whatever time they take
+            and must keep the same limits.
+        white_box: whether the attacker has the model itself and computes inside it; for modules
+            and runs only. A white-box attack among `attacks` implies it.
+        shadows: for a run, the number of shadow models that repeat its recipe on other draws of
+            its rows, or how they are trained; those in its folder are not trained again.
         level: confidence level of the intervals, in (0, 1), before correction for repeated looks
             at the sealed rows of a run.
-        seed: fixes which half of the rows learning attacks learn on, and their randomness.
-        time_budget: seconds, or a text such as `2m`; the attacks are those that fit, dear ones
-            that are otherwise run by name among them. None runs the usual ones.
+        seed: seed of the halves of rows that learning attacks learn on, and of their randomness.
+        time_budget: seconds, or a text such as `2m`: the attacks are those that fit, including
+            dear ones, which otherwise run only if named. None runs the usual attacks.
         trust_code: whether code that a run folder names may be imported and called.
-        out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance,
-            those of an earlier audit replaced; None writes nothing.
-        on_event: hears of every check, and of what the model is asked.
+        out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance;
+            those of an earlier audit are replaced. None writes nothing.
+        on_event: called with an event for every check and before a model is queried.
 
     Raises:
-        UsageError: on what cannot be audited, naming what is wrong with it.
+        UsageError: when the target cannot be audited; names the reason.
         StorageError: when the folder cannot be written.
 
     Example:
-        A decision tree that grows until it knows its rows by heart leaks who they were:
+        A decision tree that grows until it has memorized its rows leaks their membership:
 
         >>> from sklearn.datasets import make_classification
         >>> from sklearn.tree import DecisionTreeClassifier
@@ -154,11 +156,11 @@ def audit(
         shadows=ShadowsConfig(count=shadows) if isinstance(shadows, int) else shadows,
         listen=on_event,
     )
-    asked = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
-    asked |= {"shadows": asking.shadows.count}
+    settings = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
+    settings |= {"shadows": asking.shadows.count}
     if against is not None:
-        asked |= {"against": str(against) if isinstance(against, str | Path) else True}
-    verdict_on = asked | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
+        settings |= {"against": str(against) if isinstance(against, str | Path) else True}
+    verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
     if out is None:
@@ -203,7 +205,8 @@ def _judged(
     if paired is not None:
         suite = Suite((*suite.checks, *paired.checks))
     attacks = attacks_of(suite)
-    # The headline is that of the judged model alone.
+    # The verdict's sentence names the strongest attack of the comparison, so that shows only
+    # attacks that need no second model.
     alone = [attack for attack in attacks if "parent" not in attack.requires]
     finding = find(
         subjects,
@@ -253,18 +256,18 @@ def _seconds(time_budget: str | float | None) -> float:
 def _subjects(
     recorded: RecordedOutputs, parent: RecordedOutputs | None, *, seed: int
 ) -> dict[str, Subject]:
-    held = {AUDITED: recorded.evidence}
+    evidence_by_name = {AUDITED: recorded.evidence}
     if parent is not None:
-        theirs = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
-        held = {DENSE: parent.evidence, AUDITED: theirs}
+        both = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
+        evidence_by_name = {DENSE: parent.evidence, AUDITED: both}
     return {
         name: Subject.of(evidence, name=name, density=None, seed=seed)
-        for name, evidence in held.items()
+        for name, evidence in evidence_by_name.items()
     }
 
 
 def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str:
-    """Say which attacks ran and which did not, and why."""
+    """Return in words which attacks ran and which did not, and why."""
     parts = [", ".join(plan.tiers)]
     if case.recorded.references:
         parts[0] += f" with {case.recorded.references} reference models"

@@ -1,4 +1,4 @@
-"""What an audit judges: a model's outputs, those of its baseline, and where both are from."""
+"""`AuditInput`, `QueryPlan` and `open_case`: what an audit judges, and how it is queried."""
 
 from __future__ import annotations
 
@@ -42,15 +42,17 @@ class AuditInput:
     """What an audit judges.
 
     Args:
-        name: what the report calls the model.
-        recorded: what the model said.
-        parent: what its baseline said of the same rows; None without one.
-        identity: digests of what was judged, for the provenance.
-        baseline_identity: those of the baseline.
-        looks: how often these rows have judged, this time included; 1 where nobody counts.
-        sealed: whether the rows are a run's own, so that membership is known.
-        against: the full model that who holds this one may attack; None where nobody asked.
-        span: range of the models' inputs, where it is known.
+        name: the model's name in the report.
+        recorded: the model's outputs on the judged rows.
+        parent: the baseline's outputs on the same rows; None without a baseline.
+        identity: digests of the judged model or of its outputs, for the provenance.
+        baseline_identity: digests of the baseline or of its outputs; None without a baseline.
+        looks: distinct models judged on these rows, this one included; 1 where they are not
+            counted, as only runs count them.
+        sealed: whether the rows are a run's sealed rows, whose membership is certain.
+        against: the full model that an attacker with the judged model attacks; None where this is
+            not measured.
+        span: range of the models' inputs; None where it is not known.
     """
 
     name: str
@@ -66,16 +68,16 @@ class AuditInput:
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """How models are asked: about which rows, and within what time.
+    """How models are queried: on which rows, and within what time.
 
     Args:
-        data: the rows, where a target does not bring its own.
-        seed: seed of whatever `data` draws.
-        budget: asking must fit into it.
+        data: the rows; None where a target brings its own.
+        seed: seed of random draws that `data` describes.
+        budget: the time that querying must fit into.
         trust_code: whether code that a run folder names may be imported and called.
-        white_box: whether the attacker looks into the models.
-        shadows: shadow models of a run that are trained, if any.
-        listen: hears of what is asked about how many rows.
+        white_box: whether internals of the models are recorded for white-box attacks.
+        shadows: how many shadow models of a run are trained, and how.
+        listen: called with an event before each model is queried.
     """
 
     data: Data
@@ -100,7 +102,12 @@ class QueryPlan:
         return ask(target, rows, white_box=self.white_box)
 
     def announce(self, name: str, rows: Pool[Rows]) -> None:
-        """Say what is asked about how many rows; it may take a while."""
+        """Emit an event with the number of rows, because querying a model may take long.
+
+        Args:
+            name: the model's name.
+            rows: the rows that it will be queried on.
+        """
         sizes = rows.map(len)
         text = f"asking {name} about {sizes.members:,} members, {sizes.nonmembers:,} non-members"
         self.listen(Event("stage", text, {"stage": "asking", "model": name}))
@@ -114,19 +121,21 @@ def open_case(
     verdict_on: Mapping[str, Any],
     against: Given | None = None,
 ) -> AuditInput:
-    """Open what is to be audited and ask it about its rows.
+    """Open a target and its baseline, and query both on the rows.
 
     Args:
         target: the model, its file or folder, or its recorded outputs.
-        asking: how it is asked, and about which rows.
-        baseline: the model to compare with.
-        verdict_on: all else that the verdict depends on, for the ledger of a run.
-        against: the full model that who holds the target may attack; of a run `dense`, too.
+        asking: how it is queried, and on which rows.
+        baseline: the model to compare with; None without one.
+        verdict_on: everything else that the verdict depends on; the ledger of a run counts a new
+            look where it differs.
+        against: the full model that an attacker with the target attacks, or a run's model by name,
+            such as `dense`; None where this is not measured.
 
     Raises:
-        UsageError: on what cannot be audited.
+        UsageError: when the target, the baseline or the rows cannot be audited.
     """
-    found: RecordedOutputs | Target
+    source: RecordedOutputs | Target
     if asking.shadows.count and not _is_run(target):
         raise ConfigError(
             "shadows: only a run folder knows the recipe that shadow models repeat; of any other "
@@ -145,16 +154,16 @@ def open_case(
             if against is not None:
                 full = _full_of_run(run, against, asking, small=case.recorded)
             return replace(case, against=full, span=None if fitted is None else fitted.input_range)
-        found = read_outputs(path) if kind == "outputs" else open_target(path)
+        source = read_outputs(path) if kind == "outputs" else open_target(path)
     else:
-        found = target if isinstance(target, RecordedOutputs) else target_of(target)
-    if isinstance(found, RecordedOutputs) and asking.white_box:
-        _require_internals(found)
+        source = target if isinstance(target, RecordedOutputs) else target_of(target)
+    if isinstance(source, RecordedOutputs) and asking.white_box:
+        _require_internals(source)
     case = _case(
-        found if isinstance(found, RecordedOutputs) else asking(found),
+        source if isinstance(source, RecordedOutputs) else asking(source),
         None if baseline is None else _parent(baseline, asking),
-        name=found.path.name if found.path.is_dir() else found.path.stem,
-        ours=None if isinstance(found, RecordedOutputs) else _files(found),
+        name=source.path.name if source.path.is_dir() else source.path.stem,
+        ours=None if isinstance(source, RecordedOutputs) else _files(source),
     )
     if against is None:
         return case
@@ -166,11 +175,11 @@ def _full(against: Given, asking: QueryPlan, *, small: RecordedOutputs) -> Model
 
     Args:
         against: the model, or its file or folder.
-        asking: says which rows it is asked about.
-        small: what is recorded of the model it is paired with.
+        asking: names the rows, from which the tokens of both models are compared.
+        small: the recorded outputs of the model that it is paired with.
 
     Raises:
-        UsageError: when it is no model, or numbers the same texts otherwise.
+        UsageError: when it is no model, or turns the same texts into other tokens.
     """
     if isinstance(against, RecordedOutputs):
         raise ConfigError(f"against: {against.path} holds outputs; a model is attacked, name one.")
@@ -188,20 +197,20 @@ def _full(against: Given, asking: QueryPlan, *, small: RecordedOutputs) -> Model
     return full.model
 
 
-def _require_same_tokens(full: Target, theirs: Pool[Rows], small: RecordedOutputs) -> None:
-    """Refuse a full model of text whose tokenizer says something else than the small one's.
+def _require_same_tokens(full: Target, full_rows: Pool[Rows], small: RecordedOutputs) -> None:
+    """Refuse a full model of text whose tokenizer gives other tokens than the small one's.
 
     Raises:
         ModelError: when any row's tokens differ.
     """
-    ours = small.evidence.nonmembers.rows
-    given = () if ours is None else ours.inputs
-    other = theirs.nonmembers.inputs
+    small_rows = small.evidence.nonmembers.rows
+    small_inputs = () if small_rows is None else small_rows.inputs
+    full_inputs = full_rows.nonmembers.inputs
     same = (
-        isinstance(given, Mapping)
-        and isinstance(other, Mapping)
-        and given.keys() == other.keys()
-        and all(torch.equal(tensor, other[name]) for name, tensor in given.items())
+        isinstance(small_inputs, Mapping)
+        and isinstance(full_inputs, Mapping)
+        and small_inputs.keys() == full_inputs.keys()
+        and all(torch.equal(tensor, full_inputs[name]) for name, tensor in small_inputs.items())
     )
     if not same:
         raise ModelError(
@@ -235,7 +244,7 @@ def _is_run(target: Given) -> bool:
 def _parent(baseline: Given, asking: QueryPlan) -> RecordedOutputs:
     if isinstance(baseline, RecordedOutputs):
         return baseline
-    # Only a module can be looked into; any other baseline is compared by the other attacks.
+    # Internals exist only of modules; other baselines are compared by the remaining attacks.
     asking = replace(asking, white_box=asking.white_box and isinstance(baseline, nn.Module))
     if not isinstance(baseline, str | Path):
         return asking(target_of(baseline))
@@ -250,21 +259,21 @@ def _case_of_run(
     run: RunTarget, baseline: Given | None, asking: QueryPlan, *, verdict_on: Mapping[str, Any]
 ) -> AuditInput:
     module = run.module()
-    other = None
+    parent = None
     if baseline is not None:
         if not isinstance(baseline, str | Path):
             raise ConfigError("baseline: of a run's model, name another of the run, e.g. 'dense'.")
-        other = run.baseline(str(baseline))
+        parent = run.baseline(str(baseline))
     require_time_to_ask(module, run.splits.steer, asking.budget)
-    named = {"baseline": None if other is None else tensors_digest(other.state_dict())}
-    sealed, looks = run.open_sealed(dict(verdict_on) | named)
+    digests = {"baseline": None if parent is None else tensors_digest(parent.state_dict())}
+    sealed, looks = run.open_sealed(dict(verdict_on) | digests)
     asking.announce(f"{run.folder.name}/{run.file}", sealed)
 
     shadows: Mapping[str, Pool[References]] = {}
     if asking.shadows.count:
         shadows = shadows_of_run(run, sealed, asking.shadows, listen=asking.listen)
 
-    def said(model: nn.Module, path: Path) -> RecordedOutputs:
+    def record(model: nn.Module, path: Path) -> RecordedOutputs:
         recorded = record_rows(model, sealed, path=path, white_box=asking.white_box)
         kind = COMPRESSED if path.name == MODEL else path.stem
         if kind not in shadows:
@@ -273,8 +282,8 @@ def _case_of_run(
         return replace(recorded, evidence=known, references=asking.shadows.count)
 
     return _case(
-        said(module, run.folder / run.file),
-        None if other is None else said(other, Path(str(baseline))),
+        record(module, run.folder / run.file),
+        None if parent is None else record(parent, Path(str(baseline))),
         name=run.folder.resolve().name,
         looks=looks,
         sealed=True,
@@ -303,22 +312,22 @@ def _case(
     )
 
 
-def _require_same_rows(ours: RecordedOutputs, theirs: RecordedOutputs) -> None:
+def _require_same_rows(recorded: RecordedOutputs, baseline: RecordedOutputs) -> None:
     """Refuse a baseline whose rows are not the target's: no difference could be paired."""
     pairs = (
-        (ours.outputs.members, theirs.outputs.members, "members"),
-        (ours.outputs.nonmembers, theirs.outputs.nonmembers, "non-members"),
+        (recorded.outputs.members, baseline.outputs.members, "members"),
+        (recorded.outputs.nonmembers, baseline.outputs.nonmembers, "non-members"),
     )
     for a, b, group in pairs:
         if not torch.equal(a.labels, b.labels):
             raise DataError(
-                f"{theirs.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
-                f"{ours.path}; the baseline's rows must be the target's, in the same order."
+                f"{baseline.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
+                f"{recorded.path}; the baseline's rows must be the target's, in the same order."
             )
         if not torch.equal(a.ids, b.ids):
             raise DataError(
-                f"{theirs.path}: other {group} than those of {ours.path}, because the two do not "
-                "see the same duplicates; remove repeated rows from the data."
+                f"{baseline.path}: other {group} than those of {recorded.path}, because the two do "
+                "not see the same duplicates; remove repeated rows from the data."
             )
 
 
@@ -330,7 +339,7 @@ def _files(target: Target) -> dict[str, Any] | None:
 
 
 def _identity(recorded: RecordedOutputs) -> dict[str, str]:
-    """Return the file's name and digest, or the digest of what was said where there is no file."""
+    """Return the file's name and digest, or the digest of the outputs where there is no file."""
     if recorded.path.is_file():
         return {"file": str(recorded.path), "sha256": sha256(recorded.path)}
     outputs = recorded.outputs

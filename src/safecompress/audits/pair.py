@@ -1,4 +1,8 @@
-"""A pair of models, the small one out in the world: what it gives away about the full one."""
+"""`TransferPair`, `pair` and `pair_checks`: how a small model helps attacks on the full one.
+
+An attacker with the small model crafts points that are meant to fool the full one. `pair` refuses
+two models on which this cannot be measured, and says what can be compared instead.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +33,12 @@ _ROWS, _TEXT_ROWS = 500, 100
 
 @dataclass(frozen=True)
 class TransferPair:
-    """A pair that was found fit to be measured.
+    """A pair of models on which transfer can be measured.
 
     Args:
-        recorded: what the small model said, its evidence holding the full one as well.
+        recorded: the small model's outputs; their evidence contains the full model as well.
         similarity: how alike the two are on rows that neither was trained on.
-        checks: what is asked of the pair.
+        checks: the checks of the pair.
         left_out: what could not be measured and why, in words; empty where everything could.
     """
 
@@ -57,22 +61,22 @@ def pair(
 ) -> TransferPair:
     """Return a small model's evidence with the full model in it, how alike they are, and checks.
 
-    Points are crafted on the small model, so its gradients count; the full one may be any callable
-    that answers. What a model without gradients leaves open is said in `left_out`. Text needs both
+    Points are crafted with the gradients of the small model; the full one may be any callable that
+    returns outputs. `left_out` says what a model without gradients leaves open. Text needs both
     models' embedding layers; `space_of` says what its points mean.
 
     Args:
-        small: what is recorded of it; its evidence holds the rows and the model.
-        full: the model that may be attacked.
-        where: names the full model in messages.
-        span: range of the models' inputs; None takes what the rows span.
-        max_transfer: most that the transfer rate may be, in [0, 1].
-        max_saving: most that the query saving may be; a failure is a warning.
-        level: confidence level of the intervals.
-        seed: of the resampling.
+        small: the small model's recorded outputs; their evidence contains the rows and the model.
+        full: the model that is attacked.
+        where: name of the full model in messages.
+        span: range of the models' inputs; None takes the range of the rows.
+        max_transfer: upper bound on the transfer rate, in [0, 1].
+        max_saving: upper bound on the query saving, at least 1; a failure is a warning.
+        level: confidence level of the intervals, in (0, 1).
+        seed: seed of the resampling.
 
     Raises:
-        UsageError: naming all that keeps the pair from being measured, and what can be.
+        UsageError: when the pair cannot be measured; names every reason, and what can be compared.
     """
     evidence, both = small.evidence.nonmembers, f"against: {small.path} and {where}"
     rows, target = evidence.rows, evidence.target
@@ -97,67 +101,69 @@ def pair(
     few = rows.take(torch.arange(min(_TEXT_ROWS if space.text else _ROWS, len(rows))))
     x = space.points(few.inputs)
     _require_guessing_right(space, x, few.labels, where, small)
-    climbs = {n: gives_gradients(getattr(space, n), x) for n in models}
-    if space.text and not all(climbs.values()):
-        shut = " and ".join(name for name, able in climbs.items() if not able)
-        raise ModelError(f"{both}: no gradient of the {shut} model reaches its embeddings. {STILL}")
-    shown = [
+    has_gradients = {n: gives_gradients(getattr(space, n), x) for n in models}
+    if space.text and not all(has_gradients.values()):
+        lacking = " and ".join(name for name, able in has_gradients.items() if not able)
+        raise ModelError(
+            f"{both}: no gradient of the {lacking} model reaches its embeddings. {STILL}"
+        )
+    probes = [
         Probe.by(model, x, few.labels, batch_size=space.at_once, whole=False)
         for model in (space.full, space.small)
     ]
-    found = compared(shown[0], shown[1], level=level, seed=seed)
-    held = small.evidence.map(
+    similarity = compared(probes[0], probes[1], level=level, seed=seed)
+    evidence_of_both = small.evidence.map(
         lambda e: replace(e, target=models["small"], parent_target=models["full"], span=span)
     )
-    checks = pair_checks(max_transfer, max_saving, guided=climbs["small"], text=space.text)
-    left_out = _left_out(climbs, found, text=space.text)
-    return TransferPair(replace(small, evidence=held), found, checks, left_out)
+    checks = pair_checks(max_transfer, max_saving, guided=has_gradients["small"], text=space.text)
+    left_out = _left_out(has_gradients, similarity, text=space.text)
+    return TransferPair(replace(small, evidence=evidence_of_both), similarity, checks, left_out)
 
 
-def _left_out(climbs: dict[str, bool], found: Similarity, *, text: bool) -> str:
-    """Say what of a pair was not measured, and why."""
-    said = []
+def _left_out(has_gradients: dict[str, bool], similarity: Similarity, *, text: bool) -> str:
+    """Return in words what of a pair was not measured, and why."""
+    reasons = []
     if text:
-        said.append(
+        reasons.append(
             "query saving: questions are asked in tokens, and points of text are embeddings, "
             "looked up in the full model's table, which stand for no text that could be read"
         )
-    lacking = " and ".join(f"the {name} model" for name, able in climbs.items() if not able)
+    lacking = " and ".join(f"the {name} model" for name, able in has_gradients.items() if not able)
     if lacking:
-        said.append(f"the cosine of input gradients: {lacking} gives none")
-    if not climbs["small"]:
-        said.append(
+        reasons.append(f"the cosine of input gradients: {lacking} gives none")
+    if not has_gradients["small"]:
+        reasons.append(
             "query saving and an upper bound of transfer: points were found by questions to the "
             "small model, and who rebuilds the network from its graph has gradients to climb; "
             "audit the small model as a module for a rate that can pass"
         )
-    if not climbs["full"] and climbs["small"]:
-        said.append(
+    if not has_gradients["full"] and has_gradients["small"]:
+        reasons.append(
             "whether white-box PGD fools the full model: masked gradients were looked for by "
             "asking the small one questions"
         )
-    if found.features is None:
-        said.append("linear CKA: of an answering graph or function no features are seen")
-    return "; ".join(said)
+    if similarity.features is None:
+        reasons.append("linear CKA: of an answering graph or function no features are seen")
+    return "; ".join(reasons)
 
 
 def _in_logits(model: nn.Module, rows: Rows) -> nn.Module:
-    """Return a model that answers with logits, whatever it answered with before."""
-    said = predict(model, rows.take(torch.arange(min(_ROWS, len(rows)))))
-    return LogitModel(model) if are_probabilities(said.logits) else model
+    """Return a model that returns logits, also where the given one returns probabilities."""
+    outputs = predict(model, rows.take(torch.arange(min(_ROWS, len(rows)))))
+    return LogitModel(model) if are_probabilities(outputs.logits) else model
 
 
 def pair_checks(
     max_transfer: float, max_saving: float, *, guided: bool = True, text: bool = False
 ) -> tuple[Check, ...]:
-    """Return the checks of a pair: transfer in both norms, and the questions saved.
+    """Return the checks of a pair: transfer in both norms, and the queries saved.
 
     Args:
-        max_transfer: most that the transfer rate may be, in [0, 1].
-        max_saving: most that the query saving may be; a failure is a warning.
-        guided: whether the small model has gradients, which guide questions.
-        text: whether the inputs are tokens, of which fewer rows are attacked, and about which no
-            questions are asked.
+        max_transfer: upper bound on the transfer rate, in [0, 1].
+        max_saving: upper bound on the query saving, at least 1; a failure is a warning.
+        guided: whether the small model has gradients, without which it saves no queries.
+        text: whether the inputs are tokens: then fewer rows are attacked, because that takes
+            longer, and no queries are made, because points are embeddings.
     """
     checks = []
     for norm in NORMS:
@@ -180,11 +186,11 @@ def _unfit(model: nn.Module, rows: Rows, small: RecordedOutputs) -> str:
         with mode(model, training=False), torch.no_grad():
             logits = call(model, some)
     except (SafeCompressError, RuntimeError, ValueError, TypeError, IndexError) as error:
-        told = " ".join(str(error).split())[:160]
-        return f"fails on inputs of shape {_shapes(some)}, which the other takes: {told}"
-    wanted = small.outputs.members.classes
-    if logits.shape[1:] != (wanted,):
-        return f"has {tuple(logits.shape[1:])} classes, the other {wanted}"
+        message = " ".join(str(error).split())[:160]
+        return f"fails on inputs of shape {_shapes(some)}, which the other takes: {message}"
+    classes = small.outputs.members.classes
+    if logits.shape[1:] != (classes,):
+        return f"has {tuple(logits.shape[1:])} classes, the other {classes}"
     return ""
 
 
@@ -196,16 +202,18 @@ def _shapes(inputs: Any) -> str:
 def _require_guessing_right(
     space: Space, x: Tensor, labels: Tensor, where: str, small: RecordedOutputs
 ) -> None:
-    """Refuse a model no better than chance on points: another preprocessing, or another table.
+    """Refuse a model that is no better than chance on the points.
+
+    Such a model was trained with another preprocessing, labels or table of embeddings.
 
     Raises:
-        ModelError: naming its accuracy.
+        ModelError: with the model's accuracy.
     """
-    nothing = torch.arange(len(x))
+    ids = torch.arange(len(x))
     for name, model in ((where, space.full), (str(small.path), space.small)):
-        said = predict(model, Rows(x, labels, nothing))
-        right = float(said.correct.double().mean())
-        if right > 1.5 / said.classes:
+        outputs = predict(model, Rows(x, labels, ids))
+        right = float(outputs.correct.double().mean())
+        if right > 1.5 / outputs.classes:
             continue
         why = (
             "the tokens are numbered otherwise, or the two embed them in other numbers"
@@ -214,5 +222,5 @@ def _require_guessing_right(
         )
         raise ModelError(
             f"against: {name} is right on {right:.1%} of {len(x)} rows that both models take, with "
-            f"{said.classes} classes no better than guessing: {why}. {STILL}"
+            f"{outputs.classes} classes no better than guessing: {why}. {STILL}"
         )

@@ -1,4 +1,4 @@
-"""What an audit asks of a model: its limits, its attacks in tiers, and the checks they become."""
+"""`Limits`, `Tier`, `TIERS` and `audit_suite`: bounds and attacks of audits, and their checks."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ _AT_LOW_FPR = ("modified-entropy", "lira-online", "rmia")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an audited model must keep.
+    """Bounds that an audited model must keep.
 
     Args:
-        max_auc: most that any attack's AUC may be, in [0.5, 1].
-        max_advantage: most that any attack's membership advantage (TPR - FPR) may be, in [0, 1];
-            None does not ask.
-        max_tpr: pairs of the most a true-positive rate may be and the false-positive rate it is
-            taken at, both in (0, 1).
-        max_transfer: of a pair, most that the share of rows may be on which points crafted on the
+        max_auc: upper bound on the AUC of every attack, in [0.5, 1].
+        max_advantage: upper bound on the membership advantage (TPR - FPR) of every attack, in
+            [0, 1]; None sets no bound.
+        max_tpr: pairs (TPR, FPR), both in (0, 1): upper bounds on the true-positive rate of every
+            attack at that false-positive rate.
+        max_transfer: for a pair, upper bound on the share of rows on which points crafted on the
             small model fool the full one, in [0, 1].
-        max_saving: of a pair, most that asking the full model may get cheaper by the small one,
-            at least 1; more is a warning.
+        max_saving: for a pair, upper bound on the factor by which the small model reduces the
+            queries that fool the full one, at least 1; a failure is a warning.
 
     Raises:
-        ConfigError: on a number outside its range.
+        ConfigError: when a bound is outside its range.
     """
 
     max_auc: float = 0.60
@@ -85,12 +85,13 @@ class Tier:
     """Attacks that join an audit together.
 
     Args:
-        name: what the scope calls them.
-        attacks: names in the registry; those whose evidence an audit lacks stay away.
-        seconds: what one attack takes, whatever the rows.
-        per_row: seconds it takes more for each row of ten classes; both as measured on one core.
-        queries: what the model is asked for each row beside its own prediction, at most.
-        dear: whether it runs only where a time is given and it fits, or where it is named.
+        name: the tier's name in the scope of a verdict.
+        attacks: names in the registry; attacks whose evidence an audit lacks are left out.
+        seconds: time of one attack that does not depend on the rows, measured on one core.
+        per_row: additional seconds for each row, at ten classes, measured on one core.
+        queries: most queries to the model for each row, besides the prediction of the row itself.
+        dear: whether the tier needs a time budget that it fits into; its attacks also run where
+            they are named.
     """
 
     name: str
@@ -116,13 +117,18 @@ TIERS = (
 
 
 def attacks_for(tier: Tier, evidence: Pool[Evidence]) -> list[Attack]:
-    """Return the attacks of a tier whose evidence is there, built with their defaults."""
+    """Return the attacks of a tier that can run on the evidence, built with their defaults.
+
+    Args:
+        tier: the tier.
+        evidence: the evidence on the audited model.
+    """
     built = [ATTACKS.build(name, where="audit") for name in tier.attacks]
     return [attack for attack in built if _able(attack, evidence)]
 
 
 def _able(attack: Attack, evidence: Pool[Evidence]) -> bool:
-    """Return whether there is what the attack needs, and no stronger one of its kind can run."""
+    """Return whether the evidence suffices for an attack and for no stronger one of its kind."""
     weaker = _weaker_lira(evidence)
     return (not weaker or not _is_built_in(attack, weaker)) and all(
         getattr(e, field, None) is not None
@@ -137,7 +143,10 @@ def _is_built_in(attack: Attack, *names: str) -> bool:
 
 
 def _weaker_lira(evidence: Pool[Evidence]) -> str:
-    """Return which LiRA to leave out: the online one needs references that saw each row."""
+    """Return the name of the LiRA to leave out; empty where neither has references.
+
+    The online attack is stronger, but needs reference models that were trained on each row.
+    """
     members, nonmembers = evidence.members.references, evidence.nonmembers.references
     if members is None or nonmembers is None:
         return ""
@@ -156,21 +165,23 @@ def audit_suite(
     """Return the checks of an audit.
 
     Args:
-        limits: what is asked.
+        limits: the bounds.
         attacks: the attacks, `modified-entropy` among them.
-        named: those of them that were asked for by name. Who holds the dense model as well only
-            informs, unless he was: with the dense model unpublished there is no such attacker.
-        baseline: the dense model to compare with, by the attacks whose evidence it has, too.
+        named: those of them that the user named. Checks of an attack that needs the dense model
+            are critical only if it was named: while the dense model is unpublished, no attacker
+            has it.
+        baseline: outputs of the dense model to compare with, by the attacks for which its evidence
+            suffices; None without one.
     """
     informing = [a for a in attacks if "parent" in a.requires and a not in named]
     judging = [a for a in attacks if a not in informing]
-    asked = [(metric_named("auc"), limits.max_auc)]
+    bounds = [(metric_named("auc"), limits.max_auc)]
     if limits.max_advantage is not None:
-        asked.append((metric_named("advantage"), limits.max_advantage))
-    asked += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
+        bounds.append((metric_named("advantage"), limits.max_advantage))
+    bounds += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
     checks = [
         _check(AttackMeasure(attack, metric), at_most(bound))
-        for metric, bound in asked
+        for metric, bound in bounds
         for attack in judging
     ]
     by_class = next(attack for attack in attacks if _is_built_in(attack, _BY_CLASS))
@@ -178,8 +189,8 @@ def audit_suite(
     checks.append(_check(measure, at_most(limits.max_auc)))
     if baseline is not None:
         checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
-        both = [attack for attack in judging if _able(attack, baseline.evidence)]
-        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in both]
+        comparable = [attack for attack in judging if _able(attack, baseline.evidence)]
+        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in comparable]
     checks += [
         replace(_check(AttackMeasure(attack), at_most(limits.max_auc)), critical=False)
         for attack in informing
@@ -192,7 +203,11 @@ def _check(measure: Measure, condition: Condition) -> Check:
 
 
 def shown_of_all(attacks: Sequence[Attack]) -> list[AttackMeasure]:
-    """Return what is shown of every model: all AUCs, and the rates of the strongest kinds."""
+    """Return the measures shown of every model: all AUCs, and TPR at low FPR of some attacks.
+
+    Args:
+        attacks: the attacks of the suite.
+    """
     low = [a for a in attacks if _is_built_in(a, *_AT_LOW_FPR)]
     return [AttackMeasure(attack) for attack in attacks] + [
         AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low

@@ -1,4 +1,4 @@
-"""An audit that has to end in time: the strongest tiers of attacks that fit."""
+"""`Budget`, `TimePlan` and `plan_attacks`: the tiers of attacks that fit into a given time."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from safecompress.registry.identity import identity
 from safecompress.targets.record import as_module
 from safecompress.train.predict import predict
 
-_FIRST = 512
+_FIRST_BATCH = 512
 _CLASSES = 10
-_REST = 4.0
+_RESERVE = 4.0
 """Seconds kept for the blind baseline, the report and the files."""
 _CONTROLS = 4.0
-"""What follows an attack that has run: its controls and intervals, in times of what it took."""
-_CONTROLS_OF_ASKING = 1.0
-"""The same of one that asks the model: its controls ask a small imaginary one about few rows."""
-_QUESTION = 7e-8
-"""Seconds it takes to make up a question, for each number in it; measured on one core."""
+"""Time of an attack's controls and intervals, as a multiple of the attack's own time."""
+_CONTROLS_OF_QUERIES = 1.0
+"""The same multiple for attacks by queries: their controls query a small model on few rows."""
+_QUERY_NUMBER = 7e-8
+"""Seconds to compose a query, for each number in it; measured on one core."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A length of time that began at a moment.
+    """A time limit with its start.
 
     Args:
-        seconds: its length; infinite where there is no hurry.
-        started: the moment, on the clock of `time.perf_counter`.
+        seconds: the limit, in seconds; infinite where there is none.
+        started: the start, in seconds of `time.perf_counter`.
     """
 
     seconds: float
@@ -43,17 +43,17 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, less than 0 where it is over."""
+        """Seconds that are left; negative after the end."""
         return self.seconds - (time.perf_counter() - self.started)
 
 
 @dataclass(frozen=True)
 class TimePlan:
-    """Which attacks run.
+    """The attacks that run.
 
     Args:
-        attacks: those, cheapest tier first.
-        tiers: names of the tiers they are from.
+        attacks: the attacks, cheapest tier first, then the named ones.
+        tiers: names of the tiers that run.
         left_out: names of the tiers that would have taken too long.
     """
 
@@ -65,29 +65,34 @@ class TimePlan:
 def require_time_to_ask(
     model: nn.Module | Callable[..., object], rows: Pool[Rows], budget: Budget
 ) -> None:
-    """Ask about a first batch, and refuse a budget that all the rows would exceed.
+    """Time a first batch, and refuse a budget that querying all rows would exceed.
+
+    Args:
+        model: the model.
+        rows: the rows that it will be queried on.
+        budget: the time limit.
 
     Raises:
-        ConfigError: naming the time that asking takes.
+        ConfigError: with the time that querying takes.
     """
     if budget.seconds == float("inf"):
         return
     n = len(rows.members) + len(rows.nonmembers)
-    needed = n * _answer(as_module(model), rows.members)
-    if needed + _REST > budget.left:
+    needed = n * _seconds_per_row(as_module(model), rows.members)
+    if needed + _RESERVE > budget.left:
         raise ConfigError(
             f"time_budget is {budget.seconds:g} s; asking the model about {n} rows alone takes "
-            f"about {needed:.0f} s, and the cheapest attacks {_REST:g} s more. Give it more time, "
-            "or fewer rows (data.split.rows)."
+            f"about {needed:.0f} s, and the cheapest attacks {_RESERVE:g} s more. Give it more "
+            "time, or fewer rows (data.split.rows)."
         )
 
 
-def _answer(model: nn.Module, rows: Rows) -> float:
-    """Return how many seconds the model takes for a row, of a first batch."""
-    first = rows.take(torch.arange(min(_FIRST, len(rows))))
-    began = time.perf_counter()
-    predict(model, first)
-    return (time.perf_counter() - began) / len(first)
+def _seconds_per_row(model: nn.Module, rows: Rows) -> float:
+    """Return how many seconds the model takes for one row, measured on a first batch."""
+    batch = rows.take(torch.arange(min(_FIRST_BATCH, len(rows))))
+    start = time.perf_counter()
+    predict(model, batch)
+    return (time.perf_counter() - start) / len(batch)
 
 
 def plan_attacks(
@@ -98,76 +103,80 @@ def plan_attacks(
     named: Sequence[Attack] = (),
     tiers: tuple[Tier, ...] = TIERS,
 ) -> TimePlan:
-    """Run tier after tier while there is time; a subject keeps what its attacks found.
+    """Run tier after tier while there is time; subjects cache the results of attacks.
 
-    What a tier will take is estimated from its rows and classes, from how long the model takes to
-    answer where it is asked, and from how much slower than estimated the tiers before it were. The
-    first tier always runs. Without a budget dear tiers do not; with one they do where they fit and
-    find inputs that they can read.
+    The time of a tier is estimated from the number of rows and classes, from the time of a query
+    where the tier makes queries, and from how much slower than estimated earlier tiers were. The
+    first tier always runs. Dear tiers run only with a finite budget, where they fit into it and
+    can read the inputs.
 
     Args:
-        subjects: the judged model and what it is compared with.
-        judged: its name.
-        budget: the time there is.
+        subjects: the judged model and those it is compared with, by name.
+        judged: name of the judged model.
+        budget: the time limit.
         named: attacks that run whatever time they take.
         tiers: the tiers, cheapest first.
     """
-    hurried, evidence = budget.seconds < float("inf"), subjects[judged].evidence
-    pace, owed = 1.0, _REST
-    if hurried:
-        owed += _CONTROLS * _run(named, subjects)
-    asked_for = {identity(attack) for attack in named}
+    limited, evidence = budget.seconds < float("inf"), subjects[judged].evidence
+    slowdown, reserved = 1.0, _RESERVE
+    if limited:
+        reserved += _CONTROLS * _run(named, subjects)
+    named_identities = {identity(attack) for attack in named}
     attacks: list[Attack] = []
-    ran: list[str] = []
+    tier_names: list[str] = []
     left_out: list[str] = []
     for tier in tiers:
-        built = [a for a in attacks_for(tier, evidence) if identity(a) not in asked_for]
-        if not built or (tier.dear and not hurried):
+        built = [a for a in attacks_for(tier, evidence) if identity(a) not in named_identities]
+        if not built or (tier.dear and not limited):
             continue
         estimate = len(subjects) * len(built) * _seconds(tier, evidence)
-        after = _CONTROLS_OF_ASKING if tier.queries else _CONTROLS
-        if attacks and (1 + after) * estimate * pace > budget.left - owed:
+        controls = _CONTROLS_OF_QUERIES if tier.queries else _CONTROLS
+        if attacks and (1 + controls) * estimate * slowdown > budget.left - reserved:
             left_out.append(tier.name)
             continue
-        if hurried:
-            took = _run(built, subjects)
-            pace, owed = max(pace, took / estimate), owed + after * took
+        if limited:
+            elapsed = _run(built, subjects)
+            slowdown, reserved = max(slowdown, elapsed / estimate), reserved + controls * elapsed
         if tier.dear:
             built = [attack for attack in built if _decides(attack, subjects[judged])]
         if built:
             attacks += built
-            ran.append(tier.name)
-    return TimePlan((*attacks, *named), tuple(ran), tuple(left_out))
+            tier_names.append(tier.name)
+    return TimePlan((*attacks, *named), tuple(tier_names), tuple(left_out))
 
 
 def _seconds(tier: Tier, evidence: Pool[Evidence]) -> float:
-    """Return what one attack of a tier should take on one model."""
+    """Return the estimated seconds of one attack of a tier on one model."""
     members, others = evidence.members, evidence.nonmembers
     n, rows, target = len(members.outputs) + len(others.outputs), members.rows, members.target
     seconds = tier.seconds + tier.per_row * n * members.outputs.classes / _CLASSES
     if not tier.queries or rows is None or target is None:
         return seconds
     numbers = sum(tensor[0].numel() for tensor in tensors_of(rows.inputs))
-    return seconds + n * tier.queries * (_answer(target, rows) + _QUESTION * numbers)
+    return seconds + n * tier.queries * (_seconds_per_row(target, rows) + _QUERY_NUMBER * numbers)
 
 
 def _decides(attack: Attack, subject: Subject) -> bool:
-    """Return whether an attack can read these inputs; what nobody asked for need not decide."""
+    """Return whether an attack can decide on these inputs.
+
+    An attack that the user did not name is dropped otherwise, so that it does not make the verdict
+    inconclusive.
+    """
     try:
         subject.attacked_by(attack)
     except SafeCompressError as error:
-        # Of anything else its check will tell.
+        # The check of the attack reports any other error.
         return not isinstance(error, UndecidableError)
     return True
 
 
 def _run(attacks: Sequence[Attack], subjects: Mapping[str, Subject]) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     for attack in attacks:
         for subject in subjects.values():
             try:
                 subject.attacked_by(attack)
             except SafeCompressError:
-                # Its check will say so.
+                # The check of the attack reports the error.
                 continue
-    return time.perf_counter() - began
+    return time.perf_counter() - start
