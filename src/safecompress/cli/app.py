@@ -1,4 +1,4 @@
-"""The application: verbs, exit codes and the handler every error ends in.
+"""`app` and `main`: the commands, and the exit codes and messages of uncaught errors.
 
 Exit codes: 0 pass, 1 a critical check failed, 2 usage or bad input, 3 inconclusive, 4 a check or
 the program itself could not do its work, 130 interrupted.
@@ -36,8 +36,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(version_line())
         raise typer.Exit
 
@@ -70,20 +70,20 @@ def main() -> None:
     try:
         app()
     except SafeCompressError as error:
-        _complain(str(error))
+        _print_error(str(error))
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        _complain("interrupted.")
+        _print_error("interrupted.")
         raise SystemExit(130) from None
     except BrokenPipeError:
-        # The reader went away (for example `| head`); there is nobody left to tell.
+        # The reader has closed the pipe (for example `| head`), so no message can be shown.
         mute_stdout()
         raise SystemExit(4) from None
     except Exception as error:
         traceback.print_exc()
-        _complain(f"internal error: {error!r}. Please report it with the lines above.")
+        _print_error(f"internal error: {error!r}. Please report it with the lines above.")
         raise SystemExit(4) from None
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(f"safecompress: {text}\n")

@@ -177,6 +177,6 @@ def _limits(config: AuditConfig) -> Limits:
 
 
 def _name(target: Path, config: AuditConfig) -> str:
-    """Name the results after what was named on the command line."""
+    """Return the name of the results: that of the target, or of the configuration file."""
     path = target if target.suffix.lower() in _YAML else config.target
     return path.stem if path.is_file() else path.name

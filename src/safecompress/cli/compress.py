@@ -1,4 +1,4 @@
-"""`safecompress compress`: the main job."""
+"""`safecompress compress`, and the options and helpers that it shares with other commands."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def command(
 
 
 def settings(assign: list[str] | None, seed: int | None) -> list[str]:
-    """Return the overrides of a command line, `--seed` included."""
+    """Return the overrides of a command line, `--seed` included.
+
+    Args:
+        assign: the values of `--set`, each `KEY=VALUE`.
+        seed: the value of `--seed`; None where it was not given.
+    """
     return [*(assign or []), *([] if seed is None else [f"seed={seed}"])]
 
 
@@ -61,7 +66,15 @@ def execute(
     quiet: bool,
     as_json: bool,
 ) -> Run:
-    """Run or resume, showing what happens, and print the outcome.
+    """Start or resume a run, display its events, and print the outcome.
+
+    Args:
+        config: the configuration file; None to resume.
+        out: the run folder; None takes that of the configuration, or runs/NAME-seedN.
+        assignments: overrides of the configuration, each `KEY=VALUE`.
+        resume: folder of an interrupted run; None to start one.
+        quiet: whether candidates and progress are hidden.
+        as_json: whether events and outcome are printed as JSON.
 
     Raises:
         ConfigError: when neither or both of a configuration and a folder to resume are given.

@@ -1,4 +1,7 @@
-"""What a person sees while a run works: a live line on a terminal, plain lines in a pipe."""
+"""`EventDisplay`: prints the events of a run, with a live line on terminals, plain lines in pipes.
+
+Other programs may close the pipe before the run ends (`| head`); the run then goes on in silence.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,11 @@ _STATUS = {
 
 
 class EventDisplay:
-    """Shows events; use it as a context manager.
+    """A listener that prints events; use it as a context manager.
 
     Args:
-        quiet: show stages, choices and checks, but neither candidates nor progress.
-        as_json: print one JSON object a line instead, progress included.
+        quiet: whether candidates, notes and progress are hidden.
+        as_json: whether events, progress included, are printed as one JSON object a line.
     """
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
@@ -59,26 +62,30 @@ class EventDisplay:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Show one event; when nobody reads any more, the run goes on unwatched."""
+        """Print one event; after the reader of a pipe closed it, print nothing.
+
+        Args:
+            event: the event.
+        """
         try:
             self._show(event)
         except BrokenPipeError:
             mute_stdout()
 
     def _show(self, event: Event) -> None:
-        self._run.heed(event)
+        self._run.update(event)
         if self._json:
             print_json({"event": event.kind, "text": event.text.strip(), **event.data})
         elif event.kind == "progress":
             self._progress(event.data)
         elif not (self._quiet and event.kind in {"candidate", "note"}):
             if self._live is not None and event.kind in {"stage", "selected"}:
-                # First, so that the line below is not printed over what is no longer true.
+                # The live line is updated first: printing redraws it, and it must not be stale.
                 self._live.wait(event.text if event.kind == "stage" else "", self._run.best)
             self._console.print(_styled(event))
 
     def _progress(self, data: Mapping[str, Any]) -> None:
-        what = self._run.doing(str(data["piece"]))
+        what = self._run.describe(str(data["piece"]))
         speed, eta = f"{data['rate']:.0f} steps/s", f"{duration(data['eta'])} left"
         if self._live is not None:
             self._live.show(what, done=data["done"], total=data["total"], speed=speed, eta=eta)
@@ -89,32 +96,40 @@ class EventDisplay:
 
 
 class RunState:
-    """What the events so far add up to: where the run is, and its best candidate."""
+    """The state of a run as its events tell it: the number of rounds and the best candidate."""
 
     def __init__(self) -> None:
         self.best = ""
         self._rounds: int | None = None
         self._tested: dict[str, Mapping[str, Any]] = {}
 
-    def heed(self, event: Event) -> None:
-        """Take in one event."""
+    def update(self, event: Event) -> None:
+        """Update the state by one event.
+
+        Args:
+            event: the event.
+        """
         data = event.data
         if event.kind == "stage":
             self._rounds = data.get("rounds")
         elif event.kind == "candidate":
             self._tested[str(data.get("candidate"))] = data
-        elif event.kind == "selected" and (found := self._tested.get(str(data.get("candidate")))):
-            self.best = _best_words(found)
+        elif event.kind == "selected" and (record := self._tested.get(str(data.get("candidate")))):
+            self.best = _best_words(record)
 
-    def doing(self, piece: str) -> str:
-        """Return a piece of training as people call it."""
-        found = _ROUND.match(piece)
-        if found is None:
+    def describe(self, piece: str) -> str:
+        """Return the words for a piece of training, such as `round 1 of 4, r1p1c2 settles`.
+
+        Args:
+            piece: its name in progress events.
+        """
+        match = _ROUND.match(piece)
+        if match is None:
             return piece
-        of = f" of {self._rounds}" if self._rounds else ""
+        total = f" of {self._rounds}" if self._rounds else ""
         candidate = _CANDIDATE.fullmatch(piece)
         rest = f"{candidate[1]} settles" if candidate else "training on"
-        return f"round {found[1]}{of}, {rest}"
+        return f"round {match[1]}{total}, {rest}"
 
 
 def _best_words(record: Mapping[str, Any]) -> str:
@@ -136,17 +151,20 @@ def _styled(event: Event) -> Text:
 
 
 def print_json(line: Mapping[str, Any]) -> None:
-    """Print one line of JSON at once.
+    """Print one line of JSON and flush it, so that a reading program gets it at once.
+
+    Args:
+        line: the object; numbers that are not finite become null.
 
     Raises:
-        BrokenPipeError: when nobody reads any more.
+        BrokenPipeError: when the reader has closed the pipe.
     """
     sys.stdout.write(json.dumps(_plain(line), default=str, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` as JSON can hold it; what is not finite becomes None."""
+    """Return `value` in types of JSON; numbers that are not finite become None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -160,19 +178,22 @@ class QuietPipeConsole(Console):
     """A console that reports a closed pipe instead of ending the program with exit code 1."""
 
     def on_broken_pipe(self) -> None:
-        """Let the caller decide: 1 would read as a failed verdict."""
+        """Raise, because rich would exit with code 1, which means a failed verdict."""
         raise BrokenPipeError
 
 
 def mute_stdout() -> None:
-    """Send what is still printed nowhere; for `| head`, which stops reading."""
+    """Redirect standard output to the null device, after the reader of a pipe has closed it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people say it.
+    """Return a length of time in words.
+
+    Args:
+        seconds: the length; unknown where it is not finite.
 
     >>> duration(75), duration(4000)
     ('1 min 15 s', '1 h 06 min')

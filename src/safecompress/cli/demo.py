@@ -1,4 +1,4 @@
-"""`safecompress demo`: the main job on embedded data."""
+"""`safecompress demo`: compress a small model on synthetic data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def command(
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo, and nothing else."""
+    """Remove an earlier demo.
+
+    Raises:
+        RunFolderError: when the folder holds another run, which is left alone.
+    """
     config = out / CONFIG
     if not config.exists():
         return

@@ -34,7 +34,11 @@ def command(
 
 
 def starter() -> str:
-    """Return the starter, with a description from the schema wherever it says `#? OPTION`."""
+    """Return the starter configuration.
+
+    Each line `#? OPTION` of its template becomes the option's description in the schema, so that
+    the two cannot differ.
+    """
     described = descriptions(CompressConfig)
 
     def comment(place: re.Match[str]) -> str:

@@ -79,7 +79,7 @@ def command(
 
 def _console() -> Console:
     console = Console()
-    # A pipe has no edge to fold at; what reads it should find every name on one line.
+    # In a pipe, lines are kept wide enough that programs find every name on one line.
     return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
@@ -92,7 +92,7 @@ def _survey_document(survey: Survey[Any], registry: Registry[Any]) -> dict[str, 
 
 
 def _notes(survey: Survey[Any]) -> Iterator[str]:
-    """Yield what a reader of the table must know about parts that are not in it."""
+    """Yield a line for each part that is broken, or hidden by a built-in part of its name."""
     for name, problem in survey.broken.items():
         yield f" {name}: broken; {problem}"
     for name, packages in survey.hidden.items():
@@ -103,7 +103,7 @@ def _notes(survey: Survey[Any]) -> Iterator[str]:
 
 
 def _table(title: str, parts: Collection[Part[Any]], registry: Registry[Any]) -> Table:
-    """Return a kind's parts as a table; what they need has a column where one needs something."""
+    """Return a kind's parts as a table; the column `needs` is left out where all are empty."""
 
     def needs(part: Part[Any]) -> str:
         return ", ".join(needs_of(part, given=registry.given))

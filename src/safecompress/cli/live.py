@@ -1,4 +1,4 @@
-"""The line that lives under the log on a terminal: what is being trained, how far, what is best."""
+"""`LiveProgress`: the line under the log on a terminal, with progress and the best candidate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 class LiveProgress(Progress):
-    """One bar, and under it the best candidate so far; both vanish when it stops.
+    """A progress bar with the best candidate so far below it; both disappear at the end.
 
     Args:
         console: the terminal that the log is printed to.
@@ -31,19 +31,19 @@ class LiveProgress(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bar, and the best candidate where there is one."""
         yield self.make_tasks_table(self.tasks)
-        # The first call comes from the parent's constructor.
+        # The base class's constructor calls this method before `_best` is set.
         if best := getattr(self, "_best", ""):
             yield Text(f"  {best}", style="dim", no_wrap=True, overflow="ellipsis")
 
     def show(self, what: str, *, done: int, total: int, speed: str, eta: str) -> None:
-        """Show how far a piece of training is.
+        """Show the progress of a piece of training.
 
         Args:
-            what: the piece.
+            what: the piece, in words.
             done: its steps so far.
-            total: all of its steps.
-            speed: of training.
-            eta: what is left of the whole run.
+            total: its steps in all.
+            speed: the speed of training, in words.
+            eta: the time left of the whole run, in words.
         """
         self._eta = f"run: {eta}"
         figures = f"{done / max(1, total):.0%}  {speed}  {self._eta}"
@@ -52,11 +52,11 @@ class LiveProgress(Progress):
         self.update(self._only, completed=done, total=total, figures=figures)
 
     def wait(self, what: str, best: str) -> None:
-        """Show that something of unknown length goes on: nothing stale stays on the screen.
+        """Show work of unknown length, so that the progress of earlier work does not stay.
 
         Args:
-            what: what goes on; empty keeps what is shown.
-            best: the best candidate so far.
+            what: the work, in words; empty keeps the words that are shown.
+            best: the best candidate so far, in words.
         """
         self._best = best
         if what:

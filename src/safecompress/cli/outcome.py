@@ -1,4 +1,4 @@
-"""How a command that judged a model ends: its figures and verdict, for people or for programs."""
+"""`show_outcome`: the figures and the verdict that a command prints last, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def show_outcome(verdict: Verdict, folder: Path, *, as_json: bool) -> None:
     """Print the table and the verdict, or the last line of `--json`.
 
     Args:
-        verdict: what the checks add up to.
-        folder: where the report is.
-        as_json: whether a program reads.
+        verdict: the verdict.
+        folder: folder of the report.
+        as_json: whether to print JSON.
     """
     try:
         if as_json:

@@ -1,4 +1,4 @@
-"""One part as `safecompress list` shows it: a line for tables, or all that is known of it."""
+"""How `safecompress list` shows one part: as a row of a table, as JSON, or in full."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLAGS = {
     "needs_teachers": "teachers",
     "looks_at_members": "members",
 }
-"""What first masks, defenses and query attacks say they need, by attribute."""
+"""Needs of first masks, defenses and query attacks in words, by the attribute that says so."""
 
 
 def summary_document(part: Part[Any], *, given: Collection[str]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def summary_document(part: Part[Any], *, given: Collection[str]) -> dict[str, An
 
     Args:
         part: the part.
-        given: arguments of its factory that the run passes itself.
+        given: names of its factory's arguments that the run passes, which are no options.
     """
     return {
         "name": part.name,
@@ -45,7 +45,7 @@ def part_document(part: Part[Any], *, kind: str, given: Collection[str]) -> dict
     Args:
         part: the part.
         kind: its kind, as `safecompress list` calls it.
-        given: arguments of its factory that the run passes itself.
+        given: names of its factory's arguments that the run passes, which are no options.
     """
     options = [asdict(o) for o in options_of(part.factory, given=given)]
     return (
@@ -58,22 +58,27 @@ def part_document(part: Part[Any], *, kind: str, given: Collection[str]) -> dict
 def needs_of(part: Part[Any], *, given: Collection[str]) -> list[str]:
     """Return what a part requires besides the outputs and the mask that all parts are given.
 
-    Its class says so, or else the part that its factory makes of no options. A factory whose
-    options cannot be left out says nothing, as the answer depends on them.
+    Attributes of its class say so, or of the instance that its factory builds without options. The
+    needs of a factory with mandatory options are unknown, because they may depend on the options.
 
     Args:
         part: the part.
-        given: arguments of its factory that the run passes itself.
+        given: names of its factory's arguments that the run passes, which are no options.
+
+    Returns:
+        The needs in words; empty where there are none or they are unknown.
     """
-    one: Any = part.factory
+    instance: Any = part.factory
     try:
-        optional = not given and not any(o.required for o in options_of(one))
-        if optional and not isinstance(getattr(one, "requires", None), frozenset):
-            one = one()
-        required = getattr(one, "requires", None)
-        needed = sorted(map(str, required)) if isinstance(required, frozenset) else []
-        # On a class that was not built, a property is no answer.
-        return needed + [words for flag, words in _FLAGS.items() if getattr(one, flag, 0) is True]
+        optional = not given and not any(o.required for o in options_of(instance))
+        if optional and not isinstance(getattr(instance, "requires", None), frozenset):
+            instance = instance()
+        required = getattr(instance, "requires", None)
+        needs = sorted(map(str, required)) if isinstance(required, frozenset) else []
+        # On a class, a property is an object and not its value: only True counts.
+        return needs + [
+            words for flag, words in _FLAGS.items() if getattr(instance, flag, 0) is True
+        ]
     except (Exception, SystemExit):  # another package's part may do anything
         return []
 
@@ -83,7 +88,7 @@ def print_part(document: Mapping[str, Any], console: Console) -> None:
 
     Args:
         document: what `part_document` returned.
-        console: where to.
+        console: the console to print to.
     """
     console.print(Text(f"{document['kind']}: {document['name']}", style="bold"))
     console.print(Text(f"{document['summary']}\n"))

@@ -1,4 +1,4 @@
-"""`safecompress report`: write a run's page again."""
+"""`safecompress report`: write the report of finished runs again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table a run ends with."""
+"""`comparison_table`: the table of figures that a command prints before its verdict."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from safecompress.verdicts.parts import Span
 
 
 def comparison_table(document: CompressVerdict | AuditVerdict) -> None:
-    """Print dense, baselines and compressed model with sealed figures and intervals.
+    """Print the compared models side by side, with figures and intervals on the judged rows.
 
     Args:
-        document: the verdict.
+        document: the document of the verdict.
     """
     models = document.comparison
     rows = "sealed" if isinstance(document, CompressVerdict) else "recorded"

@@ -1,4 +1,4 @@
-"""`safecompress validate`: everything checked before training, with the power of the tests."""
+"""`safecompress validate`: check a configuration before training, and the power of its checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ def _settle(clock: Schedule) -> str:
 
 
 def describe(prepared: PreparedRun) -> list[str]:
-    """Return what would run, and what its tests can and cannot decide, a line each."""
+    """Return what would run, and what its checks can and cannot decide, in lines of text.
+
+    Args:
+        prepared: the run, checked and loaded.
+    """
     config, splits = prepared.config, prepared.splits
     n_members, n_nonmembers = splits.sealed_sizes
     level = config.verdict.level
@@ -68,13 +72,13 @@ def _groups(splits: Splits) -> str:
 
 
 def _columns(splits: Splits) -> str:
-    """Name the columns of a table and what each was taken for."""
+    """Return the columns of a table with their kinds, a line each; empty for other data."""
     encoders = () if splits.preprocessor is None else splits.preprocessor.columns
     return "".join(f"\n          {e.name}: {e.kind}, {e.width} inputs" for e in encoders)
 
 
 def _warnings(check: Check, n_members: int, n_nonmembers: int, *, level: float) -> list[str]:
-    """Name a check these rows cannot settle, or can only fail."""
+    """Return a warning if these rows are too few for a check to pass."""
     measure, condition = check.measure, check.condition
     if not isinstance(measure, AttackMeasure):
         return []

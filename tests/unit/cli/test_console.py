@@ -200,8 +200,8 @@ def test_pieces_are_called_what_people_call_them(
     piece: str, rounds: int | None, words: str
 ) -> None:
     story = RunState()
-    story.heed(Event("stage", "search", {"stage": "search", "rounds": rounds}))
-    assert story.doing(piece) == words
+    story.update(Event("stage", "search", {"stage": "search", "rounds": rounds}))
+    assert story.describe(piece) == words
 
 
 def test_a_closed_pipe_does_not_end_the_run(
