@@ -215,7 +215,7 @@ def _judged(
         compared=shown_of_all(alone),
         controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
         level=corrected_level(level, case.looks),
-        told=lambda result: on_event(check_event(result)),
+        on_result=lambda result: on_event(check_event(result)),
     )
     facts = AuditFacts(
         model=AuditedModel(

@@ -1,4 +1,4 @@
-"""Names that verdict documents use, for those who write the documents and those who read them."""
+"""Names in verdict documents, shared by the code that writes them and the code that reads them."""
 
 from __future__ import annotations
 

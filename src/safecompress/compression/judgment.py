@@ -116,7 +116,7 @@ def judge(
             untouched=_untouched(session, rows, needed=needed),
         ),
         level=corrected_level(session.config.verdict.level, looks),
-        told=lambda result: session.listen(check_event(result)),
+        on_result=lambda result: session.listen(check_event(result)),
     )
     promised = guarantee(session)
     facts = RunFacts(

@@ -1,1 +1,1 @@
-"""Verdicts: how checks and controls become one word, and the data behind it."""
+"""Verdicts: one status from all checks and controls, and the documents that state it."""

@@ -1,7 +1,7 @@
 """`assemble`: the one place where verdict documents are put together.
 
-Runs, audits and exports hand in what their checks said and what they alone know; comparisons, which
-have no checks, have functions of their own.
+Runs, audits and exports pass the results of their checks and the facts that only they know.
+Comparisons, which have no checks, have functions of their own.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from safecompress.verdicts.verdict import Finding, Outcome, power_statement, thr
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What only a run knows of its verdict.
+    """The facts of a verdict that only a run knows.
 
     Args:
         model: the compressed model.
@@ -65,14 +65,14 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class AuditFacts:
-    """What only an audit knows of its verdict.
+    """The facts of a verdict that only an audit knows.
 
     Args:
         model: the audited model.
         looks: distinct models that were judged on these rows, this one included.
         scope: which attacks ran and which did not, in words.
         limits: what the verdict does not say.
-        against: what the model gives away about the full one; None where nobody asked.
+        against: what the model gives away about the full one; None where it was not measured.
     """
 
     model: AuditedModel
@@ -84,7 +84,7 @@ class AuditFacts:
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What only an export knows of its verdict; the fields are those of `ExportVerdict`."""
+    """The facts of a verdict that only an export knows; the fields are those of `ExportVerdict`."""
 
     file: ExportedFile
     made_with: Mapping[str, Any]
@@ -110,11 +110,11 @@ def assemble(
     """Return the document of a verdict.
 
     Args:
-        outcome: what the checks said; for runs and audits of the models side by side.
-        facts: what only the run, the audit or the export knows.
+        outcome: the results of the checks; a `Finding` for runs and audits.
+        facts: the facts that only the run, the audit or the export knows.
 
     Raises:
-        TypeError: for a run or an audit without models side by side.
+        TypeError: when the outcome of a run or an audit is no `Finding`.
     """
     if isinstance(facts, ExportFacts):
         return _export(outcome, facts)
@@ -175,7 +175,7 @@ def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:
     return ExportVerdict(
         schema_version=SCHEMA_VERSION,
         kind="export",
-        status=outcome.status,  # type: ignore[arg-type] # the document refuses what is none
+        status=outcome.status,  # type: ignore[arg-type] # the document refuses others
         sentence=outcome.sentence,
         file=facts.file,
         made_with=dict(facts.made_with),
@@ -201,7 +201,7 @@ def assemble_cohorts(
     """Return the document of a comparison of methods.
 
     Args:
-        rows: one for each cell, in their order.
+        rows: one row for each cell, in the order of the table.
         level: confidence level of the intervals, in (0, 1).
         reference: the method that the others are compared with; None where nothing is tested.
         hypervolume: means over data sets.
@@ -220,6 +220,6 @@ def assemble_runs(rows: Sequence[RunRow]) -> RunTable:
     """Return the document of finished runs side by side.
 
     Args:
-        rows: one for each model, in their order.
+        rows: one row for each model, in the order of the table.
     """
     return RunTable(schema_version=SCHEMA_VERSION, kind="runs", reference=None, rows=tuple(rows))

@@ -18,7 +18,7 @@ from safecompress.verdicts.parts import (
 )
 
 Overall: TypeAlias = Literal[Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.ERROR]
-"""What checks can add up to."""
+"""The possible statuses of a whole suite."""
 
 
 class VerdictDocument(Part):
@@ -126,14 +126,18 @@ class SimilarityFigures(Part):
     """Rows it rests on."""
 
     @classmethod
-    def of(cls, found: Similarity) -> Self:
-        """Return the figures of a measured pair."""
+    def of(cls, similarity: Similarity) -> Self:
+        """Return the figures of a measured pair.
+
+        Args:
+            similarity: how alike the two models are.
+        """
         return cls(
-            agreement=Span.of(found.agreement),
-            divergence=Span.of(found.divergence),
-            features=None if found.features is None else Span.of(found.features),
-            gradients=None if found.gradients is None else Span.of(found.gradients),
-            rows=found.rows,
+            agreement=Span.of(similarity.agreement),
+            divergence=Span.of(similarity.divergence),
+            features=None if similarity.features is None else Span.of(similarity.features),
+            gradients=None if similarity.gradients is None else Span.of(similarity.gradients),
+            rows=similarity.rows,
         )
 
 
@@ -177,7 +181,11 @@ class JudgedDocument(VerdictDocument):
     """Whom compression exposed, one entry for each attack compared; only with a dense model."""
 
     def model_named(self, name: str) -> ComparedModel | None:
-        """Return one of the compared models, or None where there is none of this name."""
+        """Return one of the compared models, or None where there is none of this name.
+
+        Args:
+            name: the model's name in `comparison`.
+        """
         return next((row for row in self.comparison if row.name == name), None)
 
 

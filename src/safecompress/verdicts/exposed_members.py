@@ -1,4 +1,4 @@
-"""Which members an attack gives away, and which of them the dense model did not."""
+"""`most_exposed` and `newly_exposed`: the members that attacks find, and those new since dense."""
 
 from __future__ import annotations
 
@@ -16,32 +16,37 @@ EXPOSED_FPR = 0.01
 """A member is exposed where at most this share of the non-members score as high or higher."""
 
 _FEWEST = round(1 / EXPOSED_FPR)
-"""Non-members; of fewer, none may score as high."""
+"""Fewest non-members: among fewer, a single one that scores as high is more than that share."""
 
 _SHOWN = 10
 
 
 def strongest_of(subject: Subject, attacks: Sequence[Attack]) -> AttackResult | None:
-    """Return the result of the attack with the largest AUC; None where none can be measured."""
+    """Return the result of the attack with the largest AUC; None where none can be measured.
+
+    Args:
+        subject: the model.
+        attacks: the attacks to choose from.
+    """
     strongest = _strongest(subject, attacks)
     return None if strongest is None else strongest[1]
 
 
 def _strongest(subject: Subject, attacks: Sequence[Attack]) -> tuple[Attack, AttackResult] | None:
-    found: list[tuple[float, Attack, AttackResult]] = []
+    results: list[tuple[float, Attack, AttackResult]] = []
     for attack in attacks:
-        # What an attack cannot do, or third-party code breaks at, stands in its own check.
+        # Third-party attacks may raise anything; the check of the attack reports the error.
         with suppress(Exception):
             result = subject.attacked_by(attack)
-            found.append((metric_named("auc").value(result), attack, result))
-    return max(found, key=lambda one: one[0])[1:] if found else None
+            results.append((metric_named("auc").value(result), attack, result))
+    return max(results, key=lambda one: one[0])[1:] if results else None
 
 
 def most_exposed(result: AttackResult | None) -> ExposedMembers:
     """Return the members that an attack is surest of.
 
     Args:
-        result: what the strongest attack said; None where none could be measured.
+        result: the result of the strongest attack; None where none could be measured.
     """
     if result is None:
         return ExposedMembers(attack="", members=())
@@ -58,36 +63,40 @@ def most_exposed(result: AttackResult | None) -> ExposedMembers:
 def newly_exposed(
     subject: Subject, dense: Subject, attacks: Sequence[Attack]
 ) -> tuple[NewlyExposedMembers, ...]:
-    """Return whom compression exposed: by the strongest attack, and by who holds both models.
+    """Return the members that compression exposed, for attackers with one and with both models.
 
     Args:
         subject: the compressed model.
-        dense: the dense one, on the same rows.
-        attacks: those that ran. The strongest on the compressed model is held against itself on
-            the dense one; what needs the parent, against the strongest on the dense one.
+        dense: the dense model, on the same rows.
+        attacks: the attacks that ran. The strongest that needs the compressed model alone is
+            compared with the same attack on the dense model. The strongest that needs both models
+            is compared with the strongest attack on the dense model.
+
+    Returns:
+        One entry for each of the two comparisons that can be made on enough non-members.
     """
     single = [attack for attack in attacks if "parent" not in attack.requires]
     pairs = [attack for attack in attacks if "parent" in attack.requires]
-    found = []
+    comparisons = []
     for group in (single, pairs):
         strongest = _strongest(subject, group)
         if strongest is None:
             continue
-        attack, ours = strongest
-        theirs = strongest_of(dense, [attack] if group is single else single)
-        if theirs is not None and min(len(r.scores.nonmembers) for r in (ours, theirs)) >= _FEWEST:
-            found.append(_compared(ours, theirs))
-    return tuple(found)
+        attack, now = strongest
+        before = strongest_of(dense, [attack] if group is single else single)
+        if before is not None and min(len(r.scores.nonmembers) for r in (now, before)) >= _FEWEST:
+            comparisons.append(_compared(now, before))
+    return tuple(comparisons)
 
 
-def _compared(ours: AttackResult, theirs: AttackResult) -> NewlyExposedMembers:
+def _compared(judged: AttackResult, dense: AttackResult) -> NewlyExposedMembers:
     """Compare two attacks on the members that both scored."""
-    scored = ours.ids.members[torch.isin(ours.ids.members, theirs.ids.members)].sort().values
-    now, before = (torch.isin(scored, _exposed_ids(r)) for r in (ours, theirs))
+    scored = judged.ids.members[torch.isin(judged.ids.members, dense.ids.members)].sort().values
+    now, before = (torch.isin(scored, _exposed_ids(r)) for r in (judged, dense))
     new = now & ~before
     return NewlyExposedMembers(
-        attack=ours.attack,
-        dense_attack=theirs.attack,
+        attack=judged.attack,
+        dense_attack=dense.attack,
         false_positive_rate=EXPOSED_FPR,
         members=len(scored),
         rate=float(new.double().mean()),

@@ -1,4 +1,4 @@
-"""Where a leak is: the classes whose members an attack finds, and what an accusation is worth."""
+"""`leak_of`: the classes whose members an attack finds, and the precision of its accusations."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 from safecompress.verdicts.parts import Accusation, ClassLeak, Leak
 
 FEWEST = 10
-"""Members, and non-members, that a class needs before an AUC says anything of it."""
+"""Fewest members, and fewest non-members, of a class whose AUC is measured."""
 _SHOWN = 20
 PRIORS = (0.01, 0.1)
-"""Shares of the asked rows that are members, in worlds where an attacker asks about many."""
+"""Assumed shares of members among the rows that an attacker tests.
+
+Attackers test many rows, of which few are members; among the judged rows members are frequent.
+"""
 
 
 def leak_of(result: AttackResult | None, *, level: float, names: Sequence[str] = ()) -> Leak | None:
     """Return where the strongest attack finds members; None where none could be measured.
 
     Args:
-        result: what the attack said; None where none could be measured.
+        result: the result of the attack; None where none could be measured.
         level: confidence that no class's interval misses, in (0, 1).
         names: names of the classes, by their numbers; none where they are not known.
     """
@@ -45,7 +48,7 @@ def by_class(
     """Return the classes with enough rows, the surest leak first.
 
     Args:
-        result: what the attack said.
+        result: the result of the attack.
         level: confidence that no class's interval misses, in (0, 1) (Bonferroni).
         names: names of the classes, by their numbers; none where they are not known.
     """
@@ -55,47 +58,48 @@ def by_class(
     counts = labels.map(lambda y: torch.bincount(y, minlength=result.classes))
     enough = torch.minimum(counts.members, counts.nonmembers) >= FEWEST
     measured = torch.nonzero(enough).squeeze(1).tolist()
-    found: list[tuple[tuple[float, float, int], ClassLeak]] = []
+    ranked: list[tuple[tuple[float, float, int], ClassLeak]] = []
     for label in measured:
         scores = result.scores.zip(labels, lambda s, y: s[y == label])  # noqa: B023
-        each = auc_interval(
+        interval = auc_interval(
             scores.members, scores.nonmembers, level=1 - (1 - level) / len(measured)
         )
         leak = ClassLeak(
             label=label,
             members=len(scores.members),
             nonmembers=len(scores.nonmembers),
-            auc=each.value,
-            low=each.low,
-            high=each.high,
+            auc=interval.value,
+            low=interval.low,
+            high=interval.high,
             name=names[label] if names else str(label),
         )
-        found.append(((-each.low, -each.value, label), leak))
-    return tuple(leak for _, leak in sorted(found, key=lambda pair: pair[0]))
+        ranked.append(((-interval.low, -interval.value, label), leak))
+    return tuple(leak for _, leak in sorted(ranked, key=lambda pair: pair[0]))
 
 
 def accusations(
     result: AttackResult, *, fpr: float = 0.01, priors: Sequence[float] = PRIORS
 ) -> tuple[Accusation, ...]:
-    """Return the worth of an accusation where few of the rows asked about are members.
+    """Return the precision of accusations where few of the tested rows are members.
 
-    An attack that is right half of the time among as many members as non-members is wrong most of
-    the time where one row in a hundred is a member.
+    An attack whose accusations are mostly right among as many members as non-members can be mostly
+    wrong where one row in a hundred is a member.
 
     Args:
-        result: what the attack said.
-        fpr: share of the non-members that the attacker puts up with accusing, in (0, 1).
-        priors: shares of members among the rows asked about, in (0, 1).
+        result: the result of the attack.
+        fpr: largest share of the non-members that may be accused, in (0, 1).
+        priors: shares of members among the tested rows, in (0, 1).
 
     Returns:
-        One entry a prior; none where the rows do not carry so small a rate, or nobody is accused.
+        One entry for each prior; none where there are too few non-members for the rate, or no row
+        is accused.
     """
     scores = result.scores
     nonmembers = scores.nonmembers.numpy()
     try:
         require_false_positives(len(nonmembers), fpr=fpr, where="accusations")
         tpr = tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
-        # Where scores tie fewer are accused than may be, and an accusation is worth more.
+        # Tied scores can make the accused share smaller than `fpr`, so it is measured anew.
         realized = float((nonmembers > threshold_at_fpr(nonmembers, fpr=fpr)).mean())
         return tuple(
             Accusation(

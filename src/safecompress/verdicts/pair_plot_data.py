@@ -1,4 +1,4 @@
-"""The numbers behind the report's pictures of a pair: who fooled the full model, and how soon."""
+"""`pair_figures`: the numbers behind the report's pictures of attacks on a pair of models."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MODEL = "the model"
 def pair_figures(
     subject: Subject, checks: Sequence[Check], *, level: float
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return what a verdict's checks found of a pair, as JSON; empty lists where there is none.
+    """Return the results of transfer and query attacks as JSON; empty lists without such checks.
 
     Args:
-        subject: the judged model; its attacks were run by its checks and are not run again.
-        checks: the verdict's, of which those of a pair count. Figures carry the measure's name, or
-            the check's where measures that differ in their options share a name.
-        level: confidence level of the intervals.
+        subject: the judged model; results of attacks that its checks ran are taken from its cache.
+        checks: the checks of the verdict; only those of a pair are used. Figures have the name of
+            the measure, or that of the check where measures with other options share a name.
+        level: confidence level of the intervals, in (0, 1).
     """
     transfer, queries = [], []
     names = [check.measure.name for check in checks]
@@ -47,21 +47,21 @@ def pair_figures(
             elif isinstance(measure, QuerySavingMeasure):
                 queries.append({"measure": name} | _queries(measure, subject))
         except SafeCompressError:
-            # Its check says why; there is nothing to draw.
+            # The check reports the error; there is nothing to draw.
             continue
     return {"transfer": transfer, "queries": queries}
 
 
-def _transfer(pair: Pair, found: TransferOutcome, *, level: float) -> dict[str, Any]:
+def _transfer(pair: Pair, outcome: TransferOutcome, *, level: float) -> dict[str, Any]:
     rates = []
-    for name, fooled in found.fooled.items():
+    for name, fooled in outcome.fooled.items():
         on_copy = name.endswith(f" on {COPY}")
         rate = clopper_pearson(int(fooled.sum()), len(fooled), level=level)
         rates.append(
             {
                 "attacker": name.removesuffix(f" on {COPY}"),
                 "on": COPY if on_copy else _MODEL,
-                "strongest": name == found.worst,
+                "strongest": name == outcome.worst,
                 "value": rate.value,
                 "low": rate.low,
                 "high": rate.high,
@@ -70,75 +70,75 @@ def _transfer(pair: Pair, found: TransferOutcome, *, level: float) -> dict[str, 
     return {
         "radius": pair.radius,
         "unit": pair.unit,
-        "rows": len(found.rows),
-        "masked": found.masked,
-        "white_box": found.white_box,
-        "white_box_full": found.white_box_full,
-        "questioned": found.questioned,
+        "rows": len(outcome.rows),
+        "masked": outcome.masked,
+        "white_box": outcome.white_box,
+        "white_box_full": outcome.white_box_full,
+        "questioned": outcome.questioned,
         "rates": rates,
-        "examples": _examples(pair, found),
+        "examples": _examples(pair, outcome),
     }
 
 
 def _queries(measure: QuerySavingMeasure, subject: Subject) -> dict[str, Any]:
-    found = measure.hunted(subject)
+    saving = measure.hunted(subject)
     return {
         "budget": measure.budget,
         "attacks": [
             {
                 "name": name,
                 "guided": guided,
-                "rows": len(hunted.solved),
-                "asked": success_curve(hunted).tolist(),
+                "rows": len(search.solved),
+                "asked": success_curve(search).tolist(),
             }
-            for guided, kind in ((False, found.without), (True, found.guided))
-            for name, hunted in kind.items()
+            for guided, kind in ((False, saving.without), (True, saving.guided))
+            for name, search in kind.items()
         ],
     }
 
 
-def _examples(pair: Pair, found: TransferOutcome) -> list[dict[str, Any]]:
+def _examples(pair: Pair, outcome: TransferOutcome) -> list[dict[str, Any]]:
     """Return the first rows on which the strongest attacker fooled the full model, as pictures."""
-    x = pair.x[found.rows]
+    x = pair.x[outcome.rows]
     shape = x.shape[1:]
     drawable = x.ndim == _IMAGE_DIMENSIONS and shape[0] in _CHANNELS
     if not drawable or max(shape[1:]) > _LARGEST:
         return []
-    chosen = found.fooled[found.worst].nonzero().squeeze(1)[:_EXAMPLES]
+    chosen = outcome.fooled[outcome.worst].nonzero().squeeze(1)[:_EXAMPLES]
     if not len(chosen):
         return []
-    labels = pair.labels[found.rows][chosen]
-    nothing = torch.zeros(len(chosen), dtype=torch.int64)
-    said = predict(pair.full, Rows(found.points[chosen], nothing, nothing)).logits.argmax(1)
+    labels = pair.labels[outcome.rows][chosen]
+    unused = torch.zeros(len(chosen), dtype=torch.int64)
+    answers = predict(pair.full, Rows(outcome.points[chosen], unused, unused)).logits.argmax(1)
     return [
         {
             "label": int(label),
             "said": int(answer),
             "row": png(x[i]),
-            "point": png(found.points[i]),
-            "difference": png(_shown(found.points[i] - x[i])),
+            "point": png(outcome.points[i]),
+            "difference": png(_around_gray(outcome.points[i] - x[i])),
         }
-        for i, label, answer in zip(chosen.tolist(), labels, said, strict=True)
+        for i, label, answer in zip(chosen.tolist(), labels, answers, strict=True)
     ]
 
 
-def _shown(difference: Tensor) -> Tensor:
-    """Return a difference around gray, its largest value at an end of the range."""
+def _around_gray(difference: Tensor) -> Tensor:
+    """Return a difference as an image around gray, scaled to reach an end of [0, 1]."""
     return 0.5 + 0.5 * difference / difference.abs().max().clamp(min=1e-12)
 
 
 def png(image: Tensor) -> str:
-    """Return an image in units as a PNG file in base64.
+    """Return an image as a PNG file in base64.
 
     Args:
-        image: (1 or 3, height, width), in [0, 1].
+        image: float (1 or 3, height, width), in [0, 1].
 
     Reference: PNG (W3C, third edition), section 5: signature, IHDR, IDAT, IEND.
     """
     levels = (image.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     channels, height, width = levels.shape
     lines = levels.permute(1, 2, 0).reshape(height, width * channels)
-    # Each line begins with its filter: 0, none.
+    # PNG demands that each line begins with the number of its filter; 0 is no filter.
     raw = b"".join(b"\0" + line.numpy().tobytes() for line in lines)
     color = {1: 0, 3: 2}[channels]
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""`Part`, the base of all that verdict documents are made of, and `Figure`, their numbers."""
+"""`Part`, the base class of verdict documents and their parts, and `Figure`, their numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from safecompress.errors import DataError
 
 
 def finite(value: Any) -> Any:
-    """Return JSON in which NaN and infinities, which JSON has no words for, are null.
+    """Return JSON in which NaN and infinities, which JSON cannot express, are null.
+
+    Args:
+        value: numbers, alone or inside of mappings, lists and tuples.
 
     >>> finite({"value": float("nan"), "low": [1.0, float("-inf")]})
     {'value': None, 'low': [1.0, None]}
@@ -41,6 +44,9 @@ def finite(value: Any) -> Any:
 def encodable(value: Any) -> Any:
     r"""Return text, alone or inside of containers, with `?` for what UTF-8 cannot encode.
 
+    Args:
+        value: text, alone or inside of dictionaries, lists and tuples.
+
     >>> encodable(("a", "b\udcff"))
     ('a', 'b?')
     """
@@ -56,7 +62,7 @@ def encodable(value: Any) -> Any:
 Figure: TypeAlias = Annotated[float | None, BeforeValidator(finite)]
 """A measured number; None where it is NaN, infinite or could not be measured."""
 Text: TypeAlias = Annotated[str, BeforeValidator(encodable)]
-"""Text that UTF-8 can encode: a file's name may hold bytes that are none."""
+"""Text that UTF-8 can encode; names of files may contain bytes that it cannot."""
 Facts: TypeAlias = Annotated[
     dict[str, JsonValue], BeforeValidator(lambda value: encodable(finite(value)))
 ]
@@ -103,10 +109,10 @@ class Part(BaseModel):
                     raise DataError(f"{where}: {first['msg']}") from error
 
     @model_serializer(mode="wrap")
-    def _without_unsaid(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        said: dict[str, Any] = handler(self)
-        left_out = [n for n in _optional(type(self)) if said.get(n) is None]
-        return {name: value for name, value in said.items() if name not in left_out}
+    def _without_empty_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        left_out = [n for n in _optional(type(self)) if fields.get(n) is None]
+        return {name: value for name, value in fields.items() if name not in left_out}
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -132,12 +138,12 @@ def _optional(part: type[Part]) -> list[str]:
 
 def _without_unknown(value: object, error: ValidationError) -> tuple[object, bool]:
     """Return JSON without its unknown fields, and whether something else is wrong with it."""
-    found = error.errors()
-    unknown = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
+    details = error.errors()
+    unknown = [e["loc"] for e in details if e["type"] == "extra_forbidden"]
     copy: Any = json.loads(json.dumps(value))
     for *above, name in unknown:
         place = copy
         for step in above:
             place = place[step]
         del place[name]
-    return copy, len(unknown) < len(found)
+    return copy, len(unknown) < len(details)

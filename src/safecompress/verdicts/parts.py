@@ -30,7 +30,11 @@ class Span(Part):
 
     @classmethod
     def of(cls, interval: _Interval) -> Self:
-        """Return the numbers of an estimate or an interval."""
+        """Return the numbers of an estimate or an interval.
+
+        Args:
+            interval: an object with `value`, `low` and `high`.
+        """
         return cls(value=interval.value, low=interval.low, high=interval.high)
 
 
@@ -64,7 +68,11 @@ class CheckEntry(Part):
 
     @classmethod
     def of(cls, result: CheckResult) -> Self:
-        """Return the entry of a finished check."""
+        """Return the entry of a finished check.
+
+        Args:
+            result: how the check ended.
+        """
         e = result.estimate
         return cls(
             name=result.name,
@@ -108,7 +116,11 @@ class ComparedModel(Part):
 
 
 def aucs_of(attacks: Mapping[str, Span]) -> dict[str, Span]:
-    """Return the AUCs among figures named `attack.metric`, by attack."""
+    """Return the AUCs among figures named `attack.metric`, by attack.
+
+    Args:
+        attacks: figures by name.
+    """
     return {
         name.removesuffix(".auc"): span for name, span in attacks.items() if name.endswith(".auc")
     }

@@ -1,4 +1,4 @@
-"""The numbers behind the report's pictures: curves, histograms, layers, costs."""
+"""`figures_document`: the numbers behind the report's curves, histograms, layers and costs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def figures_document(
 
     Args:
         subjects: the judged models by name.
-        checks: what was run, for its cost.
-        attacks: the attacks whose curves are drawn.
-        layers: what `layers_of` says of the judged model; empty where only outputs are known.
-        pair: what `pair_figures` says of it.
+        checks: the results of all checks, for the seconds that each took.
+        attacks: the attacks whose curves are drawn; their names must differ.
+        layers: the result of `layers_of` for the judged model; empty where only its outputs are
+            known.
+        pair: the result of `pair_figures`; None without a pair.
     """
     return {
         "roc": {name: _rocs(s, attacks) for name, s in subjects.items()},
@@ -49,7 +50,7 @@ def _rocs(subject: Subject, attacks: Sequence[Attack]) -> dict[str, Any]:
         try:
             result = subject.attacked_by(attack)
         except SafeCompressError:
-            # Its check says why; there is no curve to draw.
+            # The check of the attack reports the error; there is no curve to draw.
             continue
         curve = roc_curve(result.scores.members, result.scores.nonmembers)
         keep = _thinned(curve.fpr)
@@ -76,8 +77,8 @@ def _loss_histograms(subjects: Mapping[str, Subject]) -> dict[str, Any]:
         name: s.outputs.map(lambda o: np.log10(np.maximum(o.losses.numpy(), 1e-8)))
         for name, s in subjects.items()
     }
-    everything = np.concatenate([v for p in losses.values() for v in (p.members, p.nonmembers)])
-    edges = np.linspace(everything.min() - 1e-9, everything.max() + 1e-9, 41)
+    all_losses = np.concatenate([v for p in losses.values() for v in (p.members, p.nonmembers)])
+    edges = np.linspace(all_losses.min() - 1e-9, all_losses.max() + 1e-9, 41)
     return {
         name: {
             "edges": [round(float(e), 4) for e in edges],
@@ -90,7 +91,12 @@ def _loss_histograms(subjects: Mapping[str, Subject]) -> dict[str, Any]:
 
 
 def layers_of(model: StoredModel) -> list[dict[str, Any]]:
-    """Return per sparse layer its shape, counts, density and coverage."""
+    """Return per sparse layer its shape, counts, density and coverage.
+
+    Args:
+        model: a stored model; coverage is the share of weights that ever existed, null where the
+            run did not record it.
+    """
     coverage = model.metadata.get("coverage", {})
     return [
         {

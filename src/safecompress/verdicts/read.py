@@ -1,6 +1,6 @@
-"""`read_document` and `read_verdict`: the one reader of verdict documents where types are needed.
+"""`read_document` and `read_verdict`: read verdict documents from JSON into their types.
 
-The report does not need them: it shows what it can of files that may be damaged or newer.
+The report reads untyped JSON instead, to show as much as it can of damaged or newer files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS: Mapping[str, type[Document]] = {
     "comparison": CohortTable,
     "runs": RunTable,
 }
-"""The kinds by what their `kind` says."""
+"""The types of documents by the value of their field `kind`."""
 
 
 def read_document(value: object) -> Document:
@@ -60,13 +60,14 @@ def read_verdict(path: Path) -> CompressVerdict | AuditVerdict:
         RunFolderError: when it is missing, damaged, or no verdict on a model.
     """
     try:
-        found = read_document(read_json(path))
+        result = read_document(read_json(path))
     except (DataError, RecursionError) as error:
         raise RunFolderError(
             f"{path}: not a verdict that can be read ({error}); judge the model again."
         ) from error
-    if not isinstance(found, CompressVerdict | AuditVerdict):
+    if not isinstance(result, CompressVerdict | AuditVerdict):
         raise RunFolderError(
-            f"{path}: a document of kind '{found.kind}'; expected the verdict of a run or an audit."
+            f"{path}: a document of kind '{result.kind}'; expected the verdict of a run or an "
+            "audit."
         )
-    return found
+    return result

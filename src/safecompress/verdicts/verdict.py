@@ -1,4 +1,4 @@
-"""`Verdict` and `find`: how a verdict is reached from the outputs of models, without a model."""
+"""`Verdict`, `Finding` and `find`: a verdict from the evidence on models side by side."""
 
 from __future__ import annotations
 
@@ -48,23 +48,31 @@ _HOLDS_MORE = {
 
 
 def threat_model(attacks: Sequence[Attack]) -> str:
-    """Return in words what the attacker has; attacks that suppose more are named."""
-    told = [THREAT_MODEL]
+    """Return in words what the attacker has; attacks that suppose more are named.
+
+    Args:
+        attacks: the attacks of the suite.
+    """
+    sentences = [THREAT_MODEL]
     for attack in attacks:
         more = " and ".join(w for what, w in _HOLDS_MORE.items() if what in attack.requires)
         if more:
-            told.append(f"The attack '{attack.name}' supposes an attacker who {more}.")
-    return " ".join(told)
+            sentences.append(f"The attack '{attack.name}' supposes an attacker who {more}.")
+    return " ".join(sentences)
 
 
 def on_request(names: Sequence[str]) -> str:
-    """Return the end of a scope that names the attacks asked for beside the usual ones."""
+    """Return the end of a scope that names the attacks that ran only because the user named them.
+
+    Args:
+        names: names of these attacks; without any the result is empty.
+    """
     return f"; on request also {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the final suite adds up to.
+    """A verdict with its document and figures.
 
     Args:
         status: PASS, FAIL, INCONCLUSIVE or ERROR.
@@ -88,11 +96,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What checks add up to.
+    """The status of a whole suite of checks.
 
     Args:
         status: PASS, FAIL, INCONCLUSIVE or ERROR.
-        sentence: the same in plain words.
+        sentence: the status in plain words.
         checks: every check, controls last.
     """
 
@@ -103,14 +111,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding(Outcome):
-    """What the checks and controls said of one of several models.
+    """The results of checks and controls on one of several models.
 
     Args:
-        status: what they add up to; a control that failed makes it an ERROR.
-        sentence: the same in plain words.
+        status: the status of the whole suite; a failed control makes it an ERROR.
+        sentence: the status in plain words.
         checks: every check, controls last.
-        subjects: the models by name, with what the attacks said of them.
-        judged: the name of the model whose verdict it is.
+        subjects: the models by name, with cached results of attacks on them.
+        judged: name of the judged model.
         attacks: the attacks of the suite, each once.
         comparison: the models side by side.
         level: confidence level of the intervals.
@@ -129,11 +137,15 @@ class Finding(Outcome):
 
     @property
     def alone(self) -> tuple[Attack, ...]:
-        """The attacks that need no second model; a headline is about the judged model alone."""
+        """The attacks that need no second model; headlines are about the judged model alone."""
         return tuple(attack for attack in self.attacks if "parent" not in attack.requires)
 
     def accuracy_of(self, name: str) -> float | None:
-        """Return the accuracy of one of the models; None where it could not be measured."""
+        """Return the accuracy of one of the models; None where it could not be measured.
+
+        Args:
+            name: the model's name.
+        """
         accuracy = next(row for row in self.comparison if row.name == name).accuracy
         return None if accuracy is None else accuracy.value
 
@@ -146,26 +158,28 @@ def find(
     compared: Sequence[AttackMeasure],
     controls: Callable[[Sequence[Attack]], tuple[CheckResult, ...]],
     level: float,
-    told: Callable[[CheckResult], None],
+    on_result: Callable[[CheckResult], None],
 ) -> Finding:
     """Run a suite and its controls on one of several models.
 
     Args:
-        subjects: models by name, on the same rows; `dense` is the one the others are compared to.
-        judged: whose verdict it is.
+        subjects: models by name, on the same rows; the others are compared with `dense`.
+        judged: name of the judged model.
         suite: the checks.
-        compared: what is shown of every model beside its accuracy.
+        compared: the measures shown of every model, besides its accuracy.
         controls: runs the controls of the given attacks.
-        level: confidence level of the intervals.
-        told: called after each check and control.
+        level: confidence level of the intervals, in (0, 1).
+        on_result: called after each check and control.
     """
     dense, attacks = subjects.get(DENSE), attacks_of(suite)
-    results = suite.run(subjects[judged], dense, level=level, on_result=told)
-    held = controls(attacks)
-    for control in held:
-        told(control)
-    checks = (*results, *held)
-    status = Status.ERROR if any(c.status is Status.ERROR for c in held) else overall(results)
+    results = suite.run(subjects[judged], dense, level=level, on_result=on_result)
+    control_results = controls(attacks)
+    for control in control_results:
+        on_result(control)
+    checks = (*results, *control_results)
+    status = (
+        Status.ERROR if any(c.status is Status.ERROR for c in control_results) else overall(results)
+    )
     comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
     row = next(r for r in comparison if r.name == judged)
     sentence = _sentence(status, checks, row)
@@ -173,7 +187,7 @@ def find(
 
 
 def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> Power:
-    """Return the smallest AUC these many rows can tell from chance, in numbers and in words.
+    """Return the smallest AUC that so many rows can tell from chance, in numbers and in words.
 
     Args:
         n_members: members that are judged on.
@@ -202,13 +216,17 @@ def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> Power
 
 
 def attacks_of(suite: Suite) -> list[Attack]:
-    """Return the attacks of a suite, each once, in the order of its checks."""
-    found = {
+    """Return the attacks of a suite, each once, in the order of its checks.
+
+    Args:
+        suite: the checks.
+    """
+    attacks = {
         identity(c.measure.attack): c.measure.attack
         for c in suite.checks
         if isinstance(c.measure, AttackMeasure)
     }
-    return list(found.values())
+    return list(attacks.values())
 
 
 def _compared(
@@ -229,45 +247,45 @@ def _compared(
 def _spans(
     measures: Sequence[Measure], subject: Subject, dense: Subject | None, *, level: float
 ) -> dict[str, Span]:
-    """Return figures by name, without those that cannot be measured."""
-    found = {m.name: _span(m, subject, dense, level=level) for m in measures}
-    return {name: span for name, span in found.items() if span is not None}
+    """Return spans by name of measure, without those that cannot be measured."""
+    spans = {m.name: _span(m, subject, dense, level=level) for m in measures}
+    return {name: span for name, span in spans.items() if span is not None}
 
 
 def _span(
     measure: Measure, subject: Subject, dense: Subject | None, *, level: float
 ) -> Span | None:
-    """Return a figure with its interval, or None where its attack cannot say."""
+    """Return a figure with its interval, or None where it cannot be measured."""
     try:
         if dense is None:
             estimate = measure.estimate(subject, level=level)
         else:
             estimate = measure.difference(subject, dense, level=level)
-    except Exception:  # third-party attacks may raise anything; their checks say what it was
+    except Exception:  # third-party attacks may raise anything; their checks report the error
         return None
     return Span.of(estimate)
 
 
 def _sentence(status: Status, checks: Sequence[CheckResult], row: ComparedModel) -> str:
     strongest = row.strongest()
-    told = (
+    leak = (
         ""
         if strongest is None
         else " Its strongest attack tells members from non-members with AUC "
         f"{strongest[1].value:.3f} (0.5 is guessing, 1 is certainty)."
     )
     critical = [c for c in checks if c.critical and not c.name.startswith("control:")]
-    bad = [c.name for c in critical if c.status is status]
-    of = f"{len(bad)} of {len(critical)} critical checks"
+    named = [c.name for c in critical if c.status is status]
+    share = f"{len(named)} of {len(critical)} critical checks"
     if status is Status.PASS:
         passed = f"all {len(critical)} critical checks passed"
-        return f"Safe to ship by the tests that were asked for: {passed}." + told
+        return f"Safe to ship by the tests that were asked for: {passed}." + leak
     if status is Status.FAIL:
-        return f"Not safe to ship: {of} failed: {_listed(bad)}." + told
+        return f"Not safe to ship: {share} failed: {_listed(named)}." + leak
     if status is Status.INCONCLUSIVE:
-        return f"Not decided: these rows are too few to settle {of}: {_listed(bad)}." + told
+        return f"Not decided: these rows are too few to settle {share}: {_listed(named)}." + leak
     broken = [c.name for c in checks if c.status in {Status.ERROR, Status.NOT_RUN}]
-    return f"No verdict: tests could not be trusted or did not run: {_listed(broken)}." + told
+    return f"No verdict: tests could not be trusted or did not run: {_listed(broken)}." + leak
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -276,12 +294,20 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def check_line(result: CheckResult) -> str:
-    """Return one check as a line for a person."""
+    """Return one check as a line of text.
+
+    Args:
+        result: how the check ended.
+    """
     e = result.estimate
     figure = "" if e is None else f" {e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
     return f"  {result.status:<12} {result.name}{figure}"
 
 
 def check_event(result: CheckResult) -> Event:
-    """Return the event that tells listeners of a finished check."""
+    """Return the event of a finished check, for listeners.
+
+    Args:
+        result: how the check ended.
+    """
     return Event("check", check_line(result), CheckEntry.of(result).to_json())
