@@ -1,4 +1,7 @@
-"""Readers of a run folder's files: the HTML page and JUnit XML. Nothing is measured here."""
+"""Reports from the files of a run folder: HTML, JUnit XML, Markdown and tables.
+
+Nothing is measured here; every figure is read from a file.
+"""
 
 from safecompress.report.html import render_report, write_report
 from safecompress.report.junit import junit_xml

@@ -1,4 +1,4 @@
-"""Where a check's condition lies on the scale of its figure, so that it can be drawn."""
+"""`Limit` and `parse_limit`: a check's condition as a number that can be drawn with its figure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Limit:
     """A condition as a bound on a check's figure.
 
     Args:
-        bound: where it lies, on the scale of the figure.
+        bound: the bound, in the unit of the figure; for a relative one, of the difference.
         at_most: True when figures below it are allowed, False when figures above it are.
         relative: whether the figure is a difference to the dense model's.
     """
@@ -36,16 +36,20 @@ class Limit:
 def parse_limit(condition: object) -> Limit | None:
     """Read `"≤ 0.55"`, `"≥ dense − 0.02"`, `"≤ dense"`, `{"at_most": .55}` and their like.
 
-    Anything else is not a bound on the figure, whatever numbers stand in it.
+    Args:
+        condition: the condition as it stands in verdict.json.
+
+    Returns:
+        The bound; None for every other text, also where it contains numbers.
 
     >>> parse_limit("≥ dense − 2%")
     Limit(bound=-0.02, at_most=False, relative=True)
     >>> parse_limit("at chance (p ≥ 0.001)")
     """
-    found = _CONDITION.fullmatch(condition_words(condition).strip().lower())
-    if found is None:
+    match = _CONDITION.fullmatch(condition_words(condition).strip().lower())
+    if match is None:
         return None
-    relation, dense, sign, digits, exponent, percent = found.groups()
+    relation, dense, sign, digits, exponent, percent = match.groups()
     if digits is None:
         return Limit(0.0, relation in _AT_MOST, relative=True) if dense else None
     size = float(digits + (exponent or "")) * (0.01 if percent else 1.0)
@@ -58,6 +62,9 @@ def parse_limit(condition: object) -> Limit | None:
 def condition_words(condition: object) -> str:
     """Return a condition as text; a mapping becomes `key value`.
 
+    Args:
+        condition: the condition as it stands in verdict.json.
+
     >>> condition_words({"at_most": 0.55})
     'at_most 0.55'
     """
@@ -68,7 +75,11 @@ def condition_words(condition: object) -> str:
 
 
 def limit_words(limit: Limit, style: Style) -> str:
-    """Write a bound the way the figures are written.
+    """Return a bound in words, with numbers in the style of the figure.
+
+    Args:
+        limit: the bound.
+        style: the style of the check's figure.
 
     >>> limit_words(Limit(-.05, False, relative=True), "percent")
     '≥ dense −5.0 points'

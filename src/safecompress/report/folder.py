@@ -1,4 +1,4 @@
-"""What a report reads: the text files of a run folder, each optional except the verdict."""
+"""`RunFiles` and `read_folder`: the text files of a run folder, each optional but the verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class RunFiles:
 
     Args:
         name: the folder's name.
-        verdict, figures, provenance: the JSON files of these names; empty where missing.
+        verdict: the contents of verdict.json.
+        figures: the contents of figures.json; empty where it is missing or damaged.
+        provenance: the contents of provenance.json; empty where it is missing or damaged.
         history: one mapping per candidate.
         config: the text of config.yaml.
         notes: one sentence per file that is missing or damaged, for the reader of the page.
@@ -38,7 +40,10 @@ class RunFiles:
 
 
 def read_folder(folder: Path) -> RunFiles:
-    """Read what a report needs from `folder`; never a model file.
+    """Read the files of a report from `folder`; model files are never read.
+
+    Args:
+        folder: the folder of a run or an audit.
 
     Raises:
         RunFolderError: when `folder` is no folder, or its verdict is missing or damaged.
@@ -53,7 +58,7 @@ def read_folder(folder: Path) -> RunFiles:
             f"verdict.json has schema version {text(version, longest=40) or 'none'}; this page was "
             f"made for version {SCHEMA_VERSION} and may leave something out."
         )
-    # An audit of recorded outputs has no rounds and no configuration to miss.
+    # An audit has no rounds and no configuration, so these files are not missing.
     loop = verdict.get("kind") != "audit"
     return RunFiles(
         name=folder.resolve().name or "run",
@@ -102,7 +107,7 @@ def _read_history(path: Path, notes: list[str]) -> tuple[Mapping[str, Any], ...]
     if not path.is_file():
         notes.append("history.jsonl is missing: the rounds of the loop cannot be shown.")
         return ()
-    found: list[Mapping[str, Any]] = []
+    lines: list[Mapping[str, Any]] = []
     damaged = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.strip():
@@ -112,12 +117,12 @@ def _read_history(path: Path, notes: list[str]) -> tuple[Mapping[str, Any], ...]
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, Mapping):
-            found.append(value)
+            lines.append(value)
         else:
             damaged += 1
     if damaged:
         notes.append(f"history.jsonl: {damaged} damaged lines were left out.")
-    return tuple(found)
+    return tuple(lines)
 
 
 def _read_config(path: Path, notes: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The report: one self-contained page that reads a run's files and computes no statistics."""
+"""`write_report` and `render_report`: one self-contained page from the files of a run or audit."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ REPORT = "report.html"
 def write_report(folder: Path) -> Path:
     """Write `report.html` into a run folder, atomically, and return its path.
 
+    Args:
+        folder: the folder of a run or an audit.
+
     Raises:
         RunFolderError: when the folder has no readable verdict.
         StorageError: when the disk is full or the folder not writable.
@@ -43,6 +46,9 @@ def write_report(folder: Path) -> Path:
 def render_report(folder: Path) -> str:
     """Return a run folder's report as HTML; the same files give the same page.
 
+    Args:
+        folder: the folder of a run or an audit.
+
     Raises:
         RunFolderError: when the folder has no readable verdict.
     """
@@ -50,7 +56,12 @@ def render_report(folder: Path) -> str:
 
 
 def page(template: str, **values: Any) -> str:
-    """Return a page made of one of this package's templates, its style and script within it."""
+    """Return a page from one of this package's templates, with style and script embedded.
+
+    Args:
+        template: file name of the template.
+        values: variables of the template.
+    """
     style, script = _asset("report.css"), _asset("report.js")
     return (
         _environment()
@@ -112,10 +123,10 @@ def _asset(name: str) -> str:
 
 
 def _digest(content: str) -> str:
-    """Return what a content security policy calls a file's hash."""
+    """Return the hash by which a content security policy allows embedded code: SHA-256, base64."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 def _trusted(content: str) -> Markup:
-    """Mark a file of this package as markup; never anything from a run."""
+    """Mark a file of this package as safe markup; text from a run must never be marked so."""
     return Markup(content)  # noqa: S704 - our own stylesheet and script

@@ -1,4 +1,4 @@
-"""The verdict as JUnit XML, so that any CI shows a model's checks beside its other tests."""
+"""`junit_xml`: the verdict as JUnit XML, so that CI shows a model's checks among its tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safecompress.report.conditions import condition_words
 from safecompress.report.safe import mapping, mappings, number, text
 from safecompress.report.wording import Span
 
-# Everything outside XML 1.0's Char production.
+# XML 1.0 forbids these characters, even escaped (production Char).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PROPERTIES = ("verdict", "sentence", "looks", "level", "scope", "schema_version")
 
@@ -20,12 +20,13 @@ def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
     """Return the verdict as one JUnit test suite with one test case per check.
 
     FAIL becomes a failure; ERROR, a critical NOT_RUN and an unknown status become an error;
-    INCONCLUSIVE and other NOT_RUN are skipped; WARN passes with its message as output. A verdict
-    of FAIL or ERROR that no check carries gets a test case of its own: it must not look green.
+    INCONCLUSIVE and other NOT_RUN are skipped; WARN passes with its message as output. If no check
+    explains a verdict of FAIL or ERROR, the verdict becomes a test case of its own, so that the
+    suite does not pass.
 
     Args:
         verdict: the document of verdict.json.
-        name: name of the suite, e.g. the run folder's.
+        name: name of the suite, for example that of the run folder.
     """
     checks = mappings(verdict.get("checks"))
     suite = ET.Element("testsuite", name=_clean(name) or "safecompress")
@@ -48,10 +49,10 @@ def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
 
 def _properties(verdict: Mapping[str, Any]) -> dict[str, object]:
     model = mapping(verdict.get("model"))
-    found = {key: verdict.get(key) for key in _PROPERTIES}
-    found |= {f"model.{k}": model.get(k) for k in ("name", "density", "nonzeros", "accuracy")}
-    found |= {"threat_model": mapping(verdict.get("threat_model")).get("kind")}
-    return {key: value for key, value in found.items() if value is not None}
+    properties = {key: verdict.get(key) for key in _PROPERTIES}
+    properties |= {f"model.{k}": model.get(k) for k in ("name", "density", "nonzeros", "accuracy")}
+    properties |= {"threat_model": mapping(verdict.get("threat_model")).get("kind")}
+    return {key: value for key, value in properties.items() if value is not None}
 
 
 def _add_check(suite: ET.Element, check: Mapping[str, Any], *, classname: str, index: int) -> float:
@@ -80,8 +81,8 @@ def _add_check(suite: ET.Element, check: Mapping[str, Any], *, classname: str, i
 
 def _add_verdict(suite: ET.Element, verdict: Mapping[str, Any], *, classname: str) -> None:
     status = text(verdict.get("verdict"), longest=40)
-    red = suite.findall("testcase/failure") or suite.findall("testcase/error")
-    if red or status in {"PASS", "INCONCLUSIVE"}:
+    reported = suite.findall("testcase/failure") or suite.findall("testcase/error")
+    if reported or status in {"PASS", "INCONCLUSIVE"}:
         return
     case = ET.SubElement(suite, "testcase", classname=classname, name="verdict", time="0.000")
     message = _clean(verdict.get("sentence")) or "no verdict was reached"
@@ -101,8 +102,8 @@ def _message(check: Mapping[str, Any]) -> str:
             parts[0] += f" [{span.low:.4g}, {span.high:.4g}]"
     if condition := condition_words(check.get("condition")):
         parts.append(f"wanted {condition}")
-    if told := text(check.get("message"), longest=2000):
-        parts.append(told)
+    if remark := text(check.get("message"), longest=2000):
+        parts.append(remark)
     return "; ".join(parts)
 
 

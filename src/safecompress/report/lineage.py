@@ -1,4 +1,4 @@
-"""Who came from whom: the loop's history as nodes with parents."""
+"""`Node` and `read_nodes`: the candidates of a search's history, linked to their parents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from safecompress.report.safe import mapping, number, text
 
-# A round's parents are named by their place in the population: the first of round 3 is r3p1.
+# Candidates refer to a parent by round and rank: r3p1 is the best one that entered round 3.
 _PLACE = re.compile(r"r(\d{1,6})p(\d{1,6})")
 
 
@@ -18,17 +18,23 @@ class Node:
     """One candidate.
 
     Args:
-        index: its place in the history.
-        round: the round it was proposed in.
-        name, proposal, parent_name, reason: as recorded.
-        parent: index of the candidate it came from; None for the start.
-        accuracy, density, step, rank: figures, None where they were not taken.
-        measures: attack figures by name.
-        cosine: of its input gradients and the dense model's, in [-1, 1].
-        seconds: settling, computing outputs, all tests.
-        selected: whether it lived on.
-        discarded: whether it was thrown out before it was tested.
-        on_path: whether the final model came from it.
+        index: its position in the history, from 0.
+        round: the round in which it was proposed.
+        name: its name.
+        proposal: name of the proposal that made it.
+        parent_name: recorded name of its parent.
+        parent: index of its parent; None where it came from the start.
+        accuracy: on the steering rows, in [0, 1]; None where it was not measured.
+        density: existing share of the maskable weights, in [0, 1]; None where it is not recorded.
+        step: training steps so far; None where they are not recorded.
+        rank: rank in its round, the best first; None where it was not ranked.
+        measures: figures of attacks and further risks by name.
+        cosine: cosine of its input gradients with the dense model's, in [-1, 1].
+        seconds: seconds of settling, of computing outputs and of all tests.
+        selected: whether it was kept for the next round.
+        discarded: whether it was discarded before it was tested.
+        on_path: whether it is the final model or one of its ancestors.
+        reason: why it was ranked or discarded, in words.
     """
 
     index: int
@@ -51,7 +57,11 @@ class Node:
 
 
 def read_nodes(history: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
-    """Return one node per line of the history, with parents resolved."""
+    """Return one node per line of the history, with parents resolved.
+
+    Args:
+        history: the lines of history.jsonl.
+    """
     nodes = [_node(index, line) for index, line in enumerate(history)]
     populations = _populations(nodes)
     named: dict[str, int] = {}
@@ -73,10 +83,10 @@ def _node(index: int, line: Mapping[str, Any]) -> Node:
     tests = [number(v) for v in mapping(seconds.get("tests")).values()]
     tested = sum(v for v in tests if v is not None) if any(v is not None for v in tests) else None
     measures = list(mapping(line.get("measures")).items())[:12]
-    found_round = number(line.get("round"))
+    round_number = number(line.get("round"))
     return Node(
         index=index,
-        round=int(min(max(found_round, 0.0), 1e9)) if found_round is not None else 0,
+        round=int(min(max(round_number, 0.0), 1e9)) if round_number is not None else 0,
         name=text(line.get("candidate"), longest=80) or f"candidate {index + 1}",
         proposal=text(line.get("proposal"), longest=80) or "–",
         parent_name=text(line.get("parent"), longest=80),
@@ -96,7 +106,10 @@ def _node(index: int, line: Mapping[str, Any]) -> Node:
 
 
 def _populations(nodes: Sequence[Node]) -> dict[int, list[int]]:
-    """Return the candidates that live after each round, best first; a lost round keeps the last."""
+    """Return the indices of the candidates kept after each round, best first.
+
+    After a round that kept none, those of the round before remain.
+    """
     populations: dict[int, list[int]] = {}
     last: list[int] = []
     for number_ in sorted({node.round for node in nodes}):
@@ -108,11 +121,11 @@ def _populations(nodes: Sequence[Node]) -> dict[int, list[int]]:
 
 
 def _by_place(parent: str, populations: Mapping[int, list[int]]) -> int | None:
-    found = _PLACE.fullmatch(parent)
-    if found is None:
+    match = _PLACE.fullmatch(parent)
+    if match is None:
         return None
-    alive = populations.get(int(found[1]) - 1, [])
-    place = int(found[2]) - 1
+    alive = populations.get(int(match[1]) - 1, [])
+    place = int(match[2]) - 1
     return alive[place] if 0 <= place < len(alive) else None
 
 

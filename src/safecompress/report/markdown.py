@@ -1,4 +1,4 @@
-"""A verdict in a few lines of Markdown, for the page of a pull request or a CI job."""
+"""`markdown_summary`: a verdict in a few lines of Markdown, for pull requests and CI jobs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
 
 
 def table_cell(value: object) -> str:
-    """Return text that cannot leave its cell."""
+    """Return text in which no character ends the cell or begins other markup.
+
+    Args:
+        value: text or a number; anything else becomes empty.
+    """
     cleaned = text(value, longest=600)
     for mark, harmless in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "'")):
         cleaned = cleaned.replace(mark, harmless)

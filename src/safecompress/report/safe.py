@@ -1,4 +1,7 @@
-"""Reading values nobody vouches for: a run folder may be old, cut short, or written by others."""
+"""Functions that read values of unknown types from JSON without raising.
+
+Files of a run folder may be old, truncated, or written by other programs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ _UNFIT = re.compile(
 
 
 def number(value: object) -> float | None:
-    """Return a finite float, or None for anything else (NaN, infinity, text, null, booleans)."""
+    """Return a finite float, or None for anything else (NaN, infinity, text, null, booleans).
+
+    Args:
+        value: any JSON.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -27,7 +34,11 @@ def number(value: object) -> float | None:
 def text(value: object, *, longest: int = 300) -> str:
     r"""Return printable text of at most `longest` characters, an ellipsis where it was cut.
 
-    Only text and numbers are text; anything else gives nothing.
+    Characters that are unfit for a page become U+FFFD.
+
+    Args:
+        value: text or a number; anything else becomes empty.
+        longest: most characters of the result, at least 1.
 
     >>> text("a\x00b")
     'a�b'
@@ -47,20 +58,36 @@ def text(value: object, *, longest: int = 300) -> str:
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Return `value` if it is a mapping, otherwise an empty one."""
+    """Return `value` if it is a mapping, otherwise an empty one.
+
+    Args:
+        value: any JSON.
+    """
     return value if isinstance(value, Mapping) else {}
 
 
 def sequence(value: object) -> Sequence[Any]:
-    """Return `value` if it is a list or tuple, otherwise an empty one."""
+    """Return `value` if it is a list or tuple, otherwise an empty one.
+
+    Args:
+        value: any JSON.
+    """
     return value if isinstance(value, list | tuple) else ()
 
 
 def mappings(value: object) -> tuple[Mapping[str, Any], ...]:
-    """Return the mappings in a list, leaving out everything else."""
+    """Return the mappings in a list, leaving out everything else.
+
+    Args:
+        value: any JSON; empty unless it is a list or tuple.
+    """
     return tuple(item for item in sequence(value) if isinstance(item, Mapping))
 
 
 def numbers(value: object) -> tuple[float, ...]:
-    """Return a list's finite numbers; anything else in it becomes 0."""
+    """Return a list's finite numbers; anything else in it becomes 0.
+
+    Args:
+        value: any JSON; empty unless it is a list or tuple.
+    """
     return tuple(number(item) or 0.0 for item in sequence(value))

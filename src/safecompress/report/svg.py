@@ -1,4 +1,4 @@
-"""The little SVG the report needs: escaped tags, scales, ticks. Colors live in the stylesheet."""
+"""`tag`, `picture`, `path` and `Scale`: SVG elements, scales and ticks; the stylesheet colors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from markupsafe import Markup, escape
 def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
     """Return one element; children and attribute values are escaped unless they are markup.
 
-    Attribute names: a trailing underscore is dropped, others become hyphens; None leaves one out.
+    Args:
+        name: name of the element.
+        children: text, which is escaped, or markup.
+        attributes: attributes by name. A trailing underscore is dropped, other underscores become
+            hyphens, and attributes of value None are left out.
 
     >>> tag("text", "a<b", x=1.0, text_anchor="end")
     Markup('<text x="1" text-anchor="end">a&lt;b</text>')
@@ -31,7 +35,10 @@ def _value(value: str | float) -> str:
 
 
 def coordinate(value: float) -> str:
-    """Write a coordinate shortly.
+    """Return a coordinate with at most two decimals, without trailing zeros.
+
+    Args:
+        value: the coordinate, in px.
 
     >>> coordinate(12.3456), coordinate(-0.001)
     ('12.35', '0')
@@ -49,16 +56,16 @@ def picture(
     description: str,
     **attributes: str | float | None,
 ) -> Markup:
-    """Return an image with a name and a description for those who do not see it.
+    """Return an image with a title and a description for screen readers.
 
     Args:
-        children: what is drawn.
+        children: the elements of the image.
         identity: id of the element, unique on the page.
-        width: size in px of the drawing's own coordinates.
-        height: the same.
-        title: what it is.
-        description: what it shows.
-        attributes: more of the element's own.
+        width: width of the image and of its coordinates, in px.
+        height: height of the image and of its coordinates, in px.
+        title: what the image is.
+        description: what the image shows.
+        attributes: further attributes of the element, as in `tag`.
     """
     names = f"{identity}-title {identity}-desc"
     return tag(
@@ -85,9 +92,10 @@ def path(
     """Return a line through `points`, leaving out points nearer than `apart` px to the last.
 
     Args:
-        points: in the drawing's own coordinates.
-        apart: small where figures are read back from the line.
-        attributes: of the element.
+        points: points in the coordinates of the image, in px.
+        apart: smallest distance of drawn points, in px. Where the page's script reads figures back
+            from the line, it must be small enough for their digits.
+        attributes: attributes of the element, as in `tag`.
     """
     kept: list[tuple[float, float]] = []
     skipped: tuple[float, float] | None = None
@@ -107,12 +115,14 @@ def path(
 class Scale:
     """A linear or logarithmic map from [low, high] to [start, stop] px; values outside are clipped.
 
-    A range without a width is drawn in the middle.
+    A linear range of width 0 is drawn in the middle.
 
     Args:
-        low, high: ends of the data; 0 < low < high when logarithmic.
-        start, stop: where they are drawn.
-        logarithmic: whether distances are ratios.
+        low: lower end of the data; above 0 when logarithmic.
+        high: upper end of the data; above `low` when logarithmic.
+        start: coordinate of `low`, in px.
+        stop: coordinate of `high`, in px.
+        logarithmic: whether equal ratios, not equal differences, have equal distances.
     """
 
     low: float
@@ -122,13 +132,13 @@ class Scale:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        """Return where `value` is drawn."""
-        inside = min(max(value, self.low), self.high)
+        """Return the coordinate of `value`, in px."""
+        clipped = min(max(value, self.low), self.high)
         if self.logarithmic:
-            share = math.log(inside / self.low) / math.log(self.high / self.low)
+            share = math.log(clipped / self.low) / math.log(self.high / self.low)
         else:
             width = self.high - self.low
-            share = (inside - self.low) / width if 0 < width < math.inf else 0.5
+            share = (clipped - self.low) / width if 0 < width < math.inf else 0.5
         return self.start + share * (self.stop - self.start)
 
     @property
@@ -142,6 +152,10 @@ class Scale:
 def decades(low: float, high: float) -> list[float]:
     """Return the powers of ten in [low, high], at most about twelve of them.
 
+    Args:
+        low: lower end, above 0.
+        high: upper end.
+
     >>> decades(0.004, 1)
     [0.01, 0.1, 1.0]
     """
@@ -151,7 +165,12 @@ def decades(low: float, high: float) -> list[float]:
 
 
 def round_ticks(low: float, high: float, *, most: int = 5) -> list[float]:
-    """Return round values in [low, high].
+    """Return evenly spaced round values in [low, high].
+
+    Args:
+        low: lower end.
+        high: upper end; `low` alone is returned where it is not above `low`.
+        most: approximate number of intervals between them.
 
     >>> round_ticks(0, 1)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]

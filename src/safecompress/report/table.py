@@ -1,4 +1,4 @@
-"""A comparison as a table: Markdown, CSV, and one page of HTML. Nothing is measured here."""
+"""`table_markdown`, `table_csv` and `table_html`: a comparison as Markdown, CSV and HTML."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def table_markdown(document: Mapping[str, Any]) -> str:
     Args:
         document: the contents of a comparison's `table.json`.
     """
-    lines = [_explained(document), ""]
+    lines = [_explanation(document), ""]
     for title, rows in _groups(document):
         compared = any(row.get("against") for row in rows)
         head = ["method", "accuracy", "strongest attack", "its AUC", "accuracy × (1 − AUC)"]
@@ -40,47 +40,50 @@ def table_markdown(document: Mapping[str, Any]) -> str:
             strongest = mapping(row.get("strongest"))
             cells = [
                 ("● " if row.get("pareto") else "") + table_cell(_method(row)),
-                _shown(row.get("accuracy"), "percent"),
+                _words(row.get("accuracy"), "percent"),
                 table_cell(strongest.get("attack")),
-                _shown(strongest, "auc"),
-                _shown(row.get("value"), "auc"),
+                _words(strongest, "auc"),
+                _words(row.get("value"), "auc"),
             ]
             if compared:
                 against = mapping(row.get("against"))
                 p = number(against.get("p_corrected"))
-                cells += [_shown(against, "auc", signed=True), "" if p is None else f"{p:.2g}"]
+                cells += [
+                    _words(against, "auc", signed=True),
+                    "" if p is None else f"{p:.2g}",
+                ]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     for title, means in _means(document):
         lines += [f"**{title}**", "", f"| method | {_MEAN} |", "|---|---|"]
-        lines += [f"| {table_cell(m.get('method'))} | {_shown(m, 'auc')} |" for m in means]
+        lines += [f"| {table_cell(m.get('method'))} | {_words(m, 'auc')} |" for m in means]
         lines.append("")
     return "\n".join(lines)
 
 
 def table_csv(document: Mapping[str, Any]) -> str:
-    """Return a comparison as CSV: one line a row, every attack's AUC a column.
+    """Return a comparison as CSV: a line for each row, with columns for every attack's AUC.
 
     Args:
         document: the contents of a comparison's `table.json`.
     """
     rows = mappings(document.get("rows"))
     attacks = _attacks(rows)
-    stated = ["data", "density", "method", "models", "pareto", "seconds"]
+    plain = ["data", "density", "method", "models", "pareto", "seconds"]
     figures = ["accuracy", "strongest", "value"]
-    head = [*stated, "strongest_attack"]
+    head = [*plain, "strongest_attack"]
     for name in [*figures, *(f"auc.{attack}" for attack in attacks)]:
         head += [name, f"{name}.low", f"{name}.high"]
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
+    output = io.StringIO()
+    table = csv.writer(output, lineterminator="\n")
     table.writerow(head)
     for row in rows:
         spans = [_span(row.get(name)) for name in figures]
         spans += [_span(mapping(row.get("attacks")).get(attack)) for attack in attacks]
         numbers = [x for span in spans for x in (span.value, span.low, span.high)]
-        named = [row.get(key) for key in stated] + [mapping(row.get("strongest")).get("attack")]
+        named = [row.get(key) for key in plain] + [mapping(row.get("strongest")).get("attack")]
         table.writerow([*named, *("" if x is None else repr(x) for x in numbers)])
-    return written.getvalue()
+    return output.getvalue()
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
 
     Args:
         document: the contents of a comparison's `table.json`.
-        name: the comparison's.
+        name: name of the comparison.
     """
     groups = []
     for index, (title, rows) in enumerate(_groups(document)):
@@ -162,7 +165,7 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
     return page(
         "table.html.j2",
         name=text(name, longest=120),
-        explained=_explained(document),
+        explained=_explanation(document),
         notes=[text(note, longest=400) for note in document.get("notes") or []],
         groups=groups,
         mean=_MEAN,
@@ -170,7 +173,7 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
     )
 
 
-def _explained(document: Mapping[str, Any]) -> str:
+def _explanation(document: Mapping[str, Any]) -> str:
     if document.get("kind") == "runs":
         return (
             "Each row is one model, judged on its run's sealed rows; intervals are those of the "
@@ -232,7 +235,7 @@ def _span(value: object) -> Span:
     return Span(number(mean), number(found.get("low")), number(found.get("high")))
 
 
-def _shown(value: object, style: Style, *, signed: bool = False) -> str:
+def _words(value: object, style: Style, *, signed: bool = False) -> str:
     span = _span(value)
     if span.value is None:
         return MISSING

@@ -1,4 +1,4 @@
-"""What the page says about the models side by side."""
+"""`comparison`: the report's table of models side by side."""
 
 from __future__ import annotations
 
@@ -48,15 +48,18 @@ class Comparison:
 
 
 def measure_label(name: str) -> str:
-    """Return a measure's name for people.
+    """Return a measure's name in words.
+
+    Args:
+        name: the name in verdict.json.
 
     >>> measure_label("loss.auc"), measure_label("neural.tpr@0.01")
     ('loss · AUC', 'neural · TPR at FPR 1.0%')
     """
-    found = _METRIC.fullmatch(name)
-    if found is None:
+    match = _METRIC.fullmatch(name)
+    if match is None:
         return name
-    attack, metric = found.groups()
+    attack, metric = match.groups()
     if metric == "auc":
         return f"{attack} · AUC"
     if metric.startswith("tpr@"):
@@ -69,13 +72,21 @@ def measure_label(name: str) -> str:
 
 
 def subjects_of(verdict: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the compared models by name, in the order they are shown."""
+    """Return the compared models by name, in the order in which they are shown.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     entries = {text(e.get("name"), longest=40): e for e in mappings(verdict.get("comparison"))}
     return {name: entries[name] for name in ordered(entries)[:MOST_SUBJECTS]}
 
 
 def comparison(verdict: Mapping[str, Any]) -> Comparison:
-    """Return the table of models."""
+    """Return the table of models.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     entries = subjects_of(verdict)
     compared = tuple(n for n, e in entries.items() if mapping(e.get("difference_to_dense")))
     names = dict.fromkeys(
@@ -111,8 +122,8 @@ def comparison(verdict: Mapping[str, Any]) -> Comparison:
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    own = {"density": entry.get("density"), "accuracy": entry.get("accuracy")}
-    return {str(k): v for k, v in mapping(entry.get("attacks")).items()} | own
+    figures = {"density": entry.get("density"), "accuracy": entry.get("accuracy")}
+    return {str(k): v for k, v in mapping(entry.get("attacks")).items()} | figures
 
 
 def _cell(span: Span, style: Style, *, signed: bool = False) -> Cell:
@@ -127,5 +138,5 @@ def _domain(spans: Iterable[Span], *, chance: bool = True) -> tuple[float, float
         known.append(0.5)
     low, high = min(known), max(known)
     pad = 0.08 * (high - low) or 0.01
-    # Near the end of what a float holds the padding must not reach infinity.
+    # The padding of values near the largest float must not overflow to infinity.
     return max(low - pad, -sys.float_info.max), min(high + pad, sys.float_info.max)

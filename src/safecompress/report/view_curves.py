@@ -1,4 +1,4 @@
-"""What the page draws from figures.json: ROC curves, loss histograms, layers, costs."""
+"""`roc_panels`, `loss_panels`, `layer_rows`, `cost_rows`: what the report shows of figures.json."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RATES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
 
 @dataclass(frozen=True)
 class Reading:
-    """A line of the table behind a plot: where on the horizontal axis, and the figures there."""
+    """A line of the table behind a plot: a place on the horizontal axis, and the figures there."""
 
     place: str
     figures: tuple[str, ...]
@@ -64,7 +64,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class CostRow:
-    """What one test took."""
+    """The time of one test or stage."""
 
     name: str
     stage: str
@@ -73,7 +73,12 @@ class CostRow:
 
 
 def roc_panels(figures: Mapping[str, Any], verdict: Mapping[str, Any]) -> tuple[RocPanel, ...]:
-    """Return one panel per attack, every model's curve in it."""
+    """Return one panel per attack, with the curves of all models.
+
+    Args:
+        figures: the document of figures.json.
+        verdict: the document of verdict.json.
+    """
     by_subject = {
         text(name, longest=40): mapping(attacks)
         for name, attacks in mapping(figures.get("roc")).items()
@@ -95,42 +100,49 @@ def roc_panels(figures: Mapping[str, Any], verdict: Mapping[str, Any]) -> tuple[
 
 
 def _rates(curves: Iterable[Curve], floor: float) -> tuple[Reading, ...]:
-    """Return what each model's attacker finds at some false-positive rates."""
-    shown = list(curves)
+    """Return the true-positive rates of all curves at some false-positive rates."""
+    all_curves = list(curves)
     rates = [floor, *(rate for rate in _RATES if rate > floor)]
     return tuple(
         Reading(
             figure(rate, "percent"),
-            tuple(figure(curve.found_at(rate), "percent") for curve in shown),
+            tuple(figure(curve.found_at(rate), "percent") for curve in all_curves),
         )
         for rate in rates
     )
 
 
 def _curve(source: object) -> Curve:
-    found = mapping(source)
+    fields = mapping(source)
     return Curve(
-        numbers(sequence(found.get("fpr"))[:20_000]),
-        numbers(sequence(found.get("tpr"))[:20_000]),
-        number(found.get("auc")),
+        numbers(sequence(fields.get("fpr"))[:20_000]),
+        numbers(sequence(fields.get("tpr"))[:20_000]),
+        number(fields.get("auc")),
     )
 
 
 def loss_panels(figures: Mapping[str, Any]) -> tuple[LossPanel, ...]:
-    """Return one panel per model, all on the same axes."""
+    """Return one panel per model, all on the same axes.
+
+    Args:
+        figures: the document of figures.json.
+    """
     sources = {text(n, longest=40): mapping(h) for n, h in mapping(figures.get("loss")).items()}
-    read: dict[str, Histogram] = {}
+    readable: dict[str, Histogram] = {}
     for name in ordered(sources)[:_MOST_SUBJECTS]:
         parts = (numbers(sequence(sources[name].get(k))[:2000]) for k in _HISTOGRAM)
         histogram = Histogram.read(*parts)
         if histogram is not None:
-            read[name] = histogram
-    if not read:
+            readable[name] = histogram
+    if not readable:
         return ()
-    domain = (min(h.edges[0] for h in read.values()), max(h.edges[-1] for h in read.values()))
-    top = max(h.top for h in read.values()) * 1.05 or 1.0
+    domain = (
+        min(h.edges[0] for h in readable.values()),
+        max(h.edges[-1] for h in readable.values()),
+    )
+    top = max(h.top for h in readable.values()) * 1.05 or 1.0
     panels = []
-    for index, (name, histogram) in enumerate(read.items()):
+    for index, (name, histogram) in enumerate(readable.items()):
         unit = text(sources[name].get("unit"), longest=60) or "loss"
         picture = loss_panel(
             histogram,
@@ -164,7 +176,11 @@ _HISTOGRAM = ("edges", "members", "nonmembers")
 
 
 def layer_rows(figures: Mapping[str, Any]) -> tuple[LayerRow, ...]:
-    """Return the table of layers."""
+    """Return the rows of the table of layers.
+
+    Args:
+        figures: the document of figures.json.
+    """
     rows = []
     for layer in mappings(figures.get("layers"))[:MOST_LAYERS]:
         density, coverage = number(layer.get("density")), number(layer.get("coverage"))
@@ -184,7 +200,12 @@ def layer_rows(figures: Mapping[str, Any]) -> tuple[LayerRow, ...]:
 
 
 def cost_rows(figures: Mapping[str, Any], provenance: Mapping[str, Any]) -> tuple[CostRow, ...]:
-    """Return what every test took, then what the run's stages took, each on its own scale."""
+    """Return the times of all tests, then of the run's stages, with bars on a scale for each.
+
+    Args:
+        figures: the document of figures.json.
+        provenance: the document of provenance.json.
+    """
     tests = [
         (
             text(c.get("name"), longest=160) or MISSING,
@@ -201,8 +222,8 @@ def cost_rows(figures: Mapping[str, Any], provenance: Mapping[str, Any]) -> tupl
     for group in (tests, stages):
         longest = max((number(value) or 0.0 for _, _, value in group), default=0.0)
         for name, stage, value in group:
-            found = number(value)
-            share = None if found is None or longest <= 0 else found / longest
-            took = Value.of(found, seconds(value))
+            spent = number(value)
+            share = None if spent is None or longest <= 0 else spent / longest
+            took = Value.of(spent, seconds(value))
             rows.append(CostRow(name, stage or MISSING, took, bar(share)))
     return tuple(rows)

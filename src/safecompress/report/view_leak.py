@@ -1,4 +1,4 @@
-"""What the page says about where the leak is: in which rows, in which classes, and what for."""
+"""`exposures` and `leak`: exposed members, leaking classes and accusations in the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_EXPOSED, _MOST_ATTACKS, _MOST_CLASSES = 100, 10, 100
 
 @dataclass(frozen=True)
 class ExposedRow:
-    """A member that an attack is sure of: its place, the score, and who else reaches it."""
+    """A member that an attack is sure of; `rate` is the share of non-members that score as high."""
 
     row: Value
     score: Value
@@ -43,7 +43,11 @@ class Exposures:
 
 
 def exposures(verdict: Mapping[str, Any]) -> Exposures:
-    """Return the most exposed members, none where they were not recorded."""
+    """Return the most exposed members, none where they were not recorded.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     entry = mapping(verdict.get("exposed"))
     rows = []
     for member in mappings(entry.get("members"))[:_MOST_EXPOSED]:
@@ -62,7 +66,7 @@ def exposures(verdict: Mapping[str, Any]) -> Exposures:
 
 def _newly_exposed(entry: Mapping[str, Any]) -> NewlyExposedRow:
     rate, dense_only = number(entry.get("rate")), number(entry.get("dense_only_rate"))
-    # Without separators of thousands, which would read as rows of their own.
+    # Thousands are not separated, because 1,234 in a list would read as two rows.
     numbers = map(number, sequence(entry.get("rows")))
     rows = [MISSING if row is None else f"{row:.0f}" for row in numbers]
     more = f" and {len(rows) - _MOST_EXPOSED} more" if len(rows) > _MOST_EXPOSED else ""
@@ -89,7 +93,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class AccusationRow:
-    """What an accusation is worth at one share of members."""
+    """The precision of accusations at one share of members."""
 
     prior: str
     precision: str
@@ -109,7 +113,11 @@ class Leak:
 
 
 def leak(verdict: Mapping[str, Any]) -> Leak:
-    """Return where the strongest attack finds members; empty where it was not recorded."""
+    """Return where the strongest attack finds members; empty where it was not recorded.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     entry = mapping(verdict.get("leak"))
     return Leak(
         attack=text(entry.get("attack"), longest=80),
@@ -121,11 +129,11 @@ def leak(verdict: Mapping[str, Any]) -> Leak:
 
 
 def _accusation(entry: Mapping[str, Any]) -> AccusationRow:
-    shown = {
+    figures = {
         name: figure(number(entry.get(name)), "percent")
         for name in ("prior", "precision", "fpr", "tpr")
     }
-    return AccusationRow(**shown)
+    return AccusationRow(**figures)
 
 
 def _class_row(entry: Mapping[str, Any]) -> ClassRow:

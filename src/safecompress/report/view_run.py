@@ -1,4 +1,4 @@
-"""What the page says about the run: every candidate, what the verdict leaves open, provenance."""
+"""`candidates`, `openness` and `facts`: the report's candidates, open questions and provenance."""
 
 from __future__ import annotations
 
@@ -70,7 +70,11 @@ class VerdictLimits:
 
 
 def candidates(nodes: Sequence[Node]) -> Candidates:
-    """Return the table of candidates."""
+    """Return the table of candidates.
+
+    Args:
+        nodes: the candidates, in the order of the history.
+    """
     names = list(dict.fromkeys(name for node in nodes for name in node.measures))[:12]
     rows = tuple(_candidate_row(node, names) for node in nodes[:MOST_CANDIDATES])
     return Candidates(tuple(measure_label(name) for name in names), rows, len(nodes))
@@ -101,7 +105,11 @@ def _candidate_row(node: Node, names: Sequence[str]) -> CandidateRow:
 
 
 def openness(verdict: Mapping[str, Any]) -> VerdictLimits:
-    """Return what the verdict does not say."""
+    """Return what the verdict does not say.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     threat, power = mapping(verdict.get("threat_model")), mapping(verdict.get("power"))
     members, others = count(power.get("n_members")), count(power.get("n_nonmembers"))
     return VerdictLimits(
@@ -120,21 +128,27 @@ def openness(verdict: Mapping[str, Any]) -> VerdictLimits:
 def facts(
     verdict: Mapping[str, Any], provenance: Mapping[str, Any], config: str
 ) -> tuple[Fact, ...]:
-    """Return the provenance as lines; nested entries become dotted names."""
+    """Return the provenance as lines; nested entries become dotted names.
+
+    Args:
+        verdict: the document of verdict.json.
+        provenance: the document of provenance.json.
+        config: the text of config.yaml.
+    """
     model = mapping(verdict.get("model"))
-    found = [Fact("model", text(model.get("name"), longest=200))] if model.get("name") else []
+    lines = [Fact("model", text(model.get("name"), longest=200))] if model.get("name") else []
     if model.get("lineage"):
-        found += _flattened({"lineage": model.get("lineage")}, "model.", 0)
+        lines += _flattened({"lineage": model.get("lineage")}, "model.", 0)
     seed = _SEED.search(config)
     if seed is not None:
-        found.append(Fact("seed", seed[1]))
+        lines.append(Fact("seed", seed[1]))
     rest = {name: value for name, value in provenance.items() if name != "seconds"}
     for fact in _flattened(rest, "", 0):
-        if len(found) >= _MOST_FACTS:
-            found.append(Fact("…", "more entries were left out"))
+        if len(lines) >= _MOST_FACTS:
+            lines.append(Fact("…", "more entries were left out"))
             break
-        found.append(fact)
-    return tuple(found)
+        lines.append(fact)
+    return tuple(lines)
 
 
 def _flattened(entries: Mapping[str, Any], prefix: str, depth: int) -> Iterator[Fact]:
@@ -143,11 +157,11 @@ def _flattened(entries: Mapping[str, Any], prefix: str, depth: int) -> Iterator[
         if isinstance(value, Mapping) and value and depth < _DEEPEST:
             yield from _flattened(value, f"{path}.", depth + 1)
             continue
-        shown = _shown(value)
+        shown = _value_words(value)
         yield Fact(path, shown, re.fullmatch(r"[0-9a-f]{16,128}", shown) is not None)
 
 
-def _shown(value: object) -> str:
+def _value_words(value: object) -> str:
     if isinstance(value, list | tuple):
         some = ", ".join(text(item, longest=60) for item in value[:12])
         return some if len(value) <= 12 else f"{some}, … ({len(value):,} in all)"

@@ -1,4 +1,4 @@
-"""What the page says about a pair: who fools the full model with the small one, and how soon."""
+"""`transfer`: what the report shows of attacks on the full model with the help of the small one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from safecompress.report.wording import MISSING, Span, Style, count, figure, int
 MOST_MATRICES, MOST_ATTACKERS, MOST_EXAMPLES, MOST_POINTS = 6, 12, 4, 200
 _LONGEST_PICTURE = 200_000
 _BASE64 = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]+={0,2}")
-_PLACES = (1, 10, 100, 1_000, 10_000)
+_QUERY_COUNTS = (1, 10, 100, 1_000, 10_000)
 _AUC, _RATE = ".auc", ".rate"
 _ALIKE: tuple[tuple[str, str, Style], ...] = (
     ("gradients", "mean cosine of input gradients", "plain"),
@@ -40,14 +40,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One check: attackers across, what they crafted on down.
+    """The rates of one transfer check: a column per attacker, a line per model crafted on.
 
     Args:
-        name: of the check's measure.
-        words: on how many rows, how far, and whether gradients are masked.
+        name: name of the check's measure.
+        words: the number of rows, the radius, and whether gradients are masked.
         attackers: heads of the columns.
-        lines: per model crafted on its name, and a cell and whether it is the strongest for each
-            attacker.
+        lines: for each model that points were crafted on its name, and for each attacker a cell
+            and whether it is the strongest.
         examples: rows on which the strongest attacker fooled the full model.
     """
 
@@ -60,7 +60,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Questions:
-    """One check by questions: the picture, its attacks with the class of their line, figures."""
+    """One query check: the picture, its attacks with the CSS class of their line, and figures."""
 
     name: str
     picture: Markup
@@ -70,7 +70,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Transfer:
-    """All that is known of a pair; everything empty where there is none."""
+    """What the report shows of a pair; all fields are empty where there is none."""
 
     matrices: tuple[Matrix, ...]
     questions: tuple[Questions, ...]
@@ -84,7 +84,13 @@ class Transfer:
 def transfer(
     figures: Mapping[str, Any], verdict: Mapping[str, Any], nodes: Sequence[Node]
 ) -> Transfer:
-    """Return what the page says of a pair."""
+    """Return what the report shows of a pair.
+
+    Args:
+        figures: the document of figures.json.
+        verdict: the document of verdict.json.
+        nodes: the candidates of the search; empty for an audit.
+    """
     alike = mapping(mapping(verdict.get("against")).get("similarity"))
     return Transfer(
         tuple(_matrix(m) for m in mappings(figures.get("transfer"))[:MOST_MATRICES]),
@@ -107,38 +113,38 @@ def _matrix(source: Mapping[str, Any]) -> Matrix:
     names = [text(r.get("attacker"), longest=40) for r in rates]
     attackers = list(dict.fromkeys(names))[:MOST_ATTACKERS]
     sources = list(dict.fromkeys(text(r.get("on"), longest=40) for r in rates))[:MOST_ATTACKERS]
-    found = {
+    cells = {
         (text(r.get("on"), longest=40), name): (_cell(r), r.get("strongest") is True)
         for r, name in zip(rates, names, strict=True)
     }
-    nothing = (Cell(MISSING, ""), False)
-    lines = tuple((on, tuple(found.get((on, a), nothing) for a in attackers)) for on in sources)
+    missing = (Cell(MISSING, ""), False)
+    lines = tuple((on, tuple(cells.get((on, a), missing) for a in attackers)) for on in sources)
     unit = text(source.get("unit", "the input range"), longest=80)
     words = (
         f"{count(source.get('rows'))} rows that both models get right, radius "
-        f"{figure(number(source.get('radius')), 'plain')} of {unit}. {_inside(source)}"
+        f"{figure(number(source.get('radius')), 'plain')} of {unit}. {_white_box_words(source)}"
     )
     masked = source.get("masked") is True
     words += ": gradients are masked, and the rates say nothing." if masked else "."
     examples = [_example(e) for e in mappings(source.get("examples"))[:MOST_EXAMPLES]]
-    kept = tuple(e for e in examples if e is not None)
-    return Matrix(text(source.get("measure"), longest=80), words, tuple(attackers), lines, kept)
+    valid = tuple(e for e in examples if e is not None)
+    return Matrix(text(source.get("measure"), longest=80), words, tuple(attackers), lines, valid)
 
 
-def _inside(source: Mapping[str, Any]) -> str:
-    """Say how often the small model itself is fooled, and what that is held against."""
-    own, theirs, questioned = (
+def _white_box_words(source: Mapping[str, Any]) -> str:
+    """Return in words how often the small model itself is fooled, and the rate to compare with."""
+    small, full, by_queries = (
         number(source.get(key)) for key in ("white_box", "white_box_full", "questioned")
     )
-    if own is None:
+    if small is None:
         return (
             "The small model gives no gradients: points are found by questions to it, and the "
             "rates are lower bounds"
         )
-    words = f"White-box PGD fools the small model itself on {figure(own, 'percent')} of them, "
-    if theirs is None and questioned is not None:
-        return words + f"questions alone on {figure(questioned, 'percent')}"
-    return words + f"the full one on {figure(theirs, 'percent')}"
+    words = f"White-box PGD fools the small model itself on {figure(small, 'percent')} of them, "
+    if full is None and by_queries is not None:
+        return words + f"questions alone on {figure(by_queries, 'percent')}"
+    return words + f"the full one on {figure(full, 'percent')}"
 
 
 def _cell(rate: Mapping[str, Any]) -> Cell:
@@ -154,9 +160,9 @@ def _example(source: Mapping[str, Any]) -> Example | None:
         isinstance(p, str) and len(p) <= _LONGEST_PICTURE and _BASE64.fullmatch(p) for p in pictures
     ):
         return None
-    label, said = (text(source.get(key), longest=40) for key in ("label", "said"))
-    words = f"class {label}, taken for {said}"
-    names = (f"a row of class {label}", f"the point taken for {said}", "their difference")
+    label, answer = (text(source.get(key), longest=40) for key in ("label", "said"))
+    words = f"class {label}, taken for {answer}"
+    names = (f"a row of class {label}", f"the point taken for {answer}", "their difference")
     return Example(words, tuple(zip(names, map(str, pictures), strict=True)))
 
 
@@ -173,7 +179,7 @@ def _questions(source: Mapping[str, Any], *, identity: str) -> Questions | None:
             )
     if budget is None or budget <= 1 or not attacks:
         return None
-    places = [p for p in _PLACES if p < budget] + [budget]
+    places = [p for p in _QUERY_COUNTS if p < budget] + [budget]
     readings = tuple(
         Reading(count(p), tuple(figure(a.share(p), "percent") for a in attacks)) for p in places
     )
@@ -189,14 +195,14 @@ def _questions(source: Mapping[str, Any], *, identity: str) -> Questions | None:
 def _planes(nodes: Sequence[Node]) -> tuple[Markup, ...]:
     """Return the candidates in the planes of accuracy, membership leakage and transfer.
 
-    Nothing where no transfer was measured in the loop.
+    Empty where no transfer was measured in the search.
     """
     tested = [n for n in nodes if n.accuracy is not None and not n.discarded][:MOST_POINTS]
     risks = dict.fromkeys(m for n in tested for m in n.measures if m.endswith(_RATE))
     if not risks:
         return ()
     best = undominated([_figures(n, tuple(risks)) for n in tested])
-    found = [_plane(tested, best, _leak, Axes(joined=False), identity="front-members")]
+    pictures = [_plane(tested, best, _leak, Axes(joined=False), identity="front-members")]
     for i, risk in enumerate(risks):
         about = Axes(
             title=f"Accuracy against {risk}",
@@ -206,7 +212,7 @@ def _planes(nodes: Sequence[Node]) -> tuple[Markup, ...]:
             chance=None,
             joined=False,
         )
-        found.append(
+        pictures.append(
             _plane(tested, best, lambda n, r=risk: n.measures.get(r), about, identity=f"front-{i}")
         )
         along = Axes(
@@ -222,8 +228,8 @@ def _planes(nodes: Sequence[Node]) -> tuple[Markup, ...]:
             Point(n.proposal, _span(n.cosine), _span(n.measures.get(risk)), b, _css(n))
             for n, b in zip(tested, best, strict=True)
         ]
-        found.append(front(points, identity=f"alike-{i}", axes=along))
-    return tuple(picture for picture in found if picture)
+        pictures.append(front(points, identity=f"alike-{i}", axes=along))
+    return tuple(picture for picture in pictures if picture)
 
 
 def _plane(
@@ -237,31 +243,35 @@ def _plane(
 
 
 def _leak(node: Node) -> float | None:
-    """Return the largest AUC of the loop's attacks on a candidate."""
-    found = [v for m, v in node.measures.items() if m.endswith(_AUC) and v is not None]
-    return max(found, default=None)
+    """Return the largest AUC of the attacks on a candidate."""
+    aucs = [v for m, v in node.measures.items() if m.endswith(_AUC) and v is not None]
+    return max(aucs, default=None)
 
 
 def _figures(node: Node, risks: Sequence[str]) -> tuple[float, ...]:
-    """Return what a candidate is weighed by, all of it to be small; unknown is the worst."""
+    """Return the figures that compare candidates, smaller is better; unknown risks are infinite."""
     worst = float("inf")
-    held = [_leak(node), *(node.measures.get(r) for r in risks)]
-    return (-(node.accuracy or 0.0), *(worst if v is None else v for v in held))
+    risk_figures = [_leak(node), *(node.measures.get(r) for r in risks)]
+    return (-(node.accuracy or 0.0), *(worst if v is None else v for v in risk_figures))
 
 
 def undominated(figures: Sequence[tuple[float, ...]]) -> list[bool]:
-    """Return who is beaten by nobody: no other at least as good in all and better in one."""
+    """Return for each point whether no other is at least as good in all figures, better in one.
+
+    Args:
+        figures: points with equally many figures each, smaller is better.
+    """
     return [
         not any(
-            other != own and all(o <= f for o, f in zip(other, own, strict=True))
+            other != point and all(o <= f for o, f in zip(other, point, strict=True))
             for other in figures
         )
-        for own in figures
+        for point in figures
     ]
 
 
 def _span(value: float | None) -> Span:
-    """Return a share or a cosine; what is neither is a damaged figure, and not drawn."""
+    """Return a share or a cosine without an interval; values outside [-1, 1] count as missing."""
     return Span(value if value is not None and abs(value) <= 1 else None, None, None)
 
 

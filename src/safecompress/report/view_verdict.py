@@ -1,4 +1,4 @@
-"""What the page says about the verdict: the sentence, key figures, checks."""
+"""`hero` and `check_groups`: the report's verdict, key figures and table of checks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ class Badge:
 
     @classmethod
     def of(cls, status: object) -> Badge:
-        """Return the badge of a status; one we do not know counts as an error."""
+        """Return the badge of a status; an unknown status is shown as an error.
+
+        Args:
+            status: the status in verdict.json.
+        """
         name = text(status, longest=40)
         return cls(_WORDS.get(name, name or "error"), _css(name))
 
@@ -111,7 +115,11 @@ class CheckGroup:
 
 
 def hero(verdict: Mapping[str, Any]) -> Hero:
-    """Return the top of the page."""
+    """Return the top of the page.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     status = text(verdict.get("verdict"), longest=40)
     sentence = text(verdict.get("sentence"), longest=600)
     first, _, rest = _SENTENCE_END.sub("\n", sentence, count=1).partition("\n")
@@ -125,7 +133,11 @@ def hero(verdict: Mapping[str, Any]) -> Hero:
 
 
 def judged(verdict: Mapping[str, Any]) -> str:
-    """Return the name that the judged model has in the comparison."""
+    """Return the name of the judged model in the comparison.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     return text(verdict.get("judged"), longest=80) or COMPRESSED
 
 
@@ -143,39 +155,39 @@ def _size(verdict: Mapping[str, Any]) -> Tile:
 def _accuracy(verdict: Mapping[str, Any]) -> Tile:
     model = mapping(verdict.get("model"))
     entries = subjects_of(verdict)
-    own = Span.read(mapping(entries.get(judged(verdict))).get("accuracy"))
-    value = own.value if own.value is not None else number(model.get("accuracy"))
+    accuracy = Span.read(mapping(entries.get(judged(verdict))).get("accuracy"))
+    value = accuracy.value if accuracy.value is not None else number(model.get("accuracy"))
     dense = number(mapping(model.get("dense")).get("accuracy"))
     if dense is None:
         dense = Span.read(mapping(entries.get(DENSE)).get("accuracy")).value
     if dense is None:
         return Tile(
-            "Accuracy", figure(value, "percent"), interval(own, "percent") or "no dense model"
+            "Accuracy", figure(value, "percent"), interval(accuracy, "percent") or "no dense model"
         )
     differences = mapping(mapping(entries.get(judged(verdict))).get("difference_to_dense"))
     gap = Span.read(differences.get("accuracy"))
-    told = f"dense model {figure(dense, 'percent')}"
+    detail = f"dense model {figure(dense, 'percent')}"
     if gap.value is not None:
-        told += f"; difference {with_interval(gap, 'percent', signed=True)}"
-    return Tile("Accuracy", figure(value, "percent"), told)
+        detail += f"; difference {with_interval(gap, 'percent', signed=True)}"
+    return Tile("Accuracy", figure(value, "percent"), detail)
 
 
 def _strongest(verdict: Mapping[str, Any]) -> Tile:
     entries = subjects_of(verdict)
     attacks = mapping(mapping(entries.get(judged(verdict))).get("attacks"))
-    found = [
+    spans = [
         (Span.read(v), text(k, longest=80)) for k, v in attacks.items() if style_of(str(k)) == "auc"
     ]
-    known = [(span.value, name, span) for span, name in found if span.value is not None]
+    known = [(span.value, name, span) for span, name in spans if span.value is not None]
     if not known:
         return Tile("Strongest attack", MISSING, "no attack was compared")
     value, name, span = max(known, key=lambda item: item[0])
     dense = Span.read(mapping(mapping(entries.get(DENSE)).get("attacks")).get(name)).value
     attack = name.removesuffix(".auc")
-    told = f"{interval(span, 'auc')} AUC of the attack “{attack}”; guessing is .500"
+    detail = f"{interval(span, 'auc')} AUC of the attack “{attack}”; guessing is .500"
     if dense is not None:
-        told += f", the dense model {figure(dense, 'auc')}"
-    return Tile("Strongest attack", figure(value, "auc"), told.strip())
+        detail += f", the dense model {figure(dense, 'auc')}"
+    return Tile("Strongest attack", figure(value, "auc"), detail.strip())
 
 
 def _passed(verdict: Mapping[str, Any]) -> Tile:
@@ -183,11 +195,11 @@ def _passed(verdict: Mapping[str, Any]) -> Tile:
     controls = [c for c in checks if _is_control(c)]
     critical = [c for c in checks if c.get("critical") is True and not _is_control(c)]
     others = len(checks) - len(controls) - len(critical)
-    told = [f"{others} more only inform"] if others else []
+    details = [f"{others} more only inform"] if others else []
     if controls:
-        told.append(f"{_count_passed(controls)} of {len(controls)} controls of the tests held")
+        details.append(f"{_count_passed(controls)} of {len(controls)} controls of the tests held")
     ratio = f"{_count_passed(critical)} of {len(critical)}"
-    return Tile("Critical checks passed", ratio, "; ".join(told))
+    return Tile("Critical checks passed", ratio, "; ".join(details))
 
 
 def _count_passed(checks: Sequence[Mapping[str, Any]]) -> int:
@@ -199,7 +211,11 @@ def _is_control(check: Mapping[str, Any]) -> bool:
 
 
 def check_groups(verdict: Mapping[str, Any]) -> tuple[CheckGroup, ...]:
-    """Return the table of checks: those of the model, then the controls of the tests."""
+    """Return the table of checks: those of the model, then the controls of the tests.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
     indexed = list(enumerate(mappings(verdict.get("checks"))[:MOST_CHECKS]))
     rows = [(_is_control(check), _check_row(check, index)) for index, check in indexed]
     groups = (
@@ -246,9 +262,9 @@ def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
 
 
 def _limit(check: Mapping[str, Any], span: Span) -> Limit | None:
-    """Return the bound, which a condition writes with six digits only.
+    """Return the bound of a check's condition, corrected for its rounding to six digits.
 
-    A check that passed is not drawn as if it had missed its bound by the rounding.
+    Without the correction a check that passed could be drawn as if it had missed its bound.
     """
     limit = parse_limit(check.get("condition"))
     if limit is None or span.value is None or check.get("status") != "PASS":

@@ -1,4 +1,4 @@
-"""Figures as people read them: percent for shares, `.531 [.512, .550]` for AUC."""
+"""Figures in words: percent for shares, `.531 [.512, .550]` for AUC, durations, counts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,19 @@ class Span:
 
     @classmethod
     def read(cls, source: object) -> Span:
-        """Read `{"value", "low", "high"}`, or a bare number without an interval."""
+        """Read `{"value", "low", "high"}`, or a bare number without an interval.
+
+        Args:
+            source: any JSON.
+        """
         if (bare := number(source)) is not None:
             return cls(bare, None, None)
-        found: Any = mapping(source)
-        return cls(number(found.get("value")), number(found.get("low")), number(found.get("high")))
+        entry: Any = mapping(source)
+        return cls(number(entry.get("value")), number(entry.get("low")), number(entry.get("high")))
 
     @property
     def known(self) -> tuple[float, ...]:
-        """Those of the three numbers that are there."""
+        """The numbers among the three that are not None."""
         return tuple(x for x in (self.low, self.value, self.high) if x is not None)
 
 
@@ -47,12 +51,20 @@ class Value:
 
     @classmethod
     def of(cls, value: float | None, shown: str) -> Value:
-        """Return the cell of a figure, or of one that was not measured."""
+        """Return the cell of a figure.
+
+        Args:
+            value: the number to sort by; None where it was not measured.
+            shown: the text of the cell.
+        """
         return cls(shown, "" if value is None else repr(value))
 
 
 def style_of(measure: str) -> Style:
-    """Return how a measure of this name is written.
+    """Return the style in which a measure's figures are written.
+
+    Args:
+        measure: name of the measure, or of its check.
 
     >>> style_of("loss.auc"), style_of("accuracy"), style_of("latency")
     ('auc', 'percent', 'plain')
@@ -64,7 +76,12 @@ def style_of(measure: str) -> Style:
 
 
 def figure(value: float | None, style: Style, *, signed: bool = False) -> str:
-    """Write one figure.
+    """Return one figure in words.
+
+    Args:
+        value: the figure; None where it was not measured.
+        style: AUC without a leading zero, percent, or a plain number.
+        signed: whether it is a difference: a plus sign is written, and percent become points.
 
     >>> figure(.5312, "auc"), figure(.7119, "percent"), figure(-.008, "percent", signed=True)
     ('.531', '71.2%', '−0.8 points')
@@ -78,7 +95,12 @@ def figure(value: float | None, style: Style, *, signed: bool = False) -> str:
 
 
 def beside(value: float | None, bound: float, style: Style) -> str:
-    """Write a figure so finely that it does not read like a bound which it only comes near.
+    """Return a figure with as many digits as tell it from a bound that it is close to.
+
+    Args:
+        value: the figure; None where it was not measured.
+        bound: the bound, in the same unit.
+        style: as in `figure`.
 
     >>> beside(.0500077, .05, "percent"), beside(.049, .05, "percent"), beside(.6001, .6, "auc")
     ('5.001%', '4.9%', '.6001')
@@ -95,7 +117,12 @@ def beside(value: float | None, bound: float, style: Style) -> str:
 
 
 def interval(span: Span, style: Style, *, signed: bool = False) -> str:
-    """Write the interval in brackets, or nothing where it is unknown.
+    """Return the interval in brackets; empty where it is unknown or a point.
+
+    Args:
+        span: the figure with its interval.
+        style: as in `figure`.
+        signed: as in `figure`.
 
     >>> interval(Span(.53, .512, .55), "auc")
     '[.512, .550]'
@@ -109,7 +136,12 @@ def interval(span: Span, style: Style, *, signed: bool = False) -> str:
 
 
 def with_interval(span: Span, style: Style, *, signed: bool = False) -> str:
-    """Write a figure and, where known, its interval.
+    """Return a figure and, where known, its interval.
+
+    Args:
+        span: the figure with its interval.
+        style: as in `figure`.
+        signed: as in `figure`.
 
     >>> with_interval(Span(-.008, -.019, .003), "percent", signed=True)
     '−0.8 points [−1.9, +0.3]'
@@ -141,32 +173,38 @@ def _percent_digits(size: float) -> str:
 
 
 def count(value: object) -> str:
-    """Write a count with thousands separated.
+    """Return a count with thousands separated.
+
+    Args:
+        value: any JSON; a dash is returned for everything but finite numbers.
 
     >>> count(27012)
     '27,012'
     """
-    found = number(value)
-    if found is None:
+    n = number(value)
+    if n is None:
         return MISSING
-    return f"{found:,.0f}" if abs(found) < _LARGEST else f"{found:.3g}"
+    return f"{n:,.0f}" if abs(n) < _LARGEST else f"{n:.3g}"
 
 
 def seconds(value: object) -> str:
-    """Write a duration.
+    """Return a duration in words.
+
+    Args:
+        value: seconds, at least 0; a dash is returned for anything else.
 
     >>> seconds(.004), seconds(1.234), seconds(75.2), seconds(4000)
     ('< 0.01 s', '1.23 s', '75 s', '1 h 06 min')
     """
-    found = number(value)
-    if found is None or found < 0:
+    length = number(value)
+    if length is None or length < 0:
         return MISSING
-    if found < 0.01:
-        return "< 0.01 s" if found else "0 s"
-    if found < 120:
-        return f"{found:.2f} s" if found < 10 else f"{found:.0f} s"
-    if found > _LARGEST:
-        return f"{found:.3g} s"
-    if found < 3600:
-        return f"{found // 60:.0f} min {found % 60:02.0f} s"
-    return f"{found // 3600:,.0f} h {found % 3600 // 60:02.0f} min"
+    if length < 0.01:
+        return "< 0.01 s" if length else "0 s"
+    if length < 120:
+        return f"{length:.2f} s" if length < 10 else f"{length:.0f} s"
+    if length > _LARGEST:
+        return f"{length:.3g} s"
+    if length < 3600:
+        return f"{length // 60:.0f} min {length % 60:02.0f} s"
+    return f"{length // 3600:,.0f} h {length % 3600 // 60:02.0f} min"

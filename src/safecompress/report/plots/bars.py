@@ -1,4 +1,4 @@
-"""Small bars inside table cells; the cell's text says the same in numbers."""
+"""`bar`: small bars inside table cells, whose text says the same in numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _WIDTH, _HEIGHT = 160.0, 14.0
 def bar(share: float | None, *, reached: float | None = None) -> Markup:
     """Return a bar of `share` of the full width, with a lighter one behind it up to `reached`.
 
-    Hidden from screen readers, because the numbers stand beside it.
+    The bar is hidden from screen readers, because the numbers stand beside it.
+
+    Args:
+        share: length of the bar, in [0, 1]; None draws nothing.
+        reached: length of the lighter bar, in [0, 1]; None draws none.
     """
     if share is None:
         return Markup()
@@ -33,6 +37,6 @@ def bar(share: float | None, *, reached: float | None = None) -> Markup:
 
 def _filled(css: str, share: float) -> Markup:
     width = min(max(share, 0.0), 1.0) * _WIDTH
-    # A sliver stays visible: almost nothing is not nothing.
+    # Tiny shares keep a visible width, so that they differ from 0.
     width = max(width, 1.5) if share > 0 else 0.0
     return tag("rect", class_=css, x=0, y=1, width=width, height=_HEIGHT - 2, rx=3)

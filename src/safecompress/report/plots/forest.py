@@ -1,4 +1,4 @@
-"""The same figure of several models, each with its interval, on one axis."""
+"""`forest`: the same figure of several models, each with its interval, on one axis."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def forest(
                 text_anchor=anchor,
             )
         )
-    told = []
+    descriptions = []
     for row, (name, span) in enumerate(spans.items()):
         words = f"{name} {with_interval(span, style)}"
         marks = _marks(span, scale, y=_ROW * (row + 0.5), css=css_class(name))
         area = tag("rect", class_="area", x=0, y=_ROW * row, width=_WIDTH, height=_ROW)
         parts.append(tag("g", tag("title", words), area, *marks, data_series=name))
-        told.append(words)
+        descriptions.append(words)
     return picture(
         *parts,
         identity=identity,
         width=_WIDTH,
         height=height,
         title="Figures of the models side by side",
-        description="; ".join(told),
+        description="; ".join(descriptions),
     )
 
 
@@ -76,7 +76,7 @@ def _marks(span: Span, scale: Scale, *, y: float, css: str) -> list[Markup]:
 
 
 def _dot(css: str, x: float, y: float) -> Markup:
-    """Return a model's own shape, so that no one needs to tell colors apart."""
+    """Return a mark whose shape, not only its color, tells the model."""
     if css == "s-dense":
         return tag("rect", class_=f"dot {css}", x=x - 4, y=y - 4, width=8, height=8)
     if css == "s-magnitude":

@@ -1,4 +1,4 @@
-"""Models in a plane of two figures, with those that no other beats."""
+"""`front`: models in a plane of two figures, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Point:
     """One model or method.
 
     Args:
-        name: what it is called.
-        leak: AUC of its strongest attack, or what else the horizontal axis shows.
-        accuracy: on rows it was not trained on, or what else the vertical axis shows.
+        name: name of the model or method.
+        leak: AUC of its strongest attack, or the other figure of the horizontal axis.
+        accuracy: accuracy on non-members, or the other figure of the vertical axis.
         best: whether no other is at least as good in all figures and better in one.
-        css: class of its mark.
+        css: CSS class of its mark.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Axes:
-    """What the plane shows.
+    """The figures that the plane shows.
 
     Args:
-        title: of the picture.
-        across: the horizontal axis, as written below it.
-        leak: the same in a few words.
-        leak_style: how its figures are written.
-        up: the vertical axis.
-        chance: where guessing lies on the horizontal axis, or None.
-        joined: whether the best are joined by a line: where these two figures alone say who is
-            best.
+        title: title of the picture.
+        across: label of the horizontal axis.
+        leak: a shorter name of the horizontal figure, for descriptions of points.
+        leak_style: style of the horizontal figure.
+        up: label of the vertical axis.
+        chance: value of guessing on the horizontal axis; None draws no line.
+        joined: whether the best points are joined by a line; right only where no further figure
+            decides which points are best.
     """
 
     title: str = "Accuracy against the strongest attack"
@@ -69,9 +69,10 @@ def front(points: Sequence[Point], *, identity: str, axes: Axes = MEMBERSHIP) ->
     """Return the picture.
 
     Args:
-        points: in any order; those without both figures are left out.
+        points: the points, in any order; those that lack either figure are left out.
         identity: id of the picture, unique on the page.
-        axes: what it shows; by default accuracy against leakage, up and to the left better.
+        axes: the figures of the axes; by default accuracy, higher is better, against AUC, lower is
+            better.
     """
     drawn = [p for p in points if p.leak.value is not None and p.accuracy.value is not None]
     if not drawn:
@@ -85,18 +86,18 @@ def front(points: Sequence[Point], *, identity: str, axes: Axes = MEMBERSHIP) ->
     if axes.joined:
         parts.append(path([(x(a), y(b)) for a, b in edge], class_="front", fill="none"))
     placed: list[_Box] = []
-    # Names are placed best first, and marks drawn best last, on top of the others.
+    # The best points get names first, while there is room, and are drawn last, on top of others.
     names = {id(p): _named(p, x, y, placed) for p in sorted(drawn, key=lambda p: not p.best)}
     for p in sorted(drawn, key=lambda p: p.best):
         parts.append(_marked(p, names[id(p)], x, y, axes))
-    told = "; ".join(f"{_words(p, axes)}{', on the front' if p.best else ''}" for p in drawn)
+    description = "; ".join(f"{_words(p, axes)}{', on the front' if p.best else ''}" for p in drawn)
     return picture(
         *parts,
         identity=identity,
         width=_WIDTH,
         height=_HEIGHT,
         title=axes.title,
-        description=told,
+        description=description,
         class_="plot",
     )
 
@@ -161,17 +162,18 @@ def _words(p: Point, axes: Axes) -> str:
 
 
 def _named(p: Point, x: Scale, y: Scale, placed: list[_Box]) -> Markup:
-    """Return a point's name where no other name is, and take note; nothing where all is taken.
+    """Return a point's name beside its mark, and add its box to `placed`.
 
-    The name is also what the mark says when it is pointed at.
+    The result is empty where every place overlaps another name. Hovering over a mark shows the
+    name of its point in any case.
     """
     across, up = x(p.leak.value or 0.0), y(p.accuracy.value or 0.0)
-    long = _LETTER * len(p.name)
+    width = _LETTER * len(p.name)
     for down, to_right in ((-6, True), (-6, False), (14, True), (14, False)):
-        start = across + 8 if to_right else across - 8 - long
-        box = (start, start + long, up + down - _LINE, up + down)
-        inside = box[0] >= 0 and box[1] <= _WIDTH and box[2] >= 0
-        if inside and not any(_overlap(box, other) for other in placed):
+        start = across + 8 if to_right else across - 8 - width
+        box = (start, start + width, up + down - _LINE, up + down)
+        fits = box[0] >= 0 and box[1] <= _WIDTH and box[2] >= 0
+        if fits and not any(_overlap(box, other) for other in placed):
             placed.append(box)
             return tag(
                 "text",

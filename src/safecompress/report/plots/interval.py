@@ -1,4 +1,4 @@
-"""One figure with its interval, drawn against the bound it must keep."""
+"""`interval_bar`: one figure with its interval, drawn against the bound that it must keep."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LEAST_PAD = 0.01
 
 
 def interval_bar(span: Span, limit: Limit | None, *, style: Style, identity: str) -> Markup:
-    """Return the picture, or nothing where there is nothing to compare.
+    """Return the picture; empty where there is neither a bound nor an interval to draw.
 
-    The bar's width is the interval; the tinted side of the tick is where it has to lie.
+    The bar spans the interval; the check passes if it lies on the tinted side of the tick.
 
     Args:
         span: the figure with its interval.
-        limit: the bound, None where it is unknown.
-        style: how the figure is written.
+        limit: the bound; None where it is unknown.
+        style: style of the figure.
         identity: id of the picture, unique on the page.
     """
     if span.value is None or (limit is None and span.low == span.high):
@@ -56,7 +56,7 @@ def _scale(span: Span, limit: Limit | None) -> Scale:
     shown = [*span.known, *([] if limit is None else [limit.bound])]
     low, high = min(shown), max(shown)
     largest = max(abs(low), abs(high))
-    # A gap too small to matter does not fill the picture.
+    # The padding has a minimum, so that a tiny gap does not fill the picture.
     pad = max(0.3 * (high - low), min(0.2 * largest, _LEAST_PAD)) or _LEAST_PAD
     return Scale(low - pad, high + pad, _MARGIN, _WIDTH - _MARGIN)
 

@@ -1,4 +1,7 @@
-"""Histograms of the loss on members and on non-members: what every attack lives on."""
+"""`Histogram` and `loss_panel`: histograms of the loss on members and on non-members.
+
+Membership attacks exploit the difference between the two.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from safecompress.report.svg import Scale, path, picture, round_ticks, tag
 from safecompress.report.wording import figure
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 360.0, 230.0, 46.0, 44.0, 10.0, 10.0
-# A height read back at a pointer is then right to a hundredth of a point.
+# The page shows the height at the pointer, which is then right to a hundredth of a point.
 _READABLE = 0.05
 
 
@@ -29,7 +32,13 @@ class Histogram:
     def read(
         cls, edges: Sequence[float], members: Sequence[float], nonmembers: Sequence[float]
     ) -> Histogram | None:
-        """Return shares of counts, or None where there is nothing that can be drawn."""
+        """Return the histogram of shares, or None where the bins cannot be drawn.
+
+        Args:
+            edges: rising edges of n bins, (n + 1,).
+            members: counts of members, (n,).
+            nonmembers: counts of non-members, (n,).
+        """
         bins = min(len(edges) - 1, len(members), len(nonmembers))
         rising = all(a < b for a, b in pairwise(edges))
         if bins < 1 or not rising:
@@ -44,9 +53,9 @@ class Histogram:
 
 
 def _shares(counts: Sequence[float]) -> list[float]:
-    kept = [max(0.0, c) for c in counts]
-    total = sum(kept) or 1.0
-    return [c / total for c in kept]
+    nonnegative = [max(0.0, c) for c in counts]
+    total = sum(nonnegative) or 1.0
+    return [c / total for c in nonnegative]
 
 
 def loss_panel(
@@ -65,7 +74,7 @@ def loss_panel(
         subject: the model's name.
         domain: ends of the loss axis, shared by the panels.
         top: end of the vertical axis, shared by the panels, > 0.
-        unit: what the horizontal axis shows.
+        unit: label of the horizontal axis, with the unit of the loss.
         identity: id of the picture, unique on the page.
     """
     x = Scale(*domain, _LEFT, _WIDTH - _RIGHT)

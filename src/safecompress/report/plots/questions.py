@@ -1,4 +1,4 @@
-"""How many rows an attacker who asks has solved after so many questions."""
+"""`QueryCurve` and `questions_panel`: the share of rows solved within a number of queries."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class QueryCurve:
     """One attack.
 
     Args:
-        name: what it is called.
-        guided: whether it holds the small model.
-        rows: rows that were hunted, at least 1.
-        solved: questions at which rows were solved, rising, each at least 1.
+        name: name of the attack.
+        guided: whether the attacker has the small model.
+        rows: number of attacked rows, at least 1.
+        solved: numbers of queries after which rows were solved, rising, each at least 1.
     """
 
     name: str
@@ -31,16 +31,20 @@ class QueryCurve:
     solved: Sequence[float]
 
     def share(self, questions: float) -> float:
-        """Return the share of rows solved within so many questions, in [0, 1]."""
-        return sum(1 for asked in self.solved if asked <= questions) / self.rows
+        """Return the share of rows solved within a number of queries, in [0, 1].
+
+        Args:
+            questions: the number of queries, at least 1.
+        """
+        return sum(1 for needed in self.solved if needed <= questions) / self.rows
 
 
 def questions_panel(attacks: Sequence[QueryCurve], *, budget: float, identity: str) -> Markup:
-    """Return the picture: share of rows solved against questions, which are logarithmic.
+    """Return the picture: share of rows solved against the number of queries, on a log axis.
 
     Args:
-        attacks: at least one.
-        budget: most questions about a row, above 1.
+        attacks: the attacks, at least one.
+        budget: most queries for one row, above 1.
         identity: id of the picture, unique on the page.
     """
     x = Scale(1.0, budget, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
@@ -66,12 +70,12 @@ def questions_panel(attacks: Sequence[QueryCurve], *, budget: float, identity: s
 
 def _steps(attack: QueryCurve, x: Scale, y: Scale) -> Iterator[tuple[float, float]]:
     yield x.start, y(0)
-    done = 0
+    solved = 0
     for asked, group in groupby(attack.solved):
-        yield x(asked), y(done / attack.rows)
-        done += sum(1 for _ in group)
-        yield x(asked), y(done / attack.rows)
-    yield x.stop, y(done / attack.rows)
+        yield x(asked), y(solved / attack.rows)
+        solved += sum(1 for _ in group)
+        yield x(asked), y(solved / attack.rows)
+    yield x.stop, y(solved / attack.rows)
 
 
 def _grid(x: Scale, y: Scale) -> list[Markup]:

@@ -1,4 +1,4 @@
-"""ROC curves on log-log axes: what an attacker gets who may accuse only few innocents."""
+"""`Curve` and `roc_panel`: ROC curves on log-log axes, which show low false-positive rates."""
 
 from __future__ import annotations
 
@@ -12,26 +12,39 @@ from safecompress.report.svg import Scale, decades, path, picture, tag
 from safecompress.report.wording import figure
 
 _SIZE, _LEFT, _BOTTOM, _TOP, _RIGHT = 300.0, 52.0, 44.0, 10.0, 20.0
-# Closer together than this no two points differ in what can be read at a pointer.
+# The page shows the figures at the pointer, which do not differ for points closer than this (px).
 _READABLE = 0.1
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One model's curve: rates in [0, 1], FPR rising; its AUC as stated, or None."""
+    """One model's ROC curve.
+
+    Args:
+        fpr: false-positive rates in [0, 1], rising.
+        tpr: true-positive rates in [0, 1], one for each of `fpr`.
+        auc: the recorded AUC; None where it is missing.
+    """
 
     fpr: Sequence[float]
     tpr: Sequence[float]
     auc: float | None
 
     def found_at(self, rate: float) -> float:
-        """Return the largest recorded TPR whose FPR is at most `rate`."""
+        """Return the largest recorded TPR whose FPR is at most `rate`.
+
+        Args:
+            rate: the false-positive rate, in [0, 1].
+        """
         pairs = zip(self.fpr, self.tpr, strict=False)
         return max((tpr for fpr, tpr in pairs if fpr <= rate), default=0.0)
 
 
 def floor_of(n_nonmembers: float | None) -> float:
     """Return the lowest rate drawn: 1e-3, or 1/n where n non-members cannot show less.
+
+    Args:
+        n_nonmembers: number of non-members; None where it is not known.
 
     >>> floor_of(100), floor_of(None)
     (0.01, 0.001)
@@ -43,7 +56,7 @@ def roc_panel(curves: Mapping[str, Curve], *, attack: str, floor: float, identit
     """Return one attack's panel.
 
     Args:
-        curves: by model, in the order drawn.
+        curves: the curves by model, in the order in which they are drawn.
         attack: the attack's name.
         floor: lowest rate on both axes.
         identity: id of the picture, unique on the page.
@@ -59,7 +72,7 @@ def roc_panel(curves: Mapping[str, Curve], *, attack: str, floor: float, identit
         )
         for name, curve in curves.items()
     ]
-    told = ", ".join(f"{name} AUC {figure(curve.auc, 'auc')}" for name, curve in curves.items())
+    areas = ", ".join(f"{name} AUC {figure(curve.auc, 'auc')}" for name, curve in curves.items())
     return picture(
         *_grid(x, y, floor),
         path([(x(floor), y(floor)), (x(1), y(1))], class_="chance"),
@@ -69,7 +82,7 @@ def roc_panel(curves: Mapping[str, Curve], *, attack: str, floor: float, identit
         width=_SIZE,
         height=_SIZE,
         title=f"ROC of the attack {attack}",
-        description=f"True-positive rate against false-positive rate, both logarithmic. {told}.",
+        description=f"True-positive rate against false-positive rate, both logarithmic. {areas}.",
         data_x=x.words,
         data_y=y.words,
         data_reads="rates",
@@ -78,19 +91,19 @@ def roc_panel(curves: Mapping[str, Curve], *, attack: str, floor: float, identit
 
 
 def _visible(curve: Curve, floor: float) -> Iterator[tuple[float, float]]:
-    """Yield the curve from the floor on, entering at the height it has there."""
-    entered = 0.0
+    """Yield the points of the curve from the floor on; the first has its height at the floor."""
+    height = 0.0
     started = False
     for fpr, tpr in zip(curve.fpr, curve.tpr, strict=False):
         if fpr <= floor:
-            entered = max(entered, tpr)
+            height = max(height, tpr)
             continue
         if not started:
             started = True
-            yield floor, entered
+            yield floor, height
         yield fpr, tpr
     if not started:
-        yield floor, entered
+        yield floor, height
 
 
 def _along_chance(x: Scale, y: Scale) -> dict[str, str | float]:

@@ -1,4 +1,4 @@
-"""The tree of rounds: every candidate, what it came from, and which one lived on."""
+"""`rounds_tree`: the tree of candidates by round, with parents and the ones that were selected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ _CROWDED = 16
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes in px: nodes, their spacing, how many stand above each other."""
+    """Sizes of the tree.
+
+    Args:
+        width: width of a node, in px.
+        height: height of a node, in px.
+        step_x: distance of neighboring columns of one round, in px.
+        step_y: distance of nodes in a column, in px.
+        gap: space between rounds, in px.
+        rows: most nodes in a column.
+    """
 
     width: float
     height: float
@@ -40,8 +49,8 @@ _TIGHT = Layout(width=22, height=16, step_x=28, step_y=21, gap=48, rows=18)
 def rounds_tree(nodes: Sequence[Node], *, identity: str) -> Markup:
     """Return the tree, rounds from left to right.
 
-    Every node is a link to its row in the table and shows its figures on hover and focus; the
-    layer with these comes last, so that nothing is painted over it.
+    Every node is a link to its row in the table and shows its figures on hover and focus. These
+    tips are the last elements, because later elements cover earlier ones.
 
     Args:
         nodes: the candidates; at most `MOST_NODES` are drawn.
@@ -82,7 +91,10 @@ def rounds_tree(nodes: Sequence[Node], *, identity: str) -> Markup:
 def _placed(
     columns: dict[int, list[Node]], layout: Layout
 ) -> tuple[dict[int, tuple[float, float]], dict[int, float], float]:
-    """Return a place per node (without its column's vertical offset), column heads, the width."""
+    """Return the place of each node, the head of each round, and the width of the tree.
+
+    Places lack the vertical offset that centers a round.
+    """
     places, heads = {}, {}
     left = 20 + layout.gap
     for number, column in columns.items():
@@ -110,7 +122,7 @@ def _prominence(node: Node) -> int:
 
 
 def _drawn(node: Node, layout: Layout) -> bool:
-    """Whether the node's line is drawn; in a crowd only the lines of those that lived on."""
+    """Return whether the line to the parent is drawn; in a tight layout only of selected nodes."""
     return layout.labeled or node.selected
 
 
@@ -141,7 +153,7 @@ def _edge(
 
 
 def _series(node: Node) -> str | None:
-    """Return the legend's entry that the node belongs to; those that lived on are always shown."""
+    """Return the entry of the legend that hides the node; None for selected ones, always shown."""
     if node.on_path or node.selected:
         return None
     return "discarded" if node.discarded else "not chosen"
@@ -189,8 +201,8 @@ def _cut(words: str, longest: int) -> str:
     return words if len(words) <= longest else words[: longest - 1] + "…"
 
 
-def _told(node: Node) -> list[str]:
-    """Return what is shown on hover and focus, line by line."""
+def _tip_lines(node: Node) -> list[str]:
+    """Return the lines of text that are shown on hover and focus."""
     fate = "discarded" if node.discarded else "selected" if node.selected else "not selected"
     rank = "" if node.rank is None else f", rank {node.rank:.0f}"
     lines = [f"{node.proposal} ({node.name})", f"round {node.round}, {fate}{rank}"]
@@ -208,7 +220,7 @@ def _hit(
     node: Node, place: tuple[float, float], layout: Layout, size: tuple[float, float]
 ) -> Markup:
     x, y = place
-    lines = _told(node)
+    lines = _tip_lines(node)
     tall = len(lines) * _TIP_LINE + 14
     tip_x = min(max(x, 4.0), size[0] - _TIP_WIDTH - 4)
     below, above = y + layout.height + 6, y - tall - 6

@@ -1,4 +1,4 @@
-"""The judged models: their order, and a mark each that does not rest on color alone."""
+"""`ordered` and `css_class`: the order of models in plots, and the CSS class of their marks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ ORDER = (DENSE, MAGNITUDE, COMPRESSED)
 def ordered(names: Iterable[str]) -> list[str]:
     """Return names with the dense model first and the compressed one last.
 
+    Args:
+        names: names of models.
+
     >>> ordered(["compressed", "other", "dense"])
     ['dense', 'other', 'compressed']
     """
@@ -20,7 +23,10 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 
 def css_class(name: str) -> str:
-    """Return the class that colors a model's marks.
+    """Return the CSS class that colors a model's marks.
+
+    Args:
+        name: name of the model; names not in `ORDER` share one class.
 
     >>> css_class("dense"), css_class("<script>")
     ('s-dense', 's-other')
