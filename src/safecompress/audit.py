@@ -213,7 +213,7 @@ def _judged(
         AUDITED,
         suite,
         compared=shown_of_all(alone),
-        controls=lambda found: control_checks(judged, recorded.rows, attacks=found),
+        controls=lambda attacks: control_checks(judged, recorded.rows, attacks=attacks),
         level=corrected_level(level, case.looks),
         on_result=lambda result: on_event(check_event(result)),
     )

@@ -163,7 +163,7 @@ def open_case(
         source if isinstance(source, RecordedOutputs) else asking(source),
         None if baseline is None else _parent(baseline, asking),
         name=source.path.name if source.path.is_dir() else source.path.stem,
-        ours=None if isinstance(source, RecordedOutputs) else _files(source),
+        identity=None if isinstance(source, RecordedOutputs) else _files(source),
     )
     if against is None:
         return case
@@ -295,7 +295,7 @@ def _case(
     parent: RecordedOutputs | None,
     *,
     name: str,
-    ours: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
     looks: int = 1,
     sealed: bool = False,
 ) -> AuditInput:
@@ -305,7 +305,7 @@ def _case(
         name=name,
         recorded=recorded,
         parent=parent,
-        identity=ours or _identity(recorded),
+        identity=identity or _identity(recorded),
         baseline_identity=None if parent is None else _identity(parent),
         looks=looks,
         sealed=sealed,

@@ -101,30 +101,30 @@ def _outcome(result: ControlResult) -> ControlOutcome:
 
 def _untouched(subject: Subject, attack: Attack) -> ControlOutcome:
     scores = subject.attacked_by(attack).scores
-    found = auc_interval(scores.members, scores.nonmembers)
+    interval = auc_interval(scores.members, scores.nonmembers)
     p = auc_p_value(scores.members, scores.nonmembers)
     estimate = Estimate(
-        found.value, found.low, found.high, len(scores.members), len(scores.nonmembers)
+        interval.value, interval.low, interval.high, len(scores.members), len(scores.nonmembers)
     )
-    return p >= LEVEL, estimate, f"before any training: AUC {found.value:.3f} (p = {p:.2g})"
+    return p >= LEVEL, estimate, f"before any training: AUC {interval.value:.3f} (p = {p:.2g})"
 
 
 def _in_order(subject: Subject, black: Sequence[Attack], white: Sequence[Attack]) -> ControlOutcome:
     """Compare the strongest attack of either kind, on the half that both are judged on."""
-    outside, inside = (
+    black_box, white_box = (
         max((subject.attacked_by(a) for a in kind), key=_judged_auc) for kind in (black, white)
     )
     gap = auc_difference(
-        outside.judged.members,
-        outside.judged.nonmembers,
-        inside.judged.members,
-        inside.judged.nonmembers,
+        black_box.judged.members,
+        black_box.judged.nonmembers,
+        white_box.judged.members,
+        white_box.judged.nonmembers,
         level=1 - 2 * LEVEL,
     )
-    sizes = len(inside.judged.members), len(inside.judged.nonmembers)
+    sizes = len(white_box.judged.members), len(white_box.judged.nonmembers)
     message = (
-        f"{outside.attack} has AUC {_judged_auc(outside):.3f}, {inside.attack} "
-        f"{_judged_auc(inside):.3f} on the same rows; who also sees inside the model can do no "
+        f"{black_box.attack} has AUC {_judged_auc(black_box):.3f}, {white_box.attack} "
+        f"{_judged_auc(white_box):.3f} on the same rows; who also sees inside the model can do no "
         "worse"
     )
     if gap.low > 0:

@@ -274,18 +274,18 @@ def _block(
         points = x.to(device).float()
         outputs: list[Tensor] = []
 
-        def asked(given: Tensor) -> Tensor:
-            found = call_with_features(model, given) if features else (call(model, given),)
-            outputs[:] = [t.detach().float().cpu() for t in found]
-            return found[0]
+        def logits_of(given: Tensor) -> Tensor:
+            tensors = call_with_features(model, given) if features else (call(model, given),)
+            outputs[:] = [t.detach().float().cpu() for t in tensors]
+            return tensors[0]
 
         gradient = None
         try:
             if gradients:
-                gradient = input_gradient(asked, points, Aim(labels.to(device))).cpu()
+                gradient = input_gradient(logits_of, points, Aim(labels.to(device))).cpu()
             else:
                 with torch.no_grad():
-                    asked(points)
+                    logits_of(points)
         except RuntimeError as error:
             raise ModelError(
                 f"{type(model).__name__}: no gradient reaches its input ({error}); agreement and "

@@ -111,7 +111,7 @@ def command(
     config = _config(target, given, assign or [])
     folder = out or config.out or Path("audits") / _name(target, config)
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
-        found = audit(
+        result = audit(
             config.target,
             config.data,
             baseline=config.baseline,
@@ -126,15 +126,15 @@ def command(
             out=folder,
             on_event=watcher,
         )
-    document = found.verdict.document.to_json()
+    document = result.verdict.document.to_json()
     if junit is not None:
         write_text(junit, junit_xml(document, name=folder.name))
     if html is not None:
         write_text(html, render_report(folder))
     if markdown is not None:
         write_text(markdown, markdown_summary(document))
-    show_outcome(found.verdict, folder, as_json=as_json)
-    raise typer.Exit(found.verdict.exit_code)
+    show_outcome(result.verdict, folder, as_json=as_json)
+    raise typer.Exit(result.verdict.exit_code)
 
 
 def _config(target: Path, given: dict[str, Any], assign: list[str]) -> AuditConfig:

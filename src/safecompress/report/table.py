@@ -230,9 +230,9 @@ def _reference(document: Mapping[str, Any]) -> str:
 
 
 def _span(value: object) -> Span:
-    found = mapping(value)
-    mean = found.get("mean") if "mean" in found else found.get("value")
-    return Span(number(mean), number(found.get("low")), number(found.get("high")))
+    fields = mapping(value)
+    mean = fields.get("mean") if "mean" in fields else fields.get("value")
+    return Span(number(mean), number(fields.get("low")), number(fields.get("high")))
 
 
 def _words(value: object, style: Style, *, signed: bool = False) -> str:

@@ -157,8 +157,8 @@ def _flattened(entries: Mapping[str, Any], prefix: str, depth: int) -> Iterator[
         if isinstance(value, Mapping) and value and depth < _DEEPEST:
             yield from _flattened(value, f"{path}.", depth + 1)
             continue
-        shown = _value_words(value)
-        yield Fact(path, shown, re.fullmatch(r"[0-9a-f]{16,128}", shown) is not None)
+        words = _value_words(value)
+        yield Fact(path, words, re.fullmatch(r"[0-9a-f]{16,128}", words) is not None)
 
 
 def _value_words(value: object) -> str:

@@ -236,7 +236,7 @@ def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
     relative = limit is not None and limit.relative
     condition = condition_words(check.get("condition"))
     knowledge = text(check.get("knowledge"), longest=40)
-    shown = (
+    words = (
         figure(span.value, style, signed=relative)
         if limit is None or relative
         else beside(span.value, limit.bound, style)
@@ -247,7 +247,7 @@ def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
         name=_check_name(full_name, condition),
         critical=check.get("critical") is True,
         rank=_SEVERITY.index(badge.css),
-        figure=Value.of(span.value, shown),
+        figure=Value.of(span.value, words),
         interval=interval(span, style, signed=relative),
         bar=interval_bar(span, limit, style=style, identity=f"check-{index + 1}-bar"),
         condition=(condition if limit is None else limit_words(limit, style)) or MISSING,

@@ -39,7 +39,7 @@ def _strongest(subject: Subject, attacks: Sequence[Attack]) -> tuple[Attack, Att
         with suppress(Exception):
             result = subject.attacked_by(attack)
             results.append((metric_named("auc").value(result), attack, result))
-    return max(results, key=lambda one: one[0])[1:] if results else None
+    return max(results, key=lambda entry: entry[0])[1:] if results else None
 
 
 def most_exposed(result: AttackResult | None) -> ExposedMembers:

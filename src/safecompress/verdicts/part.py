@@ -119,8 +119,8 @@ class Part(BaseModel):
         cls, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Describe documents as they are written; readers must accept fields of later releases."""
-        found = handler(core)
-        schema = handler.resolve_ref_schema(found)
+        reference = handler(core)
+        schema = handler.resolve_ref_schema(reference)
         schema.pop("additionalProperties", None)
         for name in _optional(cls):
             described = schema["properties"][name]
@@ -128,7 +128,7 @@ class Part(BaseModel):
             (described["anyOf"],) = ([s for s in described["anyOf"] if s != {"type": "null"}],)
             if len(described["anyOf"]) == 1:
                 described.update(described.pop("anyOf")[0])
-        return found
+        return reference
 
 
 def _optional(part: type[Part]) -> list[str]:

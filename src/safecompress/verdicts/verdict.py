@@ -289,8 +289,8 @@ def _sentence(status: Status, checks: Sequence[CheckResult], row: ComparedModel)
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    first = ", ".join(names[:3])
+    return first + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def check_line(result: CheckResult) -> str:

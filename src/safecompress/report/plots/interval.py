@@ -53,8 +53,8 @@ def interval_bar(span: Span, limit: Limit | None, *, style: Style, identity: str
 
 
 def _scale(span: Span, limit: Limit | None) -> Scale:
-    shown = [*span.known, *([] if limit is None else [limit.bound])]
-    low, high = min(shown), max(shown)
+    values = [*span.known, *([] if limit is None else [limit.bound])]
+    low, high = min(values), max(values)
     largest = max(abs(low), abs(high))
     # The padding has a minimum, so that a tiny gap does not fill the picture.
     pad = max(0.3 * (high - low), min(0.2 * largest, _LEAST_PAD)) or _LEAST_PAD

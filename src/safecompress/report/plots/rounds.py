@@ -56,8 +56,8 @@ def rounds_tree(nodes: Sequence[Node], *, identity: str) -> Markup:
         nodes: the candidates; at most `MOST_NODES` are drawn.
         identity: id of the picture, unique on the page.
     """
-    shown = list(nodes[:MOST_NODES])
-    columns = {r: [n for n in shown if n.round == r] for r in sorted({n.round for n in shown})}
+    drawn = list(nodes[:MOST_NODES])
+    columns = {r: [n for n in drawn if n.round == r] for r in sorted({n.round for n in drawn})}
     layout = _ROOMY if max(map(len, columns.values()), default=0) <= _CROWDED else _TIGHT
     places, heads, width = _placed(columns, layout)
     tallest = max((min(len(c), layout.rows) for c in columns.values()), default=1)
@@ -65,19 +65,19 @@ def rounds_tree(nodes: Sequence[Node], *, identity: str) -> Markup:
     offset = {
         r: (height + 24 - min(len(c), layout.rows) * layout.step_y) / 2 for r, c in columns.items()
     }
-    at = {n.index: (places[n.index][0], places[n.index][1] + offset[n.round]) for n in shown}
+    at = {n.index: (places[n.index][0], places[n.index][1] + offset[n.round]) for n in drawn}
     root = (8.0, (height + 24) / 2)
     names = f"{identity}-title {identity}-desc"
     return tag(
         "svg",
         tag("title", "The tree of rounds", id=f"{identity}-title"),
-        tag("desc", _description(shown, len(columns)), id=f"{identity}-desc"),
+        tag("desc", _description(drawn, len(columns)), id=f"{identity}-desc"),
         *(tag("text", f"round {r}", class_="axis", x=x, y=16) for r, x in heads.items()),
-        *(_edge(n, at, root, layout) for n in sorted(shown, key=_prominence) if _drawn(n, layout)),
+        *(_edge(n, at, root, layout) for n in sorted(drawn, key=_prominence) if _drawn(n, layout)),
         tag("circle", class_="root", cx=root[0] + 6, cy=root[1], r=6),
         tag("text", "start", class_="tick", x=root[0] - 4, y=root[1] + 22),
-        *(_box(n, at[n.index], layout) for n in shown),
-        *(_hit(n, at[n.index], layout, (width, height)) for n in shown),
+        *(_box(n, at[n.index], layout) for n in drawn),
+        *(_hit(n, at[n.index], layout, (width, height)) for n in drawn),
         id=identity,
         class_="tree",
         role="group",
