@@ -30,7 +30,8 @@ from safecompress.cohorts.cells import (
     require_same_rows,
     settings_of,
 )
-from safecompress.cohorts.cohort import Cohort, CohortPlan, deal, every_row
+from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.plan import CohortPlan, deal, every_row
 from safecompress.cohorts.processes import train_cohort
 from safecompress.cohorts.rotation import TargetRotation, matched
 from safecompress.cohorts.statistics import contest, runs_side_by_side
