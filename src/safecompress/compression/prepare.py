@@ -1,4 +1,4 @@
-"""Everything a run needs, built and checked before any training."""
+"""`prepare`, `PreparedRun`: everything that a run needs, built and checked before any training."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ from safecompress.train import require_images
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run that could begin.
+    """A run that has been checked and can begin.
 
     Args:
         config: the resolved configuration.
         splits: the data.
-        module: the live module.
-        initial: its weights as given or initialized.
-        fresh: gives weights that no data has touched, others for each number.
-        name: what the report calls the model.
+        module: the live module, into which trainers load one candidate after the other.
+        initial: the module's state_dict as given or initialized.
+        fresh: returns untrained weights, different ones for each number.
+        name: the model's name in the report.
         trained: whether the weights were trained before this run.
-        factory: makes the untrained module where the configuration names none; else None.
+        factory: makes the untrained module if the configuration names none; else None.
     """
 
     config: CompressConfig
@@ -95,13 +95,13 @@ class PreparedRun:
 
     @property
     def target_density(self) -> float:
-        """The density that whole weights allow: the wanted number of them over all there are."""
+        """The configured density, rounded to a whole number of maskable weights."""
         total = Topology.dense(self.module).total
         return round(self.config.sparse.density * total) / total
 
     @property
     def shadows_inside(self) -> int:
-        """The fewest shadow models that have seen a row."""
+        """The smallest number of shadow models that train on the same row."""
         splits = self.splits
         others = len(splits.steer.nonmembers) + splits.sealed_sizes[1]
         members = len(splits.members)
@@ -141,11 +141,11 @@ def prepare(
         config: the configuration.
         model: a trained module, a callable that makes an untrained one, or None for the configured.
         data: the splits, or None for the configured.
-        compare_groups: whether to refuse members and non-members that differ without any model;
-            needless where both were drawn from the same rows a moment ago.
+        compare_groups: whether to refuse members and non-members that can be distinguished without
+            a model; False for a cohort, which draws both from the same rows.
 
     Raises:
-        UsageError: on the first thing that cannot work, saying how to mend it.
+        UsageError: on the first thing that cannot work, saying how to correct it.
     """
     trained = isinstance(model, nn.Module) or (
         model is None and config.model is not None and config.model.weights is not None
@@ -173,7 +173,7 @@ def prepare(
     build_defenses(config, splits, "search")
     if (training := build_first_mask(config).training(config.sparse)) is not None:
         build_defenses(config, splits, "pruning", own=training.defense)
-    # Whatever the first mask: a density that no mask can meet is found before any training.
+    # A density that no mask can meet is found before any training, with any kind of first mask.
     initialize(
         {name: initial[name] for name in maskable_parameters(module)},
         density=config.sparse.density,
@@ -237,7 +237,7 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
         if config.data is None:
             raise ConfigError("data: missing; describe it in the configuration or pass Splits.")
         return load_splits(config.data, seed=config.seed, weights_given=trained)
-    # Ready tensors with declared members need no word more: nothing was drawn, nothing fitted.
+    # Splits of ready tensors have no preprocessor: their members were declared, not drawn.
     if trained and data.preprocessor is not None and not data.report.weights_given:
         raise MembershipError(
             "the model is an object, so its weights count as trained, but the splits were made "
@@ -249,16 +249,16 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
 
 
 def _check_blind(config: CompressConfig, splits: Splits) -> None:
-    """Refuse groups of rows that differ without any model, before hours are spent on them."""
+    """Refuse groups of rows that can be distinguished without a model, before hours of training."""
     steer, seed = splits.steer, derive(config.seed, "blind")
     cut = steer.map(lambda rows: halves(rows.ids, seed=seed))
     try:
-        seen = blind_baseline(steer, halves=cut, seed=seed)
+        baseline = blind_baseline(steer, halves=cut, seed=seed)
     except UndecidableError:
         return
-    if seen.alarm:
+    if baseline.alarm:
         raise DataError(
-            f"{seen.message} A column or word that names its rows (an identifier, a date) does "
+            f"{baseline.message} A column or word that names its rows (an identifier, a date) does "
             "the same: leave it out."
         )
 
@@ -303,11 +303,11 @@ def _fresh(
     module: nn.Module,
     number: int,
 ) -> Mapping[str, Tensor]:
-    """Return weights for a teacher, who shares none with the others or the dense model.
+    """Return untrained weights for a teacher, different from those of all other models.
 
     Raises:
-        ModelError: when the model came trained, as an object, and has parameters that no module
-            knows how to initialize.
+        ModelError: when the model was given as a trained object and has parameters that none of its
+            modules can initialize.
     """
     seed = derive(config.seed, "fresh", number)
     if not isinstance(model, nn.Module):
