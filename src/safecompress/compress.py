@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
 
 from safecompress.cohorts.shadow_models import shadows_of
 from safecompress.compression.judgment import judge, open_sealed
+from safecompress.compression.model_source import ModelSource
 from safecompress.compression.pipeline import TrainedModels, make_models, take_up
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.session import Session
@@ -46,8 +47,6 @@ from safecompress.run.folder import (
 )
 from safecompress.verdict_names import COMPRESSED
 from safecompress.verdicts.verdict import Verdict
-
-ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,11 @@ from safecompress.checks import (
 )
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
+from safecompress.compression.model_source import (
+    ModelSource,
+    source_module,
+    untrained_weights,
+)
 from safecompress.compression.requirements import (
     build_first_mask,
     build_proposals,
@@ -43,14 +47,11 @@ from safecompress.errors import (
     UndecidableError,
 )
 from safecompress.models import (
-    build_model,
     channel_groups,
     check_model,
     few_inputs,
-    fresh_weights,
-    load_weights_,
 )
-from safecompress.randomness import derive, seeded
+from safecompress.randomness import derive
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
 from safecompress.topology import Topology, maskable_parameters
@@ -130,7 +131,7 @@ class PreparedRun:
 
 def prepare(
     config: CompressConfig,
-    model: nn.Module | Callable[[], nn.Module] | None = None,
+    model: ModelSource | None = None,
     data: Splits | None = None,
     *,
     compare_groups: bool = True,
@@ -152,7 +153,7 @@ def prepare(
     )
     _check_parts(config)
     splits = _splits(config, data, trained=trained)
-    module, name = _module(config, model, splits)
+    module, name = source_module(config, model, splits)
     check_model(module, splits.members, splits.classes)
     if not maskable_parameters(module):
         raise ModelError(
@@ -160,7 +161,7 @@ def prepare(
             "nothing to compress."
         )
     initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    fresh = partial(_fresh, config, model, splits, module)
+    fresh = partial(untrained_weights, config, model, splits, module)
     if needs_channels(config):
         channel_groups(module, few_inputs(module, splits.members))
     if needs_teachers(config):
@@ -261,67 +262,6 @@ def _check_blind(config: CompressConfig, splits: Splits) -> None:
             f"{baseline.message} A column or word that names its rows (an identifier, a date) does "
             "the same: leave it out."
         )
-
-
-def _module(
-    config: CompressConfig, model: nn.Module | Callable[[], nn.Module] | None, splits: Splits
-) -> tuple[nn.Module, str]:
-    if isinstance(model, nn.Module):
-        # The caller's model stays as it is; the run works on a copy.
-        return copy.deepcopy(model), type(model).__name__
-    if model is not None:
-        try:
-            with seeded(config.seed, "init"):
-                made = model()
-        except TypeError as error:
-            raise ModelError(
-                f"model: calling {getattr(model, '__name__', model)!r} without arguments raised: "
-                f"{error}; pass a callable that needs none, e.g. lambda: Net(width=64)."
-            ) from error
-        if not isinstance(made, nn.Module):
-            raise ModelError(
-                f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."
-            )
-        return made, type(made).__name__
-    if config.model is None:
-        raise ConfigError("model: missing; name one in the configuration or pass one.")
-    module = build_model(
-        config.model,
-        input_shape=splits.input_shape,
-        classes=splits.classes,
-        seed=config.seed,
-    )
-    if config.model.weights is not None:
-        load_weights_(module, config.model.weights)
-    return module, config.model.name
-
-
-def _fresh(
-    config: CompressConfig,
-    model: nn.Module | Callable[[], nn.Module] | None,
-    splits: Splits,
-    module: nn.Module,
-    number: int,
-) -> Mapping[str, Tensor]:
-    """Return untrained weights for a teacher, different from those of all other models.
-
-    Raises:
-        ModelError: when the model was given as a trained object and has parameters that none of its
-            modules can initialize.
-    """
-    seed = derive(config.seed, "fresh", number)
-    if not isinstance(model, nn.Module):
-        named = config.model and config.model.model_copy(update={"weights": None})
-        anew = config.model_copy(update={"seed": seed, "model": named})
-        made, _ = _module(anew, model, splits)
-        return {k: v.detach().clone() for k, v in made.state_dict().items()}
-    try:
-        return fresh_weights(module, seed=seed)
-    except ModelError as error:
-        raise ModelError(
-            f"{error} The proposal soft-labels trains teachers from untrained weights: give the "
-            "module a reset_parameters method, or list steer.proposals without soft-labels."
-        ) from error
 
 
 def _check_stages(prepared: PreparedRun) -> None:
