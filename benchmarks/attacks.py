@@ -34,7 +34,8 @@ from benchmarks.sets import FP32, RECIPES, SETTINGS
 from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan, every_row
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
+from safecompress.cohorts.plan import CohortPlan, every_row
 from safecompress.cohorts.processes import train_cohort
 from safecompress.cohorts.rotation import FPRS, TargetRotation, carried_rate, matched
 from safecompress.config import Request, ShadowsConfig

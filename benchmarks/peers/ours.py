@@ -11,7 +11,8 @@ import torch
 from benchmarks.peers.exercise import TRAINING, Clock, Exercise, Floats, Scoring, run
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohorts.cohort import DENSE, Cohort, CohortPlan
+from safecompress.cohorts.cohort import DENSE, Cohort
+from safecompress.cohorts.plan import CohortPlan
 from safecompress.cohorts.processes import train_cohort
 from safecompress.config import CompressConfig, Request, ShadowsConfig
 from safecompress.events import silent

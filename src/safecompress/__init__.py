@@ -1,7 +1,7 @@
 """SafeCompress: test-driven model compression.
 
-The attack is the test, written first; the compressor proposes candidates, the tests judge them,
-the best one lives on, and an honest verdict ends the run.
+Attacks are the tests, and they are written first. The compressor proposes candidates, the attacks
+test each of them, the best candidates are trained on, and a verdict on untouched rows ends the run.
 """
 
 from safecompress import _threads  # noqa: F401 - before anything imports torch

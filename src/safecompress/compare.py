@@ -1,8 +1,9 @@
-"""Methods side by side: every method a cohort on the same draws of the same rows.
+"""`compare`, `compare_runs`: tables of methods, or of finished runs, side by side.
 
-A cell is one method on one data set at one density and ends in one file, which is never made
-twice. Each model of its cohort is once the target of every attack, on rows that steered nothing of
-it, while the others are its shadow models.
+`compare` trains a cohort of models for every method, on the same draws of the same rows. A cell is
+one method on one data set at one density; it ends with one file and is never computed again. Each
+model of its cohort is once the target of every attack, on rows that had no part in steering its
+search, with the others as shadow models.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from safecompress.cohorts.cells import (
     require_same_rows,
     settings_of,
 )
-from safecompress.cohorts.cohort import Cohort, CohortPlan, deal, every_row
+from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.plan import CohortPlan, deal, every_row
 from safecompress.cohorts.processes import train_cohort
 from safecompress.cohorts.rotation import TargetRotation, matched
 from safecompress.cohorts.statistics import contest, runs_side_by_side
@@ -68,24 +70,24 @@ def compare(
     methods: Sequence[str] = (),
     on_event: Listener = silent,
 ) -> CohortTable:
-    """Make the cells of a comparison that are not there yet, and its table.
+    """Compute the cells of a comparison that have no file yet, and write its table.
 
     Args:
-        config: see `CompareConfig`.
-        out: folder of the results: `cells/*.json`, one a cell; `table.json`, `table.md`,
-            `table.csv` and `table.html`, of all cells that are there.
-        data: only these data sets; by default all.
-        densities: only these densities.
-        methods: only these methods.
-        on_event: told of every model and every cell.
+        config: settings, see `CompareConfig`.
+        out: folder of the results: `cells/*.json`, one for each cell; `table.json`, `table.md`,
+            `table.csv` and `table.html`, of all finished cells.
+        data: only these data sets; empty takes all.
+        densities: only these densities, in (0, 1]; empty takes all.
+        methods: only these methods; empty takes all.
+        on_event: called with an event for every model and every cell.
 
     Returns:
         The contents of `table.json`, typed; `to_json()` is the JSON.
 
     Raises:
         UsageError: on anything the caller can fix, before any training.
-        RunFolderError: when the folder holds a cell of other settings.
-        StorageError: when the disk is full; what is made is kept.
+        RunFolderError: when the folder holds a cell that was made with other settings or rows.
+        StorageError: when the disk is full; finished models and cells are kept.
 
     Example:
         Four dense models and four pruned by magnitude, on the same draws of a synthetic set:
@@ -120,9 +122,9 @@ def compare(
     everything = list(cells(config))
     wanted = chosen(everything, config, data=data, densities=densities, methods=methods)
     _require_known_evidence(attacks)
-    asking = {cell.data: cell for cell in wanted if not cell_file(folder, cell).exists()}
-    rows = {name: _Rows.load(cell.recipe) for name, cell in asking.items()}
-    for name, cell in asking.items():
+    unfinished = {cell.data: cell for cell in wanted if not cell_file(folder, cell).exists()}
+    rows = {name: _Rows.load(cell.recipe) for name, cell in unfinished.items()}
+    for name, cell in unfinished.items():
         _rehearse(attacks, rows[name], cell)
         require_same_rows(folder, everything, cell, rows[name].digest)
     for cell in wanted:
@@ -130,25 +132,25 @@ def compare(
             read_cell(folder, cell, config)
         else:
             _make(cell, config, rows[cell.data], attacks, folder, on_event)
-    made = [cell for cell in everything if cell_file(folder, cell).exists()]
-    documents = [read_cell(folder, cell, config) for cell in made]
+    finished = [cell for cell in everything if cell_file(folder, cell).exists()]
+    documents = [read_cell(folder, cell, config) for cell in finished]
     document = contest(documents, reference=config.reference)
     _write(folder, document)
     return document
 
 
 def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunTable:
-    """Put finished runs and audits side by side, each judged as it was.
+    """Put finished runs and audits side by side, each with the results of its own verdict.
 
     Args:
-        runs: their folders.
+        runs: the folders of the runs and audits.
         out: folder for `table.json`, `table.md`, `table.csv` and `table.html`; None writes nothing.
 
     Returns:
         The contents of `table.json`, typed; `to_json()` is the JSON.
 
     Raises:
-        RunFolderError: when a folder holds no verdict, or a damaged one, or two have the same name.
+        RunFolderError: when a folder has no verdict, or two folders have the same name.
         StorageError: when the files cannot be written.
     """
     verdicts: dict[str, CompressVerdict | AuditVerdict] = {}
@@ -182,7 +184,7 @@ def _write(folder: Path, table: CohortTable | RunTable) -> None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """All rows of a data set, from which every model of its cohorts draws its own."""
+    """All rows of a data set, from which the members of every model are drawn."""
 
     rows: Rows
     class_names: tuple[str, ...]
@@ -204,7 +206,7 @@ class _Rows:
 
 
 def _require_known_evidence(attacks: Sequence[Attack]) -> None:
-    """Raise ConfigError for an attack that needs what a cohort does not hold, or for two alike."""
+    """Raise ConfigError for an attack that a cohort lacks evidence for, or that is listed twice."""
     for attack in attacks:
         if unknown := attack.requires - {"references", "internals"}:
             raise ConfigError(
@@ -218,26 +220,26 @@ def _require_known_evidence(attacks: Sequence[Attack]) -> None:
 
 
 def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:
-    """Raise ConfigError where a data set's models are too few for an attack by their siblings.
+    """Raise ConfigError if a cohort has too few models for an attack with shadow models.
 
-    Whether they suffice depends on who sees which row, which is known beforehand; so the attacks
-    meet models that say random things.
+    Whether there are enough depends only on which models train on which rows, which is known before
+    training. So the attacks are run on random outputs.
     """
     config, count = cell.recipe, cell.models
     seen = deal(rows.rows.inputs, members=rows.members, count=count, seed=config.seed)
     source = generator(config.seed, "rehearsal")
-    said = References(torch.randn(seen.shape, generator=source, dtype=torch.float64), seen)
+    noise = References(torch.randn(seen.shape, generator=source, dtype=torch.float64), seen)
     logits = torch.randn(len(rows.rows), len(rows.class_names), generator=source)
     outputs = Outputs(logits, rows.rows.labels, rows.rows.ids)
-    asking = [attack for attack in attacks if attack.requires == {"references"}]
-    if not asking:
+    shadow_attacks = [attack for attack in attacks if attack.requires == {"references"}]
+    if not shadow_attacks:
         return
     try:
-        others = matched(References(said.log_odds[1:], seen[1:]), seen[0], seed=config.seed)
-        held = Evidence(outputs, references=others)
-        pool = Pool(held.take(seen[0]), held.take(~seen[0]))
+        others = matched(References(noise.log_odds[1:], seen[1:]), seen[0], seed=config.seed)
+        evidence = Evidence(outputs, references=others)
+        pool = Pool(evidence.take(seen[0]), evidence.take(~seen[0]))
         subject = Subject.of(pool, name=cell.name, density=None, seed=config.seed)
-        for attack in asking:
+        for attack in shadow_attacks:
             subject.attacked_by(attack)
     except UndecidableError as error:
         raise ConfigError(
@@ -275,8 +277,8 @@ def _make(
     where = ShadowsConfig(count=cell.models, workers=config.workers, backend=config.backend)
     train_cohort(cohort, cell.models, where, listen=listen)
     trained = time.perf_counter() - started
-    siblings = TargetRotation(cohort, cell.models)
-    figures = [siblings.attacked(k, attacks) for k in range(cell.models)]
+    rotation = TargetRotation(cohort, cell.models)
+    figures = [rotation.attacked(k, attacks) for k in range(cell.models)]
     make_folder(path.parent)
     write_json(
         path,
@@ -301,13 +303,14 @@ def _make(
 
 
 def _dense_key(recipe: CompressConfig) -> str:
-    """Return the digest of all that a dense model and its teachers depend on."""
+    """Return a digest of the settings that a dense model and its teachers depend on."""
     settings = recipe.model_dump(mode="json")
-    # Named is what comes after them; whatever a later version adds is taken to matter.
+    # The list names the sections that they do not depend on, so that a section added by a later
+    # version counts until it is listed here.
     for later in ("steer", "verdict", "shadows", "baselines", "out"):
         settings.pop(later, None)
     if recipe.dense is None or not recipe.dense.epochs:
-        # Then models are trained from nothing as candidates are.
+        # Without a dense stage, teachers train like the sparse stage (`whole_training`).
         settings["sparse"] = settings["sparse"]["train"]
     else:
         settings.pop("sparse")

@@ -1,19 +1,20 @@
-"""The main job: a test-driven search for a small model that does not leak, and its verdict."""
+"""`compress`, `Run`: a test-driven search for a small model that does not leak, and its verdict."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import nn
 
 from safecompress.cohorts.shadow_models import shadows_of
 from safecompress.compression.judgment import judge, open_sealed
+from safecompress.compression.model_source import ModelSource
 from safecompress.compression.pipeline import TrainedModels, make_models, take_up
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.session import Session
@@ -47,8 +48,6 @@ from safecompress.run.folder import (
 from safecompress.verdict_names import COMPRESSED
 from safecompress.verdicts.verdict import Verdict
 
-ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
-
 
 @dataclass(frozen=True)
 class Run:
@@ -57,8 +56,8 @@ class Run:
     Args:
         folder: the run folder.
         model: the compressed model, a plain module in evaluation mode.
-        verdict: what the final suite adds up to.
-        splits: its rows, the sealed ones still counted.
+        verdict: the result of the final suite.
+        splits: the run's rows; opening their sealed rows again is still counted.
     """
 
     folder: Path
@@ -67,7 +66,12 @@ class Run:
     splits: Splits
 
     def export(self, path: str | Path, **options: Any) -> ExportResult:
-        """Write the model as a file to ship and test it again; see `export` for the options."""
+        """Write the model as a file to ship and test it again.
+
+        Args:
+            path: the file to write.
+            **options: further arguments of `export`.
+        """
         return export(self.folder, path, model=self.model, data=self.splits, **options)
 
     def report(self) -> Path:
@@ -93,7 +97,7 @@ def compress(
             membership must be declared.
         config: settings, see `CompressConfig`; not with `resume`.
         out: run folder, new or empty; by default `runs/NAME-seedN`.
-        resume: the folder of an interrupted run to go on with. Pass the same `model` and `data`
+        resume: the folder of an interrupted run to continue. Pass the same `model` and `data`
             objects, if any were passed before.
         on_event: called with every `Event`.
 
@@ -144,7 +148,7 @@ def compress(
 
 @contextmanager
 def _threads(wanted: int | None) -> Iterator[None]:
-    """Use that many torch threads (None: as many as before) and put the number back."""
+    """Use a number of torch threads (None: as many as before) and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(wanted or before)
     try:
@@ -155,7 +159,7 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 @contextmanager
 def _released(folder: RunFolder) -> Iterator[None]:
-    """Release the folder at the end; turn what ends a run early into an error that says so."""
+    """Release the folder at the end; turn interruptions into errors that say how to resume."""
     go_on = f"nothing committed is lost. Go on with: safecompress compress --resume {folder.path}"
     try:
         with telling_memory_shortage():
@@ -168,7 +172,8 @@ def _released(folder: RunFolder) -> Iterator[None]:
             "train.batch_size."
         ) from error
     except (OSError, DataError) as error:
-        # Whatever else reads and writes, such as a logger of training curves, meets the same disk.
+        # Other code that writes to the disk, such as a logger of training curves, raises plain
+        # errors when the disk is full or the folder is gone.
         if is_full_disk(error) or not folder.path.is_dir():
             raise storage_error(folder.path / CONFIG, error) from error
         raise
@@ -177,7 +182,7 @@ def _released(folder: RunFolder) -> Iterator[None]:
 
 
 def _run(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Run:
-    """The whole job as the figure draws it: dense, baselines, search, verdict."""
+    """Make the models (dense model, baselines, search) and judge them."""
     session = take_up(prepared, folder, listen)
     return _judge(session, prepared, make_models(session, prepared))
 
@@ -192,11 +197,11 @@ def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
     verdict = judge(session, suite, sealed, dense=made.dense, models=models, shadows=shadows)
     path, progress = session.folder.path, session.progress
     progress.add_seconds("verdict", time.perf_counter() - started)
-    found = {stage: settings.to_json() for stage, settings in progress.notes.settings.items()}
+    settings = {stage: probed.to_json() for stage, probed in progress.notes.settings.items()}
     made_with = read_json(path / PROVENANCE) | {
         "seconds": progress.notes.seconds,
-        "precision": found["sparse"],
-        "dense_precision": found.get("dense"),
+        "precision": settings["sparse"],
+        "dense_precision": settings.get("dense"),
     }
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)

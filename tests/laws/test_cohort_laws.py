@@ -17,7 +17,8 @@ import torch
 
 from safecompress import Splits, compress, load_config
 from safecompress.candidate import Candidate
-from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort, CohortPlan, deal
+from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
+from safecompress.cohorts.plan import CohortPlan, deal
 from safecompress.cohorts.processes import train_cohort
 from safecompress.cohorts.rotation import TargetRotation
 from safecompress.config import CompressConfig, ShadowsConfig

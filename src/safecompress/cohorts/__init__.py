@@ -1,1 +1,1 @@
-"""Cohorts: many models of one configuration, and what each says of every row."""
+"""Cohorts: many models of one configuration, with the outputs of each model on every row."""

@@ -1,6 +1,7 @@
-"""Cells of a comparison: which there are, and which finished file is of which.
+"""`Cell`: one method on one data set at one density, and the file of a comparison that holds it.
 
-A finished cell is read and never made again, by whatever later version and wherever its data lie.
+A finished cell is never computed again, also not by a later version of SafeCompress or when its
+data were moved to another place.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Cell:
         data: name of the data set.
         density: share of the maskable weights kept.
         method: name of the method.
-        recipe: what each of its models is trained by.
-        models: how many there are.
+        recipe: the configuration that each of its models is trained by.
+        models: number of models in its cohort.
     """
 
     data: str
@@ -38,23 +39,30 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Names its file."""
+        """The stem of its file, `DATA-DENSITY-METHOD`."""
         return f"{self.data}-{self.density:g}-{self.method}"
 
 
 def cells(config: CompareConfig) -> Iterator[Cell]:
-    """Yield every cell, its recipe checked."""
+    """Yield every cell, its recipe checked.
+
+    Args:
+        config: the comparison.
+
+    Raises:
+        ConfigError: when a recipe is not valid, begins with given weights, or changes the data.
+    """
     for name, data in config.data.items():
-        same = load_config(data.config, assignments=[*data.set, f"seed={config.seed}"]).data
-        for method, chosen in config.methods.items():
-            for density in chosen.densities or data.densities or config.densities:
+        shared_data = load_config(data.config, assignments=[*data.set, f"seed={config.seed}"]).data
+        for method, method_config in config.methods.items():
+            for density in method_config.densities or data.densities or config.densities:
                 recipe = load_config(
                     data.config,
                     assignments=[
                         *data.set,
                         f"sparse.density={density!r}",
                         "baselines=[]",
-                        *chosen.set,
+                        *method_config.set,
                         f"seed={config.seed}",
                     ],
                 )
@@ -63,7 +71,7 @@ def cells(config: CompareConfig) -> Iterator[Cell]:
                         f"{data.config}: a cohort trains its models from nothing; name a model "
                         "without weights."
                     )
-                if recipe.data != same:
+                if recipe.data != shared_data:
                     raise ConfigError(
                         f"compare: method '{method}' changes the data section; all methods are "
                         f"compared on the same draws of the same rows: set it for '{name}', such "
@@ -80,10 +88,17 @@ def chosen(
     densities: Sequence[float],
     methods: Sequence[str],
 ) -> list[Cell]:
-    """Return the cells asked for; whatever is left empty takes all.
+    """Return the cells with the given data sets, densities and methods.
+
+    Args:
+        everything: all cells of the comparison.
+        config: the comparison.
+        data: names of data sets; empty takes all.
+        densities: densities, in (0, 1]; empty takes all.
+        methods: names of methods; empty takes all.
 
     Raises:
-        ConfigError: naming what the comparison does not have.
+        ConfigError: when the comparison does not have one of them.
     """
     for what, asked, known in (
         ("data", data, list(config.data)),
@@ -105,12 +120,22 @@ def chosen(
 
 
 def cell_file(folder: Path, cell: Cell) -> Path:
-    """Return where a cell ends."""
+    """Return the path of a cell's file, which exists once the cell is finished.
+
+    Args:
+        folder: the comparison's folder.
+        cell: the cell.
+    """
     return folder / CELLS / f"{cell.name}.json"
 
 
 def settings_of(cell: Cell, config: CompareConfig) -> dict[str, Any]:
-    """Return, as JSON, what a cell's figures depend on, but for its rows and where they lie."""
+    """Return as JSON the settings that a cell's figures depend on, without rows and data source.
+
+    Args:
+        cell: the cell.
+        config: the comparison; its attacks count.
+    """
     recipe = cell.recipe.model_dump(mode="json", exclude={"out": True, "data": {"source"}})
     return {"recipe": recipe, "models": cell.models, "attacks": config.attacks}
 
@@ -118,8 +143,13 @@ def settings_of(cell: Cell, config: CompareConfig) -> dict[str, Any]:
 def read_cell(folder: Path, cell: Cell, config: CompareConfig) -> Mapping[str, Any]:
     """Return the document of a finished cell.
 
+    Args:
+        folder: the comparison's folder.
+        cell: the cell.
+        config: the comparison.
+
     Raises:
-        RunFolderError: when it is of other settings.
+        RunFolderError: when the file was made with other settings.
     """
     path = cell_file(folder, cell)
     document = read_json(path)
@@ -132,7 +162,17 @@ def read_cell(folder: Path, cell: Cell, config: CompareConfig) -> Mapping[str, A
 
 
 def require_same_rows(folder: Path, everything: Sequence[Cell], new: Cell, digest: str) -> None:
-    """Raise RunFolderError where a finished cell of a new one's data set had other rows."""
+    """Refuse to add a cell beside finished cells of the same data set that had other rows.
+
+    Args:
+        folder: the comparison's folder.
+        everything: all cells of the comparison.
+        new: the cell that will be computed.
+        digest: digest of the rows that it would be computed on.
+
+    Raises:
+        RunFolderError: when a finished cell of the data set had other rows.
+    """
     for cell in everything:
         path = cell_file(folder, cell)
         if cell.data != new.data or not path.exists():
@@ -146,10 +186,11 @@ def require_same_rows(folder: Path, everything: Sequence[Cell], new: Cell, diges
 
 
 def _same(document: Mapping[str, Any], cell: Cell, config: CompareConfig) -> bool:
-    """Return whether a document is of a cell.
+    """Return whether a document was made with a cell's settings.
 
-    Its recipe is recorded whole and read as any configuration, so that a later version may add
-    settings without making a cell anew, and none changes what a cell is by another default.
+    The document records the whole recipe, which is read like any configuration. So a later version
+    can add settings without invalidating finished cells, and a changed default does not go
+    unnoticed.
     """
     wanted = cell.recipe.model_dump(mode="json")
     try:
@@ -159,13 +200,13 @@ def _same(document: Mapping[str, Any], cell: Cell, config: CompareConfig) -> boo
     except (ConfigError, KeyError, TypeError):
         return False
     now = json.loads(json.dumps(settings_of(cell, config)))
-    return _what_counts(recipe) == _what_counts(cell.recipe) and all(
+    return _relevant_settings(recipe) == _relevant_settings(cell.recipe) and all(
         document.get(k) == now[k] for k in ("models", "attacks")
     )
 
 
-def _what_counts(recipe: CompressConfig) -> CompressConfig:
-    """Return the recipe without what has no part in its models: without rounds, the loop."""
+def _relevant_settings(recipe: CompressConfig) -> CompressConfig:
+    """Return the recipe without the settings of the search loop if it has no rounds."""
     if recipe.sparse.rounds:
         return recipe
     steer = SteerConfig(defenses=recipe.steer.defenses)

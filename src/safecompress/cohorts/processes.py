@@ -1,4 +1,4 @@
-"""Many models of a cohort at once: here, in processes of this machine, or on a Ray cluster."""
+"""`train_cohort`: trains models in this process, in several local ones, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from safecompress.errors import WorkerError
 from safecompress.events import Event, Listener
 
 _MOST_WORKERS = 8
-"""At most so many processes where nobody asked for a number; each loads torch anew, 0.3 GB."""
+"""Most processes if `shadows.workers` is not set; each loads torch, about 0.3 GB."""
 
 _TRIES = 3
-"""Processes that may die on one model before it is given up."""
+"""Processes that may die while training one model before `WorkerError` is raised."""
 
 
 def train_cohort(
@@ -39,16 +39,15 @@ def train_cohort(
 ) -> None:
     """Train the first `count` models of a cohort that are not trained yet.
 
-    A process that is killed costs the model it was training no more than the time since the last
-    checkpoint: another process goes on with it.
+    If a process is killed, another one continues its model from the last checkpoint.
 
     Args:
         cohort: the cohort.
         count: how many models.
-        config: where, and how many at once.
-        model: makes the untrained module where the configuration names none; such models are
+        config: where they are trained, and how many at once.
+        model: makes the untrained module if the configuration names none; such models are
             trained in this process, one after the other.
-        listen: told of each model.
+        listen: called with an event for each trained model.
 
     Raises:
         NonFiniteError: when a training diverges.
@@ -56,26 +55,26 @@ def train_cohort(
         StorageError: when the disk is full; what is trained is kept.
     """
     todo = cohort.missing(count)
-    teller = _ProgressReporter(count, count - len(todo), listen)
+    reporter = _ProgressReporter(count, count - len(todo), listen)
     if not todo:
         return
     processes = min(len(todo), config.workers or _default_workers(cohort.plan.config.engine))
     if model is not None or (processes == 1 and config.backend == "local"):
         for number in todo:
             cohort.train(number, model=model)
-            teller.trained(number)
+            reporter.trained(number)
         return
     threads = max(1, torch.get_num_threads() // processes)
     if config.backend == "ray":
         from safecompress.cohorts.ray import train_on_ray
 
-        train_on_ray(cohort.folder, todo, threads=threads, trained=teller.trained)
+        train_on_ray(cohort.folder, todo, threads=threads, trained=reporter.trained)
     else:
-        _train_locally(cohort.folder, todo, processes, threads, teller.trained)
+        _train_locally(cohort.folder, todo, processes, threads, reporter.trained)
 
 
 def _default_workers(engine: EngineConfig) -> int:
-    """Return one for each core: a training on one core wastes least, and a GPU is shared badly."""
+    """Return 1 on a GPU, which processes would slow down for each other; else one for each core."""
     on_gpu = engine.accelerator == "gpu" or (
         engine.accelerator == "auto" and torch.cuda.is_available()
     )
@@ -83,7 +82,7 @@ def _default_workers(engine: EngineConfig) -> int:
 
 
 class _ProgressReporter:
-    """Says how far a cohort is, from whatever thread."""
+    """Reports how many models of a cohort are trained; may be called from any thread."""
 
     def __init__(self, count: int, before: int, listen: Listener) -> None:
         self._count, self._done, self._before, self._listen = count, before, before, listen
@@ -108,7 +107,7 @@ def _train_locally(
     threads: int,
     trained: Callable[[int], None],
 ) -> None:
-    """Give each process the next number when it has finished one."""
+    """Train models in worker processes; each takes the next number when it has finished one."""
     left, lock = iter(numbers), threading.Lock()
     workers = [_Worker(folder, threads) for _ in range(processes)]
 
@@ -126,7 +125,7 @@ def _train_locally(
         try:
             wait(serving, return_when=FIRST_EXCEPTION)
         finally:
-            # Also after an error or Ctrl-C: checkpoints keep what the others have reached.
+            # Workers end at once, also after an error or Ctrl-C; their checkpoints can be resumed.
             for worker in workers:
                 worker.end()
     failed = [error for future in serving if (error := future.exception()) is not None]
@@ -135,7 +134,7 @@ def _train_locally(
 
 
 class _EndedError(Exception):
-    """The worker was told to end."""
+    """`_Worker.end` was called while the worker was training."""
 
 
 class _Worker:
@@ -147,11 +146,11 @@ class _Worker:
         self._ended = False
 
     def train(self, number: int) -> None:
-        """Have a model trained.
+        """Train one model in the process, and try again in a new one if the process dies.
 
         Raises:
-            SafeCompressError: what its training raised.
-            WorkerError: when processes die on it again and again.
+            SafeCompressError: the error that the training raised in the process.
+            WorkerError: when `_TRIES` processes have died while training the model.
         """
         codes = []
         for _ in range(_TRIES):
@@ -169,12 +168,12 @@ class _Worker:
         )
 
     def end(self) -> None:
-        """Let the process go, whatever it is at."""
+        """Kill the process and make a running `train` raise `_EndedError`."""
         self._ended = True
         self._leave()
 
     def _ask(self, number: int) -> str:
-        """Return the answer, or nothing when the process has died."""
+        """Send a number and return the process's line of JSON; empty if the process has died."""
         process = self._process = self._process or self._begin()
         if process.stdin is None or process.stdout is None:
             raise TypeError("a worker without pipes")
@@ -186,7 +185,7 @@ class _Worker:
 
     def _begin(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "safecompress.cohorts.worker", str(self._folder)]
-        # A user's own code is found where this process found it.
+        # The same import path, so that the worker finds the user's own modules.
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         return subprocess.Popen(  # noqa: S603
             [*command, str(self._threads)],
@@ -197,7 +196,7 @@ class _Worker:
         )
 
     def _leave(self) -> int | None:
-        """End the process, if there is one, and return its exit code."""
+        """Kill the process, if there is one, and return its exit code."""
         process, self._process = self._process, None
         if process is None:
             return None

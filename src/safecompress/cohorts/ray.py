@@ -1,4 +1,4 @@
-"""Models of a cohort on a Ray cluster, whose machines share the cohort's folder."""
+"""`train_on_ray`: trains models on a Ray cluster, whose machines share the cohort's folder."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ def train_on_ray(
 ) -> None:
     """Train models of a cohort as Ray tasks.
 
-    A task whose machine is lost is tried again elsewhere and goes on from its last checkpoint. At
-    equal threads on equal processors the result equals a local one, bit for bit.
+    If a task's machine is lost, Ray runs the task elsewhere, where it continues from its last
+    checkpoint. With the same number of threads on the same kind of processor, the models equal
+    locally trained ones bit for bit.
 
     Args:
-        folder: the cohort's, at the same path on every machine.
-        numbers: which models.
-        threads: torch threads, and so Ray CPUs, of each.
-        trained: called with each that is done.
+        folder: the cohort's folder, at the same path on every machine.
+        numbers: the models to train.
+        threads: torch threads of each task, which is also its number of Ray CPUs.
+        trained: called with the number of each trained model.
 
     Raises:
         ConfigError: when Ray is not installed.
-        SafeCompressError: what a training raised.
-        WorkerError: when Ray loses a task again and again.
+        SafeCompressError: the error that a training raised.
+        WorkerError: when Ray has lost a task more often than it retries one.
     """
     try:
         import ray
@@ -47,9 +48,9 @@ def train_on_ray(
     try:
         while left:
             ready, _ = ray.wait(list(left))
-            for found in ready:
-                ray.get(found)
-                trained(left.pop(found))
+            for done in ready:
+                ray.get(done)
+                trained(left.pop(done))
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         if isinstance(cause, SafeCompressError):
@@ -61,8 +62,8 @@ def train_on_ray(
             "kept: resume when the cluster is well."
         ) from error
     finally:
-        for found in left:
-            ray.cancel(found, force=True)
+        for unfinished in left:
+            ray.cancel(unfinished, force=True)
 
 
 def _train(folder: str, number: int, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Each model of a cohort as a target, and the others as its shadow models."""
+"""`TargetRotation`: each model of a cohort once as the target, the others as its shadow models."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _FILES = {DENSE: DENSE_FILE, COMPRESSED: MODEL}
 
 @dataclass(frozen=True)
 class TargetRotation:
-    """The first models of a cohort, all trained.
+    """The first models of a cohort, attacked one after the other.
 
     Args:
-        cohort: the cohort.
-        count: how many of its models.
-        kind: what of each is attacked: `compressed`, or `dense`.
+        cohort: the cohort; its first `count` models must be trained.
+        count: number of models.
+        kind: which model of each training is attacked: `compressed`, or `dense`.
     """
 
     cohort: Cohort
@@ -46,43 +46,54 @@ class TargetRotation:
 
     @cached_property
     def logits(self) -> Tensor:
-        """What every model says of every row, float32 (count, n, classes)."""
+        """Logits of every model on every row, float32 (count, n, classes)."""
         return torch.stack([self.cohort.logits(k, self.kind) for k in range(self.count)])
 
     @cached_property
     def everyone(self) -> References:
-        """The same as log-odds of the rows' labels, with who was trained on what."""
+        """Log-odds of every row's label by every model, and whether it trained on the row."""
         rows = self.cohort.plan.rows
         return References.of(self.logits, rows.labels, self.cohort.plan.seen(self.count))
 
     def module(self, target: int) -> nn.Module:
-        """Return one model.
+        """Return one model as a module in evaluation mode.
+
+        Args:
+            target: the model, from 0.
 
         Raises:
-            RunFolderError: when its file is not there, as without `Plan.keep_models`, or damaged.
+            DataError: when its file is missing, as without `CohortPlan.keep_models`, or damaged.
         """
         folder = self.cohort.folder / f"{target:04d}"
         stored = read_model(folder / _FILES[self.kind])
         return load_stored(stored, self.cohort.plan.config, where=folder)
 
     def others(self, target: int) -> References:
-        """Return what all but one of them say of every row, as many of each kind for every row."""
-        left = torch.arange(self.count) != target
-        others = References(self.everyone.log_odds[left], self.everyone.seen[left])
+        """Return the log-odds by all models but the target, less one for each row (`matched`).
+
+        Args:
+            target: the model that is attacked, from 0.
+        """
+        is_other = torch.arange(self.count) != target
+        others = References(self.everyone.log_odds[is_other], self.everyone.seen[is_other])
         seed = derive(self.cohort.plan.config.seed, "matched", target)
         return matched(others, self.everyone.seen[target], seed=seed)
 
     def sealed(self, target: int) -> Pool[Rows]:
-        """Return the target's own members and other rows that steered nothing of it."""
+        """Return members and non-members of a target that had no part in steering its search.
+
+        Args:
+            target: the model that is attacked, from 0.
+        """
         splits = self.cohort.plan.splits(target)
         return splits.open_sealed(Ledger(None), model_digest="cohort")[0]
 
     def evidence(self, target: int, *, white_box: bool = False) -> Pool[Evidence]:
-        """Return what an attacker holds of a target's sealed rows.
+        """Return what an attacker knows about a target's sealed rows.
 
         Args:
-            target: number of the model.
-            white_box: whether it also computes inside the model; its file must have been kept.
+            target: the model that is attacked, from 0.
+            white_box: whether to include internals; the model's file must have been kept.
         """
         others, logits = self.others(target), self.logits[target]
 
@@ -107,13 +118,13 @@ class TargetRotation:
         """Attack one model on its sealed rows.
 
         Args:
-            target: its number.
-            attacks: each is asked once.
+            target: the model, from 0.
+            attacks: the attacks; each runs once.
 
         Returns:
-            JSON: `lineage`, `accuracy` on the non-members, and by attack `auc`,
-            `balanced-accuracy`, `tpr@0.001` and `tpr@0.01` (None where so few rows do not carry
-            the rate) and `seconds`.
+            JSON: `target`, `lineage`, `accuracy` on the non-members in [0, 1], and by attack `auc`,
+            `balanced-accuracy`, `tpr@0.001` and `tpr@0.01` (None if there are too few non-members
+            to measure the rate) and `seconds`.
 
         Raises:
             ConfigError: when two different attacks share a name.
@@ -144,41 +155,48 @@ class TargetRotation:
 
 
 def matched(others: References, saw: Tensor, *, seed: int) -> References:
-    """Leave out one model a row, so that the number that saw it does not tell who the target is.
+    """Leave out one model for each row, so that counts of models do not reveal members.
 
-    A cohort's models see every row about equally often, the target among them: of the others, one
-    fewer saw a row that the target saw. A mean over fewer models is less certain, and an attack
-    that compares two of them would find members by it in a target that leaks nothing, or miss them
-    in one that leaks. So one that saw it is left out of a row that the target did not see, and one
-    that did not of a row that it saw.
+    All models of a cohort, the target included, train on every row about equally often. So among
+    the others, one fewer trained on a row that the target trained on. An attack that compares the
+    mean of the models that trained on a row with the mean of those that did not would use these
+    counts: it could find members of a target that leaks nothing, or miss members of one that leaks.
+    So for a row that the target trained on, a model that did not is left out, and for every other
+    row a model that did.
 
     Args:
-        others: all models of a cohort, or a run of them in their order, but for the target.
-        saw: bool (n,), what the target saw.
-        seed: of who is left out.
+        others: log-odds by all models of a cohort but the target.
+        saw: bool (n,), whether the target trained on each row.
+        seed: seed of the draw of the models that are left out.
 
     Returns:
-        One model fewer, not the same for every row.
+        One model fewer, a different one for each row.
 
     Raises:
-        UndecidableError: where there is none to leave out.
+        UndecidableError: when a row has no model that could be left out.
     """
-    of_a_kind = others.seen != saw
-    if bool((~of_a_kind.any(dim=0)).any()):
+    can_go = others.seen != saw
+    if bool((~can_go.any(dim=0)).any()):
         raise UndecidableError(
-            f"cohort: {int((~of_a_kind.any(dim=0)).sum())} of {len(others)} rows have no other "
+            f"cohort: {int((~can_go.any(dim=0)).sum())} of {len(others)} rows have no other "
             "model of either kind; train more models."
         )
     drawn = torch.rand(others.seen.shape, generator=generator(seed, "matched"))
-    # The largest goes; the others keep their order.
-    gone = torch.where(of_a_kind, drawn, -1.0).argmax(dim=0)
+    # The model with the largest draw is left out; the others keep their order.
+    gone = torch.where(can_go, drawn, -1.0).argmax(dim=0)
     place = torch.arange(len(others.seen) - 1).unsqueeze(1)
     left = place + (place >= gone)
     return References(others.log_odds.gather(0, left), others.seen.gather(0, left))
 
 
 def carried_rate(members: Tensor, nonmembers: Tensor, fpr: float) -> float | None:
-    """Return the true-positive rate, or None where so few non-members do not carry it."""
+    """Return the true-positive rate at a false-positive rate; None with too few non-members.
+
+    Args:
+        members: scores of members, higher = more likely a member.
+        nonmembers: scores of non-members.
+        fpr: the false-positive rate, in (0, 1).
+    """
     try:
         require_false_positives(len(nonmembers), fpr=fpr, where="carried_rate")
     except UndecidableError:

@@ -1,4 +1,4 @@
-"""Shadow models of a run: the recipe of its model, on other draws of its rows."""
+"""`shadows_of`, `shadows_of_run`: shadow models, which repeat a run's recipe on other row draws."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from safecompress.cohorts.cohort import Cohort, CohortPlan
+from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.plan import CohortPlan
 from safecompress.cohorts.processes import train_cohort
 from safecompress.compression.pipeline import TrainedModels
 from safecompress.compression.prepare import PreparedRun
@@ -32,20 +33,21 @@ FOLDER = "shadows"
 def shadows_of(
     session: Session, prepared: PreparedRun, made: TrainedModels, sealed: Pool[Rows]
 ) -> Mapping[str, Pool[References]]:
-    """Train a run's shadow models, or read those that are there.
+    """Train a run's shadow models, or read those that its folder holds.
 
-    They are drawn from members, steering and sealed rows alike: what they say of a sealed row is
-    compared with what the judged model says of it, and nothing is chosen by it.
+    Their members are drawn from members, steering rows and sealed rows. Training on sealed rows is
+    allowed, because the shadow models' outputs are only compared with the judged model's, and
+    choose nothing.
 
     Args:
         session: the run; its folder keeps the shadow models' outputs.
         prepared: what the run began with.
         made: its models.
-        sealed: the rows that judge.
+        sealed: the sealed rows.
 
     Returns:
-        By a model's name, `compressed` and `dense`, what its shadow models say of the sealed rows;
-        nothing where the configuration asks for none.
+        By the name of a model, `compressed` and `dense`, the log-odds of the sealed rows by its
+        shadow models; empty if the configuration has no shadow models.
 
     Raises:
         NonFiniteError: when a shadow model diverges.
@@ -72,19 +74,20 @@ def shadows_of(
 def shadows_of_run(
     run: RunTarget, sealed: Pool[Rows], config: ShadowsConfig, *, listen: Listener
 ) -> Mapping[str, Pool[References]]:
-    """Train shadow models of a finished run, or read those it was judged by.
+    """Train shadow models of a finished run, or read those that its folder holds.
 
     Args:
         run: the run; its folder keeps the shadow models' outputs.
-        sealed: the rows that judge.
-        config: how many, and where they are trained.
-        listen: told of each.
+        sealed: the sealed rows.
+        config: number of shadow models, and where they are trained.
+        listen: called with an event for each trained model.
 
     Returns:
-        By a model's name, `compressed` and `dense`, what its shadow models say of the sealed rows.
+        By the name of a model, `compressed` and `dense`, the log-odds of the sealed rows by its
+        shadow models.
 
     Raises:
-        ConfigError: when the run began with trained weights, whose recipe nobody knows.
+        ConfigError: when the run began with trained weights, so that their recipe is not known.
         NonFiniteError, WorkerError, RunFolderError: as `shadows_of`.
     """
     if run.config.model is None or run.config.model.weights is not None:
@@ -94,8 +97,8 @@ def shadows_of_run(
         )
     made_with = read_json(run.folder / PROVENANCE)
     dense, sparse = (
-        None if found is None else ProbedSettings.from_json(found)
-        for found in (made_with.get("dense_precision"), made_with.get("precision"))
+        None if recorded is None else ProbedSettings.from_json(recorded)
+        for recorded in (made_with.get("dense_precision"), made_with.get("precision"))
     )
     compressed = read_model(run.folder / MODEL)
     recipe = shadow_config(run.config, compressed, dense=dense, sparse=sparse)
@@ -137,14 +140,14 @@ def shadow_config(
     dense: ProbedSettings | None,
     sparse: ProbedSettings | None,
 ) -> CompressConfig:
-    """Return the recipe that made a model, with nothing left to choose.
+    """Return the recipe that made a model: the run's configuration with its choices fixed.
 
     Args:
-        config: the run's.
-        compressed: the model; its lineage is replayed.
-        dense: how the dense stage was trained, instead of being timed anew for every shadow model;
-            None times it.
-        sparse: the same of the sparse stage.
+        config: the run's configuration.
+        compressed: the model; its lineage replaces the search.
+        dense: precision and memory format of the dense stage, so that they are not found by timing
+            again for every shadow model; None finds them by timing.
+        sparse: precision and memory format of the sparse stage, likewise.
     """
     trained = None if config.dense is None else _trained_alike(config.dense, dense)
     train = _trained_alike(config.sparse.train, sparse)
@@ -155,7 +158,7 @@ def shadow_config(
             "data": None,
             "dense": trained,
             "sparse": config.sparse.model_copy(update={"train": train, "patience": None}),
-            # Tests that choose nothing would only take time.
+            # The lineage is fixed, so the loop's tests choose nothing; the cheapest are enough.
             "steer": config.steer.model_copy(
                 update={
                     "replay": tuple(compressed.metadata["lineage"]),

@@ -1,4 +1,4 @@
-"""What a comparison's cells add up to: means, spreads, paired tests and the Pareto front."""
+"""`contest`, `runs_side_by_side`: tables of a comparison, with spreads, tests and Pareto fronts."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ Point = tuple[float, float]
 def contest(cells: Sequence[Mapping[str, Any]], *, reference: str | None) -> CohortTable:
     """Return the table of a comparison.
 
-    The strongest attack of a cell is the one whose AUC is largest on average over its targets, not
-    the luckiest of each target. `value` is accuracy × (1 − its AUC): the area between a point and
-    the corner where a model is always wrong and always found out, so that one number orders points
-    of the two-dimensional plane. The test, for every method that `reference` is compared with on
-    the same data at the same density: the paired t-test of `value` over targets, two-sided,
-    Holm-corrected over these methods. Targets of a cohort share rows, so that intervals and tests
-    hold for other draws from these rows, not for other rows.
+    The strongest attack of a cell is the attack with the largest mean AUC over its targets, not the
+    largest AUC of each target, which would be biased upwards. `value` is accuracy × (1 − AUC of the
+    strongest attack), higher = better: the area of the rectangle between a point and the corner of
+    accuracy 0 and AUC 1, so that one number orders points of the two-dimensional plane. Every
+    method is compared with `reference` on the same data at the same density by the two-sided paired
+    t-test of `value` over targets, Holm-corrected over these methods. Targets of a cohort share
+    rows, so intervals and tests hold for other draws from these rows, not for other rows.
 
     Args:
         cells: documents of cells, as `compare` wrote them.
-        reference: the method all others are compared with; None tests nothing.
+        reference: the method that all others are compared with; None tests nothing.
 
     Returns:
         The table: one row for each cell, ordered by data, density and falling `value`.
@@ -68,15 +68,15 @@ def contest(cells: Sequence[Mapping[str, Any]], *, reference: str | None) -> Coh
 def runs_side_by_side(
     runs: Mapping[str, CompressVerdict | AuditVerdict], rows: Mapping[str, str]
 ) -> RunTable:
-    """Return finished runs and audits as a table: every judged model of each a row.
+    """Return finished runs and audits as a table with a row for every judged model.
 
     Args:
-        runs: by name their verdicts.
-        rows: by name the digest of the rows they were judged on; "" where it is not known, and
-            then with no others.
+        runs: the verdicts by name.
+        rows: by name the digest of the rows that the run was judged on. Runs with equal digests
+            share a Pareto front; a run with the digest "" (unknown) is compared with no other.
 
     Returns:
-        The table: as `contest`, of one model a row.
+        The table, as `contest` returns it, with one model for each row.
     """
     together = {name: digest or f"unknown, {name}" for name, digest in rows.items()}
     groups: dict[str, list[tuple[str, ComparedModel, Point]]] = {}
@@ -84,11 +84,11 @@ def runs_side_by_side(
         for model in verdict.comparison:
             if (point := _point_of(model)) is not None:
                 groups.setdefault(together[name], []).append((name, model, point))
-    found: list[RunRow] = []
+    run_rows: list[RunRow] = []
     for digest in dict.fromkeys(together.values()):
         group = groups.get(digest, [])
         points = [point for *_, point in group]
-        made = [
+        group_rows = [
             _run_row(
                 name,
                 runs[name],
@@ -98,12 +98,12 @@ def runs_side_by_side(
             )
             for name, model, point in group
         ]
-        found += sorted(made, key=lambda r: -r.value.value)
-    return assemble_runs(found)
+        run_rows += sorted(group_rows, key=lambda r: -r.value.value)
+    return assemble_runs(run_rows)
 
 
 def _point_of(model: ComparedModel) -> Point | None:
-    """Return where a model lies in the plane; None where it was not measured."""
+    """Return a model's accuracy and strongest AUC; None where they were not measured."""
     strongest, accuracy = model.strongest(), model.accuracy
     if strongest is None or accuracy is None:
         return None
@@ -171,7 +171,7 @@ def _strongest(attacks: Mapping[str, Spread]) -> str:
 
 
 def _point(cell: Mapping[str, Any]) -> Point:
-    """Return where the mean of a cell's targets lies in the plane."""
+    """Return mean accuracy and mean AUC of the strongest attack over a cell's targets."""
     attacks = _aucs(cell)
     accuracy = _spread([t["accuracy"] for t in cell["targets"]])
     return accuracy.mean, attacks[_strongest(attacks)].mean
@@ -184,20 +184,20 @@ def _values(cell: Mapping[str, Any]) -> list[float]:
 
 
 def _attacks(cell: Mapping[str, Any]) -> list[str]:
-    """Return the names of a cell's attacks in the order in which they were asked for.
+    """Return the names of a cell's attacks in the order of the comparison's configuration.
 
-    A table has its columns in that order, and of two equal attacks names the first, so neither may
-    depend on the order in which a file names its entries.
+    The table's columns have this order, and of two attacks with equal AUC the first counts as the
+    strongest, so neither may depend on the order of the entries in a file.
     """
-    asked = [next(iter(a)) if isinstance(a, Mapping) else a for a in cell.get("attacks", ())]
-    order = {name: place for place, name in enumerate(asked)}
+    requested = [next(iter(a)) if isinstance(a, Mapping) else a for a in cell.get("attacks", ())]
+    order = {name: place for place, name in enumerate(requested)}
     return sorted(cell["targets"][0]["attacks"], key=lambda name: order.get(name, len(order)))
 
 
 def _tprs(cell: Mapping[str, Any]) -> dict[str, AttackSpread | None]:
     """Return, for each false-positive rate, the attack with the largest mean rate."""
     targets, names = cell["targets"], _attacks(cell)
-    found: dict[str, AttackSpread | None] = {}
+    strongest: dict[str, AttackSpread | None] = {}
     for rate in sorted(key for key in targets[0]["attacks"][names[0]] if "@" in key):
         means = {
             name: _spread([t["attacks"][name][rate] for t in targets])
@@ -205,8 +205,8 @@ def _tprs(cell: Mapping[str, Any]) -> dict[str, AttackSpread | None]:
             if all(t["attacks"][name][rate] is not None for t in targets)
         }
         best = max(means, key=lambda name: means[name].mean, default=None)
-        found[rate] = None if best is None else _of_attack(best, means[best])
-    return found
+        strongest[rate] = None if best is None else _of_attack(best, means[best])
+    return strongest
 
 
 def _of_attack(attack: str, spread: Spread) -> AttackSpread:
@@ -214,7 +214,7 @@ def _of_attack(attack: str, spread: Spread) -> AttackSpread:
 
 
 def _spread(values: Sequence[float]) -> Spread:
-    """Return mean, deviation between targets and the t interval of the mean."""
+    """Return mean, standard deviation over targets and the t interval of the mean."""
     array: Values = np.asarray(values, dtype=np.float64)
     mean, deviation = float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else 0.0
     half = float(stats.t.ppf((1 + LEVEL) / 2, max(1, len(array) - 1))) * deviation
@@ -231,20 +231,20 @@ def _groups(cells: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]
 
 
 def _on_front(point: Point, others: Sequence[Point]) -> bool:
-    """Return whether no other point is as accurate and as safe, and better in one."""
+    """Return whether no other point is at least as good in both coordinates and better in one."""
     gains = ((other[0] - point[0], point[1] - other[1]) for other in others)
     return not any(min(gain) >= 0 and max(gain) > 0 for gain in gains)
 
 
 def _tests(group: Sequence[Mapping[str, Any]], reference: str | None) -> dict[str, PairedTest]:
-    """Return by method the paired difference of the reference minus it, with its p-values."""
-    own = next((cell for cell in group if cell["method"] == reference), None)
-    if own is None:
+    """Return by method the paired difference of `value`, reference minus method, with p-values."""
+    reference_cell = next((cell for cell in group if cell["method"] == reference), None)
+    if reference_cell is None:
         return {}
     spreads, ps = {}, {}
     for cell in group:
-        if cell is not own:
-            difference = np.asarray(_values(own)) - np.asarray(_values(cell))
+        if cell is not reference_cell:
+            difference = np.asarray(_values(reference_cell)) - np.asarray(_values(cell))
             p = float(stats.ttest_1samp(difference, 0.0).pvalue) if difference.std() else 1.0
             spreads[cell["method"]], ps[cell["method"]] = _spread(difference.tolist()), p
     corrected = holm(ps)
@@ -255,23 +255,23 @@ def _tests(group: Sequence[Mapping[str, Any]], reference: str | None) -> dict[st
 
 
 def _hypervolumes(rows: Sequence[CohortRow]) -> list[Hypervolume]:
-    """Return the mean `value` of each method that every data set of a density has.
+    """Return the mean `value` over data sets of each method that all sets of a density have.
 
-    Data sets count alike. The interval is of these sets: it holds what other targets would change,
-    not what other data would; degrees of freedom by Welch and Satterthwaite.
+    All data sets have the same weight. The interval covers other targets on these data sets, not
+    other data sets; its degrees of freedom are those of Welch and Satterthwaite.
     """
-    found = []
+    volumes = []
     for density in sorted({row.density for row in rows}):
-        mine = [row for row in rows if row.density == density]
-        sets = {row.data for row in mine}
-        for method in dict.fromkeys(row.method for row in mine):
-            its = [row for row in mine if row.method == method]
-            if len(its) == len(sets):
-                mean = _mean_of_means([(row.value, row.models) for row in its])
-                found.append(
+        rows_of_density = [row for row in rows if row.density == density]
+        sets = {row.data for row in rows_of_density}
+        for method in dict.fromkeys(row.method for row in rows_of_density):
+            rows_of_method = [row for row in rows_of_density if row.method == method]
+            if len(rows_of_method) == len(sets):
+                mean = _mean_of_means([(row.value, row.models) for row in rows_of_method])
+                volumes.append(
                     Hypervolume(density=density, method=method, sets=len(sets), **dict(mean))
                 )
-    return sorted(found, key=lambda f: (f.density, -f.mean))
+    return sorted(volumes, key=lambda f: (f.density, -f.mean))
 
 
 def _mean_of_means(spreads: Sequence[tuple[Spread, int]]) -> Mean:

@@ -1,8 +1,8 @@
-"""A process that trains models of a cohort, one after the other, as it is told to.
+"""`main`: a process that trains the models of a cohort whose numbers it reads from its input.
 
 `python -m safecompress.cohorts.worker FOLDER THREADS` reads numbers from its standard input, one a
-line, and answers each with a line of JSON. It ends with its input: a parent that is killed leaves
-no process behind, and what a model's training had reached is in its run folder.
+line, and writes a line of JSON for each. It ends when its input ends, so a killed parent leaves no
+process behind; the training can be resumed from the checkpoint in the model's run folder.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from safecompress.errors import SafeCompressError
 def main() -> None:
     """Serve until the input ends."""
     folder, threads = Path(sys.argv[1]), int(sys.argv[2])
-    # What anything prints by accident must not be taken for an answer.
+    # Whatever libraries print goes to standard error, so that it is not read as an answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.set_num_threads(threads)
-    # Ctrl-C reaches every process of a terminal; the parent decides, and closes the input.
+    # Ctrl-C is sent to every process of a terminal. The worker ignores it, because its parent ends
+    # it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     numbers: queue.Queue[int] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, numbers), daemon=True).start()
@@ -44,7 +45,8 @@ def main() -> None:
 def _listen(source: IO[str], numbers: queue.Queue[int]) -> None:
     for line in source:
         numbers.put(int(line))
-    # Not `sys.exit`: the main thread is deep in a training, and loses no more than by a kill.
+    # `sys.exit` would end this thread alone. The main thread may be training; ending it loses only
+    # the work since the last checkpoint.
     os._exit(0)
 
 
@@ -52,7 +54,8 @@ def _train(cohort: Cohort, number: int) -> dict[str, str]:
     try:
         cohort.train(number)
     except SafeCompressError as error:
-        # A subclass from another package becomes the nearest class that the reader has, too.
+        # The parent looks the class up in `safecompress.errors`; for a subclass from another
+        # package it is given the nearest base class that is defined there.
         kinds = (k for k in type(error).__mro__ if k.__module__ == SafeCompressError.__module__)
         return {"error": next(kinds).__name__, "text": str(error)}
     return {}

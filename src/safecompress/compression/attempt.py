@@ -1,4 +1,4 @@
-"""One proposal at one parent: the changed candidate, or why there is none."""
+"""`Attempt`: one proposal applied to one parent, and the candidate or the failure it results in."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _LONGEST_REASON = 300
 
 
 class DiscardedError(Exception):
-    """A candidate that is not trained any further; the message is the reason."""
+    """The candidate is not trained any further; the message gives the reason."""
 
 
 def changed(proposal: Proposal, parent: Candidate, context: ProposalContext) -> Candidate:
-    """Return the parent as a proposal changes it, once it has been checked.
+    """Return the candidate that a proposal makes of a parent, after checking it.
 
-    The proposal is given copies of the parent and of its context, so that nothing it does to them
-    reaches its siblings. What it says of the lineage is replaced by the parent's: only the loop
-    knows which proposal it applied.
+    The proposal receives copies of parent and context, so that changes in place do not reach other
+    proposals. The child's lineage is replaced by the parent's, because only the loop adds the names
+    of proposals to it.
 
     Args:
-        proposal: any proposal, also somebody else's.
-        parent: left untouched.
-        context: left untouched.
+        proposal: any proposal, built in or from another package.
+        parent: the candidate to change; left untouched.
+        context: what the proposal may look at; left untouched.
 
     Raises:
-        DiscardedError: when the proposal breaks its contract, or raises anything but what follows;
-            a fault in a published package must not cost a run the hours behind it.
-        NonFiniteError: when the proposal meets NaN or infinity in what it was given.
-        MemoryShortageError: when memory is used up.
+        DiscardedError: when the proposal breaks its contract or raises any other error; a fault in
+            another package must not end a run after hours of training.
+        NonFiniteError: when the proposal finds NaN or infinity in its inputs.
+        MemoryShortageError: when memory runs out.
     """
-    given = copy.deepcopy(parent)
+    parent_copy = copy.deepcopy(parent)
     where = f"the proposal '{proposal.name}' ({type(proposal).__module__})"
     try:
         with telling_memory_shortage():
-            child = proposal(given, copy.deepcopy(context))
+            child = proposal(parent_copy, copy.deepcopy(context))
             breach = breach_of(proposal, parent, child)
-            if not breach and not _same(given, parent):
+            if not breach and not _same(parent_copy, parent):
                 breach = "changed its parent in place; return new tensors"
     except (NonFiniteError, MemoryShortageError):
         raise
@@ -60,16 +60,16 @@ def changed(proposal: Proposal, parent: Candidate, context: ProposalContext) -> 
 
 
 def _same(one: Candidate, other: Candidate) -> bool:
-    ours, theirs = one.tensors(), other.tensors()
+    first, second = one.tensors(), other.tensors()
     return (
         one.settings() == other.settings()
-        and ours.keys() == theirs.keys()
-        and all(_equal(ours[name], theirs[name]) for name in ours)
+        and first.keys() == second.keys()
+        and all(_equal(first[name], second[name]) for name in first)
     )
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are the same; NaN is the same as NaN."""
+    """Return whether two tensors have equal type, shape and values; NaN equals NaN."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     return torch.equal(one, other) or (
@@ -82,9 +82,9 @@ class Attempt:
     """A parent and a proposal that may change it.
 
     Args:
-        name: of the candidate that comes of it, e.g. `r2p1c3`.
-        proposal: what changes the parent.
-        contexts: hold the parent, and give the proposal what it asks for.
+        name: name of the resulting candidate, e.g. `r2p1c3` (round 2, parent 1, candidate 3).
+        proposal: the proposal that changes the parent.
+        contexts: holds the parent, and builds the proposal's contexts.
     """
 
     name: str
@@ -93,33 +93,33 @@ class Attempt:
 
     @property
     def parent(self) -> Candidate:
-        """The candidate that is changed."""
+        """The candidate to change."""
         return self.contexts.parent
 
     @cached_property
     def changed(self) -> Candidate:
-        """The parent as the proposal changes it first, the proposal added to its lineage.
+        """The parent after the proposal's first update, with the proposal added to its lineage.
 
         Raises:
-            DiscardedError, NonFiniteError, MemoryShortageError: as `changed` does; asked again,
-                it tries again.
+            DiscardedError, NonFiniteError, MemoryShortageError: as the function `changed` does. An
+                error is not cached: the next access applies the proposal again.
         """
-        made = self.again(self.parent, 0)
-        return made.evolve(lineage=(*self.parent.lineage, self.proposal.name))
+        child = self.again(self.parent, 0)
+        return child.evolve(lineage=(*self.parent.lineage, self.proposal.name))
 
     def again(self, candidate: Candidate, update: int) -> Candidate:
-        """Return a candidate of this attempt as the proposal changes it.
+        """Return a candidate of this attempt after one more update by the proposal.
 
         Args:
-            candidate: the parent, or what training made of it since the last update.
-            update: updates before this one.
+            candidate: the parent, or the trained candidate since the last update.
+            update: number of earlier updates in this round, from 0.
         """
         context = self.contexts.of(candidate, self.proposal, update)
         return changed(self.proposal, candidate, context)
 
     @cached_property
     def digest(self) -> str:
-        """What tells the changed parent from others; all its tensors are read for it."""
-        made = self.changed
-        settings = f"{made.soft_target} {made.transforms.settings()}"
-        return f"{settings} {tensors_digest(made.tensors())}"
+        """A digest of the changed parent's tensors, soft target and transforms."""
+        child = self.changed
+        settings = f"{child.soft_target} {child.transforms.settings()}"
+        return f"{settings} {tensors_digest(child.tensors())}"

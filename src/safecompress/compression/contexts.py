@@ -1,4 +1,4 @@
-"""`ContextBuilder`: what proposals may look at besides the candidate that they change."""
+"""`ContextBuilder`: builds what proposals may look at besides the candidate that they change."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ContextBuilder:
         config: the run's configuration.
         trainer: computes gradients.
         parent: the candidate that the proposals change first.
-        index: its place in the population.
+        index: the parent's place in the population, from 0.
         number: the round, from 0.
         progress: share of the period of mask updates that has passed, in [0, 1].
-        channels: which channels of the model belong together; None where no proposal asks.
-        student: makes the dense student as a candidate; None where no proposal asks.
+        channels: the channels of the model that belong together; None if no proposal needs them.
+        student: makes a candidate of the dense student; None if no proposal needs it.
     """
 
     config: CompressConfig
@@ -44,9 +44,9 @@ class ContextBuilder:
         """Return what `proposal` may look at.
 
         Args:
-            candidate: the parent, or what training made of it since the proposal changed it last.
+            candidate: the parent, or the trained candidate since the proposal's last update.
             proposal: declares by `requires` what it looks at.
-            update: how often it has changed the candidate in this round.
+            update: number of the proposal's earlier updates in this round, from 0.
         """
         needs, names = proposal.requires, ("propose", self.number, self.index, proposal.name)
         student = self.student if "student" in needs else None

@@ -1,4 +1,4 @@
-"""What DP-SGD promises of a run's model, by the accountant, and where it promises nothing."""
+"""`guarantee`: a run's differential privacy by the accountant, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ _LEARNED = "What the preprocessing learned from members is not counted."
 
 
 def guarantee(session: Session) -> DifferentialPrivacy | None:
-    """Return ε, δ and a sentence about them; None where no stage uses DP-SGD.
+    """Return ε, δ and a sentence about them; None if no stage uses DP-SGD.
 
-    ε is None where the guarantee does not hold: where given weights, a stage without DP-SGD, or a
-    choice that looked at members has a part in the model.
+    ε is None if the guarantee does not hold, because the model depends on given weights, on a stage
+    without DP-SGD, or on a choice that looked at members.
+
+    Args:
+        session: the run, before or after training.
     """
     stages = _stages(session)
     private = {job: _dp_sgd(session.config, session.splits, job) for job in stages}
@@ -44,7 +47,7 @@ def guarantee(session: Session) -> DifferentialPrivacy | None:
 
 
 def _stages(session: Session) -> list[Job]:
-    """Return the jobs whose training has a part in the compressed model."""
+    """Return the jobs whose training the compressed model depends on."""
     jobs: list[Job] = []
     if build_first_mask(session.config).needs_dense and session.steps("dense"):
         jobs.append("dense")
@@ -58,13 +61,13 @@ def _dp_sgd(config: CompressConfig, splits: Splits, job: Job) -> DpSgd | None:
 
 
 def _void(session: Session, private: Mapping[Job, DpSgd | None]) -> str:
-    """Return why the guarantee does not hold, or nothing."""
-    bare = [job for job, defense in private.items() if defense is None]
+    """Return why the guarantee does not hold, or an empty string if it holds."""
+    without_dp_sgd = [job for job, defense in private.items() if defense is None]
     used = [defense for defense in private.values() if defense is not None]
     if session.trained:
         return "it began with given weights, and how these were trained is not known."
-    if bare:
-        where = "dense.defenses" if "dense" in bare else "steer.defenses"
+    if without_dp_sgd:
+        where = "dense.defenses" if "dense" in without_dp_sgd else "steer.defenses"
         return f"another stage trains without it; list dp-sgd in {where}, too."
     if not all(defense.noise for defense in used):
         return "no noise was added."

@@ -35,14 +35,14 @@ from safecompress.run.model_file import StoredModel
 from safecompress.train import Trainer
 
 _LEVEL = 0.95
-"""Of the intervals whose upper bounds are the further risks."""
+"""Confidence level of the intervals whose upper bounds count as a candidate's risks."""
 _COMPARED = 200
-"""Rows on which input gradients are compared."""
+"""Most rows on which input gradients are compared with the dense model's."""
 
 
 @dataclass(frozen=True)
 class EvaluatedCandidate:
-    """A settled candidate and what the tests found; no `outcome` when it was discarded."""
+    """A settled candidate with its test results; `outcome` is None if it was discarded."""
 
     name: str
     parent: str
@@ -52,12 +52,12 @@ class EvaluatedCandidate:
 
 
 class CandidateEvaluator:
-    """The attacks of the loop, ready to be run on one candidate after the other.
+    """Runs the attacks and measures of the loop on one candidate after the other.
 
     Args:
         session: the run.
         trainer: computes outputs of candidates.
-        dense: the dense model, for measures that attack it; None without one.
+        dense: the dense model, for measures that attack it; None without a dense model.
         references: the teachers' log-odds of the steering rows; None without teachers.
     """
 
@@ -80,7 +80,16 @@ class CandidateEvaluator:
         self._span = None if fitted is None else fitted.input_range
 
     def __call__(self, tested: EvaluatedCandidate) -> EvaluatedCandidate:
-        """Attack a settled candidate and measure its accuracy, on the steering rows."""
+        """Attack a settled candidate and measure its accuracy, on the steering rows.
+
+        Args:
+            tested: the candidate with the record of its settling and without an outcome. One that
+                is already discarded is returned as it is.
+
+        Returns:
+            The candidate with its outcome; discarded if its outputs are not finite or memory runs
+            out.
+        """
         record = dict(tested.record)
         if record.get("status") == "discarded":
             self._session.listen(Event("candidate", _line(record), record))
@@ -107,23 +116,24 @@ class CandidateEvaluator:
         )
         auc, attack_accuracy, measures, costs = {}, {}, {}, {}
         for attack in self._attacks:
-            one = Stopwatch()
+            stopwatch = Stopwatch()
             result = subject.attacked_by(attack)
             auc[attack.name] = Auc().value(result)
             attack_accuracy[attack.name] = BalancedAccuracy().value(result)
             measures[f"{attack.name}.auc"] = auc[attack.name]
             measures[f"{attack.name}.balanced-accuracy"] = attack_accuracy[attack.name]
-            costs[attack.name] = one.seconds
+            costs[attack.name] = stopwatch.seconds
         risks = {}
         for measure in self._measures:
-            one = Stopwatch()
+            stopwatch = Stopwatch()
             try:
-                # The upper bound: a model that hides its gradients must not win by it.
+                # The upper bound counts, so that masking gradients gives a candidate no advantage.
                 risks[measure.name] = measure.estimate(subject, level=_LEVEL).high
             except UndecidableError:
-                # Nothing that both models get right is left: nobody would choose this candidate.
+                # No row is classified correctly by both models, so the measure is undefined. The
+                # highest risk keeps such a candidate from being chosen.
                 risks[measure.name] = 1.0
-            costs[measure.name] = one.seconds
+            costs[measure.name] = stopwatch.seconds
         measures |= risks
         outcome = Outcome(
             tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1, risks
@@ -138,7 +148,7 @@ class CandidateEvaluator:
     def _cosine(self, subject: Subject) -> dict[str, float]:
         """Return the mean cosine of a candidate's input gradients and the dense model's.
 
-        Nothing where no measure attacks the dense model.
+        The result is empty if no measure attacks the dense model.
         """
         evidence = subject.evidence.nonmembers
         if self._parent is None or evidence.rows is None or evidence.target is None:
@@ -148,16 +158,16 @@ class CandidateEvaluator:
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return {}
         span = evidence.span or InputRange.of_rows(inputs)
-        theirs, own = (
+        dense_gradients, candidate_gradients = (
             Probe.by(UnitInputModel(model, span), span.units(inputs), rows.labels).gradients
             for model in (self._parent, evidence.target)
         )
-        if theirs is None or own is None:
+        if dense_gradients is None or candidate_gradients is None:
             return {}
-        return {"cosine": float(gradient_cosines(theirs, own).mean())}
+        return {"cosine": float(gradient_cosines(dense_gradients, candidate_gradients).mean())}
 
     def _evidence(self, candidate: Candidate) -> tuple[Pool[Evidence], dict[str, float]]:
-        """Return what the attackers know of a candidate, and the seconds each part took."""
+        """Return what attackers know about a candidate, and the seconds that each part took."""
         trainer, steer = self._trainer, self._session.splits.steer
         watch = Stopwatch()
         outputs = steer.map(lambda rows: trainer.outputs(candidate, rows))
@@ -167,9 +177,9 @@ class CandidateEvaluator:
             evidence = evidence.zip(self._references, lambda e, r: replace(e, references=r))
         if any(attack.white_box for attack in self._attacks):
             watch = Stopwatch()
-            inside = steer.map(lambda rows: trainer.internals(candidate, rows))
+            internals = steer.map(lambda rows: trainer.internals(candidate, rows))
             seconds["internals"] = watch.seconds
-            evidence = evidence.zip(inside, lambda e, i: replace(e, internals=i))
+            evidence = evidence.zip(internals, lambda e, i: replace(e, internals=i))
         if self._measures:
             target = trainer.module_of(candidate)
             evidence = evidence.zip(

@@ -1,4 +1,4 @@
-"""The trainings of a run: how long each is, with which settings, and which defenses it carries."""
+"""`Job`, `Stage`, `build_defenses`: a run's trainings, their lengths, settings and defenses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from safecompress.protocols import Defense
 from safecompress.train import require_together, steps_per_epoch
 
 Job: TypeAlias = Literal["dense", "student", "pruning", "baseline", "search"]
-"""What is trained: the dense model, the student, the dense model towards its mask, and the two
-that are compared, a baseline and the candidates of the search."""
+"""What is trained: the dense model, the student, the dense model towards its first mask (pruning),
+a baseline, or the candidates of the search."""
 ConfiguredStage: TypeAlias = Literal["dense", "student", "sparse"]
-"""Stages whose length and batches a section of the configuration gives."""
+"""Stages whose length and batches are given by a section of the configuration."""
 Stage: TypeAlias = ConfiguredStage | Literal["pruning"]
-"""Jobs that share their length, their order of batches and their settings are one stage. How long
-dense weights train towards a first mask, the mask says."""
+"""Jobs with the same length, order of batches and settings are one stage. The length of the stage
+`pruning` is given by the first mask."""
 
 
 def stage_of(job: Job) -> Stage:
-    """Return the stage of a job: baseline and search differ only in what is being compared."""
+    """Return the stage of a job; baseline and search share one, so that they can be compared.
+
+    Args:
+        job: what is trained.
+    """
     return "sparse" if job in {"baseline", "search"} else job  # type: ignore[return-value]
 
 
@@ -31,10 +35,11 @@ def train_config(config: CompressConfig, stage: ConfiguredStage, *, trained: boo
     """Return how a stage trains.
 
     Args:
-        config: the run's configuration; a dense stage that it leaves open follows the sparse one.
+        config: the run's configuration; without a section `dense` that stage trains like the
+            sparse stage.
         stage: the stage.
-        trained: whether the weights were given trained, so that a dense stage left open has no
-            length.
+        trained: whether the weights were given trained; then a dense stage without a section has
+            0 epochs.
     """
     sparse = config.sparse
     if stage == "student":
@@ -47,30 +52,40 @@ def train_config(config: CompressConfig, stage: ConfiguredStage, *, trained: boo
 
 
 def whole_training(config: CompressConfig, *, trained: bool) -> TrainConfig:
-    """Return how the model is trained from nothing, also where the dense stage is skipped."""
+    """Return how a model is trained from untrained weights, also if the dense stage is skipped.
+
+    Args:
+        config: the run's configuration.
+        trained: whether the run's weights were given trained.
+    """
     dense = train_config(config, "dense", trained=trained)
     return dense if dense.epochs else config.sparse.train
 
 
 def training_steps(train: TrainConfig, *, rows: int) -> int:
-    """Return the optimizer steps of a training on so many rows."""
+    """Return the optimizer steps of a training.
+
+    Args:
+        train: gives epochs and batch size.
+        rows: number of training rows.
+    """
     return round(train.epochs * steps_per_epoch(rows, train))
 
 
 def build_defenses(
     config: CompressConfig, splits: Splits, job: Job, *, own: Defense | None = None
 ) -> list[Defense]:
-    """Build the configured defenses of a job anew; a baseline has none.
+    """Build new instances of a job's configured defenses; a baseline has none.
 
     Args:
-        config: lists them.
-        splits: tells whether there are reference rows.
+        config: lists the defenses.
+        splits: the rows; some defenses need reference rows.
         job: what is trained.
-        own: what the job itself adds to them, such as what draws weights towards a first mask.
+        own: a defense that the job itself adds, such as the penalty of pruning by ADMM.
 
     Raises:
-        ConfigError: on an unknown one, one that needs reference rows where the split has none, or
-            some that do not go together.
+        ConfigError: on an unknown defense, one that needs reference rows if the splits have none,
+            or defenses that cannot be combined.
     """
     requests: tuple[Request, ...] = ()
     where = "dense.defenses" if job == "dense" else "steer.defenses"
@@ -84,7 +99,8 @@ def build_defenses(
         and UNPAIRING not in {defense.name for defense in built}
         and _unpairing_proposed(config)
     ):
-        # Candidates of other proposals carry it, too, and it adds nothing to their loss.
+        # All candidates of a search share one trainer, so the defense is there for every candidate;
+        # its weight 0 adds nothing to the loss of those that do not unpair.
         built.append(DEFENSES.build({UNPAIRING: {"weight": 0.0}}, where="steer.proposals"))
     for defense in built:
         if defense.needs_reference and splits.reference is None:

@@ -1,4 +1,4 @@
-"""The judgment of a run: its sealed rows opened once, for models that never met them."""
+"""`open_sealed`, `judge`: the verdict on a run's models, on rows that no choice was based on."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ LOOKS = (
 
 @dataclass(frozen=True)
 class SealedRows:
-    """The rows that judge, once they are open.
+    """The sealed rows after they have been opened.
 
     Args:
-        rows: members and non-members that steered nothing.
-        looks: distinct models that were judged on them, this one included.
+        rows: members and non-members that had no part in steering the search.
+        looks: number of distinct models that were judged on them, this one included.
     """
 
     rows: Pool[Rows]
@@ -67,10 +67,14 @@ class SealedRows:
 
 
 def open_sealed(session: Session, compressed: StoredModel) -> SealedRows:
-    """Write down that `compressed` is judged, and open the sealed rows.
+    """Record in the ledger that a model is judged, and open the sealed rows.
+
+    Args:
+        session: the run.
+        compressed: the model that is judged.
 
     Raises:
-        StorageError: when the look cannot be written down; the rows then stay sealed.
+        StorageError: when the ledger cannot be written; the rows then stay sealed.
     """
     ledger = Ledger(session.folder.path.parent / LEDGER)
     digest = tensors_digest(compressed.weights)
@@ -93,10 +97,10 @@ def judge(
     Args:
         session: the run.
         suite: the final suite.
-        sealed: the sealed rows.
-        dense: the dense parent, for paired differences; None without one.
+        sealed: the opened sealed rows.
+        dense: the dense model, for paired differences; None without one.
         models: the compressed model and the baselines, by name.
-        shadows: by a model's name, what shadow models of its kind say of the sealed rows.
+        shadows: by the name of a model, the log-odds of the sealed rows by its shadow models.
     """
     compressed, rows, looks = models[COMPRESSED], sealed.rows, sealed.looks
     named = ({DENSE: dense} if dense is not None else {}) | dict(models)
@@ -146,19 +150,19 @@ def _subjects(
     *,
     needed: frozenset[str],
 ) -> dict[str, Subject]:
-    """Return the models by name; all but the dense one hold its outputs as their parent's."""
+    """Return the models by name; all but the dense one have its outputs as `parent`."""
     evidence: dict[str, Pool[Evidence]] = {}
     for name, model in models.items():
-        found = _evidence(session, model.candidate(), sealed, needed=needed)
+        pool = _evidence(session, model.candidate(), sealed, needed=needed)
         if name in shadows:
-            found = found.zip(shadows[name], lambda e, r: replace(e, references=r))
+            pool = pool.zip(shadows[name], lambda e, r: replace(e, references=r))
         if DENSE in evidence:
-            found = found.zip(evidence[DENSE], lambda e, d: replace(e, parent=d.outputs))
-        evidence[name] = found
+            pool = pool.zip(evidence[DENSE], lambda e, d: replace(e, parent=d.outputs))
+        evidence[name] = pool
     if "parent_target" in needed and DENSE in evidence:
         evidence = {
-            name: found.zip(evidence[DENSE], lambda e, d: replace(e, parent_target=d.target))
-            for name, found in evidence.items()
+            name: pool.zip(evidence[DENSE], lambda e, d: replace(e, parent_target=d.target))
+            for name, pool in evidence.items()
             if name != DENSE
         } | {DENSE: evidence[DENSE]}
     seed = derive(session.config.seed, "verdict")
@@ -176,29 +180,29 @@ def _subjects(
 def _evidence(
     session: Session, candidate: Candidate, sealed: Pool[Rows], *, needed: frozenset[str]
 ) -> Pool[Evidence]:
-    """Return what attackers know about one model by itself.
+    """Return what attackers know about one model without comparing it with others.
 
     Args:
         session: the run.
         candidate: the model.
-        sealed: the rows.
-        needed: fields of the evidence that some attack asks for; `internals` are computed and the
-            model is copied, once, only where they are among them.
+        sealed: the sealed rows.
+        needed: fields of the evidence that some attack requires; `internals` are computed, and the
+            model is copied for `target`, only if they are among them.
     """
     trainer, fitted = session.trainers.plain(), session.splits.preprocessor
     target = trainer.module_of(candidate) if "target" in needed else None
     span = None if fitted is None else fitted.input_range
 
     def of(rows: Rows) -> Evidence:
-        inside = trainer.internals(candidate, rows) if "internals" in needed else None
+        internals = trainer.internals(candidate, rows) if "internals" in needed else None
         outputs = trainer.outputs(candidate, rows)
-        return Evidence(outputs, rows=rows, internals=inside, target=target, span=span)
+        return Evidence(outputs, rows=rows, internals=internals, target=target, span=span)
 
     return sealed.map(of)
 
 
 def _untouched(session: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
-    """Return the model before any training, or None where the weights were given trained."""
+    """Return the model before any training; None if the weights were given trained."""
     if session.trained:
         return None
     fresh = Candidate(session.initial, {}, Topology({}), {})
@@ -208,14 +212,15 @@ def _untouched(session: Session, sealed: Pool[Rows], *, needed: frozenset[str]) 
 
 
 def _compared(suite: Suite) -> list[AttackMeasure]:
-    """Return what is shown of every model, whatever the suite, and of the suite's own attacks.
+    """Return the measures that the verdict shows of every model: a fixed list and the suite's own.
 
-    Where the suite has an attack of a shown name, with other options or from another package, that
-    one is shown: one name means one attack in a verdict.
+    If the suite has an attack with a name of the fixed list, with other options or from another
+    package, the suite's attack is shown, so that a name means the same attack everywhere in a
+    verdict.
     """
-    own = {attack.name: attack for attack in attacks_of(suite)}
+    suite_attacks = {attack.name: attack for attack in attacks_of(suite)}
     shown = [
-        (own.get(name) or ATTACKS.build(name, where="comparison"), metric)
+        (suite_attacks.get(name) or ATTACKS.build(name, where="comparison"), metric)
         for name, metric in COMPARED
     ]
     for attack in attacks_of(suite):
@@ -227,7 +232,7 @@ def _compared(suite: Suite) -> list[AttackMeasure]:
 
 
 def _scope(suite: Suite, shadows: int) -> str:
-    """Say which kinds of attack the suite has, and which it lacks."""
+    """Return a sentence on which kinds of attack the suite has, and which it lacks."""
     ran, missing = ["metric and neural black-box attacks"], []
     attacks = attacks_of(suite)
     if any(attack.white_box for attack in attacks):

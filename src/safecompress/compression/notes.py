@@ -15,12 +15,12 @@ class Notes:
     """What a resumed run has to know besides its candidates.
 
     Args:
-        seconds: how long each part of the run has taken so far, by what it made.
-        saved: files of the stages that have ended.
-        settings: precision and memory format found by timing, by stage; every trainer of a stage
-            shares them, and a resumed run must not time anew.
-        best_score: the best score of an objective in any round; None before there is a finite one.
-        rounds_without_gain: rounds since it last rose.
+        seconds: seconds that each part of the run has taken so far, by the name of the part.
+        saved: file names of the finished stages' models.
+        settings: precision and memory format by stage, found by timing. All trainers of a stage
+            share them, and a resumed run must not time again, because it could choose others.
+        best_score: the best score of the objective in any round; None before a finite one.
+        rounds_without_gain: rounds since the best score last rose.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -30,20 +30,39 @@ class Notes:
     rounds_without_gain: int = 0
 
     def with_seconds(self, what: str, seconds: float) -> Notes:
-        """Return the notes with more time spent on a part of the run."""
+        """Return the notes with more time spent on a part of the run.
+
+        Args:
+            what: name of the part.
+            seconds: seconds to add.
+        """
         total = self.seconds.get(what, 0.0) + seconds
         return replace(self, seconds=dict(self.seconds) | {what: total})
 
     def with_saved(self, file: str) -> Notes:
-        """Return the notes once a stage has ended in a file."""
+        """Return the notes after a stage's model has been written.
+
+        Args:
+            file: name of the model file.
+        """
         return replace(self, saved=(*self.saved, file))
 
     def with_settings(self, stage: str, settings: ProbedSettings) -> Notes:
-        """Return the notes once a stage's settings have been found."""
+        """Return the notes with a stage's settings.
+
+        Args:
+            stage: name of the stage.
+            settings: its precision and memory format.
+        """
         return replace(self, settings=dict(self.settings) | {stage: settings})
 
     def with_score(self, score: float) -> Notes:
-        """Return the notes after a round whose best candidate has this score, -inf without one."""
+        """Return the notes after a round.
+
+        Args:
+            score: score of the round's best candidate, higher = better; -inf if all candidates were
+                discarded.
+        """
         if self.best_score is not None and not score > self.best_score:
             return replace(self, rounds_without_gain=self.rounds_without_gain + 1)
         return replace(
@@ -62,7 +81,11 @@ class Notes:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Notes:
-        """Return the notes that `to_json` wrote."""
+        """Return the notes that `to_json` wrote.
+
+        Args:
+            stored: the JSON values.
+        """
         settings = {
             stage: ProbedSettings.from_json(found) for stage, found in stored["settings"].items()
         }

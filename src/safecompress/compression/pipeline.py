@@ -1,7 +1,7 @@
-"""How a run makes its models: the dense one, the baselines, and the one the search chooses.
+"""`make_models`: the stages of a run, which train the dense model, baselines and compressed model.
 
-Each ends in a file and is trained once; what interrupts a stage costs at most the time since its
-last checkpoint.
+Each stage ends with a model file and is never repeated. An interrupted stage loses at most the work
+since its last checkpoint.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class TrainedModels:
     """The models of a run.
 
     Args:
-        dense: the dense model; None where compression began from nothing.
-        baselines: other ways to the same density, by name.
-        compressed: what the search chose.
+        dense: the dense model; None if compression began from untrained weights.
+        baselines: models of the same density made in other ways, by name.
+        compressed: the model that the search chose.
     """
 
     dense: StoredModel | None
@@ -52,7 +52,11 @@ class TrainedModels:
 
 
 def make_models(session: Session, prepared: PreparedRun) -> TrainedModels:
-    """Train every model of a run that has no file yet, in the order of the figure.
+    """Train every model of a run that has no file yet: dense model, baselines, student, search.
+
+    Args:
+        session: the run.
+        prepared: what the run began with.
 
     Raises:
         NonFiniteError: when a training diverges.
@@ -70,46 +74,52 @@ def make_models(session: Session, prepared: PreparedRun) -> TrainedModels:
 
     @cache
     def teachers() -> TeacherOutputs | None:
-        """Train the teachers when a stage that needs them is not finished, and once at most."""
+        """Train the teachers at most once, and only if an unfinished stage needs them."""
         if not needs_teachers(config):
             return None
         started = time.perf_counter()
-        found = train_teachers(session)
+        outputs = train_teachers(session)
         session.progress.add_seconds("teachers", time.perf_counter() - started)
-        return found
+        return outputs
 
-    def student() -> Candidate:
-        found = teachers()
-        if found is None:
+    def make_student() -> Candidate:
+        outputs = teachers()
+        if outputs is None:
             raise TypeError("a student has no teachers")
-        return train_student(session, trainer=trainers.student(dense, soft_labels=found.labels))
+        return train_student(session, trainer=trainers.student(dense, soft_labels=outputs.labels))
 
-    pupil = _stage(session, STUDENT, student) if needs_student(config) else None
+    student = _stage(session, STUDENT, make_student) if needs_student(config) else None
 
-    def chosen() -> Candidate:
-        found = teachers()
-        labels, references = (None, None) if found is None else (found.labels, found.references)
-        trainer = trainers.search(dense, soft_labels=labels)
-        search = Search(session, trainer=trainer, dense=dense, student=pupil, references=references)
-        return search.run()
+    def search() -> Candidate:
+        outputs = teachers()
+        labels, references = (
+            (None, None) if outputs is None else (outputs.labels, outputs.references)
+        )
+        return Search(
+            session,
+            trainer=trainers.search(dense, soft_labels=labels),
+            dense=dense,
+            student=student,
+            references=references,
+        ).run()
 
-    return TrainedModels(dense, baselines, _stage(session, MODEL, chosen))
+    return TrainedModels(dense, baselines, _stage(session, MODEL, search))
 
 
 def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
-    """Return the optimizer steps of the stages whose model is not there yet, for the ETA.
+    """Return the optimizer steps of the stages that have no model file yet, for the ETA.
 
-    Makes the trainers that wait for nothing, so that hardware which does not fit the configuration
-    is found before any training.
+    It also makes the trainers that depend on no earlier stage, so that hardware that does not fit
+    the configuration is found before any training.
     """
     config, path, members = session.config, session.folder.path, len(session.splits.members)
     sparse = session.trainers.plain()
-    clock = Schedule.of(
+    timetable = Schedule.of(
         config.sparse, steps_per_epoch=sparse.steps_per_epoch, total=sparse.total_steps
     )
     steps = {DENSE: session.trainers.dense().total_steps} if prepared.has_dense else {}
     steps |= {f"{name}.safetensors": sparse.total_steps for name in config.baselines}
-    steps[MODEL] = clock.training_steps(round_sizes(config))
+    steps[MODEL] = timetable.training_steps(round_sizes(config))
     if needs_student(config):
         steps[STUDENT] = session.steps("student")
     if (training := build_first_mask(config).training(config.sparse)) is not None:
@@ -121,11 +131,11 @@ def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
 
 
 def copy_stages(source: Path, target: Path) -> None:
-    """Copy what recipes may have in common, the dense model and what its teachers say.
+    """Copy the dense model and the teachers' outputs, which several recipes may have in common.
 
     Args:
-        source: a run folder, or a folder of such files; it need not be there.
-        target: the same; what it has already stays.
+        source: a run folder, or a folder of such files; it need not exist.
+        target: the folder to copy to; files that it already has are kept.
     """
     teachers = [path.relative_to(source) for path in source.glob(f"{TEACHERS}/*")]
     for file in (Path(DENSE), *teachers):
@@ -137,8 +147,14 @@ def copy_stages(source: Path, target: Path) -> None:
 def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Session:
     """Begin a run, or continue it from its last checkpoint.
 
+    Args:
+        prepared: the run to begin or continue.
+        folder: its open run folder.
+        listen: called with every event.
+
     Raises:
-        RunFolderError: when the folder's run was made with something else.
+        RunFolderError: when the folder's run has another configuration, other data or other
+            starting weights.
     """
     made_with = provenance(prepared.config, prepared.splits)
     made_with["model_sha256"] = tensors_digest(prepared.initial)
@@ -149,7 +165,7 @@ def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Sessi
         # resumed run is bit-identical.
         torch.set_num_threads(recorded["threads"])
     else:
-        # In this order: where there is a provenance, a resumed run writes neither again.
+        # The provenance is written last, because a resumed run that finds it writes neither file.
         write_json(folder.path / PREPROCESSING, prepared.preprocessing())
         write_json(folder.path / PROVENANCE, made_with)
     if folder.warning:
@@ -192,7 +208,7 @@ def _recorded(path: Path) -> Mapping[str, Any]:
 
 
 def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """Refuse to resume on other data, other starting weights or other settings."""
+    """Raise RunFolderError if data, starting weights or settings differ from the run's."""
     for key, what in (
         ("splits", "the data"),
         ("model_sha256", "the model's starting weights"),

@@ -1,8 +1,7 @@
-"""Everything a run needs, built and checked before any training."""
+"""`prepare`, `PreparedRun`: everything that a run needs, built and checked before any training."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,11 @@ from safecompress.checks import (
 )
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
+from safecompress.compression.model_source import (
+    ModelSource,
+    source_module,
+    untrained_weights,
+)
 from safecompress.compression.requirements import (
     build_first_mask,
     build_proposals,
@@ -43,14 +47,11 @@ from safecompress.errors import (
     UndecidableError,
 )
 from safecompress.models import (
-    build_model,
     channel_groups,
     check_model,
     few_inputs,
-    fresh_weights,
-    load_weights_,
 )
-from safecompress.randomness import derive, seeded
+from safecompress.randomness import derive
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
 from safecompress.topology import Topology, maskable_parameters
@@ -59,17 +60,17 @@ from safecompress.train import require_images
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run that could begin.
+    """A run that has been checked and can begin.
 
     Args:
         config: the resolved configuration.
         splits: the data.
-        module: the live module.
-        initial: its weights as given or initialized.
-        fresh: gives weights that no data has touched, others for each number.
-        name: what the report calls the model.
+        module: the live module, into which trainers load one candidate after the other.
+        initial: the module's state_dict as given or initialized.
+        fresh: returns untrained weights, different ones for each number.
+        name: the model's name in the report.
         trained: whether the weights were trained before this run.
-        factory: makes the untrained module where the configuration names none; else None.
+        factory: makes the untrained module if the configuration names none; else None.
     """
 
     config: CompressConfig
@@ -95,13 +96,13 @@ class PreparedRun:
 
     @property
     def target_density(self) -> float:
-        """The density that whole weights allow: the wanted number of them over all there are."""
+        """The configured density, rounded to a whole number of maskable weights."""
         total = Topology.dense(self.module).total
         return round(self.config.sparse.density * total) / total
 
     @property
     def shadows_inside(self) -> int:
-        """The fewest shadow models that have seen a row."""
+        """The smallest number of shadow models that train on the same row."""
         splits = self.splits
         others = len(splits.steer.nonmembers) + splits.sealed_sizes[1]
         members = len(splits.members)
@@ -130,7 +131,7 @@ class PreparedRun:
 
 def prepare(
     config: CompressConfig,
-    model: nn.Module | Callable[[], nn.Module] | None = None,
+    model: ModelSource | None = None,
     data: Splits | None = None,
     *,
     compare_groups: bool = True,
@@ -141,18 +142,18 @@ def prepare(
         config: the configuration.
         model: a trained module, a callable that makes an untrained one, or None for the configured.
         data: the splits, or None for the configured.
-        compare_groups: whether to refuse members and non-members that differ without any model;
-            needless where both were drawn from the same rows a moment ago.
+        compare_groups: whether to refuse members and non-members that can be distinguished without
+            a model; False for a cohort, which draws both from the same rows.
 
     Raises:
-        UsageError: on the first thing that cannot work, saying how to mend it.
+        UsageError: on the first thing that cannot work, saying how to correct it.
     """
     trained = isinstance(model, nn.Module) or (
         model is None and config.model is not None and config.model.weights is not None
     )
     _check_parts(config)
     splits = _splits(config, data, trained=trained)
-    module, name = _module(config, model, splits)
+    module, name = source_module(config, model, splits)
     check_model(module, splits.members, splits.classes)
     if not maskable_parameters(module):
         raise ModelError(
@@ -160,7 +161,7 @@ def prepare(
             "nothing to compress."
         )
     initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    fresh = partial(_fresh, config, model, splits, module)
+    fresh = partial(untrained_weights, config, model, splits, module)
     if needs_channels(config):
         channel_groups(module, few_inputs(module, splits.members))
     if needs_teachers(config):
@@ -173,7 +174,7 @@ def prepare(
     build_defenses(config, splits, "search")
     if (training := build_first_mask(config).training(config.sparse)) is not None:
         build_defenses(config, splits, "pruning", own=training.defense)
-    # Whatever the first mask: a density that no mask can meet is found before any training.
+    # A density that no mask can meet is found before any training, with any kind of first mask.
     initialize(
         {name: initial[name] for name in maskable_parameters(module)},
         density=config.sparse.density,
@@ -237,7 +238,7 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
         if config.data is None:
             raise ConfigError("data: missing; describe it in the configuration or pass Splits.")
         return load_splits(config.data, seed=config.seed, weights_given=trained)
-    # Ready tensors with declared members need no word more: nothing was drawn, nothing fitted.
+    # Splits of ready tensors have no preprocessor: their members were declared, not drawn.
     if trained and data.preprocessor is not None and not data.report.weights_given:
         raise MembershipError(
             "the model is an object, so its weights count as trained, but the splits were made "
@@ -249,79 +250,18 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
 
 
 def _check_blind(config: CompressConfig, splits: Splits) -> None:
-    """Refuse groups of rows that differ without any model, before hours are spent on them."""
+    """Refuse groups of rows that can be distinguished without a model, before hours of training."""
     steer, seed = splits.steer, derive(config.seed, "blind")
     cut = steer.map(lambda rows: halves(rows.ids, seed=seed))
     try:
-        seen = blind_baseline(steer, halves=cut, seed=seed)
+        baseline = blind_baseline(steer, halves=cut, seed=seed)
     except UndecidableError:
         return
-    if seen.alarm:
+    if baseline.alarm:
         raise DataError(
-            f"{seen.message} A column or word that names its rows (an identifier, a date) does "
+            f"{baseline.message} A column or word that names its rows (an identifier, a date) does "
             "the same: leave it out."
         )
-
-
-def _module(
-    config: CompressConfig, model: nn.Module | Callable[[], nn.Module] | None, splits: Splits
-) -> tuple[nn.Module, str]:
-    if isinstance(model, nn.Module):
-        # The caller's model stays as it is; the run works on a copy.
-        return copy.deepcopy(model), type(model).__name__
-    if model is not None:
-        try:
-            with seeded(config.seed, "init"):
-                made = model()
-        except TypeError as error:
-            raise ModelError(
-                f"model: calling {getattr(model, '__name__', model)!r} without arguments raised: "
-                f"{error}; pass a callable that needs none, e.g. lambda: Net(width=64)."
-            ) from error
-        if not isinstance(made, nn.Module):
-            raise ModelError(
-                f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."
-            )
-        return made, type(made).__name__
-    if config.model is None:
-        raise ConfigError("model: missing; name one in the configuration or pass one.")
-    module = build_model(
-        config.model,
-        input_shape=splits.input_shape,
-        classes=splits.classes,
-        seed=config.seed,
-    )
-    if config.model.weights is not None:
-        load_weights_(module, config.model.weights)
-    return module, config.model.name
-
-
-def _fresh(
-    config: CompressConfig,
-    model: nn.Module | Callable[[], nn.Module] | None,
-    splits: Splits,
-    module: nn.Module,
-    number: int,
-) -> Mapping[str, Tensor]:
-    """Return weights for a teacher, who shares none with the others or the dense model.
-
-    Raises:
-        ModelError: when the model came trained, as an object, and has parameters that no module
-            knows how to initialize.
-    """
-    seed = derive(config.seed, "fresh", number)
-    if not isinstance(model, nn.Module):
-        named = config.model and config.model.model_copy(update={"weights": None})
-        anew = config.model_copy(update={"seed": seed, "model": named})
-        made, _ = _module(anew, model, splits)
-        return {k: v.detach().clone() for k, v in made.state_dict().items()}
-    try:
-        return fresh_weights(module, seed=seed)
-    except ModelError as error:
-        raise ModelError(
-            f"{error} The proposal soft-labels trains teachers from untrained weights: give the "
-            "module a reset_parameters method, or list steer.proposals without soft-labels."
-        ) from error
 
 
 def _check_stages(prepared: PreparedRun) -> None:

@@ -1,4 +1,4 @@
-"""`Progress`: where a run stands, and training that goes on where an interrupted run left it."""
+"""`Progress`: where a run stands, and training that continues an interrupted run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ CHECKPOINT_SHARE = 0.05
 
 
 class Progress:
-    """Where a run stands; all that it holds survives a kill, as of the last commit.
+    """Where a run stands. After a kill, the state of the last commit can be restored.
 
     Attributes:
         stage: the stage under way.
         round: the round under way, from 0.
-        pieces: candidates in the making, by the work within the stage and round they are part of.
-        notes: facts beside them.
+        pieces: candidates in training; a key names the piece of work within the stage and round.
+        notes: facts beside the candidates.
 
     Args:
-        folder: keeps the checkpoints.
-        listen: hears of stages and steps.
+        folder: stores the checkpoints.
+        listen: called with the events of stages and training steps.
         checkpoint_seconds: shortest time between two checkpoints inside a stage.
-        checkpoint: where an interrupted run stood; None begins.
+        checkpoint: where an interrupted run stood; None for a new run.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Progress:
 
         Args:
             key: names this piece of work within the stage and round.
-            candidate: where it starts.
-            step: the stage's step to reach.
-            trainer: trains it.
+            candidate: the candidate to start from if the piece has not begun.
+            step: the step of the stage at which training ends.
+            trainer: trains the candidate.
 
         Raises:
             NonFiniteError: when its loss or weights stop being finite.
@@ -95,13 +95,13 @@ class Progress:
     ) -> None:
         """Train pieces of work to `step` as one stack, as far as that is possible and faster.
 
-        `train_to` does what this leaves to do: it goes on from the same pieces, and one that
-        became NaN raises there as it would have alone.
+        Call `train_to` for each piece afterwards: it continues from the same pieces, trains those
+        that could not be stacked, and raises for a candidate that became NaN.
 
         Args:
-            candidates: where they start, by the names of their pieces.
-            step: the stage's step to reach.
-            trainer: trains them.
+            candidates: the candidates to start from, by the keys of their pieces.
+            step: the step of the stage at which training ends.
+            trainer: trains the candidates.
         """
         current = {key: self.pieces.get(key, c) for key, c in candidates.items()}
         while current:
@@ -126,18 +126,27 @@ class Progress:
             self._commit_if_due()
 
     def plan(self, steps: int) -> None:
-        """State how many training steps the whole run still has before it, for the ETA."""
+        """Set the number of training steps that remain in the run, for the ETA.
+
+        Args:
+            steps: optimizer steps, summed over all models.
+        """
         self._steps_left = steps
 
     def add_seconds(self, what: str, seconds: float) -> None:
-        """Add to the time a part of the run took, resumed parts included."""
+        """Add to the time that a part of the run has taken, before interruptions included.
+
+        Args:
+            what: name of the part.
+            seconds: seconds to add.
+        """
         self.notes = self.notes.with_seconds(what, seconds)
 
     def commit(self, *, lines: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Make everything held here survive a kill.
+        """Write a checkpoint of everything held here, so that it survives a kill.
 
         Args:
-            lines: of the history, committed with it.
+            lines: history lines to append in the same commit.
         """
         started = time.monotonic()
         checkpoint = Checkpoint(self.stage, self.round, self.pieces, self.notes.to_json())

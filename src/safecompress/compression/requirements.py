@@ -1,4 +1,4 @@
-"""The first mask and the proposals of a configuration, and what a run must have for them."""
+"""`build_first_mask`, `build_proposals`, `needs_…`: a configuration's parts and what they need."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from safecompress.protocols import FirstMask, Proposal
 def build_first_mask(config: CompressConfig) -> FirstMask:
     """Build the configured first mask.
 
+    Args:
+        config: the run's configuration.
+
     Raises:
-        ConfigError: on an unknown one, or options that it refuses.
+        ConfigError: on an unknown first mask, or options that it refuses.
     """
     return FIRST_MASKS.build(config.sparse.initialize, where="sparse.initialize")
 
@@ -22,11 +25,15 @@ def build_first_mask(config: CompressConfig) -> FirstMask:
 def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
     """Build the configured proposals with the sparse section's defaults filled in.
 
+    Args:
+        config: the run's configuration.
+
     Returns:
-        All of them, or those that a replay names.
+        All listed proposals, or those that `steer.replay` names.
 
     Raises:
-        ConfigError: on a part that cannot be built, two that are the same, or a replay of others.
+        ConfigError: on a proposal that cannot be built, two proposals of one name, or a replay of a
+            proposal that is not listed.
     """
     built: dict[str, Proposal] = {}
     for index, request in enumerate(config.steer.proposals):
@@ -50,20 +57,32 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
 
 
 def needs_teachers(config: CompressConfig) -> bool:
-    """Return whether anybody learns from soft labels."""
-    return needs_student(config) or _asked(config, "soft_labels")
+    """Return whether the run trains teachers, for a student or for soft labels.
+
+    Args:
+        config: the run's configuration.
+    """
+    return needs_student(config) or _required(config, "soft_labels")
 
 
 def needs_student(config: CompressConfig) -> bool:
-    """Return whether the search begins with a dense student, or a proposal may."""
-    return build_first_mask(config).needs_teachers or _asked(config, "student")
+    """Return whether the first mask or a proposal uses a dense student.
+
+    Args:
+        config: the run's configuration.
+    """
+    return build_first_mask(config).needs_teachers or _required(config, "student")
 
 
-def _asked(config: CompressConfig, what: str) -> bool:
-    """Return whether a proposal requires something, and there are rounds in which it may."""
+def _required(config: CompressConfig, what: str) -> bool:
+    """Return whether a proposal requires something, and there are rounds in which it is applied."""
     return config.sparse.rounds > 0 and any(what in p.requires for p in build_proposals(config))
 
 
 def needs_channels(config: CompressConfig) -> bool:
-    """Return whether a proposal removes channels, and there are rounds in which it may."""
-    return _asked(config, "channels")
+    """Return whether a proposal removes channels, and there are rounds in which it is applied.
+
+    Args:
+        config: the run's configuration.
+    """
+    return _required(config, "channels")

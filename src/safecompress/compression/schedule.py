@@ -1,4 +1,4 @@
-"""When the rounds of a search happen, and how many models each of them holds."""
+"""`Schedule`, `round_sizes`: when the rounds of a search happen, and how many models they train."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from safecompress.config import CompressConfig, SparseConfig
 
 @dataclass(frozen=True)
 class RoundSize:
-    """How many models one round of a search holds, none of them discarded.
+    """The numbers of models in one round of a search, if no candidate is discarded.
 
     Args:
-        parents: models that train up to the proposals.
+        parents: models that train until the proposals change them.
         candidates: models that settle and are judged.
-        kept: models that go on.
+        kept: models that the next round begins with.
     """
 
     parents: int
@@ -25,7 +25,11 @@ class RoundSize:
 
 
 def round_sizes(config: CompressConfig) -> tuple[RoundSize, ...]:
-    """Return the size of every round of the configured search."""
+    """Return the size of every round of the configured search.
+
+    Args:
+        config: the run's configuration.
+    """
     steer, listed = config.steer, len(config.steer.proposals)
     if steer.replay is not None:
         return (RoundSize(1, 1, 1),) * min(config.sparse.rounds, len(steer.replay))
@@ -47,7 +51,11 @@ def round_sizes(config: CompressConfig) -> tuple[RoundSize, ...]:
 
 
 def rounds_in_words(config: CompressConfig) -> str:
-    """Return how many candidates the rounds have, e.g. `4 rounds of 5, 3, 2, 1 candidates`."""
+    """Return how many candidates the rounds have, e.g. `4 rounds of 5, 3, 2, 1 candidates`.
+
+    Args:
+        config: the run's configuration.
+    """
     sizes = [size.candidates for size in round_sizes(config)]
     if len(set(sizes)) > 1:
         return f"{len(sizes)} rounds of {', '.join(map(str, sizes))} candidates"
@@ -59,10 +67,10 @@ class Schedule:
     """When the rounds of a search happen, in optimizer steps.
 
     Args:
-        total: steps of the sparse stage.
-        end: step after which the mask stays.
-        rounds: number of rounds, equally long.
-        settle: steps a candidate trains before it is judged; None is the whole round.
+        total: optimizer steps of the sparse stage.
+        end: step after which the mask does not change any more.
+        rounds: number of rounds of equal length.
+        settle: steps that a candidate trains before it is judged; None means the whole round.
     """
 
     total: int
@@ -72,7 +80,13 @@ class Schedule:
 
     @classmethod
     def of(cls, sparse: SparseConfig, *, steps_per_epoch: int, total: int) -> Schedule:
-        """Lay the rounds out over the sparse stage."""
+        """Return the schedule of a configuration.
+
+        Args:
+            sparse: gives rounds, their end and the settling time.
+            steps_per_epoch: optimizer steps of an epoch.
+            total: optimizer steps of the sparse stage.
+        """
         end = min(total, max(sparse.rounds, math.floor(total * sparse.end + 0.5)))
         settle = None
         if sparse.settle_epochs is not None:
@@ -82,23 +96,43 @@ class Schedule:
         return cls(total, end, sparse.rounds, settle)
 
     def began(self, number: int) -> int:
-        """Return the step at which round `number` begins."""
+        """Return the step at which a round begins.
+
+        Args:
+            number: the round, from 0.
+        """
         return self.end * number // self.rounds
 
     def judged(self, number: int) -> int:
-        """Return the step at which round `number`'s candidates are judged."""
+        """Return the step at which a round's candidates are judged.
+
+        Args:
+            number: the round, from 0.
+        """
         return self.began(number + 1)
 
     def proposed(self, number: int) -> int:
-        """Return the step at which round `number`'s candidates are proposed."""
+        """Return the step at which proposals make a round's candidates.
+
+        Args:
+            number: the round, from 0.
+        """
         return self.began(number) if self.settle is None else self.judged(number) - self.settle
 
     def progress(self, number: int) -> float:
-        """Return the share of the update period that has passed, in [0, 1]."""
+        """Return the share of the period of mask updates that has passed, in [0, 1].
+
+        Args:
+            number: the round, from 0.
+        """
         return number / (self.rounds - 1) if self.rounds > 1 else 0.0
 
     def training_steps(self, sizes: Sequence[RoundSize]) -> int:
-        """Return the optimizer steps of a whole search whose rounds have these sizes."""
+        """Return the optimizer steps of a whole search, summed over all models.
+
+        Args:
+            sizes: the size of each round.
+        """
         steps = self.total - (self.end if self.rounds else 0)
         for number, size in enumerate(sizes):
             proposed = self.proposed(number)

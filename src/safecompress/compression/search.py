@@ -1,4 +1,4 @@
-"""The test-driven loop: propose, settle, attack, select, train on."""
+"""`Search`: the test-driven loop of proposing, settling, attacking, selecting and training on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Search:
         session: the run.
         trainer: trains candidates.
         dense: the dense model; None without one.
-        student: the dense student of the teachers; None where nobody asks for it.
+        student: the dense student of the teachers; None if the configuration does not use it.
         references: the teachers' log-odds of the steering rows; None without teachers.
     """
 
@@ -86,7 +86,7 @@ class Search:
         return [pieces[f"population/{i}"] for i in range(size)]
 
     def _first_population(self) -> list[Candidate]:
-        """Return the parents of the first round: one, or equal ones that draw different moves."""
+        """Return the first round's parents: one, or equal ones that draw different proposals."""
         start = start_candidate(
             self._session,
             build_first_mask(self._config),
@@ -112,7 +112,7 @@ class Search:
 
     @cached_property
     def _channels(self) -> tuple[ChannelGroup, ...] | None:
-        """Which channels of the model belong together, where a proposal asks."""
+        """The channels of the model that belong together; None if no proposal needs them."""
         if not any("channels" in proposal.requires for proposal in self._proposals.values()):
             return None
         module = self._session.module
@@ -134,7 +134,7 @@ class Search:
         )
 
     def _settle(self, parents: Sequence[Candidate], number: int) -> list[EvaluatedCandidate]:
-        """Let every proposal change every parent, and every candidate train on the same batches."""
+        """Apply every offered proposal to every parent, and train all candidates alike."""
         attempts = [
             Attempt(f"r{number + 1}p{i + 1}c{k + 1}", proposal, contexts)
             for i, parent in enumerate(parents)
@@ -161,8 +161,8 @@ class Search:
                 record |= {"step": candidate.step, "seconds": {"settle": seconds}}
                 settled.append(EvaluatedCandidate(name, record["parent"], candidate, None, record))
             except (NonFiniteError, MemoryShortageError, DiscardedError) as error:
-                # A candidate that never settled stands in for no sibling: what it lacked, such as
-                # memory, may be there again for its twin.
+                # A candidate that failed must not discard later ones as its duplicates: a cause
+                # such as a lack of memory may be gone by then.
                 known[index] = {d: first for d, first in twins.items() if first != name}
                 record |= {"step": parent.step, "seconds": {"settle": watch.seconds}}
                 record |= {"status": "discarded", "reason": str(error)}
@@ -170,7 +170,7 @@ class Search:
         return settled
 
     def _stacked(self, attempts: Sequence[Attempt], number: int) -> dict[str, float]:
-        """Train at once what can be; return by candidate the seconds that went into it."""
+        """Train candidates as one stack where possible; return the seconds spent on each."""
         watch = Stopwatch()
         pieces: dict[str, Candidate] = {}
         known: dict[int, dict[str, str]] = {}
@@ -181,7 +181,7 @@ class Search:
                 with telling_memory_shortage():
                     changed = attempt.changed
             except (NonFiniteError, MemoryShortageError, DiscardedError):
-                # It fails again where it is settled alone, and is discarded with the reason.
+                # `_settle_one` applies the proposal again and discards the candidate with a reason.
                 continue
             if not _twin(attempt, known.setdefault(attempt.contexts.index, {})):
                 pieces[f"{attempt.name}/1"] = changed
@@ -189,14 +189,14 @@ class Search:
         return {key.removesuffix("/1"): watch.seconds / len(pieces) for key in pieces}
 
     def _offered(self, parent: Candidate, number: int, index: int) -> tuple[Proposal, ...]:
-        """Return the proposals that one parent gets in a round."""
+        """Return the proposals that are applied to one parent in a round."""
         steer, every = self._config.steer, tuple(self._proposals.values())
         if steer.replay is not None:
             name = steer.replay[number]
             return () if name == UNCHANGED else (self._proposals[name],)
         path = [name for name in parent.lineage if name != UNCHANGED]
         if steer.search == "tournament" and path:
-            # A lineage stands for its proposal; it is what the tests compare.
+            # In a tournament a parent keeps the proposal it began with: proposals compete.
             return (self._proposals[path[-1]],)
         if steer.draw is None:
             return every
@@ -204,11 +204,11 @@ class Search:
         return tuple(every[k] for k in sorted(order[: steer.draw].tolist()))
 
     def _settle_one(self, attempt: Attempt, twins: dict[str, str]) -> Candidate:
-        """Train a changed candidate, changing it again where the proposal says so.
+        """Train a changed candidate, and apply the proposal as often as its `updates` says.
 
         Raises:
-            DiscardedError: when an earlier sibling is the same: training and testing it again
-                would tell nothing; or when the proposal fails.
+            DiscardedError: when an earlier candidate of the same parent is equal, so that training
+                and testing it again would give the same result; or when the proposal fails.
         """
         candidate, updates = attempt.changed, attempt.proposal.updates
         if twin := _twin(attempt, twins):
@@ -227,7 +227,7 @@ class Search:
     ) -> tuple[list[Candidate], list[dict[str, Any]]]:
         """Return the next population and the round's history lines.
 
-        Where every candidate was discarded the parents go on unchanged.
+        If every candidate was discarded, the parents go on unchanged.
         """
         records = {t.name: dict(t.record) for t in tested}
         alive = [(t, t.outcome) for t in tested if t.outcome is not None]
@@ -278,7 +278,7 @@ _EMPTY_RECORD: dict[str, Any] = {
 
 
 def _twin(attempt: Attempt, first_by_digest: dict[str, str]) -> str | None:
-    """Return the name of an earlier sibling that is the same candidate, and note this one."""
+    """Return the name of an earlier equal candidate of the same parent, else record this one."""
     if attempt.proposal.updates > 1:
         return None
     first = first_by_digest.setdefault(attempt.digest, attempt.name)

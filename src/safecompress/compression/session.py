@@ -1,4 +1,4 @@
-"""`Session`: what a run is made with, fixed for its whole length."""
+"""`Session`: what a run works with; fixed from its start to its end, except for its progress."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from safecompress.run.model_file import StoredModel
 
 @dataclass(frozen=True)
 class Session:
-    """What a run is made with. Nothing in it changes but where the run stands, `progress`.
+    """What a run works with. Only `progress` changes during the run.
 
     Args:
         config: the resolved configuration.
         splits: the data.
-        module: the one live module, which trainers move candidates through; it says which
-            parameters there are, and never which candidate. `Trainer.module_of` gives a candidate
-            as a module.
-        initial: the weights as given or initialized.
-        fresh: gives weights that no data has touched, others for each number.
-        name: what the report calls the model.
+        module: the live module, into which trainers load one candidate after the other. Read only
+            its structure from it, because its weights may be those of any candidate;
+            `Trainer.module_of` returns a candidate as a module of its own.
+        initial: the state_dict as given or initialized.
+        fresh: returns untrained weights, different ones for each number.
+        name: the model's name in the report.
         trained: whether the weights were trained before this run.
         folder: the open run folder.
-        listen: hears what happens.
+        listen: called with every event.
         progress: where the run stands.
-        trainers: make what trains and computes.
+        trainers: makes the run's trainers.
     """
 
     config: CompressConfig
@@ -51,15 +51,27 @@ class Session:
     trainers: Trainers
 
     def train_config(self, stage: ConfiguredStage) -> TrainConfig:
-        """Return how a stage trains."""
+        """Return how a stage trains.
+
+        Args:
+            stage: the stage.
+        """
         return train_config(self.config, stage, trained=self.trained)
 
     def steps(self, stage: ConfiguredStage) -> int:
-        """Return the optimizer steps of a stage."""
+        """Return the optimizer steps of a stage.
+
+        Args:
+            stage: the stage.
+        """
         return training_steps(self.train_config(stage), rows=len(self.splits.members))
 
     def stored(self, candidate: Candidate) -> StoredModel:
-        """Return a trained candidate as what its model file holds."""
+        """Return the contents of a trained candidate's model file.
+
+        Args:
+            candidate: the candidate.
+        """
         metadata = {
             "model": self.name,
             "classes": self.splits.classes,

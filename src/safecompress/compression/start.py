@@ -1,4 +1,4 @@
-"""The candidate that a search or a baseline begins with, and the student that it may come from."""
+"""`start_candidate`, `train_student`: the candidate that a search or a baseline begins with."""
 
 from __future__ import annotations
 
@@ -27,18 +27,17 @@ def start_candidate(
     dense: StoredModel | None,
     student: StoredModel | None,
 ) -> Candidate:
-    """Return the sparse model a search or a baseline starts from.
+    """Return the sparse candidate that a search or a baseline starts from.
 
     Args:
         session: the run.
-        mask: says which weights exist at first.
-        trainer: trains the candidate from here.
+        mask: the first mask, which decides which weights exist at first.
+        trainer: makes the candidate and trains it afterwards.
         dense: the trained dense model; None without one.
         student: the dense student of the teachers; None without one.
 
     Raises:
-        ConfigError: when the first mask returns what no search can begin with, or raises what
-            nobody expects; names it.
+        ConfigError: when the first mask raises an unexpected error or breaks its contract.
     """
     trained = _trained(session, mask, dense)
 
@@ -65,13 +64,13 @@ def start_candidate(
 
 
 def train_student(session: Session, *, trainer: Trainer) -> Candidate:
-    """Train untrained weights towards the teachers' labels of rows that they never saw.
+    """Train a dense student on the labels of teachers that never trained on the row.
 
-    Weights that were given trained are what it begins with.
+    Training starts from the run's initial weights, so from trained weights if they were given.
 
     Args:
         session: the run.
-        trainer: has the teachers' labels.
+        trainer: trains with the teachers' labels.
     """
     target = SoftTarget(1.0, session.config.sparse.student.temperature)
     start = trainer.start(weights=session.initial).evolve(soft_target=target)
@@ -81,12 +80,12 @@ def train_student(session: Session, *, trainer: Trainer) -> Candidate:
 
 
 def student_candidate(session: Session, student: StoredModel, *, trainer: Trainer) -> Candidate:
-    """Return the trained student as a search takes it up: cut to the density, its target kept.
+    """Return the trained student as a candidate: cut to the density, with its soft target.
 
     Args:
-        session: the run; where its first mask is cut from the student, the student is cut alike.
+        session: the run; if its first mask is cut from the student, the same cut is used.
         student: the dense student.
-        trainer: trains the candidate from here.
+        trainer: makes the candidate and trains it afterwards.
     """
     first = build_first_mask(session.config)
     cut_alike = first.needs_teachers and not first.needs_dense
@@ -95,7 +94,7 @@ def student_candidate(session: Session, student: StoredModel, *, trainer: Traine
 
 
 def _trained(session: Session, mask: FirstMask, dense: StoredModel | None) -> Candidate | None:
-    """Train the dense weights towards the mask, where it has a training."""
+    """Train the dense weights towards the mask; None if the mask has no training."""
     training = mask.training(session.config.sparse)
     if training is None or dense is None:
         return None
@@ -105,7 +104,7 @@ def _trained(session: Session, mask: FirstMask, dense: StoredModel | None) -> Ca
 
 
 def _checked(session: Session, mask: FirstMask, context: FirstMaskContext) -> FirstMaskStart:
-    """Return what a first mask returns, once it has been found to be what was asked for."""
+    """Return the first mask's start after checking it against the contract of first masks."""
     who = f"sparse.initialize: the first mask {mask!r} ({type(mask).__module__})"
     try:
         with telling_memory_shortage():
@@ -130,5 +129,5 @@ def _checked(session: Session, mask: FirstMask, context: FirstMaskContext) -> Fi
 
 
 def _copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies, so that nothing a first mask does to them reaches anybody else."""
+    """Return copies, so that a first mask that changes them in place harms nothing else."""
     return copy.deepcopy(dict(weights))

@@ -1,8 +1,8 @@
-"""Teachers: models that never saw some of the members, and what they say of those.
+"""`train_teachers`: models that are each trained without some members, and their soft labels.
 
-What a model says of a row it was trained on carries that row's own label; what a model says of a
-row it never saw cannot. So the members are dealt into folds, every teacher leaves some folds out,
-and a member's soft label comes only from teachers that never saw it.
+A model's output on a row that it was trained on depends on that row's label; its output on another
+row does not. So the members are divided into folds, every teacher is trained without some folds,
+and a member's soft label is the mean output of the teachers that were trained without it.
 
 Reference: split-ensemble, Tang et al., "Mitigating Membership Inference Attacks by
 Self-Distillation Through a Novel Ensemble Architecture", USENIX Security 2022, section 4.1.
@@ -32,11 +32,11 @@ FOLDER = "teachers"
 
 
 def held_out(members: Rows, config: TeachersConfig, *, seed: int) -> Tensor:
-    """Return which rows each teacher never sees.
+    """Return which rows each teacher is trained without.
 
     Args:
-        members: the rows that are dealt; equal inputs always share a fold.
-        config: number of folds, and how many each teacher leaves out.
+        members: the rows to divide into folds; equal inputs always share a fold.
+        config: number of folds, and how many of them each teacher leaves out.
         seed: the run's seed.
 
     Returns:
@@ -56,24 +56,31 @@ def held_out(members: Rows, config: TeachersConfig, *, seed: int) -> Tensor:
 
 
 def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
-    """Return which teachers leave out the rows at these places of the deal, (folds, n)."""
+    """Return which teachers leave out the rows at these places of the order, bool (folds, n)."""
     teachers = torch.arange(config.folds).unsqueeze(1)
     return (place % config.folds - teachers) % config.folds < config.held_out
 
 
 def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
-    """Return about how many optimizer steps all teachers take together."""
+    """Return approximately how many optimizer steps all teachers take together.
+
+    Args:
+        members: number of members.
+        config: number of folds, and how many of them each teacher leaves out.
+        train: how each teacher trains.
+    """
     rows = members * (config.folds - config.held_out) // config.folds
     return config.folds * round(train.epochs * steps_per_epoch(rows, train))
 
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """What teachers say of rows that they never saw.
+    """The teachers' outputs on rows that they were not trained on.
 
     Args:
-        labels: class probabilities, float32 (members, classes), in the order of the members.
-        references: of each steering row the log-odds by as many teachers that never saw it.
+        labels: mean class probabilities, float32 (members, classes), in the order of the members.
+        references: log-odds of each steering row by the same number of teachers, none of which was
+            trained on it.
     """
 
     labels: Tensor
@@ -81,7 +88,10 @@ class TeacherOutputs:
 
 
 def train_teachers(session: Session) -> TeacherOutputs:
-    """Train the teachers, or read what those of an interrupted run left.
+    """Train the teachers that have no file in the run folder yet, and read the outputs of all.
+
+    Args:
+        session: the run.
 
     Raises:
         NonFiniteError: when a teacher diverges.
@@ -92,41 +102,44 @@ def train_teachers(session: Session) -> TeacherOutputs:
     unseen = held_out(members, config, seed=session.config.seed)
     paths = [session.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
     if not all(path.exists() for path in paths):
-        # A run that is further on keeps the pieces of the stage it is in.
+        # Entering a stage drops the pieces of another one, so a run that was interrupted in a later
+        # stage must not enter this one again.
         text = f"teachers: {config.folds}, each without its own share of the members"
         session.progress.enter("teachers", text)
     labels = torch.zeros(len(members), splits.classes)
     odds = torch.zeros(unseen.shape, dtype=torch.float64)
-    outside = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
+    nonmember_odds = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
         if not path.exists():
             _train_teacher(session, number, rows, path)
         outputs = _read(path, splits, rows)
         labels[rows] += outputs["probabilities"]
         odds[number, rows] = outputs["log_odds"]
-        outside[number] = outputs["nonmembers"]
+        nonmember_odds[number] = outputs["nonmembers"]
     place = {row: k for k, row in enumerate(members.ids.tolist())}
-    inside = torch.tensor([place[row] for row in steer.members.ids.tolist()], dtype=torch.int64)
-    # Of a row that is no member as many teachers are asked, dealt as if it were one.
+    steering = torch.tensor([place[row] for row in steer.members.ids.tolist()], dtype=torch.int64)
+    # No teacher was trained on non-members. Only as many teachers are used as for a member, because
+    # a different number would distinguish non-members from members.
     dealt = _left_out(torch.arange(len(steer.nonmembers)), config)
     references = Pool(
-        _chosen(odds[:, inside], unseen[:, inside], config.held_out),
-        _chosen(outside, dealt, config.held_out),
+        _chosen(odds[:, steering], unseen[:, steering], config.held_out),
+        _chosen(nonmember_odds, dealt, config.held_out),
     )
     return TeacherOutputs(labels / config.held_out, references)
 
 
-def _chosen(odds: Tensor, asked: Tensor, count: int) -> References:
-    """Return the log-odds by the teachers that are asked about each row, (count, n)."""
-    log_odds = odds.T[asked.T].view(-1, count).T.contiguous()
+def _chosen(odds: Tensor, chosen: Tensor, count: int) -> References:
+    """Return the log-odds of each row by the `count` teachers chosen for it, (count, n)."""
+    log_odds = odds.T[chosen.T].view(-1, count).T.contiguous()
     return References(log_odds, torch.zeros(log_odds.shape, dtype=torch.bool))
 
 
 def _train_teacher(session: Session, number: int, unseen: Tensor, path: Path) -> None:
-    """Train one teacher on the rows it may see and write its outputs on the others."""
+    """Train one teacher on the rows of its folds and write its outputs on the other rows."""
     members, progress = session.splits.members, session.progress
     trainer = session.trainers.teacher(number, members.take(torch.nonzero(~unseen).squeeze(1)))
-    # Teachers that began alike would err alike; their mean is the better label for differing.
+    # Each teacher starts from other weights: their errors then differ, so that the mean of their
+    # outputs is a better label.
     start = trainer.start(weights=session.fresh(number))
     key = f"teacher {number + 1}"
     done = progress.train_to(key, start, trainer.total_steps, trainer=trainer)

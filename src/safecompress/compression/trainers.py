@@ -1,4 +1,4 @@
-"""`Trainers`: makes the trainers of a run, each from what it is given."""
+"""`Trainers`: makes the trainers of a run, one for each job."""
 
 from __future__ import annotations
 
@@ -27,24 +27,23 @@ from safecompress.topology import Topology
 from safecompress.train import Trainer, only_penalties
 
 TEACHERS = "teachers"
-"""Stage under which the settings of teachers are noted."""
+"""Key under which the run's notes store the settings of the teachers' trainers."""
 
 
 @dataclass(frozen=True)
 class Trainers:
-    """Makes trainers over one module; a trainer depends on what it is asked for with, alone.
+    """Makes trainers that share one module; a trainer depends only on the arguments of the call.
 
     Precision and memory format are found by timing when the first trainer of a stage is made, and
-    noted in the run's progress; later ones of the stage, and a resumed run, read them there.
+    stored in the run's notes; later trainers of the stage, and a resumed run, read them there.
 
     Args:
         config: the run's configuration.
         splits: the run's rows.
-        module: the live module; trainers move candidates through it, and nobody relies on which
-            one is in it.
+        module: the live module, into which trainers load one candidate after the other.
         trained: whether its weights were given trained.
         folder: the run folder, for training curves.
-        progress: notes the settings.
+        progress: stores the settings in its notes.
     """
 
     config: CompressConfig
@@ -58,8 +57,8 @@ class Trainers:
     def plain(self) -> Trainer:
         """Return the trainer of the sparse stage without any defense or soft label.
 
-        Baselines are trained with it; and since nothing that a defense does lasts beyond training,
-        it is also what computes outputs of finished models.
+        It trains the baselines. It also computes the outputs of finished models, because defenses
+        act only during training.
         """
         return self._once("baseline", self._train_config("sparse"))
 
@@ -71,8 +70,8 @@ class Trainers:
         """Return the trainer of dense weights towards their mask.
 
         Args:
-            dense: the dense model, for defenses that ask it; None without one.
-            training: how they train, and what draws them.
+            dense: the dense model, for defenses that use its outputs; None without one.
+            training: how the weights are trained, and the defense that prunes them.
         """
         return self._trainer("pruning", training.config, dense=dense, own=training.defense)
 
@@ -80,19 +79,19 @@ class Trainers:
         """Return the trainer of the dense student of the teachers.
 
         Args:
-            dense: the dense model, for defenses that ask it; None without one.
+            dense: the dense model, for defenses that use its outputs; None without one.
             soft_labels: the teachers' labels of the members, float32 (members, classes).
         """
         train = self._train_config("student")
         return self._trainer("student", train, dense=dense, soft_labels=soft_labels)
 
     def search(self, dense: StoredModel | None, *, soft_labels: Tensor | None) -> Trainer:
-        """Return the trainer of candidates.
+        """Return the trainer of the search's candidates.
 
         Args:
-            dense: the dense model, for defenses that ask it; None without one.
+            dense: the dense model, for defenses that use its outputs; None without one.
             soft_labels: the teachers' labels of the members, float32 (members, classes); None
-                where no candidate is trained towards them.
+                if no candidate is trained towards them.
         """
         train = self._train_config("sparse")
         return self._trainer("search", train, dense=dense, soft_labels=soft_labels)
@@ -101,11 +100,11 @@ class Trainers:
         """Return the trainer of one teacher.
 
         Args:
-            number: which one, from 0.
-            rows: the members it may see.
+            number: the teacher, from 0.
+            rows: the members that it is trained on.
         """
         notes = self.progress.notes
-        made = Trainer(
+        trainer = Trainer(
             self.module,
             rows,
             self.config.teachers.train or whole_training(self.config, trained=self.trained),
@@ -114,14 +113,14 @@ class Trainers:
             engine=self.config.engine,
             settings=notes.settings.get(TEACHERS),
         )
-        self.progress.notes = self.progress.notes.with_settings(TEACHERS, made.settings)
-        return made
+        self.progress.notes = self.progress.notes.with_settings(TEACHERS, trainer.settings)
+        return trainer
 
     def _train_config(self, stage: ConfiguredStage) -> TrainConfig:
         return train_config(self.config, stage, trained=self.trained)
 
     def _once(self, job: Job, train: TrainConfig) -> Trainer:
-        """Return the trainer of a job that is given nothing, made when it is first asked for."""
+        """Return the trainer of a job without further arguments; it is made at the first call."""
         if job not in self._made:
             self._made[job] = self._trainer(job, train)
         return self._made[job]
@@ -138,7 +137,7 @@ class Trainers:
         stage = stage_of(job)
         settings = self.progress.notes.settings.get(stage)
         defenses = build_defenses(self.config, self.splits, job, own=own)
-        made = Trainer(
+        trainer = Trainer(
             self.module,
             self.splits.members,
             train,
@@ -155,23 +154,24 @@ class Trainers:
             typical=self._typical() if stage == "sparse" and settings is None else None,
             log_dir=self.folder.path / "logs" / job,
         )
-        self.progress.notes = self.progress.notes.with_settings(stage, made.settings)
-        return made
+        self.progress.notes = self.progress.notes.with_settings(stage, trainer.settings)
+        return trainer
 
     def _dense_module(self, dense: StoredModel | None, defenses: list[Defense]) -> nn.Module | None:
-        """Return the dense model, frozen, where a defense asks it and there is one."""
+        """Return the dense model, frozen; None without one, or if no defense uses it."""
         if dense is None or not any(defense.needs_dense for defense in defenses):
             return None
         return self.plain().module_of(dense.candidate()).requires_grad_(False)
 
     def _averaged(self) -> bool:
-        """Return whether a proposal looks at moving averages of gradients."""
+        """Return whether a proposal uses moving averages of gradients."""
         return any("moving_average" in p.requires for p in build_proposals(self.config))
 
     def _typical(self) -> Topology | None:
-        """Return a mask as dense as the search's, whose training takes as long as theirs.
+        """Return a mask with the density of the search, to time the training of sparse weights.
 
-        None where the search looks at whole weights, whichever job of the stage is timed.
+        None if a defense or a proposal of the search needs dense gradients or weights, also when
+        another job of the stage is timed.
         """
         defenses = build_defenses(self.config, self.splits, "search")
         if self._averaged() or not only_penalties(defenses):

@@ -1,15 +1,15 @@
 """Proposals: the ways to change a candidate, one file each.
 
-A `Strategy` drops some weights of every layer and grows as many elsewhere; others change precision,
-channels, the form of the mask or the target of training. `PROPOSALS` names what there is and takes
-what other packages publish.
+A `Strategy` drops some weights of every layer and grows as many others; other proposals change
+precision, channels, the form of the mask or the target of training. `PROPOSALS` lists them by name,
+together with those that other packages publish.
 """
 
 from __future__ import annotations
 
 from safecompress.proposals.registry import PROPOSALS
 
-# Importing a module adds its proposals, so this is the order in which they are listed.
+# Each module registers its proposals when it is imported, so this order is the order of listings.
 # isort: off
 from safecompress.proposals.drop_grow import Strategy, rigl, set_, update
 from safecompress.proposals.soft_labels import SoftLabels

@@ -1,4 +1,4 @@
-"""What a proposal may not do: the rules a changed candidate is checked by before it is trained."""
+"""`breach_of`: the rules that a changed candidate must meet before it is trained."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from safecompress.protocols import Proposal
 from safecompress.sparse.soundness import faults_of
 
 _LABELED = frozenset({"soft_labels", "student"})
-"""Requirements that bring teachers, whose labels a candidate may then be trained towards."""
+"""Requirements that make the run train teachers, so that a candidate may use soft labels."""
 
 
 def breach_of(proposal: Proposal, parent: Candidate, child: object) -> str:
-    """Return the first thing that a proposal did against its contract, or an empty string.
+    """Return the first way in which a proposal broke its contract, or an empty string.
 
-    A candidate competes by what it is asked to be: as small as its parent, at the same step, of
-    the same model. One that is denser would win by it, and one that is further on, too.
+    Candidates are compared with each other, so they must have the same model, step and number of
+    weights: a candidate with more weights or more training steps would win only because of them.
 
     Args:
         proposal: the proposal; it declares by `keeps` and `requires` what it may do.
-        parent: what it was given.
-        child: what it returned, whatever that is.
+        parent: the candidate that it was called with.
+        child: the object that it returned, of any type.
 
     Returns:
         The end of a sentence whose subject is the proposal.
@@ -53,22 +53,23 @@ def _counts(proposal: Proposal, parent: Candidate, child: Candidate) -> Iterator
             f"changed the number of weights from {before.nonzeros} to {after.nonzeros} "
             f"(density {before.density:.3g} to {after.density:.3g}); it must stay"
         )
-    had, has = before.layer_counts(), after.layer_counts()
-    for name in had if proposal.keeps == "layers" else ():
-        if had[name] != has[name]:
+    counts_before, counts_after = before.layer_counts(), after.layer_counts()
+    for name in counts_before if proposal.keeps == "layers" else ():
+        if counts_before[name] != counts_after[name]:
             yield (
-                f"changed the number of weights in '{name}' from {had[name]} to {has[name]}; it "
-                "must stay unless the proposal declares keeps = 'network'"
+                f"changed the number of weights in '{name}' from {counts_before[name]} "
+                f"to {counts_after[name]}; it must stay unless the proposal declares "
+                "keeps = 'network'"
             )
 
 
 def _defenses(parent: Candidate, child: Candidate) -> Iterator[str]:
     for name, state in parent.defenses.items():
-        found = child.defenses.get(name, {})
+        child_state = child.defenses.get(name, {})
         for key, tensor in state.items():
-            if key not in found:
+            if key not in child_state:
                 yield f"dropped the state '{key}' of the defense '{name}'"
-            elif _kind(found[key]) != _kind(tensor):
+            elif _kind(child_state[key]) != _kind(tensor):
                 yield f"changed shape or type of the state '{key}' of the defense '{name}'"
 
 

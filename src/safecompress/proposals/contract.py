@@ -1,4 +1,4 @@
-"""What every proposal must keep to, built in or published by somebody else.
+"""`violations`: the contract of proposals, built-in ones and those of other packages.
 
 >>> from safecompress.proposals import PROPOSALS
 >>> violations(PROPOSALS.build("rigl", where="example"))
@@ -32,22 +32,22 @@ from safecompress.topology import Topology
 _FROM_CONTEXT = frozenset({"gradient", "channels", "student"})
 _FROM_CANDIDATE = frozenset({"moving_average"})
 _FROM_RUN = frozenset({"soft_labels", "unpairing"})
-"""What the trainer has: a proposal only says that it will be trained with."""
+"""Requirements that the trainer fulfills; a proposal declares them and is not passed anything."""
 
 
 def violations(proposal: Proposal, *, seed: int = 0) -> tuple[str, ...]:
-    """Return what a proposal breaks, in words; empty when it keeps to everything.
+    """Return the rules that a proposal breaks, in words; empty when it breaks none.
 
-    It must be a frozen dataclass that holds nothing but its options, return what the loop accepts
-    (`breach_of`: the number of weights, names, shapes, number types and the step stay), leave the
-    lineage to the loop, leave its parent and its context alone, keep what it keeps (value and
-    optimizer state) and leave everything else at zero, remember every weight that has existed,
-    return finite numbers, return the same for the same parent and context, and ask exactly for what
-    it requires.
+    A proposal must be a frozen dataclass that holds nothing but its options. It returns what the
+    loop accepts (`breach_of`: the number of weights, names, shapes, number types and the step
+    stay), and finite numbers; the same for the same parent and context. It does not change the
+    lineage, its parent or its context. Weights that stay keep their value and optimizer state, all
+    others are zero, and `ever_active` includes every weight that has existed. It requires exactly
+    what it uses.
 
     Args:
         proposal: the proposal; it is applied some twenty times to a candidate of three layers.
-        seed: of the candidates and of the proposal's own choices.
+        seed: seed of the drawn candidates and of the proposal's own random choices.
     """
     rules = (
         holds_only_its_options,
@@ -68,16 +68,16 @@ def _situation(
 ) -> tuple[Candidate, ProposalContext]:
     """Return a parent and a context that hold what the proposal requires, and nothing else."""
     parent = candidate(seed=seed, **parent_options)
-    around = context(parent, progress=0.25, seed=seed)
+    ctx = context(parent, progress=0.25, seed=seed)
     withheld: dict[str, Any] = dict.fromkeys(_FROM_CONTEXT - proposal.requires, None)
-    around = replace(around, **withheld)
+    ctx = replace(ctx, **withheld)
     if "moving_average" not in proposal.requires:
         parent = parent.evolve(moving_average={})
     if "student" in proposal.requires:
-        # The first time a student takes the parent's place; the rules are about every later time.
+        # The first call replaces the parent by the student; the rules hold for later calls.
         parent = parent.evolve(from_student=True)
-        around = replace(around, student=candidate(seed=seed + 1))
-    return parent, around
+        ctx = replace(ctx, student=candidate(seed=seed + 1))
+    return parent, ctx
 
 
 def _declares_what_it_needs(proposal: Proposal, seed: int) -> Iterator[str]:
@@ -88,23 +88,24 @@ def _declares_what_it_needs(proposal: Proposal, seed: int) -> Iterator[str]:
         yield f"updates is {proposal.updates!r}; expected a whole number"
     elif proposal.updates < 1:
         yield f"updates is {proposal.updates}; expected at least 1"
-    parent, around = _situation(proposal, seed)
+    parent, ctx = _situation(proposal, seed)
     for needed in sorted(proposal.requires & (_FROM_CONTEXT | _FROM_CANDIDATE)):
-        lacking, about = parent, around
+        without_it, ctx_without_it = parent, ctx
         if needed in _FROM_CONTEXT:
             nothing: dict[str, Any] = {needed: None}
-            about = replace(around, **nothing)
+            ctx_without_it = replace(ctx, **nothing)
         else:
-            lacking = parent.evolve(moving_average={})
+            without_it = parent.evolve(moving_average={})
         if not any(
-            _refuses(proposal, p, about) for p in (lacking, lacking.evolve(from_student=False))
+            _refuses(proposal, p, ctx_without_it)
+            for p in (without_it, without_it.evolve(from_student=False))
         ):
             yield f"it requires '{needed}' and does as well without it"
 
 
-def _refuses(proposal: Proposal, parent: Candidate, around: ProposalContext) -> bool:
+def _refuses(proposal: Proposal, parent: Candidate, ctx: ProposalContext) -> bool:
     try:
-        proposal(parent, around)
+        proposal(parent, ctx)
     except ConfigError:
         return True
     return False
@@ -118,24 +119,24 @@ def _is_accepted_by_the_loop(proposal: Proposal, seed: int) -> Iterator[str]:
         "in float64": {"dtype": torch.float64},
     }
     for what, options in kinds.items():
-        parent, around = _situation(proposal, seed, **options)
-        if breach := breach_of(proposal, parent, proposal(parent, around)):
+        parent, ctx = _situation(proposal, seed, **options)
+        if breach := breach_of(proposal, parent, proposal(parent, ctx)):
             yield f"{what}: it {breach}"
 
 
 def _leaves_the_lineage(proposal: Proposal, seed: int) -> Iterator[str]:
-    parent, around = _situation(proposal, seed)
-    child = proposal(parent, around)
+    parent, ctx = _situation(proposal, seed)
+    child = proposal(parent, ctx)
     if child.lineage != parent.lineage:
         yield f"it writes the lineage {child.lineage}; the loop keeps it, leave it as it is"
 
 
 def _leaves_its_parent(proposal: Proposal, seed: int) -> Iterator[str]:
-    parent, around = _situation(proposal, seed)
-    held = _tensors(parent, around)
-    before = {name: tensor.clone() for name, tensor in held.items()}
-    proposal(parent, around)
-    now = _tensors(parent, around)
+    parent, ctx = _situation(proposal, seed)
+    tensors = _tensors(parent, ctx)
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    proposal(parent, ctx)
+    now = _tensors(parent, ctx)
     if now.keys() != before.keys():
         yield "it adds or removes tensors of its parent"
     for name in sorted(before.keys() & now.keys()):
@@ -143,12 +144,12 @@ def _leaves_its_parent(proposal: Proposal, seed: int) -> Iterator[str]:
             yield f"it changes {name} of its parent or context in place"
 
 
-def _tensors(parent: Candidate, around: ProposalContext) -> dict[str, Tensor]:
-    held = {f"parent/{name}": tensor for name, tensor in parent.tensors().items()}
-    held |= {f"gradient/{name}": tensor for name, tensor in (around.gradient or {}).items()}
-    if around.student is not None:
-        held |= {f"student/{name}": tensor for name, tensor in around.student.tensors().items()}
-    return held
+def _tensors(parent: Candidate, ctx: ProposalContext) -> dict[str, Tensor]:
+    tensors = {f"parent/{name}": tensor for name, tensor in parent.tensors().items()}
+    tensors |= {f"gradient/{name}": tensor for name, tensor in (ctx.gradient or {}).items()}
+    if ctx.student is not None:
+        tensors |= {f"student/{name}": tensor for name, tensor in ctx.student.tensors().items()}
+    return tensors
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -156,8 +157,8 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _leaves_no_trace_of_old_weights(proposal: Proposal, seed: int) -> Iterator[str]:
-    parent, around = _situation(proposal, seed)
-    child = proposal(parent, around)
+    parent, ctx = _situation(proposal, seed)
+    child = proposal(parent, ctx)
     for name, old in parent.topology.masks.items():
         new = child.topology.masks[name]
         yield from _wrong_weights(parent, child, name, old & new)
@@ -182,17 +183,17 @@ def _wrong_weights(parent: Candidate, child: Candidate, name: str, kept: Tensor)
 
 
 def _repeats_itself(proposal: Proposal, seed: int) -> Iterator[str]:
-    parent, around = _situation(proposal, seed)
+    parent, ctx = _situation(proposal, seed)
     state = global_generators()
-    first = proposal(parent, around)
+    first = proposal(parent, ctx)
     if global_generators() != state:
         yield f"{GLOBAL_DRAW}, with the context's seed"
     with other_global_generators():
-        second = proposal(parent, around)
+        second = proposal(parent, ctx)
     if not _equal(first, second):
         yield "the same parent and context give different candidates"
     mirrored = parent.evolve(topology=Topology(dict(reversed(list(parent.topology.masks.items())))))
-    if not _equal(first, proposal(mirrored, around)):
+    if not _equal(first, proposal(mirrored, ctx)):
         yield "the result depends on the order of the layers"
 
 
@@ -207,12 +208,12 @@ def _equal(one: Candidate, other: Candidate) -> bool:
 
 def _stays_finite(proposal: Proposal, seed: int) -> Iterator[str]:
     for what, number in (("enormous", 1e30), ("NaN", float("nan"))):
-        parent, around = _situation(proposal, seed)
-        if around.gradient is not None:
-            wild = {name: g * number for name, g in around.gradient.items()}
-            around = replace(around, gradient=wild)
+        parent, ctx = _situation(proposal, seed)
+        if ctx.gradient is not None:
+            wild = {name: g * number for name, g in ctx.gradient.items()}
+            ctx = replace(ctx, gradient=wild)
         try:
-            child = proposal(parent, around)
+            child = proposal(parent, ctx)
         except NonFiniteError:
             continue
         bad = [

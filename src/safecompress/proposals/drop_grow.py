@@ -1,4 +1,4 @@
-"""A mask update: drop some weights of every layer, grow as many elsewhere."""
+"""`Strategy`: a mask update that drops some weights of every layer and grows as many others."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Strategy(Proposal):
     """A drop rule, a grow rule, and how many weights they exchange.
 
     Every layer drops n weights and grows n others, so its count is kept exactly. n is the fraction
-    of the layer's weights, rounded, and at most the number of missing ones (in the channels that
-    are left, where some are gone). With a pooled rule
-    the sum over all layers is the same but one threshold decides how it is divided. Growth chooses
-    among the weights that were missing before the update: a weight that was just dropped stays
-    away for one update. (RigL as published lets it return at once, with value zero.)
+    of the layer's weights, rounded, and at most the number of missing weights (without those of
+    removed channels). With a pooled rule the sum of n over all layers is the same, but one
+    threshold for all layers decides how many each of them drops. Growth chooses among the weights
+    that were missing before the update, so a weight that was just dropped cannot return in the
+    same update. (RigL as published lets it return at once, with value zero.)
 
     Args:
-        drop: which weights go.
-        grow: which come.
+        drop: chooses the weights to drop.
+        grow: chooses the weights to grow.
         fraction: share of a layer's weights exchanged at the first update, in (0, 1); None takes
             the default.
         fraction_end: the share at the last update, in [0, 1); None takes the default, or
@@ -71,7 +71,7 @@ class Strategy(Proposal):
 
     @property
     def name(self) -> str:
-        """`set`, `rigl` or `drop+grow`, then what was set explicitly, e.g. `rigl f=0.1`."""
+        """`set`, `rigl` or `drop+grow`, then the options set explicitly, e.g. `rigl f=0.1`."""
         pair = (self.drop.name, self.grow.name)
         parts = [_PUBLISHED.get(pair, "+".join(pair))]
         if self.fraction is not None:
@@ -86,7 +86,7 @@ class Strategy(Proposal):
 
     @property
     def plan(self) -> FractionPlan:
-        """The share exchanged over the course of the updates, defaults filled in."""
+        """The share exchanged at each update, with the defaults filled in."""
         start = self.defaults.start if self.fraction is None else self.fraction
         end = self.fraction_end
         if end is None:
@@ -111,13 +111,15 @@ class Strategy(Proposal):
         """
         fraction = self.plan.at(context.progress)
         names = sorted(parent.topology.masks)
-        going = self._going(
+        dropped = self._dropped(
             {name: self._layer(parent, context, name, role="drop") for name in names}, fraction
         )
         masks = {}
         for name in names:
             layer = self._layer(parent, context, name, role="grow")
-            masks[name] = self._exchanged(layer, going[name]).to(parent.topology.masks[name].device)
+            masks[name] = self._exchanged(layer, dropped[name]).to(
+                parent.topology.masks[name].device
+            )
         return rewire(parent, masks, proposal=self.name)
 
     def _layer(self, parent: Candidate, context: ProposalContext, name: str, *, role: str) -> Layer:
@@ -141,7 +143,7 @@ class Strategy(Proposal):
                     raise ConfigError(f"{self.name}: {error}") from error
         return layer
 
-    def _going(self, layers: Mapping[str, Layer], fraction: float) -> dict[str, Tensor]:
+    def _dropped(self, layers: Mapping[str, Layer], fraction: float) -> dict[str, Tensor]:
         """Return per layer the flat positions of the weights to drop."""
         existing = {name: places(layer.mask.flatten()) for name, layer in layers.items()}
         wanted = {
@@ -177,9 +179,10 @@ class Strategy(Proposal):
         return chosen
 
     def _missing_scores(self, layer: Layer, existing: Tensor) -> Tensor:
-        """Return the grow rule's checked scores, flat; who cannot grow has the lowest there is.
+        """Return the grow rule's checked scores, flat; -inf for weights that cannot grow.
 
-        Most weights are missing, so filling the others takes less than listing these.
+        Most weights are missing, so overwriting the scores of existing weights is cheaper than
+        listing the missing ones.
         """
         scores = self._all_scores(self.grow, layer).clone()
         if not scores.is_floating_point():
@@ -219,7 +222,8 @@ def _below_common_threshold(
 ) -> dict[str, int]:
     """Return how many weights of each layer are among the `total` lowest of all layers.
 
-    A layer gives at most as many as it can grow back, and keeps one of those it had.
+    A layer drops at most as many weights as it can grow again, and keeps at least one of its
+    weights.
     """
     lowest, owner = [], []
     for index, (name, layer) in enumerate(layers.items()):

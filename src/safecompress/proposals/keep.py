@@ -11,7 +11,7 @@ from safecompress.protocols import Proposal, ProposalContext
 
 @dataclass(frozen=True)
 class Keep(Proposal):
-    """Change nothing: the candidate that says whether any change was worth it."""
+    """Change nothing: the control that shows whether a change was better than none."""
 
     @property
     def name(self) -> str:

@@ -10,12 +10,15 @@ from safecompress.errors import ConfigError
 from safecompress.protocols import Kept, Proposal
 
 SOFT_TARGET, STUDENT = "the soft target", "the start from a student"
-"""What several proposals change besides the mask; a proposal refuses one that changes its own."""
+"""What several proposals change besides the mask. A proposal refuses a `mask` that changes the
+same, because its own setting would replace it."""
 
 
 @dataclass(frozen=True)
 class OverMask(Proposal):
-    """A change that goes along with a change of the mask; it asks for what that one asks for.
+    """A change that is applied after another proposal has changed the mask.
+
+    It requires what that proposal requires, besides its own `needs`.
 
     Args:
         mask: the change of the mask.
@@ -25,9 +28,9 @@ class OverMask(Proposal):
     """
 
     changes: ClassVar[str] = ""
-    """What the proposal changes besides the mask, where another one has to know."""
+    """What the proposal changes besides the mask, if another proposal's `refuses` may name it."""
     refuses: ClassVar[frozenset[str]] = frozenset()
-    """What `mask` must not change, because this proposal sets it anyway."""
+    """What `mask` must not change, because this proposal sets it itself."""
 
     mask: Proposal = field(kw_only=True)
     requires: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -45,7 +48,7 @@ class OverMask(Proposal):
         object.__setattr__(self, "keeps", self.mask.keeps)
 
     def needs(self) -> frozenset[str]:
-        """Return what this change requires besides."""
+        """Return what this change requires in addition to `mask`'s requirements."""
         return frozenset()
 
     def with_defaults(self, sparse: SparseConfig) -> Proposal:

@@ -1,4 +1,4 @@
-"""Masks of a regular form: constant fan-in, N of M, whole blocks."""
+"""`Pattern`: gives masks a regular form (constant fan-in, N of M, or whole blocks)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,26 @@ from safecompress.sparse.selection import largest
 
 
 class Form(Protocol):
-    """Chooses the most wanted entries that a form allows."""
+    """Chooses the entries of highest priority that a form allows."""
 
     def __call__(self, priority: Tensor, count: int) -> Tensor | None:
-        """Return bool (outputs, inputs, positions) with `count` True, or None where that is full.
+        """Return a mask with `count` entries, or None if the form allows fewer.
 
         Args:
-            priority: float64 (outputs, inputs, positions), higher = wanted.
-            count: how many are chosen.
+            priority: float64 (outputs, inputs, positions); the highest are chosen first.
+            count: number of entries to choose.
+
+        Returns:
+            Bool (outputs, inputs, positions).
         """
 
 
 def constant_fan_in(priority: Tensor, count: int) -> Tensor | None:
-    """Choose as many for every output; where that leaves some over, one more for the best outputs.
+    """Choose equally many entries for every output; a remainder gives the best outputs one more.
+
+    Args:
+        priority: float64 (outputs, inputs, positions); the highest are chosen first.
+        count: number of entries to choose.
 
     Reference: Lasby et al., "Dynamic Sparse Training with Structured Sparsity", ICLR 2024.
     """
@@ -52,6 +59,15 @@ def constant_fan_in(priority: Tensor, count: int) -> Tensor | None:
 def n_of_m(priority: Tensor, count: int, *, n: int, m: int) -> Tensor | None:
     """Choose at most `n` of every `m` neighboring inputs, for each output and kernel position.
 
+    Args:
+        priority: float64 (outputs, inputs, positions); the highest are chosen first.
+        count: number of entries to choose.
+        n: the most that are chosen of each group, at least 1 and below `m`.
+        m: inputs in a group.
+
+    Returns:
+        Bool, of the shape of `priority`; None if the form allows fewer than `count` entries.
+
     Reference: Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From
     Scratch", ICLR 2021.
     """
@@ -69,7 +85,13 @@ def n_of_m(priority: Tensor, count: int, *, n: int, m: int) -> Tensor | None:
 
 
 def blocks(priority: Tensor, count: int, *, height: int, width: int) -> Tensor | None:
-    """Choose whole blocks of outputs × fan-in, and of one more block as many as are left over.
+    """Choose whole blocks of outputs × fan-in by mean priority, and a part of one more block.
+
+    Args:
+        priority: float64 (outputs, inputs, positions); the highest are chosen first.
+        count: number of entries to choose.
+        height: outputs in a block.
+        width: entries of the fan-in (inputs × positions) in a block.
 
     Reference: Gray et al., "GPU Kernels for Block-Sparse Weights", 2017.
     """
@@ -93,7 +115,7 @@ def blocks(priority: Tensor, count: int, *, height: int, width: int) -> Tensor |
 
 
 def _ranks(rows: Tensor) -> Tensor:
-    """Return each entry's place in its row, 0 for the largest; of equal ones the first wins."""
+    """Return each entry's place in its row, 0 for the largest; equal entries keep their order."""
     order = torch.argsort(rows, dim=1, descending=True, stable=True)
     return torch.empty_like(order).scatter_(
         1, order, torch.arange(rows.shape[1]).expand_as(order).contiguous()
@@ -103,15 +125,18 @@ def _ranks(rows: Tensor) -> Tensor:
 def form_named(text: str) -> Form:
     """Return the form called `fan-in`, `N:M` or `HxW`.
 
+    Args:
+        text: the name; N, M, H and W are whole numbers from 1 to 9999, N below M.
+
     Raises:
         ConfigError: when it is none of these.
     """
     if text == "fan-in":
         return constant_fan_in
-    found = re.fullmatch(r"([1-9]\d{0,3})([:x])([1-9]\d{0,3})", str(text))
-    if found:
-        first, second = int(found[1]), int(found[3])
-        if found[2] == "x":
+    match = re.fullmatch(r"([1-9]\d{0,3})([:x])([1-9]\d{0,3})", str(text))
+    if match:
+        first, second = int(match[1]), int(match[3])
+        if match[2] == "x":
             return partial(blocks, height=first, width=second)
         if first < second:
             return partial(n_of_m, n=first, m=second)
@@ -126,10 +151,11 @@ def form_named(text: str) -> Form:
 class Pattern(OverMask):
     """Give the mask a regular form, after a change of the mask; every layer's count is kept.
 
-    Of what the form allows, the weights that the change keeps come first, by magnitude, then those
-    it grows, then others, both by gradient (at random where nobody computed one). A layer with
-    more weights than N of M allow stays as the change left it. Where channels are gone, the form
-    is that of what is left.
+    Within the form, weights are chosen in this order: first those that the change of the mask
+    keeps, by magnitude; then those that it grows, then all others, both by the size of their
+    gradient, or at random if there is no gradient. A layer with more weights than N of M allow
+    stays as the change of the mask left it. If channels have been removed, the form applies to the
+    remaining rows and columns.
 
     Args:
         form: `fan-in` (as many for every output, up to one), `N:M` (at most N of M neighboring
@@ -162,7 +188,7 @@ class Pattern(OverMask):
 
 
 def _fitted(changed: Candidate, name: str, form: Form, priority: Tensor) -> Tensor | None:
-    """Return the layer's mask in the form, within the channels that are left."""
+    """Return the layer's mask in the form, in the remaining channels; None if it does not fit."""
     shape, channels = priority.shape, changed.transforms.channels
     rows = channels.rows.get(name, torch.ones(shape[0], dtype=torch.bool))
     columns = channels.columns.get(name, torch.ones(shape[1], dtype=torch.bool))

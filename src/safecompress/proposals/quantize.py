@@ -1,4 +1,4 @@
-"""Compute with few bits from now on."""
+"""`Quantize`: compute with weights and layer inputs of few bits from now on."""
 
 from __future__ import annotations
 

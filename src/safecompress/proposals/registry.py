@@ -1,6 +1,6 @@
 """`PROPOSALS`: the ways to change a candidate that a configuration can name.
 
-Each is added below its class or factory, in its own file.
+Each proposal is added below its class or factory, in its own file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Change a mask that another proposal has changed already."""
+"""`remask` and `priorities`: change a mask that another proposal has already changed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from safecompress.sparse.rewire import masked_weight, rewire
 def remask(
     parent: Candidate, changed: Candidate, masks: Mapping[str, Tensor], *, proposal: str
 ) -> Candidate:
-    """Return the parent with new masks and everything else that `changed` has.
+    """Return the parent with new masks, and with soft target, transforms and defenses of `changed`.
 
-    Weights that both the parent and the new masks have keep value and state, also where `changed`
-    was without them in between.
+    Weights that exist in the parent and in the new masks keep their value and optimizer state, also
+    where `changed` had dropped them.
+
+    Args:
+        parent: the candidate before any change.
+        changed: the candidate as the first proposal changed it.
+        masks: the new masks by layer, bool.
+        proposal: name of the proposal, for messages.
     """
     made = rewire(parent, masks, proposal=proposal)
     return made.evolve(
@@ -30,10 +36,17 @@ def remask(
 def priorities(
     parent: Candidate, changed: Candidate, name: str, context: ProposalContext
 ) -> Tensor:
-    """Return how much each weight of a layer is wanted, float64 of its shape.
+    """Return the priority of each weight of a layer, float64 of the weight's shape.
 
-    In [2, 3] what the parent has and `changed` keeps, by magnitude; in [1, 2) what `changed` has
-    grown, in [0, 1) all others, both by the dense gradient's size, or at random without one.
+    Weights that the parent has and `changed` keeps are in [2, 3], by magnitude. Weights that
+    `changed` has grown are in [1, 2) and all others in [0, 1), both by the size of the dense
+    gradient, or at random if the context has none.
+
+    Args:
+        parent: the candidate before any change.
+        changed: the candidate as the first proposal changed it.
+        name: the layer's weight.
+        context: gives the gradient, and the seed where there is none.
     """
     old, new = parent.topology.masks[name].cpu(), changed.topology.masks[name].cpu()
     magnitude = _share(masked_weight(parent, name).detach().cpu().abs().double() * old)

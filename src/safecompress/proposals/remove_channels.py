@@ -1,4 +1,4 @@
-"""Remove whole channels, so that layers can be made smaller."""
+"""`RemoveChannels`: remove whole channels, so that layers can be made smaller."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from safecompress.transforms import ChannelGroup, Channels
 @final
 @dataclass(frozen=True)
 class RemoveChannels(OverMask):
-    """Take channels away for good, after a change of the mask; every layer's count is kept.
+    """Remove channels permanently, after a change of the mask; every layer's count is kept.
 
-    Of each group the channels with the smallest sum of |w| over all weights that write or read
-    them go. Their weights come back in the channels that are left: largest gradient first, or at
-    random where nobody computed one. A group loses fewer where a layer's weights would not fit
-    into what is left of it, so a dense layer keeps its channels.
+    In each group the channels with the smallest sum of |w| over all weights that write or read
+    them are removed. As many weights grow in the remaining channels: largest gradient first, or at
+    random if there is no gradient. A group loses fewer channels if a layer's weights would not fit
+    into the remaining ones, so a dense layer keeps all of its channels.
 
     Args:
         share: share of each group's channels that are gone afterwards, in (0, 1).
@@ -49,7 +49,7 @@ class RemoveChannels(OverMask):
         super().__post_init__()
 
     def needs(self) -> frozenset[str]:
-        """Return that the context must know the channels."""
+        """Return `channels`: the context must state which channels belong together."""
         return frozenset({"channels"})
 
     @property
@@ -81,7 +81,14 @@ class RemoveChannels(OverMask):
 
 
 def require_share(share: object) -> None:
-    """Raise ConfigError unless `share` is a number in (0, 1)."""
+    """Refuse anything but a number in (0, 1).
+
+    Args:
+        share: the share of channels to remove.
+
+    Raises:
+        ConfigError: when `share` is something else.
+    """
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 < share < 1.0:
         raise ConfigError(f"share is {share!r}; expected a number in (0, 1).")
 
@@ -89,11 +96,11 @@ def require_share(share: object) -> None:
 def without_channels(
     candidate: Candidate, groups: Sequence[ChannelGroup], *, share: float
 ) -> Candidate:
-    """Return a candidate without some of its channels and their weights; nothing comes back.
+    """Return a candidate without some of its channels and their weights; no weight grows instead.
 
     Args:
         candidate: any candidate; its tensors are left untouched.
-        groups: what `models.channel_groups` found.
+        groups: the channels that belong together, from `models.channel_groups`.
         share: share of each group's channels that are gone afterwards, in (0, 1).
 
     Raises:
@@ -112,13 +119,13 @@ def without_channels(
 def channels_left(
     candidate: Candidate, groups: Sequence[ChannelGroup], share: float, *, fitting: bool
 ) -> Channels:
-    """Return the channels left when the least important of each group go.
+    """Return the channels that remain when the least important of each group are removed.
 
     Args:
-        candidate: whose weights say what is important.
-        groups: channels that go together.
-        share: share of each group that is gone afterwards.
-        fitting: whether every layer must have room for the weights it has now.
+        candidate: the importance of a channel is the sum of |w| over its weights.
+        groups: the channels that belong together.
+        share: share of each group that is gone afterwards, in (0, 1).
+        fitting: whether every layer must have room for as many weights as it has now.
     """
     before = candidate.transforms.channels
     counts = candidate.topology.layer_counts()
@@ -144,7 +151,7 @@ def channels_left(
 
 
 def _gone(group: ChannelGroup, before: Channels) -> Tensor:
-    """Return bool (size,), True where a channel of the group is gone already."""
+    """Return bool (size,), True where a channel of the group was removed before."""
     gone = torch.zeros(group.size, dtype=torch.bool)
     for name, channel in group.rows.items():
         if name in before.rows:
@@ -153,7 +160,7 @@ def _gone(group: ChannelGroup, before: Channels) -> Tensor:
 
 
 def _order(candidate: Candidate, group: ChannelGroup, gone: Tensor) -> Tensor:
-    """Return the group's channels, those that are gone first, then the least important."""
+    """Return the group's channels in order of removal: removed ones, then the least important."""
     importance = torch.zeros(group.size, dtype=torch.float64)
     for dimension, members in enumerate((group.rows, group.columns)):
         for name, channel in members.items():
@@ -184,7 +191,7 @@ def _moved(mask: Tensor, allowed: Tensor | None, priority: Tensor) -> Tensor:
 
 
 def _without_vectors(candidate: Candidate, left: Channels) -> Candidate:
-    """Return the candidate with its channels noted, and their biases and normalization zero."""
+    """Return the candidate with `left` recorded and removed channels' biases and norms set to 0."""
     weights, optimizer = dict(candidate.weights), dict(candidate.optimizer)
     for name, kept in left.rows.items():
         if name in candidate.topology.masks or name not in weights:

@@ -1,4 +1,4 @@
-"""`SoftLabels`: from now on train towards what teachers say that never saw the row."""
+"""`SoftLabels`: train towards the outputs of teachers that never trained on the row."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from safecompress.protocols import ProposalContext
 class SoftLabels(OverMask):
     """From now on train towards soft labels, after a change of the mask.
 
-    The soft label of a member is what teachers say of it that were trained without it, so a
-    candidate that fits it has nothing of that member's own label to memorize. `share` mixes it
-    with the hard label: 1 leaves the hard label out, 0 goes back to it. Later proposals that
-    change the mask alone keep the target.
+    A member's soft label is the mean output of teachers that were trained without that member, so
+    fitting it cannot memorize the member's own label. `share` mixes it with the hard label: 1 uses
+    the soft label alone, 0 the hard label alone. Later proposals that change only the mask keep the
+    target.
 
     Args:
         target: share and temperature of the soft label.
@@ -49,7 +49,7 @@ class SoftLabels(OverMask):
         super().__post_init__()
 
     def needs(self) -> frozenset[str]:
-        """Return that the run trains teachers, where anything is learned from them."""
+        """Return `soft_labels`, which makes the run train teachers; nothing for a share of 0."""
         return frozenset({"soft_labels"} if self.target.share else ())
 
     @property

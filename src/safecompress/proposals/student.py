@@ -1,4 +1,4 @@
-"""`Student`: go on from a dense student of the teachers, cut to the density."""
+"""`Student`: replace the parent by a dense student of the teachers, cut to the density."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from safecompress.protocols import ProposalContext
 @final
 @dataclass(frozen=True)
 class Student(OverMask):
-    """Go on from a dense student of the teachers, cut to the density, and not from the parent.
+    """Replace the parent by a dense student of the teachers, cut to the density.
 
-    The student learned soft labels alone, from untrained weights, so nothing of the dense model and
-    no member's own label is in it. A candidate that descends from it has its mask changed.
+    The student was trained from untrained weights on soft labels alone, so it contains nothing of
+    the dense model and of no member's own label. A candidate that already descends from the
+    student is not replaced again; only its mask is changed.
 
     Args:
         mask: the change of the mask from the second time on.
@@ -33,11 +34,11 @@ class Student(OverMask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # The student's layers may share the total in another way than the parent's.
+        # The student may have the same total in other shares per layer than the parent.
         object.__setattr__(self, "keeps", "network")
 
     def needs(self) -> frozenset[str]:
-        """Return that the context must have the student."""
+        """Return `student`: the context must provide the student."""
         return frozenset({"student"})
 
     @property

@@ -1,4 +1,4 @@
-"""Parting from the dense model: how strongly, as a proposal."""
+"""`Unpair`: train away from the dense model's input gradients, with a weight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safecompress.proposals.registry import PROPOSALS
 from safecompress.protocols import ProposalContext
 
 UNPAIRING = "unpairing"
-"""Name of the defense that `Unpair` steers, through its state."""
+"""Name of the defense whose weight `Unpair` sets, in the defense's state of the candidate."""
 
 
 @final
@@ -24,7 +24,7 @@ class Unpair(OverMask):
     """From now on train away from the dense model's input gradients, after a change of the mask.
 
     Args:
-        weight: of the gradients' cosine in the loss, at least 0; 0 stops it.
+        weight: weight of the gradients' cosine in the loss, at least 0; 0 switches it off.
         mask: the change of the mask that goes with it.
 
     Raises:
@@ -39,7 +39,7 @@ class Unpair(OverMask):
         super().__post_init__()
 
     def needs(self) -> frozenset[str]:
-        """Return that the run must measure gradients."""
+        """Return `unpairing`: the run must train with that defense."""
         return frozenset({UNPAIRING})
 
     @property

@@ -1,7 +1,7 @@
-"""`broken`: what a part of any kind breaks of its contract, rule by rule, in words.
+"""`broken` and the shared rules: which rules of its contract a part breaks, in words.
 
-Each kind of part has a contract module with a function `violations(part, *, seed=0)`, which runs
-that kind's rules through `broken`. The rules that every kind shares are here as well.
+Each kind of part has a contract module with a function `violations(part, *, seed=0)`, which checks
+that kind's rules by `broken`. The rules that all kinds share are defined here.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ GLOBAL_DRAW = "it draws from a global random generator; use safecompress.randomn
 
 
 def broken(part: P, rules: Sequence[Rule[P]], *, seed: int) -> tuple[str, ...]:
-    """Return what the rules find, in their order; empty when the part keeps to all of them.
+    """Return a sentence for each broken rule, in the order of the rules; empty if there is none.
 
-    An exception ends its rule and is itself a finding, whatever its type: the parts are somebody
-    else's, and one mistake must not hide the others.
+    An exception of any type ends its rule and is reported as a finding: parts come from other
+    packages, and one mistake must not hide the others.
 
     Args:
-        part: what is examined.
-        rules: what it must keep to.
-        seed: handed to every rule; the same seed examines the part in the same way.
+        part: the part to examine.
+        rules: the rules that it must keep.
+        seed: passed to every rule; equal seeds examine the part in the same way.
 
     >>> def is_short(word: str, seed: int) -> Iterator[str]:
     ...     if len(word) > 3:
@@ -47,7 +47,7 @@ def broken(part: P, rules: Sequence[Rule[P]], *, seed: int) -> tuple[str, ...]:
     found: list[str] = []
     for rule in rules:
         try:
-            # One at a time, so that what was found before an exception is kept.
+            # Appending one at a time keeps the sentences that came before an exception.
             for sentence in rule(part, seed):
                 found.append(sentence)
         except Exception as error:
@@ -57,9 +57,10 @@ def broken(part: P, rules: Sequence[Rule[P]], *, seed: int) -> tuple[str, ...]:
 
 
 def holds_only_its_options(part: Any, seed: int) -> Iterator[str]:
-    """Yield why a part is more than its class and options, by which results are kept.
+    """Yield a sentence if a part's class and options do not determine it.
 
-    A part is a frozen dataclass; built again from the options in its fields, it is the same part.
+    Results are cached by class and options. So a part must be a frozen dataclass that has the same
+    identity when it is built again from the options in its fields.
 
     Args:
         part: an instance with options as fields.
@@ -79,7 +80,7 @@ def holds_only_its_options(part: Any, seed: int) -> Iterator[str]:
 
 
 def has_a_name(part: Any, seed: int) -> Iterator[str]:
-    """Yield a sentence unless the part's `name` is a text of one line.
+    """Yield a sentence unless the part's `name` is a non-empty text of one line.
 
     Args:
         part: an instance with a name.
@@ -92,7 +93,7 @@ def has_a_name(part: Any, seed: int) -> Iterator[str]:
 
 
 def global_generators() -> tuple[object, ...]:
-    """Return the state of the global generators of torch, NumPy and Python, to be compared."""
+    """Return the state of the global generators of torch, NumPy and Python, for comparison."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     numpy_state = (kind, np.asarray(keys).tobytes(), *rest)
     return torch.get_rng_state().numpy().tobytes(), numpy_state, random.getstate()
@@ -102,7 +103,7 @@ def global_generators() -> tuple[object, ...]:
 def other_global_generators() -> Iterator[None]:
     """Run a block with the global generators in another state; restore them afterwards.
 
-    A part that reads one of them says something else inside the block.
+    A part that draws from one of them returns something else inside the block.
     """
     kept = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):

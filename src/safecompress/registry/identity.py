@@ -1,8 +1,8 @@
-"""`identity`, `qualified` and `require_distinct_names`: what a part is, whatever it calls itself.
+"""`identity`, `qualified` and `require_distinct_names`: whether two parts are the same.
 
-Parts (attacks, measures, proposals) come from anybody's package, and two of them may share a class
-name, a `repr` or a display name. A result may be kept and handed out again only for the very same
-part, so keys are identities, and names are for people.
+Parts (attacks, measures, proposals) may come from any package, and two of them may share a class
+name, a `repr` or a display name. A result may be reused only for the very same part, so caches use
+identities as keys, and names only appear in what people read.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name that people read in tables and messages."""
 
 
 class _Same:
-    """One object, equal to nothing but itself, whatever its class says about equality."""
+    """Wraps one object and compares it by `is`, so that its class's `__eq__` has no say."""
 
     __slots__ = ("_object",)
 
     def __init__(self, value: object) -> None:
-        # Holding the object keeps its id from being given to another one.
+        # The reference keeps the object alive, so that no later object gets its id.
         self._object = value
 
     def __eq__(self, other: object) -> bool:
@@ -48,14 +48,14 @@ class Identity:
 
 
 def identity(part: object) -> Identity:
-    """Return what makes a part this one: its class object and everything its instance holds.
+    """Return a key of a part: its class object and everything that the instance holds.
 
-    Two parts have one identity when they are instances of one class object with equal options. The
-    class counts as an object, so classes that share module and name (made in a loop, or typed twice
-    into one session) differ. Nothing that the class defines is asked: neither `__repr__`, nor
-    `__eq__`, nor `__hash__`. Options that are numbers, texts, paths, collections or frozen
-    dataclasses count by type and value; any other object counts as itself alone, so that two
-    attacks share a result only where that is certain to be right.
+    Two parts have the same identity when they are instances of one class object with equal options.
+    Classes are compared as objects, so classes that share module and name (made in a loop, or typed
+    twice into one session) differ. The class's own `__repr__`, `__eq__` and `__hash__` are never
+    called. Options that are numbers, texts, paths, collections or frozen dataclasses are compared
+    by type and value; any other object equals only itself, so that two attacks share a result only
+    where that is certain to be right.
 
     Args:
         part: an attack, a measure or any other part.
@@ -64,7 +64,7 @@ def identity(part: object) -> Identity:
     >>> identity(Fraction(1, 2)) == identity(Fraction(2, 4)), identity(1.0) == identity(True)
     (True, False)
     """
-    # Instances of tuple, str and the like hold a value besides their attributes.
+    # Instances of tuple, str and similar classes hold a value besides their attributes.
     plain = isinstance(part, str | bytes | int | float | complex | tuple | list | Set | Mapping)
     return Identity((_Same(type(part)), _state(part, ()), _frozen(part, ()) if plain else None))
 
@@ -72,7 +72,8 @@ def identity(part: object) -> Identity:
 def qualified(part: object) -> str:
     """Return a part as `module:Class(option=value, …)`, for messages and files.
 
-    The text is the same in every process. It is no key: classes of one module and name share it.
+    The text is the same in every process. Do not use it as a key: two classes of one module and
+    name have the same text.
 
     Args:
         part: an attack, a measure or any other part.
@@ -90,7 +91,7 @@ def require_distinct_names(parts: Iterable[Named], *, where: str, kind: str) -> 
     The same part given twice is accepted.
 
     Args:
-        parts: what is shown side by side.
+        parts: the parts whose results are shown side by side.
         where: config path for the message, e.g. `verdict.checks`.
         kind: plural noun for the message, e.g. `attacks`.
 
@@ -108,33 +109,33 @@ def require_distinct_names(parts: Iterable[Named], *, where: str, kind: str) -> 
             )
 
 
-def _held(part: object) -> dict[str, object]:
-    """Return all that an instance holds, by name, without what its class merely remembers."""
-    # The default state, slots included, also where the class overrides how it is pickled.
+def _attributes(part: object) -> dict[str, object]:
+    """Return the attributes of an instance by name, without the values of cached properties."""
+    # `object.__getstate__` includes slots and ignores overrides that a class has for pickling.
     state: Any = object.__getstate__(part)
     parts = state if type(state) is tuple else (state,)
-    held = {name: value for some in parts if some for name, value in some.items()}
-    remembered = {
+    attributes = {name: value for some in parts if some for name, value in some.items()}
+    cached = {
         name
         for kind in type(part).__mro__
         for name, value in vars(kind).items()
         if isinstance(value, cached_property)
     }
-    return {name: value for name, value in held.items() if name not in remembered}
+    return {name: value for name, value in attributes.items() if name not in cached}
 
 
 def _state(part: object, within: tuple[int, ...]) -> tuple[tuple[str, object], ...]:
     inner = (*within, id(part))
-    return tuple((name, _frozen(value, inner)) for name, value in sorted(_held(part).items()))
+    return tuple((name, _frozen(value, inner)) for name, value in sorted(_attributes(part).items()))
 
 
 def _frozen(value: object, within: tuple[int, ...]) -> object:
-    """Return a hashable stand-in, equal for two values only where they are surely the same."""
+    """Return a hashable stand-in; two stand-ins are equal only where the values surely are."""
     kind = type(value)
     if _is_plain(kind):
         return kind, value
     if type(value) is float:
-        # Unlike ==, this tells 0.0 from -0.0 and knows that NaN is NaN.
+        # Unlike ==, the hexadecimal text distinguishes 0.0 from -0.0, and NaN equals NaN.
         return kind, value.hex()
     if isinstance(value, PurePath) and kind.__module__.startswith("pathlib"):
         return kind, str(value)
@@ -149,7 +150,7 @@ def _frozen_inside(value: object, within: tuple[int, ...]) -> object:
     if type(value) is set or type(value) is frozenset:
         return kind, frozenset(_frozen(item, inner) for item in value)
     if type(value) is dict:
-        # In their order: what a part does with its options may depend on it.
+        # The order of the entries counts, because a part's result may depend on it.
         return kind, tuple((_frozen(k, inner), _frozen(v, inner)) for k, v in value.items())
     if is_dataclass(kind) and not isinstance(value, tuple | list | str | bytes | Set | Mapping):
         return _Same(kind), _state(value, within)
@@ -157,8 +158,8 @@ def _frozen_inside(value: object, within: tuple[int, ...]) -> object:
 
 
 def _is_plain(kind: type) -> bool:
-    # By `is`: a class can be equal to everything, too.
-    return any(kind is one for one in (type(None), bool, int, str, bytes, complex))
+    # Compared by `is`, because a metaclass may define an `__eq__` that is always true.
+    return any(kind is plain for plain in (type(None), bool, int, str, bytes, complex))
 
 
 def _class_of(part: object) -> str:
@@ -167,7 +168,7 @@ def _class_of(part: object) -> str:
 
 def _qualified(part: object, within: tuple[int, ...]) -> str:
     inner = (*within, id(part))
-    options = (f"{name}={_text(value, inner)}" for name, value in _held(part).items())
+    options = (f"{name}={_text(value, inner)}" for name, value in _attributes(part).items())
     return f"{_class_of(part)}({', '.join(options)})"
 
 

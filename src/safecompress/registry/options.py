@@ -24,10 +24,10 @@ class Option:
 
     Args:
         name: what a configuration calls it.
-        type: what it may be, as Python writes it, e.g. `float | None`; empty where nobody says.
+        type: its type as Python writes it, e.g. `float | None`; empty without an annotation.
         default: its value where none is given; None where `required`.
         required: whether it must be given.
-        description: what it means; empty where nobody says.
+        description: its entry in the docstring's section `Args`; empty without one.
     """
 
     name: str
@@ -42,21 +42,21 @@ def options_of(factory: Callable[..., Any], *, given: Collection[str] = ()) -> t
 
     Args:
         factory: its class or function.
-        given: arguments that are no options, because the run passes them itself.
+        given: arguments that are not options, because the run passes them itself.
     """
     try:
         parameters = inspect.signature(factory).parameters
     except Exception:
-        # Some callables do not say, those written in C for one.
+        # Some callables, such as those written in C, have no signature.
         return ()
-    hints, told = _hints(factory), _descriptions(factory)
+    hints, descriptions = _hints(factory), _descriptions(factory)
     return tuple(
         Option(
             name,
             _type_text(hints.get(name, parameter.annotation)),
             None if parameter.default is inspect.Parameter.empty else _default(factory, parameter),
             parameter.default is inspect.Parameter.empty,
-            told.get(name, ""),
+            descriptions.get(name, ""),
         )
         for name, parameter in parameters.items()
         if name not in given
@@ -66,13 +66,17 @@ def options_of(factory: Callable[..., Any], *, given: Collection[str] = ()) -> t
 
 
 def text_of(factory: Callable[..., Any]) -> str:
-    """Return a factory's docstring without its section `Args`; empty where there is none."""
-    lines, kept, inside = _doc(factory).splitlines(), [], False
+    """Return a factory's docstring without its section `Args`; empty where there is none.
+
+    Args:
+        factory: the class or function that makes a part.
+    """
+    lines, kept, in_args = _doc(factory).splitlines(), [], False
     for line in lines:
-        if inside and line.strip() and not line.startswith(" "):
-            inside = False
-        inside = inside or line.strip() == "Args:"
-        if not inside:
+        if in_args and line.strip() and not line.startswith(" "):
+            in_args = False
+        in_args = in_args or line.strip() == "Args:"
+        if not in_args:
             kept.append(line)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
 
@@ -80,12 +84,12 @@ def text_of(factory: Callable[..., Any]) -> str:
 def _doc(factory: Any) -> str:
     try:
         return inspect.getdoc(factory) or ""
-    except Exception:  # whatever another package's `__doc__` does
+    except Exception:  # `__doc__` of another package's class may be a property that raises
         return ""
 
 
 def _default(factory: Any, parameter: inspect.Parameter) -> Any:
-    """Return a default as it is made where a dataclass makes it anew for every part."""
+    """Return an argument's default; the result of `default_factory` where a field has one."""
     if is_dataclass(factory):
         field = next((f for f in fields(factory) if f.name == parameter.name), None)
         if field is not None and field.default_factory is not MISSING:
@@ -99,28 +103,28 @@ def _hints(factory: Any) -> dict[str, Any]:
     plain_class = isinstance(factory, type) and not is_dataclass_type
     try:
         return get_type_hints(vars(factory).get("__init__", factory) if plain_class else factory)
-    except Exception:  # a name that is imported for type checkers alone
+    except Exception:  # an annotation names what is imported under TYPE_CHECKING alone
         return {}
 
 
 def _descriptions(factory: Any) -> dict[str, str]:
-    """Return what docstrings say of each argument; a class before its bases."""
-    found: dict[str, str] = {}
-    for one in factory.__mro__ if isinstance(factory, type) else (factory,):
-        if one.__module__ == "builtins":
+    """Return the description of each argument; a class's own docstring goes before its bases'."""
+    descriptions: dict[str, str] = {}
+    for source in factory.__mro__ if isinstance(factory, type) else (factory,):
+        if source.__module__ == "builtins":
             continue
-        for names, text in _entries(_doc(one)):
+        for names, text in _entries(_doc(source)):
             for name in names.split(","):
-                found.setdefault(name.strip().lstrip("*"), text)
+                descriptions.setdefault(name.strip().lstrip("*"), text)
     # A section of a configuration describes its options in its fields.
-    for name, one in getattr(factory, "model_fields", {}).items():
-        found.setdefault(name, getattr(one, "description", None) or "")
-    return found
+    for name, model_field in getattr(factory, "model_fields", {}).items():
+        descriptions.setdefault(name, getattr(model_field, "description", None) or "")
+    return descriptions
 
 
 def _entries(doc: str) -> Iterator[tuple[str, str]]:
     """Yield names and text of each entry of the section `Args`."""
-    names, inside, depth = "", False, 0
+    names, in_args, depth = "", False, 0
     text: list[str] = []
     for line in [*doc.splitlines(), "Args:"]:
         indent = len(line) - len(line.lstrip())
@@ -128,8 +132,8 @@ def _entries(doc: str) -> Iterator[tuple[str, str]]:
             yield names, " ".join(text)
             names = ""
         if _HEADING.fullmatch(line.strip()):
-            inside = line.strip() == "Args:"
-        elif inside and not names and (entry := _ENTRY.fullmatch(line.strip())) and indent:
+            in_args = line.strip() == "Args:"
+        elif in_args and not names and (entry := _ENTRY.fullmatch(line.strip())) and indent:
             names, text, depth = entry[1], [entry[2]] if entry[2] else [], indent
         elif names and line.strip():
             text.append(line.strip())

@@ -1,7 +1,7 @@
 """`Point` and `catalog`: what installed packages publish in an entry-point group.
 
-Looking at what is published imports nothing of it. A package that cannot be read is set aside, so
-it harms nobody who asks for something else.
+The catalog is read from the metadata of installed packages, so no package is imported for it. A
+package whose metadata cannot be read is listed apart, so that the parts of all others stay usable.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Point:
         value: where its factory is, `module:attribute`.
         group: the entry-point group.
         package: the distribution that publishes it, with its version.
-        found: the entry point as Python found it.
+        found: the entry point as `importlib.metadata` returns it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Point:
         try:
             factory = self.found.load()
         except (Exception, SystemExit) as error:
-            raise self.error(f"importing it raised {told(error)}", kind=kind) from error
+            raise self.error(f"importing it raised {error_text(error)}", kind=kind) from error
         if not callable(factory):
             raise self.error(
                 f"expected a class or a function that returns one {kind}, got an object of type "
@@ -96,22 +96,26 @@ def catalog(group: str) -> Catalog:
             found = list(distribution.entry_points.select(group=group))
         except Exception as error:  # a damaged file of somebody's package
             if _mentions(distribution, group):
-                unreadable[_package(distribution)] = told(error)
+                unreadable[_package(distribution)] = error_text(error)
             continue
         package = _package(distribution) if found else ""
         name = package.split(" ")[0].lower().replace("_", "-").replace(".", "-")
         if not found or name in seen:
-            # Of several copies on the path, Python imports the first.
+            # Python imports the first of several copies on the path, so the others do not count.
             continue
         seen.add(name)
-        for one in dict.fromkeys(found):
-            point = Point(one.name, one.value, group, package, one)
-            points.setdefault(one.name, []).append(point)
+        for entry_point in dict.fromkeys(found):
+            point = Point(entry_point.name, entry_point.value, group, package, entry_point)
+            points.setdefault(entry_point.name, []).append(point)
     return Catalog({name: tuple(points[name]) for name in sorted(points)}, unreadable)
 
 
-def told(error: BaseException) -> str:
-    """Return an error's type and what it says, in one line of bounded length."""
+def error_text(error: BaseException) -> str:
+    """Return an error's type and message in one line of bounded length.
+
+    Args:
+        error: any exception, also one whose `__str__` raises.
+    """
     try:
         text = " ".join(str(error).split())
     except Exception:
@@ -135,5 +139,5 @@ def _package(distribution: Distribution) -> str:
         if name:
             return f"{name} {version}" if version else str(name)
     except Exception as error:  # damaged metadata of somebody's package
-        return f"at {distribution.locate_file('')} (its metadata: {told(error)})"
+        return f"at {distribution.locate_file('')} (its metadata: {error_text(error)})"
     return f"at {distribution.locate_file('')}"

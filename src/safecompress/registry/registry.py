@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from safecompress.errors import ConfigError, UsageError, did_you_mean
-from safecompress.registry.published import Point, catalog, told
+from safecompress.registry.published import Point, catalog, error_text
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Registry(Generic[T]):
         group: entry-point group other packages publish in, e.g. `safecompress.attacks`; an entry
             point gives a factory, whose docstring's first line is its summary.
         base: what a factory must return an instance of.
-        given: arguments that the run passes to every factory itself, so they are no options.
+        given: arguments that the run passes to every factory itself; they are not options.
         parts: the built-in parts by name, in the order in which they are listed.
     """
 
@@ -116,7 +116,7 @@ class Registry(Generic[T]):
             ConfigError: on an unknown name, on one that two packages publish, and on a part that
                 cannot be loaded, naming its package.
         """
-        # A built-in part needs no look at what is installed, and no plug-in can break it.
+        # Built-in names come first, so that no installed package can replace or break them.
         if name in self.parts:
             return self.parts[name]
         published = catalog(self.group)
@@ -183,7 +183,7 @@ class Registry(Generic[T]):
                 raise
             raise ConfigError(
                 f"{where}.{name}: the {self.kind} of the package {part.package} cannot be built "
-                f"with {options}: it raised {told(error)}. Update, repair or uninstall that "
+                f"with {options}: it raised {error_text(error)}. Update, repair or uninstall that "
                 f"package, or ask for another {self.kind}."
             ) from error
         if not isinstance(made, self.base):
@@ -210,28 +210,38 @@ class Registry(Generic[T]):
         try:
             summary = (inspect.getdoc(factory) or "").split("\n", 1)[0]
         except Exception as error:
-            raise point.error(f"its docstring raised {told(error)}", kind=self.kind) from error
+            raise point.error(
+                f"its docstring raised {error_text(error)}", kind=self.kind
+            ) from error
         return Part(point.name, factory, summary, point.value, package=point.package)
 
     @staticmethod
     def _unread(unreadable: Mapping[str, str]) -> str:
-        told_of = ", ".join(f"{package} ({problem})" for package, problem in unreadable.items())
-        return f" (the entry points of these packages cannot be read: {told_of})" if told_of else ""
+        listed = ", ".join(f"{package} ({problem})" for package, problem in unreadable.items())
+        return f" (the entry points of these packages cannot be read: {listed})" if listed else ""
 
 
 def _accepted(factory: Callable[..., Any]) -> tuple[list[str], bool]:
-    """Return the names of a factory's options, and whether it takes any others, too."""
+    """Return the names of a factory's options, and whether it takes other options as well."""
     try:
-        found = inspect.signature(factory).parameters
+        parameters = inspect.signature(factory).parameters
     except Exception:
-        # Some callables do not say, those written in C for one; they refuse what they do not take.
+        # Some callables, such as those written in C, have no signature. The call itself then
+        # refuses options that they do not take.
         return [], True
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
-    return list(found), takes_any
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return list(parameters), takes_any
 
 
 def split_request(request: str | Mapping[str, Any], *, where: str) -> tuple[str, dict[str, Any]]:
     """Return (name, options) of a request written as `name` or `{name: options}`.
+
+    Args:
+        request: the name of a part, or a mapping of one name to its options or None.
+        where: config path for messages, e.g. `steer.attacks[1]`.
+
+    Raises:
+        ConfigError: when the request has another form.
 
     >>> split_request({"neural": {"epochs": 5}}, where="steer.attacks[0]")
     ('neural', {'epochs': 5})

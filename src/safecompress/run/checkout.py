@@ -1,8 +1,8 @@
 """`Revision` and `revision`: which commit of SafeCompress the running code is, where that is known.
 
-A commit is only ever SafeCompress's own. A package that was installed into an environment often
-lies inside a repository all the same, the user's own project, whose commit says nothing about
-SafeCompress and is not ours to write down.
+Only a commit of SafeCompress's own repository counts. An installed package often lies inside
+another repository, the user's project, whose commit says nothing about SafeCompress and must not
+be recorded.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 TIMEOUT = 2.0
-"""Seconds that one call of git may take before its answer counts as unknown."""
+"""Seconds that one call of git may take before its result counts as unknown."""
 
 RESULTS = ":(exclude)benchmarks/results"
-"""Results are no source: a collected cell must not make the next one look like changed code."""
+"""Benchmark results are not source code: a new result must not make the checkout look changed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ UNKNOWN = Revision(None, None)
 def revision(package: Path) -> Revision:
     """Return the commit of a package folder; it never raises.
 
-    A checkout is asked through git. Otherwise the commit is the one that the installer recorded
+    In a checkout, git names the commit. Otherwise it is the commit that the installer recorded
     (PEP 610, `pip install git+https://…`), which is clean by construction.
 
     Args:
@@ -76,13 +76,14 @@ def _checkout(package: Path) -> Path | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     """Return what git prints; None where it is missing, fails or takes too long."""
-    # GIT_DIR and its kind, which git sets for its hooks, would name another repository.
+    # Git sets GIT_DIR and similar variables for its hooks; they would name another repository.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    # Looking must not write: neither the index nor through a monitor that the settings name.
+    # Reading the state must not write: `git status` would refresh the index and could start the
+    # file-system monitor that the user's settings name.
     environment["GIT_OPTIONAL_LOCKS"] = "0"
     command = ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments]
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+        completed = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -93,14 +94,14 @@ def _git(root: Path, *arguments: str) -> str | None:
         )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return completed.stdout if completed.returncode == 0 else None
 
 
 def _installed_commit(package: Path) -> str | None:
     """Return the commit that an installer recorded beside the package, None where it did not."""
     try:
-        for found in distributions(name="safecompress", path=[str(package.parent)]):
-            recorded = json.loads(found.read_text("direct_url.json") or "{}")
+        for installed in distributions(name="safecompress", path=[str(package.parent)]):
+            recorded = json.loads(installed.read_text("direct_url.json") or "{}")
             return _hash(recorded["vcs_info"]["commit_id"])
     except (OSError, ValueError, LookupError, TypeError):
         pass

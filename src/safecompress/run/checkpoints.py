@@ -1,9 +1,10 @@
-"""Checkpoints: what a run has in hand, in files that prove themselves whole.
+"""`Checkpoint`, `CommittedCheckpoint`: a run's unfinished work, in files checked by SHA-256.
 
 A checkpoint is two files in the run folder's `state/`: `NNNNNN.safetensors` holds the tensors, and
-`NNNNNN.json`, written last, makes it count. The second names the SHA-256 of the first, of the
-history that goes with it, and of itself. The checkpoint before the newest is kept: every step is
-deterministic, so a run that has to go on from there ends in the same bits.
+`NNNNNN.json` is written after it; without the second the checkpoint does not count. The JSON file
+holds the SHA-256 of the tensors, of the history that belongs to the checkpoint, and of its own
+content. The checkpoint before the newest is kept: every step is deterministic, so a run that
+continues from the older one ends with the same bits.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Checkpoint:
     """Where a run stands.
 
     Args:
-        stage: the stage being worked on.
-        round: the round being worked on, from 0.
-        work: named candidates: the population and whatever of this round is under way.
-        notes: JSON values that go with them.
+        stage: the name of the stage under way.
+        round: the round under way, from 0.
+        work: candidates by name: the population and the unfinished candidates of this round.
+        notes: JSON values that are stored with them.
     """
 
     stage: str
@@ -41,12 +42,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CommittedCheckpoint:
-    """A checkpoint on disk, found whole.
+    """A checkpoint on disk whose files have been checked.
 
     Args:
         serial: its number, from 1.
-        history_bytes: how much of the history belongs to it.
-        document: what its JSON file says.
+        history_bytes: bytes at the start of the history that belong to it.
+        document: the content of its JSON file, without its SHA-256.
     """
 
     serial: int
@@ -55,14 +56,24 @@ class CommittedCheckpoint:
 
 
 def serials(state: Path) -> list[int]:
-    """Return the numbers of the checkpoints in `state`, whole or not, in rising order."""
+    """Return the numbers of the checkpoints in `state`, damaged ones included, in rising order.
+
+    Args:
+        state: the folder `state/` of a run folder.
+    """
     return sorted(int(p.stem) for p in state.glob("*.json") if p.stem.isdecimal())
 
 
 def write_checkpoint(
     state: Path, checkpoint: Checkpoint, *, serial: int, history: Path
 ) -> CommittedCheckpoint:
-    """Write `checkpoint` as number `serial`, with the history as it is now.
+    """Write a checkpoint together with the length and SHA-256 of the present history.
+
+    Args:
+        state: the folder `state/` of a run folder.
+        checkpoint: where the run stands.
+        serial: the checkpoint's number, from 1, above all earlier ones.
+        history: the history file; it need not exist.
 
     Raises:
         StorageError: when it cannot be written; earlier checkpoints are intact.
@@ -87,10 +98,15 @@ def write_checkpoint(
 
 
 def find_whole(state: Path, serial: int, *, history: Path) -> CommittedCheckpoint:
-    """Return checkpoint number `serial` once every byte that it rests on has been checked.
+    """Return a checkpoint after checking the SHA-256 of its two files and of its history.
+
+    Args:
+        state: the folder `state/` of a run folder.
+        serial: the checkpoint's number.
+        history: the history file.
 
     Raises:
-        DataError: when it, or the history that goes with it, is damaged; says what.
+        DataError: when the checkpoint or its part of the history is damaged, naming the file.
     """
     path = _document_file(state, serial)
     envelope = read_json(path)
@@ -105,7 +121,11 @@ def find_whole(state: Path, serial: int, *, history: Path) -> CommittedCheckpoin
 
 
 def read_checkpoint(state: Path, committed: CommittedCheckpoint) -> Checkpoint:
-    """Return a checkpoint that was found whole, with its tensors.
+    """Return a checked checkpoint with its tensors.
+
+    Args:
+        state: the folder `state/` of a run folder.
+        committed: what `write_checkpoint` or `find_whole` returned.
 
     Raises:
         DataError: when its tensors have been damaged since.
@@ -113,8 +133,8 @@ def read_checkpoint(state: Path, committed: CommittedCheckpoint) -> Checkpoint:
     document = committed.document
     groups: dict[str, dict[str, Tensor]] = {key: {} for key in document["work"]}
     for name, tensor in read_tensors(_tensors_file(state, committed.serial)).items():
-        key, rest = name.split("|", 1)
-        groups[key][rest] = tensor
+        key, tensor_name = name.split("|", 1)
+        groups[key][tensor_name] = tensor
     work = {
         key: Candidate.from_tensors(groups[key], settings)
         for key, settings in document["work"].items()
@@ -123,8 +143,14 @@ def read_checkpoint(state: Path, committed: CommittedCheckpoint) -> Checkpoint:
 
 
 def drop_others(state: Path, keep: int) -> None:
-    """Delete every checkpoint but number `keep`."""
-    # The documents go first: a checkpoint without one does not count, so none is ever half there.
+    """Delete every checkpoint but one.
+
+    Args:
+        state: the folder `state/` of a run folder.
+        keep: number of the checkpoint that stays; 0 deletes all.
+    """
+    # JSON files are deleted first: without one a checkpoint does not count, so a kill in between
+    # leaves no checkpoint that lacks its tensors.
     for pattern in ("*.json", "*.safetensors"):
         for path in state.glob(pattern):
             if path.stem.isdecimal() and int(path.stem) != keep:
@@ -146,8 +172,8 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 def _require_same(path: Path, recorded: str, *, length: int | None = None) -> None:
     try:
-        found = sha256(path, length=length)
+        digest = sha256(path, length=length)
     except OSError as error:
         raise DataError(f"{path}: not readable ({error}).") from error
-    if found != recorded:
+    if digest != recorded:
         raise DataError(f"{path}: its SHA-256 is not the recorded one.")

@@ -1,8 +1,8 @@
-"""The run folder: one run's configuration, history, checkpoints and results.
+"""`RunFolder`: the folder of a run, with its configuration, history, checkpoints and results.
 
 A commit appends to the history, then writes a checkpoint that names the history's length. A kill at
-any moment leaves either the old checkpoint or the new one; what was appended to the history after
-it is cut off when the run is resumed.
+any moment leaves either the old checkpoint or the new one valid; lines that the history has beyond
+the valid checkpoint's length are cut off when the run is resumed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MODEL, STUDENT, DENSE, VERDICT, FIGURES = (
 )
 REPORT, JUNIT = "report.html", "junit.xml"
 LEDGER = "sealed-ledger.jsonl"
-"""Beside the run folders: who looked at which sealed rows."""
+"""File beside the run folders: which models were judged on which sealed rows."""
 
 
 class RunFolder:
@@ -51,14 +51,14 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warning = ""
-        """What was found damaged when the folder was opened and could be done without."""
+        """Names the damaged checkpoint that `reopen` skipped; empty where none was damaged."""
         self._state, self._history = path / STATE, path / HISTORY
         self._lock = FileLock(path / ".lock")
         self._standing: CommittedCheckpoint | None = None
         self._newest = 0
 
     def acquire(self) -> None:
-        """Take the folder's lock; the system frees it when its process ends, however it ends.
+        """Take the folder's lock; the operating system frees it when the process ends or is killed.
 
         Raises:
             RunFolderError: when another process works on it.
@@ -75,12 +75,16 @@ class RunFolder:
             raise storage_error(self.path / ".lock", error) from error
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._lock.release()
 
     @classmethod
     def create(cls, path: Path, config_yaml: str) -> RunFolder:
         """Make a new run folder and lock it.
+
+        Args:
+            path: the folder; new, or empty.
+            config_yaml: the resolved configuration, written as `config.yaml`.
 
         Raises:
             RunFolderError: when the folder holds a run or other files.
@@ -128,7 +132,10 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
-        """Lock an existing run folder and put it back to its last whole commit.
+        """Lock an existing run folder and restore it to its last undamaged commit.
+
+        Args:
+            path: the folder.
 
         Raises:
             RunFolderError: when there is no run, another process works on it, or it is damaged.
@@ -154,8 +161,12 @@ class RunFolder:
     def commit(self, checkpoint: Checkpoint, *, lines: Sequence[Mapping[str, Any]] = ()) -> None:
         """Append `lines` to the history and make `checkpoint` the one to resume from.
 
-        The checkpoint before it is kept, those before that are deleted first, so that a disk never
-        has to hold more than two.
+        The previous checkpoint is kept. Older ones are deleted before the new one is written, so
+        that the disk never has to hold more than two.
+
+        Args:
+            checkpoint: where the run stands.
+            lines: history lines, one for each candidate; JSON values without NaN.
 
         Raises:
             StorageError: when the disk is full; the previous checkpoint is intact.
@@ -193,11 +204,11 @@ class RunFolder:
         return read_history(self.path)
 
     def _find_standing(self) -> None:
-        """Find the newest whole checkpoint; every step after it is deterministic and repeated."""
-        found = serials(self._state)
-        self._newest = max(found, default=0)
+        """Find the newest undamaged checkpoint; the steps after it are repeated with equal bits."""
+        known_serials = serials(self._state)
+        self._newest = max(known_serials, default=0)
         complaints = []
-        for serial in reversed(found):
+        for serial in reversed(known_serials):
             try:
                 self._standing = find_whole(self._state, serial, history=self._history)
                 break
@@ -217,7 +228,11 @@ class RunFolder:
         )
 
     def _refuse_a_second_writer(self) -> None:
-        """Notice what a lock cannot prevent where it does not reach across machines."""
+        """Raise RunFolderError if another process has committed to this folder.
+
+        Locks of some network file systems do not reach other machines, so a second writer is
+        possible in spite of the lock.
+        """
         if max(serials(self._state), default=0) > self._newest:
             raise RunFolderError(
                 f"{self.path}: another process has written to this run, so the lock does not hold "
@@ -227,7 +242,7 @@ class RunFolder:
     def _append_history(self, lines: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         is_new = not self._history.exists()
-        # What a failed commit left behind must not stand between two commits.
+        # A failed commit may have left lines behind; they belong to no checkpoint.
         self._cut_history()
         with self._history.open("ab") as handle:
             handle.write(text.encode())
@@ -245,7 +260,10 @@ class RunFolder:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return a run folder's history, one mapping per candidate; empty without one.
+    """Return a run folder's history, one mapping per candidate; empty without a history file.
+
+    Args:
+        path: the run folder.
 
     Raises:
         DataError: when a line is not JSON.

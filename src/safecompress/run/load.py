@@ -1,4 +1,4 @@
-"""Take a finished run's model back as a plain module."""
+"""`load`, `load_preprocessor`, `load_stored`: a finished run's model and preprocessing."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from safecompress.transforms import attach_
 def load_preprocessor(run: str | Path) -> Preprocessor:
     """Return what turns new raw rows into a run's model inputs; see `Preprocessor.apply`.
 
+    Args:
+        run: the run folder.
+
     Raises:
         RunFolderError: when the run's rows were given as ready tensors, or there is no such run.
         DataError: when the file is damaged.
@@ -36,13 +39,14 @@ def load_preprocessor(run: str | Path) -> Preprocessor:
 def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn.Module:
     """Return a run's compressed model in evaluation mode.
 
-    It computes what was judged: where the model is quantized, weights are rounded, and hooks round
-    what its layers are given. Channels that are gone are zero; `remove_channels` takes them out.
+    The module computes exactly what the verdict judged: if the model is quantized, its weights are
+    rounded and hooks round the inputs of its layers. Removed channels are still there as zeros;
+    `remove_channels` makes the layers smaller.
 
     Args:
         run: the run folder.
-        model: a callable that makes the (untrained) module; needed when the run was started with
-            a model object instead of a configured one.
+        model: a callable that makes the untrained module; needed when the run was started with
+            a model object instead of a configured model.
 
     Raises:
         RunFolderError: when the folder holds no compressed model.
@@ -80,16 +84,16 @@ def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn
 
 
 def load_stored(stored: StoredModel, config: CompressConfig, *, where: Path) -> nn.Module:
-    """Return a stored model of a run, made as the run's configuration says, in evaluation mode.
+    """Return a stored model as the module that the run's configuration names, in evaluation mode.
 
     Args:
-        stored: its file's contents.
+        stored: the contents of the model file.
         config: the run's configuration.
-        where: names it in messages.
+        where: path for messages, e.g. the run folder.
 
     Raises:
         ModelError: when the configuration names no model, or one that does not fit the weights.
-        DataError: when the file does not say what the model is for.
+        DataError: when the file does not state the input shape and the number of classes.
     """
     if config.model is None:
         raise ModelError(
@@ -111,7 +115,7 @@ def _filled(module: nn.Module, stored: StoredModel, where: Path) -> nn.Module:
     try:
         module.load_state_dict(dict(stored.weights))
     except RuntimeError as error:
-        told = " ".join(str(error).split())[:300]
-        raise ModelError(f"{where}: the module does not fit the stored weights: {told}") from error
+        text = " ".join(str(error).split())[:300]
+        raise ModelError(f"{where}: the module does not fit the stored weights: {text}") from error
     attach_(module, stored.transforms)
     return module.eval()

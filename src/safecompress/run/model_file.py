@@ -1,10 +1,10 @@
-"""The model file: plain safetensors weights, the topology beside them, and what they mean.
+"""`StoredModel`, `read_model`, `write_model`: the model file, in safetensors format without pickle.
 
-Weights keep their state_dict names, so any tool can read them; quantized ones are rounded, and
-their steps follow from them. Masks are stored as packed bits under `topology/NAME`, bounds of
-layers' inputs and what is left of channels under `transforms/`; everything else is JSON in the
-header's `safecompress` entry, with the SHA-256 of all of it: a model is read as it was written, or
-refused. No pickle.
+Weights keep their state_dict names, so any tool can read them. Quantized weights are stored
+rounded, and their quantization steps can be computed from them. Masks are stored as packed bits
+under `topology/NAME`; the ranges of layers' inputs and the remaining channels under `transforms/`.
+Everything else is JSON in the header's `safecompress` entry, together with the SHA-256 of the JSON
+and the tensors: a file that was changed after it was written is refused.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _TRANSFORMS = "transforms/"
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What a model file holds.
+    """The contents of a model file.
 
     Args:
-        weights: the module's state_dict, as the module computes with it.
+        weights: the module's state_dict, as the module computes with it: rounded where the model
+            is quantized.
         topology: which maskable weights exist.
-        metadata: JSON values: model name and options, classes, input shape, preprocessing.
-        transforms: how inputs of layers are rounded, to how many bits weights are, and which
-            channels are gone.
+        metadata: JSON values, such as the model's name, classes, input shape and lineage.
+        transforms: bits of the weights, rounding of layers' inputs, and the removed channels.
     """
 
     weights: Mapping[str, Tensor]
@@ -50,19 +50,27 @@ class StoredModel:
     transforms: Transforms = PLAIN
 
     def candidate(self) -> Candidate:
-        """Return it as a candidate whose training has ended."""
+        """Return the model as a candidate without optimizer state."""
         lineage = tuple(self.metadata.get("lineage", ()))
         return Candidate(
             self.weights, {}, self.topology, {}, transforms=self.transforms, lineage=lineage
         )
 
     def quantized(self) -> Quantization | None:
-        """Return how its numbers can be stored as integers; None where they are fp32."""
+        """Return how the model's numbers are stored as integers; None for an fp32 model."""
         return self.transforms.quantized(self.weights, self.topology)
 
 
 def write_model(path: Path, model: StoredModel) -> None:
-    """Write a model file, atomically."""
+    """Write a model file atomically; equal models give equal bytes.
+
+    Args:
+        path: the file to write.
+        model: its contents.
+
+    Raises:
+        StorageError: when the file cannot be written.
+    """
     tensors = dict(model.weights)
     for name, mask in model.topology.masks.items():
         bits = np.packbits(mask.cpu().numpy().ravel())
@@ -71,14 +79,17 @@ def write_model(path: Path, model: StoredModel) -> None:
     if model.transforms:
         document["transforms"] = model.transforms.settings()
         tensors |= {_TRANSFORMS + n: t for n, t in model.transforms.tensors().items()}
-    # One entry, because safetensors writes several in no fixed order, and equal runs give equal
-    # bytes.
+    # All of it is one entry: safetensors writes several header entries in no fixed order, and equal
+    # runs must give equal bytes.
     signed = {"sha256": _digest(document, tensors), **document}
     write_tensors(path, tensors, {"safecompress": json.dumps(signed, allow_nan=False)})
 
 
 def read_model(path: Path) -> StoredModel:
     """Read a model file.
+
+    Args:
+        path: the file.
 
     Raises:
         DataError: when it is missing, damaged, or of another kind or schema version.
@@ -102,7 +113,7 @@ def read_model(path: Path) -> StoredModel:
 
 
 def _transforms(tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path) -> Transforms:
-    """Take the transforms out of what a file holds."""
+    """Remove the transforms from a file's tensors and metadata, and return them."""
     settings = metadata.pop("transforms", None)
     if settings is None:
         return PLAIN

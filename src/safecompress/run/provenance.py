@@ -25,18 +25,17 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def surroundings() -> dict[str, Any]:
-    """Return code, versions, machine and time, the same for everything that records them.
+    """Return code, versions, machine and time, in the form in which every document records them.
 
-    It never fails: what cannot be found out is None. No path and no name of a user or of a machine
-    is in it.
+    It never fails: a value that cannot be determined is None. It contains no path and no name of a
+    user or a machine.
 
     Returns:
         JSON: `safecompress`, `python`, `torch`, `numpy` and `scipy` are versions; `commit` and
         `clean_tree` are those of the code that runs (`Revision`); `created` is the time in UTC;
-        `platform` and `cpu` say what kind of machine this is, `instructions` which vector
-        instructions torch uses on it; `threads` is how many threads torch computes with;
-        `backend` is what torch finds to compute on (`cpu`, `cuda`, `mps`), which is what
-        `engine.accelerator: auto` takes.
+        `platform` and `cpu` name the kind of machine, `instructions` the vector instructions that
+        torch uses on it; `threads` is how many threads torch computes with; `backend` is the
+        device type that `engine.accelerator: auto` takes (`cpu`, `cuda`, `mps`).
     """
     code = _running_code()
     return {
@@ -60,8 +59,8 @@ def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
     """Return the JSON document of `provenance.json`, before anything is trained.
 
     Args:
-        config: of the run.
-        splits: the rows it trains and is judged on.
+        config: the run's configuration.
+        splits: the rows that the run trains on and is judged on.
     """
     return surroundings() | {
         "seed": config.seed,
@@ -74,18 +73,18 @@ def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
 
 @cache
 def _running_code() -> Revision:
-    # Asked once: the modules of this process were read from the source as it was at its start.
+    # Cached, because this process's modules were imported from the source as it was at the start.
     return revision(PACKAGE)
 
 
 def _backend() -> str:
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return "cpu" if found is None else found.type
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if device is None else device.type
 
 
 @cache
 def _cpu() -> str | None:
-    """Return the processor's model as it names itself; None where it does not."""
+    """Return the name of the processor's model; None where the system does not state it."""
     return _cpu_of_linux(Path("/proc/cpuinfo")) or _cpu_of_mac() or platform.processor() or None
 
 
@@ -103,9 +102,9 @@ def _cpu_of_mac() -> str | None:
         return None
     command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+        completed = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command, capture_output=True, text=True, timeout=1.0, check=False
         )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return completed.stdout.strip() or None

@@ -7,7 +7,7 @@ import torch
 
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
-from safecompress.cohorts.cohort import deal
+from safecompress.cohorts.plan import deal
 from safecompress.cohorts.rotation import carried_rate, matched
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Evidence, Outputs, Pool, References

@@ -1,10 +1,10 @@
-"""First masks: what a search begins with, one idea a file, and the registry that names them."""
+"""First masks: the weights and masks that a search begins with, one idea in each file."""
 
 from __future__ import annotations
 
 from safecompress.compression.first_masks.registry import FIRST_MASKS
 
-# Importing a module adds its first masks, so this is the order in which they are listed.
+# Each module registers its masks when it is imported, so this order is the order of listings.
 # isort: off
 from safecompress.compression.first_masks.magnitude import Magnitude
 from safecompress.compression.first_masks.scratch import Scratch

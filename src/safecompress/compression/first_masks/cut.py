@@ -1,4 +1,4 @@
-"""`cut`: the masks of a context's density, distribution and seed."""
+"""`cut`, `drawn`, `declared`: what first masks share."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def cut(context: FirstMaskContext, scores: Mapping[str, Tensor], *, scope: Scope) -> Topology:
-    """Return masks of the largest scores.
+    """Return masks of the weights with the largest |score|.
 
     Args:
         context: gives density, distribution, and the maskable parameters.
-        scores: a state_dict, or a score for each maskable weight; the largest |score| stay.
-        scope: among which they are compared.
+        scores: a state_dict, or a score for each maskable weight.
+        scope: whether scores are compared over all layers (`global`) or in each (`layer`).
 
     Raises:
         ConfigError: when the density cannot be met exactly.
@@ -44,10 +44,14 @@ def drawn(context: FirstMaskContext) -> Topology:
 
 
 def declared(value: T | None, *, what: str) -> T:
-    """Return what a first mask declared to need.
+    """Return a field of the context that the first mask declares to need.
+
+    Args:
+        value: the field.
+        what: the field in words, for the message.
 
     Raises:
-        ConfigError: when whoever made the context left it out.
+        ConfigError: when the field is None.
     """
     if value is None:
         raise ConfigError(f"first mask: the context has no {what}, which the mask declares.")

@@ -1,4 +1,4 @@
-"""The dense model's largest weights, back at their untrained values."""
+"""`Lottery`: the dense model's largest weights, set back to their untrained values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 class Lottery(FirstMask):
     """The mask of the dense model's largest weights, over all layers, and the untrained weights.
 
-    They are what they were by definition, so they are not scaled to the mask.
+    The method keeps the untrained values as they are, so they are not scaled to the mask.
 
     Reference: Frankle & Carbin, "The Lottery Ticket Hypothesis", ICLR 2019; one shot.
     """
@@ -23,7 +23,11 @@ class Lottery(FirstMask):
     needs_dense = True
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        """Return the untrained weights under the dense model's mask."""
+        """Return the untrained weights under the dense model's mask.
+
+        Args:
+            context: gives the untrained and the dense weights.
+        """
         dense = declared(context.dense, what="dense model")
         return FirstMaskStart(context.untrained, cut(context, dense, scope="global"))
 

@@ -1,4 +1,4 @@
-"""The dense model's largest weights."""
+"""`Magnitude`: the dense model without its smallest weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ class Magnitude(FirstMask):
     """The dense model without its smallest weights.
 
     Args:
-        scope: where magnitudes are compared.
+        scope: whether magnitudes are compared over all layers (`global`) or in each (`layer`).
     """
 
     scope: Scope
     needs_dense = True
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        """Return the dense weights and the mask of the largest."""
+        """Return the dense weights and the mask of the largest.
+
+        Args:
+            context: gives the dense weights.
+        """
         weights = declared(context.dense, what="dense model")
         return FirstMaskStart(weights, cut(context, weights, scope=self.scope))
 

@@ -19,9 +19,10 @@ class Pruned(FirstMask):
     """The dense model, trained on towards its mask; `steer.defenses` take part.
 
     Args:
-        pruner: `admm` draws the weights ever harder towards the largest of them (`sparse.admm`);
-            `gradual` takes the smallest away bit by bit (`sparse.gradual`).
-        scope: where magnitudes are compared.
+        pruner: `admm` pulls the weights towards the set of weights of the mask's density, with a
+            growing penalty (`sparse.admm`); `gradual` removes the smallest weights step by step
+            (`sparse.gradual`).
+        scope: whether magnitudes are compared over all layers (`global`) or in each (`layer`).
     """
 
     pruner: Literal["admm", "gradual"]
@@ -30,7 +31,11 @@ class Pruned(FirstMask):
     looks_at_members = True
 
     def training(self, sparse: SparseConfig) -> FirstMaskTraining:
-        """Return the training of the section `sparse.admm` or `sparse.gradual`."""
+        """Return the training of the section `sparse.admm` or `sparse.gradual`.
+
+        Args:
+            sparse: the configuration's section.
+        """
         if self.pruner == "admm":
             return FirstMaskTraining(
                 sparse.admm.train or sparse.train, Admm(sparse, scope=self.scope)
@@ -40,7 +45,11 @@ class Pruned(FirstMask):
         )
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        """Return the trained weights and the mask that they were trained towards."""
+        """Return the trained weights and the mask that they were trained towards.
+
+        Args:
+            context: gives the trained candidate, whose defense's state holds the mask.
+        """
         trained = declared(context.trained, what="trained weights")
         state, event = trained.defenses[self.pruner], None
         if self.pruner == "admm":

@@ -1,6 +1,6 @@
 """`FIRST_MASKS`: the first masks that a configuration can name as `sparse.initialize`.
 
-Each is added below its class or factory, in its own file.
+Each first mask is added below its class or factory, in its own file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Untrained weights under a mask drawn at random."""
+"""`Scratch`: untrained weights under a mask drawn at random."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from safecompress.sparse import scaled_to_mask
 @final
 @dataclass(frozen=True)
 class Scratch(FirstMask):
-    """Untrained weights under a random mask, scaled to it; no model and no member has a part."""
+    """Untrained weights under a random mask, scaled to it; independent of models and members."""
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        """Return untrained weights, scaled to the mask that is drawn for them."""
+        """Return untrained weights, scaled to the mask that is drawn for them.
+
+        Args:
+            context: gives the untrained weights, density, distribution and seed.
+        """
         topology = drawn(context)
         weights = scaled_to_mask(context.module, context.untrained, topology, drawn=True)
         return FirstMaskStart(weights, topology)

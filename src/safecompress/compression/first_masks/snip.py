@@ -1,4 +1,4 @@
-"""Untrained weights without which the loss would change most."""
+"""`Snip`: the untrained weights whose removal would change the loss most."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ class Snip(FirstMask):
     looks_at_members = True
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        """Return the weights of the largest |weight × gradient| over all layers."""
+        """Return the untrained weights and the mask of the largest |weight × gradient|.
+
+        Args:
+            context: gives the untrained weights, and the gradient of the loss on members.
+        """
         weights = context.untrained
         gradient = declared(context.gradient, what="gradient")(weights)
         sensitivity = {name: weights[name] * g for name, g in gradient.items()}

@@ -1,4 +1,4 @@
-"""A dense student's largest weights."""
+"""`StudentMask`: a dense student's largest weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 class StudentMask(FirstMask):
     """A dense student of teachers without its smallest weights; its soft target is kept.
 
-    It inherits nothing of the dense model, and of members only what teachers say that never saw
-    them.
+    The student does not depend on the dense model, and on members only through the outputs of
+    teachers that were trained without them.
 
     Args:
-        scope: where magnitudes are compared.
+        scope: whether magnitudes are compared over all layers (`global`) or in each (`layer`).
     """
 
     scope: Scope
@@ -29,7 +29,11 @@ class StudentMask(FirstMask):
     looks_at_members = True
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        """Return the student's weights and the mask of the largest."""
+        """Return the student's weights and the mask of the largest.
+
+        Args:
+            context: gives the student's weights, and the temperature of its soft target.
+        """
         weights = declared(context.student, what="student")
         target = SoftTarget(1.0, context.sparse.student.temperature)
         return FirstMaskStart(weights, cut(context, weights, scope=self.scope), soft_target=target)

@@ -1,0 +1,98 @@
+"""`source_module`, `untrained_weights`: the module that a run works on, given or configured."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+from safecompress.config import CompressConfig
+from safecompress.data import Splits
+from safecompress.errors import ConfigError, ModelError
+from safecompress.models import build_model, fresh_weights, load_weights_
+from safecompress.randomness import derive, seeded
+
+ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
+"""A trained module, or a callable that makes an untrained one."""
+
+
+def source_module(
+    config: CompressConfig, model: ModelSource | None, splits: Splits
+) -> tuple[nn.Module, str]:
+    """Return the module that a run works on, and its name in the report.
+
+    Args:
+        config: names a model, if `model` is None; gives the seed of its initial weights.
+        model: a trained module, which is copied; a callable that makes an untrained one; or None
+            for the configured model.
+        splits: give input shape and classes of a configured model.
+
+    Raises:
+        ConfigError: when no model is given or configured.
+        ModelError: when the callable fails, or returns something else than a module.
+    """
+    if isinstance(model, nn.Module):
+        # The caller's model stays as it is; the run works on a copy.
+        return copy.deepcopy(model), type(model).__name__
+    if model is not None:
+        try:
+            with seeded(config.seed, "init"):
+                made = model()
+        except TypeError as error:
+            raise ModelError(
+                f"model: calling {getattr(model, '__name__', model)!r} without arguments raised: "
+                f"{error}; pass a callable that needs none, e.g. lambda: Net(width=64)."
+            ) from error
+        if not isinstance(made, nn.Module):
+            raise ModelError(
+                f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."
+            )
+        return made, type(made).__name__
+    if config.model is None:
+        raise ConfigError("model: missing; name one in the configuration or pass one.")
+    module = build_model(
+        config.model,
+        input_shape=splits.input_shape,
+        classes=splits.classes,
+        seed=config.seed,
+    )
+    if config.model.weights is not None:
+        load_weights_(module, config.model.weights)
+    return module, config.model.name
+
+
+def untrained_weights(
+    config: CompressConfig,
+    model: ModelSource | None,
+    splits: Splits,
+    module: nn.Module,
+    number: int,
+) -> Mapping[str, Tensor]:
+    """Return untrained weights for a teacher, different from those of all other models.
+
+    Args:
+        config: as of `source_module`.
+        model: as of `source_module`.
+        splits: as of `source_module`.
+        module: the run's module; a copy of it is initialized again if `model` is a trained module.
+        number: number of the teacher, from 0; equal numbers give equal weights.
+
+    Raises:
+        ModelError: when the model was given as a trained object and has parameters that none of its
+            modules can initialize.
+    """
+    seed = derive(config.seed, "fresh", number)
+    if not isinstance(model, nn.Module):
+        named = config.model and config.model.model_copy(update={"weights": None})
+        anew = config.model_copy(update={"seed": seed, "model": named})
+        made, _ = source_module(anew, model, splits)
+        return {k: v.detach().clone() for k, v in made.state_dict().items()}
+    try:
+        return fresh_weights(module, seed=seed)
+    except ModelError as error:
+        raise ModelError(
+            f"{error} The proposal soft-labels trains teachers from untrained weights: give the "
+            "module a reset_parameters method, or list steer.proposals without soft-labels."
+        ) from error
