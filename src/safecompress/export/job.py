@@ -123,6 +123,7 @@ def export(
 
         >>> from tempfile import TemporaryDirectory
         >>> from safecompress import compress, export
+        >>> from safecompress_reader import read_compact
         >>> brief = {"epochs": 2, "precision": "32-true"}
         >>> config = {
         ...     "data": {"source": {"source": "sklearn", "name": "iris"}},

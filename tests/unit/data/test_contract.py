@@ -114,7 +114,7 @@ def options(tmp_path):
     """Options that each registered source is built with."""
     np.savez(tmp_path / "a.npz", x=np.eye(6, 4), y=np.arange(6) % 2)
     (tmp_path / "a.csv").write_text("v,w,label\n" + "".join(f"{i},b,{i % 2}\n" for i in range(6)))
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "rows_of_the_contract.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n"
         "def make(n):\n    return TensorDataset(torch.randn(n, 3), torch.arange(n) % 2)\n"
     )
@@ -122,7 +122,7 @@ def options(tmp_path):
         "npz": {"path": tmp_path / "a.npz"},
         "csv": {"path": tmp_path / "a.csv"},
         "sklearn": {"name": "make_moons", "options": {"n_samples": 20}},
-        "torch": {"factory": "mine:make", "options": {"n": 8}},
+        "torch": {"factory": "rows_of_the_contract:make", "options": {"n": 8}},
     }
 
 
