@@ -1,1 +1,1 @@
-"""What the goals are measured with; each module is a command."""
+"""Benchmarks of the project's goals; each module is a command, `python -m benchmarks.NAME`."""

@@ -110,7 +110,7 @@ MODELS_MEASURED = [*NETS, *(f"{name}{HALF}" for name in NETS)]
 
 
 def _strong_(module: nn.Module, topology: Topology) -> None:
-    """Draw weights that make every layer as strong as a dense one, and statistics."""
+    """Draw weights that keep the variance of activations under the masks, and random statistics."""
     with torch.no_grad():
         for parameter, mask in topology.bind(module):
             fan_in = parameter[0].numel() * float(mask.float().mean())
@@ -125,7 +125,7 @@ def _strong_(module: nn.Module, topology: Topology) -> None:
 
 
 def whole_model(net: Net) -> nn.Module:
-    """Return a model as it is built."""
+    """Return an untrained model of the zoo."""
     torch.manual_seed(0)
     options = {"input_shape": net.input_shape, "classes": CLASSES, **net.options}
     return MODELS.build({net.family: options}, where="artifact").eval()
@@ -144,7 +144,7 @@ def half_model(module: nn.Module, net: Net) -> nn.Module:
 
 
 def sparse_model(name: str, zeros: float) -> tuple[nn.Module, Topology]:
-    """Return a model with random weights and masks; every layer as strong as a dense one."""
+    """Return a model with random weights and masks; layers keep the variance of dense ones."""
     net = NETS[name.removesuffix(HALF)]
     module = whole_model(net)
     kept = (1 - zeros) * sum(m.numel() for m in Topology.dense(module).masks.values())
@@ -158,7 +158,7 @@ def sparse_model(name: str, zeros: float) -> tuple[nn.Module, Topology]:
 
 
 def context_of(name: str, zeros: float) -> tuple[ExportContext, torch.Tensor]:
-    """Return what a model's files are made of, and the rows that fixed its ranges."""
+    """Return the export context of a model, with random rows that fix its ranges."""
     module, topology = sparse_model(name, zeros)
     members = torch.randn(CALIBRATION, *NETS[name.removesuffix(HALF)].input_shape)
     return ExportContext.of(module, topology, members), members
@@ -180,7 +180,7 @@ def dense_fp32(name: str) -> bytes:
 
 
 def planes(array: NDArray[Any]) -> float:
-    """Return the bytes numbers take by the entropy of each of their bytes."""
+    """Return the size of numbers in bytes by the entropy of each of their byte positions."""
     flat = np.ascontiguousarray(array).reshape(-1)
     split = flat.view(np.uint8).reshape(len(flat), flat.itemsize)
     return sum(entropy_bytes(np.ascontiguousarray(split[:, i])) for i in range(flat.itemsize))
@@ -222,7 +222,7 @@ def folded(context: ExportContext) -> dict[str, NDArray[Any]]:
 def other_formats(
     context: ExportContext, topology: Topology, initializers: dict[str, NDArray[Any]]
 ) -> dict[str, int]:
-    """Return the bytes of formats that are not ours."""
+    """Return the sizes in bytes of formats that SafeCompress does not write."""
     rest = sum(a.nbytes for name, a in initializers.items() if name not in topology.masks)
     sparse, mask16, mask8, gaps8 = rest, rest, rest, rest
     streams: list[bytes] = []
@@ -253,7 +253,7 @@ def other_formats(
 
 
 def cell_of(name: str, zeros: float) -> dict[str, Any]:
-    """Return what a cell is about."""
+    """Return the entries that identify a cell."""
     return {"model": name, "zeros": zeros, "weights": "random", "classes": CLASSES}
 
 
@@ -372,7 +372,7 @@ MEASURES = {"sizes": measure_sizes, "speed": measure_speed}
 
 
 def main() -> None:
-    """Measure the cells asked for that are not there yet, or print those that are."""
+    """Measure the requested cells that are missing, or print the finished ones."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kind", choices=[*MEASURES, "table"], required=True)
     parser.add_argument("--model", choices=MODELS_MEASURED, action="append")

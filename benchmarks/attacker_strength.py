@@ -48,7 +48,7 @@ ATTACK_NAMES = (
     "white-box-published",
 )
 SMALL = ("neural", "white-box")
-"""Ours; every other attack is compared with them."""
+"""The project's small attackers, with which every other attack is compared."""
 EPOCHS = 96
 
 

@@ -56,7 +56,7 @@ class Set:
     Args:
         count: number of models.
         replay: the path of proposals, the same in every round.
-        asked: rows of each group that costly attacks are shown.
+        asked: number of rows of each group that costly attacks are run on.
     """
 
     count: int
@@ -73,13 +73,14 @@ SETS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One attack as it is asked here.
+    """One attack of the benchmark and the shadow models that it may use.
 
     Args:
-        attack: as in a configuration.
-        shadows: which of the other models are its shadow models: `none`, `all`, or `15`: the so
-            many that were drawn after the target, which saw every row about equally often.
-        outside: of them, only so many for each row, drawn from those that did not see it.
+        attack: the attack, as a configuration names it.
+        shadows: which of the other models are its shadow models: `none`, `all`, or a number such as
+            `15` for the models drawn after the target, which saw every row about equally often.
+        outside: number of shadow models for each row, drawn from those that did not see the row;
+            None uses all.
         costly: whether it is run on the first `FEW` targets alone, and on some of their rows.
     """
 
@@ -169,7 +170,7 @@ def begin(name: str, work: Path) -> Cohort:
 
 
 def attack_all(name: str, cohort: Cohort, count: int, cells: Cells) -> None:
-    """Attack every model of a cohort, and pool what the attacks said."""
+    """Attack every model of a cohort, and pool the scores over its models."""
     siblings = {kind: TargetRotation(cohort, count, kind) for kind in KINDS}
     for target in range(count):
         key = f"{name}-target{target:02d}"
@@ -193,7 +194,7 @@ def run_cell(
     said: dict[str, np.ndarray] = {}
     for kind in KINDS:
         figures[kind] = {}
-        held = Held(siblings[kind], target, siblings[DENSE])
+        held = TargetEvidence(siblings[kind], target, siblings[DENSE])
         figures[kind]["accuracy"] = float(held.outputs.nonmembers.correct.double().mean())
         for label, row in ROWS.items():
             attack = ATTACKS.build(row.attack, where=label)
@@ -227,13 +228,13 @@ def run_cell(
     return cell, said
 
 
-class Held:
-    """What attackers may hold of one target.
+class TargetEvidence:
+    """The evidence that attackers may have about one target.
 
     Args:
-        siblings: the cohort's models of the target's kind.
-        target: its number.
-        dense: their dense models.
+        siblings: the cohort's models of the target's kind, dense or compressed.
+        target: number of the target in the cohort.
+        dense: the dense models of the cohort.
     """
 
     def __init__(self, siblings: TargetRotation, target: int, dense: TargetRotation) -> None:
@@ -244,7 +245,7 @@ class Held:
 
     @property
     def outputs(self) -> Pool[Outputs]:
-        """What the target says of members and of all other rows."""
+        """The target's outputs on its members and on all other rows."""
         return self._places.map(lambda place: self._said(self._siblings, place))
 
     def _said(self, siblings: TargetRotation, place: torch.Tensor) -> Outputs:
@@ -259,7 +260,7 @@ class Held:
     def evidence(
         self, attack: Attack, references: References | None, *, most: int | None
     ) -> Pool[Evidence]:
-        """Return what one attack holds, of at most so many rows of each group."""
+        """Return the evidence that an attack needs, for at most `most` rows of each group."""
 
         def held(place: torch.Tensor) -> Evidence:
             if most is not None:
@@ -279,21 +280,21 @@ class Held:
 
 
 def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> References | None:
-    """Return what an attack's shadow models say of every row; None where it has none."""
+    """Return the outputs of an attack's shadow models on every row; None where it has none."""
     if row.shadows == "none":
         return None
     count = len(everyone.seen)
     others = torch.tensor([(target + k) % count for k in range(1, count)])
     if row.shadows != "all":
         others = others[: int(row.shadows) + 1]
-    held = References(everyone.log_odds[others], everyone.seen[others])
-    held = matched(held, everyone.seen[target], seed=seed)
+    shadows = References(everyone.log_odds[others], everyone.seen[others])
+    shadows = matched(shadows, everyone.seen[target], seed=seed)
     if row.outside is None:
-        return held
-    # Those that did not see the row first, in random order; a column each.
-    drawn = torch.rand(held.seen.shape, generator=generator(seed, "outside")) + held.seen
+        return shadows
+    # A draw is below 1 exactly for models that did not see the row, so sorting puts them first.
+    drawn = torch.rand(shadows.seen.shape, generator=generator(seed, "outside")) + shadows.seen
     chosen = drawn.argsort(dim=0)[: row.outside]
-    return References(held.log_odds.gather(0, chosen), held.seen.gather(0, chosen))
+    return References(shadows.log_odds.gather(0, chosen), shadows.seen.gather(0, chosen))
 
 
 def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:

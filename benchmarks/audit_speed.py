@@ -69,7 +69,7 @@ MOST = 64
 """Shadow models that are trained for all sides."""
 GOAL = 5.0
 WHOLE = ("training", "scoring", "all")
-"""What is timed of a whole audit."""
+"""Parts of a whole audit that are timed."""
 
 PEERS = {
     "leakpro": (
@@ -89,17 +89,17 @@ TRAINERS = ("leakpro", "privacy_meter")
 
 
 class PeerError(Exception):
-    """A side does not run here."""
+    """One side of the comparison cannot run on this machine."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that take turns.
+    """One of the two tools that are compared and take turns.
 
     Args:
-        name: of the adapter in `benchmarks/peers`.
-        python: runs it.
-        path: what it imports from, besides its own packages.
+        name: name of the adapter in `benchmarks/peers`.
+        python: path of the interpreter that runs the adapter.
+        path: folder that the adapter imports from, besides the interpreter's packages.
     """
 
     name: str
@@ -127,19 +127,19 @@ class Side:
             )
             if done.returncode:
                 raise PeerError(f"{self.name}: {done.stderr.strip().splitlines()[-1]}")
-            told = json.loads(out.with_suffix(".json").read_text())
+            times = json.loads(out.with_suffix(".json").read_text())
             with np.load(out) as scores:
-                return Turn(told["seconds"], told["peak_mb"], {k: scores[k] for k in scores})
+                return Turn(times["seconds"], times["peak_mb"], {k: scores[k] for k in scores})
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one process did.
+    """The result of one process.
 
     Args:
-        seconds: of each thing it timed, `wall` and `cpu`.
-        peak_mb: its largest memory, in MiB, all that it imported included.
-        scores: (n,) of each attack, NaN where a row was not scored.
+        seconds: for each timed part, its `wall` and `cpu` seconds.
+        peak_mb: peak memory in MiB, imported packages included.
+        scores: scores (n,) by attack, NaN where a row was not scored.
     """
 
     seconds: Mapping[str, Mapping[str, float]]
@@ -209,7 +209,7 @@ def cell(
     """Let both sides take turns; return what the cell holds."""
     turns = []
     for number in range(rounds):
-        # Who begins changes, so that neither always finds the machine as the other left it.
+        # The order alternates, so that neither side always runs on the caches the other left.
         order = sides if number % 2 == 0 else sides[::-1]
         taken = {s.name: s.take_turn(part, exercise, shadows, seed=number + 1) for s in order}
         turns.append((taken[sides[0].name], taken[sides[1].name]))
@@ -237,7 +237,7 @@ def cell(
 
 
 def seconds_of(turns: Sequence[tuple[Turn, Turn]], names: Sequence[str]) -> dict[str, Any]:
-    """Return what one or more things took together on both sides, and the median ratios."""
+    """Return the summed seconds of some timed parts on both sides, and the median ratios."""
     kinds = ("cpu", "wall")
     each = [
         {kind: [sum(turn.seconds[n][kind] for n in names) for turn in pair] for kind in kinds}
@@ -278,14 +278,14 @@ def compared(
 
 
 def made_with(checkout: Path) -> dict[str, Any]:
-    """Return what the times depend on besides our code and this machine's processor."""
+    """Return the conditions of a measurement besides the code and the processor."""
     asked = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return {"peer_commit": commit, "cores": os.cpu_count()}
 
 
 def print_tables(cells: Sequence[Cell]) -> None:
-    """Print what was found, in Markdown."""
+    """Print the finished cells as Markdown."""
     for failed in [c for c in cells if "error" in c]:
         print(f"{failed['part']}, {failed['shadows']} shadow models: {failed['error']}")
     cells = sorted(

@@ -32,8 +32,8 @@ DIGITS = 8
 """Significant digits of a committed float: the fewest at which every table of the stored cells
 reads as it does with all digits."""
 EXACT = frozenset({"recipe", "setting"})
-"""Entries that say what a cell was asked to be. They are compared when it is found again, so that
-they keep every digit."""
+"""Entries that hold the settings of a cell. They are compared when the cell is read again, so they
+keep every digit."""
 
 Cell = Mapping[str, Any]
 

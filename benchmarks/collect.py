@@ -38,7 +38,7 @@ COMMANDS: dict[str, str] = {
     "training": f"{_DATA} {_ONE} python -m benchmarks.training",
     "transfer": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS",
 }
-"""What makes the cells of each committed file; words in capitals stand for what a cell names."""
+"""The command that makes the cells of each committed file; capitals are placeholders."""
 COMPARISONS: dict[str, str | None] = {
     "students": None,
     "table": "safecompress",
@@ -69,7 +69,7 @@ def collect(name: str) -> None:
 
 
 def _unclean(cell: Cell) -> bool:
-    """Return whether a cell says that its code was no commit's."""
+    """Return whether a cell was made from a tree with uncommitted changes."""
     made_with = cell.get("provenance", cell.get("made_with", {}))
     return made_with.get("clean_tree") is False
 

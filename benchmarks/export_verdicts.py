@@ -140,7 +140,7 @@ MODELS = {
 
 
 def trained(name: str, folder: Path) -> Path:
-    """Train and compress a model, from where it was broken off; returns its run folder."""
+    """Train and compress a model, or resume its run, and return the run folder."""
     run = folder / "run"
     if (run / CONFIG).exists() and not (run / VERDICT).exists():
         compress(resume=run)
@@ -150,7 +150,7 @@ def trained(name: str, folder: Path) -> Path:
 
 
 def context_of(source: Source) -> ExportContext:
-    """Return what files of a run are made of; they take prepared rows."""
+    """Return the export context of a run without preprocessing: files take prepared rows."""
     held, members = source.shipped, source.run.splits.members.inputs
     return ExportContext.of(held.module, held.topology, members, numbers=held.numbers)
 
@@ -170,7 +170,7 @@ def rivals(run: Path) -> dict[str, int]:
 
 
 def figures(checks: Sequence[CheckEntry]) -> dict[str, Any]:
-    """Return per check its status, and its figure with the interval."""
+    """Return the status, the value and the interval of every check."""
     return {
         check.name: check.model_dump(mode="json", include={"status", "value", "low", "high"})
         for check in checks
@@ -178,7 +178,7 @@ def figures(checks: Sequence[CheckEntry]) -> dict[str, Any]:
 
 
 def cell(name: str, form: str, run: Path, dense: Mapping[str, int]) -> dict[str, Any]:
-    """Export a run in one format and return what the sealed rows said of the file."""
+    """Export a run in one format and return the results on the sealed rows."""
     path = run.parent / f"{form}.onnx"
     done = export(run, path, format=form)
     document = done.document
@@ -250,7 +250,7 @@ def answers_cell(name: str, run: Path) -> dict[str, Any]:
 def answers_of(
     context: ExportContext, form: str, rows: torch.Tensor, folder: Path
 ) -> torch.Tensor | None:
-    """Return what a file's own runtime answers, (n, classes).
+    """Return the logits that a file's own runtime computes, (n, classes).
 
     None where it has none, its format does not fit the model, or the runtime is not installed.
     """
@@ -288,7 +288,7 @@ def weights_difference(context: ExportContext, form: str, folder: Path) -> dict[
 
 
 def main() -> None:
-    """Measure the cells asked for that are not there yet."""
+    """Measure the requested cells that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, action="append")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "exported")

@@ -65,7 +65,7 @@ from safecompress.train import predict
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 PARTS = ("train", "settle", "outputs", "metric", "neural")
-"""What the seconds of a round are spent on."""
+"""Parts of a round whose seconds are summed."""
 ROWS, CLASSES, REPETITIONS = 60_000, 100, 15
 PUBLISHED_EPOCHS, PUBLISHED_HALF_BATCH = 100, 64
 
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times depend on besides the code and the processor."""
+    """Return the conditions of a measurement besides the code and the processor."""
     return {
         "cores": os.cpu_count(),
         "load_1_min": round(os.getloadavg()[0], 1),
@@ -194,7 +194,7 @@ def run_cell(name: str, seed: int) -> dict[str, Any]:
         model = load(folder)
         assert config.data is not None
         splits = load_splits(config.data, seed=seed, weights_given=False)
-        # Where the data lie is the machine's own affair.
+        # Paths of data differ between machines and are no part of a cell.
         settings = (folder / CONFIG).read_text()
         settings = settings.replace(os.environ["SAFECOMPRESS_DATA"], "${SAFECOMPRESS_DATA}")
     return {
@@ -216,7 +216,11 @@ class TrainingTime:
         self._began = time.perf_counter()
 
     def __call__(self, event: Event) -> None:
-        """Take note of training; a piece of it has taken the time since the event before."""
+        """Add the seconds since the previous event to its round, if a parent trained in them.
+
+        Args:
+            event: any event of the run.
+        """
         now = time.perf_counter()
         words = str(event.data.get("piece", "")).split()
         if event.kind == "progress" and words[:1] == ["round"] and words[2:3] == ["parent"]:
@@ -311,7 +315,7 @@ def pass_seconds(model: nn.Module, rows: Pool[Rows]) -> float:
 
 
 def print_cells(cells: Sequence[Cell]) -> None:
-    """Print what was found against the goals."""
+    """Print the finished cells and the goals."""
     for cell in cells:
         print(f"\n{cell['cell']}, {cell['threads']} threads")
         if "attacks" in cell:

@@ -100,7 +100,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure the cells asked for that are not there yet."""
+    """Measure the requested cells that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", choices=NETS, action="append")
     for name in parser.parse_args().model or NETS:

@@ -74,7 +74,7 @@ def attacked(cell: Mapping[str, Any], attacks: tuple[str, ...]) -> Values:
 
 
 def fallen(mine: Values, base: Values) -> str:
-    """Return by how much an attack does better than on another model, in points and relative."""
+    """Return how much more accurate an attack is than on another model, in points and relative."""
     difference = mine - base
     low, high = stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
     points = f"{difference.mean():+.1f} ± {(high - low) / 2:.1f}"

@@ -122,7 +122,7 @@ def configured(data: str, density: float, method: str, seed: int) -> CompressCon
     if not chosen.fitted:
         return config
     budget = spent(load_config(recipe, assignments=[*common, *METHODS[REFERENCE].settings]))
-    # What a step more of the path costs does not depend on where it is, so one division will do.
+    # The steps spent rise with the epochs, so bisection finds the epochs that fit the budget.
     sparse = config.sparse
     low = (sparse.settle_epochs or 0.1) * max(1, sparse.rounds) / sparse.end
     high = 64 * sparse.train.epochs
@@ -162,7 +162,7 @@ def members_of(config: CompressConfig) -> int:
 
 
 def made(folder: Path) -> Path:
-    """Return the folder, made if need be."""
+    """Return a folder, which is created if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -171,7 +171,7 @@ def row_figures(row: Mapping[str, Any]) -> dict[str, float]:
     """Return one model's sealed figures."""
     values = {name: estimate["value"] for name, estimate in row["attacks"].items()}
     strongest = max(values[f"{attack}.auc"] for attack in ATTACKS)
-    # White-box figures are there only for methods that they steered: no method is judged by more.
+    # Only methods steered by white-box attacks have their figures, so these judge no method.
     accuracies = [
         value
         for name, value in values.items()

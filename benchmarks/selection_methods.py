@@ -128,5 +128,5 @@ METHODS: dict[str, Method] = {
         says="attempt 7: two lineages, each round judged at its end",
     ),
 }
-"""Attempt 8 was a tournament down to one lineage by the third round: it chose before the lineages
-had parted. Attempt 9 became how the loop searches: two lineages go on to the last round."""
+"""Attempt 8 is not listed: a tournament with one lineage left after the third round, which chose
+before the lineages differed. Attempt 9 is the default search: two lineages reach the last round."""

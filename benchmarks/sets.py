@@ -1,4 +1,4 @@
-"""The data sets of the long benchmarks: which recipe, and what is set otherwise than in it."""
+"""`SETTINGS`: the data sets of the long benchmarks, each a recipe with some settings changed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 FP32 = ("dense.precision=32-true", "sparse.train.precision=32-true")
-"""So that the same cell does the same arithmetic wherever it is made. It comes after the settings,
-some of which set whole sections."""
+"""Fixes the precision, so that a cell has the same arithmetic on every machine. It is applied after
+the other settings, because some of those replace whole sections."""
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "location30": ("sparse.train.batch_size=128",),
@@ -23,6 +23,6 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         "sparse.rounds=3",
     ),
 }
-"""By recipe, the same for every method. CIFAR-100 goes without augmentation, so that ten epochs
-learn the rows by heart as the literature's hundreds do, and with two teachers, each of half the
-members."""
+"""Settings by recipe, the same for every method. CIFAR-100 is trained without augmentation, so that
+ten epochs memorize the rows as much as hundreds of epochs do in the literature, and with two
+teachers, each trained on half of the members."""

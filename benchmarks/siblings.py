@@ -1,7 +1,7 @@
-"""What is made of a full model to be published: ten ways to be smaller.
+"""`SIBLINGS`: ten ways to make a smaller model from a full one.
 
-Each starts from the trained full model, trains on members only and says what it did, so that
-unpairing keeps it: which weights exist, how many bits they have, which channels are gone.
+Each starts from the trained full model, trains on members only, and records its structure, which
+unpairing then preserves: the existing weights, their bits, the removed channels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHARE = 1 / 3
 
 
 class Kitchen(Protocol):
-    """What siblings are made with."""
+    """The rows and training settings that siblings are made with."""
 
     @property
     def splits(self) -> Splits:
@@ -174,13 +174,13 @@ def low_rank(share: float) -> Mechanism:
 
 
 def distilled(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
-    """Return a new model of half the width that learned what the full one says."""
+    """Return a new model of half the width, distilled from the full one."""
     module = kitchen.made(architecture, seed=derive(seed, "student"), width=kitchen.width / 2)
     return fit(module, kitchen, seed=seed, share=1.0, teacher=full)
 
 
 def searched(full: nn.Module, architecture: str, kitchen: Kitchen, seed: int) -> Sibling:
-    """Return what SafeCompress's loop makes of the full model at a density of 10 %."""
+    """Return the full model compressed by SafeCompress's loop to a density of 10 %."""
     out = kitchen.folder(f"run-{architecture}-{seed}")
     if (out / "verdict.json").exists():
         module = load(out, model=Given(full))

@@ -110,7 +110,7 @@ KINDS: tuple[Callable[[Path, Splits], None], ...] = (plain, defended, resumed, f
 
 
 def main() -> None:
-    """Run what has no result yet and print what was found."""
+    """Make the cell if it is missing, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_out(parser, "soak")
     options = parser.parse_args()
@@ -133,7 +133,7 @@ def soak(
     *,
     kinds: Sequence[Callable[[Path, Splits], None]] = KINDS,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the process holds after each of `runs` runs, which take turns in kind."""
+    """Yield the resources of the process after each of `runs` runs, whose kinds alternate."""
     with own_temporary_folder() as temporary, tempfile.TemporaryDirectory() as root:
         for number in range(runs):
             started = time.perf_counter()
@@ -147,7 +147,7 @@ def soak(
 
 @contextmanager
 def own_temporary_folder() -> Iterator[Path]:
-    """Let `tempfile` work in a folder of its own, so that what is left there is ours."""
+    """Give `tempfile` an empty folder, so that files left in it are the runs' own."""
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder
@@ -158,7 +158,7 @@ def own_temporary_folder() -> Iterator[Path]:
 
 
 def holdings() -> dict[str, int]:
-    """Return what this process holds: bytes of memory, files, threads, Python objects."""
+    """Return the resources of this process: bytes of memory, files, threads, Python objects."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "rss": pages * os.sysconf("SC_PAGE_SIZE"),

@@ -1,7 +1,8 @@
 """How a student is best taught: which teachers, how sharp their labels, and from which start.
 
-What the default of `compress` was chosen by, on draws of their own: the data sets, attacks and
-protocol of `benchmarks.table`, cohorts of eight models at density .05.
+The default proposals of `compress` were chosen by this comparison. It uses the data sets, attacks
+and protocol of `benchmarks.table` on other draws of the rows: cohorts of eight models at density
+.05.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.students --data banking77
 """
@@ -18,7 +19,7 @@ from safecompress import compare
 from safecompress.report import table_markdown
 
 _ONE = ("steer.population=1", "steer.attacks=[loss]", "steer.calibrated=false")
-"""A path of one move has nothing to choose."""
+"""Settings with the cheapest attack alone: with one proposal there is nothing to choose."""
 _STUDENT = "{student: {mask: rigl}}"
 
 
@@ -80,7 +81,7 @@ def students() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Make the cells that are not there yet and print the table of all."""
+    """Make the missing cells and print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="*", default=[])
     parser.add_argument("--method", nargs="*", default=[])

@@ -49,7 +49,7 @@ _TM = "steer.objective={tm: {attack: auc}}"
 """The published objective."""
 _EVERY = "steer.search=every-round"
 _MOVES = "steer.attacks=[loss]"
-"""A path of one move has nothing to choose; the cheapest attack watches it."""
+"""Settings with the cheapest attack alone: with one proposal there is nothing to choose."""
 
 
 def defended(*defenses: str, stages: tuple[str, ...] = ("dense", "steer")) -> list[str]:
@@ -64,7 +64,7 @@ def path(move: str) -> list[str]:
 
 
 SMALL = "sparse.train.batch_size=32"
-"""A student wants many steps."""
+"""Students are trained for many steps, because they start from untrained weights."""
 _MIN_MAX = "{adversarial: {weight: 1.0, start: 0.0, attacker_steps: 7}}"
 """Seven attacker steps to one of the model, as Wang et al. take them."""
 
@@ -242,7 +242,7 @@ def comparison(*, models: int, seed: int = SEED) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Make the cells that are not there yet and print the table of all."""
+    """Make the missing cells and print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="*", default=[])
     parser.add_argument("--density", type=float, nargs="*", default=[])

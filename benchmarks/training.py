@@ -100,7 +100,7 @@ STACKED = ("mlp-4k", "mlp-52k", "mlp")
 AUGMENTED = ("alexnet", "vgg-small", "resnet8")
 UPDATES = ("rigl", "set")
 SIDES = ("1.0", str(DENSITY), "plain", "ours", "apart", "stack", "four", "one")
-"""What is compared with what."""
+"""Names of the sides that are compared, a pair for each kind of cell."""
 FOUR = (
     "[rigl,set,{update: {drop: magnitude, grow: random-unfired}},"
     "{update: {drop: taylor, grow: gradient}}]"
@@ -279,7 +279,7 @@ def asked(pipe: Connection, steps: int) -> float:
 def take_turns(
     sides: dict[str, Callable[[int], float]], *, turns: int, seconds: float
 ) -> dict[str, list[float]]:
-    """Return per side the seconds of a step in every turn; who goes first alternates."""
+    """Return the seconds of a step in every turn by side; the side that runs first alternates."""
     first = max(side(2) for side in sides.values())
     steps = max(2, round(seconds / first))
     times: dict[str, list[float]] = {name: [] for name in sides}

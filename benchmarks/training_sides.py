@@ -55,7 +55,7 @@ SUBJECTS = {
 def trainer(
     name: str, augment: str, settings: ProbedSettings | None, density: float = 1.0
 ) -> Trainer:
-    """Return our trainer, whose stage is long enough to be probed unless settings are given."""
+    """Return our trainer; by default its stage is long enough for the probe of precisions."""
     config = TrainConfig(epochs=100_000, batch_size=SUBJECTS[name].batch, lr=0.01, augment=augment)
     network = model(name)
     return Trainer(
@@ -70,7 +70,7 @@ def trainer(
 
 
 def turn_of(made: Trainer, density: float) -> Turn:
-    """Return a turn of our trainer; restoring and collecting the candidate is part of it."""
+    """Return a turn of our trainer, which includes loading and collecting the candidate."""
     state = [made.start(topology(made._module, density))]
 
     def turn(steps: int) -> None:
@@ -134,7 +134,7 @@ def endless(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def model(name: str) -> nn.Module:
-    """Return the subject's model with weights that depend on nothing."""
+    """Return the subject's model with the same random weights in every process."""
     subject = SUBJECTS[name]
     with seeded(0, "benchmark", "init"):
         made: nn.Module = MODELS.parts[subject.model].factory(
@@ -144,7 +144,7 @@ def model(name: str) -> nn.Module:
 
 
 def rows(name: str) -> Rows:
-    """Return random rows; what is in them does not change the time."""
+    """Return random rows, because their values do not change the time."""
     subject = SUBJECTS[name]
     g = torch.Generator().manual_seed(0)
     inputs = torch.randn(ROWS, *subject.shape, generator=g)

@@ -64,7 +64,7 @@ LEVEL = 0.95
 LOST_AT_MOST = 0.01
 REDUCED_BY = 0.9
 COPY_EPOCHS = 3
-"""Passes in which the attacker trains his copy of the sibling."""
+"""Epochs for which the adaptive attacker trains its copy of the sibling."""
 
 
 def cells(seeds: Sequence[int]) -> Iterator[tuple[str, str, int]]:
@@ -138,14 +138,14 @@ def _transfer(
 def asked(
     full: nn.Module, small: nn.Module | None, bench: Bench, rows: Rows, *, seed: int
 ) -> dict[str, QueryResult]:
-    """Hunt rows by every attack of one kind.
+    """Run every query attack that needs a guide, or every one that needs none.
 
     Args:
-        full: the model that is asked.
-        small: the attacker's guide; None runs the attacks that need none.
-        bench: budget and range.
-        rows: what is asked about.
-        seed: of everything random.
+        full: the model that is queried.
+        small: the sibling that guides the attack; None runs the attacks that need none.
+        bench: the budget of queries and the range of inputs.
+        rows: rows near which the attacks look for points that fool the full model.
+        seed: of every random decision.
     """
     span = bench.span
     attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in QUERY_ATTACKS.parts]
@@ -193,8 +193,8 @@ def run_cell(architecture: str, mechanism: str, seed: int, bench: Bench) -> dict
     stranger = bench.trained(architecture, seed=1000 + seed)
     whole, cell = f"{architecture}-{seed}", f"{architecture}-{mechanism}-{seed}"
     floor = bench.kept(f"{whole}-floor", lambda: floor_of(full, stranger, bench, seed=seed))
-    # On other rows no number of questions fools it, and a budget spent in vain says nothing of what
-    # a guide saves.
+    # Rows that no number of queries fools would exhaust the budget with and without a guide, and so
+    # tell nothing about the saving.
     places = bench.kept(f"{whole}-vulnerable", lambda: bench.vulnerable(full).tolist())
     hunted = bench.judging.take(torch.tensor(places[: bench.setting.hunted]))
     alone = bench.kept(
@@ -284,7 +284,7 @@ def _told(interval: Mapping[str, Any]) -> str:
 
 
 def _met(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell meets the goal; what cannot be decided does not."""
+    """Return whether a cell meets the goal; an undecided one does not."""
     before, after = cell["before"], cell["after"]
     first, last = before["transfer"]["l2"], after["transfer"]["l2"]
     near = last["value"] <= cell["floor"]["l2"]["high"]

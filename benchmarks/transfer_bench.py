@@ -1,4 +1,4 @@
-"""What the cells of `benchmarks/transfer.py` share: rows, trained models, what was found."""
+"""`Setting`, `Bench`: rows, trained models and results that cells of `transfer.py` share."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from safecompress.protocols import Ball, InputRange, Rows
 from safecompress.train.predict import predict
 
 HUNTED_IN = Ball("l2", RADII["l2"])
-"""The ball in which questions are asked."""
+"""The ball that query attacks may not leave."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all cells share.
+    """The settings of all cells.
 
     Args:
         classes: classes of CIFAR-100, the first in the order of their numbers.
@@ -58,12 +58,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Bench:
-    """A setting with its rows, its models and what was found already.
+    """A setting with its rows, its trained models and its stored results.
 
     Args:
-        setting: what all cells share.
+        setting: the settings of all cells.
         data: folder that holds `cifar100/cifar100.npz`.
-        work: folder for what is kept; one for each setting.
+        work: folder for models and results; every setting needs its own.
     """
 
     setting: Setting
@@ -133,7 +133,7 @@ class Bench:
 
     @property
     def choosing(self) -> Rows:
-        """Rows on which λ is chosen, and which the attacker trains his copy on."""
+        """Rows on which λ is chosen, and on which the attacker trains its copy of the sibling."""
         return self.splits.steer.nonmembers
 
     @property
@@ -193,7 +193,7 @@ class Bench:
         return module
 
     def kept(self, name: str, made: Callable[[], Any]) -> Any:
-        """Return what a file of this folder holds, made first where there is none."""
+        """Return the content of a file in the work folder, which is made first if missing."""
         file = self.work / f"{name}.json"
         if not file.exists():
             with timed(name):
@@ -203,7 +203,7 @@ class Bench:
 
 
 class timed:  # noqa: N801 - reads as a statement
-    """Says on leaving how long something took."""
+    """A context that prints the seconds its block took."""
 
     def __init__(self, what: str) -> None:
         self._what, self._begun = what, time.perf_counter()

@@ -1,4 +1,4 @@
-"""What every side of `benchmarks/audit_speed.py` is given, and how it is timed.
+"""`Exercise`, `Clock`: the input of every side of `benchmarks/audit_speed.py`, and its timing.
 
 An adapter is a module of this folder that calls one tool's public functions. It is run as
 
@@ -24,11 +24,11 @@ import torch
 from numpy.typing import NDArray
 
 REPETITIONS = 3
-"""Of a scoring in one process; the fastest counts."""
+"""How often a process repeats a scoring; the fastest repetition counts."""
 
 TRAINING: Mapping[str, Any] = {
     "epochs": 48,
-    # 2,505 rows are 15 whole batches, so that an epoch is as long for who drops a last one.
+    # 2,505 rows are 15 whole batches, so tools that drop the last partial batch train as long.
     "batch_size": 167,
     "lr": 0.1,
     "momentum": 0.9,
@@ -46,7 +46,7 @@ class Exercise:
     """The rows, the target, and the shadow models' outputs where they are given.
 
     Args:
-        folder: where it is kept; `target.pt` is the target's state dict.
+        folder: folder of the files; `target.pt` is the target's state dict.
         x: float32 (n, 446).
         y: int64 (n,).
         target_seen: bool (n,), the target's members.
@@ -69,7 +69,7 @@ class Exercise:
 
     @classmethod
     def read(cls, folder: Path, count: int) -> Exercise:
-        """Read it with the first `count` shadow models; without those not yet trained."""
+        """Read an exercise with its first `count` shadow models, or as many as are trained."""
         rows = np.load(folder / "rows.npz")
         given = (folder / "shadows.npy").exists()
         shadows = np.load(folder / "shadows.npy")[:count] if given else np.empty((0, 0, 0))
@@ -97,7 +97,7 @@ class Exercise:
 
 
 class Clock:
-    """Wall-clock and CPU seconds of a block, those of processes it waited for included."""
+    """Wall-clock and CPU seconds of a block, including those of child processes it waited for."""
 
     def __enter__(self) -> Clock:
         self.wall, self.cpu = -time.perf_counter(), -_cpu()
@@ -118,9 +118,10 @@ def _cpu() -> float:
 
 
 Scoring = Callable[[Exercise], Floats]
-"""Scores (n,) from logits that are in memory; NaN for rows it does not score."""
+"""A function that scores rows (n,) from logits in memory; NaN for rows it does not score."""
 Whole = Callable[[Exercise, int, int, Path], tuple[dict[str, Any], dict[str, Floats]]]
-"""Seconds and scores of training that many shadow models with a seed, in a folder, and scoring."""
+"""A function of an exercise, a number of shadow models, a seed and a folder. It trains the models,
+scores the rows, and returns its seconds and scores."""
 
 
 def run(scorings: Callable[[Exercise, Path], Mapping[str, Scoring]], whole: Whole | None) -> None:

@@ -1,8 +1,9 @@
-"""The configuration: frozen, complete, checked before anything is trained.
+"""The sections of a configuration, and the functions that load and check one.
 
-YAML in (`${NAME}` is replaced by the environment variable), JSON schema out. Unknown keys fail
-with the nearest known one. Parts that plug in (attacks, proposals, defenses, objectives, checks)
-are written as `name` or `{name: {option: value}}` and are built, and so checked, before training.
+A configuration is read from YAML, in which `${NAME}` stands for an environment variable, and has a
+JSON schema. It is immutable and complete: every default is filled in. An unknown key is an error
+that names the nearest known key. Parts (attacks, proposals, defenses, objectives, measures) are
+written as `name` or `{name: {option: value}}`; they are built, and so checked, before training.
 """
 
 from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of

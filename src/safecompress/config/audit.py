@@ -1,4 +1,4 @@
-"""`AuditConfig` and `LimitsConfig`: what is audited, and what it must keep."""
+"""`AuditConfig`, `LimitsConfig`: the configuration of an audit and the limits that it checks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def seconds_of(duration: str | float) -> float:
     """Return a length of time in seconds.
 
     Args:
-        duration: `90`, `90s`, `2m` or `1h`.
+        duration: a number of seconds, or text such as `90s`, `2m` or `1h`.
 
     Raises:
-        ValueError: on anything else, or on no time at all.
+        ValueError: on any other text, and on a duration of zero.
 
     >>> seconds_of("2m"), seconds_of(90)
     (120.0, 90.0)
@@ -48,7 +48,8 @@ def _rate(text: str) -> str:
     return text
 
 
-# Editors check a file by the schema, which must therefore allow the texts that are converted.
+# Editors check a file by the JSON schema. The validator also converts text such as `2m`, which
+# pydantic's own schema of a float does not allow.
 Duration = Annotated[
     float,
     BeforeValidator(seconds_of),

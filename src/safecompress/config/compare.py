@@ -1,4 +1,4 @@
-"""`CompareConfig` and its parts: methods compared over cohorts of models."""
+"""`CompareConfig` and its sections: the configuration of a comparison of methods."""
 
 from __future__ import annotations
 

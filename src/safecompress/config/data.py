@@ -1,4 +1,4 @@
-"""`DataConfig` and its parts: where rows come from, who is a member, how rows become tensors."""
+"""`DataConfig` and its sections: the source of the rows, their splits and their preprocessing."""
 
 from __future__ import annotations
 

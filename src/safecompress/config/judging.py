@@ -1,4 +1,4 @@
-"""`SteerConfig`, `VerdictConfig`, `ShadowsConfig`: the tests that steer and those that judge."""
+"""`SteerConfig`, `VerdictConfig`, `ShadowsConfig`: tests in the loop and tests of the verdict."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class SteerConfig(Section):
 
     @property
     def kept(self) -> int:
-        """Fewest candidates that go on from a round."""
+        """Fewest candidates that a round keeps for the next one."""
         return self.population or (2 if self.search == "tournament" else 1)
 
 

@@ -16,7 +16,7 @@ class Option:
     Args:
         name: its key in the section.
         schema: its JSON schema: type, range and default.
-        required: whether a configuration must give it.
+        required: whether a configuration must set it, because it has no default.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Option:
 
     @property
     def description(self) -> str:
-        """What the option means, in sentences."""
+        """The description of the option's field; empty where it has none."""
         return str(self.schema.get("description", ""))
 
 
@@ -35,9 +35,9 @@ class OptionGroup:
 
     Args:
         section: name of the section's class.
-        paths: where the section stands in the configuration, in the order of the schema, such as
-            `sparse.train`; the whole configuration stands at the empty path, an entry of a list
-            at `checks[]` and an entry of a mapping at `methods.NAME`.
+        paths: paths of the section in the configuration, in the order of the schema, such as
+            `sparse.train`. The whole configuration has the empty path, an entry of a list a path
+            such as `checks[]`, an entry of a mapping one such as `methods.NAME`.
         summary: what the section is, the first line of its class's docstring.
         options: its options, in the order of the class.
     """
@@ -49,7 +49,7 @@ class OptionGroup:
 
     @property
     def path(self) -> str:
-        """The shortest path, which documents show; the first of equally short ones."""
+        """The path with the fewest dots, which documents show; of several, the first."""
         return min(self.paths, key=lambda path: path.count("."))
 
 

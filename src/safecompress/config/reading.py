@@ -1,4 +1,7 @@
-"""From YAML or a mapping to a checked configuration, with every problem named at once."""
+"""`load_config` and its siblings: a checked configuration from YAML, a mapping or an object.
+
+An error names all problems of a configuration at once.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def _expand(value: Any, *, where: str) -> Any:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a key given twice is an error instead of a silent override."""
+    """YAML's safe loader, in which a key given twice is an error instead of a silent override."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -58,7 +61,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-# YAML 1.1 reads 1e-3 as text; everyone who writes it means a number.
+# YAML 1.1 requires a dot in a float and reads 1e-3 as text, which is never meant here.
 _UniqueKeyLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
@@ -69,8 +72,11 @@ _UniqueKeyLoader.add_implicit_resolver(
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
+    Args:
+        path: the file, in UTF-8.
+
     Raises:
-        ConfigError: when it is missing, not UTF-8, not YAML, or not a mapping.
+        ConfigError: when it is missing, not UTF-8, not YAML, or its top level is no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -82,7 +88,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
-    """Parse YAML text whose top level is a mapping; `where` names it in messages."""
+    """Parse YAML text whose top level is a mapping.
+
+    Args:
+        text: the YAML.
+        where: names the text in messages, such as a path.
+
+    Raises:
+        ConfigError: when it is not YAML, gives a key twice, or its top level is no mapping.
+    """
     try:
         value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - subclass of SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -96,7 +110,15 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
 
 
 def override(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Return `settings` with `a.b=value` assignments applied; values are read as YAML.
+    """Return a copy of settings with assignments applied.
+
+    Args:
+        settings: nested settings; they are not changed.
+        assignments: texts `a.b=value`, applied in order; a value is read as YAML, and missing
+            sections are created.
+
+    Raises:
+        ConfigError: on an assignment without `=`, or a path through a value that is no mapping.
 
     >>> override({"sparse": {"density": 0.1}}, ["sparse.density=0.05", "seed=3"])
     {'sparse': {'density': 0.05}, 'seed': 3}
@@ -133,10 +155,10 @@ def load_config(
 
     Args:
         source: a configuration, a mapping of settings, or the path of a YAML file.
-        assignments: `key=value` overrides, applied before checking.
+        assignments: texts `a.b=value` as of `override`, applied before checking.
 
     Raises:
-        ConfigError: naming every problem at once, each with its place and its remedy.
+        ConfigError: with every problem at once, each with its place and its remedy.
     """
     return _loaded(CompressConfig, source, assignments)
 
@@ -144,14 +166,30 @@ def load_config(
 def load_audit_config(
     source: AuditConfig | Mapping[str, Any] | str | Path, *, assignments: Sequence[str] = ()
 ) -> AuditConfig:
-    """Return an audit's checked configuration; see `load_config`."""
+    """Return the checked configuration of an audit.
+
+    Args:
+        source: see `load_config`.
+        assignments: see `load_config`.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
     return _loaded(AuditConfig, source, assignments)
 
 
 def load_compare_config(
     source: CompareConfig | Mapping[str, Any] | str | Path, *, assignments: Sequence[str] = ()
 ) -> CompareConfig:
-    """Return a comparison's checked configuration; see `load_config`."""
+    """Return the checked configuration of a comparison.
+
+    Args:
+        source: see `load_config`.
+        assignments: see `load_config`.
+
+    Raises:
+        ConfigError: with every problem at once.
+    """
     return _loaded(CompareConfig, source, assignments)
 
 
@@ -175,12 +213,12 @@ def load_section(section: type[S], settings: S | Mapping[str, Any] | None, *, wh
     """Return one checked section.
 
     Args:
-        section: which one.
+        section: class of the section.
         settings: the section itself, a mapping of settings, or None for its defaults.
-        where: names it in messages.
+        where: names the settings in messages.
 
     Raises:
-        ConfigError: naming every problem at once.
+        ConfigError: with every problem at once.
     """
     if isinstance(settings, section):
         return settings
@@ -216,7 +254,7 @@ def _is_tag(part: str | int) -> bool:
 
 
 def _known_keys(root: type[BaseModel], path: Sequence[str | int]) -> set[str]:
-    """Walk the schema along an error's path and return the keys known there."""
+    """Return the keys that the section at the path of an error knows."""
     sections: set[type[BaseModel]] = {root}
     for part in path:
         if not isinstance(part, str) or part in SOURCE_TAGS:
@@ -244,5 +282,9 @@ def _sections_in(annotation: Any) -> set[type[BaseModel]]:
 
 
 def dump_yaml(config: CompressConfig) -> str:
-    """Return the resolved configuration, every default written out."""
+    """Return a configuration as YAML, with every default written out.
+
+    Args:
+        config: the configuration of a compression.
+    """
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""`CompressConfig`: the configuration of a compression, from its sections."""
+"""`CompressConfig`: the configuration of a compression, composed of its sections."""
 
 from __future__ import annotations
 

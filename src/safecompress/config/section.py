@@ -8,11 +8,11 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Request: TypeAlias = str | dict[str, Any]
-"""A part that plugs in: `name` or `{name: {option: value}}`."""
+"""How a configuration names a part of a registry: `name` or `{name: {option: value}}`."""
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-# Made absolute once, so that a run can be resumed from another folder.
+# Paths are made absolute when they are read, so that a run can be resumed from another folder.
 InputFile = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 

@@ -1,4 +1,4 @@
-"""`Source`: where rows come from, as a configuration names it; one section for each kind."""
+"""`Source`: the section of a source of rows, one class for each kind of source."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class SourceConfig(Section):
 
     @property
     def part_options(self) -> dict[str, Any]:
-        """The options that were given, by name; the source is built from them."""
+        """Options that the configuration sets, by name; the source's class is built from them."""
         return {name: getattr(self, name) for name in self.model_fields_set - {"source"}}
 
     @property
     def may_have_test_part(self) -> bool:
-        """Whether the source may have a test part, so that `membership: pair` can be meant."""
+        """Whether the source may have a test part, which `membership: pair` needs."""
         return False
 
     @property
@@ -166,12 +166,12 @@ class TorchSource(SourceConfig):
 
     @property
     def may_have_test_part(self) -> bool:
-        """True: the function says it by what it returns."""
+        """True, because only the function's result shows whether there is a test part."""
         return True
 
     @property
     def code(self) -> str:
-        """The function."""
+        """Import path of the function."""
         return self.factory
 
 
@@ -181,11 +181,11 @@ _BUILT_IN: dict[str, type[SourceConfig]] = {
 }
 _PUBLISHED = "published"
 SOURCE_TAGS = frozenset({*_BUILT_IN, _PUBLISHED})
-"""What stands in the place of a source in pydantic's path to an error: which section it was."""
+"""Names of the sections of `Source`; pydantic inserts them into the paths of errors."""
 
 
 def _exclude_built_in(schema: dict[str, Any]) -> None:
-    """Let a published source have any name but a built-in one's, in place."""
+    """Exclude the names of built-in sources from the schema of a published one, in place."""
     schema["properties"]["source"]["not"] = {"enum": list(_BUILT_IN)}
 
 
@@ -208,17 +208,17 @@ class PublishedSource(SourceConfig):
 
     @property
     def part_options(self) -> dict[str, Any]:
-        """The options that were given, by name."""
+        """Options that the configuration sets, by name."""
         return dict(self.model_extra or {})
 
     @property
     def may_have_test_part(self) -> bool:
-        """True: only the source itself knows."""
+        """True, because only the published class knows whether there is a test part."""
         return True
 
 
 def _tag(given: Any) -> str | None:
-    """Return which section a source is of; None where nothing says so."""
+    """Return the tag of the section that a source belongs to; None where it has no name."""
     name = given.get("source") if isinstance(given, dict) else getattr(given, "source", None)
     if not isinstance(name, str):
         return None

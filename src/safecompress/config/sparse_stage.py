@@ -1,4 +1,4 @@
-"""`SparseConfig` and its parts: the density, the first mask and the rhythm of the mask updates."""
+"""`SparseConfig` and its sections: the density, the first mask and the rounds of mask updates."""
 
 from __future__ import annotations
 

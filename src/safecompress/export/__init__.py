@@ -1,10 +1,11 @@
-"""The file to ship: small, fast on a stock runtime, and tested again.
+"""`export`, `export_module`, `verify`: a model as a file for a stock runtime.
 
-`export` writes and tests a run's file; `export_module` only writes, whatever module and topology
-it is given. ONNX, onnxruntime and zstandard are loaded when they are needed.
+`export` writes the file of a run and tests it again; `export_module` only writes, for any module
+and topology. ONNX, onnxruntime and zstandard are optional packages, so they are imported inside the
+functions that need them.
 """
 
-# The formats, which register themselves, in the order in which they are listed.
+# Importing a module registers its formats; the order here is the order in which they are listed.
 from safecompress.export import onnx_format as _onnx  # isort: skip
 from safecompress.export import executorch_format as _executorch  # isort: skip
 from safecompress.export import compact_format as _compact  # isort: skip

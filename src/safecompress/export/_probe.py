@@ -1,6 +1,7 @@
-"""A program of its own: loads one file once, asks it one batch, prints seconds and memory as JSON.
+"""A script that loads one file, computes one batch and prints seconds and bytes as JSON.
 
-Run by its path in an isolated interpreter, so that nothing but the runtime is in its memory.
+`measure.loading` runs it by its path in an isolated interpreter, so that the process holds nothing
+but the runtime and the measured memory is that of the file.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _COUNTS = "VmRSS:", "VmHWM:"
 
 
 def _resident() -> tuple[int, int]:
-    """Return bytes in memory now and at most so far; 0 where the system does not say."""
+    """Return the resident bytes of this process now and its peak; 0 where they are unknown."""
     status = Path("/proc/self/status")
     if status.exists():
-        # The system's other count of the most, `ru_maxrss`, begins with the parent's.
+        # `ru_maxrss` starts at the peak of the parent process, so `/proc` comes first.
         lines = (line.split() for line in status.read_text().splitlines())
         kilobytes = {words[0]: int(words[1]) for words in lines if words and words[0] in _COUNTS}
         now, most = (1024 * kilobytes.get(name, 0) for name in _COUNTS)
@@ -36,7 +37,7 @@ def _resident() -> tuple[int, int]:
 
 
 def _module(path: str) -> Any:
-    """Return a script as a module, found by its path alone."""
+    """Import a script from its path; in an isolated interpreter the package is not importable."""
     spec = importlib.util.spec_from_file_location("loading", path)
     if spec is None or spec.loader is None:
         raise ImportError(path)
@@ -46,7 +47,7 @@ def _module(path: str) -> Any:
 
 
 def main() -> None:
-    """Load FILE; arguments: a script with a `loader`, FILE, rows (.npz), threads."""
+    """Measure a file; arguments: a script with a `loader`, the file, rows (.npz), threads."""
     script, file, rows, threads = sys.argv[1:]
     feed = dict(np.load(rows))
     load = _module(script).loader(int(threads))

@@ -1,4 +1,4 @@
-"""The model card of an exported file: what it is, what its tests said, and what they did not."""
+"""`model_card`: the Markdown page beside an exported file, made from its verdict document."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from safecompress.verdicts.parts import Span
 
 
 def model_card(document: ExportVerdict) -> str:
-    """Return a card as Markdown.
+    """Return the model card of an exported file as Markdown.
 
     Args:
-        document: the verdict on the file.
+        document: the verdict on the file, which holds every figure of the card.
     """
     run, tested = document.run, document.retest
     lines = [f"# {plain(document.file.name)}", "", f"**{document.status}**: {document.sentence}"]
@@ -70,12 +70,16 @@ def _share(value: float | None) -> str:
 
 
 def _size(document: ExportVerdict) -> list[str]:
-    said = measured_lines(document.measured)
-    return said or [f"{document.file.bytes:,} bytes. Nothing else was measured."]
+    lines = measured_lines(document.measured)
+    return lines or [f"{document.file.bytes:,} bytes. Nothing else was measured."]
 
 
 def measured_lines(measured: Measured | None) -> list[str]:
-    """Return what was measured as lines of Markdown; none where nothing was."""
+    """Return sizes, loading and latency as lines of Markdown.
+
+    Args:
+        measured: the figures; None, for a file that was not measured, gives no lines.
+    """
     if measured is None:
         return []
     lines = _table(

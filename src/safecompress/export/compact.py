@@ -1,4 +1,7 @@
-"""The compact file: positions and values as streams, laid out as `safecompress_reader` says."""
+"""`compact_bytes`: a model as a compact file, which `safecompress_reader` reads without torch.
+
+The file is a safetensors file: for each masked weight one stream of positions and one of values.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from safecompress_reader import HEADER, SCHEMA_VERSION, digest
 INSTALL_ZSTD = "pip install 'safecompress[export]'"
 _LEVEL = 19
 _LONG = 1024
-"""Bytes from which a stream is worth a frame of its own."""
+"""Shortest stream, in bytes, that gets a zstd frame of its own; a frame costs some bytes."""
 Array = NDArray[Any]
 
 
@@ -37,21 +40,26 @@ def compact_bytes(
 ) -> bytes:
     """Return a compact file of a model.
 
-    Every masked weight is packed: its values, and where they are as gaps or as bits, whichever is
-    smaller, or smaller after zstd. Weights that exist keep their place even where rounding makes
-    them zero, so the topology can be read back. Tied weights are written once.
+    Of a masked weight the file holds the existing values and their positions, either as gaps or as
+    one bit per entry, whichever is smaller (after zstd where `squeezed`). A weight that exists is
+    written even where rounding makes it zero, so that the topology can be read back. Tied weights
+    are written once.
 
     Args:
         weights: the module's state_dict.
-        topology: which weights exist; what it does not mask is written as it is.
+        topology: which weights exist; tensors without a mask are written densely.
         values: `fp32`, `fp16`, `int8` or `int4`.
-        squeezed: whether the file is going to be packed with zstd.
+        squeezed: whether the caller packs the bytes with zstd; position streams are then chosen by
+            their entropy instead of their length.
         facts: JSON values for the header: what the model is, its verdict.
-        numbers: steps the weights were trained with, used where they have as many bits or more;
-            ranges of layers' inputs, which go into the header as `ranges`.
+        numbers: what quantization-aware training fixed. Its scales are used where the format has at
+            least as many bits; its ranges of layers' inputs go into the header as `ranges`.
+
+    Returns:
+        The bytes of a safetensors file whose header holds `facts`, the layout and a SHA-256.
 
     Raises:
-        ModelError: when a weight is no float32, not finite, or too large for fp16.
+        ModelError: when a masked weight is not float32, not finite, or too large for fp16.
     """
     tensors: dict[str, Array] = {}
     layout: dict[str, dict[str, Any]] = {}
@@ -78,7 +86,7 @@ def compact_bytes(
     document = {"schema_version": SCHEMA_VERSION, "tensors": layout, **(facts or {})}
     if numbers is not None and numbers.ranges:
         document["ranges"] = {layer: b.tolist() for layer, b in numbers.ranges.items()}
-    # As a reader will see it: JSON knows no tuples.
+    # The digest must be that of the document a reader parses, in which tuples have become lists.
     document = json.loads(json.dumps(document, allow_nan=False))
     signed = {"sha256": digest(document, tensors), **document}
     return bytes(save(tensors, metadata={HEADER: json.dumps(signed, separators=(",", ":"))}))
@@ -88,9 +96,10 @@ def zstd(data: bytes, *, cuts: Sequence[int] = ()) -> bytes:
     """Return `data` packed with zstd, level 19.
 
     Args:
-        data: what is packed.
-        cuts: where a new frame begins, ascending: streams of different kinds have different
-            frequencies. Several frames in a row are one file to any zstd.
+        data: bytes to pack.
+        cuts: offsets at which a new frame begins, ascending. Streams of different kinds compress
+            better apart, because their byte frequencies differ; any zstd reads consecutive frames
+            as one file.
 
     Raises:
         ConfigError: when the package `zstandard` is not installed.
@@ -105,7 +114,11 @@ def zstd(data: bytes, *, cuts: Sequence[int] = ()) -> bytes:
 
 
 def stream_cuts(data: bytes) -> list[int]:
-    """Return where the long streams of a compact file begin and end."""
+    """Return the offsets at which long streams of a compact file begin and end, ascending.
+
+    Args:
+        data: an unpacked compact file.
+    """
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     at = sorted(how["data_offsets"] for name, how in header.items() if name != "__metadata__")
@@ -146,7 +159,7 @@ def _packed(
 
 
 def _places(mask: NDArray[np.bool_], *, squeezed: bool) -> dict[str, Array]:
-    """Return which weights exist in the smaller of two ways; nothing where all do."""
+    """Return the positions of existing weights in the smaller encoding; empty where all exist."""
     if mask.all():
         return {}
     ways = {"gaps": gap_stream(mask), "bits": np.packbits(mask.reshape(-1))}
@@ -156,17 +169,25 @@ def _places(mask: NDArray[np.bool_], *, squeezed: bool) -> dict[str, Array]:
 
 
 def entropy_bytes(stream: NDArray[np.uint8]) -> float:
-    """Return the bytes a stream takes by the entropy of its single bytes."""
+    """Return the size in bytes of an ideal code for a stream of independent bytes (its entropy).
+
+    Args:
+        stream: uint8 (n,).
+    """
     counts = np.bincount(stream, minlength=1)
     share = counts[counts > 0] / max(len(stream), 1)
     return float(-(share * np.log2(share)).sum() * len(stream) / 8)
 
 
 def require_float32(name: str, tensor: Tensor) -> NDArray[np.float32]:
-    """Return a weight as an array.
+    """Return a weight as a numpy array of the same shape.
+
+    Args:
+        name: of the weight, for messages.
+        tensor: the weight, on any device.
 
     Raises:
-        ModelError: when it is not of float32, or not finite.
+        ModelError: when it is not float32, or holds NaN or infinity.
     """
     if tensor.dtype != torch.float32:
         raise ModelError(

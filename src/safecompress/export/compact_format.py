@@ -1,4 +1,7 @@
-"""The compact formats: weights and topology in safetensors, which `safecompress_reader` reads."""
+"""`CompactFormat` and the formats `safetensors`, `-fp16`, `-int8`, `-int4`.
+
+They hold weights and topology; `safecompress_reader` reads them without torch.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ from safecompress_reader import DamagedFileError, read_compact
 
 @dataclass(frozen=True)
 class CompactFormat(Format, ABC):
-    """Weights that exist and where they are; no runtime computes with them as they lie.
+    """The existing weights and their positions; a program unpacks them before it computes.
 
     Args:
-        packed: whether the file is packed with zstd as a whole, for which streams are chosen; a
-            file whose name ends in `.zst` always is.
+        packed: whether the whole file is packed with zstd. A file whose name ends in `.zst` always
+            is.
 
     Attributes:
-        values: what a weight's numbers are in the file.
+        values: number format of the weights in the file.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".safetensors", ZSTD)
@@ -53,13 +56,23 @@ class CompactFormat(Format, ABC):
         return zstd(data, cuts=stream_cuts(data)) if self.packed else data
 
     def open(self, path: Path, context: ExportContext) -> Predict:
-        """Return the module with the weights of a file, and the ranges of its layers' inputs."""
+        """Return the context's module with the weights of a file and its ranges of layers' inputs.
+
+        Args:
+            path: a compact file.
+            context: that of `write`; its module is copied.
+
+        Raises:
+            ModelError: when the file is damaged, or its weights do not fit the module.
+        """
         try:
-            found = read_compact(path)
+            content = read_compact(path)
             filled = deepcopy(context.module)
-            weights = {n: torch.from_numpy(np.array(array)) for n, array in found.weights.items()}
+            weights = {n: torch.from_numpy(np.array(array)) for n, array in content.weights.items()}
             filled.load_state_dict(weights)
-            ranges = {name: torch.tensor(b) for name, b in found.metadata.get("ranges", {}).items()}
+            ranges = {
+                name: torch.tensor(b) for name, b in content.metadata.get("ranges", {}).items()
+            }
             attach_(filled, Transforms(activations=bool(ranges), ranges=ranges))
         except (DamagedFileError, RuntimeError) as error:
             raise ModelError(f"{path}: does not fill the model: {error}") from error

@@ -1,4 +1,4 @@
-"""`ExportContext`: all that a format may make a file of."""
+"""`ExportContext`: the module, topology and rows that a format writes a file from."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from safecompress.transforms import PLAIN, Quantization, attach_
 
 T = TypeVar("T")
 CALIBRATION = 512
-"""Members that fix the ranges of activations."""
+"""Most members whose activations fix the ranges of static int8."""
 
 
 @dataclass(frozen=True)
 class ExportContext:
-    """A module and its topology, and what a file of them needs; made by `ExportContext.of`.
+    """A module, its topology and what else a format needs; `ExportContext.of` makes one.
 
     Args:
         module: plain, float32, on the CPU, in evaluation mode; missing weights are zero.
         topology: which of its weights exist.
-        members: inputs of up to 512 rows the module was trained on, as it takes them: they show
-            the shapes, and their activations fix the ranges of int8.
-        preprocessor: to be put into the file, which then takes raw rows; None leaves it out.
-        raw_type: of the raw rows' numbers; None without a preprocessor.
-        numbers: steps and ranges the weights were trained with; None where they are fp32.
+        members: model-ready inputs of at most 512 rows that the module was trained on. They give
+            the shapes, and their activations fix the ranges of static int8.
+        preprocessor: goes into the file, which then takes raw rows; None leaves it out.
+        raw_type: dtype of the raw rows; None without a preprocessor.
+        numbers: scales and ranges of quantization-aware training; None where the module was trained
+            in fp32.
     """
 
     module: nn.Module
@@ -59,16 +60,17 @@ class ExportContext:
         """Return the context of a copy of a module, with missing weights set to zero.
 
         Args:
-            module: plain, with float32 weights; left as it is.
+            module: plain, with float32 weights; it is not changed.
             topology: which of its weights exist.
-            members: inputs of rows it was trained on, as it takes them; at least one row.
-            preprocessor: to be put into the file.
-            raw_type: of the raw rows the preprocessor takes; needed with a preprocessor.
-            numbers: steps and ranges the weights were trained with; whole numbers in a file are
-                those. Ranges that are not known are those of the members' activations.
+            members: model-ready inputs of rows that it was trained on, at least one; 512 of them,
+                evenly spaced, are kept.
+            preprocessor: goes into the file, where the format can hold it.
+            raw_type: dtype of the raw rows; required with a preprocessor.
+            numbers: scales and ranges of quantization-aware training, which files then use. Missing
+                ranges are taken from the members' activations.
 
         Raises:
-            ConfigError: without members, or with a preprocessor and no type of its rows.
+            ConfigError: without members, or with a preprocessor and no `raw_type`.
         """
         n = leading_size(members)
         if n == 0:
@@ -78,17 +80,17 @@ class ExportContext:
         copied = deepcopy(module).cpu().eval()
         topology.apply_(copied)
         if numbers is not None:
-            # A file gets the rounding of layers' inputs by operators of its own.
+            # The hooks that round layers' inputs are removed: a file rounds by operators instead.
             attach_(copied, PLAIN)
         at = np.unique(np.linspace(0, n - 1, min(n, CALIBRATION)).astype(np.int64))
         few = map_inputs(lambda t: t[at].cpu(), members)
         return cls(copied, topology, few, preprocessor, raw_type, numbers)
 
     def once(self, make: Callable[[ExportContext], T]) -> T:
-        """Return `make(self)`, made at the first call and kept: formats share what takes long.
+        """Return `make(self)`, computed at the first call: formats share results that take long.
 
         Args:
-            make: a pure function, or a class built from a context.
+            make: a pure function of a context, or a class built from one; it is also the key.
         """
         if make not in self._made:
             self._made[make] = make(self)

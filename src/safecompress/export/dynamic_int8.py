@@ -1,9 +1,9 @@
-"""Dynamic int8: weights as whole numbers, activations rounded by the range each call finds.
+"""`dynamic`: a graph in dynamic int8, which takes the range of activations anew at every call.
 
 Linear layers become `DynamicQuantizeLinear → MatMulInteger`, which onnxruntime runs as one kernel;
-embedding tables are read as whole numbers. Convolutions stay fp32: stock runtimes are slower with
-them in dynamic int8. onnxruntime's own `quantize_dynamic` does the same to linear layers; it cannot
-keep the steps a weight was trained with, and rounds a table with one step for all of its rows.
+embedding tables hold int8 rows. Convolutions stay fp32, because stock runtimes compute them more
+slowly in dynamic int8. onnxruntime's `quantize_dynamic` converts linear layers in the same way, but
+cannot use the scales that a weight was trained with, and rounds all rows of a table by one scale.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ Array = NDArray[Any]
 
 
 def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -> Any:
-    """Return a graph's dynamic int8 form, a new `onnx.ModelProto`.
+    """Return the dynamic int8 form of a graph as a new `onnx.ModelProto`.
 
-    Weights are symmetric around zero with a scale per output channel, tables with one per row, so
-    zeros stay zeros. Biases and everything between layers stay fp32. No rows are needed: the range
-    of a layer's input is that of the tensor it is given, of all rows of a call together.
+    Weights are symmetric around zero with a scale per output channel, tables with a scale per row,
+    so zeros stay zeros. Biases and everything between layers stay fp32. No rows are needed for
+    calibration: a layer's input is rounded by the range of all rows of the call together.
 
     Args:
-        graph: of fp32, from `graph_of`; left as it is.
-        weights: the module's state, its quantized weights rounded.
-        numbers: steps the weights were trained with; None rounds them now.
+        graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
+        weights: the module's state by name, quantized weights already rounded.
+        numbers: scales that the weights were trained with; None rounds them by their largest value.
 
     Raises:
-        ModelError: when there is no linear layer, or a weight is not the module's, times a factor
-            per channel.
+        ModelError: when the graph has no linear layer, or holds a quantized weight that is not the
+            module's weight times a factor per channel.
     """
     import onnx
     from onnx import numpy_helper
 
-    made = onnx.ModelProto()
-    made.CopyFrom(graph)
-    body = made.graph
-    held = {i.name: i for i in body.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    result = onnx.ModelProto()
+    result.CopyFrom(graph)
+    body = result.graph
+    floats = {i.name: i for i in body.initializer if i.data_type == onnx.TensorProto.FLOAT}
     writer = _Writer()
     layers = 0
     for node in body.node:
         at = {"Gemm": 1, "MatMul": 1, "Gather": 0}.get(node.op_type)
-        weight = None if at is None else held.get(node.input[at])
+        weight = None if at is None else floats.get(node.input[at])
         if weight is None or len(weight.dims) != 2 or not _plain(node):
             writer.nodes.append(node)
             continue
         array = numpy_helper.to_array(weight)
         turned = node.op_type != "Gather" and not _option(node, "transB")
-        found = None
+        integers = None
         if numbers is not None:
-            found = as_trained(weight.name, array, weights, numbers, values="int8")
-        if found is not None and found.turned == turned:
-            rounded = found.rounded
+            integers = as_trained(weight.name, array, weights, numbers, values="int8")
+        if integers is not None and integers.turned == turned:
+            rounded = integers.rounded
         else:
             rounded = quantize(array.T if turned else array, "int8")
         if node.op_type == "Gather":
@@ -77,8 +77,8 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
     body.node.extend(writer.nodes)
     for name, stored in writer.put.items():
         body.initializer.append(numpy_helper.from_array(stored, name))
-    tidy(made)
-    return made
+    tidy(result)
+    return result
 
 
 def _option(node: Any, name: str) -> int:
@@ -86,14 +86,14 @@ def _option(node: Any, name: str) -> int:
 
 
 def _plain(node: Any) -> bool:
-    """Return whether a node is a layer: a product and a sum with no factors, or a table's rows."""
+    """Return whether a node is x @ W (+ b) without factors, or a look-up of whole rows."""
     factors = (a.f for a in node.attribute if a.name in {"alpha", "beta"})
-    # `axis` is that of a look-up, which has no `transA`.
+    # Of the three operators only Gather has `axis` and only Gemm has `transA`; both default to 0.
     return not _option(node, "transA") and not _option(node, "axis") and set(factors) <= {1.0}
 
 
 class _Writer:
-    """A graph that is being rewritten; `nodes` are the new ones, `put` the new initializers."""
+    """The new `nodes`, in order, and new initializers (`put`) of a graph that is rewritten."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -101,7 +101,7 @@ class _Writer:
         self._inputs: set[str] = set()
 
     def multiply(self, node: Any, rounded: QuantizedWeight) -> None:
-        """Write x @ W (+ b) with whole numbers, in the order of operators that is one kernel."""
+        """Write x @ W (+ b) in int8, as the pattern that onnxruntime fuses into one kernel."""
         given, output = node.input[0], node.output[0]
         number, step, zero = (f"{given}.dynamic_{part}" for part in ("number", "step", "zero"))
         if given not in self._inputs:
@@ -120,7 +120,7 @@ class _Writer:
             self._add("Add", [product, *bias], [output])
 
     def look_up(self, node: Any, rounded: QuantizedWeight) -> None:
-        """Write the rows of a table as whole numbers, times each row's scale."""
+        """Write a look-up as int8 rows times each row's scale."""
         (table, at), output = node.input, node.output[0]
         rows = f"{table}_rows"
         self.put[rows] = rounded.values

@@ -1,4 +1,4 @@
-"""An exported `.pte` file: a program, what it is, and the SHA-256 that it must have."""
+"""`signed_program`, `verified_program`, `ExecutorchModel`: `.pte` files with their SHA-256."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from safecompress.export.executorch_program import load_method, most_rows
 from safecompress.export.integrity import SCHEMA_VERSION, document_digest
 
 MAGIC = b"SAFECPTE"
-"""The last bytes of a file of ours; a runtime reads no further than the program before them."""
+"""Last bytes of an exported file; ExecuTorch reads the program and ignores what follows it."""
 _LENGTH = 8
 
 
 def signed_program(program: bytes, facts: Mapping[str, Any]) -> bytes:
     """Return a program followed by JSON, the JSON's length (8 bytes, little-endian) and `MAGIC`.
 
-    The JSON holds the SHA-256 of the program and of itself without it.
+    The JSON holds a SHA-256 over the program and over its own other entries.
 
     Args:
-        program: of ExecuTorch.
-        facts: JSON values.
+        program: an ExecuTorch program.
+        facts: JSON values by name, which `verified_program` returns.
     """
     document = {"schema_version": SCHEMA_VERSION, **facts}
     document |= {"sha256": document_digest(program, document)}
@@ -38,8 +38,11 @@ def signed_program(program: bytes, facts: Mapping[str, Any]) -> bytes:
 def verified_program(path: Path) -> tuple[bytes, dict[str, Any]]:
     """Return a file's program and the facts it was written with.
 
+    Args:
+        path: a file that `signed_program` made.
+
     Raises:
-        ModelError: when it is not ours, was cut short, or was changed since it was written.
+        ModelError: when SafeCompress did not write the file, or it was cut short or changed since.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
@@ -67,46 +70,56 @@ def verified_program(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 class ExecutorchModel:
-    """A program as a callable: inputs in, logits out, in batches as large as it takes.
+    """An ExecuTorch program as a callable from inputs to logits, for any number of rows.
+
+    Rows are computed in batches of at most the size that the program's memory was planned for.
 
     Args:
         path: an exported file.
 
     Raises:
         ConfigError: when executorch is not installed.
-        ModelError: when the file is not as it was exported, or its runtime does not load it.
+        ModelError: when the file was changed since its export, or the runtime does not load it.
     """
 
     def __init__(self, path: Path) -> None:
         program, facts = verified_program(path)
         self._path, self._names = path, facts["inputs"]
-        # The runtime reads from these bytes for as long as the method lives.
+        # The runtime does not copy the bytes: they must live as long as the method.
         self._program = program
         self._method = load_method(program, str(path))
         self._rows = most_rows(self._method)
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> NDArray[np.float32]:
-        """Return (n, classes) for n rows."""
+        """Return logits, float32 (n, classes).
+
+        Args:
+            *inputs: tensors (n, ...) in the order of the program's inputs.
+            **named: the same by name, where `inputs` is empty.
+
+        Raises:
+            ModelError: when the program fails on these inputs.
+        """
         given = inputs or tuple(named[name] for name in self._names)
-        said = [
+        outputs = [
             self._ask([t[start : start + self._rows].contiguous() for t in given])
             for start in range(0, len(given[0]), self._rows)
         ]
-        return np.concatenate(said)
+        return np.concatenate(outputs)
 
     def _ask(self, rows: list[Tensor]) -> NDArray[np.float32]:
         try:
-            (said,) = self._method.execute(rows)
+            (outputs,) = self._method.execute(rows)
         except RuntimeError as error:
             raise ModelError(f"{self._path}: the program failed on its inputs: {error}") from error
-        # A copy: the next call writes where this one's answers lie.
-        return np.array(said.numpy(), np.float32)
+        # Copy, because the next call overwrites the output buffer of the method.
+        return np.array(outputs.numpy(), np.float32)
 
     def answer(self, feed: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Return (n, classes) for a batch of arrays in the order of the program's inputs.
+        """Return logits, float32 (n, classes), of a batch of arrays.
 
         Args:
-            feed: arrays (n, ...).
+            feed: arrays (n, ...), in the order of the program's inputs.
         """
         return self(*(_tensor(array) for array in feed.values()))
 

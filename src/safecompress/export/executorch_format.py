@@ -1,4 +1,4 @@
-"""The ExecuTorch formats: programs for phones and other devices, computed by XNNPACK."""
+"""`Executorch`, `ExecutorchInt8`: programs for phones and other devices, computed by XNNPACK."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from safecompress.export.registry import FORMATS
 
 
 class ExecutorchFormat(Format, ABC):
-    """A `.pte` program that takes prepared rows, as many at once as its facts say.
+    """A `.pte` program for preprocessed rows; the fact `rows` is the most rows of one call.
 
     Attributes:
-        values: what a weight's numbers are: `fp32` or `int8`.
+        values: number format of the weights.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".pte",)
@@ -53,7 +53,7 @@ class ExecutorchFormat(Format, ABC):
         return verified_program(path)[1]
 
     def session(self, path: Path, *, threads: int) -> Session:
-        # Threads first: a program keeps those that it found when it was loaded.
+        # A program keeps the threads that exist when it is loaded, so they are set first.
         runtime = use_threads(threads)
         return Session(runtime, ExecutorchModel(path).answer)
 

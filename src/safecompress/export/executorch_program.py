@@ -1,4 +1,7 @@
-"""A module as an ExecuTorch program: linear layers and convolutions by XNNPACK, an open batch."""
+"""`program_of`, `load_method`: a module as an ExecuTorch program, and a program in its runtime.
+
+XNNPACK computes linear layers and convolutions; the number of rows of a call is open.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,22 @@ from safecompress.protocols import Inputs, tensors_of
 
 INSTALL = "pip install 'safecompress[executorch]'"
 MOST_ROWS = 64
-"""Rows a program takes at most: its memory is planned for them when it is made."""
+"""Most rows of one call; the memory of a program is planned for them when it is made."""
 _CALIBRATION_BATCH = 16
 
 
 def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
     """Return a module as the bytes of a `.pte` program.
 
-    Int8 is static, by the ranges that `members` show: weights symmetric with a scale per output
-    channel, so zeros stay zeros. The layer that makes the logits stays fp32: rounded to 256 levels
-    they would tie, and ties make a model look safer than it is. What XNNPACK cannot compute is left
-    to ExecuTorch's portable operators; `load_method` refuses what neither can.
+    Int8 is static: the activations of `members` fix the ranges, and weights are symmetric with a
+    scale per output channel, so zeros stay zeros. The layer that makes the logits stays fp32,
+    because logits rounded to 256 levels tie, and ties make a model look safer than it is. Operators
+    that XNNPACK lacks are left to ExecuTorch's portable ones; `load_method` refuses a program with
+    an operator that neither has.
 
     Args:
-        module: called in evaluation mode; its weights of float32.
-        members: inputs of rows it was trained on, as it takes them.
+        module: float32; it is computed in evaluation mode.
+        members: model-ready inputs of rows that it was trained on.
         values: `fp32` or `int8`.
 
     Raises:
@@ -50,10 +54,10 @@ def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
             lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             program = bytes(lowered.to_executorch().buffer)
     except Exception as error:
-        told = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"export: the model cannot be lowered to ExecuTorch ({type(error).__name__}: {told}). "
-            "Its forward must be traceable for any batch; the ONNX formats take more operators, "
+            f"export: the model cannot be lowered to ExecuTorch ({type(error).__name__}: {reason})."
+            " Its forward must be traceable for any batch; the ONNX formats take more operators, "
             "the safetensors formats any model."
         ) from error
     return program
@@ -64,11 +68,11 @@ def load_method(program: bytes, where: str) -> Any:
 
     Args:
         program: the bytes of a `.pte`.
-        where: for messages.
+        where: names the program in messages.
 
     Raises:
         ConfigError: when executorch is not installed.
-        ModelError: when the runtime does not take it.
+        ModelError: when the runtime does not load it.
     """
     with _tools():
         from executorch.runtime import Runtime
@@ -85,14 +89,24 @@ def load_method(program: bytes, where: str) -> Any:
 
 
 def most_rows(method: Any) -> int:
-    """Return how many rows a call may have: `MOST_ROWS`, or less where XNNPACK planned for less."""
+    """Return the most rows of a call: `MOST_ROWS`, or fewer where XNNPACK planned for fewer.
+
+    Args:
+        method: from `load_method`.
+    """
     return int(method.metadata.input_tensor_meta(0).sizes()[0])
 
 
 def use_threads(threads: int) -> str:
-    """Set how many threads ExecuTorch computes with in this process, and return its full name.
+    """Set the number of ExecuTorch's threads in this process, and return the runtime's full name.
 
-    Programs that were loaded before hold threads that are gone; they must not be called again.
+    Programs that were loaded before refer to the old threads and must not be called again.
+
+    Args:
+        threads: of an operator, at least 1.
+
+    Raises:
+        ConfigError: when executorch is not installed.
     """
     with _tools():
         from executorch.extension.pybindings import portable_lib
@@ -103,11 +117,11 @@ def use_threads(threads: int) -> str:
 
 
 def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
-    """Return an exported graph whose layers but the last compute with whole numbers.
+    """Return an exported graph in static int8, except for the layer that makes the logits.
 
     Args:
-        module: of `torch.export`, a graph of operators.
-        given: its inputs, of members: their activations fix the ranges.
+        module: a graph of operators, from `torch.export`.
+        given: its inputs for some members, (n, ...) each; their activations fix the ranges.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -126,9 +140,9 @@ def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
 
 
 def _not_last(graph: Any) -> Callable[[Any], bool]:
-    """Return what tells a graph's other operators from that which makes its output."""
-    made = [node.name for node in graph.output_node().all_input_nodes]
-    return lambda node: node.name not in made
+    """Return a predicate that is False for the operators whose results are the graph's output."""
+    last = [node.name for node in graph.output_node().all_input_nodes]
+    return lambda node: node.name not in last
 
 
 def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
@@ -136,7 +150,7 @@ def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
     batch = torch.export.Dim("n", min=1, max=MOST_ROWS)
     shapes: Any = ({0: batch},) * len(rows)
     if isinstance(module, PositionalModule):
-        # Its inputs are those of one variadic argument.
+        # `PositionalModule.forward` has one variadic argument, so the shapes are nested once more.
         shapes = (shapes,)
     exported = torch.export.export(module, rows, dynamic_shapes=shapes)
     table = {torch.ops.aten.adaptive_max_pool2d.default: _max_pool}
@@ -144,7 +158,7 @@ def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
 
 
 def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
-    """Pool to a size as ordinary pooling does: the edge dialect has no adaptive one of maxima."""
+    """Compute adaptive max pooling by ordinary pooling; the edge dialect lacks the former."""
     windows = []
     for size, wanted in zip(x.shape[-2:], output_size, strict=True):
         if size % wanted:
@@ -156,7 +170,7 @@ def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _tools() -> Iterator[None]:
-    """Import ExecuTorch without its notes on itself, or say how it is installed."""
+    """Silence ExecuTorch's messages while it is imported; a missing package is a `ConfigError`."""
     try:
         with quiet():
             yield

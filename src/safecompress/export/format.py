@@ -15,9 +15,9 @@ from safecompress.errors import ConfigError
 from safecompress.export.context import ExportContext
 
 Feed: TypeAlias = Mapping[str, NDArray[Any]]
-"""A batch of rows as a file takes them: arrays (n, ...) by the names of its inputs."""
+"""A batch for a file: arrays (n, ...) by the names of the file's inputs."""
 Predict: TypeAlias = Callable[..., Any]
-"""Takes inputs as the module does, by place or by name; returns logits (n, classes)."""
+"""A function of the module's inputs, by position or by name, that returns logits (n, classes)."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Session:
     """A file opened in its runtime with a fixed number of threads.
 
     Args:
-        runtime: the runtime's full name and version, for the card.
-        ask: answers a batch; only the time it takes is of interest.
+        runtime: name and version of the runtime, for the model card.
+        ask: computes a batch; it is called for its duration, and its result is ignored.
     """
 
     runtime: str
@@ -34,30 +34,30 @@ class Session:
 
 
 class Format(ABC):
-    """One way to write a model as a file, and the way back: its runtime, asked about rows.
+    """One way to write a model as a file, and to compute with that file in its own runtime.
 
     A format is a frozen dataclass; its fields, if it has any, are its options. A package publishes
-    one in the entry-point group `safecompress.formats`. What `write` returns is opened by `open`
-    and tested again on the run's sealed rows before any file is put in place.
+    one in the entry-point group `safecompress.formats`. An export writes a file with `write`, opens
+    it with `open` and tests it on the run's sealed rows before it puts the file in place.
 
     Attributes:
-        name: as on the command line.
+        name: on the command line and in documents.
         summary: what the format is good for, in a few words.
-        suffixes: ends of its files' names, the usual one first, e.g. `.onnx`.
+        suffixes: endings of its files' names, the usual one first, e.g. `.onnx`.
         requires: extras of this package that it needs, e.g. `export`.
-        exact: whether a file computes what the module does, but for the order of additions. Then
-            the retest wants the module's own answers; otherwise accuracy and attacks may differ
+        exact: whether a file computes what the module does, up to the order of additions. Then the
+            retest requires the module's own logits; otherwise accuracy and attacks may differ
             within the interval of the paired difference.
-        rounds_inputs: whether a file rounds layers' inputs as training did. Of a model that was
-            trained so, a file that does not is not exact.
+        rounds_inputs: whether a file rounds layers' inputs as quantization-aware training does. If
+            not, its files of models that were trained with it are not exact.
         prepares: whether `write` puts `context.preprocessor` into the file, which then takes raw
-            rows. The context of another format has no preprocessor.
-        computes: whether a runtime computes with the file as it is, so that a latency can be
-            measured; `session` is written then.
-        loader: a script that loads a file in a process of its own, to measure time and memory;
-            None where that is not measured. It imports its runtime in `loader(threads)`, which
-            returns a function from a file's path to a function that answers a `Feed`.
-        limits: sentences for the model card, on what an answer depends besides its row.
+            rows. The context of other formats has no preprocessor.
+        computes: whether a runtime computes with the file directly, so that its latency can be
+            measured; then `session` must be written.
+        loader: path of a script that loads a file in a process of its own, to measure seconds and
+            memory; None where they are not measured. Its function `loader(threads)` imports the
+            runtime and returns a function from a file's path to a function of a `Feed`.
+        limits: sentences for the model card about what an answer depends on besides its row.
     """
 
     name: ClassVar[str]
@@ -76,8 +76,8 @@ class Format(ABC):
         """Return the bytes of a file.
 
         Args:
-            context: the module, its topology, and what else a file can be made of.
-            facts: JSON values that go into the file, for `verify` to find.
+            context: the module, its topology, rows that it was trained on, and the preprocessing.
+            facts: JSON values by name that go into the file; `verify` returns them.
 
         Raises:
             ConfigError: when a package is missing.
@@ -86,37 +86,37 @@ class Format(ABC):
 
     @abstractmethod
     def open(self, path: Path, context: ExportContext) -> Predict:
-        """Load a file in its own runtime and return what answers for it.
+        """Load a file in its own runtime and return a function that computes with it.
 
         Args:
-            path: a file that `verify` has found sound.
-            context: that of `write`; a file of weights alone is filled into its module.
+            path: a file that `verify` has accepted.
+            context: that of `write`. Weights without a graph are loaded into a copy of its module.
 
         Raises:
             ConfigError: when the runtime is not installed.
-            ModelError: when the runtime does not take the file.
+            ModelError: when the runtime does not load the file.
         """
 
     @abstractmethod
     def verify(self, path: Path) -> dict[str, Any]:
-        """Read a file as its reader would, and return the facts in it: those of `write` and more.
+        """Check a file and return the facts in it: those given to `write`, and the format's own.
 
         Args:
             path: the file.
 
         Raises:
-            ModelError: saying what is wrong, when it was changed, cut short, or is not ours.
+            ModelError: when the file was changed, cut short, or not written by this format.
         """
 
     def session(self, path: Path, *, threads: int) -> Session:
-        """Open a file to measure its latency; written where `computes` is True.
+        """Open a file to measure its latency; a format whose `computes` is True overrides this.
 
         Args:
-            path: a file that `verify` has found sound.
-            threads: of the runtime, inside an operator.
+            path: a file that `verify` has accepted.
+            threads: of the runtime inside one operator, at least 1.
 
         Raises:
-            ConfigError: when no runtime computes with the file, or it is not installed.
+            ConfigError: when no runtime computes with the file, or the runtime is not installed.
         """
         del threads
         raise ConfigError(
@@ -125,10 +125,10 @@ class Format(ABC):
         )
 
     def for_file(self, path: Path) -> Format:
-        """Return the format as a file of this name wants it, by default as it is.
+        """Return the format with the options that a file name implies; by default, the format.
 
         Args:
-            path: the file to be written; its name may ask for packing.
+            path: the file that will be written; the ending `.zst`, for example, implies packing.
         """
         del path
         return self

@@ -1,4 +1,7 @@
-"""A run's preprocessing as the first operators of its graph, bit for bit what training did."""
+"""`with_preprocessing`: a run's preprocessing as the first operators of its ONNX graph.
+
+The operators compute the inputs of training bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,13 @@ _RAW = "inputs"
 
 
 def expressible(preprocessor: Preprocessor | None) -> bool:
-    """Return whether operators on numbers can do it: arrays, images, and columns of numbers."""
+    """Return whether ONNX operators on numbers can express a run's preprocessing.
+
+    They can for arrays, images and columns of numbers, and cannot for categories and texts.
+
+    Args:
+        preprocessor: fitted; None, where a run has none, gives False.
+    """
     if preprocessor is None:
         return False
     return preprocessor.block is not None or all(
@@ -24,22 +33,24 @@ def expressible(preprocessor: Preprocessor | None) -> bool:
 
 
 def with_preprocessing(graph: Any, preprocessor: Preprocessor, dtype: np.dtype[Any]) -> Any:
-    """Return a graph that takes raw rows; a new `onnx.ModelProto`.
+    """Return a graph that takes raw rows as a new `onnx.ModelProto`.
 
-    Arithmetic is in fp64 as in training, and only the result is rounded to fp32. Of a table the
-    input is one column after the other, fp64 (n, columns), NaN where a number is missing.
+    The arithmetic is in fp64, as in training, and the result is rounded to fp32. The input of a
+    table is fp64 (n, columns) in the order of the preprocessor's columns, NaN where a number is
+    missing.
 
     Args:
-        graph: takes one input, float32 (n, *preprocessor.input_shape).
-        preprocessor: for which `expressible` holds.
+        graph: `onnx.ModelProto` with one input, float32 (n, *preprocessor.input_shape); it is not
+            changed.
+        preprocessor: one for which `expressible` is True.
         dtype: of the raw rows.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    made = onnx.ModelProto()
-    made.CopyFrom(graph)
-    body = made.graph
+    result = onnx.ModelProto()
+    result.CopyFrom(graph)
+    body = result.graph
     (before,) = body.input
     for node in body.node:
         node.input[:] = [_MADE if name == before.name else name for name in node.input]
@@ -66,16 +77,16 @@ def with_preprocessing(graph: Any, preprocessor: Preprocessor, dtype: np.dtype[A
     del body.node[:], body.input[:]
     body.node.extend([*nodes, *computing])
     body.input.append(raw)
-    return made
+    return result
 
 
 def raw_rows(preprocessor: Preprocessor, columns: Any, at: NDArray[np.int64]) -> NDArray[Any]:
-    """Return a source's rows as `with_preprocessing`'s graph takes them.
+    """Return rows of a source as input of the graph that `with_preprocessing` returns.
 
     Args:
-        preprocessor: the same.
-        columns: an array (n, ...), or the columns of a table.
-        at: which rows.
+        preprocessor: that of the graph.
+        columns: all rows of the source: an array (n, ...), or the columns of a table.
+        at: int64 (m,), indices of the rows to take.
     """
     if preprocessor.block is not None:
         return np.ascontiguousarray(columns[at])
@@ -94,7 +105,7 @@ def _raw_type(preprocessor: Preprocessor, dtype: np.dtype[Any]) -> np.dtype[Any]
 
 
 def _steps(preprocessor: Preprocessor) -> list[tuple[str, NDArray[Any] | None, dict[str, Any]]]:
-    """Return operators in order, each with its second input and its attributes."""
+    """Return (operator, second input, attributes) of the preprocessing, in order."""
     double = 11  # TensorProto.DOUBLE
     steps: list[tuple[str, NDArray[Any] | None, dict[str, Any]]] = [("Cast", None, {"to": double})]
     block = preprocessor.block

@@ -1,4 +1,8 @@
-"""A module as an ONNX graph in fp32: plain operators, an open batch, no traces of its making."""
+"""`graph_of`: a module as an ONNX graph in fp32.
+
+The graph has standard operators, an open number of rows, and no names or paths of the machine that
+made it, so that equal models give equal files.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ LOGITS, BATCH = "logits", "n"
 
 
 class PositionalModule(nn.Module):
-    """Any model as one that takes its inputs by place and returns a plain tensor.
+    """A wrapper whose `forward` takes inputs by position and returns the tensor of logits.
 
     Args:
-        model: as it is.
-        names: by which it takes its inputs; None where it takes them by place.
+        model: any model; it is not copied.
+        names: keywords of the model's inputs, in order; None where it takes them by position.
     """
 
     def __init__(self, model: nn.Module, names: tuple[str, ...] | None) -> None:
@@ -34,7 +38,12 @@ class PositionalModule(nn.Module):
 
     @classmethod
     def of(cls, model: nn.Module, sample: Inputs) -> PositionalModule:
-        """Return a model that takes inputs like `sample` by place."""
+        """Wrap a model.
+
+        Args:
+            model: any model; it is not copied.
+            sample: inputs of the kind that the model takes; the keys of a mapping are its keywords.
+        """
         return cls(model, tuple(sample) if isinstance(sample, Mapping) else None)
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -44,15 +53,15 @@ class PositionalModule(nn.Module):
 
 
 def graph_of(module: nn.Module, sample: Inputs) -> Any:
-    """Return a module as an `onnx.ModelProto` of fp32 weights.
+    """Return a module as an `onnx.ModelProto` with fp32 weights.
 
-    Batch normalization after a convolution is folded into it. Weights keep their names where
-    nothing was folded; one input is called `inputs`, those of a mapping by its keys; the output
-    `logits`.
+    Batch normalization after a convolution is folded into it. Weights that nothing is folded into
+    keep the names of the module. Inputs are named by `input_names`, the output is `logits`.
 
     Args:
-        module: called in evaluation mode; left as it was.
-        sample: some rows as the module takes them; only shapes matter, the batch stays open.
+        module: computed in evaluation mode; its mode is restored.
+        sample: model-ready inputs of at least one row; only their shapes and types are used, and
+            the number of rows of the graph is open.
 
     Raises:
         ConfigError: when onnx or onnxscript is not installed.
@@ -65,7 +74,7 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
         raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
     names, given = input_names(sample), tensors_of(sample)
     by_place = PositionalModule.of(module, sample)
-    # A single row would be taken for a batch that is always 1.
+    # `torch.export` specializes a dimension of size 1, which would fix the batch at one row.
     rows = tuple(t[:1].expand(2, *t.shape[1:]).contiguous().cpu() for t in given)
     training = module.training
     by_place.eval()
@@ -85,9 +94,9 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
             raise ModelError("torch.onnx returned nothing.")
         graph = program.model_proto
     except Exception as error:
-        told = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"export: the model cannot be written as ONNX ({type(error).__name__}: {told}). Its "
+            f"export: the model cannot be written as ONNX ({type(error).__name__}: {reason}). Its "
             "forward must be traceable for any batch: no branches on values, no Python numbers "
             "read off tensors. The safetensors formats take any model."
         ) from error
@@ -102,7 +111,12 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
 
 
 def input_names(sample: Inputs) -> tuple[str, ...]:
-    """Return what a file calls its inputs: `inputs`, `inputs.0` and so on, or a mapping's keys."""
+    """Return the names of a file's inputs, in order.
+
+    Args:
+        sample: inputs of the module. A tensor is named `inputs`, those of a tuple `inputs.0`,
+            `inputs.1` and so on, those of a mapping by their keys.
+    """
     if isinstance(sample, Tensor):
         return ("inputs",)
     if isinstance(sample, tuple):
@@ -112,7 +126,7 @@ def input_names(sample: Inputs) -> tuple[str, ...]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence other libraries' notes on their own workings."""
+    """Silence warnings and log messages of other libraries, which users can do nothing about."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -124,7 +138,7 @@ def quiet() -> Iterator[None]:
 
 
 def _cleaned(graph: Any, batch: str) -> None:
-    """Drop traces of where nodes came from, and name weights as the module does; in place."""
+    """Remove metadata of the exporting machine and the wrapper's name prefix, in place."""
     body = graph.graph
     del graph.metadata_props[:], body.metadata_props[:], body.value_info[:]
     graph.producer_name, graph.producer_version, graph.doc_string = "safecompress", "", ""

@@ -1,4 +1,4 @@
-"""The signature of an exported ONNX file: SHA-256 of every byte before it, checked before use."""
+"""`signed`, `verified`: ONNX files that end with a SHA-256 of all bytes before it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ SCHEMA_VERSION = 1
 
 
 def signed(graph: Any, facts: Mapping[str, Any]) -> bytes:
-    """Return a graph as the bytes of a file that says what it is and what it must hash to.
+    """Return a graph as the bytes of a file that holds facts and its own SHA-256.
 
-    A protobuf may be written in parts, one after the other: the last part is one entry of
-    `metadata_props`, JSON, and holds the SHA-256 of the parts before it and of itself without it.
+    Concatenated protobuf messages are read as one message, so the file is the graph followed by a
+    message with a single entry of `metadata_props`. Its value is JSON: the facts, and a SHA-256
+    over the graph and the JSON's other entries.
 
     Args:
-        graph: an `onnx.ModelProto` without such an entry.
-        facts: JSON values.
+        graph: an `onnx.ModelProto` that is not signed yet.
+        facts: JSON values by name, which `verified` returns.
     """
     body = graph.SerializeToString(deterministic=True)
     document = {"schema_version": SCHEMA_VERSION, **facts}
@@ -34,9 +35,12 @@ def signed(graph: Any, facts: Mapping[str, Any]) -> bytes:
 def verified(path: Path) -> tuple[Any, dict[str, Any]]:
     """Return an exported file's `ModelProto` and the facts it was written with.
 
+    Args:
+        path: a file that `signed` made.
+
     Raises:
-        ModelError: when it is no ONNX file of ours, was changed since it was written, or uses
-            anything but standard operators and weights of its own.
+        ModelError: when SafeCompress did not write the file, it was changed since, or it uses
+            custom operators or weights outside the file.
     """
     model, beside = checked_graph(path, domains=STANDARD)
     if beside:
@@ -71,7 +75,12 @@ def _tail(text: str) -> bytes:
 
 
 def document_digest(body: bytes, document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a file's contents and of what it says of itself."""
-    found = hashlib.sha256(body)
-    found.update(json.dumps(document, sort_keys=True).encode())
-    return found.hexdigest()
+    """Return the SHA-256, in hexadecimal, of a file's contents and facts.
+
+    Args:
+        body: the graph or program as bytes.
+        document: the facts, without the entry that holds the digest.
+    """
+    digest = hashlib.sha256(body)
+    digest.update(json.dumps(document, sort_keys=True).encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The export of a run: one file, measured where asked, tested again, with a card beside it."""
+"""`export`, `verify`, `ExportResult`: a run's model as a file, tested before it is shipped."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _ALIKE = (
     "smaller than its interval cannot be seen with so few rows."
 )
 RIVALS = ("onnx", "onnx-int8")
-"""What every file is measured against: the same model, dense."""
+"""Formats that a file is measured against, each holding the same model with all its zeros."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class ExportResult:
     """A finished export.
 
     Args:
-        path: the file; None where it failed its tests and was not put in place.
-        status: what the checks add up to.
-        checks: answers, leaks and errors as before; the file's size and speed where limited.
-        document: the JSON beside the file, typed; `document.to_json()` is the JSON.
+        path: the file; None where it failed a check and was not put in place.
+        status: the overall result of the checks.
+        checks: comparisons with the model (answers, accuracy, attacks) and the limits on size and
+            latency.
+        document: the document beside the file; `document.to_json()` is its JSON.
     """
 
     path: Path | None
@@ -76,7 +77,7 @@ class ExportResult:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a command that ends in this export."""
+        """The exit code of `safecompress export` for this result."""
         return EXIT_CODES[self.status]
 
 
@@ -96,30 +97,34 @@ def export(
 ) -> ExportResult:
     """Write a run's model as a file to ship, load it in its own runtime, and test it again.
 
-    Beside the file are `FILE.json`, with all that was measured, and `FILE.md`, a model card. A file
-    that fails a check is not put in place; its JSON and card are, and say why.
+    `FILE.json`, with every figure, and `FILE.md`, a model card, are written beside the file. A file
+    that fails a check is not put in place; its JSON and card are written and give the reason.
 
     Args:
         run: the run folder.
         path: the file; a compact file whose name ends in `.zst` is packed with zstd.
-        format: a format, its name, or its name with options; see `FORMATS`.
+        format: a format, its name, or `{name: {option: value}}`; see `FORMATS`.
         measure: whether bytes, load time, memory and latency are measured against the same model
             in dense fp32 and dense int8.
-        max_bytes: most bytes the file may have.
-        max_latency_ratio: most that the file may take for one row, as a share of what dense fp32
-            takes; measured even where `measure` does not ask for it.
-        threads: of the runtime, where latency is measured.
-        model: the run's model, where it was started with an object.
-        data: the run's splits, where it was started with an object.
+        max_bytes: largest allowed size of the file, in bytes.
+        max_latency_ratio: largest allowed latency for one row, as a ratio to that of dense fp32;
+            setting it measures, whatever `measure` is.
+        threads: of the runtime inside one operator, while loading and latency are measured.
+        model: the run's architecture, for a run that was started with a module as an object.
+        data: the run's splits, for a run that was started with splits as an object.
         trust_code: whether code that the run folder names may be imported and called.
-        on_event: hears of every check.
+        on_event: is called with every stage and every check.
+
+    Returns:
+        The path, the checks and the document; `status` is PASS or INCONCLUSIVE where the file was
+        put in place.
 
     Raises:
-        UsageError: on a run or a format that cannot be exported.
-        StorageError: when a file cannot be written, or a look at the sealed rows not be counted.
+        UsageError: on a run, a format or a limit that an export cannot work with.
+        StorageError: when a file cannot be written, or the ledger cannot count the look.
 
     Example:
-        The weights that exist, as whole numbers, in one file that a program without torch reads:
+        The existing weights as integers, in a file that a program without torch reads:
 
         >>> from tempfile import TemporaryDirectory
         >>> from safecompress import compress, export
@@ -146,29 +151,31 @@ def export(
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     context = _context(source, form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
-    told = _facts(source, form, context)
-    content = form.write(context, told)
+    given = _facts(source, form, context)
+    content = form.write(context, given)
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)
-        facts = _found_in(file, form, told)
+        facts = _facts_in(file, form, given)
 
-        def hear(result: CheckResult) -> None:
+        def announce(result: CheckResult) -> None:
             on_event(check_event(result))
 
-        found = retest(source, file, form, context, listen=hear)
+        retested = retest(source, file, form, context, listen=announce)
         measured = None
         if measure or max_latency_ratio is not None:
             on_event(Event("stage", "measuring", {"stage": "measure"}))
             measured = _measured(source, context, form, file, threads=threads)
         limits = _limits(content, measured, max_bytes, max_latency_ratio)
         for check in limits:
-            hear(check)
-    checks = (*found.checks, *limits)
+            announce(check)
+    checks = (*retested.checks, *limits)
     status = overall(checks)
     outcome = Outcome(status, _sentence(status, checks, len(content)), checks)
-    document = assemble(outcome, _export_facts(source, form, path, content, facts, found, measured))
+    document = assemble(
+        outcome, _export_facts(source, form, path, content, facts, retested, measured)
+    )
     shipped = status in {Status.PASS, Status.INCONCLUSIVE}
     if shipped:
         write_bytes(path, content)
@@ -180,22 +187,22 @@ def export(
 
 
 def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
-    """Read a file we exported as its reader would, and return the facts in it.
+    """Check an exported file and return the facts in it, such as its format and its verdict.
 
     Args:
         path: the file.
-        form: its format; None goes by its name's end, as `.onnx` or `.pte`, and takes a file of
-            any other name for a compact one.
+        form: its format; None chooses it by the ending of the name, such as `.onnx` or `.pte`, and
+            reads a file with another ending as a compact file.
 
     Raises:
-        ModelError: saying what is wrong, when it was changed, cut short, or is not ours.
+        ModelError: when the file was changed, cut short, or not exported by SafeCompress.
     """
     path = Path(path)
     return (form or format_of_file(path)).verify(path)
 
 
 def _context(source: Source, form: Format) -> ExportContext:
-    """Return what the file is made of: the preprocessing too, where the format takes it in."""
+    """Return the context of a run, with its preprocessing where the format can hold it."""
     front = source.front if form.prepares else None
     return ExportContext.of(
         source.shipped.module,
@@ -222,7 +229,7 @@ def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None
 
 
 def _facts(source: Source, form: Format, context: ExportContext) -> dict[str, Any]:
-    """Return what the file itself says; short, because it is shipped."""
+    """Return the facts inside the file; they are few, because every copy of the file has them."""
     splits = source.run.splits
     return {
         "format": form.name,
@@ -236,14 +243,14 @@ def _facts(source: Source, form: Format, context: ExportContext) -> dict[str, An
     }
 
 
-def _found_in(file: Path, form: Format, told: Mapping[str, Any]) -> dict[str, Any]:
+def _facts_in(file: Path, form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a file just written holds.
 
     Raises:
-        ModelError: when the format lost one of those that it was told.
+        ModelError: when the format lost one of the facts that it was given.
     """
     facts = form.verify(file)
-    lost = [name for name, fact in told.items() if name not in facts or facts[name] != fact]
+    lost = [name for name, fact in given.items() if name not in facts or facts[name] != fact]
     if lost:
         raise ModelError(
             f"export: a file of the format {form.name} does not hold the facts it was written "
@@ -255,7 +262,7 @@ def _found_in(file: Path, form: Format, told: Mapping[str, Any]) -> dict[str, An
 def _measured(
     source: Source, context: ExportContext, form: Format, file: Path, *, threads: int
 ) -> Measured:
-    """Return bytes, loading and latency; beside those of the rivals where a runtime computes."""
+    """Return bytes, loading and latency, with the rivals' where a runtime computes."""
     feed = _feed(source, context)
     files = {form.name: (form, file)}
     with tempfile.TemporaryDirectory() as folder:
@@ -279,7 +286,7 @@ def _measured(
 
 
 def _feed(source: Source, context: ExportContext) -> dict[str, NDArray[Any]]:
-    """Return some steering rows as the file takes them, by name."""
+    """Return steering rows for measurements, by the names of the file's inputs."""
     rows = source.run.splits.steer.nonmembers
     rows = rows.take(torch.arange(min(BATCHES[-1], len(rows))))
     if context.preprocessor is not None:
@@ -294,18 +301,18 @@ def _limits(
     max_bytes: int | None,
     max_ratio: float | None,
 ) -> tuple[CheckResult, ...]:
-    found = []
+    checks = []
     if max_bytes is not None:
         size = float(len(content))
-        found.append(_limited("bytes", Estimate(size, size, size, 0, 0), at_most(max_bytes)))
+        checks.append(_limited("bytes", Estimate(size, size, size, 0, 0), at_most(max_bytes)))
     if max_ratio is not None and measured is not None and measured.latency is not None:
-        # A file in dense fp32 is its own measure.
+        # The baseline itself has no ratio to itself in the document: it is 1.
         ratio = measured.latency.batches["1"].ratios.get(RIVALS[0])
-        found_ratio = (1.0, 1.0, 1.0) if ratio is None else (ratio.value, ratio.low, ratio.high)
-        value, low, high = (float("nan") if x is None else x for x in found_ratio)
+        figures = (1.0, 1.0, 1.0) if ratio is None else (ratio.value, ratio.low, ratio.high)
+        value, low, high = (float("nan") if x is None else x for x in figures)
         estimate = Estimate(value, low, high, 0, 0)
-        found.append(_limited("latency ratio to dense fp32", estimate, at_most(max_ratio)))
-    return tuple(found)
+        checks.append(_limited("latency ratio to dense fp32", estimate, at_most(max_ratio)))
+    return tuple(checks)
 
 
 def _limited(name: str, estimate: Estimate, condition: Condition) -> CheckResult:
@@ -319,7 +326,7 @@ def _export_facts(
     path: Path,
     content: bytes,
     facts: Mapping[str, Any],
-    found: Retest,
+    retested: Retest,
     measured: Measured | None,
 ) -> ExportFacts:
     run, verdict = source.run, source.verdict
@@ -338,7 +345,7 @@ def _export_facts(
         data={str(k): str(v) for k, v in splits.report.sizes.items()},
         use=USE,
         run=ExportedRun(name=run.folder.name, verdict=verdict.verdict, sentence=verdict.sentence),
-        retest=found.facts,
+        retest=retested.facts,
         measured=measured,
         limits=(*verdict.limits, _ALIKE, *form.limits),
         sha256={

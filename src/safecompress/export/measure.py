@@ -1,4 +1,4 @@
-"""Bytes, load time, memory and latency of files, measured side by side."""
+"""`sizes`, `loading`, `latencies`: bytes, load time, memory and latency of exported files."""
 
 from __future__ import annotations
 
@@ -26,14 +26,23 @@ from safecompress.verdicts.export_document import BatchLatency, Latency, Loading
 from safecompress.verdicts.parts import Span
 
 BATCHES = (1, 32)
+"""Numbers of rows whose latency is measured."""
 ROUNDS = 25
 _PROBES = 3
 _TURN_SECONDS = 0.02
+"""About how long a file computes in one turn; short batches are repeated to fill it."""
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
 
 
 def sizes(data: bytes) -> Sizes:
-    """Return a file's bytes on disk, zipped (deflate, level 9) and packed with zstd (level 19)."""
+    """Return a file's bytes on disk, zipped (deflate, level 9) and packed with zstd (level 19).
+
+    Args:
+        data: the content of the file.
+
+    Raises:
+        ConfigError: when the package `zstandard` is not installed.
+    """
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("model", data)
@@ -41,27 +50,28 @@ def sizes(data: bytes) -> Sizes:
 
 
 def loading(path: Path, feed: Feed, *, loader: Path, threads: int) -> Loading:
-    """Return median seconds to load a file, and bytes of memory loading and one batch take.
+    """Return the median seconds to load a file, and the median bytes that it takes in memory.
 
-    Each time in a process of its own, which holds nothing but the runtime.
+    Every measurement is made in a new process that holds nothing but the runtime. The memory is the
+    peak after one batch, less what the runtime took before the file was loaded.
 
     Args:
         path: the file.
-        feed: inputs by name, at least one row.
-        loader: a script that loads it, as a format's `loader`.
-        threads: of the runtime, inside an operator.
+        feed: inputs by name, at least one row; up to 32 rows are used.
+        loader: the script of a format's `loader`.
+        threads: of the runtime inside one operator, at least 1.
 
     Raises:
-        ModelError: when the file cannot be loaded alone.
+        ModelError: when the process fails, with the end of its error output.
     """
     script = Path(__file__).with_name("_probe.py")
-    found: list[dict[str, float]] = []
+    probes: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
         few: dict[str, Any] = {name: array[: BATCHES[-1]] for name, array in feed.items()}
         np.savez(rows, **few)
         for _ in range(_PROBES):
-            done = subprocess.run(  # noqa: S603 - our own script, by its path
+            process = subprocess.run(  # noqa: S603 - our own script, by its path
                 [
                     sys.executable,
                     "-I",
@@ -72,28 +82,28 @@ def loading(path: Path, feed: Feed, *, loader: Path, threads: int) -> Loading:
                 check=False,
                 timeout=600,
             )
-            if done.returncode:
-                raise ModelError(f"{path}: cannot be loaded alone: {done.stderr.strip()[-300:]}")
-            found.append(json.loads(done.stdout))
+            if process.returncode:
+                raise ModelError(f"{path}: cannot be loaded alone: {process.stderr.strip()[-300:]}")
+            probes.append(json.loads(process.stdout))
     return Loading(
-        seconds=statistics.median(f["seconds"] for f in found),
-        bytes=statistics.median(f["bytes"] for f in found),
+        seconds=statistics.median(f["seconds"] for f in probes),
+        bytes=statistics.median(f["bytes"] for f in probes),
     )
 
 
 def latencies(
     sessions: Mapping[str, Session], feed: Feed, *, threads: int, rounds: int = ROUNDS
 ) -> Latency:
-    """Return what a runtime takes for a batch of each file, and the ratios between them.
+    """Return the milliseconds each file takes for 1 and for 32 rows, and their ratios.
 
-    The files take turns, so that other work on the machine disturbs all alike; a ratio is the
-    median of the turns' ratios, with the interval that order statistics give it.
+    The files take turns, so that other work on the machine slows all of them alike. A ratio is the
+    median over the turns, with its 95 % interval from order statistics.
 
     Args:
-        sessions: files by name, opened with as many threads; the ratios are those of the first to
-            every other.
-        feed: inputs by name, at least one row.
-        threads: what the sessions were opened with, for the record.
+        sessions: opened files by name, all with the same number of threads. A ratio is the time of
+            the first file over that of another.
+        feed: inputs by name, at least one row; rows are repeated to fill a batch.
+        threads: that the sessions were opened with; it is recorded.
         rounds: turns of each file.
     """
     ours = next(iter(sessions))
@@ -119,7 +129,7 @@ def latencies(
 
 
 def _runtimes(sessions: Mapping[str, Session]) -> str:
-    """Return the runtime's name; the first file's and the others' where they differ."""
+    """Return the runtime's name; also that of the other files, where it differs."""
     (name, first), *others = sessions.items()
     rest = sorted({session.runtime for _, session in others} - {first.runtime})
     return f"{name}: {first.runtime}; others: {', '.join(rest)}" if rest else first.runtime
@@ -144,7 +154,7 @@ def _turns(sessions: Mapping[str, Session], rows: Feed, rounds: int) -> dict[str
 
 
 def _median(ratios: NDArray[np.float64], level: float = 0.95) -> Span:
-    """Return a median with its interval from order statistics, which supposes no distribution."""
+    """Return a median with its interval from order statistics, which assumes no distribution."""
     ordered = np.sort(ratios)
     n = len(ordered)
     below = max(0, int(binom.ppf((1 - level) / 2, n, 0.5)) - 1)

@@ -1,6 +1,6 @@
-"""The ONNX formats, for stock onnxruntime: fp32, static int8, dynamic int8, and their sparse forms.
+"""`OnnxFormat` and the formats `onnx*`: files for stock onnxruntime, dense and sparse.
 
-Those of one model share its graphs, each of which is made once.
+Files of one context share their graphs: `OnnxGraphs` makes each of them once.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class OnnxFormat(Format, ABC):
     """A file for stock onnxruntime, with the preprocessing inside where operators can express it.
 
     Attributes:
-        values: what a weight's numbers are in the file.
-        dynamic: whether each call finds the ranges that activations are rounded by; otherwise
-            they are those of members.
-        sparse: whether weights are written without their zeros and decode themselves.
+        values: number format of the weights in the file.
+        dynamic: whether activations are rounded by their range in the call; otherwise by their
+            range over members.
+        sparse: whether weights are stored without their zeros and decoded by operators at load.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
@@ -52,7 +52,7 @@ class OnnxFormat(Format, ABC):
         """Return the file's `onnx.ModelProto`, unsigned.
 
         Args:
-            context: the model.
+            context: the model, and the preprocessing if the file takes raw rows.
         """
         graphs = context.once(OnnxGraphs)
         if self.dynamic:
@@ -72,7 +72,7 @@ class OnnxFormat(Format, ABC):
 
     def open(self, path: Path, context: ExportContext) -> Predict:
         del context
-        # A file that guesses is no reason to stop: the comparison with the model says so.
+        # A file that guesses need not be refused: the retest compares it with the model.
         model: Predict = open_onnx(path).model
         return model
 
@@ -88,7 +88,7 @@ def onnx_session(path: Path, *, threads: int) -> Session:
 
     Args:
         path: the file.
-        threads: inside an operator.
+        threads: of onnxruntime inside one operator, at least 1.
 
     Raises:
         ConfigError: when onnxruntime is not installed.

@@ -20,17 +20,17 @@ from safecompress.train import input_bounds
 
 @dataclass(frozen=True)
 class OnnxGraphs:
-    """A model's graphs with weights of each kind, every one an `onnx.ModelProto` made once.
+    """The graphs of a model by number format, each an `onnx.ModelProto` that is made once.
 
     Args:
-        context: the model.
+        context: the model and the rows that fix its ranges.
     """
 
     context: ExportContext
 
     @cached_property
     def fp32(self) -> Any:
-        """The graph as torch exports it."""
+        """The graph in fp32."""
         return graph_of(self.context.module, self.context.members)
 
     @cached_property
@@ -40,12 +40,12 @@ class OnnxGraphs:
 
     @cached_property
     def int4(self) -> Any:
-        """The graph in static int8 with weights from -7 to 7."""
+        """The graph in static int8 with weights from -7 to 7, stored in 4 bits by sparse files."""
         return self._static("int4")
 
     @cached_property
     def dynamic(self) -> Any:
-        """The graph with linear layers and tables in dynamic int8."""
+        """The graph with linear layers and embedding tables in dynamic int8."""
         return dynamic(self.fp32, self._state(), self.context.numbers)
 
     def _static(self, values: str) -> Any:

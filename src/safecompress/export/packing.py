@@ -1,4 +1,4 @@
-"""From a weight to streams: where its numbers are, and the numbers; numpy in, numpy out."""
+"""`gap_stream`, `step_stream`, `quantize`, `pack_halves`: a weight as streams of bytes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from safecompress_reader import ESCAPE
 
 Bytes = NDArray[np.uint8]
 GRIDS = {"int8": 127, "int4": 7}
-"""Largest whole number of each kind; its negative is the smallest."""
+"""Largest integer of each grid; the smallest is its negative."""
 _BIAS_STEPS = float(1 << 24)
-"""What a bias is at most, in steps, where its channel has no weights; int32 has room for more."""
+"""Largest integer of a bias whose channel has no weights, well inside int32."""
 
 
 def gap_stream(mask: NDArray[np.bool_]) -> Bytes:
-    """Return the gaps between existing weights as `safecompress_reader` reads them.
+    """Return the gaps between existing weights, as `safecompress_reader` decodes them.
+
+    A byte is the number of missing weights before the next existing one; the byte `ESCAPE` stands
+    for that many missing weights, with more to follow.
 
     Args:
         mask: bool, any shape; True where a weight exists.
@@ -34,13 +37,17 @@ def gap_stream(mask: NDArray[np.bool_]) -> Bytes:
 
 
 def step_stream(values: NDArray[Any]) -> tuple[Bytes, NDArray[Any]]:
-    """Return steps whose running sum, less 1, says where to put which value; for operators.
+    """Return steps between the non-zeros of a weight and the values there, for ONNX operators.
 
-    Operators cannot skip an entry, so where a step is longer than 255 a zero is put on the way: a
-    position in between holds a zero anyway.
+    The running sum of the steps, less 1, is the flat position of each value. Operators write one
+    value for every step, so a step longer than 255 is split and a zero is written at the position
+    in between, which holds a zero anyway.
 
     Args:
         values: a weight, any shape and type; its zeros are left out.
+
+    Returns:
+        uint8 steps (m,), and values (m,) of the weight's type.
 
     >>> steps, kept = step_stream(np.array([0, 0, 5] + [0] * 299 + [7]))
     >>> steps.tolist(), kept.tolist()
@@ -60,11 +67,11 @@ def step_stream(values: NDArray[Any]) -> tuple[Bytes, NDArray[Any]]:
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """A weight as whole numbers.
+    """A weight as integers; the weight is about `values` times its channel's `scale`.
 
     Args:
         values: int8, the weight's shape, within the grid.
-        scale: float32 (output channels,), positive; a weight is about its value times the scale.
+        scale: float32 (output channels,), positive.
     """
 
     values: NDArray[np.int8]
@@ -74,15 +81,15 @@ class QuantizedWeight:
 def quantize(
     weight: NDArray[Any], kind: str, *, scale: NDArray[np.float32] | None = None
 ) -> QuantizedWeight:
-    """Round a weight to whole numbers, symmetric around zero, one scale per output channel.
+    """Round a weight to integers, symmetric around zero, with one scale per output channel.
 
-    A zero stays a zero, so masks survive.
+    Zeros stay zeros, so masks survive.
 
     Args:
         weight: float (output channels, ...), finite.
-        kind: `int8` or `int4`.
-        scale: float32 (output channels,) that the weight was trained with; by default each
-            channel's largest weight gets the largest number.
+        kind: `int8` (-127 to 127) or `int4` (-7 to 7).
+        scale: float32 (output channels,), positive, that the weight was trained with; by default
+            the largest weight of a channel becomes the largest integer.
     """
     most = GRIDS[kind]
     flat = np.asarray(weight, np.float32).reshape(len(weight), -1)
@@ -94,7 +101,7 @@ def quantize(
 
 def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     largest = np.abs(flat).max(axis=1, initial=0.0)
-    # A channel of zeros needs a scale that can be divided by; so does one of denormal numbers.
+    # Dividing by the scale must be possible for channels of zeros and of denormal numbers, too.
     scale = np.where(largest > most * np.finfo(np.float32).tiny, largest / most, 1.0)
     return scale.astype(np.float32)
 
@@ -102,16 +109,19 @@ def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
 def steps_with_bias(
     rounded: QuantizedWeight, bias: NDArray[np.float64], step: np.float32
 ) -> NDArray[np.float32]:
-    """Return a weight's scales, those of channels without weights such that the bias keeps its own.
+    """Return a weight's scales, with fine ones for the channels that have no weights.
 
-    An int32 bias has the step of the sum it goes into: its layer's input's times its channel's. A
-    channel of zeros has any scale, so its own is one that makes the bias a large whole number: of a
-    scale of 1 the bias would be a few steps of the input, or none.
+    An int32 bias is a multiple of the input's step times its channel's scale. The scale of a
+    channel of zeros is free. With a scale of 1 the bias would be a small multiple, or be rounded to
+    0, so the scale returned for such a channel makes its bias a large integer.
 
     Args:
         rounded: the weight.
-        bias: (output channels,).
-        step: of the layer's input, positive.
+        bias: float64 (output channels,).
+        step: quantization step of the layer's input, positive.
+
+    Returns:
+        float32 (output channels,), positive.
     """
     empty = ~rounded.values.reshape(len(bias), -1).any(axis=1)
     finest = np.maximum(np.abs(bias) / (_BIAS_STEPS * float(step)), np.finfo(np.float32).tiny)
@@ -119,7 +129,13 @@ def steps_with_bias(
 
 
 def pack_halves(values: NDArray[np.int8]) -> Bytes:
-    """Return values from -7 to 7, two in a byte, the first in the low half, each plus 8.
+    """Pack integers into half bytes: each plus 8, the first of two in the low half.
+
+    Args:
+        values: int8, any shape, from -7 to 7. An odd number of them is padded with a zero.
+
+    Returns:
+        uint8, half as many, rounded up.
 
     >>> pack_halves(np.array([1, -7, 7], np.int8)).tolist()
     [25, 143]

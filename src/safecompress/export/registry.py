@@ -1,4 +1,4 @@
-"""The formats a model can be exported in; each is registered where its class stands."""
+"""`FORMATS`: the registry of export formats, and how a format is chosen for a file."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from safecompress.registry import Part, Registry
 
 FORMATS: Registry[Format] = Registry("export format", "safecompress.formats", Format)
 FormatRequest: TypeAlias = str | Mapping[str, Any] | Format
-"""How a format is asked for: by name, as `{name: {option: value}}`, or as an object."""
+"""How a caller names a format: by name, as `{name: {option: value}}`, or as an object."""
 ZSTD = ".zst"
 _DEFAULT = ".safetensors"
-"""The end of the name that a file of any other name is taken to have."""
+"""A file whose ending belongs to no format is read like one with this ending."""
 
 
 def format_for(request: FormatRequest, path: Path) -> Format:
-    """Return the format that is asked for, as a file of that name wants it.
+    """Return the requested format, with the options that the file name implies.
 
     Args:
         request: a format, its name, or its name with options.
-        path: the file to be written.
+        path: the file that will be written; the ending `.zst` implies packing with zstd.
 
     Raises:
-        ConfigError: on an unknown format or option, or a name that asks for zstd where nothing
-            that reads the format unpacks it.
+        ConfigError: on an unknown format or option, or on the ending `.zst` for a format whose
+            readers do not unpack zstd.
     """
     form = request if isinstance(request, Format) else FORMATS.build(request, where="format")
     if path.suffix.lower() == ZSTD and ZSTD not in form.suffixes:
@@ -40,22 +40,22 @@ def format_for(request: FormatRequest, path: Path) -> Format:
 
 
 def format_of_file(path: Path) -> Format:
-    """Return a format whose files' names end as this one's; a compact one for any other name.
+    """Return the format that a file's ending belongs to; a compact format for other endings.
 
     Args:
-        path: a file that was exported.
+        path: an exported file; it is not opened.
     """
     name = path.name.lower()
     # Built-in formats come first, and published ones are loaded only for another name.
-    found = _with_suffix(FORMATS.parts, name) or _with_suffix(FORMATS.all(), name)
-    return FORMATS.build(found or _with_suffix(FORMATS.parts, _DEFAULT), where="format")
+    known = _with_suffix(FORMATS.parts, name) or _with_suffix(FORMATS.all(), name)
+    return FORMATS.build(known or _with_suffix(FORMATS.parts, _DEFAULT), where="format")
 
 
 def _with_suffix(parts: Mapping[str, Part[Format]], name: str) -> str:
-    """Return the first format whose files' names end so; empty where there is none."""
+    """Return the name of the first format with the ending of a file name; empty if none has it."""
     return next((part.name for part in parts.values() if name.endswith(_suffixes(part))), "")
 
 
 def _suffixes(part: Part[Format]) -> tuple[str, ...]:
-    """Return the ends of file names that a format's class states; none of a factory function."""
+    """Return the file endings that a format's class states; a factory function states none."""
     return tuple(getattr(part.factory, "suffixes", ()))

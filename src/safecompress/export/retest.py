@@ -1,4 +1,4 @@
-"""The exported file under the same attacks as the model, on the run's sealed rows."""
+"""`retest`: the checks and attacks of a run's suite on an exported file and the sealed rows."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ from safecompress.verdicts.parts import CheckEntry
 from safecompress.verdicts.verdict import attacks_of
 
 _CLOSE = 1e-4
-"""Relative difference that the order of fp32 additions may make."""
-_HELD = frozenset({"rows", "parent"})
+"""Largest difference that the order of additions explains, relative to a row's largest logit."""
+_EVIDENCE = frozenset({"rows", "parent"})
+"""What a file alone offers to attacks; it has no internals and no shadow models."""
 
 
 @dataclass(frozen=True)
 class Retest:
-    """What the sealed rows said of the file.
+    """The result of testing a file on the sealed rows.
 
     Args:
-        checks: whether the file answers, leaks and errs as the model did.
-        facts: the run's suite repeated on the file, the rows, the looks.
+        checks: comparisons of the file with the model: answers, accuracy and every attack.
+        facts: the verdict of the run's suite on the file, numbers of rows and looks.
     """
 
     checks: tuple[CheckResult, ...]
@@ -64,22 +65,22 @@ def retest(
     *,
     listen: Callable[[CheckResult], None],
 ) -> Retest:
-    """Load a file in its own runtime and run the run's suite on the sealed rows.
+    """Load a file in its own runtime and repeat the run's suite on the sealed rows.
 
-    The ledger counts the look: the file is another model. Attacks are compared by pairs, each row
-    with itself; one that does better on the file, or rows that it no longer gets right, beyond
-    the interval of the difference, fail the export.
+    The file is another model, so the ledger counts a look. The export fails where an attack is
+    stronger on the file than on the model, or the accuracy lower, by more than the interval of the
+    paired difference over the same rows.
 
     Args:
         source: the run.
-        path: the file, verified.
+        path: the file, which `Format.verify` has accepted.
         form: its format.
-        context: what it was written from.
-        listen: hears of every check.
+        context: that the file was written from.
+        listen: is called with the result of every comparison.
 
     Raises:
-        ModelError: when the file does not answer.
-        StorageError: when the look cannot be written down.
+        ModelError: when the file does not load, or fails on the rows.
+        StorageError: when the ledger cannot be written.
     """
     run = source.run
     sealed, looks = run.open_sealed({"export": form.name, "file": sha256(path)})
@@ -96,8 +97,10 @@ def retest(
         name: _subject(recorded, parent, name=name, density=density, seed=seed)
         for name, recorded in ((EXPORTED, file), (AUDITED, before))
     }
-    theirs = None if parent is None else _subject(parent, None, name=DENSE, density=1.0, seed=seed)
-    repeated = suite.run(subjects[EXPORTED], theirs, level=level)
+    dense_subject = (
+        None if parent is None else _subject(parent, None, name=DENSE, density=1.0, seed=seed)
+    )
+    repeated = suite.run(subjects[EXPORTED], dense_subject, level=level)
     checks = [_same_answers(file, before)] if _must_be_equal(form, context) else []
     checks += [
         _unchanged(measure, subjects[EXPORTED], subjects[AUDITED], level=level)
@@ -123,15 +126,15 @@ def retest(
 
 
 def _suite(source: Source, *, relative: bool) -> tuple[Suite, tuple[str, ...]]:
-    """Return the run's suite without what a file alone cannot answer, and names of what that is."""
+    """Return the checks of the run's suite that a file allows, and the names of the others."""
     config = source.run.config
     shadows = shadow_attacks(config.shadows.count) if config.shadows.count else ()
-    # A topology has whole weights, so the wanted density may be exceeded by part of one.
+    # Masks keep whole weights, so the actual density may exceed the target by less than a weight.
     density = max(config.sparse.density, source.run.stored.topology.density)
     suite = suite_from(config, density=density, relative=relative, shadows=shadows)
 
     def able(check: Check) -> bool:
-        return check.measure.requires <= _HELD and (relative or not check.condition.relative)
+        return check.measure.requires <= _EVIDENCE and (relative or not check.condition.relative)
 
     kept = tuple(check for check in suite.checks if able(check))
     return Suite(kept), tuple(check.name for check in suite.checks if not able(check))
@@ -154,7 +157,7 @@ def _subject(
 def _answers(
     source: Source, path: Path, form: Format, context: ExportContext, sealed: Pool[Rows]
 ) -> RecordedOutputs:
-    """Ask the file about the sealed rows: raw ones where it prepares them itself."""
+    """Record the file's outputs on the sealed rows, raw ones where preprocessing is inside."""
     rows = sealed
     if context.preprocessor is not None:
         rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
@@ -162,14 +165,14 @@ def _answers(
 
 
 def _must_be_equal(form: Format, context: ExportContext) -> bool:
-    """Return whether a file computes what the model does, the rounding of layers' inputs too."""
+    """Return whether the file's logits must be the model's, up to the order of additions."""
     numbers = context.numbers
     rounded = numbers is not None and bool(numbers.ranges)
     return form.exact and (form.rounds_inputs or not rounded)
 
 
 def _unchanged(measure: Measure, file: Subject, model: Subject, *, level: float) -> CheckResult:
-    """Judge the paired difference of a figure: it fails where its interval leaves 0 for worse."""
+    """Fail where the whole interval of the paired difference to the model is on the worse side."""
     leak = isinstance(measure, AttackMeasure)
     condition = at_most_dense(0.0) if leak else at_least_dense(0.0)
     check = Check(f"{measure.name} as before", measure, condition)
@@ -182,7 +185,7 @@ def _unchanged(measure: Measure, file: Subject, model: Subject, *, level: float)
 
 
 def _same_answers(file: RecordedOutputs, model: RecordedOutputs) -> CheckResult:
-    """Judge whether a file in fp32 gives the model's own logits."""
+    """Check that an exact file gives the model's classes and, within `_CLOSE`, its logits."""
     worst = 0.0
     for ours, theirs in _pairs(file, model):
         scale = theirs.abs().amax(dim=1, keepdim=True).clamp(min=1e-6)
@@ -199,7 +202,7 @@ def _same_answers(file: RecordedOutputs, model: RecordedOutputs) -> CheckResult:
 
 
 def _agreement(file: RecordedOutputs, model: RecordedOutputs) -> float:
-    """Return the share of rows for which both name the same class; ties of logits count."""
+    """Return the share of rows, in [0, 1], with the same class; tied logits count as the same."""
     same = [
         torch.take_along_dim(b, a.argmax(dim=1, keepdim=True), 1).squeeze(1) >= b.amax(dim=1) - 1e-6
         for a, b in _pairs(file, model)

@@ -1,7 +1,7 @@
-"""The self-decoding graph: weights as steps and values, put together by ordinary operators.
+"""`self_decoding`: a graph that stores weights without their zeros and decodes them by operators.
 
-Stock onnxruntime folds these operators away when it loads the file; no custom operator is needed.
-Without graph optimization the weights are decoded at every call.
+Stock onnxruntime computes these operators once, when it loads the file (constant folding); no
+custom operator is needed. Without graph optimization the weights are decoded at every call.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from numpy.typing import NDArray
 from safecompress.export.packing import pack_halves, step_stream
 
 _NODE_BYTES = 400
-"""What the operators that decode one tensor take in the file, names included."""
+"""Bytes in the file of the operators that decode one tensor, names included."""
 _HALVES_BYTES = 350
-"""What those take that take values out of halves of bytes."""
+"""Bytes of the additional operators that unpack values from half bytes."""
 _PRODUCT_BYTES = 120
-"""What the operator that multiplies two scales takes."""
+"""Bytes of the operator that multiplies two scales."""
 _AXIS, _ONE = "decode.axis", "decode.one"
 _LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
 
 
 def self_decoding(graph: Any, *, values: str) -> Any:
-    """Return a graph with every weight packed that is smaller so; a new `onnx.ModelProto`.
+    """Return a graph with every weight packed that gets smaller by it, as a new `onnx.ModelProto`.
 
-    Where nothing gets smaller the graph is returned as it is: the dense fallback.
+    Where no weight gets smaller, the given graph is returned, which is the dense file.
 
     Args:
-        graph: with fp32 weights, or with int8 weights; left as it is.
-        values: how values are stored: `fp32` or `fp16` of fp32 weights, `int8` or `int4` of int8;
-            a weight for which the shorter one does not do, or does not pay, gets the longer one.
-            Weights that a graph of int8 has in fp32 stay fp32, without their zeros.
+        graph: `onnx.ModelProto` with fp32 or int8 weights; it is not changed.
+        values: number format of the stored values: `fp32` or `fp16` for a graph in fp32, `int8` or
+            `int4` for one in int8. A weight that `fp16` or `int4` cannot hold, or that gets no
+            smaller by `int4`, is stored in the wider format. The fp32 weights of an int8 graph stay
+            fp32, without their zeros.
     """
     import onnx
     from onnx import TensorProto, numpy_helper
@@ -44,7 +45,7 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     kinds = {TensorProto.FLOAT: "fp32", TensorProto.INT8: values}
     kinds = kinds if whole else {TensorProto.FLOAT: values}
     nodes = _derived_scales(body) if whole else []
-    # Streams of one kind lie together, which is what general compression likes.
+    # Streams of one kind are adjacent, because general compressors pack similar bytes better.
     rest: list[Any] = []
     gaps: list[Any] = []
     numbers: list[Any] = []
@@ -76,27 +77,28 @@ def self_decoding(graph: Any, *, values: str) -> Any:
 
 
 def _derived_scales(body: Any) -> list[Any]:
-    """Make the scales of biases out of the two they are the product of; in place.
+    """Remove the scales of biases that are products of two other scales, in place.
 
-    Returns the operators; a scale that is not exactly that product stays in the file.
+    Returns the operators that compute them. A scale that is not exactly the product, or is smaller
+    than the operator, stays in the file.
     """
     from onnx import helper, numpy_helper
 
-    held = {i.name: i for i in body.initializer}
-    made = {output: node for node in body.node for output in node.output}
+    initializers = {i.name: i for i in body.initializer}
+    producers = {output: node for node in body.node for output in node.output}
     nodes, derived = [], set()
     for node in body.node:
         if node.op_type not in {"Conv", "Gemm"} or len(node.input) < 3:
             continue
-        behind = [made.get(name) for name in node.input]
-        if any(b is None or b.op_type != "DequantizeLinear" for b in behind):
+        inputs = [producers.get(name) for name in node.input]
+        if any(b is None or b.op_type != "DequantizeLinear" for b in inputs):
             continue
-        step, weight, bias = (b.input[1] for b in behind if b is not None)
-        if bias in derived or not {step, weight, bias} <= set(held):
+        step, weight, bias = (b.input[1] for b in inputs if b is not None)
+        if bias in derived or not {step, weight, bias} <= set(initializers):
             continue
         product, scale = (
-            numpy_helper.to_array(held[step]) * numpy_helper.to_array(held[weight]),
-            numpy_helper.to_array(held[bias]),
+            numpy_helper.to_array(initializers[step]) * numpy_helper.to_array(initializers[weight]),
+            numpy_helper.to_array(initializers[bias]),
         )
         readers = [n for n in body.node if bias in n.input]
         small = scale.nbytes <= _PRODUCT_BYTES
@@ -111,19 +113,19 @@ def _derived_scales(body: Any) -> list[Any]:
 
 
 def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArray[Any]] | None:
-    """Return steps and values as they are stored; None where that is no smaller."""
+    """Return the stored steps and values of a weight; None where they are no smaller than it."""
     steps, kept = step_stream(array)
     cost = _NODE_BYTES
     if values == "int4" and len(kept) > 2 * _HALVES_BYTES and np.abs(kept).max() <= 7:
         steps, kept = _even(steps, kept)
         half = len(kept) // 2
-        # The first half of the values in the low halves: no operator has to weave them.
+        # Low halves hold the first half of the values, so that a Concat decodes them in order.
         kept = pack_halves(np.stack([kept[:half], kept[half:]], axis=1))
         cost += _HALVES_BYTES
     elif values == "fp16":
         with np.errstate(over="ignore"):
             short = kept.astype(np.float16)
-        # A weight of which fp16 would lose a value, or make it infinite, stays fp32.
+        # A weight with a value that fp16 rounds to zero or to infinity stays fp32.
         if np.isfinite(short).all() and ((short != 0) | (kept == 0)).all():
             kept = short
     if steps.nbytes + kept.nbytes + cost >= array.nbytes:
@@ -132,7 +134,7 @@ def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArr
 
 
 def _even(steps: NDArray[np.uint8], kept: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Return an even number of steps: one longer than 1 may be made in two, by way of a zero."""
+    """Return an even number of steps; an odd one is made even by a zero in the longest gap."""
     if len(steps) % 2 == 0:
         return steps, kept
     at = int(np.argmax(steps))
@@ -145,10 +147,10 @@ def _decoding(name: str, mark: str, dtype: np.dtype[Any], stored: np.dtype[Any])
     """Return Cast → CumSum → Sub 1 → ScatterElements(ConstantOfShape 0) → Reshape.
 
     Args:
-        name: of the weight.
-        mark: begins the names in between.
-        dtype: of the weight.
-        stored: of its values in the file; uint8 are halves of bytes.
+        name: name of the weight.
+        mark: prefix of the names of intermediate results.
+        dtype: type of the weight.
+        stored: type of its values in the file; uint8 means two values in a byte.
     """
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""A finished run as something to export: its model, its rows, and its raw rows where they are."""
+"""`Source`, `open_source`: a finished run with its model, its splits and its raw rows."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
 
 @dataclass(frozen=True)
 class Source:
-    """What an export starts from.
+    """The run that an export starts from.
 
     Args:
-        run: the run, its sealed rows still sealed.
+        run: the run; opening its sealed rows counts a look.
         module: its compressed model, as it was judged.
         verdict: its verdict.
     """
@@ -43,16 +43,16 @@ class Source:
 
     @cached_property
     def shipped(self) -> Exportable:
-        """The model as files are made of it: removed channels are gone, rounded weights rounded."""
+        """The model of all files: without removed channels, with quantized weights rounded."""
         stored = self.run.stored
         return exportable(self.module, stored.topology, stored.transforms)
 
     @cached_property
     def front(self) -> Preprocessor | None:
-        """The preprocessing that goes into the file; None where the file takes prepared rows.
+        """The preprocessing that goes into the file; None where the file takes preprocessed rows.
 
-        It goes in where operators can express it and the raw rows can be read again, because
-        nothing goes into a file that is not tested with it.
+        It goes in where operators can express it and the raw rows can be read again: the retest
+        needs raw rows, and every part of a file is tested.
         """
         fitted = self.run.splits.preprocessor
         if fitted is None or self.run.config.data is None or not expressible(fitted):
@@ -66,18 +66,25 @@ class Source:
 
     @property
     def raw_type(self) -> np.dtype[Any]:
-        """Type of the raw rows' numbers."""
+        """The dtype of the raw rows."""
         columns = self._columns
         return np.dtype(np.float64) if isinstance(columns, tuple) else columns.dtype
 
     def raw(self, ids: Tensor) -> NDArray[Any]:
-        """Return raw rows by id, as the file takes them; only where `front` is there."""
+        """Return raw rows as the file takes them.
+
+        Args:
+            ids: int64 (n,), ids of rows.
+
+        Raises:
+            RunFolderError: where `front` is None.
+        """
         if self.front is None:
             raise RunFolderError(f"{self.run.folder}: its raw rows are not to be had.")
         return raw_rows(self.front, self._columns, ids.numpy())
 
     def dense(self) -> nn.Module | None:
-        """Return the run's dense model, where its folder has one."""
+        """Return the run's dense model; None where its folder holds none."""
         path = self.run.folder / DENSE
         if not path.is_file():
             return None
@@ -91,13 +98,14 @@ def open_source(
 
     Args:
         run: its folder.
-        model: its compressed model, where the folder does not say how it is made.
-        data: its splits, where the folder does not say where they are from.
+        model: its architecture, for a run that was started with a module as an object; the weights
+            come from the folder.
+        data: its splits, for a run that was started with splits as an object.
         trust_code: whether code that the folder names may be imported.
 
     Raises:
-        RunFolderError: when the run is unfinished, its verdict damaged, or something is missing
-            that it does not hold.
+        RunFolderError: when the run is unfinished, its verdict is damaged, or its model or splits
+            are neither in the folder nor given.
     """
     if model is None or data is None:
         target = open_run(run, trust_code=trust_code)
@@ -110,16 +118,16 @@ def open_source(
 
 
 def _verdict(run: Path) -> CompressVerdict:
-    found = read_verdict(run / VERDICT)
-    if not isinstance(found, CompressVerdict):
+    verdict = read_verdict(run / VERDICT)
+    if not isinstance(verdict, CompressVerdict):
         raise RunFolderError(
             f"{run / VERDICT}: the verdict of an audit; expected that of a run. Name a run folder."
         )
-    return found
+    return verdict
 
 
 def _filled(module: nn.Module, stored: StoredModel) -> nn.Module:
-    """Return a copy that computes what a stored model does."""
+    """Return a copy of a module with the weights and transforms of a stored model."""
     filled = deepcopy(module)
     filled.load_state_dict(dict(stored.weights))
     attach_(filled, stored.transforms)

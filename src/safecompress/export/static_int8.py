@@ -1,4 +1,7 @@
-"""Static int8: activations as uint8, weights as int8 per channel, in a graph of Q and DQ nodes."""
+"""`quantized`: a graph in static int8, as `QuantizeLinear` and `DequantizeLinear` nodes.
+
+Activations are uint8 by ranges fixed beforehand, weights int8 with a scale per output channel.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,15 @@ _KEPT = "QuantizeLinear", "DequantizeLinear"
 
 
 def quantized(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
-    """Return a graph's static int8 form, a new `onnx.ModelProto`.
+    """Return the static int8 form of a graph as a new `onnx.ModelProto`.
 
-    Zeros stay zeros, so a mask survives. The logits stay fp32: rounded to 256 levels they would
+    Zeros stay zeros, so masks survive. The logits stay fp32, because logits rounded to 256 levels
     tie, and ties make a model look safer than it is.
 
     Args:
-        graph: of fp32, from `graph_of`; left as it is.
-        rows: the graph's inputs by name, of members alone: their activations fix the ranges.
-        weights: `int8`, or `int4`: int8 numbers of which only -7 to 7 are used.
+        graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
+        rows: the graph's inputs by name, for members alone; their activations fix the ranges.
+        weights: `int8`, or `int4` for int8 tensors whose values are from -7 to 7.
 
     Raises:
         ConfigError: when onnxruntime is not installed.
@@ -55,17 +58,21 @@ def quantized(graph: Any, rows: Feed, *, weights: str = "int8") -> Any:
                 extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
             )
         except Exception as error:
-            told = " ".join(str(error).split())[:300]
-            raise ModelError(f"export: onnxruntime cannot quantize the graph: {told}") from error
-        found = onnx.load(str(path))
-    _keep_logits(found)
-    _refit(found, graph, weights=weights)
-    tidy(found)
-    return found
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"export: onnxruntime cannot quantize the graph: {reason}") from error
+        result = onnx.load(str(path))
+    _keep_logits(result)
+    _refit(result, graph, weights=weights)
+    tidy(result)
+    return result
 
 
 class Batches:
-    """Rows in batches, as onnxruntime's calibration asks for them."""
+    """Rows in batches of 64, in the interface of onnxruntime's calibration.
+
+    Args:
+        rows: arrays (n, ...) by the names of the graph's inputs.
+    """
 
     def __init__(self, rows: Feed) -> None:
         n = len(next(iter(rows.values())))
@@ -85,13 +92,13 @@ class Batches:
 
 
 def _keep_logits(model: Any) -> None:
-    """Take the rounding off the graph's output, in place."""
+    """Remove the quantization of the graph's output, in place."""
     nodes = model.graph.node
-    made = {output: node for node in nodes for output in node.output}
-    last = made.get(LOGITS)
+    producers = {output: node for node in nodes for output in node.output}
+    last = producers.get(LOGITS)
     if last is None or last.op_type != "DequantizeLinear":
         return
-    rounding = made.get(last.input[0])
+    rounding = producers.get(last.input[0])
     if rounding is None or rounding.op_type != "QuantizeLinear":
         return
     exact = rounding.input[0]
@@ -103,28 +110,33 @@ def _keep_logits(model: Any) -> None:
 
 
 def _refit(model: Any, source: Any, *, weights: str) -> None:
-    """Round weights anew to 4 bits where they are wanted, and mend channels without weights.
+    """Round weights to 4 bits where requested, and biases of empty channels finely, in place.
 
-    onnxruntime gives those a scale of 1, and with it their bias steps as long as the input's.
+    onnxruntime gives a channel without weights a scale of 1, so that its bias is rounded to
+    multiples of the input's step; see `steps_with_bias`.
     """
     from onnx import numpy_helper
 
     exact = {i.name: i for i in source.graph.initializer}
-    held = {i.name: i for i in model.graph.initializer}
-    made = {output: node for node in model.graph.node for output in node.output}
+    initializers = {i.name: i for i in model.graph.initializer}
+    producers = {output: node for node in model.graph.node for output in node.output}
 
     def get(name: str) -> NDArray[Any]:
-        return np.asarray(numpy_helper.to_array(held[name]))
+        return np.asarray(numpy_helper.to_array(initializers[name]))
 
     def put(name: str, array: NDArray[Any]) -> None:
-        held[name].CopyFrom(numpy_helper.from_array(array, name))
+        initializers[name].CopyFrom(numpy_helper.from_array(array, name))
 
     for node in model.graph.node:
         if node.op_type not in {"Conv", "Gemm", "MatMul"} or len(node.input) < 2:
             continue
-        inputs = [made.get(name) for name in node.input]
+        inputs = [producers.get(name) for name in node.input]
         weight = inputs[1]
-        if weight is None or weight.op_type != "DequantizeLinear" or weight.input[0] not in held:
+        if (
+            weight is None
+            or weight.op_type != "DequantizeLinear"
+            or weight.input[0] not in initializers
+        ):
             continue
         number, by = weight.input[:2]
         axis = next((a.i for a in weight.attribute if a.name == "axis"), 0)
@@ -153,7 +165,11 @@ def _refit(model: Any, source: Any, *, weights: str) -> None:
 
 
 def tidy(model: Any) -> None:
-    """Drop initializers nobody reads, and keep one of those that are equal; in place."""
+    """Remove unused and duplicate initializers and the names of nodes, in place.
+
+    Args:
+        model: an `onnx.ModelProto`.
+    """
     body = model.graph
     del body.value_info[:], model.metadata_props[:]
     model.producer_name, model.producer_version = "safecompress", ""
@@ -179,7 +195,11 @@ def tidy(model: Any) -> None:
 
 
 def nodes_of(body: Any) -> Iterator[Any]:
-    """Walk a graph's operators, and those of the loops and branches inside them."""
+    """Yield the nodes of a graph and of its subgraphs (loops and branches).
+
+    Args:
+        body: an `onnx.GraphProto`.
+    """
     for node in body.node:
         yield node
         for attribute in node.attribute:

@@ -1,7 +1,7 @@
-"""Int8 as it was trained: the numbers and ranges a candidate was judged with, as Q and DQ nodes.
+"""`trained`: a graph in static int8 with the scales and ranges of quantization-aware training.
 
 Nothing is rounded that training did not round, except biases. Sums of layers, pooling and
-normalization stay fp32 unless the runtime moves a rounding past them, which changes no number.
+normalization stay fp32; where a runtime moves a rounding past them, the result is the same.
 """
 
 from __future__ import annotations
@@ -23,32 +23,34 @@ from safecompress.transforms import affine
 Array = NDArray[Any]
 _WEIGHT_AT = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
 _FOLDED = 1e-5
-"""Relative difference that folding normalization may make, besides its factor."""
+"""Relative rounding error of a weight that normalization has been folded into."""
 _INT32 = np.iinfo(np.int32)
 
 
 def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, values: str) -> Any:
-    """Return a graph's int8 form with a candidate's own numbers, a new `onnx.ModelProto`.
+    """Return the int8 form of a graph with a candidate's own integers, as a new `onnx.ModelProto`.
 
-    Where normalization was folded into a weight, its numbers stay, but for their sign, and the
-    steps take the factor. Biases become int32, with the step of the sum that they go into.
+    Where normalization was folded into a weight, its integers change at most their sign, and the
+    scales are multiplied by the factor. Biases become int32 multiples of the input's step times the
+    weight's scale, which is the step of the sum they are added to.
 
     Args:
-        graph: of fp32, from `graph_of`; left as it is.
-        weights: the module's state, its quantized weights rounded.
-        numbers: steps of the weights, and ranges of layers' inputs.
-        values: `int8`, or `int4`: weights trained with 8 bits are rounded anew to 4.
+        graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
+        weights: the module's state by name, quantized weights already rounded.
+        numbers: scales of the weights, and ranges of layers' inputs.
+        values: `int8`, or `int4`, which rounds weights that were trained with 8 bits again.
 
     Raises:
-        ModelError: when a weight of the graph is not the module's, times a factor per channel.
+        ModelError: when a quantized weight of the graph is not the module's weight times a factor
+            per channel.
     """
     import onnx
     from onnx import numpy_helper
 
-    made = onnx.ModelProto()
-    made.CopyFrom(graph)
-    writer = _Writer(made.graph)
-    for node in made.graph.node:
+    result = onnx.ModelProto()
+    result.CopyFrom(graph)
+    writer = _Writer(result.graph)
+    for node in result.graph.node:
         at = _WEIGHT_AT.get(node.op_type)
         held = None if at is None else writer.held.get(node.input[at])
         if at is None or held is None:
@@ -65,18 +67,18 @@ def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, value
             writer.round_weight(node, at, rounded, turned=found.turned)
         writer.nodes.append(node)
     writer.finish()
-    tidy(made)
-    return made
+    tidy(result)
+    return result
 
 
 @dataclass(frozen=True)
 class IntegerWeight:
-    """A weight of a graph as the whole numbers it was trained with.
+    """A weight of a graph as the integers that it was trained with.
 
     Args:
-        name: of the module's weight.
-        turned: whether it lies in the graph transposed.
-        rounded: its numbers, output channels first.
+        name: name of the module's weight.
+        turned: whether the graph holds it transposed.
+        rounded: its integers and scales, output channels first.
     """
 
     name: str
@@ -87,17 +89,17 @@ class IntegerWeight:
 def as_trained(
     held: str, array: Array, weights: Mapping[str, Array], numbers: Numbers, *, values: str
 ) -> IntegerWeight | None:
-    """Return the numbers that one of a graph's weights was trained with; None where it has none.
+    """Return the integers that a weight of a graph was trained with; None where it had none.
 
     Args:
-        held: its name in the graph.
-        array: its values there.
-        weights: as of `trained`.
-        numbers: the same.
-        values: the same.
+        held: the weight's name in the graph.
+        array: its values in the graph, float32.
+        weights: see `trained`.
+        numbers: see `trained`.
+        values: see `trained`.
 
     Raises:
-        ModelError: when it is not the module's, times a factor per channel.
+        ModelError: when it is not the module's weight times a factor per channel.
     """
     name, turned = _source(held, array, weights, numbers)
     if name is None:
@@ -110,7 +112,7 @@ def as_trained(
 def _source(
     held: str, array: Array, weights: Mapping[str, Array], numbers: Numbers
 ) -> tuple[str | None, bool]:
-    """Return which quantized weight an initializer is, and whether it lies there transposed."""
+    """Return the quantized weight that an initializer holds, and whether it is transposed."""
     if held in numbers.scales and weights[held].shape == array.shape:
         return held, False
     turned = (
@@ -122,7 +124,7 @@ def _source(
 
 
 def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> QuantizedWeight:
-    """Return the numbers a weight was trained with, unless 4 bits must do."""
+    """Return the integers a weight was trained with, or its 4-bit rounding where requested."""
     if values == "int4" and numbers.bits != 4:
         return quantize(weight, "int4")
     scale = np.asarray(numbers.scales[name].cpu().numpy(), np.float32)
@@ -130,7 +132,7 @@ def _rounded(weight: Array, name: str, numbers: Numbers, values: str) -> Quantiz
 
 
 def _folded(name: str, weight: Array, array: Array, rounded: QuantizedWeight) -> QuantizedWeight:
-    """Return numbers and steps of a weight that the graph holds times a factor per channel."""
+    """Move the factor per channel by which the graph's weight differs into sign and scales."""
     if np.array_equal(weight, array):
         return rounded
     ours, theirs = (a.reshape(len(a), -1).astype(np.float64) for a in (weight, array))
@@ -143,14 +145,14 @@ def _folded(name: str, weight: Array, array: Array, rounded: QuantizedWeight) ->
             f"export: '{name}' is not in the graph as it was trained, so its whole numbers are not "
             "those that were judged; choose a format of fp32."
         )
-    # A factor of 0 leaves nothing of a channel.
+    # A factor of 0 empties the channel: its integers become 0 and its scale stays positive.
     sign = np.sign(factor).astype(np.int8).reshape(-1, *[1] * (weight.ndim - 1))
     scale = np.where(factor == 0, rounded.scale, rounded.scale * np.abs(factor))
     return QuantizedWeight(rounded.values * sign, scale.astype(np.float32))
 
 
 class _Writer:
-    """A graph that is being rewritten; `nodes` are the new ones, in order."""
+    """A graph that is rewritten: `held` are its initializers by name, `nodes` the new nodes."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -160,12 +162,12 @@ class _Writer:
         self._inputs: dict[tuple[Any, ...], str] = {}
 
     def round_input(self, node: Any, bounds: torch.Tensor) -> np.float32:
-        """Round what a layer is given to uint8; returns the step."""
+        """Round the input of a layer to uint8, and return the quantization step."""
         step, zero = affine(bounds.cpu())
         scale, point = np.float32(step.item()), np.uint8(zero.item())
         key = (node.input[0], float(scale), int(point))
         if key not in self._inputs:
-            # A tensor that layers with different ranges read is rounded for each.
+            # Layers with different ranges may read the same tensor; each range has its rounding.
             name = f"{node.input[0]}.rounded{len(self._inputs)}"
             self._put |= {f"{name}_scale": np.array(scale), f"{name}_zero_point": np.array(point)}
             by = [f"{name}_scale", f"{name}_zero_point"]
@@ -176,7 +178,10 @@ class _Writer:
         return scale
 
     def round_bias(self, node: Any, step: np.float32, rounded: QuantizedWeight) -> QuantizedWeight:
-        """Round a layer's bias to int32; a channel without weights gets a step that suits it."""
+        """Round a layer's bias to int32, and return the weight with scales that the bias needs.
+
+        A bias that int32 cannot hold stays fp32.
+        """
         from onnx import numpy_helper
 
         held = self.held.get(node.input[2]) if len(node.input) > 2 else None
@@ -193,7 +198,7 @@ class _Writer:
         return QuantizedWeight(rounded.values, weight)
 
     def round_weight(self, node: Any, at: int, rounded: QuantizedWeight, *, turned: bool) -> None:
-        """Put whole numbers in a weight's place."""
+        """Replace a weight by its integers and a `DequantizeLinear` node."""
         name = node.input[at]
         stored = rounded.values.T if turned else rounded.values
         number = f"{name}_quantized"

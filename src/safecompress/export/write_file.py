@@ -1,4 +1,4 @@
-"""`export_module`: any module as a file, untested."""
+"""`export_module`: any module as a file, without tests."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ def export_module(
     facts: Mapping[str, Any] | None = None,
     numbers: Quantization | None = None,
 ) -> Path:
-    """Write a module's file, untested; `export` tests that of a run as well.
+    """Write any module as a file without testing it; `export` writes and tests the file of a run.
 
     Args:
-        module: plain, float32; channels that were removed are gone from it, fake quantization is
-            folded into its weights.
+        module: a plain module with float32 weights, without channels that were removed and with
+            quantized weights already rounded; it is not changed.
         topology: which of its weights exist; `Topology.dense(module)` where all do.
         path: the file; a compact file whose name ends in `.zst` is packed with zstd.
-        members: inputs of some rows it was trained on, as the module takes them.
-        format: a format, its name, or its name with options; see `FORMATS`.
-        facts: JSON values that go into the file.
-        numbers: of a module with fake-quantized weights, its steps and ranges, which the file gets.
+        members: model-ready inputs of rows that it was trained on, at least one; they fix the
+            ranges of static int8.
+        format: a format, its name, or `{name: {option: value}}`; see `FORMATS`.
+        facts: JSON values by name that go into the file.
+        numbers: scales and ranges of quantization-aware training, which the file then uses.
+
+    Returns:
+        `path`.
 
     Raises:
-        ConfigError: on an unknown format, or when a package is missing.
+        ConfigError: on an unknown format, no members, or a missing package.
         ModelError: when the model cannot be written in that format.
         StorageError: when the file cannot be written.
     """

@@ -19,7 +19,7 @@ from safecompress.checks import Subject
 from safecompress.config import seconds_of
 from safecompress.data import read_outputs
 from safecompress.errors import ConfigError
-from tests.e2e.test_audit import arrays, saved, with_references
+from tests.recorded_outputs import arrays, saved, with_references
 
 FOREVER = float("inf")
 

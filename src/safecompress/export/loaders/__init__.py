@@ -1,7 +1,8 @@
-"""Scripts that load a file in a process of its own, by the runtime that they import.
+"""`ONNX`, `EXECUTORCH`, `COMPACT`: paths of scripts that load a file in a process of its own.
 
-`_probe.py` runs one by its path. A script defines `loader(threads)`: it imports the runtime and
-returns `load(path)`, which is timed and returns what answers a batch, or None where nothing does.
+`_probe.py` runs a script by its path. The script defines `loader(threads)`, which imports the
+runtime and returns `load(path)`. `load` is timed; it returns a function that computes a batch, or
+None where no runtime computes with the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the reader loads a compact file: `safecompress_reader`, without this library or torch."""
+"""`loader` of compact files: `safecompress_reader`, without this library and without torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _READER = Path(__file__).parents[3] / "safecompress_reader.py"
 
 
 def loader(threads: int) -> Callable[[str], None]:
-    """Return what reads a file; nothing computes with it.
+    """Return a function that reads the file at a path; no runtime computes with it.
 
     Args:
-        threads: of no use to a reader.
+        threads: ignored, because the reader has one thread.
     """
     del threads
     spec = importlib.util.spec_from_file_location("safecompress_reader", _READER)

@@ -1,4 +1,4 @@
-"""How ExecuTorch's runtime loads a program."""
+"""`loader` of `.pte` programs: ExecuTorch's runtime."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def loader(threads: int) -> Callable[[str], Callable[[Any], Any]]:
-    """Return what loads a file.
+    """Return a function that loads a `.pte` program and returns a function that computes a batch.
 
     Args:
-        threads: inside an operator.
+        threads: of the runtime inside one operator, at least 1.
     """
     import torch
     from executorch.extension.pybindings import portable_lib
@@ -20,11 +20,11 @@ def loader(threads: int) -> Callable[[str], Callable[[Any], Any]]:
 
     def load(path: str) -> Callable[[Any], Any]:
         program = Runtime.get().load_program(path)
-        # The method needs its program to stay in memory.
-        held = program, program.load_method("forward")
+        # The method reads from its program, so the closure keeps both alive.
+        loaded = program, program.load_method("forward")
 
         def ask(feed: Any) -> Any:
-            _, method = held
+            _, method = loaded
             rows = method.metadata.input_tensor_meta(0).sizes()[0]
             return method.execute([torch.from_numpy(array[:rows]) for array in feed.values()])
 

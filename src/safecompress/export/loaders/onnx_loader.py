@@ -1,4 +1,4 @@
-"""How stock onnxruntime loads an ONNX file."""
+"""`loader` of ONNX files: stock onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def loader(threads: int) -> Callable[[str], Callable[[Any], Any]]:
-    """Return what loads a file.
+    """Return a function that loads an ONNX file and returns a function that computes a batch.
 
     Args:
-        threads: inside an operator.
+        threads: of the runtime inside one operator, at least 1.
     """
     import onnxruntime
 
