@@ -9,7 +9,7 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.compression.first_masks import StudentMask
-from safecompress.compression.first_masks.acceptance import fault_of
+from safecompress.compression.first_masks.acceptance import fault_of, shown_to
 from safecompress.compression.requirements import build_first_mask
 from safecompress.compression.session import Session
 from safecompress.errors import ConfigError, SafeCompressError, telling_memory_shortage
@@ -51,12 +51,12 @@ def start_candidate(
         seed=derive(session.config.seed, "initialise"),
         module=copy.deepcopy(session.module),
         untrained=_copies(session.initial),
-        dense=_copies(dense.weights) if mask.needs_dense and dense is not None else None,
-        student=_copies(student.weights) if mask.needs_teachers and student is not None else None,
+        dense=None if dense is None else _copies(dense.weights),
+        student=None if student is None else _copies(student.weights),
         trained=trained,
-        gradient=gradient if mask.looks_at_members else None,
+        gradient=gradient,
     )
-    start = _checked(session, mask, context)
+    start = _checked(session, mask, shown_to(mask, context))
     if start.event is not None:
         session.listen(start.event)
     candidate = trainer.start(start.topology, weights=start.weights)

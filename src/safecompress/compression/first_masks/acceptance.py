@@ -1,15 +1,31 @@
-"""What a first mask may not return: the rules its start is checked by before a search begins."""
+"""What a first mask is shown and what it may return, in a run and under its contract alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
-from safecompress.protocols import FirstMask, FirstMaskStart
+from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 from safecompress.sparse.soundness import faults_of
 from safecompress.topology import Topology
+
+
+def shown_to(mask: FirstMask, context: FirstMaskContext) -> FirstMaskContext:
+    """Return a context without the things that a first mask does not declare to look at.
+
+    Args:
+        mask: the first mask; it declares what it looks at.
+        context: holds everything that there is.
+    """
+    return replace(
+        context,
+        dense=context.dense if mask.needs_dense else None,
+        student=context.student if mask.needs_teachers else None,
+        gradient=context.gradient if mask.looks_at_members else None,
+    )
 
 
 def fault_of(

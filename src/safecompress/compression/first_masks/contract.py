@@ -1,32 +1,23 @@
 """What every first mask must keep to, built in or published by somebody else.
 
 >>> from safecompress.compression.first_masks import FIRST_MASKS
->>> violations(FIRST_MASKS.build("magnitude-global", where="example"))
+>>> violations(FIRST_MASKS.build("scratch", where="example"))
 ()
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from safecompress.candidate import Candidate
 from safecompress.compression.first_masks.acceptance import fault_of
-from safecompress.config import SparseConfig
-from safecompress.protocols import (
-    Batch,
-    FirstMask,
-    FirstMaskContext,
-    FirstMaskStart,
-    FirstMaskTraining,
-    TrainingContext,
-)
-from safecompress.randomness import generator
+from safecompress.compression.first_masks.imagined import SPARSE, Situation
+from safecompress.defenses.imagined import network, same_tensors
+from safecompress.errors import ConfigError
+from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart, FirstMaskTraining
 from safecompress.registry.contract import (
     GLOBAL_DRAW,
     broken,
@@ -34,157 +25,181 @@ from safecompress.registry.contract import (
     holds_only_its_options,
     other_global_generators,
 )
-from safecompress.topology import Topology, maskable_parameters
 
-_ROWS, _INPUTS, _CLASSES, _STEPS = 8, 6, 3, 32
-_DENSITIES = (0.3, 0.5, 0.9)
+_DENSITIES = (0.1, 0.37, 0.9)
+_DISTRIBUTIONS = ("uniform", "erk")
 
 
 def violations(mask: FirstMask, *, seed: int = 0) -> tuple[str, ...]:
     """Return what a first mask breaks, in words; empty when it keeps to everything.
 
-    It must be a frozen dataclass that holds nothing but its options, return what the run accepts
-    (weights of the model's names, shapes and types, finite numbers, and exactly as many as the
-    density asks for), look at nothing but what it declares and at that, leave its context alone,
-    and return the same for the same context.
+    It must be a frozen dataclass that holds nothing but its options. At density 0.5 it returns
+    finite weights with the names, shapes and types of the model's, a bool mask for each maskable
+    weight, and exactly the number of weights that was asked for; at other densities and
+    distributions the same, unless it refuses them with a ConfigError. It returns the same for the
+    same context, in any order of the weights, whatever the global generators say and whatever
+    weights the module holds, and leaves its context alone. Its result depends on the dense model,
+    the teachers and the members exactly where it declares so; what it does not declare is withheld.
+    Where it trains, a training that was interrupted and resumed leads to the same start.
 
     Args:
-        mask: the first mask; it is asked some ten times for a model of two layers.
-        seed: of the model's weights and of the mask's own choices.
+        mask: the mask; it is asked about twenty times for a mask of a network of two layers, and
+            its training, if it has one, is made as often, with `sparse.train` of six steps.
+        seed: of the network, its rows and the mask's own choices.
     """
     rules = (
         holds_only_its_options,
-        _declares_what_it_needs,
+        _declares_yes_or_no,
         _is_accepted_by_the_run,
-        _leaves_its_context,
+        _meets_other_densities,
         _repeats_itself,
+        _leaves_its_context,
+        _looks_at_what_it_declares,
+        _trains_as_a_run_can,
+        _resumes_exactly,
     )
     return broken(mask, rules, seed=seed)
 
 
-def _module(seed: int) -> nn.Module:
-    module = nn.Sequential(nn.Linear(_INPUTS, 8), nn.ReLU(), nn.Linear(8, _CLASSES))
-    module.load_state_dict(_weights(module, seed, "module"))
-    return module
-
-
-def _weights(module: nn.Module, seed: int, name: str) -> dict[str, Tensor]:
-    return {
-        key: torch.randn(tensor.shape, generator=generator(seed, name, key))
-        for key, tensor in module.state_dict().items()
-    }
-
-
-def _context(mask: FirstMask, seed: int, *, density: float = 0.5) -> FirstMaskContext:
-    """Return a context that holds what the mask declares, and nothing else."""
-    module, sparse = _module(seed), SparseConfig(density=density)
-    dense = _weights(module, seed, "dense")
-    training = mask.training(sparse)
-
-    def gradient(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        del weights
-        found = _weights(module, seed, "gradient")
-        return {name: found[name] for name in maskable_parameters(module)}
-
-    return FirstMaskContext(
-        sparse=sparse,
-        seed=seed,
-        module=module,
-        untrained=_weights(module, seed, "untrained"),
-        dense=dense if mask.needs_dense else None,
-        student=_weights(module, seed, "student") if mask.needs_teachers else None,
-        trained=None if training is None else _trained(training, dense, seed),
-        gradient=gradient if mask.looks_at_members else None,
-    )
-
-
-def _trained(training: FirstMaskTraining, dense: Mapping[str, Tensor], seed: int) -> Candidate:
-    """Return dense weights and the state that the training's defense ends with."""
-    module, defense = _module(seed), training.defense
-    module.load_state_dict(dict(dense))
-    defense.prepare_(TrainingContext(_CLASSES, _STEPS, seed, None, module=module))
-    inputs = torch.randn(_ROWS, _INPUTS, generator=generator(seed, "inputs"))
-    labels, ids = torch.arange(_ROWS) % _CLASSES, torch.arange(_ROWS)
-    for step in range(_STEPS):
-        batch = Batch(inputs, labels, ids, module(inputs), module, step, step / _STEPS)
-        defense.penalty(batch)
-        defense.before_step_(batch)
-        defense.after_step_(batch)
-    weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-    state = {defense.name: defense.state()}
-    return Candidate(weights, {}, Topology.dense(module), {}, defenses=state)
-
-
-def _declares_what_it_needs(mask: FirstMask, seed: int) -> Iterator[str]:
-    for flag in ("needs_dense", "needs_teachers", "looks_at_members"):
-        if not isinstance(getattr(mask, flag), bool):
-            yield f"{flag} is {getattr(mask, flag)!r}; expected true or false"
-    context = _context(mask, seed)
-    given = {"dense": mask.needs_dense and context.trained is None, "student": mask.needs_teachers}
-    for name in [name for name, declared in given.items() if declared]:
-        nothing: dict[str, Any] = {name: None}
-        if _starts(mask, replace(context, **nothing)):
-            yield f"it declares that it looks at the {name} weights and does as well without them"
-
-
-def _starts(mask: FirstMask, context: FirstMaskContext) -> bool:
-    try:
-        mask.start(context)
-    except Exception:  # it looked at what is not there
-        return False
-    return True
+def _declares_yes_or_no(mask: FirstMask, seed: int) -> Iterator[str]:
+    del seed
+    for name in ("needs_dense", "needs_teachers", "looks_at_members"):
+        if not isinstance(said := getattr(mask, name), bool):
+            yield f"{name} is {said!r}; expected True or False"
 
 
 def _is_accepted_by_the_run(mask: FirstMask, seed: int) -> Iterator[str]:
+    if fault := _fault(mask, Situation(seed)):
+        yield f"it {fault}"
+
+
+def _meets_other_densities(mask: FirstMask, seed: int) -> Iterator[str]:
     for density in _DENSITIES:
-        context = _context(mask, seed, density=density)
-        fault = fault_of(
-            mask,
-            mask.start(context),
-            module=_module(seed),
-            weights=_context(mask, seed).untrained,
-            density=density,
-        )
-        if fault:
-            yield f"at density {density:g}: it {fault}"
+        for distribution in _DISTRIBUTIONS:
+            asked = {"density": density, "distribution": distribution}
+            sparse = SPARSE.model_copy(update=asked)
+            try:
+                fault = _fault(mask, Situation(seed, sparse))
+            except ConfigError:
+                # There need not be such a mask at every density.
+                continue
+            if fault:
+                yield f"at density {density:g}, {distribution}: it {fault}"
 
 
-def _leaves_its_context(mask: FirstMask, seed: int) -> Iterator[str]:
-    context = _context(mask, seed)
-    before = copy.deepcopy(_held(context))
-    mask.start(context)
-    now = _held(context)
-    for name in sorted(before.keys() | now.keys()):
-        if name not in now or name not in before or not torch.equal(now[name], before[name]):
-            yield f"it changes {name} of its context in place"
-
-
-def _held(context: FirstMaskContext) -> dict[str, Tensor]:
-    groups = {
-        "untrained": context.untrained,
-        "dense": context.dense or {},
-        "student": context.student or {},
-        "module": context.module.state_dict(),
-    }
-    held = {f"{group}/{n}": t for group, tensors in groups.items() for n, t in tensors.items()}
-    trained = {} if context.trained is None else context.trained.tensors()
-    return held | {f"trained/{name}": tensor for name, tensor in trained.items()}
+def _fault(mask: FirstMask, situation: Situation) -> str:
+    untouched = network(situation.seed)
+    start: Any = mask.start(situation.context(mask))
+    return fault_of(
+        mask,
+        start,
+        module=untouched,
+        weights=untouched.state_dict(),
+        density=situation.sparse.density,
+    )
 
 
 def _repeats_itself(mask: FirstMask, seed: int) -> Iterator[str]:
-    context, other = _context(mask, seed), _context(mask, seed)
-    state = global_generators()
-    first = mask.start(context)
-    if global_generators() != state:
-        yield f"{GLOBAL_DRAW}, with the context's seed"
+    context, again = Situation(seed).context(mask), Situation(seed).context(mask)
     with other_global_generators():
-        second = mask.start(other)
-    if not _equal(first, second):
-        yield "the same context gives different starts"
+        # A state that no earlier call can have left, so that one which sets it is seen.
+        before = global_generators()
+        first = mask.start(context)
+        if global_generators() != before:
+            yield f"{GLOBAL_DRAW}, with the context's seed"
+    if not _same(first, mask.start(again)):
+        yield "the same context gives another start the second time"
+        return
+    if not _same(first, _start(mask, Situation(seed, backwards=True))):
+        yield "the start depends on the order in which state_dicts name the weights"
+    if not _same(first, _start(mask, Situation(seed, held=1))):
+        yield (
+            "the start depends on the weights that the module holds, and nobody knows which these "
+            "are; take context.untrained, or declare needs_dense"
+        )
 
 
-def _equal(one: FirstMaskStart, other: FirstMaskStart) -> bool:
-    pairs = ((one.weights, other.weights), (one.topology.masks, other.topology.masks))
-    return one.soft_target == other.soft_target and all(
-        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs
+def _leaves_its_context(mask: FirstMask, seed: int) -> Iterator[str]:
+    context = Situation(seed).context(mask)
+    held, was_training = _tensors(context), context.module.training
+    before = {name: tensor.clone() for name, tensor in held.items()}
+    mask.start(context)
+    now = _tensors(context)
+    if now.keys() != before.keys():
+        yield "it adds tensors to its context, or takes some away"
+    for name in sorted(before.keys() & now.keys()):
+        if not torch.equal(now[name], before[name]):
+            yield f"it changes {name} of its context in place; work on copies"
+    if context.module.training != was_training:
+        yield "it leaves the module of its context in another mode"
+
+
+def _tensors(context: FirstMaskContext) -> dict[str, Tensor]:
+    groups = {
+        "module": context.module.state_dict(),
+        "untrained": context.untrained,
+        "dense": context.dense or {},
+        "student": context.student or {},
+        "trained": {} if context.trained is None else context.trained.tensors(),
+    }
+    return {f"{what}/{n}": tensor for what, group in groups.items() for n, tensor in group.items()}
+
+
+def _looks_at_what_it_declares(mask: FirstMask, seed: int) -> Iterator[str]:
+    start = _start(mask, Situation(seed))
+    others = {
+        "needs_dense": ("another dense model gives", Situation(seed, dense=1)),
+        "needs_teachers": ("other teachers give", Situation(seed, teachers=1)),
+        "looks_at_members": ("other members give", Situation(seed, members=1)),
+    }
+    for flag, (other, situation) in others.items():
+        depends = not _same(start, _start(mask, situation))
+        if depends and not getattr(mask, flag):
+            yield f"it does not declare {flag}, and {other} another start"
+        elif getattr(mask, flag) and not depends:
+            yield f"it declares {flag}, and {other} the same start; leave the declaration out"
+
+
+def _trains_as_a_run_can(mask: FirstMask, seed: int) -> Iterator[str]:
+    del seed
+    training: Any = mask.training(SPARSE)
+    if training is None:
+        return
+    if not isinstance(training, FirstMaskTraining):
+        yield f"training returned {type(training).__name__}; expected FirstMaskTraining or None"
+        return
+    again = mask.training(SPARSE)
+    if again is None or again.defense is training.defense:
+        yield (
+            "training hands out the same defense twice; make it anew, because a training that is "
+            "resumed must not begin with what another one left in it"
+        )
+
+
+def _resumes_exactly(mask: FirstMask, seed: int) -> Iterator[str]:
+    if mask.training(SPARSE) is None:
+        return
+    # In the middle of an epoch, and after some of what happens in it.
+    if not _same(_start(mask, Situation(seed)), _start(mask, Situation(seed, interrupted=3))):
+        yield (
+            "a training that was interrupted and resumed leads to another start; whatever its "
+            "defense remembers goes through state and load_state_"
+        )
+
+
+def _start(mask: FirstMask, situation: Situation) -> FirstMaskStart:
+    return mask.start(situation.context(mask))
+
+
+def _same(one: FirstMaskStart, other: FirstMaskStart) -> bool:
+    """Return whether a search begins alike: what weights that do not exist hold is no matter."""
+    return (
+        same_tensors(one.topology.masks, other.topology.masks)
+        and same_tensors(_existing(one), _existing(other))
+        and one.soft_target == other.soft_target
     )
+
+
+def _existing(start: FirstMaskStart) -> dict[str, Tensor]:
+    masks = start.topology.masks
+    return {name: w * masks[name] if name in masks else w for name, w in start.weights.items()}
