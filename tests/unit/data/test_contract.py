@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +86,100 @@ class Gone(Mine):
         raise DataError("mine: no such file.")
 
 
+class TwoLabels(Mine):
+    def load(self, *, seed):
+        raw = super().load(seed=seed)
+        return replace(raw, labels=np.stack([raw.labels, raw.labels], axis=1))
+
+
+class SmallLabels(Mine):
+    def load(self, *, seed):
+        raw = super().load(seed=seed)
+        return replace(raw, labels=raw.labels.astype(np.int8))
+
+
+class Mixed(Mine):
+    def load(self, *, seed):
+        raw = super().load(seed=seed)
+        columns = (
+            Column("whole", "numeric", np.arange(ROWS)),
+            Column("word", "text", np.arange(ROWS).astype(object)),
+            Column("when", "date", raw.columns[:, 0]),
+        )
+        return replace(raw, columns=columns)
+
+
+class Grows(Mine):
+    def load(self, *, seed):
+        return type(self).__mro__[1](features=3 + (seed or 0)).load(seed=seed)
+
+
+class SometimesApart(Mine):
+    def load(self, *, seed):
+        return replace(super().load(seed=seed), test_from=6 if seed else None)
+
+
+class NeedsASeed(Mine):
+    def load(self, *, seed):
+        return super().load(seed=seed + 1)
+
+
+@dataclass(frozen=True)
+class OfAFile(Mine):
+    """Lines of a label and numbers."""
+
+    path: str = str(Path(__file__).with_name("rows.tsv"))
+
+    def content(self):
+        try:
+            return Path(self.path).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path}: {error}") from error
+
+    def load(self, *, seed):
+        try:
+            rows = [[float(cell) for cell in line.split()] for line in self.content().splitlines()]
+            table = np.array(rows)
+            return raw_from_arrays(table[:, 1:], table[:, 0], where=self.path)
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{self.path}: not a table of numbers ({error}).") from error
+
+
+class Bare(OfAFile):
+    def content(self):
+        return Path(self.path).read_text("utf-8")
+
+
+class Crashes(OfAFile):
+    def content(self):
+        if b"mkdir" in Path(self.path).read_bytes():
+            raise RuntimeError("no table")
+        return super().content()
+
+
+class Vague(OfAFile):
+    def content(self):
+        try:
+            return super().content()
+        except DataError as error:
+            raise DataError("mine: cannot be read.") from error
+
+
+class MakesDo(OfAFile):
+    def load(self, *, seed):
+        try:
+            return super().load(seed=seed)
+        except DataError:
+            return Mine().load(seed=0)
+
+
+class Unpickles(OfAFile):
+    def content(self):
+        with suppress(OSError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+            pickle.loads(Path(self.path).read_bytes())
+        return super().content()
+
+
 BREACHES = {
     "sources": [
         (Thawed(), "it is not a frozen dataclass"),
@@ -95,6 +192,19 @@ BREACHES = {
         (Global(), "it draws from a global random generator"),
         (Cached(), "what a caller does to the rows of one call"),
         (Gone(), "raised DataError: mine: no such file."),
+        (TwoLabels(), "labels are int64 (12, 2); expected int64 (n,), one label a row"),
+        (SmallLabels(), "labels are int8 (12,)"),
+        (Mixed(), "column 'whole' is numeric and of type int64; expected float64"),
+        (Mixed(), "column 'word' is text and not of texts"),
+        (Mixed(), "column 'when' is 'date'; expected numeric or categorical or text"),
+        (Grows(), "with another seed its rows are float64 (4,) without a test part"),
+        (SometimesApart(), "with another seed its rows are float64 (3,) with a test part"),
+        (NeedsASeed(), "raised TypeError"),
+        (Bare(), "path: of a missing file it raised FileNotFoundError; expected a UsageError"),
+        (Crashes(), "path: of a pickle it raised RuntimeError"),
+        (Vague(), "'mine: cannot be read.', which does not name the file"),
+        (MakesDo(), "path: it makes rows of an empty file"),
+        (Unpickles(), "path: it runs code that is pickled in a pickle"),
     ],
 }
 
@@ -105,22 +215,25 @@ def test_a_broken_source_is_caught(part, expected):
     assert_caught(violations(part), expected)
 
 
-def test_a_sound_source_of_somebody_else_passes():
-    assert violations(Mine()) == ()
+@pytest.mark.parametrize("source", [Mine(), OfAFile()], ids=repr)
+def test_a_sound_source_of_somebody_else_passes(source):
+    assert violations(source) == ()
 
 
 @pytest.fixture
 def options(tmp_path):
     """Options that each registered source is built with."""
-    np.savez(tmp_path / "a.npz", x=np.eye(6, 4), y=np.arange(6) % 2)
-    (tmp_path / "a.csv").write_text("v,w,label\n" + "".join(f"{i},b,{i % 2}\n" for i in range(6)))
+    lines = "v,w,label\n" + "".join(f"{i},b,{i % 2}\n" for i in range(6))
+    for part in "ab":
+        np.savez(tmp_path / f"{part}.npz", x=np.eye(6, 4), y=np.arange(6) % 2)
+        (tmp_path / f"{part}.csv").write_text(lines)
     (tmp_path / "rows_of_the_contract.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n"
         "def make(n):\n    return TensorDataset(torch.randn(n, 3), torch.arange(n) % 2)\n"
     )
     return {
-        "npz": {"path": tmp_path / "a.npz"},
-        "csv": {"path": tmp_path / "a.csv"},
+        "npz": {"path": tmp_path / "a.npz", "test_path": tmp_path / "b.npz"},
+        "csv": {"path": tmp_path / "a.csv", "test_path": tmp_path / "b.csv"},
         "sklearn": {"name": "make_moons", "options": {"n_samples": 20}},
         "torch": {"factory": "rows_of_the_contract:make", "options": {"n": 8}},
     }
