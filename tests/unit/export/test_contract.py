@@ -6,11 +6,13 @@ import json
 import uuid
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS, Format, Session
@@ -18,28 +20,34 @@ from safecompress.export.contract import violations
 from tests.contracts import assert_caught, cases
 
 
+def checked(content):
+    return sha256(content).digest() + content
+
+
 @dataclass(frozen=True)
 class Mine(Format):
-    """Weights as they are."""
+    """Weights as they are, behind their SHA-256 and a line of facts."""
 
     name = "mine"
     summary = "for tests"
     suffixes = (".mine",)
 
+    def content(self, state, facts):
+        return json.dumps(dict(facts)).encode() + b"\n" + save(state)
+
     def write(self, context, facts):
-        return save(context.module.state_dict(), {"facts": json.dumps(dict(facts))})
+        return checked(self.content(context.module.state_dict(), facts))
 
     def open(self, path, context):
         filled = deepcopy(context.module)
-        filled.load_state_dict(load_file(path))
+        filled.load_state_dict(load(path.read_bytes()[32:].split(b"\n", 1)[1]))
         return filled
 
     def verify(self, path):
-        try:
-            with safe_open(path, "pt") as file:
-                return json.loads(file.metadata()["facts"])
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path}: {error}") from error
+        data = path.read_bytes()
+        if checked(data[32:]) != data:
+            raise ModelError(f"{path}: changed since it was written.")
+        return json.loads(data[32:].split(b"\n", 1)[0])
 
 
 class Thawed(Mine):
@@ -70,7 +78,7 @@ class NegativeAndRounded(Negative):
 class Rounds(Mine):
     def write(self, context, facts):
         state = {n: t.half().float() for n, t in context.module.state_dict().items()}
-        return save(state, {"facts": json.dumps(dict(facts))})
+        return checked(self.content(state, facts))
 
 
 class Probabilities(Mine):
@@ -106,8 +114,91 @@ class Trusting(Mine):
 
 class Foreign(Mine):
     def verify(self, path):
-        with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["facts"])
+        return json.loads(path.read_bytes()[32:].split(b"\n", 1)[0])
+
+
+class Lazy(Mine):
+    """Looks at the line of facts alone."""
+
+    def verify(self, path):
+        try:
+            facts, weights = path.read_bytes()[32:].split(b"\n", 1)
+            load(weights)
+            return json.loads(facts)
+        except Exception as error:
+            raise ModelError(f"{path}: {error}") from error
+
+
+class AddsBytes(Mine):
+    """Looks at as many bytes as it wrote."""
+
+    def verify(self, path):
+        data = path.read_bytes()
+        whole = int.from_bytes(data[:4], "big")
+        if len(data) < 4 or checked(data[36:whole]) != data[4:whole]:
+            raise ModelError(f"{path}: changed since it was written.")
+        return json.loads(data[36:].split(b"\n", 1)[0])
+
+    def write(self, context, facts):
+        data = super().write(context, facts)
+        return (len(data) + 4).to_bytes(4, "big") + data
+
+    def open(self, path, context):
+        filled = deepcopy(context.module)
+        filled.load_state_dict(load(path.read_bytes()[36:].split(b"\n", 1)[1]))
+        return filled
+
+
+class Centers(Mine):
+    exact = False
+
+    def open(self, path, context):
+        filled = super().open(path, context)
+        return lambda x: filled(x) - (0.1 * filled(x).mean(0) if len(x) > 1 else 0)
+
+
+class SaysSo(Centers):
+    """Keeps to everything: it says what an answer depends on."""
+
+    limits = ("An answer depends on the rows beside it.",)
+
+
+class Counts(Mine):
+    def open(self, path, context):
+        filled, asked = super().open(path, context), count()
+        return lambda x: filled(x) * (1 + 1e-6 * next(asked))
+
+
+class Draws(Mine):
+    def write(self, context, facts):
+        torch.rand(1)
+        return super().write(context, facts)
+
+
+class EndsTwice(Mine):
+    """Its other end is another format, which loses what it is told."""
+
+    suffixes = (".mine", ".zst")
+
+    def for_file(self, path):
+        return Forgets() if path.suffix == ".zst" else self
+
+
+class EndsNowhere(EndsTwice):
+    def for_file(self, path):
+        return None if path.suffix == ".zst" else self
+
+
+class NeedsALetter(Mine):
+    requires = ("export",)
+
+
+class HasNoLoader(Mine):
+    loader = Path("/nowhere/loader.py")
+
+
+class LimitedByAWord(Mine):
+    limits = "rows"
 
 
 class Silent(Mine):
@@ -141,11 +232,21 @@ BREACHES = {
         (NegativeAndRounded(), "their cosine is down to -1"),
         (Rounds(), "say exact = False if it rounds"),
         (Probabilities(), "a file answers with (64, 2); expected (64, 3)"),
-        (Scribbles(), "writing or opening a file changes the module"),
+        (Scribbles(), "writing or opening a file changes 0.weight of the module"),
         (Dated(), "the same model gives other bytes"),
         (Forgets(), "the facts it was written with: format, classes"),
-        (Trusting(), "verify takes a file of which nothing is left"),
-        (Foreign(), "half of it is left raised SafetensorError"),
+        (Trusting(), "of which nothing is left finds nothing wrong"),
+        (Foreign(), "of which nothing is left raised JSONDecodeError"),
+        (Lazy(), "verify of a file with one flipped bit finds nothing wrong"),
+        (AddsBytes(), "verify of a file with a byte too many finds nothing wrong"),
+        (Centers(), "a row's answer depends on the rows beside it"),
+        (Counts(), "the same rows, asked again, have other answers"),
+        (Draws(), "it draws from a global random generator"),
+        (EndsTwice(), "a file that ends in .zst does not hold the facts: format, classes"),
+        (EndsNowhere(), "for_file of a name that ends in .zst is no format: None"),
+        (NeedsALetter(), "it requires ('export',); expected a frozenset"),
+        (HasNoLoader(), "its loader is /nowhere/loader.py, which is no file"),
+        (LimitedByAWord(), "its limits are 'rows'; expected a tuple of sentences"),
         (Silent(), "it computes, by its own word, and refuses a session"),
         (Modest(), "it has a session; say computes = True"),
         (Curt(), "its session answers with 24 numbers; expected 192"),
@@ -159,15 +260,19 @@ def test_a_broken_format_is_caught(part, expected):
     assert_caught(violations(part), expected)
 
 
-def test_a_sound_format_of_somebody_else_passes():
-    assert violations(Mine()) == ()
+@pytest.mark.parametrize("form", [Mine(), SaysSo()], ids=repr)
+def test_a_sound_format_of_somebody_else_passes(form):
+    assert violations(form) == ()
+
+
+_FIRST_MODULE = {"executorch": "executorch", "export": "onnx"}
+"""By the name of an extra a module that only it brings."""
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS.all()))
 def test_every_registered_format_keeps_the_contract(name):
     form = FORMATS.build(name, where="test")
-    if "executorch" in form.requires:
-        pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
-    if "export" in form.requires:
-        pytest.importorskip("onnx")
+    for extra in sorted(form.requires):
+        reason = f"{name} needs pip install 'safecompress[{extra}]'"
+        pytest.importorskip(_FIRST_MODULE[extra], reason=reason)
     assert violations(form) == ()
