@@ -7,8 +7,10 @@ import re
 import pytest
 
 from safecompress.cli.list_parts import KINDS
+from safecompress.registry import text_of
 from tests.contracts import CONTRACTS, PAGES, page_of
 from tests.documents import ROOT, documents
+from tests.plugins import install
 
 LONGEST_PAGE = 40
 FEWEST_BREACHES = 5
@@ -38,6 +40,28 @@ def test_each_page_calls_the_contract_and_says_where_parts_are_published(kind):
     assert len(re.findall(r"\bviolations\(", text)) >= 2, "one part keeps it, one breaks it"
     assert f'"{registry.group}"' in text or f"`{registry.group}`" in text
     assert (registry.kind, kind) in _listed()
+
+
+@each_kind
+def test_the_file_of_each_page_is_published_with_its_one_entry_point(kind, tmp_path, monkeypatch):
+    registry = KINDS[kind]
+    text = page_of(registry.kind).read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    ((name, module, attribute),) = re.findall(r'([\w-]+) = "my_package\.(\w+):(\w+)"', text)
+    package = f"page-of-{kind}"
+    install(
+        tmp_path,
+        package,
+        points={name: f"{package.replace('-', '_')}:{attribute}"},
+        code=re.sub(r"^assert .*$", "", code, flags=re.MULTILINE),
+        group=registry.group,
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert module == name.replace("-", "_")
+    part = registry.part(name, where="test")
+    assert part.package == f"{package} 1.0"
+    assert part.summary == text_of(part.factory).splitlines()[0]
+    assert part.summary in code
 
 
 def _listed() -> set[tuple[str, str]]:

@@ -94,6 +94,10 @@ def _default(factory: Any, parameter: inspect.Parameter) -> Any:
         field = next((f for f in fields(factory) if f.name == parameter.name), None)
         if field is not None and field.default_factory is not MISSING:
             return field.default_factory()
+    # In the signature of a section of a configuration such a default is an unreadable mark.
+    section = getattr(factory, "model_fields", {}).get(parameter.name)
+    if section is not None:
+        return section.get_default(call_default_factory=True)
     return parameter.default
 
 

@@ -128,6 +128,16 @@ def test_descriptions_come_from_the_nearest_docstring_that_has_them() -> None:
     )
 
 
+def test_defaults_are_those_that_a_part_is_built_with() -> None:
+    for name, part in KINDS["sources"].parts.items():
+        options = options_of(part.factory, given=("source",))
+        needed = {o.name: "x" for o in options if o.required}
+        built: Any = part.factory(**needed)
+        for option in options:
+            if not option.required:
+                assert option.default == getattr(built, option.name), f"{name}.{option.name}"
+
+
 class Hostile:
     """A factory that answers no question."""
 
