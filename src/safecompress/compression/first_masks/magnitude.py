@@ -38,11 +38,6 @@ def magnitude_global() -> Magnitude:
     return Magnitude("global")
 
 
-def magnitude_layer() -> Magnitude:
-    """Return the mask of the dense model's largest weights in each layer."""
-    return Magnitude("layer")
-
-
 FIRST_MASKS.add(
     "magnitude-global",
     magnitude_global,
@@ -50,6 +45,13 @@ FIRST_MASKS.add(
     reference="Han et al., NeurIPS 2015",
     cost="the dense model",
 )
+
+
+def magnitude_layer() -> Magnitude:
+    """Return the mask of the dense model's largest weights in each layer."""
+    return Magnitude("layer")
+
+
 FIRST_MASKS.add(
     "magnitude-layer",
     magnitude_layer,

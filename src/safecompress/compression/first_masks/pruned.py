@@ -64,21 +64,6 @@ def admm_global() -> Pruned:
     return Pruned("admm", "global")
 
 
-def admm_layer() -> Pruned:
-    """Return the mask of pruning by ADMM with a budget for each layer."""
-    return Pruned("admm", "layer")
-
-
-def gradual_global() -> Pruned:
-    """Return the mask of gradual pruning with one budget for the network."""
-    return Pruned("gradual", "global")
-
-
-def gradual_layer() -> Pruned:
-    """Return the mask of gradual pruning with a budget for each layer."""
-    return Pruned("gradual", "layer")
-
-
 FIRST_MASKS.add(
     "admm-global",
     admm_global,
@@ -86,6 +71,13 @@ FIRST_MASKS.add(
     reference="Zhang et al., ECCV 2018; Wang et al., IJCAI 2021",
     cost="the dense model, and the training of sparse.admm",
 )
+
+
+def admm_layer() -> Pruned:
+    """Return the mask of pruning by ADMM with a budget for each layer."""
+    return Pruned("admm", "layer")
+
+
 FIRST_MASKS.add(
     "admm-layer",
     admm_layer,
@@ -93,6 +85,13 @@ FIRST_MASKS.add(
     reference="Zhang et al., ECCV 2018; Wang et al., IJCAI 2021",
     cost="the dense model, and the training of sparse.admm",
 )
+
+
+def gradual_global() -> Pruned:
+    """Return the mask of gradual pruning with one budget for the network."""
+    return Pruned("gradual", "global")
+
+
 FIRST_MASKS.add(
     "gradual-global",
     gradual_global,
@@ -100,6 +99,13 @@ FIRST_MASKS.add(
     reference="Zhu & Gupta, 2017",
     cost="the dense model, and the training of sparse.gradual",
 )
+
+
+def gradual_layer() -> Pruned:
+    """Return the mask of gradual pruning with a budget for each layer."""
+    return Pruned("gradual", "layer")
+
+
 FIRST_MASKS.add(
     "gradual-layer",
     gradual_layer,

@@ -44,11 +44,6 @@ def student_global() -> StudentMask:
     return StudentMask("global")
 
 
-def student_layer() -> StudentMask:
-    """Return the mask of the student's largest weights in each layer."""
-    return StudentMask("layer")
-
-
 FIRST_MASKS.add(
     "student-global",
     student_global,
@@ -56,6 +51,13 @@ FIRST_MASKS.add(
     reference="SELENA, Tang et al., USENIX Security 2022; Beyer et al., CVPR 2022",
     cost="the teachers and the student",
 )
+
+
+def student_layer() -> StudentMask:
+    """Return the mask of the student's largest weights in each layer."""
+    return StudentMask("layer")
+
+
 FIRST_MASKS.add(
     "student-layer",
     student_layer,
