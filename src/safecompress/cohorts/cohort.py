@@ -225,7 +225,7 @@ class Cohort:
         return tuple(json.loads(fields.get(_LINEAGE, "[]")))
 
     def references(self, numbers: Sequence[int], which: str, ids: Tensor) -> References:
-        """Return the log-odds of some rows by some models of the cohort, and who trained on them.
+        """Return log-odds of rows by models of the cohort, and which models trained on which rows.
 
         Args:
             numbers: the models, all trained.

@@ -94,7 +94,7 @@ def catalog(group: str) -> Catalog:
     for distribution in distributions():
         try:
             found = list(distribution.entry_points.select(group=group))
-        except Exception as error:  # a damaged file of somebody's package
+        except Exception as error:  # the file entry_points.txt of a package may be damaged
             if _mentions(distribution, group):
                 unreadable[_package(distribution)] = error_text(error)
             continue
@@ -138,6 +138,6 @@ def _package(distribution: Distribution) -> str:
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
         if name:
             return f"{name} {version}" if version else str(name)
-    except Exception as error:  # damaged metadata of somebody's package
+    except Exception as error:  # the metadata of a package may be damaged
         return f"at {distribution.locate_file('')} (its metadata: {error_text(error)})"
     return f"at {distribution.locate_file('')}"

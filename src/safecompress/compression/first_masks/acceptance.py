@@ -1,4 +1,4 @@
-"""What a first mask is shown and what it may return, in a run and under its contract alike."""
+"""The context that first masks are given and the rules for their start, in runs and contracts."""
 
 from __future__ import annotations
 

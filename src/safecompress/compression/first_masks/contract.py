@@ -1,4 +1,4 @@
-"""What every first mask must keep to, built in or published by somebody else.
+"""`violations`: the contract of first masks, built-in ones and those of other packages.
 
 >>> from safecompress.compression.first_masks import FIRST_MASKS
 >>> violations(FIRST_MASKS.build("scratch", where="example"))
@@ -31,21 +31,21 @@ _DISTRIBUTIONS = ("uniform", "erk")
 
 
 def violations(mask: FirstMask, *, seed: int = 0) -> tuple[str, ...]:
-    """Return what a first mask breaks, in words; empty when it keeps to everything.
+    """Return the rules that a first mask breaks, in words; empty when it breaks none.
 
-    It must be a frozen dataclass that holds nothing but its options. At density 0.5 it returns
-    finite weights with the names, shapes and types of the model's, a bool mask for each maskable
-    weight, and exactly the number of weights that was asked for; at other densities and
+    A first mask must be a frozen dataclass that holds nothing but its options. At density 0.5 it
+    returns finite weights with the names, shapes and types of the model's, a bool mask for each
+    maskable weight, and exactly as many weights as the density requires; at other densities and
     distributions the same, unless it refuses them with a ConfigError. It returns the same for the
-    same context, in any order of the weights, whatever the global generators say and whatever
-    weights the module holds, and leaves its context alone. Its result depends on the dense model,
-    the teachers and the members exactly where it declares so; what it does not declare is withheld.
-    Where it trains, a training that was interrupted and resumed leads to the same start.
+    same context, independently of the order of the weights, the global random generators and the
+    weights in the module, and does not change its context. Its result depends on the dense model,
+    the teachers and the members exactly if it declares them; undeclared fields are None. If it has
+    a training, an interrupted and resumed training leads to the same start.
 
     Args:
-        mask: the mask; it is asked about twenty times for a mask of a network of two layers, and
-            its training, if it has one, is made as often, with `sparse.train` of six steps.
-        seed: of the network, its rows and the mask's own choices.
+        mask: the first mask; it is called about twenty times for a network of two layers, and its
+            training, if it has one, runs as often, with `sparse.train` of six steps.
+        seed: seed of the network, its rows and the mask's own random choices.
     """
     rules = (
         holds_only_its_options,
