@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safecompress.attacks import ATTACKS
-from safecompress.attacks.contract import synthetic_outputs
 from safecompress.attacks.transfer import QUERY_ATTACKS, query_saving
 from safecompress.audit import audit
 from safecompress.checks import (
     MEASURES,
     AttackMeasure,
     Check,
-    Subject,
     Suite,
     TransferRate,
     at_most,
 )
 from safecompress.errors import ConfigError
-from safecompress.protocols import Attack, Ball, Outputs, Pool
-from safecompress.registry import Part
+from safecompress.protocols import Ball
 from safecompress.registry.identity import identity, qualified, require_distinct_names
 from tests.crafting import RowByRow, labeled
+from tests.impostors import EqualToAll, disguises, fresh_subject, impostor, pool, publish, recorded
 from tests.support import count
 
 ALONE = [n for n in ATTACKS.parts if not ATTACKS.build(n, where="test").requires]
@@ -51,51 +48,6 @@ class Holder:
 
     option: Any
     name: str = "holder"
-
-
-class EqualToAll(type):
-    """A class that is equal to every other, and whose instances are, too."""
-
-    def __eq__(cls, other: object) -> bool:
-        return True
-
-    def __hash__(cls) -> int:
-        return 0
-
-
-def disguises() -> dict[str, dict[str, Any]]:
-    """Return what an impostor's class may override to be taken for another part."""
-    equal = {"__eq__": lambda self, other: True, "__hash__": lambda self: 0}
-    return {
-        "nothing": {},
-        "repr": {"__repr__": lambda self: "LossAttack()"},
-        "equal to everything": equal,
-        "pickles as nothing": {"__getstate__": lambda self: None},
-        "reduces to a constant": {"__reduce__": lambda self: "LossAttack"},
-    }
-
-
-def impostor(of: Attack, **overrides: Any) -> Attack:
-    """Return an attack that looks like another in every name and option, and scores by row id."""
-
-    def score(self: Attack, fitted: Any, evidence: Any) -> torch.Tensor:
-        return evidence.outputs.ids.double()
-
-    kind = type(of)
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    options = {f.name: getattr(of, f.name) for f in fields(of)}
-    body = {"name": of.name, "score": score, "__annotations__": dict.fromkeys(options, Any)}
-    made = type(kind.__name__, (Attack,), body | names | options | overrides)
-    return dataclass(frozen=True, eq="__eq__" not in overrides)(made)()
-
-
-def pool(n: int = 60) -> Pool[Outputs]:
-    outputs = synthetic_outputs(2 * n, classes=5, seed=0)
-    return Pool(outputs.take(torch.arange(n)), outputs.take(torch.arange(n, 2 * n)))
-
-
-def fresh_subject() -> Subject:
-    return Subject.of(pool(), name="x", density=None, seed=0)
 
 
 @pytest.mark.parametrize("disguise", disguises())
@@ -208,22 +160,6 @@ def test_the_class_name_of_an_attack_changes_nothing_in_an_audit(
         found.append((document["verdict"], kept))
     assert found[0] == found[1]
     assert any(c["name"].startswith("by-id.auc") and c["value"] == 0.0 for c in found[0][1])
-
-
-def recorded(folder: Any) -> Any:
-    """Write outputs whose non-members come last, so that scores by row id find no member."""
-    both = pool(400)
-    arrays = {
-        f"{group}_{what}": getattr(getattr(both, f"{group}s"), what).numpy()
-        for group in ("member", "nonmember")
-        for what in ("logits", "labels")
-    }
-    np.savez(folder / "outputs.npz", **arrays)
-    return folder / "outputs.npz"
-
-
-def publish(monkeypatch: pytest.MonkeyPatch, attack: Attack) -> None:
-    monkeypatch.setitem(ATTACKS.parts, "impostor", Part("impostor", lambda: attack, "a test"))
 
 
 def test_a_suite_refuses_two_attacks_of_a_name_whatever_its_checks_are_called() -> None:

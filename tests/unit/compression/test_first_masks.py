@@ -17,65 +17,16 @@ from safecompress.candidate import SoftTarget
 from safecompress.cli.list_parts import KINDS
 from safecompress.compression.dp_guarantee import guarantee
 from safecompress.compression.first_masks import FIRST_MASKS, Magnitude
-from safecompress.compression.pipeline import take_up
-from safecompress.compression.prepare import prepare
-from safecompress.compression.session import Session
 from safecompress.compression.start import start_candidate
-from safecompress.config import dump_yaml
 from safecompress.errors import ConfigError
-from safecompress.events import silent
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 from safecompress.registry import Part
-from safecompress.run.folder import MODEL, RunFolder
-from safecompress.run.model_file import StoredModel, read_model
-from safecompress.topology import Topology, maskable_parameters
+from safecompress.run.folder import MODEL
+from safecompress.run.model_file import read_model
+from safecompress.topology import Topology
+from tests.first_masks import NAMES, SPARSE, Striped, begins, begun, stored
 from tests.plugins import install
-from tests.small_runs import SETTINGS, TRAIN, begin, brisk, make_model, splits
-
-NAMES = sorted(FIRST_MASKS.parts)
-SPARSE = SETTINGS["sparse"] | {"admm": {"rounds": 2}, "gradual": {"cuts": 2}}
-
-
-def begun(folder: Path, **changes: Any) -> Session:
-    config = load_config(SETTINGS | {"sparse": SPARSE, "baselines": []} | changes)
-    prepared = prepare(config, make_model, splits())
-    return take_up(prepared, RunFolder.create(folder, dump_yaml(config)), silent)
-
-
-def stored(session: Session, seed: int) -> StoredModel:
-    """Return a model of other weights."""
-    draw = torch.Generator().manual_seed(seed)
-    weights = {n: torch.randn(t.shape, generator=draw) for n, t in session.initial.items()}
-    return StoredModel(weights, Topology.dense(session.module), {})
-
-
-def begins(session: Session, mask: FirstMask) -> Any:
-    return start_candidate(
-        session,
-        mask,
-        trainer=session.trainers.plain(),
-        dense=stored(session, 1),
-        student=stored(session, 2),
-    )
-
-
-@dataclass(frozen=True)
-class Striped(FirstMask):
-    """Every second weight of each layer, as they were.
-
-    Args:
-        first: place of the first weight that exists, 0 or 1.
-    """
-
-    first: int = 0
-
-    def start(self, context: FirstMaskContext) -> FirstMaskStart:
-        masks = {}
-        for name, parameter in maskable_parameters(context.module).items():
-            flat = torch.zeros(parameter.numel(), dtype=torch.bool)
-            flat[self.first :: 2] = True
-            masks[name] = flat.view(parameter.shape)
-        return FirstMaskStart(context.untrained, Topology(masks))
+from tests.small_runs import SETTINGS, TRAIN, begin, brisk
 
 
 @pytest.mark.parametrize("name", NAMES)
