@@ -43,7 +43,7 @@ _HOLDS_MORE = {
     "family": "holds several compressed versions of the model",
     "rows": "knows each record's inputs",
     "target": "may ask the model about other records",
-    "internals": "holds the model's file and computes what he likes inside it",
+    "internals": "holds the model's file and can compute anything inside it",
 }
 
 
