@@ -74,7 +74,7 @@ def test_the_white_box_attack_sees_what_it_says() -> None:
     typical = means(h.members + h.nonmembers, 2 * groups.members.labels.tolist())
     for side in ("members", "nonmembers"):
         of, mine = getattr(groups, side), getattr(h, side)
-        seen: Tensor = attack._seen(fitted.typical, getattr(held, side))
+        seen: Tensor = attack._features(fitted.typical, getattr(held, side))
         outputs = getattr(held, side).outputs
         black = features(outputs.logits.double(), outputs.labels, top=5)
         torch.testing.assert_close(seen[:, : black.shape[1]], black)
