@@ -22,7 +22,7 @@ from safecompress.events import Listener, silent
 from safecompress.files import make_folder, write_json, write_text
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
-from safecompress.registry.identity import qualified
+from safecompress.registry.identity import identity, qualified
 from safecompress.report import junit_xml, write_report
 from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.run.provenance import surroundings
@@ -73,7 +73,7 @@ def audit(
     baseline: Given | None = None,
     against: Given | None = None,
     limits: Limits | None = None,
-    attacks: Sequence[str] = (),
+    attacks: Sequence[str | Mapping[str, Any]] = (),
     white_box: bool = False,
     shadows: ShadowsConfig | int = 0,
     level: float = 0.95,
@@ -104,8 +104,8 @@ def audit(
             scope says what a target without gradients leaves open. For text, points are embeddings
             (`space_of`).
         limits: the bounds to keep; by default an AUC of at most 0.60 for every attack.
-        attacks: further attacks by name, such as `augmentation`; they run whatever time they take
-            and must keep the same limits.
+        attacks: further attacks by name or as `{name: {option: value}}`, such as `augmentation`;
+            they run whatever time they take and must keep the same limits.
         white_box: whether the attacker has the model itself and computes inside it; for modules
             and runs only. A white-box attack among `attacks` implies it.
         shadows: for a run, the number of shadow models that repeat its recipe on other draws of
@@ -141,7 +141,8 @@ def audit(
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
     limits = limits or Limits()
-    named = [ATTACKS.build(name, where="attacks") for name in dict.fromkeys(attacks)]
+    built = [ATTACKS.build(request, where="attacks") for request in attacks]
+    named = list({identity(attack): attack for attack in built}.values())
     white_box = white_box or any(attack.white_box for attack in named)
     if out is not None and (Path(out) / CONFIG).exists():
         raise RunFolderError(

@@ -172,3 +172,14 @@ def test_bad_limits_are_refused(arguments: tuple[str, str], tmp_path: Path) -> N
     result = run(saved(tmp_path, arrays(40)), "--out", tmp_path / "out", *arguments)
     assert code(result) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_further_attack_may_have_options(tmp_path: Path) -> None:
+    out, request = tmp_path / "out", "{neural-published: {epochs: 3}}"
+    result = run(saved(tmp_path, arrays()), "--out", out, "--attack", request)
+    assert code(result) == 0, result.output
+    document = json.loads((out / "verdict.json").read_text())
+    assert "neural-published.auc ≤ 0.6" in {check["name"] for check in document["checks"]}
+    refused = run(saved(tmp_path, arrays()), "--attack", request.replace("epochs", "epoch"))
+    assert code(refused) == 2
+    assert "did you mean 'epochs'?" in str(refused.exception or refused.output)

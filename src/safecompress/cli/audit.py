@@ -12,6 +12,7 @@ from safecompress.audit import Limits, audit
 from safecompress.cli.compress import Assign, Json, Quiet
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
+from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
 from safecompress.files import write_text
@@ -24,7 +25,11 @@ Rates = Annotated[
 ]
 Attacks = Annotated[
     list[str] | None,
-    typer.Option("--attack", metavar="NAME", help="One more, e.g. augmentation; may be repeated."),
+    typer.Option(
+        "--attack",
+        metavar="NAME",
+        help="One more, e.g. augmentation; may be repeated. With options: {NAME: {option: value}}.",
+    ),
 ]
 Files = Annotated[
     tuple[Path, Path] | None,
@@ -102,7 +107,7 @@ def command(
         "limits.max_auc": max_auc,
         "limits.max_advantage": max_advantage,
         "limits.max_tpr": max_tpr or None,
-        "attacks": attack or None,
+        "attacks": [part_request(a, option="--attack") for a in attack or ()] or None,
         "shadows.count": shadows,
         "level": level,
         "time_budget": time_budget,

@@ -9,6 +9,7 @@ import typer
 
 from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.console import EventDisplay, print_json
+from safecompress.cli.part import part_request
 from safecompress.export import FORMATS, export
 from safecompress.export.card import measured_lines
 
@@ -18,7 +19,10 @@ def command(
     out: Annotated[Path, typer.Option(help="The file; a compact one ending in .zst is packed.")],
     format: Annotated[  # noqa: A002 - the option's name
         str,
-        typer.Option(help=f"One of {', '.join(FORMATS.parts)}; see `list formats`."),
+        typer.Option(
+            help=f"One of {', '.join(FORMATS.parts)}, or another that `list formats` shows; with "
+            "options as in {NAME: {option: value}}."
+        ),
     ] = "onnx-sparse-int8",
     measure: Annotated[
         bool, typer.Option("--measure", help="Bytes, load time, memory, latency against dense.")
@@ -43,7 +47,7 @@ def command(
         done = export(
             run,
             out,
-            format=format,
+            format=part_request(format, option="--format"),
             measure=measure,
             max_bytes=max_bytes,
             max_latency_ratio=max_latency_ratio,

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safecompress.registry import Part, options_of, text_of
+from safecompress.config import parse_yaml
+from safecompress.registry import BUILT_IN, Part, options_of, text_of
 
 _FLAGS = {
     "needs_reference": "reference rows",
@@ -20,6 +21,19 @@ _FLAGS = {
     "looks_at_members": "members",
 }
 """Needs of first masks, defenses and query attacks in words, by the attribute that says so."""
+
+
+def part_request(text: str, *, option: str) -> str | Mapping[str, Any]:
+    """Return the part that an option of the command line asks for, as a configuration would.
+
+    Args:
+        text: a name, or YAML of a name with its options, `{NAME: {option: value}}`.
+        option: the option, for messages.
+
+    Raises:
+        ConfigError: when the YAML cannot be read.
+    """
+    return parse_yaml(text, where=option) if text.lstrip().startswith("{") else text
 
 
 def summary_document(part: Part[Any], *, given: Collection[str]) -> dict[str, Any]:
@@ -92,14 +106,15 @@ def print_part(document: Mapping[str, Any], console: Console) -> None:
     """
     console.print(Text(f"{document['kind']}: {document['name']}", style="bold"))
     console.print(Text(f"{document['summary']}\n"))
-    if document["text"]:
-        console.print(Text(f"{document['text']}\n"))
+    # The summary of a published part is the first line of its text.
+    if text := document["text"].removeprefix(document["summary"]).strip():
+        console.print(Text(f"{text}\n"))
     console.print(_options(document["options"]))
     console.print()
     facts = {
         "needs": ", ".join(document["needs"]),
         "cost": document["cost"],
-        "reference": document["reference"],
+        "reference" if document["package"] == BUILT_IN else "entry point": document["reference"],
         "package": document["package"],
     }
     width = max(map(len, facts))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from safecompress.config.data import DataConfig
 from safecompress.config.judging import ShadowsConfig
-from safecompress.config.section import InputFile, Section, Share
+from safecompress.config.section import InputFile, Request, Section, Share
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -128,10 +128,10 @@ class AuditConfig(Section):
         default=LimitsConfig(),
         description="What the target must keep; a limit that is broken fails the verdict.",
     )
-    attacks: tuple[str, ...] = Field(
+    attacks: tuple[Request, ...] = Field(
         default=(),
-        description="Names of attacks that run besides the usual ones, such as `augmentation`, "
-        "whatever the time; they keep the same limits.",
+        description="Attacks that run besides the usual ones, such as `augmentation` or "
+        "`{augmentation: {copies: 4}}`, whatever the time; they keep the same limits.",
     )
     shadows: ShadowsConfig = Field(
         default=ShadowsConfig(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from abc import ABC
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
@@ -53,7 +54,8 @@ def options_of(factory: Callable[..., Any], *, given: Collection[str] = ()) -> t
     return tuple(
         Option(
             name,
-            _type_text(hints.get(name, parameter.annotation)),
+            _type_text(hints.get(name, parameter.annotation))
+            or _type_of_default(parameter.default),
             None if parameter.default is inspect.Parameter.empty else _default(factory, parameter),
             parameter.default is inspect.Parameter.empty,
             descriptions.get(name, ""),
@@ -81,9 +83,39 @@ def text_of(factory: Callable[..., Any]) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
 
 
+def own_doc(factory: Any) -> str:
+    """Return a factory's docstring, empty where nobody wrote one.
+
+    A class may inherit it from another part, but not from the interface of all parts, which tells
+    authors what to write; and what `dataclass` puts there by itself is the signature again.
+
+    Args:
+        factory: a class or function.
+    """
+    if not isinstance(factory, type):
+        return inspect.getdoc(factory) or ""
+    for one in factory.__mro__:
+        doc = vars(one).get("__doc__")
+        if one.__bases__ == (ABC,) or one is object:
+            return ""
+        if doc and not (is_dataclass(one) and doc.startswith(f"{one.__name__}(")):
+            return inspect.cleandoc(doc)
+    return ""
+
+
 def _doc(factory: Any) -> str:
     try:
-        return inspect.getdoc(factory) or ""
+        return own_doc(factory)
+    except Exception:  # `__doc__` of another package's class may be a property that raises
+        return ""
+
+
+def _written(one: Any) -> str:
+    """Return the docstring of a class itself, also of an interface, whose options count as well."""
+    if not isinstance(one, type):
+        return _doc(one)
+    try:
+        return inspect.cleandoc(vars(one).get("__doc__") or "")
     except Exception:  # `__doc__` of another package's class may be a property that raises
         return ""
 
@@ -117,7 +149,7 @@ def _descriptions(factory: Any) -> dict[str, str]:
     for source in factory.__mro__ if isinstance(factory, type) else (factory,):
         if source.__module__ == "builtins":
             continue
-        for names, text in _entries(_doc(source)):
+        for names, text in _entries(_written(source)):
             for name in names.split(","):
                 descriptions.setdefault(name.strip().lstrip("*"), text)
     # A section of a configuration describes its options in its fields.
@@ -141,6 +173,12 @@ def _entries(doc: str) -> Iterator[tuple[str, str]]:
             names, text, depth = entry[1], [entry[2]] if entry[2] else [], indent
         elif names and line.strip():
             text.append(line.strip())
+
+
+def _type_of_default(default: Any) -> str:
+    """Return the type of a default where no annotation says one, and the default does."""
+    plain = type(default) in (bool, int, float, str)
+    return type(default).__name__ if plain else ""
 
 
 def _type_text(hint: Any) -> str:

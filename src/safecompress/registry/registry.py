@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from safecompress.errors import ConfigError, UsageError, did_you_mean
+from safecompress.registry.options import own_doc
 from safecompress.registry.published import Point, catalog, error_text
 
 T = TypeVar("T")
@@ -192,6 +193,7 @@ class Registry(Generic[T]):
                 f"an object of type {type(made).__name__}; expected an instance of "
                 f"{self.base.__name__}."
             )
+        _check_requirements(made, where=f"{where}.{name}")
         return made
 
     def _loaded(self, points: tuple[Point, ...]) -> Part[T]:
@@ -208,7 +210,7 @@ class Registry(Generic[T]):
             )
         factory = point.load(kind=self.kind)
         try:
-            summary = (inspect.getdoc(factory) or "").split("\n", 1)[0]
+            summary = own_doc(factory).partition("\n")[0]
         except Exception as error:
             raise point.error(
                 f"its docstring raised {error_text(error)}", kind=self.kind
@@ -219,6 +221,16 @@ class Registry(Generic[T]):
     def _unread(unreadable: Mapping[str, str]) -> str:
         listed = ", ".join(f"{package} ({problem})" for package, problem in unreadable.items())
         return f" (the entry points of these packages cannot be read: {listed})" if listed else ""
+
+
+def _check_requirements(part: Any, *, where: str) -> None:
+    """Refuse what a part requires unless it is a set of names, before anybody reads it."""
+    required: object = getattr(part, "requires", frozenset())
+    if not isinstance(required, frozenset) or not all(isinstance(r, str) for r in required):
+        raise ConfigError(
+            f"{where}: `requires` of {type(part).__module__}:{type(part).__name__} is "
+            f"{required!r}; expected a frozenset of names, e.g. frozenset({{'gradient'}})."
+        )
 
 
 def _accepted(factory: Callable[..., Any]) -> tuple[list[str], bool]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from safecompress.cli import list_parts
 from safecompress.cli.app import app
 from safecompress.cli.list_parts import KINDS
-from safecompress.cli.part import needs_of
+from safecompress.cli.part import needs_of, part_document, print_part
 from safecompress.errors import ConfigError
+from safecompress.protocols import Attack
 from safecompress.registry import Part, options_of, text_of
 
 PARTS = [(kind, name) for kind, registry in KINDS.items() for name in registry.parts]
@@ -162,3 +164,35 @@ def test_nothing_that_a_published_factory_does_stops_the_list() -> None:
     assert options_of(made.factory) == ()
     assert text_of(made.factory) == ""
     assert needs_of(made, given=()) == []
+
+
+class Undocumented(Attack):
+    def __init__(self, *, rank=2, path=None):
+        pass
+
+    def score(self, fitted, evidence):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Bare(Base):
+    other: int = 0
+
+
+def test_a_part_does_not_show_the_words_that_its_interface_has_for_authors() -> None:
+    assert text_of(Undocumented) == ""
+    assert text_of(Bare) == "A base."
+
+
+def test_the_type_of_an_option_without_annotation_is_that_of_its_default() -> None:
+    assert [(o.name, o.type) for o in options_of(Undocumented)] == [("rank", "int"), ("path", "")]
+
+
+def test_the_docstring_of_a_published_part_is_shown_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    part = Part("base", Base, "A base.", "mine:Base", package="mine 1.0")
+    print_part(part_document(part, kind="attacks", given=()), Console(width=200))
+    shown = capsys.readouterr().out
+    assert shown.count("A base.") == 1
+    assert "entry point  mine:Base" in shown
