@@ -216,7 +216,7 @@ BREACHES: dict[str, Change] = {
 """What no candidate may come of, by what is done."""
 
 
-def _raising(error: type[Exception]) -> Change:
+def _raising(error: type[BaseException]) -> Change:
     def raises(parent: Candidate, name: str, draw: torch.Generator) -> Candidate:
         raise error(f"planted in '{name}'\nand more")
 
@@ -231,7 +231,7 @@ CRASHES: dict[str, Change] = {
     error.__name__: _raising(error)
     for error in (
         ForeignError, ValueError, TypeError, KeyError, RuntimeError, RecursionError, AssertionError,
-        StopIteration, OSError,
+        StopIteration, OSError, SystemExit,
     )
 }  # fmt: skip
 """Errors that nobody expects, by name."""

@@ -4,6 +4,7 @@
 SafeCompressError                     exit 4 on the command line unless a subclass says otherwise
 ├── UsageError                        exit 2: the caller can fix it; nothing was lost
 │   ├── ConfigError                   a key, a value or a combination of them
+│   │   └── PartError                 what a part of another package raised (candidate discarded)
 │   ├── DataError                     a file, a shape, a type, a label
 │   │   ├── SplitOverlapError         rows that must be disjoint are shared
 │   │   └── MembershipError           it is unknown which rows the weights were trained on
@@ -26,6 +27,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+FOREIGN = (Exception, SystemExit)
+"""What code of somebody else may raise: its `sys.exit(0)` must not end a run as if it passed."""
+
+_LONGEST = 300
+"""Characters of somebody else's message that are passed on."""
+
 _MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
@@ -43,6 +50,10 @@ class UsageError(SafeCompressError):
 
 class ConfigError(UsageError):
     """A configuration key, value or combination that cannot work."""
+
+
+class PartError(ConfigError):
+    """A part of another package raised what no part may raise."""
 
 
 class DataError(UsageError):
@@ -111,6 +122,37 @@ def telling_memory_shortage() -> Iterator[None]:
             raise
         first = message.splitlines()[0] if message else type(error).__name__
         raise MemoryShortageError(f"out of memory: {first[:200]}") from error
+
+
+@contextmanager
+def blaming(part: object, who: str) -> Iterator[None]:
+    """Run a block of somebody else's part; whatever it raises becomes an error that names the part.
+
+    Errors of this tree stay as they are. So do those of a part of this package, where they are a
+    fault of ours and not of the configuration.
+
+    Args:
+        part: what is run.
+        who: the part with the key that asks for it, as the subject of the message.
+
+    Raises:
+        PartError: naming the part, what it raised, and what to do.
+        MemoryShortageError: when memory is used up.
+    """
+    module = type(part).__module__
+    try:
+        with telling_memory_shortage():
+            yield
+    except SafeCompressError:
+        raise
+    except FOREIGN as error:
+        if module.partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        text = " ".join(str(error).split())[:_LONGEST]
+        raise PartError(
+            f"{who} ({module}) raised {type(error).__name__}: {text}; take another, or ask its "
+            "author."
+        ) from error
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from safecompress import compress, export
 from safecompress.cli.app import app
-from safecompress.errors import ConfigError, ModelError
+from safecompress.cli.part import part_request
+from safecompress.errors import ConfigError, ModelError, PartError
 from safecompress.export import FORMATS, verify
 from tests.plugins import install
 
@@ -55,8 +56,13 @@ class MlpArrays(Format):
 
     shift: int = 0
     forget: bool = False
+    does: str = ""
 
     def write(self, context, facts):
+        if self.does == "text":
+            return "text"
+        if self.does == "raise":
+            raise KeyError("planted")
         held = io.BytesIO()
         state = {n: t.numpy() for n, t in context.module.state_dict().items()}
         weights = [n for n in state if n.endswith("weight")]
@@ -71,6 +77,8 @@ class MlpArrays(Format):
         return held.getvalue()
 
     def open(self, path, context):
+        if self.does == "exit":
+            raise SystemExit(0)
         return lambda inputs: answers(path, inputs.numpy())
 
     def verify(self, path):
@@ -164,3 +172,30 @@ def test_a_file_without_the_facts_is_an_error(run: Path, tmp_path: Path) -> None
 def test_an_unknown_option_of_it_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown option 'shfit'; did you mean 'shift'"):
         export(run, tmp_path / "m.npz", format={NAME: {"shfit": 1}})
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("text", "wrote str; expected bytes"),
+        ("raise", "raised KeyError: 'planted'; take another, or ask its author"),
+        ("exit", "raised SystemExit: 0; take another, or ask its author"),
+    ],
+)
+def test_what_it_does_wrong_is_said_with_its_name(
+    does: str, told: str, run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.npz"
+    with pytest.raises(PartError) as error:
+        export(run, path, format={NAME: {"does": does}})
+    assert str(error.value).startswith(f"export: the format '{NAME}' (mlp_arrays) {told}")
+    assert not path.exists()
+
+
+def test_the_command_line_takes_its_options(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    request = f"{{{NAME}: {{shift: 1}}}}"
+    arguments = ["export", str(run), "--out", str(path), "--format", request]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    with pytest.raises(ConfigError, match=r"--format: not valid YAML"):
+        part_request(f"{{{NAME}: {{shift", option="--format")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safecompress.data import DataSource, raw_from_arrays
+from safecompress.data import Column, DataSource, RawData, raw_from_arrays
 from safecompress.errors import ConfigError
 
 
@@ -48,6 +48,11 @@ class Blobs(DataSource):
 
         if self.does == "raise":
             raise RuntimeError("the disk is gone")
+        if self.does == "exit":
+            raise SystemExit(0)
+        if self.does == "number":
+            x, y = some(self.rows)
+            return RawData((Column("x", "categorical", y),), y, ("a", "b", "c"), where="blobs")
         if self.does == "forget":
             return some(self.rows)
         test = some(self.test_rows) if self.test_rows else None
@@ -139,6 +144,8 @@ def test_its_train_part_may_be_the_members(tmp_path: Path) -> None:
         ({"rws": 3}, ConfigError, r"data.source.blobs: unknown option 'rws'; did you mean 'rows'"),
         ({"rows": 3}, ConfigError, r"data.source.blobs: rows is 3; expected at least 4"),
         ({"does": "raise"}, DataError, "blobs: loading raised RuntimeError: the disk is gone"),
+        ({"does": "exit"}, DataError, "blobs: loading raised SystemExit: 0"),
+        ({"does": "number"}, DataError, "blobs: column 'x' is categorical and not of texts"),
         ({"does": "forget"}, DataError, "blobs: load returned a tuple; expected RawData"),
         ({"source": "blob"}, ConfigError, "no data source is called 'blob'; did you mean 'blobs'"),
     ],

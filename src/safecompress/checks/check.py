@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from safecompress.checks.conditions import Condition, Status
 from safecompress.checks.measures import Measure
 from safecompress.checks.subject import Stopwatch, Subject
-from safecompress.errors import MissingEvidenceError, SafeCompressError, UndecidableError
+from safecompress.errors import FOREIGN, MissingEvidenceError, SafeCompressError, UndecidableError
 from safecompress.protocols import Estimate
 
 
@@ -78,7 +78,7 @@ class Check:
             return self._without_estimate(Status.INCONCLUSIVE, error, watch)
         except SafeCompressError as error:
             return self._without_estimate(Status.ERROR, error, watch)
-        except Exception as error:  # third-party attacks may raise anything
+        except FOREIGN as error:  # third-party attacks may raise anything
             return self._without_estimate(Status.ERROR, error, watch)
         status = self.condition.judge(estimate)
         if status is Status.FAIL and not self.critical:
@@ -93,7 +93,9 @@ class Check:
             "difference to the dense model" if self.condition.relative else estimate.note,
         )
 
-    def _without_estimate(self, status: Status, error: Exception, watch: Stopwatch) -> CheckResult:
+    def _without_estimate(
+        self, status: Status, error: BaseException, watch: Stopwatch
+    ) -> CheckResult:
         text = str(error) if isinstance(error, SafeCompressError) else f"{error!r}"
         return CheckResult(
             self.name, status, self.critical, str(self.condition), None, watch.seconds, text

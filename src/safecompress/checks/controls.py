@@ -21,7 +21,7 @@ from safecompress.attacks.controls import (
 from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
 from safecompress.checks.subject import Stopwatch, Subject
-from safecompress.errors import MissingEvidenceError, UndecidableError
+from safecompress.errors import FOREIGN, MissingEvidenceError, UndecidableError
 from safecompress.protocols import Attack, AttackResult, Estimate, Outputs, Pool, Rows
 from safecompress.stats import auc, auc_difference, auc_interval, auc_p_value
 
@@ -74,7 +74,7 @@ def _control(name: str, condition: str, measure: Callable[[], ControlOutcome]) -
     except (MissingEvidenceError, UndecidableError) as error:
         # The checks of a verdict on so few rows are inconclusive as well, and say so.
         return CheckResult(name, Status.NOT_RUN, False, condition, None, watch.seconds, str(error))
-    except Exception as error:  # third-party attacks may raise anything
+    except FOREIGN as error:  # third-party attacks may raise anything
         return CheckResult(name, Status.ERROR, True, condition, None, watch.seconds, str(error))
     status = Status.PASS if ok else Status.ERROR
     return CheckResult(name, status, True, condition, estimate, watch.seconds, message)

@@ -11,7 +11,12 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.compression.contexts import ContextBuilder
-from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
+from safecompress.errors import (
+    FOREIGN,
+    MemoryShortageError,
+    NonFiniteError,
+    telling_memory_shortage,
+)
 from safecompress.files import tensors_digest
 from safecompress.proposals.acceptance import breach_of
 from safecompress.protocols import Proposal, ProposalContext
@@ -51,7 +56,7 @@ def changed(proposal: Proposal, parent: Candidate, context: ProposalContext) -> 
                 breach = "changed its parent in place; return new tensors"
     except (NonFiniteError, MemoryShortageError):
         raise
-    except Exception as error:
+    except FOREIGN as error:
         text = " ".join(str(error).split())[:_LONGEST_REASON]
         raise DiscardedError(f"{where} raised {type(error).__name__}: {text}") from error
     if breach:

@@ -25,7 +25,9 @@ from safecompress.compression.session import Session
 from safecompress.errors import (
     MemoryShortageError,
     NonFiniteError,
+    PartError,
     UndecidableError,
+    blaming,
     telling_memory_shortage,
 )
 from safecompress.events import Event
@@ -97,7 +99,7 @@ class CandidateEvaluator:
         try:
             with telling_memory_shortage():
                 outcome, figures = self._measure(tested)
-        except (NonFiniteError, MemoryShortageError) as error:
+        except (NonFiniteError, MemoryShortageError, PartError) as error:
             record |= {"status": "discarded", "reason": str(error)}
             outcome = None
         else:
@@ -117,7 +119,8 @@ class CandidateEvaluator:
         auc, attack_accuracy, measures, costs = {}, {}, {}, {}
         for attack in self._attacks:
             stopwatch = Stopwatch()
-            result = subject.attacked_by(attack)
+            with blaming(attack, f"steer.attacks: the attack '{attack.name}'"):
+                result = subject.attacked_by(attack)
             auc[attack.name] = Auc().value(result)
             attack_accuracy[attack.name] = BalancedAccuracy().value(result)
             measures[f"{attack.name}.auc"] = auc[attack.name]
@@ -128,7 +131,8 @@ class CandidateEvaluator:
             stopwatch = Stopwatch()
             try:
                 # The upper bound counts, so that masking gradients gives a candidate no advantage.
-                risks[measure.name] = measure.estimate(subject, level=_LEVEL).high
+                with blaming(measure, f"steer.measures: the measure '{measure.name}'"):
+                    risks[measure.name] = measure.estimate(subject, level=_LEVEL).high
             except UndecidableError:
                 # No row is classified correctly by both models, so the measure is undefined. The
                 # highest risk keeps such a candidate from being chosen.

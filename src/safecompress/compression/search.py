@@ -17,7 +17,12 @@ from safecompress.compression.requirements import build_first_mask, build_propos
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.compression.session import Session
 from safecompress.compression.start import start_candidate, student_candidate
-from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
+from safecompress.errors import (
+    MemoryShortageError,
+    NonFiniteError,
+    blaming,
+    telling_memory_shortage,
+)
 from safecompress.events import Event
 from safecompress.models import channel_groups, few_inputs
 from safecompress.protocols import Pool, Proposal, References
@@ -237,7 +242,8 @@ class Search:
             self._note_score(-math.inf)
             unchanged = [p.evolve(lineage=(*p.lineage, UNCHANGED)) for p in parents]
             return unchanged, list(records.values())
-        ranking = self._objective.rank([outcome for _, outcome in alive])
+        with blaming(self._objective, "steer.objective: the objective"):
+            ranking = self._objective.rank([outcome for _, outcome in alive])
         kept = ranking[: self._sizes[number].kept]
         for place, ranked in enumerate(ranking):
             records[alive[ranked.index][0].name] |= {

@@ -12,7 +12,7 @@ from safecompress.compression.first_masks import StudentMask
 from safecompress.compression.first_masks.acceptance import fault_of, shown_to
 from safecompress.compression.requirements import build_first_mask
 from safecompress.compression.session import Session
-from safecompress.errors import ConfigError, SafeCompressError, telling_memory_shortage
+from safecompress.errors import ConfigError, blaming
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
@@ -95,7 +95,8 @@ def student_candidate(session: Session, student: StoredModel, *, trainer: Traine
 
 def _trained(session: Session, mask: FirstMask, dense: StoredModel | None) -> Candidate | None:
     """Train the dense weights towards the mask; None if the mask has no training."""
-    training = mask.training(session.config.sparse)
+    with blaming(mask, f"sparse.initialize: the first mask {mask!r}"):
+        training = mask.training(session.config.sparse)
     if training is None or dense is None:
         return None
     trainer = session.trainers.pruning(dense, training)
@@ -105,26 +106,20 @@ def _trained(session: Session, mask: FirstMask, dense: StoredModel | None) -> Ca
 
 def _checked(session: Session, mask: FirstMask, context: FirstMaskContext) -> FirstMaskStart:
     """Return the first mask's start after checking it against the contract of first masks."""
-    who = f"sparse.initialize: the first mask {mask!r} ({type(mask).__module__})"
-    try:
-        with telling_memory_shortage():
-            start = mask.start(context)
-            fault = fault_of(
-                mask,
-                start,
-                module=session.module,
-                weights=session.initial,
-                density=session.config.sparse.density,
-            )
-    except SafeCompressError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:300]
-        raise ConfigError(
-            f"{who} raised {type(error).__name__}: {text}; take another, or ask its author."
-        ) from error
+    who = f"sparse.initialize: the first mask {mask!r}"
+    with blaming(mask, who):
+        start = mask.start(context)
+        fault = fault_of(
+            mask,
+            start,
+            module=session.module,
+            weights=session.initial,
+            density=session.config.sparse.density,
+        )
     if fault:
-        raise ConfigError(f"{who} {fault}; take another, or ask its author.")
+        raise ConfigError(
+            f"{who} ({type(mask).__module__}) {fault}; take another, or ask its author."
+        )
     return start
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from safecompress.data.file_contract import reads_files_with_care
-from safecompress.data.raw import Column, Kind, RawData, check_array
+from safecompress.data.raw import RawData, check_array, faults_of
 from safecompress.data.source import DataSource
 from safecompress.errors import DataError, UsageError
 from safecompress.registry.contract import (
@@ -74,7 +74,7 @@ def _returns_sound_rows(source: DataSource, seed: int) -> Iterator[str]:
         if len(set(names)) < len(names):
             yield f"columns are called {names}; expected another name for each"
         for column in raw.columns:
-            yield from _column_faults(column)
+            yield from faults_of(column)
         return
     try:
         check_array(raw.columns, where="its inputs")
@@ -91,22 +91,6 @@ def _label_faults(raw: RawData) -> Iterator[str]:
         yield (
             f"labels run from {labels.min()} to {labels.max()}, and label_names has "
             f"{raw.classes} names; expected a name for every label from 0"
-        )
-
-
-def _column_faults(column: Column) -> Iterator[str]:
-    values = column.values
-    if column.kind not in get_args(Kind):
-        yield f"column '{column.name}' is {column.kind!r}; expected {' or '.join(get_args(Kind))}"
-    elif values.ndim != 1:
-        yield f"column '{column.name}' has shape {values.shape}; expected (n,)"
-    elif column.kind != "numeric":
-        if values.dtype != object or not all(isinstance(value, str) for value in values):
-            yield f"column '{column.name}' is {column.kind} and not of texts (object)"
-    elif values.dtype != np.float64 or np.isinf(values).any():
-        yield (
-            f"column '{column.name}' is numeric and of type {values.dtype}; expected float64, "
-            "finite, with NaN for what is missing"
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,27 @@ class RawData:
     def classes(self) -> int:
         """Number of classes."""
         return len(self.label_names)
+
+
+def faults_of(column: Column) -> Iterator[str]:
+    """Yield a sentence if the values of a column are not of its kind.
+
+    Args:
+        column: a column that a source of another package returned.
+    """
+    values = column.values
+    if column.kind not in get_args(Kind):
+        yield f"column '{column.name}' is {column.kind!r}; expected {' or '.join(get_args(Kind))}"
+    elif values.ndim != 1:
+        yield f"column '{column.name}' has shape {values.shape}; expected (n,)"
+    elif column.kind != "numeric":
+        if values.dtype != object or not all(isinstance(value, str) for value in values):
+            yield f"column '{column.name}' is {column.kind} and not of texts (object)"
+    elif values.dtype != np.float64 or np.isinf(values).any():
+        yield (
+            f"column '{column.name}' is numeric and of type {values.dtype}; expected float64, "
+            "finite, with NaN for what is missing"
+        )
 
 
 def encode_labels(values: Array, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:

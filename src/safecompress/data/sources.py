@@ -9,9 +9,9 @@ from safecompress.data import npz_source as _npz  # isort: skip
 from safecompress.data import csv_source as _csv  # isort: skip
 from safecompress.data import sklearn_source as _sklearn  # isort: skip
 from safecompress.data import torch_source as _torch  # isort: skip
-from safecompress.data.raw import RawData
+from safecompress.data.raw import RawData, faults_of
 from safecompress.data.registry import SOURCES
-from safecompress.errors import DataError, SafeCompressError
+from safecompress.errors import FOREIGN, DataError, SafeCompressError
 
 del _npz, _csv, _sklearn, _torch
 
@@ -32,7 +32,7 @@ def load_source(source: Source, *, seed: int | None = None) -> RawData:
         raw = built.load(seed=seed)
     except SafeCompressError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise DataError(
             f"data source {source.source}: loading raised {type(error).__name__}: {error}"
         ) from error
@@ -41,4 +41,7 @@ def load_source(source: Source, *, seed: int | None = None) -> RawData:
             f"data source {source.source}: load returned a {type(raw).__name__}; expected RawData, "
             "as safecompress.data.raw_from_arrays makes it."
         )
+    for column in raw.columns if isinstance(raw.columns, tuple) else ():
+        for fault in faults_of(column):
+            raise DataError(f"data source {source.source}: {fault}.")
     return raw

@@ -22,7 +22,7 @@ from safecompress.checks import (
     overall,
 )
 from safecompress.data import Splits
-from safecompress.errors import ConfigError, ModelError
+from safecompress.errors import ConfigError, ModelError, PartError, blaming
 from safecompress.events import Event, Listener, silent
 from safecompress.export.card import model_card
 from safecompress.export.context import ExportContext
@@ -152,7 +152,7 @@ def export(
     context = _context(source, form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
     given = _facts(source, form, context)
-    content = form.write(context, given)
+    content = _written(form, context, given)
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
@@ -243,13 +243,26 @@ def _facts(source: Source, form: Format, context: ExportContext) -> dict[str, An
     }
 
 
+def _written(form: Format, context: ExportContext, given: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a file after checking that they are bytes."""
+    with blaming(form, f"export: the format '{form.name}'"):
+        content: Any = form.write(context, given)
+    if not isinstance(content, bytes):
+        raise PartError(
+            f"export: the format '{form.name}' ({type(form).__module__}) wrote "
+            f"{type(content).__name__}; expected bytes."
+        )
+    return content
+
+
 def _facts_in(file: Path, form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a file just written holds.
 
     Raises:
         ModelError: when the format lost one of the facts that it was given.
     """
-    facts = form.verify(file)
+    with blaming(form, f"export: the format '{form.name}'"):
+        facts = dict(form.verify(file))
     lost = [name for name, fact in given.items() if name not in facts or facts[name] != fact]
     if lost:
         raise ModelError(
@@ -274,8 +287,9 @@ def _measured(
                 files[name] = (rival, written)
         latency = None
         if form.computes:
-            sessions = {name: f.session(path, threads=threads) for name, (f, path) in files.items()}
-            latency = latencies(sessions, feed, threads=threads)
+            with blaming(form, f"export: the format '{form.name}'"):
+                sessions = {n: f.session(path, threads=threads) for n, (f, path) in files.items()}
+                latency = latencies(sessions, feed, threads=threads)
         return Measured(
             bytes={name: sizes(path.read_bytes()) for name, (_, path) in files.items()},
             loading=None

@@ -26,6 +26,7 @@ from safecompress.checks import (
 )
 from safecompress.checks.presets import suite_from
 from safecompress.data import RecordedOutputs
+from safecompress.errors import blaming
 from safecompress.export.context import ExportContext
 from safecompress.export.format import Format
 from safecompress.export.source import Source
@@ -161,7 +162,8 @@ def _answers(
     rows = sealed
     if context.preprocessor is not None:
         rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
-    return record_rows(form.open(path, context), rows, path=path)
+    with blaming(form, f"export: the format '{form.name}'"):
+        return record_rows(form.open(path, context), rows, path=path)
 
 
 def _must_be_equal(form: Format, context: ExportContext) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from safecompress.candidate import HARD, SoftTarget
-from safecompress.errors import ConfigError
+from safecompress.errors import ConfigError, PartError, blaming
 from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext, map_inputs
 from safecompress.train.batches import Step
@@ -88,7 +89,8 @@ class TrainingLoss:
                     "does not have; train one first (dense.epochs), or pass dense."
                 )
         for defense in defenses:
-            defense.prepare_(context)
+            with _blaming(defense):
+                defense.prepare_(context)
 
     def __call__(self, model: ModelLike, batch: Step, step: int) -> tuple[Tensor, Batch | None]:
         """Return one step's loss, and the batch that `before_step_` and `after_step_` take.
@@ -127,8 +129,7 @@ class TrainingLoss:
             masks=self._masks,
         )
         for defense in self._defenses:
-            penalty = defense.penalty(context)
-            if penalty is not None:
+            if (penalty := _penalty(defense, context)) is not None:
                 loss = loss + penalty
         return loss, context
 
@@ -184,7 +185,8 @@ class TrainingLoss:
         """Run a block inside the context managers that the defenses put around training."""
         with ExitStack() as stack:
             for defense in self._defenses:
-                stack.enter_context(defense.training())
+                with _blaming(defense):
+                    stack.enter_context(defense.training())
             yield
 
     def before_step_(self, batch: Batch | None) -> None:
@@ -195,7 +197,8 @@ class TrainingLoss:
         """
         if batch is not None:
             for defense in self._defenses:
-                defense.before_step_(batch)
+                with _blaming(defense):
+                    defense.before_step_(batch)
 
     def after_step_(self, batch: Batch | None) -> None:
         """Let the defenses act after the optimizer's step.
@@ -205,13 +208,14 @@ class TrainingLoss:
         """
         if batch is not None:
             for defense in self._defenses:
-                defense.after_step_(batch)
+                with _blaming(defense):
+                    defense.after_step_(batch)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return per defense name copies of its state tensors, on the CPU."""
         return {
             defense.name: {
-                key: value.detach().to("cpu", copy=True) for key, value in defense.state().items()
+                key: value.detach().to("cpu", copy=True) for key, value in _state(defense).items()
             }
             for defense in self._defenses
         }
@@ -234,7 +238,44 @@ class TrainingLoss:
         self._soft_target, self._masks = soft_target, masks
         for defense in self._defenses:
             stored = state.get(defense.name, {})
-            defense.load_state_({key: torch.clone(value) for key, value in stored.items()})
+            with _blaming(defense):
+                defense.load_state_({key: torch.clone(value) for key, value in stored.items()})
+
+
+def _blaming(defense: Defense) -> AbstractContextManager[None]:
+    return blaming(defense, _who(defense))
+
+
+def _who(defense: Defense) -> str:
+    return f"the defense '{defense.name}'"
+
+
+def _penalty(defense: Defense, batch: Batch) -> Tensor | None:
+    """Return what a defense adds to the loss, once it is known to be a scalar or None."""
+    with _blaming(defense):
+        penalty = defense.penalty(batch)
+    given: Any = penalty
+    if given is None or (isinstance(given, Tensor) and not given.ndim):
+        return penalty
+    what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    raise PartError(
+        f"{_who(defense)} ({type(defense).__module__}) returned the penalty {what}; expected a "
+        "scalar tensor or None."
+    )
+
+
+def _state(defense: Defense) -> dict[str, Tensor]:
+    """Return a defense's state, once it is known to be tensors."""
+    with _blaming(defense):
+        state: Any = defense.state()
+        items = dict(state)
+    for key, value in items.items():
+        if not isinstance(value, Tensor):
+            raise PartError(
+                f"{_who(defense)} ({type(defense).__module__}) keeps '{key}' in its state as "
+                f"{type(value).__name__}; expected a tensor, as checkpoints hold nothing else."
+            )
+    return items
 
 
 def _attachable(t: Tensor) -> Tensor:

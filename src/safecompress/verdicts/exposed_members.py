@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from safecompress.checks import Subject, metric_named
+from safecompress.errors import FOREIGN
 from safecompress.protocols import Attack, AttackResult
 from safecompress.verdicts.parts import ExposedMember, ExposedMembers, NewlyExposedMembers
 
@@ -36,7 +37,7 @@ def _strongest(subject: Subject, attacks: Sequence[Attack]) -> tuple[Attack, Att
     results: list[tuple[float, Attack, AttackResult]] = []
     for attack in attacks:
         # Third-party attacks may raise anything; the check of the attack reports the error.
-        with suppress(Exception):
+        with suppress(*FOREIGN):
             result = subject.attacked_by(attack)
             results.append((metric_named("auc").value(result), attack, result))
     return max(results, key=lambda entry: entry[0])[1:] if results else None

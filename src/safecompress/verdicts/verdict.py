@@ -17,7 +17,7 @@ from safecompress.checks import (
     Suite,
     overall,
 )
-from safecompress.errors import UndecidableError
+from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.events import Event
 from safecompress.protocols import Attack
 from safecompress.registry.identity import identity
@@ -261,7 +261,7 @@ def _span(
             estimate = measure.estimate(subject, level=level)
         else:
             estimate = measure.difference(subject, dense, level=level)
-    except Exception:  # third-party attacks may raise anything; their checks report the error
+    except FOREIGN:  # third-party attacks may raise anything; their checks report the error
         return None
     return Span.of(estimate)
 
