@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.held import copied_tensors
@@ -38,6 +39,7 @@ from safecompress.registry.contract import (
     other_global_generators,
 )
 
+_KNOWLEDGE = ("auditor", "shadow")
 _ROWS = 400
 _CLASSES = 10
 _TOLERANCE = 1e-5
@@ -51,7 +53,8 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     silent without one, give the same scores for the same seed, whatever the row order, leave
     global generators and its evidence alone, never look at the judged half, and score saturated
     and enormous logits with finite numbers. Whatever it needs besides outputs is imagined, and the
-    leak is planted there: an attack that asks for more than it reads is caught.
+    leak is planted there: an attack that asks for more than it reads is caught. One that is
+    `label_only` reads predicted classes and nothing else of the outputs.
 
     Args:
         attack: the attack; it is run about ten times on 400 rows.
@@ -60,10 +63,12 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
     rules = (
         holds_only_its_options,
         has_a_name,
+        _declares_what_it_needs,
         _passes_controls,
         _repeats_itself,
         _ignores_the_judged_half,
         _survives_extremes,
+        _reads_labels_only,
     )
     return broken(attack, rules, seed=seed)
 
@@ -75,6 +80,19 @@ def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
     logits = torch.randn(n, classes, generator=source)
     logits[torch.arange(n), labels] += 2.0
     return Outputs(logits, labels, torch.arange(n))
+
+
+def _declares_what_it_needs(attack: Attack, seed: int) -> Iterator[str]:
+    del seed
+    known = {field.name for field in fields(Evidence)} - {"outputs"}
+    required: object = attack.requires
+    if not isinstance(required, frozenset):
+        yield f"requires is {required!r}; expected a frozenset of names"
+    elif unknown := sorted(set(required) - known):
+        yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+    if attack.knowledge not in _KNOWLEDGE:
+        names = ", ".join(_KNOWLEDGE)
+        yield f"its knowledge is {attack.knowledge!r}; expected one of {names}"
 
 
 def _passes_controls(attack: Attack, seed: int) -> Iterator[str]:
@@ -127,6 +145,22 @@ def _survives_extremes(attack: Attack, seed: int) -> Iterator[str]:
         scores = _run(attack, pool, seed=seed).scores
         if not _all(scores.map(lambda s: bool(torch.isfinite(s).all()))):
             yield f"scores of {name} logits are not finite"
+
+
+def _reads_labels_only(attack: Attack, seed: int) -> Iterator[str]:
+    if not attack.label_only:
+        return
+    scores = [
+        _run(attack, _leaky_pool(attack, seed, changed=change), seed=seed).scores
+        for change in (_as_they_are, _only_classes)
+    ]
+    if not _all(scores[0].zip(scores[1], _close)):
+        yield "it says that it reads predicted classes only (label_only), and reads logits"
+
+
+def _only_classes(outputs: Outputs) -> Outputs:
+    predicted = one_hot(outputs.logits.argmax(1), outputs.classes).float()
+    return Outputs(predicted, outputs.labels, outputs.ids)
 
 
 def _only_signs(outputs: Outputs, *, scale: float) -> Outputs:

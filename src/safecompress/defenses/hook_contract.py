@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +64,16 @@ def _batch(defense: Defense, seed: int, module: nn.Sequential, scale: float) -> 
     )
 
 
+def _start(defense: Defense, context: TrainingContext) -> None:
+    """Begin a stage as a trainer does: an empty state is a fresh start."""
+    defense.prepare_(context)
+    defense.load_state_({})
+
+
 def _has_a_finite_penalty(defense: Defense, seed: int) -> Iterator[str]:
     for scale in (0.0, 1.0, -1.0, 1e3, -1e3, 1e6, -1e6):
         module, copied = network(seed), copy.deepcopy(defense)
-        copied.prepare_(_context(copied, seed, module))
+        _start(copied, _context(copied, seed, module))
         batch = _batch(copied, seed, module, scale)
         penalty = copied.penalty(batch)
         if penalty is None:
@@ -89,8 +96,7 @@ def _draws_by_name(defense: Defense, seed: int) -> Iterator[str]:
     context = _context(copied, seed, module)
     batch = _batch(copied, seed, module, 1.0)
     state = global_generators()
-    copied.prepare_(context)
-    copied.load_state_({})
+    _start(copied, context)
     copied.penalty(batch)
     copied.state()
     if global_generators() != state:
@@ -110,7 +116,7 @@ def _leaves_everything_else_alone(defense: Defense, seed: int) -> Iterator[str]:
     models = {"the model": module, "the dense model": context.dense}
     watched |= {n: list(m.state_dict().values()) for n, m in models.items() if m is not None}
     before = {name: [tensor.clone() for tensor in tensors] for name, tensors in watched.items()}
-    copied.prepare_(context)
+    _start(copied, context)
     with copied.training():
         copied.penalty(batch)
     for name, tensors in watched.items():
@@ -124,9 +130,13 @@ def _leaves_everything_else_alone(defense: Defense, seed: int) -> Iterator[str]:
 
 def _hands_out_copies(defense: Defense, seed: int) -> Iterator[str]:
     module, copied = network(seed), copy.deepcopy(defense)
-    copied.prepare_(_context(copied, seed, module))
+    _start(copied, _context(copied, seed, module))
     copied.penalty(_batch(copied, seed, module, 1.0))
-    state = copied.state()
+    state: dict[str, Any] = dict(copied.state())
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            yield f"'{name}' of its state is {type(value).__name__}; expected a tensor"
+            return
     before = {name: tensor.clone() for name, tensor in state.items()}
     for tensor in state.values():
         tensor.fill_(1)

@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,9 @@ def violations(form: Format, *, seed: int = 0) -> tuple[str, ...]:
     same bytes, whatever the global generators say, and stays as it is, like its topology and rows.
     A file holds the facts it was written with, whatever end its name has, and one that was cut,
     has a byte too many or a bit flipped is refused with a ModelError. It answers as the module
-    does: the same where the format is `exact`, much alike otherwise; of each row by itself unless
-    `limits` say on what else an answer depends; and it has a session where it `computes`.
+    does: the same where the format is `exact`, much alike otherwise, with the weights in the file
+    whatever the context's module has by then; of each row by itself unless `limits` say on what
+    else an answer depends; and it has a session where it `computes`.
 
     Args:
         form: the format, whose extras are installed. It writes a network of two linear layers,
@@ -63,6 +66,7 @@ def violations(form: Format, *, seed: int = 0) -> tuple[str, ...]:
         _says_what_it_is,
         tried.answers_as_the_module,
         tried.answers_of_each_row_by_itself,
+        tried.answers_with_the_weights_in_the_file,
         tried.gives_the_same_bytes,
         tried.holds_its_facts,
         tried.writes_files_of_every_name,
@@ -174,6 +178,23 @@ class _Trial:
             yield "the same rows, asked again, have other answers"
         elif not form.limits and not _apart(alone, together) <= _CLOSE:
             yield "a row's answer depends on the rows beside it; say so in limits"
+
+    def answers_with_the_weights_in_the_file(self, form: Format, seed: int) -> Iterator[str]:
+        del seed
+        other = copy.deepcopy(self._context.module)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.neg_()
+        with self._file(form) as path, torch.no_grad():
+            said, again = (
+                torch.as_tensor(form.open(path, context)(self._rows())).float()
+                for context in (self._context, replace(self._context, module=other))
+            )
+        if not torch.equal(said, again):
+            yield (
+                "a file answers with weights of the context's module; take them from the file, "
+                "because a reader has nothing else"
+            )
 
     def gives_the_same_bytes(self, form: Format, seed: int) -> Iterator[str]:
         del seed

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 
+from safecompress.errors import FOREIGN, PartError
 from safecompress.registry.identity import identity
 
 P = TypeVar("P")
@@ -28,8 +31,8 @@ GLOBAL_DRAW = "it draws from a global random generator; use safecompress.randomn
 def broken(part: P, rules: Sequence[Rule[P]], *, seed: int) -> tuple[str, ...]:
     """Return a sentence for each broken rule, in the order of the rules; empty if there is none.
 
-    An exception of any type ends its rule and is reported as a finding: parts come from other
-    packages, and one mistake must not hide the others.
+    An exception of any type ends its rule and is reported as a finding, with the line of the part
+    that it came from: parts come from other packages, and one mistake must not hide the others.
 
     Args:
         part: the part to examine.
@@ -50,10 +53,25 @@ def broken(part: P, rules: Sequence[Rule[P]], *, seed: int) -> tuple[str, ...]:
             # Appending one at a time keeps the sentences that came before an exception.
             for sentence in rule(part, seed):
                 found.append(sentence)
-        except Exception as error:
+        except FOREIGN as error:
+            # What users are told of a part's exception says less than the exception.
+            cause = error.__cause__ if isinstance(error, PartError) else None
+            raised = error if cause is None else cause
             title = getattr(rule, "__name__", str(rule)).strip("_").replace("_", " ")
-            found.append(f"{title}: raised {type(error).__name__}: {error}")
+            where = f" ({place})" if (place := _place(part, raised)) else ""
+            found.append(f"{title}: raised {type(raised).__name__}: {raised}{where}")
     return tuple(found)
+
+
+def _place(part: object, error: BaseException) -> str:
+    """Return the last line of the part's own module that an exception came through, if any."""
+    module = getattr(part if isinstance(part, type) else type(part), "__module__", None)
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == module:
+            code = frame.f_code
+            place = f"{Path(code.co_filename).name}:{line}, in {code.co_name}"
+    return place
 
 
 def holds_only_its_options(part: Any, seed: int) -> Iterator[str]:

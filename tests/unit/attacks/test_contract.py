@@ -118,6 +118,22 @@ class IgnoresTheInside(Broken):
     requires = frozenset({"internals"})
 
 
+class Misspelled(LossAttack):
+    requires = frozenset({"logits"})
+
+
+class NotASet(LossAttack):
+    requires = "parent"  # type: ignore[assignment]
+
+
+class Omniscient(LossAttack):
+    knowledge = "oracle"
+
+
+class ReadsLogits(LossAttack):
+    label_only = True
+
+
 BREACHES = {
     "attacks": [
         (Hoarder(), "built again from its options it is another part"),
@@ -136,6 +152,10 @@ BREACHES = {
         (IgnoresTheRows(), "planted-leak: broken has AUC 0.6"),
         (IgnoresTheTarget(), "planted-leak: broken has AUC 0."),
         (IgnoresTheInside(), "planted-leak: broken has AUC 0.5"),
+        (Misspelled(), "it requires logits; known are family,"),
+        (NotASet(), "requires is 'parent'; expected a frozenset"),
+        (Omniscient(), "its knowledge is 'oracle'; expected one of auditor, shadow"),
+        (ReadsLogits(), "predicted classes only (label_only), and reads logits"),
     ],
 }
 

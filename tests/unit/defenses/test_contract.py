@@ -126,6 +126,11 @@ class Nameless(Mine):
     name = None
 
 
+class Counts(Mine):
+    def state(self):
+        return {"steps": int(self.steps)}
+
+
 BREACHES = {
     "defenses": [
         (Idle(), "it changes nothing"),
@@ -143,6 +148,7 @@ BREACHES = {
         (LeavesHooks(), "it leaves hooks on the model"),
         (RemembersTheClock(), "the same seed gives different weights"),
         (Nameless(), "its name is None"),
+        (Counts(), "'steps' of its state is int; expected a tensor"),
     ],
 }
 
@@ -154,3 +160,17 @@ def test_a_broken_defense_is_caught(part, expected):
 
 def test_a_sound_defense_of_somebody_else_passes():
     assert violations(Mine()) == ()
+
+
+class BeginsWhenItsStateIsLoaded(Mine):
+    def __init__(self):
+        pass
+
+
+def test_a_fresh_start_is_an_empty_state_and_needs_no_other_preparation():
+    assert violations(BeginsWhenItsStateIsLoaded()) == ()
+
+
+def test_an_exception_is_reported_with_the_line_of_the_part():
+    found = violations(WantsReference())
+    assert any("(test_contract.py:" in sentence for sentence in found), found

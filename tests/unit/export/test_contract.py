@@ -222,6 +222,11 @@ class Missing(Mine):
         raise ConfigError("mine is not installed.")
 
 
+class AsksTheModule(Mine):
+    def open(self, path, context):
+        return context.module
+
+
 BREACHES = {
     "formats": [
         (Thawed(), "it is not a frozen dataclass"),
@@ -250,6 +255,7 @@ BREACHES = {
         (Silent(), "it computes, by its own word, and refuses a session"),
         (Modest(), "it has a session; say computes = True"),
         (Curt(), "its session answers with 24 numbers; expected 192"),
+        (AsksTheModule(), "answers with weights of the context's module"),
         (Missing(), "raised ConfigError: mine is not installed."),
     ],
 }

@@ -162,3 +162,15 @@ def test_a_broken_proposal_is_caught(part, expected):
 
 def test_a_sound_proposal_of_somebody_else_passes():
     assert violations(Mine()) == ()
+
+
+class FollowsTheGradient(Mine):
+    requires = frozenset({"gradient"})
+
+    def __call__(self, parent, context):
+        assert all(g.isnan().any() or g.ndim for g in context.gradient.values())
+        return super().__call__(parent, context)
+
+
+def test_what_reads_a_required_field_may_fail_in_any_way_without_it():
+    assert violations(FollowsTheGradient()) == ()
