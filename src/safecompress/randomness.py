@@ -2,6 +2,9 @@
 
 No generator keeps a state from one decision to the next. So no state has to be saved, and a run
 that is resumed, or that trains its candidates in another order, draws the same numbers.
+
+`generator` and `permutation` draw for one decision, `derive` makes the seed of another, and
+`seeded` fixes the global generators for a block whose code draws from them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Topology`: which weights of a model exist, as masks beside the model and not inside it."""
+"""`Topology` and `maskable_parameters`: which weights exist, as masks beside the model."""
 
 from __future__ import annotations
 

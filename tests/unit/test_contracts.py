@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 
 import pytest
@@ -76,3 +78,18 @@ def test_every_page_is_short_runs_and_belongs_to_a_kind(page):
     assert len(page.read_text().splitlines()) <= LONGEST_PAGE
     assert documents.should_parse(page)
     assert page in {page_of(registry.kind) for registry in KINDS.values()}
+
+
+@each_kind
+def test_each_page_imports_what_the_statement_of_the_api_names(kind):
+    stated = (ROOT / "docs" / "api.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page_of(KINDS[kind].kind).read_text(), re.DOTALL)
+    imports = [node for node in ast.parse(code).body if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module.startswith("safecompress")]
+    assert ours
+    for node in ours:
+        assert f"`{node.module}`" in stated, node.module
+        module = importlib.import_module(node.module)
+        named = getattr(module, "__all__", [*re.findall(r"`(\w+)`", module.__doc__), "violations"])
+        exact = node.module == "safecompress.errors" or {a.name for a in node.names} <= set(named)
+        assert exact, (node.module, [a.name for a in node.names])

@@ -157,6 +157,7 @@ class Attack(ABC):
     learns: ClassVar[bool] = False
     """Whether the attack learns in `fit`; then only the score half is scored."""
     knowledge: ClassVar[str] = "auditor"
+    """What thresholds are learned from: `auditor` (true memberships) or `shadow` (references)."""
     label_only: ClassVar[bool] = False
     """Whether the attack uses predicted classes only. Of the outputs it then reads nothing but
     whether a row is classified correctly."""

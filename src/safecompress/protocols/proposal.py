@@ -48,8 +48,8 @@ class Proposal(ABC):
     finite; each mask fits its weight, which is zero where no weight exists; the number of weights
     stays as `keeps` says; optimizer state has its weight's shape; transforms fit the weights. The
     parent and the context are left untouched. The lineage is the loop's: what a proposal writes
-    there is ignored. Any `Exception` that a proposal raises discards the candidate, too, and the
-    run goes on.
+    there is ignored. Whatever a proposal raises, `SystemExit` included, discards the candidate,
+    too, and the run goes on.
     """
 
     requires: frozenset[str] = frozenset()

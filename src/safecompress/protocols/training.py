@@ -90,6 +90,7 @@ class Defense(ABC):
 
     name: ClassVar[str]
     needs_reference: bool = False
+    """Whether it uses `TrainingContext.reference`."""
     needs_dense: ClassVar[bool] = False
     """Whether it uses the finished dense model."""
     needs_input_gradients: ClassVar[bool] = False
@@ -104,7 +105,7 @@ class Defense(ABC):
     only defense."""
 
     def prepare_(self, context: TrainingContext) -> None:
-        """Prepare for a training stage, before its first step.
+        """Prepare for a training stage, before `load_state_` and the first step.
 
         Args:
             context: what the defense may use.
@@ -145,7 +146,10 @@ class Defense(ABC):
         return {}
 
     def load_state_(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned.
+        """Restore what `state` returned, or begin anew.
+
+        This is called at the beginning of every training, after `prepare_`, which runs once for
+        all trainings of a trainer. So a state made in `prepare_` must be made here as well.
 
         Args:
             state: tensors by name; empty at a fresh start.
