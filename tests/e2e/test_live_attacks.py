@@ -143,7 +143,7 @@ def test_who_names_a_white_box_attack_looks_inside(world: dict[str, Any]) -> Non
     found = audit(world["dense"], world["data"], attacks=["white-box"])
     assert values(found)["white-box.auc ≤ 0.6"]["value"] > 0.65
     document = found.verdict.document.to_json()
-    text = "'white-box' supposes an attacker who holds the model's file and computes"
+    text = "'white-box' supposes an attacker who holds the model's file and can compute"
     assert text in document["threat_model"]["text"]
     assert "nothing saw the model's weights" not in document["scope"]
 
