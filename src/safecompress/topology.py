@@ -78,10 +78,6 @@ class Topology:
         """Return the number of existing weights per parameter name."""
         return {name: int(m.sum()) for name, m in self.masks.items()}
 
-    def layer_densities(self) -> dict[str, float]:
-        """Return the existing share per parameter name, in [0, 1]."""
-        return {name: int(m.sum()) / m.numel() for name, m in self.masks.items()}
-
     def bind(self, module: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
         """Return each masked parameter with its mask, on the parameter's device.
 

@@ -37,6 +37,7 @@ from safecompress.registry.contract import (
     has_a_name,
     holds_only_its_options,
     other_global_generators,
+    unknown_needs,
 )
 
 _KNOWLEDGE = ("auditor", "shadow")
@@ -85,11 +86,7 @@ def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
 def _declares_what_it_needs(attack: Attack, seed: int) -> Iterator[str]:
     del seed
     known = {field.name for field in fields(Evidence)} - {"outputs"}
-    required: object = attack.requires
-    if not isinstance(required, frozenset):
-        yield f"requires is {required!r}; expected a frozenset of names"
-    elif unknown := sorted(set(required) - known):
-        yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+    yield from unknown_needs(attack, known)
     if attack.knowledge not in _KNOWLEDGE:
         names = ", ".join(_KNOWLEDGE)
         yield f"its knowledge is {attack.knowledge!r}; expected one of {names}"

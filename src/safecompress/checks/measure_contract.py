@@ -25,6 +25,7 @@ from safecompress.registry.contract import (
     has_a_name,
     holds_only_its_options,
     other_global_generators,
+    unknown_needs,
 )
 
 _LEVEL, _HIGHER = 0.9, 0.99
@@ -38,8 +39,7 @@ def _says_what_it_needs(measure: Measure, seed: int) -> Iterator[str]:
     if getattr(measure, "worse", None) not in _WORSE:
         yield "it does not say which direction is worse; set worse to 'higher' or 'lower'"
     known = {field.name for field in fields(Evidence)} - {"outputs"}
-    if unknown := sorted(measure.requires - known):
-        yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+    yield from unknown_needs(measure, known)
     for needed in sorted(measure.requires & known):
         missing: dict[str, Any] = {needed: None}
         subject = imagined_subject(measure, seed=seed)

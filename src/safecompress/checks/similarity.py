@@ -82,7 +82,7 @@ class Probe:
         """Run a model on rows, in evaluation mode and fp32, and leave the model unchanged.
 
         Args:
-            model: takes the rows as they are; wrap it in `InUnits` for rows scaled to units.
+            model: takes the rows as they are; wrap it in `UnitInputModel` for rows in units.
             x: float (n, …).
             labels: int64 (n,).
             batch_size: rows in one forward pass.

@@ -26,6 +26,7 @@ from safecompress.registry.contract import (
     has_a_name,
     holds_only_its_options,
     other_global_generators,
+    unknown_needs,
 )
 from safecompress.topology import Topology
 
@@ -82,8 +83,7 @@ def _situation(
 
 def _declares_what_it_needs(proposal: Proposal, seed: int) -> Iterator[str]:
     known = _FROM_CONTEXT | _FROM_CANDIDATE | _FROM_RUN
-    if unknown := sorted(proposal.requires - known):
-        yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+    yield from unknown_needs(proposal, known)
     if isinstance(proposal.updates, bool) or not isinstance(proposal.updates, int):
         yield f"updates is {proposal.updates!r}; expected a whole number"
     elif proposal.updates < 1:

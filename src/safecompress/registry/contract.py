@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -95,6 +95,20 @@ def holds_only_its_options(part: Any, seed: int) -> Iterator[str]:
             "built again from its options it is another part: it holds something besides them; "
             "keep every option in a field, and nothing else"
         )
+
+
+def unknown_needs(part: Any, known: Set[str]) -> Iterator[str]:
+    """Yield what a part requires that nothing provides.
+
+    Args:
+        part: an instance with `requires`.
+        known: names of everything that a part of its kind may require.
+    """
+    required: object = part.requires
+    if not isinstance(required, frozenset):
+        yield f"requires is {required!r}; expected a frozenset of names"
+    elif unknown := sorted(set(required) - known):
+        yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
 
 
 def has_a_name(part: Any, seed: int) -> Iterator[str]:

@@ -23,6 +23,7 @@ from safecompress.registry.contract import (
     has_a_name,
     holds_only_its_options,
     other_global_generators,
+    unknown_needs,
 )
 from safecompress.sparse.drop import DropRule
 from safecompress.sparse.grow import GrowRule
@@ -95,8 +96,7 @@ def _read(rule: MaskRule, layer: Layer) -> Tensor:
 
 def _declares_what_it_needs(rule: MaskRule, seed: int) -> Iterator[str]:
     known = set(get_args(Requirement))
-    if unknown := sorted(set(rule.requires) - known):
-        yield f"it requires {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+    yield from unknown_needs(rule, known)
     for needed in sorted(set(rule.requires) & known):
         lacking: dict[str, Any] = {needed: None}
         layer = replace(_layer(rule, _SHAPES[1], seed), **lacking)
