@@ -18,7 +18,7 @@ from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError, RunFolderError
-from safecompress.events import Listener, silent
+from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, write_json, write_text
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
@@ -187,6 +187,8 @@ def _judged(
     on_event: Listener,
 ) -> tuple[Verdict, ExposedMembers]:
     recorded, paired = case.recorded, None
+    for remark in recorded.remarks:
+        on_event(Event("note", remark))
     if case.against is not None:
         paired = pair(
             recorded,
@@ -230,6 +232,8 @@ def _judged(
         scope=_scope(case, plan, paired) + on_request([attack.name for attack in named]),
         limits=(*LIMITS, *([] if case.sealed else [DECLARED]), CHOSEN),
         against=None if paired is None else _against(paired),
+        class_names=recorded.class_names,
+        remarks=recorded.remarks,
     )
     figures = figures_document(
         subjects,

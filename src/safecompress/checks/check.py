@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from safecompress.checks.conditions import Condition, Status
-from safecompress.checks.measures import Measure
+from safecompress.checks.measures import AttackMeasure, Measure
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import FOREIGN, MissingEvidenceError, SafeCompressError, UndecidableError
 from safecompress.protocols import Estimate
@@ -27,6 +27,10 @@ class CheckResult:
         estimate: what was measured; None where measuring failed.
         seconds: wall-clock time it took.
         message: the error where measuring failed, otherwise a remark; may be empty.
+        decided: False where the rows could not settle the condition; such a result is INCONCLUSIVE,
+            or WARN where the check is not decisive.
+        attack: name of the attack that the check measures or controls; empty where there is none.
+        advice: what to do about a result other than PASS; may be empty.
     """
 
     name: str
@@ -36,6 +40,9 @@ class CheckResult:
     estimate: Estimate | None
     seconds: float
     message: str = ""
+    decided: bool = True
+    attack: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,15 @@ class Check:
         measure: what is measured.
         condition: what the measure's interval must keep.
         critical: whether the verdict depends on it; a failure is a FAIL if so, otherwise a WARN.
+        decisive: whether the verdict stays undecided where the rows cannot settle the condition.
+            Otherwise such a result is a WARN, which the verdict's sentence names.
     """
 
     name: str
     measure: Measure
     condition: Condition
     critical: bool = True
+    decisive: bool = True
 
     def run(self, subject: Subject, dense: Subject | None, *, level: float) -> CheckResult:
         """Measure and judge.
@@ -81,7 +91,8 @@ class Check:
         except FOREIGN as error:  # third-party attacks may raise anything
             return self._without_estimate(Status.ERROR, error, watch)
         status = self.condition.judge(estimate)
-        if status is Status.FAIL and not self.critical:
+        decided = status is not Status.INCONCLUSIVE
+        if (status is Status.FAIL and not self.critical) or (not decided and not self.decisive):
             status = Status.WARN
         return CheckResult(
             self.name,
@@ -91,12 +102,30 @@ class Check:
             estimate,
             watch.seconds,
             "difference to the dense model" if self.condition.relative else estimate.note,
+            decided,
+            self._attack,
         )
 
     def _without_estimate(
         self, status: Status, error: BaseException, watch: Stopwatch
     ) -> CheckResult:
         text = str(error) if isinstance(error, SafeCompressError) else f"{error!r}"
+        decided = status is not Status.INCONCLUSIVE
+        if not decided and not self.decisive:
+            status = Status.WARN
         return CheckResult(
-            self.name, status, self.critical, str(self.condition), None, watch.seconds, text
+            self.name,
+            status,
+            self.critical,
+            str(self.condition),
+            None,
+            watch.seconds,
+            text,
+            decided,
+            self._attack,
         )
+
+    @property
+    def _attack(self) -> str:
+        """Name of the measured attack; empty where the measure is of none."""
+        return self.measure.attack.name if isinstance(self.measure, AttackMeasure) else ""

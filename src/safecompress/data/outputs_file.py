@@ -39,6 +39,8 @@ class RecordedOutputs:
         references: number of reference models.
         path: the file, or the model's name.
         rows: the rows; their inputs have no columns where only outputs are known.
+        class_names: names of the classes, by their numbers; empty where they are not known.
+        remarks: what was noticed about outputs and rows when they were read, one sentence each.
     """
 
     evidence: Pool[Evidence]
@@ -46,6 +48,8 @@ class RecordedOutputs:
     references: int
     path: Path
     rows: Pool[Rows]
+    class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> Pool[Outputs]:

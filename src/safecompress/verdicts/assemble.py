@@ -53,6 +53,7 @@ class RunFacts:
         limits: what the verdict does not say.
         class_names: names of the classes, by their numbers; empty where they are not known.
         promised: what DP-SGD promises; None where no stage used it.
+        remarks: what was noticed about the model and its rows, one sentence each.
     """
 
     model: CompressedModel
@@ -61,6 +62,7 @@ class RunFacts:
     limits: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     promised: DifferentialPrivacy | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class AuditFacts:
         scope: which attacks ran and which did not, in words.
         limits: what the verdict does not say.
         against: what the model gives away about the full one; None where it was not measured.
+        class_names: names of the classes, by their numbers; empty where they are not known.
+        remarks: what was noticed about the model and its rows, one sentence each.
     """
 
     model: AuditedModel
@@ -80,6 +84,8 @@ class AuditFacts:
     scope: str
     limits: tuple[str, ...]
     against: Against | None = None
+    class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def assemble(
             differential_privacy=facts.promised,
         )
     return AuditVerdict(
-        **_judged(outcome, facts, strongest),
+        **_judged(outcome, facts, strongest, names=facts.class_names),
         kind="audit",
         model=facts.model,
         threat_model=ThreatModel(kind="outputs", text=threat_model(outcome.attacks)),
@@ -168,6 +174,7 @@ def _judged(
         "limits": facts.limits,
         "leak": leak_of(strongest, level=finding.level, names=names),
         "newly_exposed": exposed,
+        "remarks": facts.remarks,
     }
 
 

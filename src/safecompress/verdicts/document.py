@@ -177,6 +177,8 @@ class JudgedDocument(VerdictDocument):
     """What the verdict does not say, one sentence or more each."""
     leak: Leak | None
     """Where the strongest attack finds members; null where no attack could be measured."""
+    remarks: tuple[Text, ...] = ()
+    """What was noticed about the model and its rows when they were read, one sentence each."""
     newly_exposed: tuple[NewlyExposedMembers, ...] | None = None
     """Whom compression exposed, one entry for each attack compared; only with a dense model."""
 

@@ -133,7 +133,8 @@ class Part(BaseModel):
 
 def _optional(part: type[Part]) -> list[str]:
     """Return the names of the fields that are left out where they are None."""
-    return [name for name, field in part.model_fields.items() if not field.is_required()]
+    fields = part.model_fields.items()
+    return [name for name, field in fields if not field.is_required() and field.default is None]
 
 
 def _without_unknown(value: object, error: ValidationError) -> tuple[object, bool]:

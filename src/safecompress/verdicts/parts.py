@@ -65,6 +65,12 @@ class CheckEntry(Part):
     """Time it took."""
     message: Text
     """What has to be known to read the figure, or why there is none; may be empty."""
+    decided: bool = True
+    """False where these rows could not settle the condition."""
+    attack: Text = ""
+    """Name of the attack that it measures or controls; empty where there is none."""
+    advice: Text = ""
+    """What to do about a result other than PASS; may be empty."""
 
     @classmethod
     def of(cls, result: CheckResult) -> Self:
@@ -87,6 +93,9 @@ class CheckEntry(Part):
             condition=result.condition,
             seconds=round(result.seconds, 4),
             message=result.message,
+            decided=result.decided,
+            attack=result.attack,
+            advice=result.advice,
         )
 
 

@@ -241,4 +241,7 @@ def test_a_check_without_an_estimate_has_no_figure() -> None:
         "condition": "≤ 1",
         "seconds": 0.1235,
         "message": "why",
+        "decided": True,
+        "attack": "",
+        "advice": "",
     }
