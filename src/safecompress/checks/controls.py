@@ -23,6 +23,7 @@ from safecompress.attacks.controls import (
     no_leak,
     planted_leak,
 )
+from safecompress.attacks.direction import CHANCE, chance_of
 from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
 from safecompress.checks.subject import Stopwatch, Subject
@@ -144,14 +145,18 @@ def _untouched(subject: Subject, attack: Attack, *, level: float) -> ControlOutc
 def _direction(subject: Subject, attack: Attack, *, level: float) -> ControlOutcome:
     """Ask whether the attack takes non-members for members, which no luck explains."""
     estimate = _auc_of(subject.attacked_by(attack).scores, level=1 - level)
+    chance = CHANCE
+    if estimate.high < CHANCE:
+        chance = chance_of(attack, subject.evidence, seed=subject.seed)
     found = f"AUC {estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
-    if estimate.high >= 0.5:
-        return True, estimate, f"{found} is not below 0.5 beyond chance."
+    if estimate.high >= chance:
+        return True, estimate, f"{found} is not below {chance:.3g} beyond chance."
     seen = "`seen` inverted, " if "references" in attack.requires else ""
     message = (
-        f"{found}, below 0.5 beyond chance: members and non-members may be swapped (--data takes "
-        f"MEMBERS first), {seen}the classes in another order than the labels, or the model answers "
-        "less surely about its members than about other rows (unlearning, over-regularized)."
+        f"{found}, below {chance:.3g} beyond chance: members and non-members may be swapped "
+        f"(--data takes MEMBERS first), {seen}the classes in another order than the labels, or the "
+        "model answers less surely about its members than about other rows (unlearning, "
+        "over-regularized)."
     )
     return False, estimate, message
 
