@@ -99,14 +99,30 @@ def sentences(n: int, seed: int) -> tuple[list[str], list[int]]:
     return texts, [int(row[0]) % 2 for row in numbers]
 
 
-def text_classifier(folder: Path, *, epochs: int = 12, labels: int = 2) -> Path:
-    """Train a tiny BERT on 200 sentences and save it as anybody would."""
+def text_classifier(
+    folder: Path,
+    *,
+    epochs: int = 12,
+    labels: int = 2,
+    trained_on: tuple[list[str], list[int]] | None = None,
+) -> Path:
+    """Train a tiny BERT and save it as anybody would.
+
+    Args:
+        folder: where it is saved.
+        epochs: steps on all texts at once.
+        labels: how many classes it has.
+        trained_on: texts, whose words then become its vocabulary, and their labels; by default 200
+            sentences, and all the words there are.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    numbers = {word: i for i, word in enumerate([*special, *WORDS])}
+    texts, y = trained_on or sentences(200, seed=0)
+    words = WORDS if trained_on is None else sorted({w for text in texts for w in text.split()})
+    numbers = {word: i for i, word in enumerate([*special, *words])}
     tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -128,7 +144,6 @@ def text_classifier(folder: Path, *, epochs: int = 12, labels: int = 2) -> Path:
         num_labels=labels,
     )
     model = BertForSequenceClassification(config)
-    texts, y = sentences(200, seed=0)
     tokens = fast(texts, padding=True, return_tensors="pt")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(epochs):

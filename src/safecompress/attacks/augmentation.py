@@ -56,6 +56,7 @@ class AugmentationAttack(Attack):
     name: ClassVar[str] = "augmentation"
     requires: ClassVar[frozenset[str]] = frozenset({"rows", "target"})
     learns: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
     label_only: ClassVar[bool] = True
 
     levels: int = 6

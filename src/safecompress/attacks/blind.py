@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, one_hot
 
+from safecompress.attacks.source_columns import source_columns
 from safecompress.errors import UndecidableError
-from safecompress.protocols import Pool, Rows, leading_size, map_inputs, tensors_of
+from safecompress.protocols import Pool, Rows, SourceRows, leading_size, map_inputs, tensors_of
 from safecompress.randomness import derive, generator, permutation
 from safecompress.stats.intervals import auc_p_value
 from safecompress.stats.roc import auc
@@ -76,7 +77,8 @@ class BlindResult:
             return f"{result}, no more than chance."
         return (
             f"{result}: the groups differ without any model, so no membership figure means "
-            "anything. Draw members and non-members at random from one source."
+            "anything. Draw members and non-members at random from one source, and give each row "
+            "once: rows that repeat can be told by their copies."
         )
 
 
@@ -88,6 +90,10 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
     inputs are treated as tokens and become bags of words. Labels become one-hot columns, or, with
     more than 100 classes, the logarithm of the ratio of their frequencies in the two groups. Rows
     with empty inputs (n, 0) are classified by their labels alone.
+
+    Rows that have a `source` are compared by it and not by their inputs. A vocabulary that was
+    learned from members treats them otherwise than other rows; that is a leak of the model, for
+    attacks to judge, and no difference between the groups.
 
     Args:
         pool: rows of members and of non-members.
@@ -109,7 +115,7 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
         )
     known = torch.arange(sum(sizes)) < sizes[0] + sizes[1]
     target = torch.cat([torch.full((n,), g % 2 == 0) for g, n in enumerate(sizes)])
-    parts = [part for part in _parts(groups) if part.shape[1]]
+    parts = [part for part in _parts(groups, known) if part.shape[1]]
     columns = [_reduced(part, known, target, seed=seed) for part in parts]
     columns.append(_label_columns(torch.cat([rows.labels for rows in groups]), known, target))
     x = _standardized(torch.cat(columns, dim=1), known).numpy()
@@ -140,8 +146,16 @@ def _taken(rows: Rows, mask: Tensor, *, name: str, seed: int) -> Rows:
     return rows.take(chosen[permutation(len(chosen), seed, "blind", name)[:most]])
 
 
-def _parts(groups: tuple[Rows, ...]) -> list[Tensor]:
-    """Return each input tensor of all groups together, flattened to (n, width)."""
+def _parts(groups: tuple[Rows, ...], known: Tensor) -> list[Tensor]:
+    """Return what is compared of all groups together, as tables (n, width).
+
+    That is the source of the rows where they have one, otherwise each input tensor, flattened.
+    """
+    sources = [rows.source for rows in groups if rows.source is not None]
+    if len(sources) == len(groups):
+        numbers = torch.cat([source.numbers for source in sources])
+        texts = np.concatenate([source.texts for source in sources])
+        return source_columns(SourceRows(numbers, texts), known)
     flat = [
         tensors_of(map_inputs(lambda t: t.reshape(len(t), -1).cpu(), rows.inputs))
         for rows in groups

@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 
 from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.held import copied_tensors
-from safecompress.attacks.imagined import evidence_for
+from safecompress.attacks.imagined import evidence_for, synthetic_outputs
 from safecompress.protocols import (
     Attack,
     AttackResult,
@@ -29,7 +29,7 @@ from safecompress.protocols import (
     Rows,
     map_inputs,
 )
-from safecompress.randomness import generator, permutation
+from safecompress.randomness import permutation
 from safecompress.registry.contract import (
     GLOBAL_DRAW,
     broken,
@@ -40,9 +40,10 @@ from safecompress.registry.contract import (
     unknown_needs,
 )
 
+__all__ = ["synthetic_outputs", "violations"]
+
 _KNOWLEDGE = ("auditor", "shadow")
 _ROWS = 400
-_CLASSES = 10
 _TOLERANCE = 1e-5
 """Relative; where a row stands in a matrix product may move its last bits."""
 
@@ -72,15 +73,6 @@ def violations(attack: Attack, *, seed: int = 0) -> tuple[str, ...]:
         _reads_labels_only,
     )
     return broken(attack, rules, seed=seed)
-
-
-def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
-    """Return outputs of an imaginary model that is right on about two thirds of n rows."""
-    source = generator(seed, "contract", "outputs")
-    labels = torch.randint(classes, (n,), generator=source)
-    logits = torch.randn(n, classes, generator=source)
-    logits[torch.arange(n), labels] += 2.0
-    return Outputs(logits, labels, torch.arange(n))
 
 
 def _declares_what_it_needs(attack: Attack, seed: int) -> Iterator[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from safecompress.attacks.blind import LEVEL, BlindResult, blind_baseline
-from safecompress.attacks.imagined import evidence_for
+from safecompress.attacks.imagined import evidence_for, synthetic_outputs
+from safecompress.attacks.metric import true_class_log_odds
 from safecompress.attacks.network import in_id_order
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
@@ -35,10 +35,14 @@ __all__ = [
 
 
 PLANTED_AUC = 0.75
-"""AUC that an attack must reach on the planted leak; working attacks reach 0.85 and more."""
+"""AUC that an attack must reach on the leak planted in an ordinary model; working attacks reach
+0.95 and more."""
 
-_FEWEST_ROWS = 200
+_FEWEST_JUDGED = 24
+"""Fewest judged rows in either group. Scores that tell 24 from 24 rows without an error have
+p = 3e-5, below the level of a control even when three dozen attacks share it."""
 
+_ORDINARY_ROWS = 800
 _MOST_QUERIED = 400
 """Largest number of rows for an attack that queries the target, often very many times a row."""
 
@@ -53,9 +57,11 @@ class ControlResult:
         auc: area under the ROC curve; for an attack that learns, on the judged half.
         p_value: one-sided, against an AUC of at most 0.5.
         ok: whether the attack passed the control.
-        n_members, n_nonmembers: numbers of rows that the figures are computed on.
+        n_members, n_nonmembers: numbers of rows that both figures are computed on.
         seconds: wall time of the control.
-        least_auc: AUC that the attack must reach on the planted leak.
+        level: level that `p_value` is compared with.
+        ordinary_auc: AUC on the leak planted in an ordinary model; None without a planted leak.
+        least_auc: what `ordinary_auc` must reach.
     """
 
     control: str
@@ -66,20 +72,24 @@ class ControlResult:
     n_members: int
     n_nonmembers: int
     seconds: float
+    level: float = LEVEL
+    ordinary_auc: float | None = None
     least_auc: float = PLANTED_AUC
-
-    _EXPECTED: ClassVar[dict[str, str]] = {
-        "planted-leak": f"an AUC of {{:.3g}} or more at p < {LEVEL:g}, for the leak is real",
-        "no-leak": f"p ≥ {LEVEL:g}, for nobody trained on any of these rows",
-    }
 
     @property
     def message(self) -> str:
         """The result and what was expected, in one sentence."""
+        rows = f"{self.n_members} + {self.n_nonmembers} rows"
+        found = f"{self.control}: {self.attack} has AUC {self.auc:.3f} (p = {self.p_value:.2g})"
+        if self.ordinary_auc is None:
+            return (
+                f"{found} on {rows}; expected p ≥ {self.level:.2g}, for nobody trained on any of "
+                "these rows."
+            )
         return (
-            f"{self.control}: {self.attack} has AUC {self.auc:.3f} (p = {self.p_value:.2g}) on "
-            f"{self.n_members} + {self.n_nonmembers} rows; expected "
-            f"{self._EXPECTED[self.control].format(self.least_auc)}."
+            f"{found} on {rows}, and AUC {self.ordinary_auc:.3f} on rows of an ordinary imaginary "
+            f"model; expected p < {self.level:.2g}, and an AUC of {self.least_auc:.3g} or more on "
+            "the latter, for the leak is real."
         )
 
 
@@ -91,54 +101,98 @@ def planted_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResul
     confidence then reaches an AUC of about 0.85. For an attack that requires more, the leak is
     planted in the evidence it requires; see `evidence_for`.
 
+    How much of a leak an attack can find depends on the model, too. Where nearly all probabilities
+    are 1, a sound attack that compares probabilities finds little of it. So the leak is planted
+    twice. In the outputs of an ordinary imaginary model every sound attack reaches `PLANTED_AUC`;
+    one that does not is broken. In the outputs at hand a sound attack need only find the leak
+    beyond chance; where it does not, the control is undecidable on this model. An attack that
+    queries the target gets an imaginary one in either case, so that only the first is run.
+
     Args:
-        outputs: outputs on at least 200 rows that the model was not trained on.
+        outputs: outputs on rows that the model was not trained on.
         attack: the attack to test; what it requires besides outputs is generated.
         seed: seed of the split into two groups, of the leak, and of the attack.
 
     Raises:
-        UndecidableError: on fewer than 200 rows, or a single class; for an attack that reads only
-            the predicted class of each row also when the model makes so few mistakes that there
-            is no gap to find.
+        UndecidableError: when the attack is sound, and these outputs are too few or too sure for it
+            to find the leak; also on a single class.
         MissingEvidenceError: when the attack requires evidence that cannot be generated.
     """
     started = time.perf_counter()
     if outputs.classes < 2:
         raise UndecidableError("planted-leak: with a single class there is nothing to leak.")
-    planted = _two_groups(outputs, attack, seed=seed, leak=True)
+    queries = "target" in attack.requires
+    size = _MOST_QUERIED if queries else _ORDINARY_ROWS
+    planted = _two_groups(synthetic_outputs(size, seed=seed), attack, seed=seed, leak=True)
+    ordinary = _result("planted-leak", attack, _attacked(planted, attack, seed=seed))
     least = _reachable(planted.map(lambda e: e.outputs), attack)
-    scores = _attacked(planted, attack, seed=seed)
-    value, p = auc(scores.members, scores.nonmembers), _p_value(scores)
-    caught = p < LEVEL and value >= least
-    result = _result("planted-leak", attack, scores, value, p, ok=caught, started=started)
-    return replace(result, least_auc=least)
+    sound = ordinary.p_value < LEVEL and ordinary.auc >= least
+    here, reason = ordinary, ""
+    if not queries:
+        try:
+            groups = _two_groups(outputs, attack, seed=seed, leak=True)
+            here = _result("planted-leak", attack, _attacked(groups, attack, seed=seed))
+            reason = "" if here.p_value < LEVEL else _hidden(here, outputs, attack)
+        except UndecidableError as error:
+            reason = str(error)
+    if sound and reason:
+        raise UndecidableError(reason)
+    return replace(
+        here,
+        ok=sound,
+        ordinary_auc=ordinary.auc,
+        least_auc=least,
+        seconds=time.perf_counter() - started,
+    )
 
 
-def no_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResult:
+def no_leak(outputs: Outputs, attack: Attack, *, seed: int, level: float = LEVEL) -> ControlResult:
     """Split rows without a leak into two random groups; `ok` when the attack finds no difference.
 
     Args:
-        outputs: outputs on at least 200 rows that the model was not trained on.
+        outputs: outputs on rows that the model was not trained on.
         attack: the attack to test; what it requires besides outputs is generated.
         seed: seed of the split into two groups and of the attack.
+        level: share of sound attacks that fail, in (0, 1).
 
     Raises:
-        UndecidableError: on fewer than 200 rows, or on a single class when the attack requires
-            references.
+        UndecidableError: on fewer rows than the control needs, or on a single class when the attack
+            requires references.
         MissingEvidenceError: when the attack requires evidence that cannot be generated.
     """
     started = time.perf_counter()
     groups = _two_groups(outputs, attack, seed=seed, leak=False)
     scores = _attacked(groups, attack, seed=seed)
-    value, p = auc(scores.members, scores.nonmembers), _p_value(scores)
-    return _result("no-leak", attack, scores, value, p, ok=p >= LEVEL, started=started)
+    result = _result("no-leak", attack, scores)
+    seconds = time.perf_counter() - started
+    return replace(result, ok=result.p_value >= level, level=level, seconds=seconds)
+
+
+def _hidden(here: ControlResult, outputs: Outputs, attack: Attack) -> str:
+    """Return why a sound attack does not find a leak that was planted in these outputs."""
+    if attack.label_only and "target" not in attack.requires:
+        wrong = int((~outputs.correct).sum())
+        return (
+            f"planted-leak: the model is wrong on {wrong} of {len(outputs)} rows nobody trained "
+            f"on, too few for {attack.name} to find a leak (AUC {here.auc:.3f}, "
+            f"p = {here.p_value:.2g}); on a leak planted in an ordinary model it does."
+        )
+    odds = float(true_class_log_odds(outputs).median())
+    return (
+        f"planted-leak: {attack.name} finds a leak planted in an ordinary model, but not in this "
+        f"one (AUC {here.auc:.3f}, p = {here.p_value:.2g}, on {here.n_members} + "
+        f"{here.n_nonmembers} rows; median log-odds of the label {odds:.1f}): these outputs are "
+        "too sure or too few for what it compares, so its figures on this model say little."
+    )
 
 
 def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> Pool[Evidence]:
-    if len(outputs) < _FEWEST_ROWS:
+    # An attack that learns is judged on half of its rows.
+    fewest = _FEWEST_JUDGED * (4 if attack.learns else 2)
+    if len(outputs) < fewest:
         raise UndecidableError(
-            f"controls: {len(outputs)} rows nobody trained on; expected at least {_FEWEST_ROWS} "
-            "to tell a broken attack from bad luck."
+            f"controls: {len(outputs)} rows nobody trained on; expected at least {fewest} "
+            f"to tell a broken {attack.name} attack from bad luck."
         )
     most = _MOST_QUERIED if "target" in attack.requires else len(outputs)
     order = permutation(len(outputs), seed, "control", "groups")[:most]
@@ -151,7 +205,7 @@ def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> P
 
 
 def _reachable(planted: Pool[Outputs], attack: Attack) -> float:
-    """Return the AUC that a working attack reaches on the planted leak.
+    """Return the AUC that a working attack reaches on the leak planted in an ordinary model.
 
     An attack that reads only the predicted class of each row can find no more than the gap in
     correctness. An attack that may query the target gets another leak, which predicted classes
@@ -160,12 +214,6 @@ def _reachable(planted: Pool[Outputs], attack: Attack) -> float:
     if not attack.label_only or "target" in attack.requires:
         return PLANTED_AUC
     correct = planted.map(lambda o: o.correct.double())
-    if _p_value(correct) >= LEVEL:
-        wrong = int((~planted.nonmembers.correct).sum())
-        raise UndecidableError(
-            f"planted-leak: the model is wrong on {wrong} of {len(planted.nonmembers)} rows nobody "
-            f"trained on, too few to tell a broken {attack.name} attack from bad luck."
-        )
     return min(PLANTED_AUC, auc(correct.members, correct.nonmembers))
 
 
@@ -175,27 +223,15 @@ def _attacked(groups: Pool[Evidence], attack: Attack, *, seed: int) -> Pool[Tens
     return attack(groups, halves=halves, seed=seed).scores
 
 
-def _p_value(scores: Pool[Tensor]) -> float:
-    return auc_p_value(scores.members, scores.nonmembers)
-
-
-def _result(
-    control: str,
-    attack: Attack,
-    scores: Pool[Tensor],
-    value: float,
-    p: float,
-    *,
-    ok: bool,
-    started: float,
-) -> ControlResult:
+def _result(control: str, attack: Attack, scores: Pool[Tensor]) -> ControlResult:
+    """Return what an attack reached, without a judgment."""
     return ControlResult(
         control=control,
         attack=attack.name,
-        auc=value,
-        p_value=p,
-        ok=ok,
+        auc=auc(scores.members, scores.nonmembers),
+        p_value=auc_p_value(scores.members, scores.nonmembers),
+        ok=False,
         n_members=len(scores.members),
         n_nonmembers=len(scores.nonmembers),
-        seconds=time.perf_counter() - started,
+        seconds=0.0,
     )

@@ -40,6 +40,7 @@ class DescendingAttack(Attack):
     """
 
     learns: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
 
     epochs: int = 100
     batch_size: int = 128

@@ -1,4 +1,4 @@
-"""`evidence_for`: synthetic evidence for the controls, around the outputs of rows not trained on.
+"""`evidence_for`, `synthetic_outputs`: imaginary evidence for the controls of attacks.
 
 A control only has outputs. Everything else that an attack requires is generated such that members
 and non-members differ by nothing but a planted leak. The leak is planted in the evidence that the
@@ -29,6 +29,7 @@ from safecompress.protocols import (
 from safecompress.randomness import generator
 from safecompress.train.predict import predict
 
+_CLASSES = 10
 _REFERENCES = 16
 _REFERENCE_SPREAD = 0.5
 """Standard deviation of the imaginary references' log-odds around the model's, relative to the
@@ -63,6 +64,24 @@ correct white-box attacks reach an AUC of 0.9 and more."""
 _WIDTH = 16
 _RADIUS, _WIDER = 0.32, 2.5
 _BUMP = 10.0
+
+
+def synthetic_outputs(n: int, *, classes: int = _CLASSES, seed: int) -> Outputs:
+    """Return outputs of an ordinary imaginary model, which trained on none of the rows.
+
+    Its logits are those of a model that has learned something and is far from sure: with ten
+    classes it is right on about two thirds of the rows.
+
+    Args:
+        n: number of rows.
+        classes: number of classes.
+        seed: seed of labels and logits.
+    """
+    source = generator(seed, "contract", "outputs")
+    labels = torch.randint(classes, (n,), generator=source)
+    logits = torch.randn(n, classes, generator=source)
+    logits[torch.arange(n), labels] += 2.0
+    return Outputs(logits, labels, torch.arange(n))
 
 
 def evidence_for(

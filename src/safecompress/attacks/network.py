@@ -206,6 +206,7 @@ class NetworkAttack(Attack):
 
     name: ClassVar[str] = "network"
     learns: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
 
     hidden: int = 16
     kinks: int = 4

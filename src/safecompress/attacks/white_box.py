@@ -81,6 +81,7 @@ class WhiteBoxAttack(Attack):
     name: ClassVar[str] = "white-box"
     requires: ClassVar[frozenset[str]] = frozenset({"internals"})
     learns: ClassVar[bool] = True
+    directed: ClassVar[bool] = False
 
     hidden: int = 16
     kinks: int = 4

@@ -13,6 +13,7 @@ from safecompress.checks.conditions import (
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
+from safecompress.checks.overall import overall
 from safecompress.checks.presets import (
     check_from,
     default_suite,
@@ -22,7 +23,7 @@ from safecompress.checks.presets import (
     suite_from,
 )
 from safecompress.checks.subject import Subject
-from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
+from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level
 from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""`Suite`, `overall` and `corrected_level`: checks run in order, and the verdict of all."""
+"""`Suite` and `corrected_level`: checks that run in order, at a level for repeated looks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from safecompress.checks.check import Check, CheckResult
@@ -64,25 +64,6 @@ class Suite:
             if on_result is not None:
                 on_result(result)
         return tuple(results)
-
-
-def overall(results: Sequence[CheckResult]) -> Status:
-    """Return the status of a whole suite: PASS, FAIL, INCONCLUSIVE or ERROR.
-
-    PASS needs at least one critical check, and every critical check must pass. A critical check
-    that could not run makes an ERROR, because a model must not pass a test that did not run.
-
-    Args:
-        results: the results of all checks.
-    """
-    critical = [r.status for r in results if r.critical]
-    if not critical or Status.ERROR in critical or Status.NOT_RUN in critical:
-        return Status.ERROR
-    if Status.FAIL in critical:
-        return Status.FAIL
-    if Status.INCONCLUSIVE in critical:
-        return Status.INCONCLUSIVE
-    return Status.PASS
 
 
 def corrected_level(level: float, looks: int) -> float:

@@ -17,6 +17,7 @@ from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import Column, RawData, raw_from_arrays
 from safecompress.data.registry import SOURCES
 from safecompress.data.source import DataSource
+from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import SplitReport, Splits, halves
 
@@ -42,6 +43,7 @@ __all__ = [
     "raw_from_arrays",
     "read_outputs",
     "recorded_outputs",
+    "source_rows",
     "splits_from_arrays",
     "splits_from_dataset",
 ]

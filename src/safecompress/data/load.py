@@ -19,6 +19,7 @@ from safecompress.data.membership import (
 from safecompress.data.partition import Shares, partition
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import RawData, raw_from_arrays
+from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import Splits, assemble
 from safecompress.data.torch_source import raw_from_dataset, to_array
@@ -179,7 +180,8 @@ def splits_from_raw(
 
     def rows(index: NDArray[Any]) -> Rows:
         ids = torch.from_numpy(index)
-        return Rows(preprocessor.transform(raw, index), torch.from_numpy(raw.labels[index]), ids)
+        labels = torch.from_numpy(raw.labels[index])
+        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(raw, index))
 
     return assemble(
         rows(cut.members),

@@ -77,7 +77,8 @@ def slice_rows(rows: Rows, begin: int, end: int) -> Rows:
         end: position after the last row.
     """
     inputs = map_inputs(lambda t: t[begin:end], rows.inputs)
-    return Rows(inputs, rows.labels[begin:end], rows.ids[begin:end])
+    source = None if rows.source is None else rows.source.between(begin, end)
+    return Rows(inputs, rows.labels[begin:end], rows.ids[begin:end], source)
 
 
 def concatenate(*groups: Rows) -> Rows:

@@ -30,6 +30,7 @@ from safecompress.protocols.rows import (
     per_row_of_both,
     tensors_of,
 )
+from safecompress.protocols.source_rows import SourceRows
 from safecompress.protocols.span import InputRange
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
 from safecompress.protocols.transfer import Source, TransferAttack
@@ -62,6 +63,7 @@ __all__ = [
     "Residuals",
     "Rows",
     "Source",
+    "SourceRows",
     "TrainingContext",
     "TransferAttack",
     "leading_size",

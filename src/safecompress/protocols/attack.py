@@ -162,6 +162,10 @@ class Attack(ABC):
     """Whether the attack uses predicted classes only. Of the outputs it then reads nothing but
     whether a row is classified correctly."""
 
+    directed: ClassVar[bool] = True
+    """Whether higher scores mean "member" by the attack's own reasoning. False where the attack
+    learns from true memberships which way round its scores are."""
+
     @property
     def white_box(self) -> bool:
         """Whether the attack reads the model's internals."""

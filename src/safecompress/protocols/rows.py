@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from safecompress.errors import DataError, NonFiniteError
+from safecompress.protocols.source_rows import SourceRows
 
 _BLOCK = 1 << 20
 """Number of logits converted to float64 at a time, 8 MB, to bound the memory of the copy."""
@@ -69,6 +70,8 @@ class Rows:
         labels: int64 (n,), class indices from 0.
         ids: int64 (n,), each row's index in the data source; messages and caches name rows by it,
             and no two rows of one data source share one.
+        source: the same rows as their source has them, where the inputs were made by something
+            that was learned from members, such as a vocabulary; otherwise None.
 
     Raises:
         DataError: when there is not one label and one id per input.
@@ -77,9 +80,14 @@ class Rows:
     inputs: Inputs
     labels: Tensor
     ids: Tensor
+    source: SourceRows | None = None
 
     def __post_init__(self) -> None:
         n = leading_size(self.inputs)
+        if self.source is not None and len(self.source) != n:
+            raise DataError(
+                f"rows: {n} inputs and {len(self.source)} source rows; expected the same rows."
+            )
         if not len(self.labels) == len(self.ids) == n:
             raise DataError(
                 f"rows: {n} inputs, {len(self.labels)} labels and {len(self.ids)} ids; "
@@ -96,7 +104,10 @@ class Rows:
             index: int64 positions of the rows, or a bool mask (n,).
         """
         return Rows(
-            map_inputs(lambda t: t[index], self.inputs), self.labels[index], self.ids[index]
+            map_inputs(lambda t: t[index], self.inputs),
+            self.labels[index],
+            self.ids[index],
+            None if self.source is None else self.source.take(index),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,9 +21,11 @@ from safecompress.data import (
     RecordedOutputs,
     distinct_rows,
     load_groups,
+    source_rows,
 )
 from safecompress.errors import DataError, ModelError, NonFiniteError
-from safecompress.protocols import Inputs, Outputs, Pool, Rows, map_inputs
+from safecompress.protocols import Inputs, Outputs, Pool, Rows, SourceRows, map_inputs
+from safecompress.targets.hugging_face import text_columns
 from safecompress.targets.record import Group, inputs_of, record_rows, rows_of
 from safecompress.targets.target import Target
 
@@ -78,7 +81,12 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
     numbers = _class_numbers(target, groups.raw)
     rows = inputs.zip(
         indices,
-        lambda x, at: Rows(x, torch.from_numpy(numbers[at]), torch.from_numpy(at)),
+        lambda x, at: Rows(
+            x,
+            torch.from_numpy(numbers[at]),
+            torch.from_numpy(at),
+            _source(target, groups.raw, data, at),
+        ),
     )
     return distinct_rows(rows, deduplicate=data.split.deduplicate)
 
@@ -124,7 +132,11 @@ def _given_rows(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
     inputs = target.inputs(Pool(members, others))
     member_rows = rows_of((inputs.members, first), "members", start=0)
     other_rows = rows_of((inputs.nonmembers, second), "nonmembers", start=len(member_rows))
-    return Pool(member_rows, other_rows)
+    rows = Pool(member_rows, other_rows)
+    if not target.texts:
+        return rows
+    sources = Pool(members, others).map(lambda given: SourceRows.of_texts(text_columns(given)))
+    return rows.zip(sources, lambda r, source: replace(r, source=source))
 
 
 def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
@@ -148,6 +160,16 @@ def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
         return lambda at: {name: values[at] for name, values in named.items()}
     array = raw.columns
     return lambda at: array[at]
+
+
+def _source(
+    target: Target, raw: RawData, data: DataConfig, at: NDArray[np.int64]
+) -> SourceRows | None:
+    """Return what the model's inputs are made of; None where they are the source's own numbers."""
+    if target.texts:
+        columns = [[str(text) for text in column[at]] for column in _texts(raw, data)]
+        return SourceRows.of_texts(columns)
+    return source_rows(raw, at) if "preprocessing" in data.model_fields_set else None
 
 
 def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:

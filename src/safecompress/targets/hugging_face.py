@@ -199,7 +199,7 @@ def _longest(tokenizer: Any, config: Any) -> int:
 
 def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> Pool[Inputs]:
     """Return both groups' tokens, padded to the longest text of both so that they look alike."""
-    columns = texts.map(lambda given: _columns(given, folder))
+    columns = texts.map(lambda given: _checked_columns(given, folder))
     first = len(columns.members[0])
     together = [
         [*texts_in, *texts_out]
@@ -219,16 +219,22 @@ def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> 
     )
 
 
-def _columns(given: Any, folder: Path) -> list[list[str]]:
-    """Return one list of texts, or two lists for a model of pairs of texts."""
+def text_columns(given: Any) -> list[list[Any]]:
+    """Return what a model of texts was given as columns; without any for another kind of input.
+
+    Args:
+        given: a sequence of texts, or a mapping or a tuple of such sequences.
+    """
     if isinstance(given, Mapping):
-        columns = [list(column) for column in given.values()]
-    elif isinstance(given, tuple) and all(_is_list(column) for column in given):
-        columns = [list(column) for column in given]
-    elif _is_list(given):
-        columns = [list(given)]
-    else:
-        columns = []
+        return [list(column) for column in given.values()]
+    if isinstance(given, tuple) and all(_is_list(column) for column in given):
+        return [list(column) for column in given]
+    return [list(given)] if _is_list(given) else []
+
+
+def _checked_columns(given: Any, folder: Path) -> list[list[str]]:
+    """Return one list of texts, or two lists for a model of pairs of texts."""
+    columns = text_columns(given)
     if len(columns) not in {1, 2} or not all(isinstance(t, str) for c in columns for t in c):
         what = f"{len(columns)} columns" if len(columns) > 2 else type(given).__name__
         raise DataError(

@@ -17,6 +17,8 @@ from safecompress.checks import (
     Suite,
     overall,
 )
+from safecompress.checks.controls import not_run
+from safecompress.checks.overall import withdrawn
 from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.events import Event
 from safecompress.protocols import Attack
@@ -114,9 +116,9 @@ class Finding(Outcome):
     """The results of checks and controls on one of several models.
 
     Args:
-        status: the status of the whole suite; a failed control makes it an ERROR.
+        status: the status of the whole suite, by the rules of `overall`.
         sentence: the status in plain words.
-        checks: every check, controls last.
+        checks: every check, controls last; those of an attack whose control failed are errors.
         subjects: the models by name, with cached results of attacks on them.
         judged: name of the judged model.
         attacks: the attacks of the suite, each once.
@@ -140,6 +142,14 @@ class Finding(Outcome):
         """The attacks that need no second model; headlines are about the judged model alone."""
         return tuple(attack for attack in self.attacks if "parent" not in attack.requires)
 
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What was not tested itself: names of attacks without controls, and `blind baseline`.
+
+        The controls' messages say why they were not run. See `not_run`.
+        """
+        return not_run(self.checks)
+
     def accuracy_of(self, name: str) -> float | None:
         """Return the accuracy of one of the models; None where it could not be measured.
 
@@ -162,6 +172,9 @@ def find(
 ) -> Finding:
     """Run a suite and its controls on one of several models.
 
+    A control that fails withdraws the checks of its attack (`withdrawn`); `overall` states how the
+    remaining ones decide.
+
     Args:
         subjects: models by name, on the same rows; the others are compared with `dense`.
         judged: name of the judged model.
@@ -169,17 +182,18 @@ def find(
         compared: the measures shown of every model, besides its accuracy.
         controls: runs the controls of the given attacks.
         level: confidence level of the intervals, in (0, 1).
-        on_result: called after each check and control.
+        on_result: called after each check and control, and again with each check that a failed
+            control withdraws.
     """
     dense, attacks = subjects.get(DENSE), attacks_of(suite)
     results = suite.run(subjects[judged], dense, level=level, on_result=on_result)
     control_results = controls(attacks)
-    for control in control_results:
-        on_result(control)
-    checks = (*results, *control_results)
-    status = (
-        Status.ERROR if any(c.status is Status.ERROR for c in control_results) else overall(results)
-    )
+    believed = withdrawn(results, control_results)
+    changed = [new for old, new in zip(results, believed, strict=True) if new is not old]
+    for late in (*control_results, *changed):
+        on_result(late)
+    checks = (*believed, *control_results)
+    status = overall(believed, control_results)
     comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
     row = next(r for r in comparison if r.name == judged)
     sentence = _sentence(status, checks, row)
