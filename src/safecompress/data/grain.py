@@ -36,6 +36,9 @@ class Grain:
     step: float = 0.0
 
 
+NO_GRAIN = Grain()
+
+
 def grain_of(parts: Sequence[Tensor]) -> Grain:
     """Return how numbers were rounded.
 
@@ -48,14 +51,14 @@ def grain_of(parts: Sequence[Tensor]) -> Grain:
     if not len(broken):
         return Grain("to whole numbers", 1.0)
     if len(broken) < _FEWEST:
-        return Grain()
+        return NO_GRAIN
     for name, dtype, step in (
         ("bfloat16", torch.bfloat16, 2.0**-8),
         ("float16", torch.float16, 2.0**-11),
     ):
         if torch.equal(broken.to(dtype).double(), broken):
             return _levels(broken) or Grain(f"in {name}", step)
-    return _levels(broken) or _decimals(broken) or Grain()
+    return _levels(broken) or _decimals(broken) or NO_GRAIN
 
 
 def _levels(values: Tensor) -> Grain | None:

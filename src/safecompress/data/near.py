@@ -7,6 +7,7 @@ bytes are too strict a test of two rows being the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,14 @@ _BLOCK = 1 << 22
 """Entries compared at a time, 32 MB."""
 
 
-def exact_clusters(columns: Sequence[NDArray[np.generic]]) -> Ids:
+def exact_clusters(columns: Sequence[NDArray[Any]]) -> Ids:
     """Return a number per row, equal for rows with equal entries in all columns, int64 (n,).
 
     Args:
         columns: arrays (n, …), numbers; -0.0 equals 0.0.
     """
-    flat = [np.ascontiguousarray(c.reshape(len(c), -1) + c.dtype.type(0)) for c in columns]
+    # Adding zero turns -0.0 into 0.0: they are equal as numbers and must be as bytes.
+    flat = [np.ascontiguousarray(np.add(c.reshape(len(c), -1), 0, dtype=c.dtype)) for c in columns]
     width = sum(c.dtype.itemsize * c.shape[1] for c in flat)
     if not width:
         return np.zeros(len(flat[0]), dtype=np.int64)

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from safecompress.data.grain import Grain, grain_of
+from safecompress.data.grain import NO_GRAIN, Grain, grain_of
 from safecompress.data.row_sums import ENTRY_OFF, RowSums
 from safecompress.errors import DataError
 
@@ -53,7 +53,7 @@ class OutputForm:
     single: bool = False
     scale: float = 1.0
     floor: Tensor | None = None
-    grain: Grain = Grain()
+    grain: Grain = NO_GRAIN
     remarks: tuple[str, ...] = ()
 
     @property
@@ -206,8 +206,8 @@ def _refuse_unclear_column(sums: RowSums, *, constant: bool, where: str) -> None
         first = int(torch.nonzero(~inside)[0])
         raise DataError(
             f"{where}: has one column for two classes, and {share:.1%} of the rows are within "
-            f"[0, 1], as probabilities of class 1 are; row {first} is {float(sums.high[first]):.6g}. "
-            + REMEDY
+            f"[0, 1], as probabilities of class 1 are; row {first} is "
+            f"{float(sums.high[first]):.6g}. {REMEDY}"
         )
     if float(sums.low.min()) >= 0 and float(sums.high.max()) <= 100 and len(sums.low) >= _FEW:
         raise DataError(
@@ -233,9 +233,8 @@ def _refuse_near_misses(sums: RowSums, votes: float, where: str) -> None:
                 f"Record all rows in the same way, or say which they are: {_HOW}"
             )
     inside = (sums.low >= -sums.entry_off) & (sums.high <= 1 + sums.entry_off)
-    if any(
-        float(part.double().mean()) >= _MOST for part in sums.split(inside) if len(part) >= _FEW
-    ):
+    shares = [float(part.double().mean()) for part in sums.split(inside) if len(part) >= _FEW]
+    if max(shares, default=0.0) >= _MOST:
         first = int(torch.nonzero(~sums.fits(1.0))[0])
         raise DataError(
             f"{where}: {sums.share(inside)} of the rows are within [0, 1], as probabilities are, "

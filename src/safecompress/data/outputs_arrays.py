@@ -126,9 +126,9 @@ def labels_of(arrays: Mapping[str, Array], group: str, rows: int, path: Path) ->
         raise DataError(f"{where} has shape {labels.shape}; expected ({rows},).{hint}")
     if labels.dtype.kind in "US":
         raise DataError(
-            f"{where} is of {labels.dtype}; expected integers. Names do not say which column of the "
-            "outputs they mean; give its number: numpy.searchsorted(model.classes_, labels) where "
-            "model.classes_ is sorted, as in scikit-learn."
+            f"{where} is of {labels.dtype}; expected integers. Names do not say which column of "
+            "the outputs they mean; give its number: numpy.searchsorted(model.classes_, labels) "
+            "where model.classes_ is sorted, as in scikit-learn."
         )
     if labels.dtype.kind == "f" and bool((labels == np.round(labels)).all()):
         raise DataError(

@@ -105,7 +105,7 @@ class RowSums:
         Args:
             rows: (n,), a value per row.
         """
-        return [part for part in torch.split(rows, self.sizes) if len(part)]
+        return [part for part in torch.split(rows, list(self.sizes)) if len(part)]
 
     def share(self, rows: Tensor) -> str:
         """Return the share of true rows in words, never rounded to all or none of them.

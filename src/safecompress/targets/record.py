@@ -52,8 +52,9 @@ def record(
             numbers and refuses those that leave it open.
 
     Returns:
-        What `audit` takes. A row that is given several times is recorded once. It includes the rows, so that the audit can test whether the groups
-        differ without any model, and the model, so that attacks can get outputs for other rows.
+        What `audit` takes. It includes the rows, so that the audit can test whether the groups
+        differ without any model, and the model, so that attacks can get outputs for other rows. A
+        row that is given several times is recorded once.
 
     Raises:
         ConfigError: when a white-box record is wanted of a model that is no module.

@@ -1,4 +1,4 @@
-"""`predict` and `answers`: a model's outputs, always in fp32, in evaluation mode and in the same batches."""
+"""`predict` and `answers`: what a model says, in fp32, evaluation mode and the same batches."""
 
 from __future__ import annotations
 
