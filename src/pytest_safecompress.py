@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -28,6 +28,7 @@ def assert_safe(
     baseline: Any = None,
     white_box: bool = False,
     inconclusive: bool = False,
+    outputs: Literal["auto", "logits", "probabilities"] = "auto",
     seed: int = 0,
 ) -> Audit:
     """Audit a model and fail the test if it exceeds its limits.
@@ -45,6 +46,7 @@ def assert_safe(
         baseline: the dense model; the audited model must not leak more than it.
         white_box: whether attacks may use the module itself and not only its outputs.
         inconclusive: whether the test also passes where there are too few rows to decide.
+        outputs: what the model's outputs are; `auto` reads it off the numbers.
         seed: seed of every random decision.
 
     Returns:
@@ -60,7 +62,15 @@ def assert_safe(
     from safecompress.checks import Status
 
     limits = Limits(max_auc, max_advantage, max_tpr)
-    result = audit(model, data, baseline=baseline, limits=limits, white_box=white_box, seed=seed)
+    result = audit(
+        model,
+        data,
+        baseline=baseline,
+        limits=limits,
+        white_box=white_box,
+        outputs=outputs,
+        seed=seed,
+    )
     accepted = {Status.PASS, Status.INCONCLUSIVE} if inconclusive else {Status.PASS}
     if result.verdict.status not in accepted:
         raise AssertionError(_message(result))

@@ -17,6 +17,7 @@ from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import RecordedOutputs
+from safecompress.data.output_form import OUTPUT_KINDS, OutputKind
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, write_json, write_text
@@ -80,6 +81,7 @@ def audit(
     seed: int = 0,
     time_budget: str | float | None = None,
     trust_code: bool = False,
+    outputs: OutputKind = "auto",
     out: str | Path | None = None,
     on_event: Listener = silent,
 ) -> Audit:
@@ -116,6 +118,10 @@ def audit(
         time_budget: seconds, or a text such as `2m`: the attacks are those that fit, including
             dear ones, which otherwise run only if named. None runs the usual attacks.
         trust_code: whether code that a run folder names may be imported and called.
+        outputs: `logits` or `probabilities`, what the target's outputs are. `auto` reads it off the
+            numbers and refuses those that leave it open, because probabilities that are taken for
+            logits hide what a model leaks. It also settles what references, a baseline and a full
+            model return, where their numbers leave it open.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance;
             those of an earlier audit are replaced. None writes nothing.
         on_event: called with an event for every check and before a model is queried.
@@ -138,6 +144,8 @@ def audit(
         FAIL 1
     """
     budget = Budget(_seconds(time_budget), time.perf_counter())
+    if outputs not in OUTPUT_KINDS:
+        raise ConfigError(f"outputs is {outputs!r}; expected one of {', '.join(OUTPUT_KINDS)}.")
     if not 0 < level < 1:
         raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
     limits = limits or Limits()
@@ -155,6 +163,7 @@ def audit(
         trust_code=trust_code,
         white_box=white_box,
         shadows=ShadowsConfig(count=shadows) if isinstance(shadows, int) else shadows,
+        outputs=outputs,
         listen=on_event,
     )
     settings = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
@@ -187,6 +196,7 @@ def _judged(
     on_event: Listener,
 ) -> tuple[Verdict, ExposedMembers]:
     recorded, paired = case.recorded, None
+    on_event(Event("note", f"outputs were read as {recorded.kind}"))
     for remark in recorded.remarks:
         on_event(Event("note", remark))
     if case.against is not None:
@@ -199,6 +209,7 @@ def _judged(
             max_saving=limits.max_saving,
             level=level,
             seed=derive(seed, "against"),
+            outputs=case.outputs,
         )
         recorded = paired.recorded
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))

@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from safecompress.audits.same_rows import of_same_rows
 from safecompress.audits.time_budget import Budget, require_time_to_ask
 from safecompress.cohorts.shadow_models import shadows_of_run
 from safecompress.config import DataConfig, ShadowsConfig
 from safecompress.data import RecordedOutputs, read_outputs
+from safecompress.data.output_form import OutputKind
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
@@ -53,6 +55,7 @@ class AuditInput:
         against: the full model that an attacker with the judged model attacks; None where this is
             not measured.
         span: range of the models' inputs; None where it is not known.
+        outputs: what the judged model's outputs are declared to be.
     """
 
     name: str
@@ -64,6 +67,7 @@ class AuditInput:
     sealed: bool = False
     against: Model | None = None
     span: InputRange | None = None
+    outputs: OutputKind = "auto"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class QueryPlan:
         trust_code: whether code that a run folder names may be imported and called.
         white_box: whether internals of the models are recorded for white-box attacks.
         shadows: how many shadow models of a run are trained, and how.
+        outputs: what the target's outputs are declared to be; those of a run are logits.
         listen: called with an event before each model is queried.
     """
 
@@ -86,6 +91,7 @@ class QueryPlan:
     trust_code: bool = False
     white_box: bool = False
     shadows: ShadowsConfig = field(default_factory=ShadowsConfig)
+    outputs: OutputKind = "auto"
     listen: Listener = silent
 
     def __call__(self, target: Target) -> RecordedOutputs:
@@ -99,7 +105,7 @@ class QueryPlan:
         rows = rows_for(target, self.data, seed=self.seed)
         self.announce(target.path.name, rows)
         require_time_to_ask(target.model, rows, self.budget)
-        return ask(target, rows, white_box=self.white_box)
+        return ask(target, rows, white_box=self.white_box, outputs=self.outputs)
 
     def announce(self, name: str, rows: Pool[Rows]) -> None:
         """Emit an event with the number of rows, because querying a model may take long.
@@ -147,6 +153,7 @@ def open_case(
         if kind in {"run", "outputs"} and asking.data is not None:
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
+            _require_declared("logits", asking.outputs, f"{path}, a run")
             run = open_run(path, trust_code=asking.trust_code)
             case = _case_of_run(run, baseline, asking, verdict_on=verdict_on)
             fitted = run.splits.preprocessor
@@ -154,11 +161,15 @@ def open_case(
             if against is not None:
                 full = _full_of_run(run, against, asking, small=case.recorded)
             return replace(case, against=full, span=None if fitted is None else fitted.input_range)
-        source = read_outputs(path) if kind == "outputs" else open_target(path)
+        source = (
+            read_outputs(path, outputs=asking.outputs) if kind == "outputs" else open_target(path)
+        )
     else:
         source = target if isinstance(target, RecordedOutputs) else target_of(target)
     if isinstance(source, RecordedOutputs) and asking.white_box:
         _require_internals(source)
+    if isinstance(target, RecordedOutputs):
+        _require_declared(target.kind, asking.outputs, f"{target.path}, when it was recorded")
     case = _case(
         source if isinstance(source, RecordedOutputs) else asking(source),
         None if baseline is None else _parent(baseline, asking),
@@ -167,7 +178,8 @@ def open_case(
     )
     if against is None:
         return case
-    return replace(case, against=_full(against, asking, small=case.recorded))
+    full = _full(against, asking, small=case.recorded)
+    return replace(case, against=full, outputs=asking.outputs)
 
 
 def _full(against: Given, asking: QueryPlan, *, small: RecordedOutputs) -> Model:
@@ -229,6 +241,14 @@ def _full_of_run(
     return _full(against, asking, small=small)
 
 
+def _require_declared(kind: str, declared: OutputKind, where: str) -> None:
+    if declared not in {"auto", kind}:
+        raise ConfigError(
+            f"outputs: {declared}; those of {where}, were {kind}. Leave it out, or declare it "
+            "where the outputs are recorded: record(…, outputs=…), read_outputs(…, outputs=…)."
+        )
+
+
 def _require_internals(recorded: RecordedOutputs) -> None:
     if recorded.evidence.members.internals is None:
         raise ConfigError(
@@ -246,13 +266,25 @@ def _parent(baseline: Given, asking: QueryPlan) -> RecordedOutputs:
         return baseline
     # Internals exist only of modules; other baselines are compared by the remaining attacks.
     asking = replace(asking, white_box=asking.white_box and isinstance(baseline, nn.Module))
+    try:
+        return _asked_parent(baseline, asking)
+    except DataError:
+        if asking.outputs == "auto":
+            raise
+        # What is declared of the target need not be so of the baseline.
+        return _asked_parent(baseline, replace(asking, outputs="auto"))
+
+
+def _asked_parent(baseline: str | Path | Model, asking: QueryPlan) -> RecordedOutputs:
     if not isinstance(baseline, str | Path):
         return asking(target_of(baseline))
     path = Path(baseline).expanduser()
     kind = kind_of(path)
     if kind == "run":
         raise ConfigError(f"baseline: {path} is a run; its rows are not those of the target.")
-    return read_outputs(path) if kind == "outputs" else asking(open_target(path))
+    if kind == "outputs":
+        return read_outputs(path, outputs=asking.outputs)
+    return asking(open_target(path))
 
 
 def _case_of_run(
@@ -300,7 +332,7 @@ def _case(
     sealed: bool = False,
 ) -> AuditInput:
     if parent is not None:
-        _require_same_rows(recorded, parent)
+        recorded, parent = of_same_rows(recorded, parent)
     return AuditInput(
         name=name,
         recorded=recorded,
@@ -310,25 +342,6 @@ def _case(
         looks=looks,
         sealed=sealed,
     )
-
-
-def _require_same_rows(recorded: RecordedOutputs, baseline: RecordedOutputs) -> None:
-    """Refuse a baseline whose rows are not the target's: no difference could be paired."""
-    pairs = (
-        (recorded.outputs.members, baseline.outputs.members, "members"),
-        (recorded.outputs.nonmembers, baseline.outputs.nonmembers, "non-members"),
-    )
-    for a, b, group in pairs:
-        if not torch.equal(a.labels, b.labels):
-            raise DataError(
-                f"{baseline.path}: {len(b)} {group} with labels that differ from the {len(a)} of "
-                f"{recorded.path}; the baseline's rows must be the target's, in the same order."
-            )
-        if not torch.equal(a.ids, b.ids):
-            raise DataError(
-                f"{baseline.path}: other {group} than those of {recorded.path}, because the two do "
-                "not see the same duplicates; remove repeated rows from the data."
-            )
 
 
 def _files(target: Target) -> dict[str, Any] | None:

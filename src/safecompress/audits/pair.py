@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from safecompress.attacks.transfer import Space, gives_gradients, space_of
 from safecompress.checks import Check, QuerySavingMeasure, TransferRate, at_most
 from safecompress.checks.similarity import Probe, Similarity, compared
-from safecompress.data import RecordedOutputs, are_probabilities
+from safecompress.data import RecordedOutputs
+from safecompress.data.output_form import OutputKind, columns_of, form_beside
 from safecompress.errors import ModelError, SafeCompressError, UsageError
 from safecompress.models.adapt import call
 from safecompress.protocols import NORMS, InputRange, Rows, map_inputs, tensors_of
 from safecompress.targets.record import LogitModel, as_module
-from safecompress.train.predict import mode, predict
+from safecompress.train.predict import answers, mode, predict
 
 STILL = (
     "What both say of the same rows can still be compared: name the full model as the baseline "
@@ -58,6 +59,7 @@ def pair(
     max_saving: float,
     level: float,
     seed: int,
+    outputs: OutputKind = "auto",
 ) -> TransferPair:
     """Return a small model's evidence with the full model in it, how alike they are, and checks.
 
@@ -74,6 +76,8 @@ def pair(
         max_saving: upper bound on the query saving, at least 1; a failure is a warning.
         level: confidence level of the intervals, in (0, 1).
         seed: seed of the resampling.
+        outputs: what the small model's outputs are declared to be; settles what the full model
+            returns, where its numbers leave it open.
 
     Raises:
         UsageError: when the pair cannot be measured; names every reason, and what can be compared.
@@ -93,7 +97,7 @@ def pair(
     ]
     if problems:
         raise UsageError(f"{both}: {'; '.join(problems)}. {STILL}")
-    models = {name: _in_logits(model, rows) for name, model in models.items()}
+    models["full"] = _in_logits(models["full"], rows, outputs, where=both)
     try:
         space = space_of(models["full"], models["small"], rows.inputs, span=span)
     except SafeCompressError as error:
@@ -147,10 +151,14 @@ def _left_out(has_gradients: dict[str, bool], similarity: Similarity, *, text: b
     return "; ".join(reasons)
 
 
-def _in_logits(model: nn.Module, rows: Rows) -> nn.Module:
-    """Return a model that returns logits, also where the given one returns probabilities."""
-    outputs = predict(model, rows.take(torch.arange(min(_ROWS, len(rows)))))
-    return LogitModel(model) if are_probabilities(outputs.logits) else model
+def _in_logits(model: nn.Module, rows: Rows, declared: OutputKind, *, where: str) -> nn.Module:
+    """Return a model that returns logits, also where the given one returns probabilities.
+
+    The small model needs none of this: its record holds a model that returns logits.
+    """
+    said = columns_of(answers(model, rows.take(torch.arange(min(_ROWS, len(rows))))))
+    form = form_beside([said], declared=declared, where=f"{where}, whose outputs are unclear")
+    return model if form.plain else LogitModel(model, form)
 
 
 def pair_checks(
@@ -189,6 +197,8 @@ def _unfit(model: nn.Module, rows: Rows, small: RecordedOutputs) -> str:
         message = " ".join(str(error).split())[:160]
         return f"fails on inputs of shape {_shapes(some)}, which the other takes: {message}"
     classes = small.outputs.members.classes
+    if classes == 2 and logits.shape[1:] in {(), (1,)}:
+        return ""
     if logits.shape[1:] != (classes,):
         return f"has {tuple(logits.shape[1:])} classes, the other {classes}"
     return ""

@@ -82,6 +82,12 @@ def command(
         str | None,
         typer.Option(metavar="TIME", help="Run the attacks that fit into it: 60s, 2m, 1h."),
     ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="What TARGET returns: logits or probabilities; auto by default."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Fixes every random decision.")] = None,
     assign: Assign = None,
     trust_code: Annotated[
@@ -111,6 +117,7 @@ def command(
         "shadows.count": shadows,
         "level": level,
         "time_budget": time_budget,
+        "outputs": outputs,
         "seed": seed,
     }
     config = _config(target, given, assign or [])
@@ -127,6 +134,7 @@ def command(
             level=config.level,
             seed=config.seed,
             time_budget=config.time_budget,
+            outputs=config.outputs,
             trust_code=trust_code,
             out=folder,
             on_event=watcher,

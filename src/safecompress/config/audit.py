@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -141,6 +141,13 @@ class AuditConfig(Section):
         default=0.95,
         description="Confidence level of the intervals. Raise it for fewer false alarms and more "
         "inconclusive verdicts.",
+    )
+    outputs: Literal["auto", "logits", "probabilities"] = Field(
+        default="auto",
+        description="What the target's outputs are. `auto` reads it off the numbers and refuses "
+        "those that leave it open, because probabilities that are taken for logits hide what a "
+        "model leaks. It also settles what references, `baseline` and `against` return, unless "
+        "their numbers contradict it.",
     )
     seed: int = Field(
         default=0,

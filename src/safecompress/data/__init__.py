@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from safecompress.data.duplicates import content_of_inputs
-from safecompress.data.groups import Groups, distinct_rows, load_groups
+from safecompress.data.groups import DistinctRows, Groups, distinct_rows, load_groups
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
 from safecompress.data.outputs_file import (
     RecordedOutputs,
-    are_probabilities,
-    logits_of,
     read_outputs,
     recorded_outputs,
+    refuse_shared,
 )
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import Column, RawData, raw_from_arrays
@@ -25,6 +24,7 @@ __all__ = [
     "SOURCES",
     "Column",
     "DataSource",
+    "DistinctRows",
     "Groups",
     "Ledger",
     "Preprocessor",
@@ -32,17 +32,16 @@ __all__ = [
     "RecordedOutputs",
     "SplitReport",
     "Splits",
-    "are_probabilities",
     "content_of_inputs",
     "distinct_rows",
     "halves",
     "load_groups",
     "load_source",
     "load_splits",
-    "logits_of",
     "raw_from_arrays",
     "read_outputs",
     "recorded_outputs",
+    "refuse_shared",
     "source_rows",
     "splits_from_arrays",
     "splits_from_dataset",

@@ -5,6 +5,7 @@ The user declares which rows are members; all other rows are non-members.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from safecompress.config import DataConfig
-from safecompress.data.duplicates import check_disjoint, content_of_inputs
+from safecompress.data.copies import shared_message, shared_rows
+from safecompress.data.duplicates import check_disjoint, repeated
+from safecompress.data.input_copies import input_clusters
 from safecompress.data.membership import declared_members, draw_rows
 from safecompress.data.partition import without_duplicates
 from safecompress.data.raw import RawData
@@ -74,20 +77,38 @@ def load_groups(config: DataConfig, *, seed: int) -> Groups:
     return Groups(raw, members, others)
 
 
-def distinct_rows(rows: Pool[Rows], *, deduplicate: bool) -> Pool[Rows]:
-    """Drop the non-members whose inputs equal a member's or an earlier non-member's.
+@dataclass(frozen=True)
+class DistinctRows(Pool[Rows]):
+    """Members and non-members of which no row is given twice.
+
+    Args:
+        given: numbers of members and of non-members before repeated rows were left out.
+        remarks: what was left out and why, one sentence each.
+    """
+
+    given: Pool[int]
+    remarks: tuple[str, ...] = ()
+
+
+def distinct_rows(rows: Pool[Rows], *, deduplicate: bool = True, where: str = "data") -> Pool[Rows]:
+    """Leave out rows whose inputs an earlier row has, because a row is judged once.
+
+    A row that was trained on and is among the non-members, too, is a member. Inputs are equal if
+    they differ by no more than the last digits of float32.
 
     Args:
         rows: members and non-members as the model takes them, so that texts are compared after
             they are cut.
-        deduplicate: whether to drop duplicates; False keeps all rows and refuses non-members that
-            equal a member.
+        deduplicate: whether to leave out repeated rows; False keeps all rows and refuses
+            non-members that equal a member.
+        where: name of the rows in messages.
 
     Raises:
         SplitOverlapError: when a non-member equals a member and duplicates are not dropped.
-        DataError: when no non-member is left.
+        DataError: when members are among the non-members more often than distinct rows coincide,
+            or no non-member is left.
     """
-    members, others = content_of_inputs([rows.members.inputs, rows.nonmembers.inputs])
+    members, others = input_clusters(rows.map(lambda r: r.inputs))
     if not deduplicate:
         ids = rows.map(lambda r: r.ids.numpy())
         check_disjoint(
@@ -96,12 +117,53 @@ def distinct_rows(rows: Pool[Rows], *, deduplicate: bool) -> Pool[Rows]:
             remedy="what the model was trained on is no non-member; say split.deduplicate: true.",
         )
         return rows
-    content = np.concatenate([members, others])
-    places = np.arange(len(content))
-    kept, _ = without_duplicates(places[: len(members)], places[len(members) :], content)
+    given = rows.map(len)
+    found = shared_rows(members, others)
+    if found != (0, 0):
+        raise DataError(shared_message(where, found, given, "inputs"))
+    content, places = np.concatenate([members, others]), np.arange(len(members) + len(others))
+    kept, dropped = without_duplicates(places[: len(members)], places[len(members) :], content)
     if not len(kept):
         raise DataError(
-            f"all {len(others)} non-members have the inputs of members; give rows that the model "
-            "was not trained on."
+            f"{where}: all {len(others)} non-members have the inputs of members; give rows that "
+            "the model was not trained on."
         )
-    return Pool(rows.members, rows.nonmembers.take(torch.from_numpy(kept - len(members))))
+    once = np.flatnonzero(~repeated(members))
+    return DistinctRows(
+        rows.members.take(torch.from_numpy(once)),
+        rows.nonmembers.take(torch.from_numpy(kept - len(members))),
+        given,
+        _left_out(given, len(members) - len(once), dropped),
+    )
+
+
+def repeats_remark(given: Pool[int], dropped: Pool[int], what: str) -> str:
+    """Return the sentence on rows that are judged once although they were given several times.
+
+    Args:
+        given: numbers of members and of non-members.
+        dropped: how many of them repeat others.
+        what: what repeated rows have in common.
+    """
+    parts = [
+        f"{out:,} of {n:,} {group}"
+        for n, out, group in (
+            (given.members, dropped.members, "members"),
+            (given.nonmembers, dropped.nonmembers, "non-members"),
+        )
+        if out
+    ]
+    return f"{' and '.join(parts)} repeat the {what} of others; each such row is judged once."
+
+
+def _left_out(given: Pool[int], members: int, dropped: Mapping[str, int]) -> tuple[str, ...]:
+    like, again = dropped["nonmembers_like_members_dropped"], dropped["nonmembers_repeated_dropped"]
+    said = []
+    if like:
+        said.append(
+            f"{like:,} of {given.nonmembers:,} non-members have the inputs of members, on which "
+            "the model was trained; they are left out."
+        )
+    if members or again:
+        said.append(repeats_remark(given, Pool(members, again), "inputs"))
+    return tuple(said)

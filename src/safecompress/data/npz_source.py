@@ -80,27 +80,38 @@ class NpzRows(NpzSource, DataSource):
 SOURCES.add("npz", NpzRows, summary="arrays in an .npz, with or without a test pair")
 
 
-def list_npz(path: Path) -> list[str]:
+_WRITTEN_BY = "numpy.savez_compressed(path, x=..., y=...)"
+
+
+def list_npz(path: Path, *, written_by: str = _WRITTEN_BY) -> list[str]:
     """Return the names of the arrays in an `.npz`.
 
     Args:
         path: the file.
+        written_by: the call that writes such a file, for the message on a damaged one.
 
     Raises:
         DataError: on a missing or damaged file.
     """
     check_file(path)
-    with _opened(path) as archive:
+    with _opened(path, written_by) as archive:
         return _names(archive)
 
 
-def read_npz(path: Path, keys: dict[str, str], *, most: int = MAX_ARRAY_BYTES) -> dict[str, Array]:
+def read_npz(
+    path: Path,
+    keys: dict[str, str],
+    *,
+    most: int = MAX_ARRAY_BYTES,
+    kept_as: str = "numbers or strings",
+) -> dict[str, Array]:
     """Read arrays from an `.npz` without ever unpickling.
 
     Args:
         path: the file.
         keys: the array's name in the file by its role, for example `x` or `y`.
         most: largest size in bytes of all arrays together.
+        kept_as: what pickled objects should be saved as instead, for the message on them.
 
     Returns:
         The arrays by role.
@@ -121,7 +132,7 @@ def read_npz(path: Path, keys: dict[str, str], *, most: int = MAX_ARRAY_BYTES) -
         arrays: dict[str, Array] = {}
         for role, key in keys.items():
             left = most - sum(array.nbytes for array in arrays.values())
-            arrays[role] = _read_member(archive, key, path, most=left)
+            arrays[role] = _read_member(archive, key, path, most=left, kept_as=kept_as)
         return arrays
 
 
@@ -130,14 +141,13 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path, written_by: str = _WRITTEN_BY) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except zipfile.BadZipFile as error:
         raise DataError(
-            f"{path}: not an .npz, or cut short ({error}); write it again with "
-            "numpy.savez_compressed(path, x=..., y=...)."
+            f"{path}: not an .npz, or cut short ({error}); write it again with {written_by}."
         ) from error
     except OSError as error:
         raise DataError(f"{path}: not readable ({error}).") from error
@@ -163,13 +173,15 @@ def _hint(key: str, present: list[str]) -> str:
     return hint if hint.startswith("; did") else "; name the array to read in the configuration."
 
 
-def _read_member(archive: zipfile.ZipFile, key: str, path: Path, *, most: int) -> Array:
+def _read_member(
+    archive: zipfile.ZipFile, key: str, path: Path, *, most: int, kept_as: str
+) -> Array:
     name = key if key in archive.namelist() else f"{key}.npy"
     where = f"{path}: array '{key}'"
     info = archive.getinfo(name)
     try:
         with archive.open(info) as handle:
-            shape, dtype = _read_header(handle, where)
+            shape, dtype = _read_header(handle, where, kept_as)
             declared = dtype.itemsize * int(np.prod(shape, dtype=object))
             expected = handle.tell() + declared
     except _DAMAGE as error:
@@ -199,7 +211,9 @@ def _brief(error: BaseException) -> str:
     return lines[0][:160]
 
 
-def _read_header(handle: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+def _read_header(
+    handle: IO[bytes], where: str, kept_as: str
+) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     version = npy.read_magic(handle)
     if version == (1, 0):
         shape, _, dtype = npy.read_array_header_1_0(handle)
@@ -210,7 +224,7 @@ def _read_header(handle: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dty
     if dtype.hasobject:
         raise DataError(
             f"{where} holds pickled Python objects, which are never read because they can run "
-            "code; save it again as numbers or strings: numpy.asarray(values, dtype=...)."
+            f"code; save it again as {kept_as}: numpy.asarray(values, dtype=...)."
         )
     if dtype.fields is not None:
         raise DataError(f"{where} has named fields {dtype.names}; expected one plain array.")

@@ -15,14 +15,18 @@ from torch import nn
 
 from safecompress.config import DataConfig
 from safecompress.data import (
+    DistinctRows,
     Groups,
     Preprocessor,
     RawData,
     RecordedOutputs,
+    content_of_inputs,
     distinct_rows,
     load_groups,
+    refuse_shared,
     source_rows,
 )
+from safecompress.data.output_form import OutputKind
 from safecompress.errors import DataError, ModelError, NonFiniteError
 from safecompress.protocols import Inputs, Outputs, Pool, Rows, SourceRows, map_inputs
 from safecompress.targets.hugging_face import text_columns
@@ -70,6 +74,10 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
             labels.
         seed: seed of `data.split.rows`, and of a source that generates rows.
 
+    Returns:
+        Rows of which none is given twice, with remarks on those that were left out; all rows where
+        `data.split.deduplicate` is off.
+
     Raises:
         UsageError: when the rows cannot be used, or do not fit the target.
     """
@@ -77,7 +85,8 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
         return _given_rows(target, data)
     groups = load_groups(data, seed=seed)
     indices = Pool(groups.members, groups.nonmembers)
-    inputs = target.inputs(indices.map(_values(target, groups, data)))
+    values = indices.map(_values(target, groups, data))
+    inputs = target.inputs(values)
     numbers = _class_numbers(target, groups.raw)
     rows = inputs.zip(
         indices,
@@ -88,37 +97,90 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
             _source(target, groups.raw, data, at),
         ),
     )
-    return distinct_rows(rows, deduplicate=data.split.deduplicate)
+    return _distinct(target, values, rows, deduplicate=data.split.deduplicate)
 
 
-def ask(target: Target, rows: Pool[Rows], *, white_box: bool = False) -> RecordedOutputs:
+def ask(
+    target: Target,
+    rows: Pool[Rows],
+    *,
+    white_box: bool = False,
+    outputs: OutputKind = "auto",
+) -> RecordedOutputs:
     """Return a target's recorded outputs for rows that `rows_for` returned.
 
     Args:
         target: the model.
         rows: members and non-members, as the target takes them.
         white_box: whether to record what a module computes inside, too, for white-box attacks.
+        outputs: what the target returns, `logits` or `probabilities`; `auto` reads it off the
+            numbers.
 
     Raises:
         ConfigError: when a white-box record is wanted of a target that is no module.
-        DataError: when outputs and labels do not fit together.
+        DataError: when outputs and labels do not fit together, it is unclear whether the outputs
+            are logits, or both groups share rows.
         ModelError: when the outputs are not one row of logits for each row; for a model from a file
             or folder also when they are not finite, or no better than guessing on the members,
             which usually means wrong preprocessing.
         NonFiniteError: when an output of a model in memory is NaN or infinite.
     """
     if not target.files:
-        return record_rows(target.model, rows, path=target.path, white_box=white_box)
+        return _recorded(target, rows, white_box, outputs)
     try:
-        recorded = record_rows(target.model, rows, path=target.path, white_box=white_box)
+        recorded = _recorded(target, rows, white_box, outputs)
     except NonFiniteError as error:
         raise ModelError(
             f"{target.path}: {error} Check that these rows are what the model was trained on."
         ) from error
     except DataError as error:
-        raise DataError(f"{target.path}: {error}") from error
+        named = str(error).startswith(str(target.path))
+        raise DataError(str(error) if named else f"{target.path}: {error}") from error
     _refuse_guessing(recorded.outputs.members, target)
     return recorded
+
+
+def _recorded(
+    target: Target, rows: Pool[Rows], white_box: bool, outputs: OutputKind
+) -> RecordedOutputs:
+    recorded = record_rows(
+        target.model, rows, path=target.path, white_box=white_box, outputs=outputs
+    )
+    refuse_shared(recorded)
+    if not isinstance(rows, DistinctRows):
+        return recorded
+    return replace(recorded, given=rows.given, remarks=(*rows.remarks, *recorded.remarks))
+
+
+def _distinct(
+    target: Target, values: Pool[Any], rows: Pool[Rows], *, deduplicate: bool = True
+) -> Pool[Rows]:
+    """Return rows without repeated ones; refuse texts that the tokenizer makes equal.
+
+    Args:
+        target: the model.
+        values: both groups as the target's `inputs` takes them.
+        rows: both groups with their inputs as the model takes them.
+        deduplicate: whether repeated rows are left out.
+
+    Raises:
+        DataError: when most texts of a group become equal, or see `distinct_rows`.
+    """
+    if target.texts:
+        for name, given, found in (
+            ("members", values.members, rows.members),
+            ("non-members", values.nonmembers, rows.nonmembers),
+        ):
+            texts = len(set(zip(*text_columns(given), strict=True)))
+            tokens = len(np.unique(content_of_inputs([found.inputs])[0]))
+            if texts >= _FEWEST and tokens < texts / 2:
+                raise DataError(
+                    f"{target.path}: of {texts:,} different texts of {name}, only {tokens:,} are "
+                    "still different after tokenization. Check the tokenizer: a vocabulary that "
+                    "does not fit turns all words into the unknown one; texts may also be cut too "
+                    "early."
+                )
+    return distinct_rows(rows, deduplicate=deduplicate, where=str(target.path))
 
 
 def _given_rows(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
@@ -133,10 +195,10 @@ def _given_rows(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
     member_rows = rows_of((inputs.members, first), "members", start=0)
     other_rows = rows_of((inputs.nonmembers, second), "nonmembers", start=len(member_rows))
     rows = Pool(member_rows, other_rows)
-    if not target.texts:
-        return rows
-    sources = Pool(members, others).map(lambda given: SourceRows.of_texts(text_columns(given)))
-    return rows.zip(sources, lambda r, source: replace(r, source=source))
+    if target.texts:
+        sources = Pool(members, others).map(lambda given: SourceRows.of_texts(text_columns(given)))
+        rows = rows.zip(sources, lambda r, source: replace(r, source=source))
+    return _distinct(target, Pool(members, others), rows)
 
 
 def _values(target: Target, groups: Groups, data: DataConfig) -> Any:

@@ -1,7 +1,7 @@
 """`record`: a model's outputs for members and non-members, recorded for an audit.
 
-`rows_of` and `inputs_of` turn what users pass into rows; `LogitModel` turns probabilities into
-logits.
+`rows_of` and `inputs_of` turn what users pass into rows; `LogitModel` turns what a model returns
+into logits.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from safecompress.data import RecordedOutputs, logits_of, recorded_outputs
+from safecompress.data import RecordedOutputs, distinct_rows, recorded_outputs, refuse_shared
+from safecompress.data.output_form import OutputForm, OutputKind, columns_of, form_of
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Inputs, Pool, Rows, leading_size, tensors_of
 from safecompress.train.internals import internals
-from safecompress.train.predict import predict
+from safecompress.train.predict import answers, outputs_on
 
 Group: TypeAlias = tuple[Any, Any]
 """Inputs and labels of one group: inputs are a tensor, an array, or a tuple or mapping of them;
@@ -34,25 +35,31 @@ def record(
     *,
     name: str = "model",
     white_box: bool = False,
+    outputs: OutputKind = "auto",
 ) -> RecordedOutputs:
     """Record a model's outputs for rows it was trained on and rows it was not.
 
     Args:
         model: a module, called in evaluation mode and fp32; or any callable that takes the inputs
-            of up to 512 rows and returns logits or probabilities (n, classes), a tensor, an array,
-            or an object with `logits`, as Hugging Face models return.
+            of up to 512 rows and returns logits or probabilities (n, classes), or those of class
+            1 of two (n,), a tensor, an array, or an object with `logits`, as Hugging Face models
+            return.
         members: inputs and labels of rows the model was trained on, preprocessed for the model.
         nonmembers: inputs and labels of rows it was not trained on, preprocessed alike.
         name: the model's name in reports.
         white_box: whether to record what a module computes inside, too, for white-box attacks.
+        outputs: `logits` or `probabilities`, what the model returns; `auto` reads it off the
+            numbers and refuses those that leave it open.
 
     Returns:
         What `audit` takes. It includes the rows, so that the audit can test whether the groups
-        differ without any model, and the model, so that attacks can get outputs for other rows.
+        differ without any model, and the model, so that attacks can get outputs for other rows. A
+        row that is given several times is recorded once.
 
     Raises:
         ConfigError: when a white-box record is wanted of a model that is no module.
-        DataError: when inputs and labels do not fit together.
+        DataError: when inputs and labels do not fit together, both groups share rows, or it is
+            unclear whether the outputs are logits.
         ModelError: when the model's outputs are not one row of logits for each row.
         NonFiniteError: when a logit is NaN or infinite.
 
@@ -72,7 +79,10 @@ def record(
     """
     first = rows_of(members, "members", start=0)
     second = rows_of(nonmembers, "nonmembers", start=len(first))
-    return record_rows(model, Pool(first, second), path=Path(name), white_box=white_box)
+    rows = distinct_rows(Pool(first, second), where=name)
+    recorded = record_rows(model, rows, path=Path(name), white_box=white_box, outputs=outputs)
+    refuse_shared(recorded)
+    return recorded
 
 
 def record_rows(
@@ -81,6 +91,7 @@ def record_rows(
     *,
     path: Path,
     white_box: bool = False,
+    outputs: OutputKind = "auto",
 ) -> RecordedOutputs:
     """Record a model's outputs for rows that are ready for it; otherwise as `record`.
 
@@ -89,17 +100,23 @@ def record_rows(
         rows: members and non-members.
         path: the model's file, or its name.
         white_box: whether to record what a module computes inside, too.
+        outputs: what the model returns, as `record` takes it.
 
     Raises:
         ConfigError: when a white-box record is wanted of a model that is no module.
-        DataError: when labels are outside the model's classes.
+        DataError: when labels are outside the model's classes, or it is unclear whether the outputs
+            are logits.
         ModelError: when the model's outputs are not one row of logits for each row, or are
             probabilities although a white-box record is wanted.
         NonFiniteError: when a logit is NaN or infinite.
     """
     module = as_module(model)
-    recorded = recorded_outputs(rows.map(lambda r: predict(module, r)), path=path, rows=rows)
-    evidence = recorded.evidence.zip(rows, lambda e, r: replace(e, rows=r, target=module))
+    said = rows.map(lambda r: columns_of(answers(module, r)))
+    form = form_of((said.members, said.nonmembers), declared=outputs, where=str(path))
+    found = rows.zip(said, lambda r, given: outputs_on(r, form.logits(given)))
+    recorded = recorded_outputs(found, form, path=path, rows=rows)
+    target = module if form.plain else LogitModel(module, form)
+    evidence = recorded.evidence.zip(rows, lambda e, r: replace(e, rows=r, target=target))
     if not white_box:
         return replace(recorded, evidence=evidence)
     if module is not model:
@@ -107,10 +124,11 @@ def record_rows(
             f"white_box: {path} is a {type(model).__name__}; a white-box attack needs a "
             "torch.nn.Module to look into."
         )
-    if recorded.kind == "probabilities":
+    if not form.plain:
+        what = "one column" if form.single else "probabilities"
         raise ModelError(
-            f"white_box: {path} returns probabilities, and gradients are those of a cross-entropy "
-            "of logits; leave out its last softmax."
+            f"white_box: {path} returns {what}, and gradients are those of a cross-entropy of "
+            "logits, one for each class; leave out its last softmax or sigmoid."
         )
     internal = rows.map(lambda r: internals(module, r))
     return replace(recorded, evidence=evidence.zip(internal, lambda e, i: replace(e, internals=i)))
@@ -126,15 +144,17 @@ def as_module(model: nn.Module | Callable[..., Any]) -> nn.Module:
 
 
 class LogitModel(nn.Module):
-    """A model that returns probabilities, wrapped so that it returns their logits.
+    """A model that returns probabilities or one column, wrapped so that it returns logits.
 
     Args:
-        model: the model that returns probabilities; shared, not copied.
+        model: the model; shared, not copied.
+        form: what it returns.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, form: OutputForm) -> None:
         super().__init__()
         self.model = model
+        self._form = form
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """Return logits (n, classes).
@@ -143,7 +163,7 @@ class LogitModel(nn.Module):
             *inputs: what the wrapped model takes.
             **named: what the wrapped model takes by name.
         """
-        return logits_of(adapt(self.model(*inputs, **named)))
+        return self._form.logits(columns_of(adapt(self.model(*inputs, **named))))
 
 
 class _Called(nn.Module):
@@ -159,7 +179,7 @@ class _Called(nn.Module):
             outputs = torch.from_numpy(np.ascontiguousarray(outputs))
         size = leading_size(inputs or named)
         shape = tuple(getattr(getattr(outputs, "logits", outputs), "shape", ()))
-        if shape and (len(shape) != 2 or shape[0] != size):
+        if shape and (len(shape) > 2 or shape[0] != size):
             raise ModelError(
                 f"the model returned shape {shape} for {size} rows; expected ({size}, classes)."
             )

@@ -1,4 +1,4 @@
-"""`predict`: a model's outputs, always in fp32, in evaluation mode and in the same batches."""
+"""`predict` and `answers`: what a model says, in fp32, evaluation mode and the same batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from safecompress.errors import NonFiniteError
 from safecompress.models.adapt import call
@@ -17,8 +17,8 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
     """Return the model's outputs on `rows`.
 
     Args:
-        module: any model; its training flags, weights, buffers and gradients are as before
-            afterwards.
+        module: any model that returns logits; its training flags, weights, buffers and gradients
+            are as before afterwards.
         rows: n rows, on any device.
         batch_size: rows per call. Rounding may depend on it, so keep the default for outputs that
             are compared.
@@ -30,6 +30,23 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
         NonFiniteError: when a logit is NaN or infinite.
         ModelError: when the model's output has no logits.
     """
+    return outputs_on(rows, answers(module, rows, batch_size=batch_size))
+
+
+def answers(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Tensor:
+    """Return what a model returns for `rows`, float32 on the CPU, whether or not it is finite.
+
+    Args:
+        module: any model, as `predict` takes it; it may return probabilities, too.
+        rows: n rows, on any device.
+        batch_size: rows per call.
+
+    Returns:
+        (n, columns), or (n,) where the model returns one number per row.
+
+    Raises:
+        ModelError: when the model's output has no logits.
+    """
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     pieces = []
@@ -38,10 +55,23 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
             index = torch.arange(start, min(start + batch_size, len(rows)))
             inputs = map_inputs(lambda t, at=index: t[at].to(device), rows.inputs)  # type: ignore[misc]
             pieces.append(call(module, inputs).float().cpu())
+    # Tensors of inference mode cannot be used in training, and attacks train models on logits;
+    # a copy made outside that mode can.
+    return torch.cat(pieces).clone()
+
+
+def outputs_on(rows: Rows, logits: Tensor) -> Outputs:
+    """Return a model's logits on `rows` as outputs.
+
+    Args:
+        rows: n rows, on any device.
+        logits: float32 (n, classes), on the CPU.
+
+    Raises:
+        NonFiniteError: when a logit is NaN or infinite.
+    """
     try:
-        # Tensors of inference mode cannot be used in training, and attacks train models on logits;
-        # a copy made outside that mode can.
-        return Outputs(torch.cat(pieces).clone(), rows.labels.cpu(), rows.ids.cpu())
+        return Outputs(logits, rows.labels.cpu(), rows.ids.cpu())
     except NonFiniteError as error:
         raise NonFiniteError(
             f"{error} The model's weights or its inputs are broken; lower the learning rate if "

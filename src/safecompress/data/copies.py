@@ -1,0 +1,271 @@
+"""`refuse_shared` and `repeats_of`: the same rows in both groups, and rows given several times.
+
+An audit of members against themselves finds nothing, and a row given ten times is not ten pieces of
+evidence. Only outputs may be known, and a model may have the same outputs for different rows; so
+both functions ask whether distinct rows could have coincided in this way by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import gammaln
+from scipy.stats import binom
+
+from safecompress.data.near import Ids, exact_clusters, near_clusters
+from safecompress.errors import DataError
+from safecompress.protocols import Evidence, Pool
+
+_LEVEL = 1e-4
+"""Probability of refusing distinct rows, over all that is looked at in one pair of groups."""
+_MOST_MIXED = 0.65
+"""Share of clusters of one size that must have one and the same mixed composition. Of distinct
+rows it is at most a half, whatever the two groups' distributions are."""
+_SHARE = 0.04
+"""Share of either group that must be in the other; a few natural duplicates are no mistake."""
+_RESOLUTIONS = (0.0, 2e-6, 2e-5)
+"""Differences, relative to a row's largest output, within which two rows count as one."""
+_SATURATED = 1e-4
+"""Distance from certainty below which a model says the same of many rows."""
+_FEWEST = 14
+"""Fewest groups of copies by which sizes with a common divisor prove rows given several times."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is known of the rows of one group where their inputs are not.
+
+    Args:
+        values: float32 (n, columns): logits or probabilities, with what reference models said.
+        labels: int64 (n,).
+        wrong: bool (n,), whether the model's class is not the label.
+        saturated: bool (n,), whether the model is so sure that it says the same of many rows.
+    """
+
+    values: NDArray[np.float32]
+    labels: Ids
+    wrong: NDArray[np.bool_]
+    saturated: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, evidence: Evidence, *, kind: str, references: bool = False) -> Answers:
+        """Return what is known of a group.
+
+        Args:
+            evidence: of its rows.
+            kind: `logits` or `probabilities`, in which outputs are compared as recorded: small
+                probabilities that differ in their last digits have quite different logarithms.
+            references: whether what reference models said tells rows apart, too.
+        """
+        outputs = evidence.outputs
+        shares = outputs.logits.softmax(dim=1)
+        values = [shares if kind == "probabilities" else outputs.logits]
+        if references and evidence.references is not None:
+            values.append(evidence.references.log_odds.T.float())
+        return cls(
+            values=torch.cat(values, dim=1).numpy(),
+            labels=outputs.labels.numpy(),
+            wrong=(~outputs.correct).numpy(),
+            saturated=(shares.amax(dim=1) > 1 - _SATURATED).numpy(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+Recorded: TypeAlias = Pool[Answers]
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Which rows are judged.
+
+    Args:
+        kept: int64 positions of the rows that are judged, rising.
+        dropped: number of rows that repeat one of them.
+    """
+
+    kept: Ids
+    dropped: int
+
+
+def shared_rows(first: Ids, second: Ids) -> tuple[int, int]:
+    """Return how many rows of two groups are in the other group, beyond what chance explains.
+
+    A cluster of s equal rows has some composition: a rows of the first group and s − a of the
+    second. If rows are distinct and drawn independently, and answers coincide because there are few
+    of them, a is binomial given s, whatever the frequency of the answer in either group. No mixed
+    composition then has a probability above a half: not that of clusters of two, and no other.
+    Copies have the same composition nearly always: (1, 1), or (1, 2) where each is given twice.
+
+    Args:
+        first: int64 (m,), numbers that are equal for equal rows, within and across both groups.
+        second: int64 (n,), those of the other group.
+
+    Returns:
+        Numbers of rows of the first and of the second group in clusters whose composition chance
+        does not explain; (0, 0) where it explains all, or where they are fewer than 4 % of either
+        group.
+    """
+    size = int(max(first.max(initial=-1), second.max(initial=-1))) + 1
+    counts = np.stack([np.bincount(group, minlength=size) for group in (first, second)], axis=1)
+    counts = counts[counts.sum(axis=1) > 1]
+    compositions, found = np.unique(counts, axis=0, return_counts=True)
+    sizes = compositions.sum(axis=1)
+    rows = np.zeros(2, dtype=np.int64)
+    for (a, b), times, s in zip(compositions.tolist(), found.tolist(), sizes.tolist(), strict=True):
+        of_size = int(found[sizes == s].sum())
+        # The levels of all compositions of all sizes add up to less than the whole.
+        level = _LEVEL / (len(_RESOLUTIONS) + 1) / (s * s * (s - 1))
+        certain = float(binom.sf(times - 1, of_size, 0.5)) <= level
+        if a and b and certain and times >= _MOST_MIXED * of_size:
+            rows += np.array([a, b]) * times
+    if rows[0] >= _SHARE * len(first) or rows[1] >= _SHARE * len(second):
+        return int(rows[0]), int(rows[1])
+    return 0, 0
+
+
+def refuse_shared(recorded: Recorded, path: Path, *, step: float = 0.0) -> None:
+    """Refuse groups that share rows, known by their outputs and labels.
+
+    Args:
+        recorded: answers of members and non-members.
+        path: the file, or the model's name, for the message.
+        step: distance of neighboring outputs, where they are known to be rounded.
+
+    Raises:
+        DataError: with the number of shared rows.
+    """
+    sizes, found = recorded.map(len), (0, 0)
+    for allowed in (*_RESOLUTIONS, *((1.01 * step,) if step else ())):
+        clusters = _clusters(recorded, allowed)
+        first, second = np.split(clusters, [sizes.members])
+        found = shared_rows(first, second)
+        if _same_sets(first, second):
+            found = (sizes.members, sizes.nonmembers)
+        if found != (0, 0):
+            raise DataError(shared_message(path, found, sizes, "outputs and label"))
+
+
+def shared_message(where: object, found: tuple[int, int], sizes: Pool[int], what: str) -> str:
+    """Return the refusal of groups that share rows.
+
+    Args:
+        where: the file, or the model's name.
+        found: numbers of members and of non-members that are in both groups.
+        sizes: numbers of members and of non-members.
+        what: what the shared rows have in common.
+    """
+    return (
+        f"{where}: the same rows are in both groups: {found[1]:,} of {sizes.nonmembers:,} "
+        f"non-members have the {what} of {found[0]:,} of {sizes.members:,} members, which distinct "
+        "rows would not; non-members are rows that the model was not trained on."
+    )
+
+
+def repeats_of(recorded: Recorded) -> Pool[Repeats]:
+    """Return the rows of each group without those that were given several times.
+
+    Rows are taken for copies only where that is certain. Either all clusters of equal rows in a
+    group have sizes with a common divisor, as when every row is given ten times; or equal outputs
+    of a model that is often wrong never have different labels. Where neither holds, the model has
+    few different answers, coincidences are expected, and every row is kept.
+
+    Args:
+        recorded: answers of members and non-members.
+    """
+    clusters = _clusters(recorded, _RESOLUTIONS[1])
+    first, second = np.split(clusters, [len(recorded.members)])
+    copied = _never_disagree(recorded)
+
+    def kept(group: Ids, answers: Answers) -> Repeats:
+        rank, sizes = _ranks(group)
+        times = _common_divisor(sizes)
+        if times > 1:
+            keep = rank % times == 0
+        elif copied:
+            keep = (rank == 0) | answers.saturated
+        else:
+            keep = np.ones(len(group), dtype=bool)
+        return Repeats(np.flatnonzero(keep).astype(np.int64), int((~keep).sum()))
+
+    return Pool(first, second).zip(recorded, kept)
+
+
+def _same_sets(first: Ids, second: Ids) -> bool:
+    """Return whether both groups hold the same rows, each equally often, beyond chance.
+
+    Few different answers leave no clusters of one composition, but the same rows then still have
+    every answer in exactly the same proportion.
+    """
+    size = int(max(first.max(initial=-1), second.max(initial=-1))) + 1
+    first, second = (np.bincount(part, minlength=size) for part in (first, second))
+    used = (first > 0) | (second > 0)
+    first, second = first[used], second[used]
+    if not used.any() or not np.array_equal(first * second.sum(), second * first.sum()):
+        return False
+    # The largest probability, over all frequencies of the answers, of exactly these counts.
+    chances = [
+        gammaln(n.sum() + 1) - gammaln(n + 1).sum() + (n * np.log(n / n.sum())).sum()
+        for n in (first, second)
+    ]
+    return float(min(chances)) <= math.log(_LEVEL / (len(_RESOLUTIONS) + 1))
+
+
+def _clusters(recorded: Recorded, allowed: float, *, labels: bool = True) -> Ids:
+    """Return a number per row of both groups, members first, equal for equal rows."""
+    both = (recorded.members, recorded.nonmembers)
+    values = np.concatenate([answers.values for answers in both])
+    exact = np.concatenate([answers.labels for answers in both]) * labels
+    if not allowed:
+        return exact_clusters([values, exact])
+    scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1.0)
+    return near_clusters(values, exact, allowed * scale.astype(np.float64))
+
+
+def _ranks(clusters: Ids) -> tuple[Ids, Ids]:
+    """Return each row's rank in its cluster, from 0, and the sizes of the clusters."""
+    _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(clusters), dtype=np.int64)
+    rank[order] = np.arange(len(clusters)) - np.repeat(starts, sizes)
+    return rank, sizes
+
+
+def _common_divisor(sizes: Ids) -> int:
+    """Return how often every row was given; 1 where sizes prove nothing."""
+    return math.gcd(*sizes.tolist()) if len(sizes) >= _FEWEST else 1
+
+
+def _never_disagree(recorded: Recorded) -> bool:
+    """Return whether rows with equal outputs have equal labels so often that they are copies.
+
+    Two different rows with the same outputs are predicted alike, and each is wrong as often as such
+    rows are. So their labels differ in a share 2e(1 − e) of pairs at least, with the error rate e;
+    the labels of one row given twice never do.
+    """
+    both = (recorded.members, recorded.nonmembers)
+    clusters = _clusters(recorded, _RESOLUTIONS[1], labels=False)
+    usable = ~np.concatenate([answers.saturated for answers in both])
+    labels = np.concatenate([answers.labels for answers in both])[usable]
+    wrong = np.concatenate([answers.wrong for answers in both])[usable]
+    group = np.repeat([0, 1], [len(answers) for answers in both])
+    inside = clusters[usable] * 2 + group[usable]
+    # One pair of each cluster, drawn at random, because pairs of one cluster are not independent.
+    order = np.random.default_rng(0).permutation(len(inside))
+    order = order[np.argsort(inside[order], kind="stable")]
+    rank, _ = _ranks(inside[order])
+    second = np.flatnonzero(rank == 1)
+    a, b = order[second - 1], order[second]
+    if not len(a):
+        return False
+    error = float(np.concatenate([wrong[a], wrong[b]]).mean())
+    differ = int((labels[a] != labels[b]).sum())
+    return float(binom.cdf(differ, len(a), 2 * error * (1 - error))) <= _LEVEL
