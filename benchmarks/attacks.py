@@ -35,9 +35,10 @@ from safecompress import load_config
 from safecompress.attacks import ATTACKS
 from safecompress.checks import Subject
 from safecompress.cohorts.cohort import COMPRESSED, DENSE, Cohort
+from safecompress.cohorts.matching import matched
 from safecompress.cohorts.plan import CohortPlan, every_row
 from safecompress.cohorts.processes import train_cohort
-from safecompress.cohorts.rotation import FPRS, TargetRotation, carried_rate, matched
+from safecompress.cohorts.rotation import FPRS, TargetRotation, carried_rate
 from safecompress.config import Request, ShadowsConfig
 from safecompress.data import load_splits
 from safecompress.events import Event

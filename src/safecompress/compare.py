@@ -32,9 +32,10 @@ from safecompress.cohorts.cells import (
     settings_of,
 )
 from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.matching import matched
 from safecompress.cohorts.plan import CohortPlan, deal, every_row
 from safecompress.cohorts.processes import train_cohort
-from safecompress.cohorts.rotation import TargetRotation, matched
+from safecompress.cohorts.rotation import TargetRotation
 from safecompress.cohorts.statistics import contest, runs_side_by_side
 from safecompress.config import (
     CompareConfig,

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from safecompress.checks import Subject
 from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.matching import matched
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
-from safecompress.randomness import derive, generator
+from safecompress.randomness import derive
 from safecompress.registry.identity import require_distinct_names
 from safecompress.run.folder import DENSE as DENSE_FILE
 from safecompress.run.folder import MODEL
@@ -152,41 +153,6 @@ class TargetRotation:
             "accuracy": subject.accuracy,
             "attacks": figures,
         }
-
-
-def matched(others: References, saw: Tensor, *, seed: int) -> References:
-    """Leave out one model for each row, so that counts of models do not reveal members.
-
-    All models of a cohort, the target included, train on every row about equally often. So among
-    the others, one fewer trained on a row that the target trained on. An attack that compares the
-    mean of the models that trained on a row with the mean of those that did not would use these
-    counts: it could find members of a target that leaks nothing, or miss members of one that leaks.
-    So for a row that the target trained on, a model that did not is left out, and for every other
-    row a model that did.
-
-    Args:
-        others: log-odds by all models of a cohort but the target.
-        saw: bool (n,), whether the target trained on each row.
-        seed: seed of the draw of the models that are left out.
-
-    Returns:
-        One model fewer, a different one for each row.
-
-    Raises:
-        UndecidableError: when a row has no model that could be left out.
-    """
-    can_go = others.seen != saw
-    if bool((~can_go.any(dim=0)).any()):
-        raise UndecidableError(
-            f"cohort: {int((~can_go.any(dim=0)).sum())} of {len(others)} rows have no other "
-            "model of either kind; train more models."
-        )
-    drawn = torch.rand(others.seen.shape, generator=generator(seed, "matched"))
-    # The model with the largest draw is left out; the others keep their order.
-    gone = torch.where(can_go, drawn, -1.0).argmax(dim=0)
-    place = torch.arange(len(others.seen) - 1).unsqueeze(1)
-    left = place + (place >= gone)
-    return References(others.log_odds.gather(0, left), others.seen.gather(0, left))
 
 
 def carried_rate(members: Tensor, nonmembers: Tensor, fpr: float) -> float | None:
