@@ -140,6 +140,9 @@ def test_rows_that_are_in_both_groups_judge_on_one_side_only(tmp_path: Path) -> 
         "split": {"membership": "pair"},
     }
     target = open_target(linear_onnx(tmp_path / "m.onnx"))
+    with pytest.raises(UsageError, match="50 of 200 non-members have the inputs of 50"):
+        rows_for(target, DataConfig(**settings), seed=0)
+    settings["split"]["deduplicate"] = True
     rows = rows_for(target, DataConfig(**settings), seed=0)
     assert (len(rows.members), len(rows.nonmembers)) == (200, 150)
     assert rows.nonmembers.ids.min() == 250

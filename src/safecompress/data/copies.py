@@ -165,7 +165,7 @@ def shared_message(where: object, found: tuple[int, int], sizes: Pool[int], what
     return (
         f"{where}: the same rows are in both groups: {found[1]:,} of {sizes.nonmembers:,} "
         f"non-members have the {what} of {found[0]:,} of {sizes.members:,} members, which distinct "
-        "rows would not; non-members are rows that the model was not trained on."
+        "rows would not. Non-members are rows that the model was not trained on."
     )
 
 

@@ -90,7 +90,9 @@ class DistinctRows(Pool[Rows]):
     remarks: tuple[str, ...] = ()
 
 
-def distinct_rows(rows: Pool[Rows], *, deduplicate: bool = True, where: str = "data") -> Pool[Rows]:
+def distinct_rows(
+    rows: Pool[Rows], *, deduplicate: bool | None = None, where: str = "data"
+) -> Pool[Rows]:
     """Leave out rows whose inputs an earlier row has, because a row is judged once.
 
     A row that was trained on and is among the non-members, too, is a member. Inputs are equal if
@@ -99,17 +101,17 @@ def distinct_rows(rows: Pool[Rows], *, deduplicate: bool = True, where: str = "d
     Args:
         rows: members and non-members as the model takes them, so that texts are compared after
             they are cut.
-        deduplicate: whether to leave out repeated rows; False keeps all rows and refuses
-            non-members that equal a member.
+        deduplicate: True leaves out repeated rows, however many they are. False keeps all rows and
+            refuses non-members that equal a member. None leaves out repeated rows, and refuses
+            groups that share more of them than distinct rows would coincide.
         where: name of the rows in messages.
 
     Raises:
         SplitOverlapError: when a non-member equals a member and duplicates are not dropped.
-        DataError: when members are among the non-members more often than distinct rows coincide,
-            or no non-member is left.
+        DataError: when both groups share rows beyond chance, or no non-member is left.
     """
     members, others = input_clusters(rows.map(lambda r: r.inputs))
-    if not deduplicate:
+    if deduplicate is False:
         ids = rows.map(lambda r: r.ids.numpy())
         check_disjoint(
             {"nonmembers": (others, ids.nonmembers), "members": (members, ids.members)},
@@ -118,9 +120,12 @@ def distinct_rows(rows: Pool[Rows], *, deduplicate: bool = True, where: str = "d
         )
         return rows
     given = rows.map(len)
-    found = shared_rows(members, others)
+    found = (0, 0) if deduplicate else shared_rows(members, others)
     if found != (0, 0):
-        raise DataError(shared_message(where, found, given, "inputs"))
+        raise DataError(
+            f"{shared_message(where, found, given, 'inputs')} Remove them, or say "
+            "data.split.deduplicate: true where they are meant to be left out."
+        )
     content, places = np.concatenate([members, others]), np.arange(len(members) + len(others))
     kept, dropped = without_duplicates(places[: len(members)], places[len(members) :], content)
     if not len(kept):

@@ -43,8 +43,8 @@ class OutputForm:
         kind: `logits` or `probabilities`.
         single: whether there is one column for two classes: the logit or probability of class 1.
         scale: what a row of probabilities sums to: 1, 100 for percentages, or a number of votes.
-        floor: float32 (classes,), what stands for a probability of 0: half the smallest positive
-            one of the class. None for logits.
+        floor: float32 (classes,), what stands for a probability of 0: a quarter of the smallest
+            positive one of the class. None for logits.
         grain: how the numbers were rounded.
         remarks: sentences for the user on everything that is not plainly as documented.
     """
@@ -248,7 +248,7 @@ _HOW = "outputs='logits' or outputs='probabilities' (--outputs)."
 
 
 def _floor(parts: Sequence[Tensor]) -> Tensor:
-    """Return half the smallest positive probability of every class, float32 (classes,)."""
+    """Return what stands for 0 of every class, float32 (classes,); see `OutputForm.floor`."""
     least = torch.stack(
         [torch.where(part > 0, part, torch.inf).amin(dim=0) for part in parts if len(part)]
     ).amin(dim=0)
@@ -256,8 +256,8 @@ def _floor(parts: Sequence[Tensor]) -> Tensor:
     positive = least[torch.isfinite(least)]
     common = float(positive.min()) if len(positive) else 1.0
     least = torch.where(torch.isfinite(least), least, common)
-    # Of nothing but zeros and ones, a half would be no small number.
-    return (least / 2).clamp(_LEAST, 1e-3 if common >= 0.5 else 0.5)
+    # Of nothing but zeros and ones, such a share would be no small number.
+    return (least / 4).clamp(_LEAST, 1e-3 if common >= 0.5 else 0.5)
 
 
 def _remarks(

@@ -97,7 +97,9 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
             _source(target, groups.raw, data, at),
         ),
     )
-    return _distinct(target, values, rows, deduplicate=data.split.deduplicate)
+    declared = "deduplicate" in data.split.model_fields_set
+    deduplicate = data.split.deduplicate if declared else None
+    return _distinct(target, values, rows, deduplicate=deduplicate)
 
 
 def ask(
@@ -153,7 +155,7 @@ def _recorded(
 
 
 def _distinct(
-    target: Target, values: Pool[Any], rows: Pool[Rows], *, deduplicate: bool = True
+    target: Target, values: Pool[Any], rows: Pool[Rows], *, deduplicate: bool | None = None
 ) -> Pool[Rows]:
     """Return rows without repeated ones; refuse texts that the tokenizer makes equal.
 
@@ -161,7 +163,7 @@ def _distinct(
         target: the model.
         values: both groups as the target's `inputs` takes them.
         rows: both groups with their inputs as the model takes them.
-        deduplicate: whether repeated rows are left out.
+        deduplicate: what becomes of repeated rows, see `distinct_rows`.
 
     Raises:
         DataError: when most texts of a group become equal, or see `distinct_rows`.

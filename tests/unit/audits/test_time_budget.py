@@ -119,9 +119,10 @@ def test_a_model_too_slow_to_be_asked_is_not_asked() -> None:
         time.sleep(0.2)
         return torch.zeros(len(x), 3)
 
-    rows = (torch.zeros(20_000, 2), torch.zeros(20_000, dtype=torch.int64))
+    labels = torch.zeros(20_000, dtype=torch.int64)
+    x = torch.arange(80_000).float().reshape(2, 20_000, 2)
     with pytest.raises(ConfigError, match="asking the model about 40000 rows"):
-        audit(slow, (rows, rows), time_budget="5s")
+        audit(slow, ((x[0], labels), (x[1], labels)), time_budget="5s")
     assert asked == [512]
 
 
