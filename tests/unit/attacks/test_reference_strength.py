@@ -197,12 +197,12 @@ class TestControls:
         outputs = synthetic_outputs(1000, seed=5)
         result = planted_leak(outputs, GapAttack(), seed=0)
         assert result.ok
-        assert 0.5 < result.least_auc == result.auc < 0.75
-        assert f"expected an AUC of {result.auc:.3g}" in result.message
+        assert 0.5 < result.least_auc == result.ordinary_auc < 0.75
+        assert f"an AUC of {result.least_auc:.3g} or more" in result.message
 
     def test_a_model_without_mistakes_cannot_test_a_label_only_attack(self):
         plain = synthetic_outputs(400, seed=5)
         sure = plain.logits.scatter_add(1, plain.labels[:, None], torch.full((400, 1), 20.0))
         outputs = Outputs(sure, plain.labels, plain.ids)
-        with pytest.raises(UndecidableError, match="wrong on 0 of 200 rows"):
+        with pytest.raises(UndecidableError, match="wrong on 0 of 400 rows"):
             planted_leak(outputs, GapAttack(), seed=0)

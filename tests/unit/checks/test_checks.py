@@ -135,8 +135,10 @@ def test_controls_of_an_attack_that_crashes_are_errors_and_the_others_are_held()
         "control: blind baseline": Status.PASS,
         "control: planted leak, broken": Status.ERROR,
         "control: no leak, broken": Status.ERROR,
+        "control: direction, broken": Status.ERROR,
         "control: planted leak, loss": Status.PASS,
         "control: no leak, loss": Status.PASS,
+        "control: direction, loss": Status.PASS,
     }
     broken = [r for r in found if r.status is Status.ERROR]
     assert all("third-party trouble" in r.message for r in broken)
