@@ -21,6 +21,7 @@ _SEED = "python -m benchmarks.table --seed 500 --models 8 --density 0.05"
 _AGAIN = "--method safecompress student soft-labels snip --data location30 banking77 synthetic"
 
 COMMANDS: dict[str, str] = {
+    "arithmetic": f"{_ONE} python -m benchmarks.arithmetic",
     "artifact": f"{_ONE} python -m benchmarks.artifact --kind KIND",
     "attacker_strength": f"{_DATA} python -m benchmarks.attacker_strength",
     "attacks": f"{_DATA} python -m benchmarks.attacks location30 banking77 cifar100-alexnet",

@@ -35,9 +35,9 @@ ResNet-20 2.1, ResNet-18, VGG-C and VGG-16 1.6, 1.6 and 1.4. Dense: 3.5, 1.4, 2.
 longer: 0.29 and 0.55 of the dense step for the MLPs, 0.44 for AlexNet, 0.94 for the small CNN, all
 in fp32. A run of four candidates takes 1.7 times as long as one path. What is chosen differs: bf16
 for dense models, and for masked ones fp32 with the existing weights alone where layers are large
-(AlexNet, both MLPs), which the probe can only know because it times a mask like those to be
-trained; without it AlexNet was 1.4 times as fast with masks. A stack of five is 2.0 times as fast
-at 4,000 weights and no faster at 52,000.
+(AlexNet, both MLPs). The trainer of the stored cells chose by timing; `benchmarks/arithmetic.py`
+compares that with the rule by which it chooses now. A stack of five is 2.0 times as fast at 4,000
+weights and no faster at 52,000.
 
 On the older machine, with masks: AlexNet 3.1, VGG-16 1.77, VGG-C 1.48, ResNet-8, -18 and -20 1.46,
 1.43 and 1.25, the small CNN 1.31, the MLP of 1.3 million weights 1.36. Dense: that MLP 1.48, the
@@ -90,7 +90,7 @@ from benchmarks.training_sides import SUBJECTS, Turn, plain_loop, topology, trai
 from safecompress import compress, load_config
 from safecompress.proposals import PROPOSALS
 from safecompress.protocols import ProposalContext
-from safecompress.train import ProbedSettings
+from safecompress.train import Arithmetic
 
 DENSITY = 0.05
 
@@ -150,7 +150,7 @@ def cells(turns: int, seconds: float) -> Iterator[tuple[str, Callable[[], dict[s
 
 def masks(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
     """Compare one step with a mask of 5 % and with the dense one, in fp32 and one layout."""
-    sides = {d: turn_of(trainer(name, "none", ProbedSettings()), d) for d in (1.0, DENSITY)}
+    sides = {d: turn_of(trainer(SUBJECTS[name], "none", Arithmetic()), d) for d in (1.0, DENSITY)}
     times = take_turns(
         {str(d): lambda steps, t=turn: timed(t, steps) for d, turn in sides.items()},
         turns=turns,
@@ -187,7 +187,7 @@ def loop(name: str, density: float, augment: str, *, turns: int, seconds: float)
 
 def update(name: str, *, turns: int) -> dict[str, Any]:
     """Time one mask update, all layers together."""
-    made = trainer("resnet18", "none", ProbedSettings())
+    made = trainer(SUBJECTS["resnet18"], "none", Arithmetic())
     parent = made.start(topology(made._module, DENSITY))
     g = torch.Generator().manual_seed(0)
     gradient = {k: torch.randn(m.shape, generator=g) for k, m in parent.topology.masks.items()}
@@ -202,7 +202,7 @@ def update(name: str, *, turns: int) -> dict[str, Any]:
 
 def stacked(name: str, *, turns: int, seconds: float) -> dict[str, Any]:
     """Compare five candidates with masks of 5 % trained one by one and as one stack."""
-    made = trainer(name, "none", ProbedSettings())
+    made = trainer(SUBJECTS[name], "none", Arithmetic())
     sides = {}
     for side, train in (
         ("apart", lambda cs, steps: [made.train(c, steps) for c in cs]),
@@ -250,12 +250,12 @@ def serve(pipe: Connection, side: str, name: str, density: float, augment: str) 
     """Train as many steps as the pipe asks for and answer with their times, until it asks for 0."""
     torch.set_num_threads(1)
     if side == "ours":
-        made = trainer(name, augment, None, density)
+        made = trainer(SUBJECTS[name], augment, None, density)
         turn = turn_of(made, density)
         turn(2)
         pipe.send(made.settings.to_json())
     else:
-        turn = plain_loop(name, density, augment)
+        turn = plain_loop(SUBJECTS[name], density, augment)
         turn(2)
         pipe.send(None)
     while steps := pipe.recv():

@@ -17,7 +17,7 @@ from safecompress.protocols import Rows
 from safecompress.randomness import seeded
 from safecompress.sparse import initialize
 from safecompress.topology import Topology
-from safecompress.train import ProbedSettings, Trainer
+from safecompress.train import Arithmetic, Trainer
 
 ROWS = 2048
 IMAGE = (3, 32, 32)
@@ -53,14 +53,14 @@ SUBJECTS = {
 
 
 def trainer(
-    name: str, augment: str, settings: ProbedSettings | None, density: float = 1.0
+    subject: Subject, augment: str, settings: Arithmetic | None, density: float = 1.0
 ) -> Trainer:
-    """Return our trainer; by default its stage is long enough for the probe of precisions."""
-    config = TrainConfig(epochs=100_000, batch_size=SUBJECTS[name].batch, lr=0.01, augment=augment)
-    network = model(name)
+    """Return our trainer, with the given settings or those that it chooses by rule."""
+    config = TrainConfig(epochs=100_000, batch_size=subject.batch, lr=0.01, augment=augment)
+    network = model(subject)
     return Trainer(
         network,
-        rows(name),
+        rows(subject),
         config,
         seed=0,
         engine=EngineConfig(accelerator="cpu"),
@@ -79,9 +79,9 @@ def turn_of(made: Trainer, density: float) -> Turn:
     return turn
 
 
-def plain_loop(name: str, density: float, augment: str) -> Turn:
+def plain_loop(subject: Subject, density: float, augment: str) -> Turn:
     """Return a turn of the loop that everybody writes."""
-    network, data = model(name).train(), rows(name)
+    network, data = model(subject).train(), rows(subject)
     optimizer = torch.optim.SGD(
         network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
@@ -93,7 +93,7 @@ def plain_loop(name: str, density: float, augment: str) -> Turn:
     dataset: Dataset[Any] = TensorDataset(data.inputs, data.labels)
     if augment != "none":
         dataset = CropFlip(data.inputs, data.labels)
-    batches = endless(DataLoader(dataset, SUBJECTS[name].batch, shuffle=True, drop_last=True))
+    batches = endless(DataLoader(dataset, subject.batch, shuffle=True, drop_last=True))
 
     def turn(steps: int) -> None:
         for _ in range(steps):
@@ -133,9 +133,8 @@ def endless(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         yield from loader
 
 
-def model(name: str) -> nn.Module:
+def model(subject: Subject) -> nn.Module:
     """Return the subject's model with the same random weights in every process."""
-    subject = SUBJECTS[name]
     with seeded(0, "benchmark", "init"):
         made: nn.Module = MODELS.parts[subject.model].factory(
             input_shape=subject.shape, classes=subject.classes, **subject.options
@@ -143,9 +142,8 @@ def model(name: str) -> nn.Module:
     return made
 
 
-def rows(name: str) -> Rows:
+def rows(subject: Subject) -> Rows:
     """Return random rows, because their values do not change the time."""
-    subject = SUBJECTS[name]
     g = torch.Generator().manual_seed(0)
     inputs = torch.randn(ROWS, *subject.shape, generator=g)
     labels = torch.randint(subject.classes, (ROWS,), generator=g)

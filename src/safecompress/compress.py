@@ -202,6 +202,7 @@ def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
         "seconds": progress.notes.seconds,
         "precision": settings["sparse"],
         "dense_precision": settings.get("dense"),
+        "stacks": progress.notes.stacks,
     }
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)

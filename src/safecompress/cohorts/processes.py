@@ -58,7 +58,9 @@ def train_cohort(
     reporter = _ProgressReporter(count, count - len(todo), listen)
     if not todo:
         return
-    processes = min(len(todo), config.workers or _default_workers(cohort.plan.config.engine))
+    # Counted over all models, because rounding depends on the number of threads: a model that is
+    # trained after an interruption gets as many as it would have had.
+    processes = min(count, config.workers or _default_workers(cohort.plan.config.engine))
     if model is not None or (processes == 1 and config.backend == "local"):
         for number in todo:
             cohort.train(number, model=model)
@@ -70,7 +72,7 @@ def train_cohort(
 
         train_on_ray(cohort.folder, todo, threads=threads, trained=reporter.trained)
     else:
-        _train_locally(cohort.folder, todo, processes, threads, reporter.trained)
+        _train_locally(cohort.folder, todo, min(len(todo), processes), threads, reporter.trained)
 
 
 def _default_workers(engine: EngineConfig) -> int:

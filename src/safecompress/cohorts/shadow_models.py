@@ -24,7 +24,7 @@ from safecompress.run.folder import DENSE as DENSE_FILE
 from safecompress.run.folder import MODEL, PROVENANCE
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.targets import RunTarget
-from safecompress.train import ProbedSettings
+from safecompress.train import Arithmetic
 from safecompress.verdict_names import COMPRESSED, DENSE
 
 FOLDER = "shadows"
@@ -97,7 +97,7 @@ def shadows_of_run(
         )
     made_with = read_json(run.folder / PROVENANCE)
     dense, sparse = (
-        None if recorded is None else ProbedSettings.from_json(recorded)
+        None if recorded is None else Arithmetic.from_json(recorded)
         for recorded in (made_with.get("dense_precision"), made_with.get("precision"))
     )
     compressed = read_model(run.folder / MODEL)
@@ -137,16 +137,16 @@ def shadow_config(
     config: CompressConfig,
     compressed: StoredModel,
     *,
-    dense: ProbedSettings | None,
-    sparse: ProbedSettings | None,
+    dense: Arithmetic | None,
+    sparse: Arithmetic | None,
 ) -> CompressConfig:
     """Return the recipe that made a model: the run's configuration with its choices fixed.
 
     Args:
         config: the run's configuration.
         compressed: the model; its lineage replaces the search.
-        dense: precision and memory format of the dense stage, so that they are not found by timing
-            again for every shadow model; None finds them by timing.
+        dense: precision and memory format of the dense stage, so that they are not chosen again
+            for every shadow model; None leaves the choice to each.
         sparse: precision and memory format of the sparse stage, likewise.
     """
     trained = None if config.dense is None else _trained_alike(config.dense, dense)
@@ -174,7 +174,7 @@ def shadow_config(
     )
 
 
-def _trained_alike(train: TrainConfig, settings: ProbedSettings | None) -> TrainConfig:
+def _trained_alike(train: TrainConfig, settings: Arithmetic | None) -> TrainConfig:
     if settings is None:
         return train
     return train.model_copy(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from safecompress.train import ProbedSettings
+from safecompress.train import Arithmetic
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,20 @@ class Notes:
     Args:
         seconds: seconds that each part of the run has taken so far, by the name of the part.
         saved: file names of the finished stages' models.
-        settings: precision and memory format by stage, found by timing. All trainers of a stage
-            share them, and a resumed run must not time again, because it could choose others.
+        settings: precision and memory format by stage. All trainers of a stage share them, and a
+            resumed run does not choose again, because timing could choose others.
         best_score: the best score of the objective in any round; None before a finite one.
         rounds_without_gain: rounds since the best score last rose.
+        stacks: whether candidates may be trained as one stack. False once a stack did not fit into
+            memory: sums are then taken in another order, so a resumed run must not try it again.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     saved: tuple[str, ...] = ()
-    settings: Mapping[str, ProbedSettings] = field(default_factory=dict)
+    settings: Mapping[str, Arithmetic] = field(default_factory=dict)
     best_score: float | None = None
     rounds_without_gain: int = 0
+    stacks: bool = True
 
     def with_seconds(self, what: str, seconds: float) -> Notes:
         """Return the notes with more time spent on a part of the run.
@@ -47,7 +50,7 @@ class Notes:
         """
         return replace(self, saved=(*self.saved, file))
 
-    def with_settings(self, stage: str, settings: ProbedSettings) -> Notes:
+    def with_settings(self, stage: str, settings: Arithmetic) -> Notes:
         """Return the notes with a stage's settings.
 
         Args:
@@ -77,6 +80,7 @@ class Notes:
             "settings": {stage: found.to_json() for stage, found in self.settings.items()},
             "best_score": self.best_score,
             "rounds_without_gain": self.rounds_without_gain,
+            "stacks": self.stacks,
         }
 
     @classmethod
@@ -87,7 +91,7 @@ class Notes:
             stored: the JSON values.
         """
         settings = {
-            stage: ProbedSettings.from_json(found) for stage, found in stored["settings"].items()
+            stage: Arithmetic.from_json(found) for stage, found in stored["settings"].items()
         }
         return cls(
             seconds=dict(stored["seconds"]),
@@ -95,4 +99,5 @@ class Notes:
             settings=settings,
             best_score=stored["best_score"],
             rounds_without_gain=stored["rounds_without_gain"],
+            stacks=stored.get("stacks", True),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from safecompress.candidate import Candidate
@@ -107,13 +108,15 @@ class Progress:
         while current:
             first = max(c.step for c in current.values())
             current = {key: c for key, c in current.items() if c.step == first}
-            if first >= step or not trainer.trains_together(list(current.values())):
+            together = self.notes.stacks and trainer.trains_together(list(current.values()))
+            if first >= step or not together:
                 return
             steps, started = min(trainer.steps_per_epoch, step - first), time.monotonic()
             try:
                 with telling_memory_shortage():
                     trained = trainer.train_together(list(current.values()), steps)
             except MemoryShortageError:
+                self._stop_stacking()
                 return
             current = {
                 key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
@@ -124,6 +127,14 @@ class Progress:
             rate = done / max(time.monotonic() - started, 1e-9)
             self._report(f"{len(current)} candidates", first + steps, step, rate)
             self._commit_if_due()
+
+    def _stop_stacking(self) -> None:
+        self.notes = replace(self.notes, stacks=False)
+        text = (
+            "memory: a stack of candidates does not fit, so from here on they are trained one by "
+            "one; a run with more memory free rounds differently"
+        )
+        self._listen(Event("note", text, {"stage": self.stage, "stacks": False}))
 
     def plan(self, steps: int) -> None:
         """Set the number of training steps that remain in the run, for the ETA.

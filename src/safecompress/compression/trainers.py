@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -34,8 +35,8 @@ TEACHERS = "teachers"
 class Trainers:
     """Makes trainers that share one module; a trainer depends only on the arguments of the call.
 
-    Precision and memory format are found by timing when the first trainer of a stage is made, and
-    stored in the run's notes; later trainers of the stage, and a resumed run, read them there.
+    Precision and memory format are chosen when the first trainer of a stage is made, and stored in
+    the run's notes; later trainers of the stage, and a resumed run, read them there.
 
     Args:
         config: the run's configuration.
@@ -140,7 +141,7 @@ class Trainers:
         trainer = Trainer(
             self.module,
             self.splits.members,
-            train,
+            self._precise(train, stage, defenses),
             seed=self.config.seed,
             stage=stage,
             engine=self.config.engine,
@@ -157,6 +158,17 @@ class Trainers:
         self.progress.notes = self.progress.notes.with_settings(stage, trainer.settings)
         return trainer
 
+    def _precise(self, train: TrainConfig, stage: str, defenses: Sequence[Defense]) -> TrainConfig:
+        """Return a stage's settings, with `auto` as fp32 where a defense needs gradients in fp32.
+
+        The first trainer of a stage settles the precision of all, so the search's defenses count
+        for the baseline's trainer, too.
+        """
+        others = build_defenses(self.config, self.splits, "search") if stage == "sparse" else []
+        if train.precision != "auto" or not any(d.samples_alone for d in (*defenses, *others)):
+            return train
+        return train.model_copy(update={"precision": "32-true"})
+
     def _dense_module(self, dense: StoredModel | None, defenses: list[Defense]) -> nn.Module | None:
         """Return the dense model, frozen; None without one, or if no defense uses it."""
         if dense is None or not any(defense.needs_dense for defense in defenses):
@@ -168,10 +180,10 @@ class Trainers:
         return any("moving_average" in p.requires for p in build_proposals(self.config))
 
     def _typical(self) -> Topology | None:
-        """Return a mask with the density of the search, to time the training of sparse weights.
+        """Return a mask with the density of the search, by which to choose the arithmetic.
 
         None if a defense or a proposal of the search needs dense gradients or weights, also when
-        another job of the stage is timed.
+        another job of the stage is the first.
         """
         defenses = build_defenses(self.config, self.splits, "search")
         if self._averaged() or not only_penalties(defenses):

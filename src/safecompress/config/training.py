@@ -102,16 +102,18 @@ class TrainConfig(Section):
         description="Random changes to training images: `crop-flip` pads by 4 pixels, crops at "
         "random and flips horizontally. It needs images; `none` trains on the rows as they are.",
     )
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Literal["auto", "fastest", "32-true", "bf16-mixed", "16-mixed"] = Field(
         default="auto",
-        description="Number format of training. `auto` times a few steps and takes the fastest "
-        "that the device can do; the others fix it, for runs that must agree between machines. "
-        "Evaluation is always in 32 bits.",
+        description="Number format of training. `auto` follows a rule that depends on the hardware "
+        "and the model's shapes alone, so that a repeated run computes the same bits; `fastest` "
+        "times a few steps, and on a busy machine two runs may choose differently; the others fix "
+        "it, for runs that must agree between machines. Evaluation is always in 32 bits.",
     )
-    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+    memory_format: Literal["auto", "fastest", "contiguous", "channels_last"] = Field(
         default="auto",
-        description="Layout of image tensors in memory. `auto` times a few steps and takes the "
-        "faster one; the others fix it. It changes speed and rounding, not the method.",
+        description="Layout of image tensors in memory. `auto` follows a rule, like that of "
+        "`precision`; `fastest` times a few steps; the others fix it. It changes speed and "
+        "rounding, not the method.",
     )
 
     @model_validator(mode="after")

@@ -1,18 +1,18 @@
 """Training as a function of candidates, and outputs of any module in fp32."""
 
+from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
 from safecompress.train.loss import only_penalties, require_together
 from safecompress.train.post_training import PostTraining, input_bounds, quantize_after_training
 from safecompress.train.predict import predict
-from safecompress.train.probe import ProbedSettings
 from safecompress.train.progress import OnProgress, Progress
 
 __all__ = [
+    "Arithmetic",
     "OnProgress",
     "PostTraining",
-    "ProbedSettings",
     "Progress",
     "Trainer",
     "input_bounds",

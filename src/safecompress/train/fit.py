@@ -15,6 +15,7 @@ from safecompress.errors import NonFiniteError
 from safecompress.protocols import Defense, Internals, Outputs, Rows
 from safecompress.topology import Topology
 from safecompress.train.active import Active, ActiveWeights, sparse_parts
+from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
 from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
 from safecompress.train.exchange import Exchange
@@ -25,7 +26,7 @@ from safecompress.train.make_stage import make_stage
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
 from safecompress.train.predict import predict
-from safecompress.train.probe import ProbedSettings, choose_settings
+from safecompress.train.probe import choose_arithmetic
 from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.sparse_layers import (
     SparseLayerChoice,
@@ -63,9 +64,9 @@ class Trainer:
         dense: the finished dense model, for defenses that compare with it.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
-        settings: precision and memory format of an earlier probe; by default a probe times the
-            alternatives now.
-        typical: a mask like those that will be trained, for the probe; by default all weights
+        settings: precision and memory format, as recorded earlier; by default those of the
+            configuration, chosen by rule or by timing where it leaves that open.
+        typical: a mask like those that will be trained, for that choice; by default all weights
             exist.
         on_progress: called at most every 0.2 s.
         log_dir: folder of training curves; needed where the engine has loggers.
@@ -90,7 +91,7 @@ class Trainer:
         dense: nn.Module | None = None,
         soft_labels: Tensor | None = None,
         track_moving_average: bool = False,
-        settings: ProbedSettings | None = None,
+        settings: Arithmetic | None = None,
         typical: Topology | None = None,
         on_progress: OnProgress | None = None,
         log_dir: Path | None = None,
@@ -99,10 +100,10 @@ class Trainer:
         module.to(device)
         self._module, self._track = module, track_moving_average
         self._sparse_choice = SparseLayerChoice()
-        # The probe times whole batches, so several processes share them only afterwards.
+        # The choice looks at whole batches, so several processes share them only afterwards.
         batches = Batches(rows, config, seed=seed, stage=stage, device=device)
         sparsely = typical is not None and not track_moving_average and only_penalties(defenses)
-        self.settings = settings or choose_settings(
+        self.settings = settings or choose_arithmetic(
             module,
             batches,
             config,

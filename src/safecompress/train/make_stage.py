@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from safecompress.config import TrainConfig
 from safecompress.errors import ConfigError
 from safecompress.protocols import Defense, Rows, TrainingContext
+from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
 from safecompress.train.loss import TrainingLoss
 from safecompress.train.predict import predict
-from safecompress.train.probe import ProbedSettings
 from safecompress.train.scaler import Scaler
 from safecompress.train.stage import Stage
 
@@ -32,7 +32,7 @@ def make_stage(
     config: TrainConfig,
     seed: int,
     fabric: Fabric,
-    settings: ProbedSettings,
+    settings: Arithmetic,
     defenses: Sequence[Defense],
     reference: Rows | None,
     validation: Rows | None,

@@ -1,13 +1,11 @@
-"""`choose_settings`: the fastest precision and memory format of a stage, by timing real steps."""
+"""`choose_arithmetic`: precision and memory format of a stage, configured, by rule or by timing."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,93 +13,32 @@ from torch.nn import functional
 
 from safecompress import randomness
 from safecompress.config import TrainConfig
-from safecompress.errors import ConfigError, DataError
+from safecompress.errors import ConfigError
 from safecompress.models.adapt import call
 from safecompress.topology import Topology
 from safecompress.train.active import Active, active_weights, sparse_parts
+from safecompress.train.arithmetic import MEMORY_FORMATS, Arithmetic, obstacle
 from safecompress.train.batches import Batches
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import load_optimizer_state_, make_optimizer
 from safecompress.train.predict import mode
+from safecompress.train.rule import by_rule
 from safecompress.train.sparse_layers import SparseLayers, computing_sparsely, sparse_layers
 
-MEMORY_FORMATS = {
-    "contiguous": torch.contiguous_format,
-    "channels_last": torch.channels_last,
-}
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 GAIN = 1.1
-"""How many times as fast as plain fp32 another setting must be to be chosen."""
+"""How many times as fast as the rule's setting another must be to be chosen."""
 DUELS = 3
 """How often the fastest setting must win by `GAIN`. Each time both settings are timed again, one
 right after the other, because the load of a shared machine changes between timings."""
 STEPS_WORTH_A_SETTING = 100
-"""Steps that a stage must have for every setting tried; the probe then takes 3 % of its time."""
+"""Steps that a stage must have for every setting tried; timing then takes 3 % of its time."""
 
-_SAFE_CHANNELS = 16
+_OPEN = ("auto", "fastest")
 _LONG_STEP = 1.0
 """Seconds of a first step that choosing kernels and allocating memory alone cannot explain."""
 
 
-@dataclass(frozen=True)
-class ProbedSettings:
-    """Precision and memory format of a stage; recorded, so that a resumed run computes the same.
-
-    Args:
-        precision: `32-true`, `bf16-mixed` or `16-mixed`.
-        memory_format: `contiguous` or `channels_last`.
-        rates: rows per second of the settings timed, under `precision/memory_format`; empty when
-            there was nothing to choose.
-
-    Raises:
-        DataError: on an unknown precision or memory format.
-    """
-
-    precision: str = "32-true"
-    memory_format: str = "contiguous"
-    rates: Mapping[str, float] = field(default_factory=dict, hash=False)
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS or self.memory_format not in MEMORY_FORMATS:
-            raise DataError(
-                f"training settings: precision {self.precision!r}, memory format "
-                f"{self.memory_format!r}; expected one of {', '.join(PRECISIONS)} and one of "
-                f"{', '.join(MEMORY_FORMATS)}."
-            )
-
-    @property
-    def torch_format(self) -> torch.memory_format:
-        """The memory format as torch's own object."""
-        return MEMORY_FORMATS[self.memory_format]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON, for `from_json`."""
-        return {
-            "precision": self.precision,
-            "memory_format": self.memory_format,
-            "rates": dict(self.rates),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ProbedSettings:
-        """Return the settings that `to_json` wrote.
-
-        Args:
-            value: the decoded JSON.
-
-        Raises:
-            DataError: when something is missing or unknown.
-        """
-        try:
-            rates = {str(k): float(v) for k, v in value["rates"].items()}
-            return cls(value["precision"], value["memory_format"], rates)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(
-                f"training settings: {value!r} lacks precision, memory_format or rates."
-            ) from error
-
-
-def choose_settings(
+def choose_arithmetic(
     module: nn.Module,
     batches: Batches,
     config: TrainConfig,
@@ -109,18 +46,19 @@ def choose_settings(
     device: torch.device,
     total_steps: int,
     topology: Topology | None = None,
-) -> ProbedSettings:
+) -> Arithmetic:
     """Return the settings to train with.
 
-    What the configuration fixes is kept. Otherwise fp32 with contiguous tensors is the choice,
-    unless another setting is at least 10 % faster in several comparisons and the stage is long
-    enough to save more time than the probe takes. Weights, buffers, gradients and generators are as
-    before afterwards.
+    What the configuration fixes is kept. `auto` follows a rule that depends on the hardware and the
+    shapes alone, so that a repeated run computes the same bits. `fastest` times the alternatives:
+    the rule's choice is kept unless another is at least 10 % faster in several comparisons and the
+    stage is long enough to save more time than timing takes. Weights, buffers, gradients and
+    generators are as before afterwards.
 
     Args:
         module: the model, on `device`.
-        batches: batches of the stage; a few of them are trained on.
-        config: precision and memory format, each possibly `auto`.
+        batches: batches of the stage; with `fastest` a few of them are trained on.
+        config: precision and memory format, each possibly `auto` or `fastest`.
         device: device of the model.
         total_steps: steps of the stage.
         topology: a mask like those that will be trained. Under it fp32 computes with the existing
@@ -129,14 +67,14 @@ def choose_settings(
     Raises:
         ConfigError: when the configuration names channels_last and it cannot be used.
     """
-    candidates = _candidates(config, device, obstacle=_obstacle(module, batches, device))
+    candidates = _candidates(module, batches, config, device=device, topology=topology)
     default = candidates[0]
     if len(candidates) == 1 or total_steps < STEPS_WORTH_A_SETTING * len(candidates):
         return default
-    seconds: dict[ProbedSettings, float] = {}
+    seconds: dict[Arithmetic, float] = {}
     masked = _Masked(module, Topology({}) if topology is None else topology)
 
-    def timed(settings: ProbedSettings) -> float:
+    def timed(settings: Arithmetic) -> float:
         return _step_seconds(
             masked,
             batches,
@@ -156,47 +94,39 @@ def choose_settings(
         ):
             chosen = default
     rates = {f"{s.precision}/{s.memory_format}": batches.size / t for s, t in seconds.items()}
-    return ProbedSettings(chosen.precision, chosen.memory_format, rates)
-
-
-def _obstacle(module: nn.Module, batches: Batches, device: torch.device) -> str:
-    """Return why channels_last cannot be used, or an empty string."""
-    if not batches.images:
-        return "it needs images (n, channels, height, width)"
-    for name, layer in module.named_modules():
-        # oneDNN writes past its buffers in the backward pass of these layers (seen with torch
-        # 2.13 below 8 channels, one AVX2 register; 16 is one AVX-512 register).
-        if (
-            device.type == "cpu"
-            and isinstance(layer, nn.Conv2d)
-            and set(layer.kernel_size) == {1}
-            and max(layer.stride) > 1
-            and layer.in_channels < _SAFE_CHANNELS
-        ):
-            return (
-                f"on a CPU it can crash strided 1×1 convolutions of fewer than {_SAFE_CHANNELS} "
-                f"channels, as '{name}' is"
-            )
-    return ""
+    return Arithmetic(chosen.precision, chosen.memory_format, rates)
 
 
 def _candidates(
-    config: TrainConfig, device: torch.device, *, obstacle: str
-) -> list[ProbedSettings]:
-    """Return the settings to time, the default one first."""
-    if config.memory_format == "channels_last" and obstacle:
+    module: nn.Module,
+    batches: Batches,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    topology: Topology | None,
+) -> list[Arithmetic]:
+    """Return the settings to choose from: the rule's first, others where they are to be timed."""
+    why_not = obstacle(module, batches, device)
+    if config.memory_format == "channels_last" and why_not:
         raise ConfigError(
-            f"train.memory_format: channels_last cannot be used: {obstacle}; use auto."
+            f"train.memory_format: channels_last cannot be used: {why_not}; use auto."
         )
-    precisions = [config.precision]
-    if config.precision == "auto":
-        precisions = ["32-true"]
-        if device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported()):
-            precisions.append("bf16-mixed")
-    formats = [config.memory_format]
-    if config.memory_format == "auto":
-        formats = ["contiguous"] if obstacle else ["contiguous", "channels_last"]
-    return [ProbedSettings(p, f) for p in precisions for f in formats]
+    formats: list[str] = [config.memory_format]
+    precisions: list[str] = [config.precision]
+    open_format = config.memory_format in _OPEN
+    if open_format:
+        formats = ["contiguous"]
+    if config.precision in _OPEN or (open_format and not why_not):
+        rule = by_rule(module, batches, device=device, topology=topology, channels_last=not why_not)
+        precisions = [rule.precision] if config.precision in _OPEN else precisions
+        formats = [rule.memory_format] if open_format else formats
+    if config.precision == "fastest":
+        able = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
+        others = ("32-true", "bf16-mixed") if able else ("32-true",)
+        precisions += [other for other in others if other not in precisions]
+    if config.memory_format == "fastest" and not why_not:
+        formats += [other for other in MEMORY_FORMATS if other not in formats]
+    return [Arithmetic(p, f) for p in precisions for f in formats]
 
 
 class _Masked:
@@ -212,7 +142,7 @@ class _Masked:
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._by_format: dict[torch.memory_format, tuple[Active, SparseLayers]] = {}
 
-    def laid_out_(self, settings: ProbedSettings, batches: Batches) -> tuple[Active, SparseLayers]:
+    def laid_out_(self, settings: Arithmetic, batches: Batches) -> tuple[Active, SparseLayers]:
         """Put the module into a memory format; return the optimizer's tensors and sparse layers."""
         form = settings.torch_format
         self.module.to(memory_format=form)  # type: ignore[call-overload]
@@ -236,7 +166,7 @@ def _step_seconds(
     masked: _Masked,
     batches: Batches,
     config: TrainConfig,
-    settings: ProbedSettings,
+    settings: Arithmetic,
     *,
     device: torch.device,
     budget: float,

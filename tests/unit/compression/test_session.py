@@ -24,7 +24,7 @@ from safecompress.config import dump_yaml
 from safecompress.errors import ConfigError
 from safecompress.events import silent
 from safecompress.run.folder import RunFolder
-from safecompress.train import ProbedSettings
+from safecompress.train import Arithmetic
 from safecompress.transforms import Transforms
 from tests.small_runs import SETTINGS, make_model, splits
 from tests.support import count
@@ -36,7 +36,7 @@ noted = st.builds(
     saved=st.lists(st.text(max_size=5)).map(tuple),
     settings=st.dictionaries(
         st.sampled_from(["dense", "sparse", "teachers"]),
-        st.builds(ProbedSettings, precision=st.sampled_from(["32-true", "bf16-mixed"])),
+        st.builds(Arithmetic, precision=st.sampled_from(["32-true", "bf16-mixed"])),
     ),
     best_score=st.one_of(st.none(), st.floats(-10, 10)),
     rounds_without_gain=st.integers(0, 9),

@@ -10,7 +10,7 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import ModelError
 from safecompress.protocols import Rows
 from safecompress.topology import Topology
-from safecompress.train import ProbedSettings, Trainer
+from safecompress.train import Arithmetic, Trainer
 from safecompress.train import memory as memory_module
 from safecompress.train.active import ActiveWeights, active_weights, sparse_parts
 from safecompress.train.memory import kept_memory
@@ -99,7 +99,7 @@ def test_a_module_left_in_another_memory_format_starts_the_same():
             TrainConfig(epochs=2, batch_size=8),
             seed=0,
             engine=EngineConfig(accelerator="cpu"),
-            settings=ProbedSettings(memory_format="channels_last"),
+            settings=Arithmetic(memory_format="channels_last"),
         )
         module.to(memory_format=left)
         masks = Topology.dense(module).masks

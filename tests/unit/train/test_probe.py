@@ -14,7 +14,7 @@ from safecompress.errors import ConfigError, DataError
 from safecompress.models import MODELS
 from safecompress.protocols import Rows
 from safecompress.sparse import initialize
-from safecompress.train import ProbedSettings, Trainer
+from safecompress.train import Arithmetic, Trainer
 from safecompress.train import fit as fit_module
 from safecompress.train import probe as probe_module
 from safecompress.train.batches import Batches
@@ -93,7 +93,7 @@ def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
 
     def choose(*args, topology, **kwargs):
         asked.append(topology)
-        return ProbedSettings()
+        return Arithmetic()
 
     monkeypatch.setattr(fit_module, "choose_settings", choose)
     module = net()
@@ -112,7 +112,7 @@ def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defens
 
     def choose(*args, topology, **kwargs):
         asked.append(topology)
-        return ProbedSettings()
+        return Arithmetic()
 
     monkeypatch.setattr(fit_module, "choose_settings", choose)
     draw = torch.Generator().manual_seed(0)
@@ -130,7 +130,7 @@ def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defens
 def test_training_does_not_depend_on_having_probed():
     config = TrainConfig(epochs=1000, batch_size=8)
     results = []
-    for settings in (None, ProbedSettings()):
+    for settings in (None, Arithmetic()):
         torch.manual_seed(0)
         made = Trainer(
             net(),
@@ -149,7 +149,7 @@ def test_training_does_not_depend_on_having_probed():
                 config,
                 seed=0,
                 engine=EngineConfig(accelerator="cpu"),
-                settings=ProbedSettings(),
+                settings=Arithmetic(),
             )
         results.append(made.train(made.start(), 2).weights)
     assert all(torch.equal(v, results[1][k]) for k, v in results[0].items())
@@ -219,8 +219,8 @@ def test_layers_that_channels_last_can_crash_on_a_cpu_never_meet_it():
 
 
 def test_settings_come_back_from_json():
-    settings = ProbedSettings("bf16-mixed", "channels_last", {"32-true/contiguous": 10.0})
-    assert ProbedSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    settings = Arithmetic("bf16-mixed", "channels_last", {"32-true/contiguous": 10.0})
+    assert Arithmetic.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 @pytest.mark.parametrize(
@@ -235,4 +235,4 @@ def test_settings_come_back_from_json():
 )
 def test_foreign_settings_are_refused(value):
     with pytest.raises(DataError, match="training settings"):
-        ProbedSettings.from_json(value)
+        Arithmetic.from_json(value)
