@@ -12,7 +12,7 @@ import numpy as np
 
 from safecompress.checks.class_order import misplaced_classes
 from safecompress.checks.reference_learner import simple_classifier_is_better
-from safecompress.checks.skill import Skill, arrays_of, probabilities, skill_of
+from safecompress.checks.skill import MILD, Skill, arrays_of, probabilities, skill_of
 from safecompress.errors import ModelError
 from safecompress.protocols import Outputs, Pool, Rows
 from safecompress.randomness import permutation
@@ -31,6 +31,8 @@ _BELOW = 0.05
 """Least difference of accuracies of the two groups that proves a fault."""
 _OVERSURE = 0.1
 """Largest excess of sureness over accuracy, of members and after making the model milder."""
+_FAR_OVERSURE = 0.25
+"""The same without correcting frequencies of classes, which weights of classes may put off."""
 _BORNE_OUT = 0.6
 """Least share of the association that the milder model claims; honest models have all of it."""
 
@@ -129,8 +131,18 @@ def _guessing(skill: Skill) -> _Found:
 def _oversure(skill: Skill) -> _Found:
     if skill.one_hot:
         return None
-    claims = skill.milder + _ERRORS < _BORNE_OUT * skill.claimed
-    if not claims and (skill.sure - skill.right < _OVERSURE or skill.excess < _ERRORS):
+    claims = any(
+        found + _ERRORS < share * claimed
+        for (found, claimed), share in ((skill.corrected, 1 / MILD), (skill.milder, _BORNE_OUT))
+    )
+    sure = any(
+        excess > bound and errors > _ERRORS
+        for (excess, errors), bound in (
+            (skill.excess, _OVERSURE),
+            (skill.raw_excess, _FAR_OVERSURE),
+        )
+    )
+    if not (claims or sure):
         return None
     return (
         f"right on {skill.accuracy:.1%} of {skill.n} members and far surer of them than that; a "

@@ -40,8 +40,9 @@ _WORSE = 0.1
 """Difference of the areas under the ROC curve that no sound weakness of a model explains."""
 _PART = 0.25
 """Part of the simple classifier's skill that predicted classes without probabilities must have."""
-_OVERSURE = 0.1
-"""Excess of sureness over accuracy of a model that does not know these inputs."""
+_OFF, _FAR_OFF = 0.1, 0.2
+"""Misfit from which a model is compared by its ranking, and by its accuracy, too; honest pruned
+models without further training reach the first."""
 
 
 def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) -> str:
@@ -65,7 +66,8 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
     most = min(_ROWS, _ELEMENTS // max(1, width))
     at = permutation(len(rows), 0, "simple classifier")[:most]
     logits, labels = arrays_of(outputs.take(at))
-    if not width or len(at) < _FEWEST or not _misfits(logits, labels):
+    misfit = _misfit(logits, labels)
+    if not width or len(at) < _FEWEST or misfit == 0:
         return ""
     columns = _columns(rows.take(at))
     fitted = len(at) // 2
@@ -73,7 +75,12 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
     own = probabilities(logits[fitted:])
     for classifier in _classifiers():
         theirs = _fitted(classifier, columns, labels, fitted, own.shape[1])
-        if not (_far_worse if one_hot else _worse)(own, theirs, judged):
+        if one_hot:
+            worse = _far_worse(own, theirs, judged)
+        else:
+            worse = _ranks_worse(own, theirs, judged)
+            worse = worse or (misfit > _FAR_OFF and _less_right(own, theirs, judged))
+        if not worse:
             continue
         right, mine = (float((p.argmax(axis=1) == judged).mean()) for p in (theirs, own))
         ranked, ranks = (_placements(p, judged).mean() for p in (theirs, own))
@@ -85,18 +92,17 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
     return ""
 
 
-def _worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
-    ranking = _placements(theirs, labels) - _placements(own, labels)
-    return _leads(ranking) or _more_right(own, theirs, labels)
+def _ranks_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
+    return _leads(_placements(theirs, labels) - _placements(own, labels))
 
 
 def _far_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
     chance = 1 / len(np.unique(labels))
     first, second = (_balanced(p.argmax(axis=1) == labels, labels) - chance for p in (own, theirs))
-    return _more_right(own, theirs, labels) and first < _PART * second
+    return _less_right(own, theirs, labels) and first < _PART * second
 
 
-def _more_right(own: Floats, theirs: Floats, labels: Integers) -> bool:
+def _less_right(own: Floats, theirs: Floats, labels: Integers) -> bool:
     first, second = (p.argmax(axis=1) == labels for p in (own, theirs))
     lead = second.astype(np.float64) - first
     balanced = _balanced(second, labels) - _balanced(first, labels)
@@ -113,8 +119,8 @@ def _balanced(right: NDArray[np.bool_], labels: Integers) -> float:
     return float((np.bincount(labels, weights=right) / np.maximum(counts, 1))[counts > 0].mean())
 
 
-def _misfits(logits: Floats, labels: Integers) -> bool:
-    """Return whether the model's sureness or its frequencies of classes are not those of its rows.
+def _misfit(logits: Floats, labels: Integers) -> float:
+    """Return by how much frequencies of classes or sureness are off; 0 where that may be chance.
 
     A model that is weak because it was held back or is too simple has both right on its members.
     """
@@ -123,7 +129,9 @@ def _misfits(logits: Floats, labels: Integers) -> bool:
     off = float(np.abs(p.mean(axis=0) - frequencies).sum() / 2)
     mended = with_frequencies(p, labels)
     excess = mended.max(axis=1) - (mended.argmax(axis=1) == labels)
-    return off > _OVERSURE or (excess.mean() > _OVERSURE and in_errors(excess) > _ERRORS)
+    oversure = float(excess.mean()) if in_errors(excess) > _ERRORS else 0.0
+    found = max(off, oversure)
+    return found if found > _OFF else 0.0
 
 
 def _placements(p: Floats, labels: Integers) -> Floats:

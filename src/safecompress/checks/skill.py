@@ -36,15 +36,13 @@ class Skill:
         n: number of rows.
         constant: whether the model returns the same for every row.
         association: the association in standard errors under random labels; 0 for a constant.
-        scale: the association, in standard errors, of a model whose predictions have a correlation
-            of 1 with the labels.
-        claimed: the association, in standard errors, that the milder model claims by its own
-            probabilities.
-        milder: the association of the milder model: logits divided by `MILD`, frequencies of
-            classes corrected.
-        sure: mean probability of the class that the milder model predicts.
-        right: share of rows that the milder model classifies correctly.
-        excess: `sure - right`, in its standard errors.
+        scale: the association, in standard errors, of a model that is always right.
+        corrected: the association after its frequencies of classes were corrected, and the one that
+            its probabilities then claim.
+        milder: the same of the milder model, whose logits are divided by `MILD`.
+        excess: by how much the milder, corrected model is surer than it is right, in probability
+            and in standard errors.
+        raw_excess: the same without the correction.
         one_hot: whether every row has the same margin between its first two classes, as predicted
             classes without probabilities have; their sureness means nothing.
     """
@@ -54,11 +52,10 @@ class Skill:
     constant: bool
     association: float
     scale: float
-    claimed: float
-    milder: float
-    sure: float
-    right: float
-    excess: float
+    corrected: tuple[float, float]
+    milder: tuple[float, float]
+    excess: tuple[float, float]
+    raw_excess: tuple[float, float]
     one_hot: bool
 
 
@@ -115,26 +112,28 @@ def skill_of(outputs: Outputs) -> Skill:
     plain = probabilities(logits)
     constant = bool((np.ptp(logits - logits[:, :1], axis=0) < 1e-9).all())
     association, _ = _association(plain, labels)
-    mild = with_frequencies(probabilities(logits, temperature=MILD), labels)
-    milder, claimed = _association(mild, labels)
-    hits = mild.argmax(axis=1) == labels
-    excess = mild.max(axis=1) - hits
+    mild = probabilities(logits, temperature=MILD)
+    mended = with_frequencies(mild, labels)
     top = np.sort(logits, axis=1)[:, -2:]
-    shares = np.bincount(labels) / len(labels)
+    # Balanced classes give the scale of Cohen's kappa; rare ones less, as they are seen less.
+    repeats = float(((np.bincount(labels) / len(labels)) ** 2).sum())
     return Skill(
         accuracy=float((logits.argmax(axis=1) == labels).mean()),
         n=len(labels),
         constant=constant,
         association=association,
-        # A rare class allows a small correlation only, so it is measured in the labels' spread.
-        scale=float(np.sqrt(2 * (1 - (shares**2).sum()) * len(labels))),
-        claimed=claimed,
-        milder=milder,
-        sure=float(mild.max(axis=1).mean()),
-        right=float(hits.mean()),
-        excess=in_errors(excess),
+        scale=float(np.sqrt(2 * (1 - repeats) * (1 / repeats - 1) * len(labels))),
+        corrected=_association(with_frequencies(plain, labels), labels),
+        milder=_association(mended, labels),
+        excess=_excess(mended, labels),
+        raw_excess=_excess(mild, labels),
         one_hot=bool(np.ptp(top[:, 1] - top[:, 0]) < 1e-6),
     )
+
+
+def _excess(p: Floats, labels: Integers) -> tuple[float, float]:
+    excess = p.max(axis=1) - (p.argmax(axis=1) == labels)
+    return float(excess.mean()), in_errors(excess)
 
 
 def in_errors(values: Floats) -> float:
