@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from safecompress.audits.believable import believable
 from safecompress.audits.same_rows import of_same_rows
 from safecompress.audits.time_budget import Budget, require_time_to_ask
 from safecompress.cohorts.shadow_models import shadows_of_run
@@ -333,6 +334,8 @@ def _case(
 ) -> AuditInput:
     if parent is not None:
         recorded, parent = of_same_rows(recorded, parent)
+        parent = believable(parent)
+    recorded = believable(recorded)
     return AuditInput(
         name=name,
         recorded=recorded,

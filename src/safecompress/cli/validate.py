@@ -52,7 +52,7 @@ def describe(prepared: PreparedRun) -> list[str]:
     suite = prepared.suite()
     lines = [
         f"model     {prepared.name}: {topology.total:,} maskable weights, "
-        f"{round(topology.total * config.sparse.density):,} kept",
+        f"{round(topology.total * config.sparse.density):,} kept{_given(prepared)}",
         f"data      {_groups(splits)}",
         f"inputs    shape {splits.input_shape}, {splits.classes} classes{_columns(splits)}",
         f"search    {rounds_in_words(config)}, settling {_settle(clock)} each; "
@@ -63,6 +63,13 @@ def describe(prepared: PreparedRun) -> list[str]:
     for check in suite.checks:
         lines += _warnings(check, n_members, n_nonmembers, level=level)
     return [*lines, "valid"]
+
+
+def _given(prepared: PreparedRun) -> str:
+    """Return how good given weights are, on a line of its own; empty for a model to be trained."""
+    if prepared.accuracy is None:
+        return ""
+    return f"\n          weights given: right on {prepared.accuracy:.1%} of the members"
 
 
 def _groups(splits: Splits) -> str:

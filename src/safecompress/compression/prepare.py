@@ -22,6 +22,7 @@ from safecompress.checks import (
     steering_measures,
     suite_from,
 )
+from safecompress.checks.plausibility import require_plausible
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
 from safecompress.compression.model_source import (
@@ -51,11 +52,16 @@ from safecompress.models import (
     check_model,
     few_inputs,
 )
-from safecompress.randomness import derive
+from safecompress.protocols import Pool
+from safecompress.randomness import derive, permutation
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
 from safecompress.topology import Topology, maskable_parameters
 from safecompress.train import require_images
+from safecompress.train.predict import predict
+
+_PREDICTED = 4000
+"""Most rows of each group that given weights are asked about before a run."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class PreparedRun:
         name: the model's name in the report.
         trained: whether the weights were trained before this run.
         factory: makes the untrained module if the configuration names none; else None.
+        accuracy: share of the members that given weights classify correctly; None for a model that
+            this run trains.
     """
 
     config: CompressConfig
@@ -81,6 +89,7 @@ class PreparedRun:
     name: str
     trained: bool
     factory: Callable[[], nn.Module] | None
+    accuracy: float | None = None
 
     @property
     def has_dense(self) -> bool:
@@ -168,7 +177,8 @@ def prepare(
         held_out(splits.members, config.teachers, seed=config.seed)
         fresh(0)
     factory = None if model is None or isinstance(model, nn.Module) else model
-    prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory)
+    accuracy = _given_accuracy(module, splits, name) if trained else None
+    prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory, accuracy)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
     build_defenses(config, splits, "search")
@@ -247,6 +257,21 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
             "that makes an untrained model."
         )
     return data
+
+
+def _given_accuracy(module: nn.Module, splits: Splits, name: str) -> float:
+    """Return the accuracy of given weights on a sample of the members.
+
+    Raises:
+        ModelError: when the weights cannot have been trained on these members as they are.
+    """
+    nonmembers = splits.steer.nonmembers
+    rows = Pool(splits.members, nonmembers).map(
+        lambda r: r.take(permutation(len(r), 0, "given weights")[:_PREDICTED])
+    )
+    outputs = rows.map(lambda r: predict(module, r))
+    require_plausible(outputs, rows, where=f"{name}, with the weights given")
+    return float(outputs.members.correct.double().mean())
 
 
 def _check_blind(config: CompressConfig, splits: Splits) -> None:

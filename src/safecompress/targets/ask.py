@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,15 +27,13 @@ from safecompress.data import (
 )
 from safecompress.data.output_form import OutputKind
 from safecompress.errors import DataError, ModelError, NonFiniteError
-from safecompress.protocols import Inputs, Outputs, Pool, Rows, SourceRows, map_inputs
+from safecompress.protocols import Inputs, Pool, Rows, SourceRows, map_inputs
 from safecompress.targets.hugging_face import text_columns
 from safecompress.targets.record import Group, inputs_of, record_rows, rows_of
 from safecompress.targets.target import Target
 
 _FEWEST = 30
-"""Fewest members whose accuracy is compared with that of guessing."""
-_SURE = 2.33
-"""Standard errors by which accuracy must exceed chance; guessing does so in one of 100 models."""
+"""Fewest texts of a group of which it is said that most became equal."""
 
 AuditData: TypeAlias = "DataConfig | tuple[Group, Group]"
 """Settings of a data source, or members and non-members, each with inputs and labels."""
@@ -123,14 +120,13 @@ def ask(
         DataError: when outputs and labels do not fit together, it is unclear whether the outputs
             are logits, or both groups share rows.
         ModelError: when the outputs are not one row of logits for each row; for a model from a file
-            or folder also when they are not finite, or no better than guessing on the members,
-            which usually means wrong preprocessing.
+            or folder also when they are not finite.
         NonFiniteError: when an output of a model in memory is NaN or infinite.
     """
     if not target.files:
         return _recorded(target, rows, white_box, outputs)
     try:
-        recorded = _recorded(target, rows, white_box, outputs)
+        return _recorded(target, rows, white_box, outputs)
     except NonFiniteError as error:
         raise ModelError(
             f"{target.path}: {error} Check that these rows are what the model was trained on."
@@ -138,8 +134,6 @@ def ask(
     except DataError as error:
         named = str(error).startswith(str(target.path))
         raise DataError(str(error) if named else f"{target.path}: {error}") from error
-    _refuse_guessing(recorded.outputs.members, target)
-    return recorded
 
 
 def _recorded(
@@ -270,25 +264,3 @@ def _class_numbers(target: Target, raw: RawData) -> NDArray[np.int64]:
 
 def _lower(names: Sequence[str]) -> list[str]:
     return [name.strip().lower() for name in names]
-
-
-def _refuse_guessing(members: Outputs, target: Target) -> None:
-    """Refuse outputs that are unrelated to the labels, because attacks on them can only fail.
-
-    The verdict would be PASS, whatever the model leaks when it gets its proper inputs.
-    """
-    n, predicted = len(members), members.logits.argmax(dim=1)
-    if n < _FEWEST:
-        return
-    shares: Mapping[str, torch.Tensor] = {
-        name: torch.bincount(classes, minlength=members.classes).double() / n
-        for name, classes in (("predicted", predicted), ("true", members.labels))
-    }
-    chance = float((shares["predicted"] * shares["true"]).sum())
-    right = float(members.correct.double().mean())
-    if right - chance <= _SURE * math.sqrt(chance * (1 - chance) / n):
-        raise ModelError(
-            f"{target.path}: right on {right:.1%} of {n} members, and guessing would be on "
-            f"{chance:.1%}. It learned nothing, or these are not its inputs and labels: check the "
-            "preprocessing and the order of the classes. A verdict would be a false PASS."
-        )

@@ -1,0 +1,174 @@
+"""`implausible`, `require_plausible`: whether outputs can be a trained model's on these labels.
+
+Wrong preprocessing, another order of classes or shuffled labels hide what a model leaks. Every way
+into an audit and into a run asks here before any attack, and refuses with the same words.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from safecompress.checks.class_order import misplaced_classes
+from safecompress.checks.reference_learner import simple_classifier_is_better
+from safecompress.checks.skill import MILD, Skill, arrays_of, probabilities, skill_of
+from safecompress.errors import ModelError
+from safecompress.protocols import Outputs, Pool, Rows
+from safecompress.randomness import permutation
+
+_FEWEST = 30
+"""Fewest members from which anything is concluded."""
+_ROWS = 20_000
+"""Most rows of each group that are looked at."""
+_ERRORS = 3.9
+"""Standard errors beyond which chance is ruled out, one in 20,000."""
+_SEEN = 2.33
+"""Standard errors from which an association counts as found."""
+_LEAST = 0.1
+"""Smallest correlation with the labels that counts as skill."""
+_BELOW = 0.05
+"""Least difference of accuracies of the two groups that proves a fault."""
+_OVERSURE = 0.1
+"""Largest excess of sureness over accuracy, of members and after making the model milder."""
+_FAR_OVERSURE = 0.25
+"""The same without correcting frequencies of classes, which weights of classes may put off."""
+_BORNE_OUT = 0.6
+"""Least share of the association that the milder model claims; honest models have all of it."""
+
+_INPUTS = "wrong preprocessing (a forgotten scaler, other statistics, another order of columns)"
+_ORDER = "another order of the classes"
+_ROWS_MIXED = "labels in another order than the rows"
+_GROUPS = "members and non-members swapped"
+
+
+def require_plausible(
+    outputs: Pool[Outputs], rows: Pool[Rows] | None = None, *, where: str
+) -> tuple[str, ...]:
+    """Refuse outputs that no trained model gives on its own rows; return remarks on the others.
+
+    Args:
+        outputs: the model's outputs for members and non-members.
+        rows: the rows with their inputs; None where only outputs are known.
+        where: the model's file or name, for messages.
+
+    Raises:
+        ModelError: names what contradicts the labels, and the likely causes.
+    """
+    if reason := implausible(outputs, rows):
+        raise ModelError(f"{where}: {reason}")
+    members = outputs.members
+    if len(members) >= _FEWEST and skill_of(_sample(members)).constant:
+        return (
+            f"{where} returns the same for each of the {len(members)} members, so nothing about "
+            "them can leak through its outputs.",
+        )
+    return ()
+
+
+def implausible(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> str:
+    """Return why outputs and labels cannot belong together; empty where they can.
+
+    Members are rows that the model was trained on, so a sound model knows something of them, and is
+    not much surer of them than it is right. A model that returns the same for every row is
+    plausible: it leaks nothing, whatever its inputs were.
+
+    Args:
+        outputs: the model's outputs for members and non-members.
+        rows: the rows with their inputs; None where only outputs are known.
+    """
+    members, nonmembers = outputs.members, outputs.nonmembers
+    if len(members) < _FEWEST:
+        return ""
+    skill = skill_of(_sample(members))
+    if skill.constant:
+        return ""
+    problem, causes = (
+        _wrong_order(outputs)
+        or _guessing(skill)
+        or _oversure(skill)
+        or _below_others(members, nonmembers)
+        or _below_simple(members, rows, skill)
+        or ("", ())
+    )
+    if not problem:
+        return ""
+    likely = ", or ".join(causes)
+    return f"{problem}. Likely {likely}. A verdict would be a false PASS."
+
+
+_Found = tuple[str, tuple[str, ...]] | None
+"""A problem in words and its likely causes, the likeliest first."""
+
+
+def _sample(outputs: Outputs) -> Outputs:
+    if len(outputs) <= _ROWS:
+        return outputs
+    return outputs.take(permutation(len(outputs), 0, "plausibility")[:_ROWS])
+
+
+def _wrong_order(outputs: Pool[Outputs]) -> _Found:
+    both = [arrays_of(_sample(o)) for o in (outputs.members, outputs.nonmembers)]
+    logits, labels = (np.concatenate(parts) for parts in zip(*both, strict=True))
+    found = misplaced_classes(probabilities(logits), labels)
+    return None if found is None else (found.text, (_ORDER, _INPUTS, _ROWS_MIXED))
+
+
+def _guessing(skill: Skill) -> _Found:
+    rows = f"right on {skill.accuracy:.1%} of {skill.n} members"
+    if skill.association < -_ERRORS:
+        return f"{rows}, which is below chance", (_ORDER, _ROWS_MIXED, _INPUTS)
+    bound = skill.association + 3 < _LEAST * skill.scale
+    if skill.association < _SEEN and bound and skill.scale > 0:
+        return (
+            f"{rows}, no better than guessing: it learned nothing, or these are not its inputs "
+            "and labels",
+            (_INPUTS, _ROWS_MIXED, _ORDER),
+        )
+    return None
+
+
+def _oversure(skill: Skill) -> _Found:
+    if skill.one_hot:
+        return None
+    claims = any(
+        found + _ERRORS < share * claimed
+        for (found, claimed), share in ((skill.corrected, 1 / MILD), (skill.milder, _BORNE_OUT))
+    )
+    sure = any(
+        excess > bound and errors > _ERRORS
+        for (excess, errors), bound in (
+            (skill.excess, _OVERSURE),
+            (skill.raw_excess, _FAR_OVERSURE),
+        )
+    )
+    if not (claims or sure):
+        return None
+    return (
+        f"right on {skill.accuracy:.1%} of {skill.n} members and far surer of them than that; a "
+        "model is not so wrong about rows that it was trained on",
+        (_INPUTS, _ROWS_MIXED, _ORDER),
+    )
+
+
+def _below_others(members: Outputs, nonmembers: Outputs) -> _Found:
+    first, second = (float(o.correct.double().mean()) for o in (members, nonmembers))
+    n, m = len(members), len(nonmembers)
+    pooled = (first * n + second * m) / (n + m)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    if m < _FEWEST or second - first < max(_BELOW, _ERRORS * error):
+        return None
+    return (
+        f"right on {first:.1%} of {n} members and on {second:.1%} of {m} non-members, though it "
+        "was trained on the members",
+        (_GROUPS, f"{_ROWS_MIXED} among the members"),
+    )
+
+
+def _below_simple(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found:
+    if rows is None:
+        return None
+    found = simple_classifier_is_better(members, rows.members, one_hot=skill.one_hot)
+    if not found:
+        return None
+    return found, (_INPUTS, _ORDER, _ROWS_MIXED)

@@ -1,0 +1,201 @@
+"""`simple_classifier_is_better`: whether a simple classifier of the same rows beats the model.
+
+Weights see their own training rows as nobody else does. Where a simple classifier that was fitted
+on half of these rows ranks the other half better, the model did not get the inputs it knows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from safecompress.checks.skill import (
+    Floats,
+    Integers,
+    arrays_of,
+    in_errors,
+    probabilities,
+    with_frequencies,
+)
+from safecompress.protocols import Outputs, Rows, leading_size, map_inputs, tensors_of
+from safecompress.randomness import generator, permutation
+
+_ROWS, _FEWEST = 1500, 120
+"""Most and fewest rows, half of them to fit on."""
+_ELEMENTS = 6_000_000
+"""Most input numbers that are read."""
+_COLUMNS = 60
+"""Most columns; wider inputs are reduced to their principal components."""
+_BUCKETS = 65_536
+_TOKEN_COLUMNS = 200
+_ERRORS = 4.5
+_WORSE = 0.1
+"""Difference of the areas under the ROC curve that no sound weakness of a model explains."""
+_PART = 0.25
+"""Part of the simple classifier's skill that predicted classes without probabilities must have."""
+_OFF, _FAR_OFF = 0.1, 0.2
+"""Misfit from which a model is compared by its ranking, and by its accuracy, too; honest pruned
+models without further training reach the first."""
+
+
+def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) -> str:
+    """Return in words by how much a simple classifier beats the model; empty where it does not.
+
+    Only a model whose sureness or frequencies of classes are off is compared: one that is weak
+    because it was held back or is too simple has both right on its members, and is not refused.
+    Compared are the ranking, as an area under the ROC curve that frequencies of classes do not
+    change, and the accuracy, over all rows and over classes that weigh the same, which weights of
+    classes cannot both lower.
+
+    Args:
+        outputs: the model's outputs for members.
+        rows: the members, with their inputs.
+        one_hot: whether the outputs are predicted classes without probabilities; such a model must
+            be far worse, because its ranking and sureness are unknown.
+    """
+    if len(rows) < _FEWEST or not leading_size(rows.inputs):
+        return ""
+    width = sum(t[0].numel() for t in tensors_of(rows.inputs))
+    most = min(_ROWS, _ELEMENTS // max(1, width))
+    at = permutation(len(rows), 0, "simple classifier")[:most]
+    logits, labels = arrays_of(outputs.take(at))
+    misfit = _misfit(logits, labels)
+    if not width or len(at) < _FEWEST or misfit == 0:
+        return ""
+    columns = _columns(rows.take(at))
+    fitted = len(at) // 2
+    judged = labels[fitted:]
+    own = probabilities(logits[fitted:])
+    for classifier in _classifiers():
+        theirs = _fitted(classifier, columns, labels, fitted, own.shape[1])
+        if one_hot:
+            worse = _far_worse(own, theirs, judged)
+        else:
+            worse = _ranks_worse(own, theirs, judged)
+            worse = worse or (misfit > _FAR_OFF and _less_right(own, theirs, judged))
+        if not worse:
+            continue
+        right, mine = (float((p.argmax(axis=1) == judged).mean()) for p in (theirs, own))
+        ranked, ranks = (_placements(p, judged).mean() for p in (theirs, own))
+        return (
+            f"a simple classifier fitted on half of these rows is right on {right:.1%} of members "
+            f"that it never saw, this model on {mine:.1%} of them, though it was trained on them; "
+            f"areas under the ROC curve {ranked:.2f} and {ranks:.2f}"
+        )
+    return ""
+
+
+def _ranks_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
+    return _leads(_placements(theirs, labels) - _placements(own, labels))
+
+
+def _far_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
+    chance = 1 / len(np.unique(labels))
+    first, second = (_balanced(p.argmax(axis=1) == labels, labels) - chance for p in (own, theirs))
+    return _less_right(own, theirs, labels) and first < _PART * second
+
+
+def _less_right(own: Floats, theirs: Floats, labels: Integers) -> bool:
+    first, second = (p.argmax(axis=1) == labels for p in (own, theirs))
+    lead = second.astype(np.float64) - first
+    balanced = _balanced(second, labels) - _balanced(first, labels)
+    return _leads(lead) and bool(balanced > _WORSE)
+
+
+def _leads(lead: Floats) -> bool:
+    return bool(lead.mean() > _WORSE and in_errors(lead) > _ERRORS)
+
+
+def _balanced(right: NDArray[np.bool_], labels: Integers) -> float:
+    """Return the mean over classes of the share of their rows that are right."""
+    counts = np.bincount(labels)
+    return float((np.bincount(labels, weights=right) / np.maximum(counts, 1))[counts > 0].mean())
+
+
+def _misfit(logits: Floats, labels: Integers) -> float:
+    """Return by how much frequencies of classes or sureness are off; 0 where that may be chance.
+
+    A model that is weak because it was held back or is too simple has both right on its members.
+    """
+    p = probabilities(logits)
+    frequencies = np.bincount(labels, minlength=p.shape[1]) / len(labels)
+    off = float(np.abs(p.mean(axis=0) - frequencies).sum() / 2)
+    mended = with_frequencies(p, labels)
+    excess = mended.max(axis=1) - (mended.argmax(axis=1) == labels)
+    oversure = float(excess.mean()) if in_errors(excess) > _ERRORS else 0.0
+    found = max(off, oversure)
+    return found if found > _OFF else 0.0
+
+
+def _placements(p: Floats, labels: Integers) -> Floats:
+    """Return for each row the share of other classes' rows whose probability of its class is lower.
+
+    Ties count half.
+    """
+    shares = np.full(len(labels), 0.5)
+    for label in np.unique(labels):
+        own = labels == label
+        if own.all():
+            break
+        below = rankdata(p[:, label])[own] - rankdata(p[own, label])
+        shares[own] = below / (len(labels) - own.sum())
+    return shares
+
+
+def _columns(rows: Rows) -> Floats:
+    """Return inputs as standardized columns, float64 (n, at most 60 or 200 a tensor)."""
+    flat = tensors_of(map_inputs(lambda t: t.reshape(len(t), -1).cpu(), rows.inputs))
+    parts = [_reduced(part) for part in flat if part.shape[1]]
+    return np.asarray(torch.cat(parts, dim=1).double().numpy())
+
+
+def _reduced(x: Tensor) -> Tensor:
+    real = x.is_floating_point() or x.dtype in (torch.bool, torch.uint8)
+    if not real and x.shape[1] > 1:
+        source = generator(0, "simple classifier", "tokens")
+        table = torch.randn(_BUCKETS, _TOKEN_COLUMNS, generator=source)
+        return _standardized(embedding_bag(x.long() % _BUCKETS, table, mode="sum"))
+    x = _standardized(x.float())
+    if x.shape[1] <= _COLUMNS:
+        return x
+    # The smaller of the two Gram matrices has the same principal components.
+    if x.shape[1] <= len(x):
+        return _standardized(x @ torch.linalg.eigh(x.T @ x)[1][:, -_COLUMNS:])
+    return _standardized(torch.linalg.eigh(x @ x.T)[1][:, -_COLUMNS:])
+
+
+def _standardized(x: Tensor) -> Tensor:
+    x = x.nan_to_num(0.0, 0.0, 0.0)
+    scale = x.std(dim=0, correction=0)
+    x = (x - x.mean(dim=0)) / torch.where(scale > 0, scale, torch.ones_like(scale))
+    return x.clamp(-10, 10)
+
+
+def _classifiers() -> tuple[Any, ...]:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    return (
+        LogisticRegression(C=0.3, max_iter=100),
+        RandomForestClassifier(30, max_depth=8, random_state=0, n_jobs=1),
+    )
+
+
+def _fitted(classifier: Any, x: Floats, labels: Integers, fitted: int, classes: int) -> Floats:
+    """Return probabilities for the rows after the first `fitted`, from a fit on those."""
+    found = np.full((len(x) - fitted, classes), 1e-12)
+    if len(np.unique(labels[:fitted])) < 2:
+        return found
+    with warnings.catch_warnings():
+        # An unconverged classifier is only a weaker test, and the user cannot act on the warning.
+        warnings.simplefilter("ignore")
+        classifier.fit(x[:fitted], labels[:fitted])
+    found[:, classifier.classes_] = classifier.predict_proba(x[fitted:])
+    return found
