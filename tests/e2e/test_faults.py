@@ -180,9 +180,9 @@ def test_a_folder_that_cannot_be_made(folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "mkdir", refused)
-        with pytest.raises(StorageError, match="cannot be created") as caught:
+        with pytest.raises(ConfigError, match="expected a folder that results can be") as caught:
             begin(folder)
-    one_message(caught.value, code=4)
+    one_message(caught.value, code=2)
     assert not folder.exists()
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from safecompress.cli.console import say
 from safecompress.config import CompressConfig
 from safecompress.config.options import descriptions
 from safecompress.errors import ConfigError
@@ -30,7 +31,7 @@ def command(
     if not path.parent.is_dir():
         raise ConfigError(f"{path.parent}: no such folder.")
     write_text(path, starter())
-    typer.echo(f"wrote {path}; next: safecompress validate {path}")
+    say(f"wrote {path}; next: safecompress validate {path}")
 
 
 def starter() -> str:
