@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lightning_fabric.loggers.csv_logs import CSVLogger
 
-from safecompress.errors import RunFolderError, StorageError
+from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event
 from safecompress.run.folder import CONFIG, HISTORY, REPORT, VERDICT
 from tests.small_runs import begin, go_on, kept, one_message, result

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.console import say
+from safecompress.cli.outputs import require_outputs
 from safecompress.config import CompressConfig
 from safecompress.config.options import descriptions
 from safecompress.errors import ConfigError
@@ -28,8 +29,7 @@ def command(
     """Write a commented starter configuration; never overwrites a file."""
     if path.exists():
         raise ConfigError(f"{path}: exists already; choose another name.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path.parent}: no such folder.")
+    require_outputs(files={"PATH": path})
     write_text(path, starter())
     say(f"wrote {path}; next: safecompress validate {path}")
 

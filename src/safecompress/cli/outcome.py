@@ -1,4 +1,4 @@
-"""`show_outcome`, `next_lines`: the figures and the verdict that a command prints last, as text or as JSON."""
+"""`show_outcome`, `next_lines`: the figures and the verdict that a command prints last."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`Shipping`: whether a file may be shipped, by its run's verdict and its own tests.
 
-A file is judged twice: it must be *faithful*, which means that no comparison tells it from the model
-it was made of, and that model must have passed. One status stands for both, so that a faithful file
-of a model that failed is a FAIL as the model is.
+A file is judged twice: it must be *faithful*, which means that no comparison tells it from the
+model it was made of, and that model must have passed. One status stands for both, so that a
+faithful file of a model that failed is a FAIL as the model is.
 """
 
 from __future__ import annotations

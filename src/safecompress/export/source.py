@@ -25,6 +25,12 @@ from safecompress.verdicts.document import CompressVerdict
 from safecompress.verdicts.read import read_verdict
 
 _RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
+_WITH_OBJECTS = (
+    "Export it in Python with the same objects: compress(model, splits, resume={run!r})"
+    ".export(path), where nothing is trained again; or export({run!r}, path, model=module, "
+    "data=splits)."
+)
+"""How to export a run of objects; `run` is its folder."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def open_source(
             are neither in the folder nor given.
     """
     if model is None or data is None:
-        target = open_run(run, trust_code=trust_code)
+        target = open_run(run, trust_code=trust_code, instead=_WITH_OBJECTS)
         return Source(target, target.module(), _verdict(target.folder))
     if not (run / VERDICT).is_file() or not (run / MODEL).is_file():
         raise RunFolderError(f"{run}: the run is not finished (no {VERDICT} or no {MODEL}).")

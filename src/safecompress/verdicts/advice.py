@@ -16,6 +16,7 @@ from safecompress.checks import (
     Check,
     CheckResult,
     Density,
+    Measure,
     QuerySavingMeasure,
     Status,
     TransferRate,
@@ -69,6 +70,12 @@ _RULES: Mapping[Kind, Rule] = {
     Kind.UNMEASURED: rules.unmeasured_step,
 }
 """By kind, the rule that makes its next step."""
+_OF_MEASURES: Mapping[Kind, tuple[type[Measure], ...]] = {
+    Kind.PARENT: (TransferRate, QuerySavingMeasure),
+    Kind.COLUMN: (AttributeInference,),
+    Kind.SIZE: (Density,),
+}
+"""By kind, the measures whose failures are of it; of others, `leak` and `worse` tell."""
 
 
 def kind_of(case: Case) -> Kind:
@@ -77,24 +84,27 @@ def kind_of(case: Case) -> Kind:
     Args:
         case: a result that asks for action, with its check.
     """
-    result, check = case.result, case.check
-    if is_control(result):
+    if is_control(case.result):
         return Kind.CONTROL
-    if result.status in {Status.ERROR, Status.NOT_RUN}:
+    if case.result.status in {Status.ERROR, Status.NOT_RUN}:
         return Kind.BROKEN
-    if not result.decided or result.status is Status.INCONCLUSIVE:
-        if result.estimate is None or check is None:
-            return Kind.UNMEASURED
-        settled = rows_to_settle(result.estimate, check.condition)
-        return Kind.LIMIT if settled is None else Kind.ROWS
-    measure = None if check is None else check.measure
-    if isinstance(measure, TransferRate | QuerySavingMeasure):
-        return Kind.PARENT
-    if isinstance(measure, AttributeInference):
-        return Kind.COLUMN
-    if isinstance(measure, Density):
-        return Kind.SIZE
-    if result.leak:
+    undecided = not case.result.decided or case.result.status is Status.INCONCLUSIVE
+    return _undecided_kind(case) if undecided else _failed_kind(case)
+
+
+def _undecided_kind(case: Case) -> Kind:
+    if case.result.estimate is None or case.check is None:
+        return Kind.UNMEASURED
+    settled = rows_to_settle(case.result.estimate, case.check.condition)
+    return Kind.LIMIT if settled is None else Kind.ROWS
+
+
+def _failed_kind(case: Case) -> Kind:
+    measure = None if case.check is None else case.check.measure
+    for kind, measures in _OF_MEASURES.items():
+        if isinstance(measure, measures):
+            return kind
+    if case.result.leak:
         return Kind.LEAK
     return Kind.WORTH if getattr(measure, "worse", "") == "lower" else Kind.OTHER
 
