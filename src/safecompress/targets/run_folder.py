@@ -127,7 +127,7 @@ def open_run(path: Path, *, trust_code: bool, instead: str = AUDIT_OBJECTS) -> R
     stored = read_model(folder / file)
     trained = config.model.weights is not None
     splits = load_splits(config.data, seed=config.seed, weights_given=trained)
-    _require_same_rows(splits, folder)
+    require_same_rows(splits, folder)
     return RunTarget(folder, file, config, splits, stored)
 
 
@@ -144,7 +144,17 @@ def _refuse_code(config: CompressConfig, folder: Path) -> None:
             )
 
 
-def _require_same_rows(splits: Splits, folder: Path) -> None:
+def require_same_rows(splits: Splits, folder: Path) -> None:
+    """Check that splits seal the rows that a run was judged on.
+
+    Args:
+        splits: the splits.
+        folder: the run folder.
+
+    Raises:
+        DataError: when the run's provenance is damaged.
+        RunFolderError: when they seal other rows.
+    """
     try:
         recorded = read_json(folder / PROVENANCE)["splits"]["sealed"]
     except (KeyError, TypeError) as error:
