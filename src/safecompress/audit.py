@@ -18,9 +18,9 @@ from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import RecordedOutputs
 from safecompress.data.output_form import OUTPUT_KINDS, OutputKind
-from safecompress.errors import ConfigError, RunFolderError
+from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event, Listener, silent
-from safecompress.files import make_folder, write_json, write_text
+from safecompress.files import require_folder, write_json, write_text
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.registry.identity import identity, qualified
@@ -156,6 +156,8 @@ def audit(
         raise RunFolderError(
             f"{out}: holds a run, whose verdict stays its own; choose another out."
         )
+    if out is not None:
+        require_folder(Path(out), option="out")
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=seed,
@@ -182,7 +184,13 @@ def audit(
         "time_budget": None if time_budget is None else budget.seconds,
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
-    folder = _write(Path(out), verdict, made_with)
+    try:
+        folder = _write(Path(out), verdict, made_with)
+    except StorageError as error:
+        # The work is done, so its result is told even if it cannot be kept.
+        raise StorageError(
+            f"{error} The verdict was {verdict.status}: {verdict.sentence}"
+        ) from error
     return Audit(folder, verdict, exposed.attack, exposed.members)
 
 
@@ -301,7 +309,6 @@ def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str
 
 
 def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:
-    make_folder(folder)
     write_json(folder / PROVENANCE, made_with)
     write_json(folder / FIGURES, verdict.figures)
     document = verdict.document.to_json()

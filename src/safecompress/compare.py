@@ -47,7 +47,7 @@ from safecompress.data import load_splits
 from safecompress.data.rows import rows_digest
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
-from safecompress.files import make_folder, read_json, write_json, write_text
+from safecompress.files import make_folder, read_json, require_folder, write_json, write_text
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import generator
 from safecompress.registry.identity import require_distinct_names
@@ -119,6 +119,7 @@ def compare(
     """
     config = load_compare_config(config)
     folder = Path(out)
+    require_folder(folder, option="out")
     attacks = [ATTACKS.build(a, where=f"attacks[{i}]") for i, a in enumerate(config.attacks)]
     everything = list(cells(config))
     wanted = chosen(everything, config, data=data, densities=densities, methods=methods)
@@ -154,6 +155,8 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
         RunFolderError: when a folder has no verdict, or two folders have the same name.
         StorageError: when the files cannot be written.
     """
+    if out is not None:
+        require_folder(Path(out), option="out")
     verdicts: dict[str, CompressVerdict | AuditVerdict] = {}
     judged_on: dict[str, str] = {}
     for folder in map(Path, runs):
@@ -170,7 +173,6 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
         judged_on[name] = str(digests.get("sealed", "")) if isinstance(digests, dict) else ""
     document = runs_side_by_side(verdicts, judged_on)
     if out is not None:
-        make_folder(Path(out))
         _write(Path(out), document)
     return document
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from safecompress.errors import DataError, StorageError
+from safecompress.errors import ConfigError, DataError, StorageError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -117,6 +118,51 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def require_folder(path: Path, *, option: str) -> None:
+    """Make a folder of results, and check before any work that files can be written into it.
+
+    Args:
+        path: the folder; it is made, with its parents, where it is missing.
+        option: the option that names it, for messages.
+
+    Raises:
+        ConfigError: when a file stands in its way, or nothing can be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # Whether a folder is writable is known only by writing: an administrator may write where
+        # its bits forbid it, and nobody may on a disk that is mounted for reading.
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".writable-"):
+            pass
+    except OSError as error:
+        there = next((p for p in (path, *path.parents) if p.exists()), path)
+        if not there.is_dir():
+            why = f"{there} is a file"
+        elif is_full_disk(error):
+            why = "the disk is full"
+        else:
+            why = f"nothing can be written there ({error.strerror or error})"
+        raise ConfigError(
+            f"{option} {path}: expected a folder that results can be written into, but {why}; "
+            "name another."
+        ) from error
+
+
+def require_file(path: Path, *, option: str) -> None:
+    """Make a file's folder, and check before any work that the file can be written.
+
+    Args:
+        path: the file; one that exists will be replaced.
+        option: the option that names it, for messages.
+
+    Raises:
+        ConfigError: when it is a folder, or nothing can be written into its folder.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: a folder; name a file in it.")
+    require_folder(path.parent, option=option)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -327,7 +327,7 @@ def test_member_lists(
         (["validate", "gone.yaml"], "gone.yaml"),
         (["report", "gone"], "gone"),
         (["init", "data.npz"], "exists already"),
-        (["init", "gone/new.yaml"], "no such folder"),
+        (["init", "data.npz/new.yaml"], "data.npz is a file"),
         (["list", "attack"], "attacks"),
         (["compres"], "compress"),
     ],

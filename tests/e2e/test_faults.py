@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from lightning_fabric.loggers.csv_logs import CSVLogger
 
-from safecompress.errors import RunFolderError, StorageError
+from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event
 from safecompress.run.folder import CONFIG, HISTORY, REPORT, VERDICT
 from tests.small_runs import begin, go_on, kept, one_message, result
@@ -180,9 +180,9 @@ def test_a_folder_that_cannot_be_made(folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "mkdir", refused)
-        with pytest.raises(StorageError, match="cannot be created") as caught:
+        with pytest.raises(ConfigError, match="expected a folder that results can be") as caught:
             begin(folder)
-    one_message(caught.value, code=4)
+    one_message(caught.value, code=2)
     assert not folder.exists()
 
 

@@ -9,6 +9,7 @@ from safecompress.checks.conditions import (
     at_least_dense,
     at_most,
     at_most_dense,
+    rows_to_settle,
 )
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
@@ -59,6 +60,7 @@ __all__ = [
     "default_suite",
     "metric_named",
     "overall",
+    "rows_to_settle",
     "shadow_attacks",
     "steering_attacks",
     "steering_measures",

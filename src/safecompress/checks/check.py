@@ -31,6 +31,7 @@ class CheckResult:
             or WARN where the check is not decisive.
         attack: name of the attack that the check measures or controls; empty where there is none.
         advice: what to do about a result other than PASS; may be empty.
+        leak: whether a failure means that the model is not safe, and not only not good enough.
     """
 
     name: str
@@ -43,6 +44,7 @@ class CheckResult:
     decided: bool = True
     attack: str = ""
     advice: str = ""
+    leak: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Check:
             "difference to the dense model" if self.condition.relative else estimate.note,
             decided,
             self._attack,
+            leak=self.measure.leak,
         )
 
     def _without_estimate(
@@ -123,6 +126,7 @@ class Check:
             text,
             decided,
             self._attack,
+            leak=self.measure.leak,
         )
 
     @property

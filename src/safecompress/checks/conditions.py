@@ -1,7 +1,8 @@
-"""`Condition` and `Status`: thresholds as values, absolute or relative to the dense model."""
+"""`Condition`, `Status`, `rows_to_settle`: thresholds as values, absolute or against dense."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -94,6 +95,44 @@ def at_least_dense(margin: float = 0.0) -> Condition:
         margin: in the unit of the figure; usually negative.
     """
     return Condition("at_least", margin, relative=True)
+
+
+_MOST_TIMES = 100
+"""Most times as many rows that are still worth naming; beyond, the figure lies at its bound."""
+_LOPSIDED = 20
+"""How much further an interval reaches on one side than chance alone explains."""
+
+
+def rows_to_settle(estimate: Estimate, condition: Condition) -> int | None:
+    """Return about how many rows settle an undecided condition, if the figure stays as it is.
+
+    The half width of an interval falls with the square root of the number of rows, so the interval
+    leaves the bound once there are (half width / distance of the figure to the bound)² times as
+    many.
+
+    Args:
+        estimate: the figure, or for a relative condition its paired difference to dense.
+        condition: the condition, whose bound lies inside the interval.
+
+    Returns:
+        Members and non-members together; None where no number of rows will do. The figure then
+        lies at its bound, rests on no rows, or has an interval that ignorance and not chance
+        stretches to one side, such as that of a model that masks its gradients.
+
+    >>> rows_to_settle(Estimate(0.58, 0.54, 0.62, 500, 500), at_most(0.60))
+    4000
+    >>> rows_to_settle(Estimate(0.60, 0.56, 0.64, 500, 500), at_most(0.60))
+    """
+    rows = estimate.n_members + estimate.n_nonmembers
+    sides = estimate.high - estimate.value, estimate.value - estimate.low
+    distance = abs(estimate.value - condition.bound)
+    if not rows or not all(map(math.isfinite, (*sides, distance))):
+        return None
+    toward, away = sides if estimate.value <= condition.bound else sides[::-1]
+    if toward > _LOPSIDED * max(away, 1 / rows):
+        return None
+    times = (toward / distance) ** 2 if distance * math.sqrt(_MOST_TIMES) > toward else math.inf
+    return math.ceil(round(rows * times, 6)) if times < _MOST_TIMES else None
 
 
 _MAKERS: dict[str, Callable[[float], Condition]] = {

@@ -24,6 +24,15 @@ class Measure(ABC):
     """Which values speak against the model: higher ones of a leak, lower ones of an accuracy."""
 
     @property
+    def leak(self) -> bool:
+        """Whether a failed check of it means that the model is not safe to ship.
+
+        Otherwise the model is only not good enough. A measure whose higher values are worse counts
+        as a leak unless its class says otherwise, so that none is played down by accident.
+        """
+        return getattr(self, "worse", "higher") == "higher"
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """Short name, unique in a suite."""
@@ -95,6 +104,7 @@ class Density(Measure):
 
     name: ClassVar[str] = "density"
     worse: ClassVar[Literal["higher", "lower"]] = "higher"
+    leak: ClassVar[bool] = False
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         del level

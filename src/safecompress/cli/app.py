@@ -23,7 +23,7 @@ from safecompress.cli import (
     report,
     validate,
 )
-from safecompress.cli.console import mute_stdout
+from safecompress.cli.console import mute_stdout, print_anything, say
 from safecompress.errors import SafeCompressError
 from safecompress_command import version_line
 
@@ -38,7 +38,7 @@ app = typer.Typer(
 
 def _show_version(requested: bool) -> None:
     if requested:
-        typer.echo(version_line())
+        say(version_line())
         raise typer.Exit
 
 
@@ -67,6 +67,7 @@ app.command(name="demo")(demo.command)
 
 def main() -> None:
     """Run the command line; every uncaught exception ends in a message and an exit code."""
+    print_anything()
     try:
         app()
     except SafeCompressError as error:

@@ -12,10 +12,10 @@ from safecompress.audit import Limits, audit
 from safecompress.cli.compress import Assign, Json, Quiet
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
+from safecompress.cli.outputs import require_outputs, write_outputs
 from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
-from safecompress.files import write_text
 from safecompress.report import junit_xml, markdown_summary, render_report
 
 _YAML = {".yaml", ".yml"}
@@ -122,6 +122,10 @@ def command(
     }
     config = _config(target, given, assign or [])
     folder = out or config.out or Path("audits") / _name(target, config)
+    require_outputs(
+        folders={"--out": folder},
+        files={"--junit": junit, "--html": html, "--markdown": markdown},
+    )
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         result = audit(
             config.target,
@@ -140,13 +144,16 @@ def command(
             on_event=watcher,
         )
     document = result.verdict.document.to_json()
-    if junit is not None:
-        write_text(junit, junit_xml(document, name=folder.name))
-    if html is not None:
-        write_text(html, render_report(folder))
-    if markdown is not None:
-        write_text(markdown, markdown_summary(document))
+    unwritten = write_outputs(
+        {
+            "--junit": (junit, lambda: junit_xml(document, name=folder.name)),
+            "--html": (html, lambda: render_report(folder)),
+            "--markdown": (markdown, lambda: markdown_summary(document)),
+        }
+    )
     show_outcome(result.verdict, folder, as_json=as_json)
+    if unwritten is not None:
+        raise unwritten
     raise typer.Exit(result.verdict.exit_code)
 
 

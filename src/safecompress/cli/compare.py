@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import EventDisplay
+from safecompress.cli.console import EventDisplay, say
+from safecompress.cli.outputs import require_outputs
 from safecompress.compare import compare, compare_runs
 from safecompress.config import load_compare_config
 from safecompress.errors import ConfigError
@@ -39,6 +40,7 @@ def command(
 
     What has been made is not made again; the table is of all cells there are.
     """
+    require_outputs(folders={"--out": out}, files={})
     if targets[0].suffix.lower() not in _YAML:
         if data or density or method or assign:
             raise ConfigError("--data, --density, --method and --set choose cells of a .yaml.")
@@ -57,4 +59,4 @@ def command(
                 on_event=watcher,
             )
     if not as_json:
-        typer.echo(table_markdown(document.to_json()))
+        say(table_markdown(document.to_json()))

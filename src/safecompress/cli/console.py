@@ -1,10 +1,13 @@
-"""`EventDisplay`: prints the events of a run, with a live line on terminals, plain lines in pipes.
+"""`say`, `EventDisplay`: all that commands print, with a live line on terminals only.
 
 Other programs may close the pipe before the run ends (`| head`); the run then goes on in silence.
+An output whose encoding lacks a character, as pipes on Windows do, gets a plain one in its place.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
 import os
@@ -29,6 +32,57 @@ _STATUS = {
     **{"PASS": "green", "FAIL": "bold red", "ERROR": "bold magenta"},
     **{"WARN": "yellow", "INCONCLUSIVE": "yellow", "NOT_RUN": "dim"},
 }
+
+_PLAIN = str.maketrans(
+    {
+        **{"≤": "<=", "≥": ">=", "−": "-", "–": "-", "—": "-", "±": "+/-", "×": "x", "→": "->"},
+        **{"…": "...", "·": "*", "•": "*", "†": "+", "½": "1/2", "²": "^2", "∞": "inf"},
+        **{"‘": "'", "’": "'", "“": '"', "”": '"', "ε": "epsilon", "δ": "delta", "ρ": "rho"},
+        **{"ő": "o", "é": "e", "ö": "o", "ü": "u", "ä": "a", "á": "a", "à": "a"},
+        **dict.fromkeys("─━╸╺╴╶", "-"),
+    }
+)
+"""Plain words for the characters of messages that ASCII lacks."""
+_PLAINLY = "safecompress.plainly"
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what stands for the characters that an output cannot encode, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return _plain_text(error.object[error.start : error.end]), error.end
+
+
+def _plain_text(text: str) -> str:
+    translated = text.translate(_PLAIN)
+    return translated.encode("ascii", errors="replace").decode("ascii")
+
+
+def print_anything() -> None:
+    """Let standard output and error take every text, whatever their encoding.
+
+    A character that the encoding lacks is printed as ASCII: `<=` for `≤`, `?` where there is
+    nothing like it. Without this, the verdict of an hour's work could end in a UnicodeEncodeError.
+    """
+    codecs.register_error(_PLAINLY, _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_PLAINLY)
+
+
+def say(text: str) -> None:
+    """Print a line, in the encoding of standard output and flushed.
+
+    `typer.echo` would write UTF-8 to an output that says it takes ASCII.
+
+    Args:
+        text: the line, without its end.
+
+    Raises:
+        BrokenPipeError: when the reader has closed the pipe.
+    """
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 class EventDisplay:

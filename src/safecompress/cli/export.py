@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import EventDisplay, print_json
+from safecompress.cli.console import EventDisplay, print_json, say
+from safecompress.cli.outcome import next_lines
+from safecompress.cli.outputs import require_outputs
 from safecompress.cli.part import part_request
 from safecompress.export import FORMATS, export
 from safecompress.export.card import measured_lines
@@ -35,14 +37,24 @@ def command(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import code that the run folder names.")
     ] = False,
+    allow_failed: Annotated[
+        bool,
+        typer.Option(
+            "--allow-failed",
+            help="Also write a faithful file of a run that failed or was not judged; it still ends "
+            "with the run's exit code.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write a run's model as a file, load it in its own runtime and test it on the sealed rows.
 
-    Ends with 0 where no check tells the file from its model and it keeps its limits, 1 where one
-    fails and no file is left, 3 undecided, 4 error.
+    Ends with the worst of the run's verdict and the file's own checks: 0 pass, 1 fail, 3
+    inconclusive, 4 error. A file that is not faithful to its model, misses a limit, or is of a run
+    that ended in FAIL or ERROR is not written.
     """
+    require_outputs(files={"--out": out})
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         done = export(
             run,
@@ -53,6 +65,7 @@ def command(
             max_latency_ratio=max_latency_ratio,
             threads=threads,
             trust_code=trust_code,
+            allow_failed=allow_failed,
             on_event=watcher,
         )
     document = done.document
@@ -60,7 +73,9 @@ def command(
         print_json({"event": "export", "exit_code": done.exit_code, **document.to_json()})
     else:
         for line in measured_lines(document.measured):
-            typer.echo(line)
-        typer.echo(f"\n{done.status}: {document.sentence}")
-        typer.echo(f"card: {out}.md")
+            say(line)
+        say(f"\n{done.status}: {document.sentence}")
+        for line in next_lines(document.next_steps):
+            say(line)
+        say(f"card: {out}.md")
     raise typer.Exit(done.exit_code)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from safecompress.cli.console import say
+from safecompress.cli.outputs import require_outputs
 from safecompress.config import CompressConfig
 from safecompress.config.options import descriptions
 from safecompress.errors import ConfigError
@@ -27,10 +29,9 @@ def command(
     """Write a commented starter configuration; never overwrites a file."""
     if path.exists():
         raise ConfigError(f"{path}: exists already; choose another name.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path.parent}: no such folder.")
+    require_outputs(files={"PATH": path})
     write_text(path, starter())
-    typer.echo(f"wrote {path}; next: safecompress validate {path}")
+    say(f"wrote {path}; next: safecompress validate {path}")
 
 
 def starter() -> str:

@@ -1,14 +1,14 @@
-"""`show_outcome`: the figures and the verdict that a command prints last, as text or as JSON."""
+"""`show_outcome`, `next_lines`: the figures and the verdict that a command prints last."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
-from safecompress.cli.console import mute_stdout, print_json
+from safecompress.cli.console import mute_stdout, print_json, say
 from safecompress.cli.table import comparison_table
 from safecompress.run.folder import REPORT
+from safecompress.verdicts.document import AuditVerdict, CompressVerdict
 from safecompress.verdicts.verdict import Verdict
 
 
@@ -30,11 +30,34 @@ def show_outcome(verdict: Verdict, folder: Path, *, as_json: bool) -> None:
                     "exit_code": verdict.exit_code,
                     "folder": str(folder),
                     "report": str(folder / REPORT),
+                    "next_steps": list(verdict.document.next_steps),
                 }
             )
         else:
             comparison_table(verdict.document)
-            typer.echo(f"\n{verdict.status}: {verdict.sentence}")
-            typer.echo(f"report: {folder / REPORT}")
+            say(f"\n{verdict.status}: {verdict.sentence}")
+            for line in (*next_lines(verdict.document.next_steps), _looks(verdict.document)):
+                if line:
+                    say(line)
+            say(f"report: {folder / REPORT}")
     except BrokenPipeError:
         mute_stdout()
+
+
+def next_lines(steps: Sequence[str]) -> list[str]:
+    """Return what to do next as lines, each named as such.
+
+    Args:
+        steps: sentences.
+    """
+    return [f"next: {step}" for step in steps]
+
+
+def _looks(document: CompressVerdict | AuditVerdict) -> str:
+    """Return why the intervals are wider than asked for; empty at the first look."""
+    if document.looks <= 1:
+        return ""
+    return (
+        f"look {document.looks} at the same sealed rows: every look widens the intervals, to a "
+        f"level of {document.level:.4g} by now, so that looking often enough is no way to pass"
+    )

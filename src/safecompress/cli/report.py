@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from safecompress.cli.console import say
 from safecompress.report import write_report
 
 
@@ -15,4 +16,4 @@ def command(
 ) -> None:
     """Write the report of finished runs from their files."""
     for run in runs:
-        typer.echo(str(write_report(run)))
+        say(str(write_report(run)))

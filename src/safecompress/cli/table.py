@@ -19,7 +19,7 @@ def comparison_table(document: CompressVerdict | AuditVerdict) -> None:
     models = document.comparison
     rows = "sealed" if isinstance(document, CompressVerdict) else "recorded"
     table = Table(
-        title=f"On the {rows} rows, with {document.level:.4g} intervals",
+        title=f"On the {rows} rows, with intervals at level {document.level:.4g}",
         title_justify="left",
         box=box.SIMPLE,
     )

@@ -9,6 +9,7 @@ import typer
 
 from safecompress.checks import AttackMeasure, Check, TprAtFpr
 from safecompress.cli.compress import Assign, Seed, settings
+from safecompress.cli.console import say
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.config import load_config
@@ -26,7 +27,7 @@ def command(
     """Check a configuration, its data and its model; train nothing."""
     prepared = prepare(load_config(config, assignments=settings(assign, seed)))
     for line in describe(prepared):
-        typer.echo(line)
+        say(line)
 
 
 def _settle(clock: Schedule) -> str:

@@ -121,6 +121,7 @@ def judge(
         ),
         level=corrected_level(session.config.verdict.level, looks),
         on_result=lambda result: session.listen(check_event(result)),
+        config=session.config,
     )
     promised = guarantee(session)
     facts = RunFacts(

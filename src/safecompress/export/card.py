@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from safecompress.report.markdown import table_cell as plain
+from safecompress.report.safe import LONGEST_SENTENCE
 from safecompress.verdicts.export_document import ExportVerdict, Measured
 from safecompress.verdicts.parts import Span
+
+_FAITHFUL = {True: "yes", False: "no", None: "undecided"}
 
 
 def model_card(document: ExportVerdict) -> str:
@@ -17,11 +20,15 @@ def model_card(document: ExportVerdict) -> str:
         document: the verdict on the file, which holds every figure of the card.
     """
     run, tested = document.run, document.retest
-    lines = [f"# {plain(document.file.name)}", "", f"**{document.status}**: {document.sentence}"]
-    lines += ["", "## Verdict", "", f"Of the model: **{run.verdict}**. {plain(run.sentence)}"]
+    said = plain(run.sentence, longest=LONGEST_SENTENCE)
+    sentence = plain(document.sentence, longest=LONGEST_SENTENCE)
+    lines = [f"# {plain(document.file.name)}", "", f"**{document.status}**: {sentence}"]
+    lines += _bulleted("Next steps", document.next_steps)
+    lines += ["", "## Verdict", "", f"Of the model: **{run.verdict}**. {said}"]
+    lines += ["", f"Faithful to the model: {_FAITHFUL[document.faithful]}."]
     lines += [
         "",
-        f"Of this file, on the same sealed rows ({tested.rows.members:,} members, "
+        f"The run's checks on this file, on the same sealed rows ({tested.rows.members:,} members, "
         f"{tested.rows.nonmembers:,} non-members, look {tested.looks} at them): "
         f"**{tested.verdict}**. Accuracy {_share(tested.accuracy)}, before export "
         f"{_share(tested.accuracy_before)}.",
@@ -34,10 +41,18 @@ def model_card(document: ExportVerdict) -> str:
     lines += ["", "## Data", ""]
     lines += _table(("", ""), [(name, plain(value)) for name, value in document.data.items()])
     lines += ["", "## Size and speed", "", *_size(document)]
-    lines += ["", "## Limits", "", *(f"- {plain(limit)}" for limit in document.limits)]
+    lines += _bulleted("Limits", document.limits)
     lines += ["", "## Provenance", ""]
     lines += _table(("what", "SHA-256"), [(plain(k), f"`{v}`") for k, v in document.sha256.items()])
     return "\n".join(lines) + "\n"
+
+
+def _bulleted(heading: str, items: Sequence[str]) -> list[str]:
+    return (
+        ["", f"## {heading}", "", *(f"- {plain(item, longest=LONGEST_SENTENCE)}" for item in items)]
+        if items
+        else []
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from safecompress.checks import (
     Condition,
     Status,
     at_most,
-    overall,
 )
 from safecompress.data import Splits
 from safecompress.errors import ConfigError, ModelError, PartError, blaming
@@ -31,8 +30,9 @@ from safecompress.export.graph import input_names
 from safecompress.export.measure import BATCHES, latencies, loading, sizes
 from safecompress.export.registry import FORMATS, FormatRequest, format_for, format_of_file
 from safecompress.export.retest import Retest, retest
+from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
-from safecompress.files import make_folder, sha256, write_bytes, write_json, write_text
+from safecompress.files import require_file, sha256, write_bytes, write_json, write_text
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
@@ -63,8 +63,8 @@ class ExportResult:
     """A finished export.
 
     Args:
-        path: the file; None where it failed a check and was not put in place.
-        status: the overall result of the checks.
+        path: the file; None where it was not put in place.
+        status: the worst of the run's verdict and of the file's own checks.
         checks: comparisons with the model (answers, accuracy, attacks) and the limits on size and
             latency.
         document: the document beside the file; `document.to_json()` is its JSON.
@@ -93,12 +93,14 @@ def export(
     model: nn.Module | None = None,
     data: Splits | None = None,
     trust_code: bool = False,
+    allow_failed: bool = False,
     on_event: Listener = silent,
 ) -> ExportResult:
     """Write a run's model as a file to ship, load it in its own runtime, and test it again.
 
     `FILE.json`, with every figure, and `FILE.md`, a model card, are written beside the file. A file
-    that fails a check is not put in place; its JSON and card are written and give the reason.
+    that is not faithful to the model or misses a limit is not put in place, nor is the file of a
+    model that failed; its JSON and card are written and give the reason.
 
     Args:
         run: the run folder.
@@ -113,11 +115,13 @@ def export(
         model: the run's architecture, for a run that was started with a module as an object.
         data: the run's splits, for a run that was started with splits as an object.
         trust_code: whether code that the run folder names may be imported and called.
+        allow_failed: whether the file of a run whose verdict is FAIL or ERROR is put in place if
+            the file is faithful; its status stays that of the run, and its card says so.
         on_event: is called with every stage and every check.
 
     Returns:
-        The path, the checks and the document; `status` is PASS or INCONCLUSIVE where the file was
-        put in place.
+        The path, the checks and the document. `status` is that of the run's verdict or of the
+        file's own checks, whichever is worse.
 
     Raises:
         UsageError: on a run, a format or a limit that an export cannot work with.
@@ -142,18 +146,20 @@ def export(
         ...     path = f"{folder}/small.safetensors"
         ...     done = export(run, path, format="safetensors-int8", max_bytes=10_000)
         ...     weights = read_compact(path).weights
-        >>> print(done.status, sorted(weights))
-        PASS ['layers.1.bias', 'layers.1.weight', 'layers.3.bias', 'layers.3.weight']
+        >>> print(done.document.faithful, sorted(weights))
+        True ['layers.1.bias', 'layers.1.weight', 'layers.3.bias', 'layers.3.weight']
     """
     path = Path(path)
     form = format_for(format, path)
     _require_limits(form, max_bytes, max_latency_ratio)
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
+    require_file(path, option="out")
+    said = source.verdict
+    on_event(Event("note", f"the run's verdict is {said.verdict}: {said.sentence}"))
     context = _context(source, form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
     given = _facts(source, form, context)
     content = _written(form, context, given)
-    make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)
@@ -162,6 +168,7 @@ def export(
         def announce(result: CheckResult) -> None:
             on_event(check_event(result))
 
+        on_event(Event("stage", "is the file faithful to the model?", {"stage": "retest"}))
         retested = retest(source, file, form, context, listen=announce)
         measured = None
         if measure or max_latency_ratio is not None:
@@ -170,20 +177,28 @@ def export(
         limits = _limits(content, measured, max_bytes, max_latency_ratio)
         for check in limits:
             announce(check)
-    checks = (*retested.checks, *limits)
-    status = overall(checks)
-    outcome = Outcome(status, _sentence(status, checks, len(content)), checks)
-    document = assemble(
-        outcome, _export_facts(source, form, path, content, facts, retested, measured)
+    shipping = Shipping(
+        run=said.verdict,
+        run_sentence=said.sentence,
+        run_steps=said.next_steps,
+        retest=retested.facts.verdict,
+        comparisons=retested.checks,
+        limits=limits,
+        size=len(content),
+        allow_failed=allow_failed,
     )
-    shipped = status in {Status.PASS, Status.INCONCLUSIVE}
-    if shipped:
+    checks = (*retested.checks, *limits)
+    outcome = Outcome(shipping.status, shipping.sentence, checks, next_steps=shipping.next_steps)
+    document = assemble(
+        outcome, _export_facts(source, form, path, content, facts, retested, measured, shipping)
+    )
+    if shipping.shipped:
         write_bytes(path, content)
     else:
         path.unlink(missing_ok=True)
     write_json(path.with_name(f"{path.name}.json"), document.to_json())
     write_text(path.with_name(f"{path.name}.md"), model_card(document))
-    return ExportResult(path if shipped else None, status, checks, document)
+    return ExportResult(path if shipping.shipped else None, shipping.status, checks, document)
 
 
 def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
@@ -342,6 +357,7 @@ def _export_facts(
     facts: Mapping[str, Any],
     retested: Retest,
     measured: Measured | None,
+    shipping: Shipping,
 ) -> ExportFacts:
     run, verdict = source.run, source.verdict
     splits = run.splits
@@ -361,6 +377,8 @@ def _export_facts(
         run=ExportedRun(name=run.folder.name, verdict=verdict.verdict, sentence=verdict.sentence),
         retest=retested.facts,
         measured=measured,
+        faithful=shipping.faithful,
+        despite_failure=shipping.despite,
         limits=(*verdict.limits, _ALIKE, *form.limits),
         sha256={
             path.name: hashlib.sha256(content).hexdigest(),
@@ -379,13 +397,3 @@ def _inputs(facts: Mapping[str, Any], splits: Splits) -> str:
         return "raw rows; preprocessing is inside"
     most = f", at most {facts['rows']} a call" if "rows" in facts else ""
     return f"preprocessed rows {splits.input_shape}{most}; see load_preprocessor"
-
-
-def _sentence(status: Status, checks: Sequence[CheckResult], size: int) -> str:
-    named = [c.name for c in checks if c.status in {Status.FAIL, Status.ERROR, Status.NOT_RUN}]
-    unsure = [c.name for c in checks if c.status is Status.INCONCLUSIVE]
-    if status is Status.PASS:
-        return f"{size:,} bytes; no check tells the file from the model it was made of."
-    if status is Status.INCONCLUSIVE:
-        return f"{size:,} bytes; undecided: {', '.join(unsure)}."
-    return f"Not shipped: {', '.join(named) or 'no check ran'}."

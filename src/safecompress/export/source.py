@@ -19,12 +19,18 @@ from safecompress.errors import RunFolderError
 from safecompress.export.front import expressible, raw_rows
 from safecompress.run.folder import CONFIG, DENSE, MODEL, VERDICT
 from safecompress.run.model_file import StoredModel, read_model
-from safecompress.targets import RunTarget, open_run
+from safecompress.targets import RunTarget, open_run, require_same_rows
 from safecompress.transforms import Exportable, attach_, exportable
 from safecompress.verdicts.document import CompressVerdict
 from safecompress.verdicts.read import read_verdict
 
 _RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
+_WITH_OBJECTS = (
+    "Export it in Python with the same objects: compress(model, splits, resume={run!r})"
+    ".export(path), where nothing is trained again; or export({run!r}, path, model=module, "
+    "data=splits)."
+)
+"""How to export a run of objects; `run` is its folder."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +111,14 @@ def open_source(
 
     Raises:
         RunFolderError: when the run is unfinished, its verdict is damaged, or its model or splits
-            are neither in the folder nor given.
+            are neither in the folder nor given, or the splits are others than the run's.
     """
     if model is None or data is None:
-        target = open_run(run, trust_code=trust_code)
+        target = open_run(run, trust_code=trust_code, instead=_WITH_OBJECTS)
         return Source(target, target.module(), _verdict(target.folder))
     if not (run / VERDICT).is_file() or not (run / MODEL).is_file():
         raise RunFolderError(f"{run}: the run is not finished (no {VERDICT} or no {MODEL}).")
+    require_same_rows(data, run)
     stored = read_model(run / MODEL)
     target = RunTarget(run, MODEL, load_config(run / CONFIG), data, stored)
     return Source(target, _filled(model, stored), _verdict(run))

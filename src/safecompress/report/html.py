@@ -22,7 +22,7 @@ from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, 
 from safecompress.report.view_leak import exposures, leak
 from safecompress.report.view_run import candidates, facts, openness
 from safecompress.report.view_transfer import transfer
-from safecompress.report.view_verdict import check_groups, hero
+from safecompress.report.view_verdict import check_groups, held_controls, hero
 from safecompress.report.wording import seconds
 
 REPORT = "report.html"
@@ -86,6 +86,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "notes": [text(note, longest=400) for note in run.notes],
         "hero": hero(run.verdict),
         "checks": check_groups(run.verdict),
+        "held": held_controls(run.verdict),
         "comparison": comparison(run.verdict),
         "rocs": roc_panels(run.figures, run.verdict),
         "losses": loss_panels(run.figures),

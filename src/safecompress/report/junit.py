@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from safecompress.report.conditions import condition_words
-from safecompress.report.safe import mapping, mappings, number, text
+from safecompress.report.safe import mapping, mappings, number, sequence, text
 from safecompress.report.wording import Span
 
 # XML 1.0 forbids these characters, even escaped (production Char).
@@ -50,6 +50,11 @@ def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
 def _properties(verdict: Mapping[str, Any]) -> dict[str, object]:
     model = mapping(verdict.get("model"))
     properties = {key: verdict.get(key) for key in _PROPERTIES}
+    for name in ("next_steps", "remarks"):
+        if sentences := " ".join(
+            filter(None, (text(item, longest=2000) for item in sequence(verdict.get(name))))
+        ):
+            properties[name] = sentences
     properties |= {f"model.{k}": model.get(k) for k in ("name", "density", "nonzeros", "accuracy")}
     properties |= {"threat_model": mapping(verdict.get("threat_model")).get("kind")}
     return {key: value for key, value in properties.items() if value is not None}
@@ -104,6 +109,8 @@ def _message(check: Mapping[str, Any]) -> str:
         parts.append(f"wanted {condition}")
     if remark := text(check.get("message"), longest=2000):
         parts.append(remark)
+    if advice := text(check.get("advice"), longest=2000):
+        parts.append(advice)
     return "; ".join(parts)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from safecompress.report.conditions import condition_words
-from safecompress.report.safe import mapping, mappings, text
+from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, sequence, text
 from safecompress.report.wording import Span
 
 _MOST_ROWS = 60
@@ -22,8 +22,10 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
     lines = [
         f"### {table_cell(verdict.get('verdict')) or 'ERROR'}: {model}",
         "",
-        table_cell(verdict.get("sentence")),
+        table_cell(verdict.get("sentence"), longest=LONGEST_SENTENCE),
         "",
+        *_bullets("Next", verdict.get("next_steps")),
+        *_bullets("Noticed", verdict.get("remarks")),
         "| check | measured | wanted | |",
         "|---|---|---|---|",
     ]
@@ -42,13 +44,20 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def table_cell(value: object) -> str:
+def _bullets(label: str, items: object) -> list[str]:
+    """Return sentences as a list, and an empty line; nothing where there are none."""
+    shown = [table_cell(item, longest=LONGEST_SENTENCE) for item in sequence(items)[:_MOST_ROWS]]
+    return [*(f"- {label}: {item}" for item in shown if item), ""] if any(shown) else []
+
+
+def table_cell(value: object, *, longest: int = 600) -> str:
     """Return text in which no character ends the cell or begins other markup.
 
     Args:
         value: text or a number; anything else becomes empty.
+        longest: characters after which it is cut.
     """
-    cleaned = text(value, longest=600)
+    cleaned = text(value, longest=longest)
     for mark, harmless in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "'")):
         cleaned = cleaned.replace(mark, harmless)
     return " ".join(cleaned.split())

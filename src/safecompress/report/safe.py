@@ -10,6 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+LONGEST_SENTENCE = 3000
+"""Characters of a verdict's sentence that are shown; it may name many checks."""
+
 # Control characters, lone surrogates, non-characters, and the marks that reorder text on screen.
 _UNFIT = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"

@@ -1,4 +1,4 @@
-"""`hero` and `check_groups`: the report's verdict, key figures and table of checks."""
+"""`hero`, `check_groups`, `held_controls`: the report's verdict, key figures and checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from safecompress.report.conditions import Limit, condition_words, limit_words, parse_limit
 from safecompress.report.plots.interval import interval_bar
-from safecompress.report.safe import mapping, mappings, number, text
+from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, number, sequence, text
 from safecompress.report.view_comparison import measure_label, subjects_of
 from safecompress.report.wording import (
     MISSING,
@@ -28,6 +28,7 @@ from safecompress.report.wording import (
 from safecompress.verdict_names import COMPRESSED, DENSE
 
 MOST_CHECKS = 300
+_MOST_SENTENCES = 30
 _WORDS = {
     "PASS": "pass",
     "FAIL": "fail",
@@ -79,11 +80,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Hero:
-    """The top of the page; `rest` is what follows the verdict's first sentence."""
+    """The top of the page; `rest` is what follows the verdict's first sentence.
+
+    `steps` are what to do next, `scope` is what was tested, and `remarks` what was noticed.
+    """
 
     badge: Badge
     sentence: str
     rest: str
+    steps: tuple[str, ...]
+    scope: str
+    remarks: tuple[str, ...]
     tiles: tuple[Tile, ...]
 
 
@@ -104,6 +111,7 @@ class CheckRow:
     knowledge: str
     seconds: Value
     message: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -121,15 +129,23 @@ def hero(verdict: Mapping[str, Any]) -> Hero:
         verdict: the document of verdict.json.
     """
     status = text(verdict.get("verdict"), longest=40)
-    sentence = text(verdict.get("sentence"), longest=600)
+    sentence = text(verdict.get("sentence"), longest=LONGEST_SENTENCE)
     first, _, rest = _SENTENCE_END.sub("\n", sentence, count=1).partition("\n")
     known = "No verdict: the tests could not be trusted or did not run."
     return Hero(
         Badge.of(status) if status in {*_SENTENCES, "ERROR"} else Badge(status or "error", "error"),
         first or _SENTENCES.get(status, known),
         rest,
+        _sentences(verdict.get("next_steps")),
+        text(verdict.get("scope"), longest=LONGEST_SENTENCE),
+        _sentences(verdict.get("remarks")),
         (_size(verdict), _accuracy(verdict), _strongest(verdict), _passed(verdict)),
     )
+
+
+def _sentences(items: object) -> tuple[str, ...]:
+    shown = (text(item, longest=LONGEST_SENTENCE) for item in sequence(items)[:_MOST_SENTENCES])
+    return tuple(item for item in shown if item)
 
 
 def judged(verdict: Mapping[str, Any]) -> str:
@@ -211,13 +227,16 @@ def _is_control(check: Mapping[str, Any]) -> bool:
 
 
 def check_groups(verdict: Mapping[str, Any]) -> tuple[CheckGroup, ...]:
-    """Return the table of checks: those of the model, then the controls of the tests.
+    """Return the table of checks: those of the model, then the controls that did not hold.
 
     Args:
         verdict: the document of verdict.json.
     """
-    indexed = list(enumerate(mappings(verdict.get("checks"))[:MOST_CHECKS]))
-    rows = [(_is_control(check), _check_row(check, index)) for index, check in indexed]
+    rows = [
+        (_is_control(check), _check_row(check, index))
+        for index, check in enumerate(mappings(verdict.get("checks"))[:MOST_CHECKS])
+        if not _held(check)
+    ]
     groups = (
         CheckGroup("", tuple(row for control, row in rows if not control)),
         CheckGroup(
@@ -226,6 +245,23 @@ def check_groups(verdict: Mapping[str, Any]) -> tuple[CheckGroup, ...]:
         ),
     )
     return tuple(group for group in groups if group.rows)
+
+
+def held_controls(verdict: Mapping[str, Any]) -> tuple[CheckRow, ...]:
+    """Return the controls that held, which the page shows folded into one line.
+
+    Args:
+        verdict: the document of verdict.json.
+    """
+    return tuple(
+        _check_row(check, index)
+        for index, check in enumerate(mappings(verdict.get("checks"))[:MOST_CHECKS])
+        if _held(check)
+    )
+
+
+def _held(check: Mapping[str, Any]) -> bool:
+    return _is_control(check) and check.get("status") == "PASS"
 
 
 def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
@@ -242,6 +278,8 @@ def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
         else beside(span.value, limit.bound, style)
     )
     badge = Badge.of(check.get("status"))
+    if check.get("decided") is False and badge.css == "warn":
+        badge = Badge("undecided", badge.css)
     return CheckRow(
         badge=badge,
         name=_check_name(full_name, condition),
@@ -258,6 +296,7 @@ def _check_row(check: Mapping[str, Any], index: int) -> CheckRow:
         knowledge=MISSING if knowledge in {"", "none"} else knowledge,
         seconds=Value.of(number(check.get("seconds")), seconds(check.get("seconds"))),
         message=text(check.get("message"), longest=1000),
+        advice=text(check.get("advice"), longest=1000),
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from safecompress.errors import DataError, RunFolderError, StorageError
-from safecompress.files import storage_error, sync_folder, write_text
+from safecompress.errors import ConfigError, DataError, RunFolderError
+from safecompress.files import require_folder, storage_error, sync_folder, write_text
 from safecompress.run.checkpoints import (
     Checkpoint,
     CommittedCheckpoint,
@@ -88,16 +88,17 @@ class RunFolder:
 
         Raises:
             RunFolderError: when the folder holds a run or other files.
-            StorageError: when it cannot be written.
+            ConfigError: when nothing can be written there.
         """
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: a file, not a folder; choose another --out.")
+        require_folder(path.absolute().parent, option="out")
         cls._refuse_occupied(path)
         folder = cls(path)
         try:
             folder._state.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(
+            raise ConfigError(
                 f"{path}: cannot be created ({error}); choose another --out."
             ) from error
         folder.acquire()

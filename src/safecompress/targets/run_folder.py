@@ -23,7 +23,10 @@ from safecompress.run.folder import CONFIG, LEDGER, MODEL, PROVENANCE, VERDICT
 from safecompress.run.load import load_stored
 from safecompress.run.model_file import StoredModel, read_model
 
-_IN_PYTHON = "Audit it in Python on rows of your choice: audit(load(run, model=make_model), data)."
+AUDIT_OBJECTS = (
+    "Audit it in Python on rows of your choice: audit(load({run!r}, model=make_model), data)."
+)
+"""How to audit a run of objects; `run` is its folder."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class RunTarget:
         )
 
 
-def open_run(path: Path, *, trust_code: bool) -> RunTarget:
+def open_run(path: Path, *, trust_code: bool, instead: str = AUDIT_OBJECTS) -> RunTarget:
     """Read a run folder, or one of the model files in it.
 
     Args:
@@ -98,6 +101,7 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
             `dense.safetensors`.
         trust_code: whether a model or data set that the folder's configuration names as
             `package.module:callable` may be imported and called.
+        instead: what to do with a run of objects, as a sentence with a place for `run`.
 
     Raises:
         RunFolderError: when the run is unfinished, was started with objects that the folder does
@@ -112,17 +116,18 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
         )
     config = load_config(folder / CONFIG)
     if config.model is None or config.data is None:
-        what = "model" if config.model is None else "data"
+        sections = {"model": config.model, "data": config.data}
+        given = " and a ".join(f"{what} object" for what, it in sections.items() if it is None)
         raise RunFolderError(
-            f"{folder}: the run was started with a {what} object, which the folder does not hold. "
-            + _IN_PYTHON
+            f"{folder}: the run was started with a {given}, which the folder does not hold. "
+            + instead.format(run=str(folder))
         )
     if not trust_code:
         _refuse_code(config, folder)
     stored = read_model(folder / file)
     trained = config.model.weights is not None
     splits = load_splits(config.data, seed=config.seed, weights_given=trained)
-    _require_same_rows(splits, folder)
+    require_same_rows(splits, folder)
     return RunTarget(folder, file, config, splits, stored)
 
 
@@ -139,7 +144,17 @@ def _refuse_code(config: CompressConfig, folder: Path) -> None:
             )
 
 
-def _require_same_rows(splits: Splits, folder: Path) -> None:
+def require_same_rows(splits: Splits, folder: Path) -> None:
+    """Check that splits seal the rows that a run was judged on.
+
+    Args:
+        splits: the splits.
+        folder: the run folder.
+
+    Raises:
+        DataError: when the run's provenance is damaged.
+        RunFolderError: when they seal other rows.
+    """
     try:
         recorded = read_json(folder / PROVENANCE)["splits"]["sealed"]
     except (KeyError, TypeError) as error:

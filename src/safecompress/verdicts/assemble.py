@@ -102,6 +102,8 @@ class ExportFacts:
     measured: Measured | None
     limits: tuple[str, ...]
     sha256: Mapping[str, str]
+    faithful: bool | None
+    despite_failure: bool
 
 
 @overload
@@ -175,6 +177,7 @@ def _judged(
         "leak": leak_of(strongest, level=finding.level, names=names),
         "newly_exposed": exposed,
         "remarks": facts.remarks,
+        "next_steps": finding.next_steps,
     }
 
 
@@ -195,6 +198,9 @@ def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:
         measured=facts.measured,
         limits=facts.limits,
         sha256=dict(facts.sha256),
+        faithful=facts.faithful,
+        despite_failure=facts.despite_failure,
+        next_steps=outcome.next_steps,
     )
 
 

@@ -179,6 +179,8 @@ class JudgedDocument(VerdictDocument):
     """Where the strongest attack finds members; null where no attack could be measured."""
     remarks: tuple[Text, ...] = ()
     """What was noticed about the model and its rows when they were read, one sentence each."""
+    next_steps: tuple[Text, ...] = ()
+    """What to do about the verdict, one sentence each; empty after a PASS."""
     newly_exposed: tuple[NewlyExposedMembers, ...] | None = None
     """Whom compression exposed, one entry for each attack compared; only with a dense model."""
 

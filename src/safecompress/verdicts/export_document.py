@@ -136,12 +136,15 @@ class Measured(Part):
 
 
 class ExportVerdict(VerdictDocument):
-    """`FILE.json` beside an exported file: whether the file is the model that was judged."""
+    """`FILE.json` beside an exported file: whether the file may be shipped.
+
+    It may where it is faithful to the model that was judged and that model passed.
+    """
 
     kind: Literal["export"]
     """`export`: the verdict on a file made from a run's model."""
     status: Overall
-    """PASS, FAIL, INCONCLUSIVE or ERROR."""
+    """PASS, FAIL, INCONCLUSIVE or ERROR: the worst of the run's verdict and the file's checks."""
     sentence: Text
     """The verdict in plain words."""
     file: ExportedFile
@@ -166,3 +169,9 @@ class ExportVerdict(VerdictDocument):
     """What the verdict does not say."""
     sha256: dict[Text, Text]
     """SHA-256 of the file, of the run's files, and of its `sealed rows`."""
+    faithful: bool | None = None
+    """Whether no comparison tells the file from the model; left out where that is undecided."""
+    despite_failure: bool = False
+    """Whether the file was put in place on request although the model failed."""
+    next_steps: tuple[Text, ...] = ()
+    """What to do about the status, one sentence each; empty after a PASS."""

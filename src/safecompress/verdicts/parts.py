@@ -71,6 +71,8 @@ class CheckEntry(Part):
     """Name of the attack that it measures or controls; empty where there is none."""
     advice: Text = ""
     """What to do about a result other than PASS; may be empty."""
+    leak: bool = False
+    """Whether a failure means that the model is not safe, and not only not good enough."""
 
     @classmethod
     def of(cls, result: CheckResult) -> Self:
@@ -96,6 +98,7 @@ class CheckEntry(Part):
             decided=result.decided,
             attack=result.attack,
             advice=result.advice,
+            leak=result.leak,
         )
 
 

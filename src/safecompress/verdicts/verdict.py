@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from safecompress.checks import (
@@ -19,14 +19,17 @@ from safecompress.checks import (
 )
 from safecompress.checks.controls import not_run
 from safecompress.checks.overall import withdrawn
+from safecompress.config import CompressConfig
 from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.events import Event
 from safecompress.protocols import Attack
 from safecompress.registry.identity import identity
 from safecompress.stats import power
 from safecompress.verdict_names import DENSE
+from safecompress.verdicts.advice import advised, next_steps
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
 from safecompress.verdicts.parts import CheckEntry, ComparedModel, Power, Span
+from safecompress.verdicts.sentence import sentence_of
 
 LIMITS = (
     "It holds for the attacks listed, not for every attack: a stronger one may find more.",
@@ -104,11 +107,13 @@ class Outcome:
         status: PASS, FAIL, INCONCLUSIVE or ERROR.
         sentence: the status in plain words.
         checks: every check, controls last.
+        next_steps: what to do about it, a sentence each; empty after a PASS.
     """
 
     status: Status
     sentence: str
     checks: tuple[CheckResult, ...]
+    next_steps: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Finding(Outcome):
         attacks: the attacks of the suite, each once.
         comparison: the models side by side.
         level: confidence level of the intervals.
+        next_steps: what to do about it, a sentence each; empty after a PASS.
     """
 
     subjects: Mapping[str, Subject]
@@ -169,6 +175,7 @@ def find(
     controls: Callable[[Sequence[Attack]], tuple[CheckResult, ...]],
     level: float,
     on_result: Callable[[CheckResult], None],
+    config: CompressConfig | None = None,
 ) -> Finding:
     """Run a suite and its controls on one of several models.
 
@@ -184,20 +191,46 @@ def find(
         level: confidence level of the intervals, in (0, 1).
         on_result: called after each check and control, and again with each check that a failed
             control withdraws.
+        config: the configuration of the run, for advice; None in an audit.
     """
     dense, attacks = subjects.get(DENSE), attacks_of(suite)
-    results = suite.run(subjects[judged], dense, level=level, on_result=on_result)
+    asked = {check.name: check for check in suite.checks}
+
+    def with_advice(result: CheckResult) -> CheckResult:
+        return advised(result, asked.get(result.name), config)
+
+    def announce(result: CheckResult) -> None:
+        on_result(with_advice(result))
+
+    results = suite.run(subjects[judged], dense, level=level, on_result=announce)
     control_results = controls(attacks)
     believed = withdrawn(results, control_results)
     changed = [new for old, new in zip(results, believed, strict=True) if new is not old]
     for late in (*control_results, *changed):
-        on_result(late)
+        announce(late)
     checks = (*believed, *control_results)
     status = overall(believed, control_results)
     comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
     row = next(r for r in comparison if r.name == judged)
-    sentence = _sentence(status, checks, row)
-    return Finding(status, sentence, checks, subjects, judged, tuple(attacks), comparison, level)
+    sizes = subjects[judged].outputs.map(len)
+    sentence = sentence_of(
+        status,
+        checks,
+        row,
+        conditions={check.name: check.condition for check in suite.checks},
+        rows=sizes.members + sizes.nonmembers,
+    )
+    return Finding(
+        status,
+        sentence,
+        tuple(map(with_advice, checks)),
+        subjects,
+        judged,
+        tuple(attacks),
+        comparison,
+        level,
+        next_steps=next_steps(status, checks, checks=asked, config=config),
+    )
 
 
 def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> Power:
@@ -278,33 +311,6 @@ def _span(
     except FOREIGN:  # third-party attacks may raise anything; their checks report the error
         return None
     return Span.of(estimate)
-
-
-def _sentence(status: Status, checks: Sequence[CheckResult], row: ComparedModel) -> str:
-    strongest = row.strongest()
-    leak = (
-        ""
-        if strongest is None
-        else " Its strongest attack tells members from non-members with AUC "
-        f"{strongest[1].value:.3f} (0.5 is guessing, 1 is certainty)."
-    )
-    critical = [c for c in checks if c.critical and not c.name.startswith("control:")]
-    named = [c.name for c in critical if c.status is status]
-    share = f"{len(named)} of {len(critical)} critical checks"
-    if status is Status.PASS:
-        passed = f"all {len(critical)} critical checks passed"
-        return f"Safe to ship by the tests that were asked for: {passed}." + leak
-    if status is Status.FAIL:
-        return f"Not safe to ship: {share} failed: {_listed(named)}." + leak
-    if status is Status.INCONCLUSIVE:
-        return f"Not decided: these rows are too few to settle {share}: {_listed(named)}." + leak
-    broken = [c.name for c in checks if c.status in {Status.ERROR, Status.NOT_RUN}]
-    return f"No verdict: tests could not be trusted or did not run: {_listed(broken)}." + leak
-
-
-def _listed(names: Sequence[str]) -> str:
-    first = ", ".join(names[:3])
-    return first + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def check_line(result: CheckResult) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from safecompress.cli import console
-from safecompress.cli.console import EventDisplay, RunState
+from safecompress.cli.console import EventDisplay, QuietPipeConsole, RunState
 from safecompress.events import Event
 
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
@@ -213,3 +215,25 @@ def test_a_closed_pipe_does_not_end_the_run(
         monkeypatch.setattr("sys.stdout", nobody)
         watch()
         watch(as_json=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp437", "latin-1", "utf-16"])
+def test_whatever_is_printed_can_be(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "AUC ≤ 0.6 − dense … ok → “ö” \udcff \N{SNOWMAN} ●━"
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", out)
+    console.print_anything()
+    console.say(text)
+    QuietPipeConsole(highlight=False, soft_wrap=True).print(text)
+    out.flush()
+    said = raw.getvalue().decode(encoding)
+    for character, plain in (("≤", "<="), ("−", "-"), ("…", "..."), ("→", "->"), ("“", '"')):
+        try:
+            character.encode(encoding)
+        except UnicodeEncodeError:
+            assert character not in said
+            assert plain in said
+        else:
+            assert said.count(character) == 2
+    assert said.count("AUC") == 2

@@ -57,6 +57,34 @@ def test_key_figures() -> None:
     assert "2 of 2 controls" in hero
 
 
+def test_the_scope_and_the_next_steps_stand_under_the_headline(tmp_path: Path) -> None:
+    more = {"next_steps": ["Do <this>.", "Then that."], "remarks": ["It was odd."]}
+    found = Page.of(render_report(write_run(tmp_path / "run", verdict_json=verdict() | more)))
+    hero = " ".join(found.by_id("verdict").text.split())
+    assert "What to do next Do <this>.Then that." in hero.replace(". Then", ".Then")
+    assert f"Tested: {verdict()['scope']}" in hero
+    assert "Noticed: It was odd." in hero
+
+
+def test_controls_that_held_are_one_line_and_others_are_rows(tmp_path: Path) -> None:
+    assert "2 controls of the tests held" in page("full").texts("summary")
+    given = verdict()
+    given["checks"][-1]["status"] = "ERROR"
+    given["checks"][-1]["advice"] = "Mend the tests."
+    found = Page.of(render_report(write_run(tmp_path / "run", verdict_json=given)))
+    assert "1 control of the tests held" in found.texts("summary")
+    rows = found.texts("tr")
+    assert any("no leak, loss" in row and "Mend the tests." in row for row in rows)
+    assert not any("planted leak, loss" in row for row in rows)
+
+
+def test_an_undecided_warning_says_so(tmp_path: Path) -> None:
+    given = verdict()
+    given["checks"][7] |= {"status": "WARN", "decided": False}
+    found = Page.of(render_report(write_run(tmp_path / "run", verdict_json=given)))
+    assert any(row.startswith("undecided") for row in found.texts("tr"))
+
+
 def row_texts(case: str, section: str) -> list[str]:
     parts = rendered(case).split('<section id="')
     body = next(p for p in parts if p.startswith(f'{section}"'))
@@ -65,7 +93,8 @@ def row_texts(case: str, section: str) -> list[str]:
 
 def test_every_check_has_a_row_with_its_figures() -> None:
     rows = row_texts("full", "checks")
-    assert len(rows) == 1 + len(verdict()["checks"]) + 1
+    controls = [c for c in verdict()["checks"] if c["name"].startswith("control:")]
+    assert len(rows) == 1 + len(verdict()["checks"]) - len(controls)
     accuracy = next(r for r in rows if "accuracy critical" in r)
     assert "−0.8 points [−2.2, +0.7]" in accuracy or "−0.8 points [−2.3, +0.7]" in accuracy
     assert "≥ dense −5.0 points" in accuracy

@@ -244,4 +244,5 @@ def test_a_check_without_an_estimate_has_no_figure() -> None:
         "decided": True,
         "attack": "",
         "advice": "",
+        "leak": False,
     }

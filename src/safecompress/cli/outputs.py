@@ -1,0 +1,57 @@
+"""`require_outputs` and `write_outputs`: files that a command writes besides its results.
+
+Their places are checked before the work, so that no hour of attacks ends in a missing folder. They
+are written before the verdict is printed, and one that fails then does not hide the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safecompress.errors import ConfigError, StorageError
+from safecompress.files import require_file, require_folder, write_text
+
+
+def require_outputs(
+    *, folders: Mapping[str, Path | None] | None = None, files: Mapping[str, Path | None]
+) -> None:
+    """Make the folders of all outputs, and check before any work that they can be written.
+
+    Args:
+        folders: by option, a folder of results; None where it is not asked for.
+        files: by option, a file; None likewise.
+
+    Raises:
+        ConfigError: naming the option, when its place cannot be written, or two options name one.
+    """
+    for option, folder in (folders or {}).items():
+        if folder is not None:
+            require_folder(folder, option=option)
+    taken: dict[Path, str] = {}
+    for option, file in files.items():
+        if file is None:
+            continue
+        require_file(file, option=option)
+        other = taken.setdefault(file.resolve(), option)
+        if other != option:
+            raise ConfigError(f"{option} {file}: {other} names the same file; name another.")
+
+
+def write_outputs(
+    files: Mapping[str, tuple[Path | None, Callable[[], str]]],
+) -> StorageError | None:
+    """Write files, and return the first error that kept one from being written.
+
+    Args:
+        files: by option, the file (None where it is not asked for) and what makes its text.
+    """
+    first = None
+    for option, (path, text) in files.items():
+        if path is None:
+            continue
+        try:
+            write_text(path, text())
+        except StorageError as error:
+            first = first or StorageError(f"{option}: {error}")
+    return first
