@@ -277,7 +277,9 @@ def _subjects(
         both = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
         evidence_by_name = {DENSE: parent.evidence, AUDITED: both}
     return {
-        name: Subject.of(evidence, name=name, density=None, seed=seed)
+        name: Subject.of(
+            evidence, name=name, density=None, seed=seed, class_names=recorded.class_names
+        )
         for name, evidence in evidence_by_name.items()
     }
 

@@ -172,6 +172,7 @@ def _subjects(
             name=name,
             density=model.topology.density,
             seed=seed,
+            class_names=tuple(session.splits.class_names),
         )
         for name, model in models.items()
     }
@@ -267,5 +268,6 @@ def _model_facts(session: Session, compressed: StoredModel, finding: Finding) ->
         accuracy=finding.accuracy_of(COMPRESSED),
         lineage=tuple(compressed.metadata["lineage"]),
         transforms=TransformFacts.from_json(compressed.transforms.facts()),
+        worth=session.config.steer.worth,
         dense=dense,
     )

@@ -15,7 +15,6 @@ from safecompress.attacks.controls import blind_baseline
 from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks import (
     OBJECTIVES,
-    AttackMeasure,
     Suite,
     shadow_attacks,
     steering_attacks,
@@ -215,7 +214,7 @@ def _check_parts(config: CompressConfig) -> None:
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
     measures = steering_measures(config)
     require_distinct_names(measures, where="steer.measures", kind="measures")
-    measured = [m.attack for m in measures if isinstance(m, AttackMeasure)]
+    measured = [attack for measure in measures for attack in measure.uses_attacks]
     require_distinct_names([*built, *measured], where="steer", kind="attacks")
     for index, measure in enumerate(measures):
         if missing := measure.requires - {"rows", "target", "parent_target"}:

@@ -11,13 +11,17 @@ from safecompress.checks import (
     Accuracy,
     AttackMeasure,
     CheckResult,
+    GroupFinding,
+    GroupLeak,
     Measure,
     Status,
     Subject,
     Suite,
+    group_clause,
     overall,
 )
 from safecompress.checks.controls import not_run
+from safecompress.checks.group_leak import group_measures_of, worst_group
 from safecompress.checks.overall import withdrawn
 from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.events import Event
@@ -124,6 +128,8 @@ class Finding(Outcome):
         attacks: the attacks of the suite, each once.
         comparison: the models side by side.
         level: confidence level of the intervals.
+        group_measures: the suite's measures of the leak within groups of rows.
+        worst_group: the group with the surest leak by these; None where none was measured.
     """
 
     subjects: Mapping[str, Subject]
@@ -131,6 +137,8 @@ class Finding(Outcome):
     attacks: tuple[Attack, ...]
     comparison: tuple[ComparedModel, ...]
     level: float
+    group_measures: tuple[GroupLeak, ...] = ()
+    worst_group: GroupFinding | None = None
 
     @property
     def subject(self) -> Subject:
@@ -196,8 +204,12 @@ def find(
     status = overall(believed, control_results)
     comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
     row = next(r for r in comparison if r.name == judged)
-    sentence = _sentence(status, checks, row)
-    return Finding(status, sentence, checks, subjects, judged, tuple(attacks), comparison, level)
+    groups = group_measures_of(suite)
+    worst = worst_group(groups, subjects[judged], level=level)
+    sentence = _sentence(status, checks, row, worst)
+    return Finding(
+        status, sentence, checks, subjects, judged, tuple(attacks), comparison, level, groups, worst
+    )
 
 
 def power_statement(n_members: int, n_nonmembers: int, *, level: float) -> Power:
@@ -235,11 +247,7 @@ def attacks_of(suite: Suite) -> list[Attack]:
     Args:
         suite: the checks.
     """
-    attacks = {
-        identity(c.measure.attack): c.measure.attack
-        for c in suite.checks
-        if isinstance(c.measure, AttackMeasure)
-    }
+    attacks = {identity(a): a for check in suite.checks for a in check.measure.uses_attacks}
     return list(attacks.values())
 
 
@@ -280,7 +288,9 @@ def _span(
     return Span.of(estimate)
 
 
-def _sentence(status: Status, checks: Sequence[CheckResult], row: ComparedModel) -> str:
+def _sentence(
+    status: Status, checks: Sequence[CheckResult], row: ComparedModel, worst: GroupFinding | None
+) -> str:
     strongest = row.strongest()
     leak = (
         ""
@@ -288,6 +298,8 @@ def _sentence(status: Status, checks: Sequence[CheckResult], row: ComparedModel)
         else " Its strongest attack tells members from non-members with AUC "
         f"{strongest[1].value:.3f} (0.5 is guessing, 1 is certainty)."
     )
+    if clause := group_clause(worst):
+        leak += f" {clause}."
     critical = [c for c in checks if c.critical and not c.name.startswith("control:")]
     named = [c.name for c in critical if c.status is status]
     share = f"{len(named)} of {len(critical)} critical checks"
