@@ -199,7 +199,8 @@ def _evidence(
         outputs = trainer.outputs(candidate, rows)
         return Evidence(outputs, rows=rows, internals=internals, target=target, span=span)
 
-    return sealed.map(of)
+    groups = session.splits.groups_of(sealed)
+    return sealed.map(of).zip(groups, lambda e, g: replace(e, groups=g or None))
 
 
 def _untouched(session: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:

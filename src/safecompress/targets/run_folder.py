@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class RunTarget:
         )
 
 
-def open_run(path: Path, *, trust_code: bool) -> RunTarget:
+def open_run(path: Path, *, trust_code: bool, group_by: Sequence[str] = ()) -> RunTarget:
     """Read a run folder, or one of the model files in it.
 
     Args:
@@ -98,6 +98,8 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
             `dense.safetensors`.
         trust_code: whether a model or data set that the folder's configuration names as
             `package.module:callable` may be imported and called.
+        group_by: columns of the run's data within whose groups its models are judged, beside those
+            that the run names.
 
     Raises:
         RunFolderError: when the run is unfinished, was started with objects that the folder does
@@ -121,7 +123,8 @@ def open_run(path: Path, *, trust_code: bool) -> RunTarget:
         _refuse_code(config, folder)
     stored = read_model(folder / file)
     trained = config.model.weights is not None
-    splits = load_splits(config.data, seed=config.seed, weights_given=trained)
+    columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))
+    splits = load_splits(config.data, seed=config.seed, weights_given=trained, group_by=columns)
     _require_same_rows(splits, folder)
     return RunTarget(folder, file, config, splits, stored)
 
