@@ -50,7 +50,7 @@ def _bands(values: Array) -> tuple[Array, tuple[str, ...]]:
     # Where most rows have the largest value, the rows below it are the one other group.
     below = edges[edges < distinct[-1]]
     edges = below if len(below) else distinct[-2:-1]
-    texts = [f"{edge:.6g}" for edge in edges]
+    texts = [f"{edge:.4g}" for edge in edges]
     names = [f"up to {texts[0]}"]
     names += [f"{a} to {b}" for a, b in pairwise(texts)]
     names += [f"above {texts[-1]}"]
