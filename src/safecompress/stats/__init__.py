@@ -13,6 +13,7 @@ from safecompress.stats.by_class import (
     recall_differences,
 )
 from safecompress.stats.epsilon import one_run_epsilon, one_run_p_value
+from safecompress.stats.f1 import macro_f1, macro_f1_difference, macro_f1_interval
 from safecompress.stats.intervals import (
     Interval,
     auc_interval,
@@ -22,7 +23,6 @@ from safecompress.stats.intervals import (
     tpr_at_fpr_interval,
     two_sided,
 )
-from safecompress.stats.macro_f1 import macro_f1, macro_f1_difference, macro_f1_interval
 from safecompress.stats.multiple import holm
 from safecompress.stats.paired import (
     accuracy_difference,
