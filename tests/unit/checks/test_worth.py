@@ -104,9 +104,7 @@ def test_intervals_cover_what_is_true(name: str, recall: list[float]) -> None:
     rest = len(recall) - 1
     shares = [*[0.94 / rest] * rest, 0.06]
     for seed in range(draws):
-        labels, predicted = answers(
-            seed, n=600, shares=[*[0.94 / rest] * rest, 0.06], recall=recall
-        )
+        labels, predicted = answers(seed, n=600, shares=shares, recall=recall)
         found = measure(name).estimate(model(labels, predicted), level=0.95)
         missed += not found.low <= TRUTHS[name](recall) <= found.high
     assert clopper_pearson(missed, draws, level=0.999).low <= 0.05
