@@ -6,7 +6,7 @@ test uses it, so that other test runs start as fast as without the plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,9 +23,12 @@ def assert_safe(
     data: Any = None,
     *,
     max_auc: float = 0.60,
+    max_group_auc: float | None = None,
     max_advantage: float | None = None,
     max_tpr: tuple[tuple[float, float], ...] = (),
     baseline: Any = None,
+    groups: Any = None,
+    group_by: Sequence[str] = (),
     white_box: bool = False,
     inconclusive: bool = False,
     outputs: Literal["auto", "logits", "probabilities"] = "auto",
@@ -39,11 +42,16 @@ def assert_safe(
         data: for a model, `((x, y), (x, y))`: inputs and labels of rows it was trained on, and of
             rows it was not. A run folder and recorded outputs need none.
         max_auc: largest AUC that any attack may have, in [0.5, 1].
+        max_group_auc: largest AUC that any attack may have within a class or group, in [0.5, 1];
+            None takes `max_auc`, and classes of too few rows to settle it are a warning.
         max_advantage: largest difference between an attack's true-positive and false-positive rate,
             in [0, 1]; None sets no limit.
         max_tpr: pairs of the largest true-positive rate and the false-positive rate at which it is
             measured, both in [0, 1].
         baseline: the dense model; the audited model must not leak more than it.
+        groups: by name, one value for each member and each non-member, such as
+            `{"region": (of members, of non-members)}`, within whose groups the limit is kept, too.
+        group_by: columns of the data whose values are such groups.
         white_box: whether attacks may use the module itself and not only its outputs.
         inconclusive: whether the test also passes where there are too few rows to decide.
         outputs: what the model's outputs are; `auto` reads it off the numbers.
@@ -61,12 +69,14 @@ def assert_safe(
     from safecompress.audit import Limits, audit
     from safecompress.checks import Status
 
-    limits = Limits(max_auc, max_advantage, max_tpr)
+    limits = Limits(max_auc, max_advantage, max_tpr, max_group_auc=max_group_auc)
     result = audit(
         model,
         data,
         baseline=baseline,
         limits=limits,
+        groups=groups,
+        group_by=group_by,
         white_box=white_box,
         outputs=outputs,
         seed=seed,

@@ -16,7 +16,7 @@ from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
-from safecompress.data import RecordedOutputs
+from safecompress.data import GroupsGiven, RecordedOutputs
 from safecompress.data.output_form import OUTPUT_KINDS, OutputKind
 from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event, Listener, silent
@@ -74,6 +74,8 @@ def audit(
     baseline: Given | None = None,
     against: Given | None = None,
     limits: Limits | None = None,
+    groups: GroupsGiven | None = None,
+    group_by: Sequence[str] = (),
     attacks: Sequence[str | Mapping[str, Any]] = (),
     white_box: bool = False,
     shadows: ShadowsConfig | int = 0,
@@ -105,7 +107,12 @@ def audit(
             target's gradients; the full model need only return outputs, so an `.onnx` will do. The
             scope says what a target without gradients leaves open. For text, points are embeddings
             (`space_of`).
-        limits: the bounds to keep; by default an AUC of at most 0.60 for every attack.
+        limits: the bounds to keep; by default an AUC of at most 0.60 for every attack, over all
+            rows and within every class.
+        groups: by name, one value for each member and for each non-member, such as
+            `{"region": (of the members, of the non-members)}`: the leak is judged within the groups
+            of each, too. Numbers with more than 20 distinct values are cut at their quartiles.
+        group_by: columns of the data, or of a run's data, whose values are such groups.
         attacks: further attacks by name or as `{name: {option: value}}`, such as `augmentation`;
             they run whatever time they take and must keep the same limits.
         white_box: whether the attacker has the model itself and computes inside it; for modules
@@ -167,11 +174,15 @@ def audit(
         shadows=ShadowsConfig(count=shadows) if isinstance(shadows, int) else shadows,
         outputs=outputs,
         listen=on_event,
+        groups=groups,
+        group_by=tuple(group_by),
     )
     settings = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     settings |= {"shadows": asking.shadows.count}
     if against is not None:
         settings |= {"against": str(against) if isinstance(against, str | Path) else True}
+    if group_by:
+        settings |= {"group_by": sorted(group_by)}
     verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
@@ -223,7 +234,13 @@ def _judged(
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
     judged = subjects[AUDITED]
     plan = plan_attacks(subjects, AUDITED, budget, named=named)
-    suite = audit_suite(limits, attacks=plan.attacks, named=named, baseline=case.parent)
+    suite = audit_suite(
+        limits,
+        attacks=plan.attacks,
+        named=named,
+        baseline=case.parent,
+        group_by=tuple(recorded.groups.members),
+    )
     if paired is not None:
         suite = Suite((*suite.checks, *paired.checks))
     attacks = attacks_of(suite)
@@ -285,7 +302,9 @@ def _subjects(
         both = recorded.evidence.zip(parent.outputs, lambda e, o: replace(e, parent=o))
         evidence_by_name = {DENSE: parent.evidence, AUDITED: both}
     return {
-        name: Subject.of(evidence, name=name, density=None, seed=seed)
+        name: Subject.of(
+            evidence, name=name, density=None, seed=seed, class_names=recorded.class_names
+        )
         for name, evidence in evidence_by_name.items()
     }
 

@@ -11,11 +11,17 @@ import torch
 from torch import nn
 
 from safecompress.audits.believable import believable
+from safecompress.audits.row_groups import with_row_groups
 from safecompress.audits.same_rows import of_same_rows
 from safecompress.audits.time_budget import Budget, require_time_to_ask
 from safecompress.cohorts.shadow_models import shadows_of_run
 from safecompress.config import DataConfig, ShadowsConfig
-from safecompress.data import RecordedOutputs, read_outputs
+from safecompress.data import (
+    GroupsGiven,
+    RecordedOutputs,
+    read_outputs,
+    with_group_columns,
+)
 from safecompress.data.output_form import OutputKind
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.events import Event, Listener, silent
@@ -84,6 +90,8 @@ class QueryPlan:
         shadows: how many shadow models of a run are trained, and how.
         outputs: what the target's outputs are declared to be; those of a run are logits.
         listen: called with an event before each model is queried.
+        groups: by name, values of the given members and non-members, by whose groups is judged.
+        group_by: columns of the data by whose groups is judged.
     """
 
     data: Data
@@ -94,6 +102,8 @@ class QueryPlan:
     shadows: ShadowsConfig = field(default_factory=ShadowsConfig)
     outputs: OutputKind = "auto"
     listen: Listener = silent
+    groups: GroupsGiven | None = None
+    group_by: tuple[str, ...] = ()
 
     def __call__(self, target: Target) -> RecordedOutputs:
         if self.data is None:
@@ -155,7 +165,12 @@ def open_case(
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
             _require_declared("logits", asking.outputs, f"{path}, a run")
-            run = open_run(path, trust_code=asking.trust_code)
+            if asking.groups:
+                raise ConfigError(
+                    f"{path}: a run's rows are its own; name columns of its data (group_by) "
+                    "instead of giving groups."
+                )
+            run = open_run(path, trust_code=asking.trust_code, group_by=asking.group_by)
             case = _case_of_run(run, baseline, asking, verdict_on=verdict_on)
             fitted = run.splits.preprocessor
             full = None
@@ -171,8 +186,15 @@ def open_case(
         _require_internals(source)
     if isinstance(target, RecordedOutputs):
         _require_declared(target.kind, asking.outputs, f"{target.path}, when it was recorded")
-    case = _case(
+    recorded = with_row_groups(
         source if isinstance(source, RecordedOutputs) else asking(source),
+        asking.data,
+        groups=asking.groups,
+        group_by=asking.group_by,
+        seed=asking.seed,
+    )
+    case = _case(
+        recorded,
         None if baseline is None else _parent(baseline, asking),
         name=source.path.name if source.path.is_dir() else source.path.stem,
         identity=None if isinstance(source, RecordedOutputs) else _files(source),
@@ -306,8 +328,11 @@ def _case_of_run(
     if asking.shadows.count:
         shadows = shadows_of_run(run, sealed, asking.shadows, listen=asking.listen)
 
+    groups = run.splits.groups_of(sealed)
+
     def record(model: nn.Module, path: Path) -> RecordedOutputs:
         recorded = record_rows(model, sealed, path=path, white_box=asking.white_box)
+        recorded = with_group_columns(recorded, groups)
         kind = COMPRESSED if path.name == MODEL else path.stem
         if kind not in shadows:
             return recorded

@@ -21,6 +21,7 @@ from safecompress.checks import (
     metric_named,
     shadow_attacks,
 )
+from safecompress.checks.by_class import group_checks, worth_checks
 from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack, Evidence, Pool
@@ -47,6 +48,9 @@ class Limits:
             small model fool the full one, in [0, 1].
         max_saving: for a pair, upper bound on the factor by which the small model reduces the
             queries that fool the full one, at least 1; a failure is a warning.
+        max_group_auc: upper bound on the two-sided AUC of every attack within each class and each
+            group, in [0.5, 1]; where the rows of a group cannot settle it, the verdict is not
+            decided. None takes `max_auc`, and then such a group is a warning.
 
     Raises:
         ConfigError: when a bound is outside its range.
@@ -57,6 +61,7 @@ class Limits:
     max_tpr: tuple[tuple[float, float], ...] = ()
     max_transfer: float = 0.2
     max_saving: float = 2.0
+    max_group_auc: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_transfer <= 1:
@@ -67,6 +72,10 @@ class Limits:
             raise ConfigError(f"max_saving is {self.max_saving:g}; expected at least 1.")
         if not 0.5 <= self.max_auc <= 1:
             raise ConfigError(f"max_auc is {self.max_auc:g}; expected a number in [0.5, 1].")
+        if self.max_group_auc is not None and not 0.5 <= self.max_group_auc <= 1:
+            raise ConfigError(
+                f"max_group_auc is {self.max_group_auc:g}; expected a number in [0.5, 1]."
+            )
         if self.max_advantage is not None and not 0 <= self.max_advantage <= 1:
             raise ConfigError(
                 f"max_advantage is {self.max_advantage:g}; expected a number in [0, 1]."
@@ -161,6 +170,7 @@ def audit_suite(
     attacks: Sequence[Attack],
     named: Sequence[Attack] = (),
     baseline: RecordedOutputs | None = None,
+    group_by: Sequence[str] = (),
 ) -> Suite:
     """Return the checks of an audit.
 
@@ -172,6 +182,7 @@ def audit_suite(
             has it.
         baseline: outputs of the dense model to compare with, by the attacks for which its evidence
             suffices; None without one.
+        group_by: names of the columns whose groups are judged beside the classes.
     """
     informing = [a for a in attacks if "parent" in a.requires and a not in named]
     judging = [a for a in attacks if a not in informing]
@@ -187,6 +198,13 @@ def audit_suite(
     by_class = next(attack for attack in attacks if _is_built_in(attack, _BY_CLASS))
     measure = AttackMeasure(by_class, metric_named("class-balanced-accuracy"))
     checks.append(_check(measure, at_most(limits.max_auc)))
+    checks += group_checks(
+        judging,
+        bound=limits.max_auc if limits.max_group_auc is None else limits.max_group_auc,
+        by=group_by,
+        decisive=limits.max_group_auc is not None,
+    )
+    checks += worth_checks(relative=baseline is not None)
     if baseline is not None:
         checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
         comparable = [attack for attack in judging if _able(attack, baseline.evidence)]

@@ -11,6 +11,8 @@ from safecompress.checks.conditions import (
     at_most_dense,
     rows_to_settle,
 )
+from safecompress.checks.group_findings import GroupFinding, group_clause
+from safecompress.checks.group_leak import GroupLeak
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
@@ -18,6 +20,7 @@ from safecompress.checks.overall import overall
 from safecompress.checks.presets import (
     check_from,
     default_suite,
+    group_columns,
     shadow_attacks,
     steering_attacks,
     steering_measures,
@@ -26,11 +29,19 @@ from safecompress.checks.presets import (
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level
 from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
+from safecompress.checks.worth import (
+    WORTH,
+    GainOverMajority,
+    MacroF1,
+    ModelBalancedAccuracy,
+    WorstClassRecall,
+)
 
 __all__ = [
     "EXIT_CODES",
     "MEASURES",
     "OBJECTIVES",
+    "WORTH",
     "Accuracy",
     "AttackMeasure",
     "AttributeInference",
@@ -40,8 +51,13 @@ __all__ = [
     "CheckResult",
     "Condition",
     "Density",
+    "GainOverMajority",
+    "GroupFinding",
+    "GroupLeak",
+    "MacroF1",
     "Measure",
     "Metric",
+    "ModelBalancedAccuracy",
     "Objective",
     "Outcome",
     "QuerySavingMeasure",
@@ -51,6 +67,7 @@ __all__ = [
     "Suite",
     "TprAtFpr",
     "TransferRate",
+    "WorstClassRecall",
     "at_least",
     "at_least_dense",
     "at_most",
@@ -58,6 +75,8 @@ __all__ = [
     "check_from",
     "corrected_level",
     "default_suite",
+    "group_clause",
+    "group_columns",
     "metric_named",
     "overall",
     "rows_to_settle",

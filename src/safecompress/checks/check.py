@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from safecompress.checks.conditions import Condition, Status
-from safecompress.checks.measures import AttackMeasure, Measure
+from safecompress.checks.measures import Measure
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import FOREIGN, MissingEvidenceError, SafeCompressError, UndecidableError
 from safecompress.protocols import Estimate
@@ -103,9 +103,9 @@ class Check:
             str(self.condition),
             estimate,
             watch.seconds,
-            "difference to the dense model" if self.condition.relative else estimate.note,
+            _message(estimate, relative=self.condition.relative),
             decided,
-            self._attack,
+            estimate.attack or self._attack,
             leak=self.measure.leak,
         )
 
@@ -131,5 +131,12 @@ class Check:
 
     @property
     def _attack(self) -> str:
-        """Name of the measured attack; empty where the measure is of none."""
-        return self.measure.attack.name if isinstance(self.measure, AttackMeasure) else ""
+        """Name of the measured attack; empty where the measure is of none or of several."""
+        attacks = self.measure.uses_attacks
+        return attacks[0].name if len(attacks) == 1 else ""
+
+
+def _message(estimate: Estimate, *, relative: bool) -> str:
+    """Return what has to be known to read a figure."""
+    said = ["difference to the dense model"] if relative else []
+    return "; ".join([*said, *([estimate.note] if estimate.note else [])])

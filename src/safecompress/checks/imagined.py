@@ -14,7 +14,7 @@ from torch import nn
 from safecompress.attacks.imagined import MemorizingModel, imaginary_internals, imaginary_references
 from safecompress.checks.measures import Measure
 from safecompress.checks.subject import Subject
-from safecompress.protocols import Evidence, InputRange, Outputs, Pool, Rows
+from safecompress.protocols import Evidence, GroupColumn, InputRange, Outputs, Pool, Rows
 from safecompress.randomness import generator
 from safecompress.train.predict import predict
 
@@ -22,6 +22,9 @@ ROWS = 200
 """Members, and as many non-members."""
 WIDTH = 12
 CLASSES = 3
+COLUMN = "region"
+"""The one column of groups that the rows have where a measure requires groups."""
+GROUPS = ("north", "south", "west")
 
 _RADIUS = 0.5
 _DENSITY = 0.25
@@ -47,6 +50,9 @@ def imagined_subject(measure: Measure, *, seed: int) -> Subject:
     evidence = replace(evidence, span=InputRange(torch.tensor(-0.5), torch.tensor(0.5)))
     for need in sorted(measure.requires):
         evidence = _with(evidence, need, seed=seed)
+    if "groups" in measure.requires:
+        codes = evidence.outputs.ids % len(GROUPS)
+        evidence = replace(evidence, groups={COLUMN: GroupColumn(codes, GROUPS)})
     for field in {"rows", "target", "span"} - measure.requires:
         evidence = replace(evidence, **{field: None})  # type: ignore[arg-type]
     pool = halves.map(evidence.take)

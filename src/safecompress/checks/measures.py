@@ -42,6 +42,11 @@ class Measure(ABC):
         """Fields of the evidence needed besides `outputs`."""
         return frozenset()
 
+    @property
+    def uses_attacks(self) -> tuple[Attack, ...]:
+        """The attacks whose figures the measure reads; controls run for each of them."""
+        return ()
+
     @abstractmethod
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         """Return the figure with its interval.
@@ -147,6 +152,10 @@ class AttackMeasure(Measure):
     @property
     def requires(self) -> frozenset[str]:
         return self.attack.requires
+
+    @property
+    def uses_attacks(self) -> tuple[Attack, ...]:
+        return (self.attack,)
 
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()

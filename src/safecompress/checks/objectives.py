@@ -26,11 +26,13 @@ class Outcome:
 
     Args:
         name: the candidate's name.
-        accuracy: share of the steering non-members classified correctly, in [0, 1].
+        accuracy: what the candidate is worth, in [0, 1]: the share of the steering non-members
+            classified correctly, or the figure that `worth` names.
         auc: AUC per attack.
         attack_accuracy: balanced accuracy per attack, thresholds learned on the fit half.
         round: round number, from 0.
         risks: further figures by name, smaller is better, such as a transfer rate.
+        worth: name of the figure in `accuracy`: `accuracy`, `balanced-accuracy` or `macro-f1`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Outcome:
     attack_accuracy: dict[str, float]
     round: int = 0
     risks: dict[str, float] = field(default_factory=dict)
+    worth: str = "accuracy"
 
     @property
     def worst_auc(self) -> float:
@@ -144,10 +147,10 @@ class Paired(Objective):
     def _reason(self, outcome: Outcome, floor: float) -> str:
         if outcome.accuracy >= floor - 1e-12:
             return (
-                f"mean AUC {outcome.mean_auc:.4f} at accuracy {outcome.accuracy:.4f} "
+                f"mean AUC {outcome.mean_auc:.4f} at {outcome.worth} {outcome.accuracy:.4f} "
                 f"(floor {floor:.4f})"
             )
-        return f"accuracy {outcome.accuracy:.4f} is below the floor {floor:.4f}"
+        return f"{outcome.worth} {outcome.accuracy:.4f} is below the floor {floor:.4f}"
 
 
 OBJECTIVES.add(
@@ -299,7 +302,7 @@ class Bounded(Objective):
             Ranked(
                 i,
                 -worst[i] - keys[i][0],
-                f"largest risk {worst[i]:.4f} at accuracy {outcomes[i].accuracy:.4f} "
+                f"largest risk {worst[i]:.4f} at {outcomes[i].worth} {outcomes[i].accuracy:.4f} "
                 f"(floor {floor:.4f})",
             )
             for i in order
@@ -315,7 +318,7 @@ class MostAccurate(Objective):
 
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:
         return _by_score(
-            [o.accuracy for o in outcomes], [f"accuracy {o.accuracy:.4f}" for o in outcomes]
+            [o.accuracy for o in outcomes], [f"{o.worth} {o.accuracy:.4f}" for o in outcomes]
         )
 
 

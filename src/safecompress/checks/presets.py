@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.lira import CalibratedAttack
+from safecompress.checks.by_class import group_checks, worth_checks
 from safecompress.checks.check import Check
 from safecompress.checks.conditions import (
     Condition,
@@ -14,6 +16,7 @@ from safecompress.checks.conditions import (
     at_most_dense,
     condition_from,
 )
+from safecompress.checks.group_leak import CLASS, GroupLeak
 from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measure, measure_from
 from safecompress.checks.metrics import BalancedAccuracy, TprAtFpr
 from safecompress.checks.suite import Suite
@@ -38,13 +41,20 @@ def shadow_attacks(inside: int) -> tuple[str, ...]:
     return ("lira-online" if inside >= _ONLINE else "lira-offline", "rmia")
 
 
-def default_suite(*, density: float | None, relative: bool, more: Sequence[Attack] = ()) -> Suite:
+def default_suite(
+    *,
+    density: float | None,
+    relative: bool,
+    more: Sequence[Attack] = (),
+    group_by: Sequence[str] = (),
+) -> Suite:
     """Return the suite of a run that names no checks.
 
     Args:
         density: the target density, in (0, 1], or None where size is not judged.
         relative: whether there is a dense model to compare with.
         more: attacks beside the standard ones, judged by the same bounds.
+        group_by: columns whose groups are judged beside the classes.
     """
     attacks = [ATTACKS.build(name, where="default suite") for name in _STANDARD_ATTACKS]
     attacks += more
@@ -53,9 +63,11 @@ def default_suite(*, density: float | None, relative: bool, more: Sequence[Attac
         checks.append(_named(Density(), at_most(density + 1e-9), name="density"))
     if relative:
         checks.append(_named(Accuracy(), at_least_dense(-DEFAULT_ACCURACY_LOSS)))
+    checks += worth_checks(relative=relative)
     checks += [_named(AttackMeasure(a), at_most(DEFAULT_MAX_AUC)) for a in attacks]
     if relative:
         checks += [_named(AttackMeasure(a), at_most_dense(0.0)) for a in attacks]
+    checks += group_checks(attacks, bound=DEFAULT_MAX_AUC, by=group_by)
     by_class = AttackMeasure(attacks[1], BalancedAccuracy(per_class=True))
     checks.append(_named(by_class, at_most(DEFAULT_MAX_AUC)))
     checks.append(_named(AttackMeasure(attacks[1], TprAtFpr(0.01)), at_most(0.05), critical=False))
@@ -82,6 +94,12 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
     condition = condition_from(
         {str(k): v for k, v in config.condition.items()}, where=f"{where}.condition"
     )
+    if (
+        isinstance(measure, GroupLeak)
+        and condition.relation == "at_most"
+        and not condition.relative
+    ):
+        measure = replace(measure, limit=condition.bound)
     return _named(measure, condition, name=config.name, critical=config.critical)
 
 
@@ -126,6 +144,23 @@ def steering_measures(config: CompressConfig) -> list[Measure]:
     return measures
 
 
+def group_columns(config: CompressConfig) -> tuple[str, ...]:
+    """Return the columns by whose groups a run is judged, which its data must have.
+
+    Args:
+        config: the run's configuration.
+
+    Raises:
+        ConfigError: on an unknown measure or option.
+    """
+    named = list(config.verdict.group_by)
+    for i, check in enumerate(config.verdict.checks):
+        measure = measure_from(check.measure, where=f"verdict.checks[{i}].measure")
+        if isinstance(measure, GroupLeak) and measure.by != CLASS:
+            named.append(measure.by)
+    return tuple(dict.fromkeys(named))
+
+
 def suite_from(
     config: CompressConfig, *, density: float, relative: bool, shadows: Sequence[str] = ()
 ) -> Suite:
@@ -147,4 +182,6 @@ def suite_from(
         )
     more = [attack for attack in steering_attacks(config, teachers=False) if attack.white_box]
     more += [ATTACKS.build(name, where="shadows") for name in shadows]
-    return default_suite(density=density, relative=relative, more=more)
+    return default_suite(
+        density=density, relative=relative, more=more, group_by=config.verdict.group_by
+    )

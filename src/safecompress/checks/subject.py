@@ -27,6 +27,7 @@ class Subject:
         halves: bool masks (n,), True on the rows that a learning attack may be fitted on.
         density: existing share of the maskable weights, in [0, 1]; None where it is not known.
         seed: seed of everything random in attacks and intervals.
+        class_names: names of the classes, by their numbers; empty where they are not known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Subject:
     halves: Pool[Tensor]
     density: float | None
     seed: int
+    class_names: tuple[str, ...] = ()
     _results: dict[Identity, AttackResult] = field(default_factory=dict, repr=False, compare=False)
     _computed: dict[Identity, object] = field(default_factory=dict, repr=False, compare=False)
 
@@ -45,6 +47,7 @@ class Subject:
         name: str,
         density: float | None,
         seed: int,
+        class_names: tuple[str, ...] = (),
     ) -> Subject:
         """Build the subject of a model's outputs, or of all evidence on it.
 
@@ -53,6 +56,7 @@ class Subject:
             name: the model's name in reports.
             density: existing share of the maskable weights, in [0, 1]; None where it is not known.
             seed: seed of attacks and intervals; with the row ids it determines the halves.
+            class_names: names of the classes, by their numbers; empty where they are not known.
         """
         evidence = outputs.map(_as_evidence)
         return cls(
@@ -61,12 +65,21 @@ class Subject:
             halves=evidence.map(lambda e: halves(e.outputs.ids, seed=seed)),
             density=density,
             seed=seed,
+            class_names=class_names,
         )
 
     @property
     def outputs(self) -> Pool[Outputs]:
         """The model's outputs on both groups."""
         return self.evidence.map(lambda e: e.outputs)
+
+    def class_named(self, label: int) -> str:
+        """Return the name of a class; its number where names are not known.
+
+        Args:
+            label: the class, from 0.
+        """
+        return self.class_names[label] if label < len(self.class_names) else str(label)
 
     def attacked_by(self, attack: Attack) -> AttackResult:
         """Run an attack, or return its earlier result.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from safecompress.checks.check import Check, CheckResult
 from safecompress.checks.conditions import Status
-from safecompress.checks.measures import AttackMeasure
 from safecompress.checks.subject import Subject
 from safecompress.errors import ConfigError
 from safecompress.registry.identity import require_distinct_names
@@ -30,8 +29,7 @@ class Suite:
     checks: tuple[Check, ...]
 
     def __post_init__(self) -> None:
-        measures = (c.measure for c in self.checks)
-        attacks = [m.attack for m in measures if isinstance(m, AttackMeasure)]
+        attacks = [attack for check in self.checks for attack in check.measure.uses_attacks]
         require_distinct_names(attacks, where="verdict.checks", kind="attacks")
         names = [c.name for c in self.checks]
         twice = sorted({n for n in names if names.count(n) > 1})

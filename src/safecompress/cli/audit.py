@@ -31,6 +31,14 @@ Attacks = Annotated[
         help="One more, e.g. augmentation; may be repeated. With options: {NAME: {option: value}}.",
     ),
 ]
+GroupBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group-by",
+        metavar="COLUMN",
+        help="Judge the leak within its groups, too; may be repeated.",
+    ),
+]
 Files = Annotated[
     tuple[Path, Path] | None,
     typer.Option(
@@ -67,6 +75,11 @@ def command(
     max_auc: Annotated[
         float | None, typer.Option(help="Most that any attack's AUC may be; 0.60 by default.")
     ] = None,
+    max_group_auc: Annotated[
+        float | None,
+        typer.Option(help="The same within every class and group; --max-auc by default."),
+    ] = None,
+    group_by: GroupBy = None,
     max_advantage: Annotated[
         float | None, typer.Option(help="Most that any attack's TPR - FPR may be.")
     ] = None,
@@ -111,6 +124,8 @@ def command(
         "baseline": baseline,
         "against": against,
         "limits.max_auc": max_auc,
+        "limits.max_group_auc": max_group_auc,
+        "group_by": group_by or None,
         "limits.max_advantage": max_advantage,
         "limits.max_tpr": max_tpr or None,
         "attacks": [part_request(a, option="--attack") for a in attack or ()] or None,
@@ -133,6 +148,7 @@ def command(
             baseline=config.baseline,
             against=config.against,
             limits=_limits(config),
+            group_by=config.group_by,
             attacks=config.attacks,
             shadows=config.shadows,
             level=config.level,
@@ -193,6 +209,7 @@ def _limits(config: AuditConfig) -> Limits:
         tuple((float(tpr), float(fpr)) for tpr, _, fpr in rates),
         config.limits.max_transfer,
         config.limits.max_saving,
+        config.limits.max_group_auc,
     )
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from safecompress.attacks.transfer import UnitInputModel
 from safecompress.candidate import Candidate
 from safecompress.checks import (
+    WORTH,
+    Accuracy,
     Auc,
     BalancedAccuracy,
     Outcome,
@@ -139,8 +141,17 @@ class CandidateEvaluator:
                 risks[measure.name] = 1.0
             costs[measure.name] = stopwatch.seconds
         measures |= risks
+        worth, value = self._session.config.steer.worth, subject.accuracy
+        if worth != Accuracy.name:
+            value = measures[worth] = WORTH[worth](subject.outputs.nonmembers)
         outcome = Outcome(
-            tested.name, subject.accuracy, auc, attack_accuracy, tested.record["round"] - 1, risks
+            tested.name,
+            value,
+            auc,
+            attack_accuracy,
+            tested.record["round"] - 1,
+            risks,
+            worth,
         )
         return outcome, {
             "accuracy": subject.accuracy,

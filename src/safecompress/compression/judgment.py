@@ -173,6 +173,7 @@ def _subjects(
             name=name,
             density=model.topology.density,
             seed=seed,
+            class_names=tuple(session.splits.class_names),
         )
         for name, model in models.items()
     }
@@ -199,7 +200,8 @@ def _evidence(
         outputs = trainer.outputs(candidate, rows)
         return Evidence(outputs, rows=rows, internals=internals, target=target, span=span)
 
-    return sealed.map(of)
+    groups = session.splits.groups_of(sealed)
+    return sealed.map(of).zip(groups, lambda e, g: replace(e, groups=g or None))
 
 
 def _untouched(session: Session, sealed: Pool[Rows], *, needed: frozenset[str]) -> Subject | None:
@@ -268,5 +270,6 @@ def _model_facts(session: Session, compressed: StoredModel, finding: Finding) ->
         accuracy=finding.accuracy_of(COMPRESSED),
         lineage=tuple(compressed.metadata["lineage"]),
         transforms=TransformFacts.from_json(compressed.transforms.facts()),
+        worth=session.config.steer.worth,
         dense=dense,
     )

@@ -15,8 +15,8 @@ from safecompress.attacks.controls import blind_baseline
 from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks import (
     OBJECTIVES,
-    AttackMeasure,
     Suite,
+    group_columns,
     shadow_attacks,
     steering_attacks,
     steering_measures,
@@ -194,6 +194,7 @@ def prepare(
     )
     if compare_groups:
         _check_blind(config, splits)
+        _check_columns(config, splits)
     return prepared
 
 
@@ -225,7 +226,7 @@ def _check_parts(config: CompressConfig) -> None:
         raise ConfigError(f"steer.attacks: '{twice[0]}' is listed twice; keep one.")
     measures = steering_measures(config)
     require_distinct_names(measures, where="steer.measures", kind="measures")
-    measured = [m.attack for m in measures if isinstance(m, AttackMeasure)]
+    measured = [attack for measure in measures for attack in measure.uses_attacks]
     require_distinct_names([*built, *measured], where="steer", kind="attacks")
     for index, measure in enumerate(measures):
         if missing := measure.requires - {"rows", "target", "parent_target"}:
@@ -247,7 +248,12 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
     if data is None:
         if config.data is None:
             raise ConfigError("data: missing; describe it in the configuration or pass Splits.")
-        return load_splits(config.data, seed=config.seed, weights_given=trained)
+        return load_splits(
+            config.data,
+            seed=config.seed,
+            weights_given=trained,
+            group_by=group_columns(config),
+        )
     # Splits of ready tensors have no preprocessor: their members were declared, not drawn.
     if trained and data.preprocessor is not None and not data.report.weights_given:
         raise MembershipError(
@@ -287,6 +293,16 @@ def _check_blind(config: CompressConfig, splits: Splits) -> None:
             f"{baseline.message} A column or word that names its rows (an identifier, a date) does "
             "the same: leave it out."
         )
+
+
+def _check_columns(config: CompressConfig, splits: Splits) -> None:
+    """Refuse columns of groups that the splits do not hold, before hours of training."""
+    for name in group_columns(config):
+        if name not in splits.groups:
+            raise ConfigError(
+                f"verdict.group_by: the splits hold no groups by '{name}'; make them with "
+                f"groups={{'{name}': …}}, one value for each row."
+            )
 
 
 def _check_stages(prepared: PreparedRun) -> None:

@@ -74,6 +74,12 @@ class LimitsConfig(Section):
         le=1,
         description="Most that any attack's AUC may be. 0.5 is guessing and 1 finds every member.",
     )
+    max_group_auc: Annotated[float, Field(ge=0.5, le=1)] | None = Field(
+        default=None,
+        description="Most that any attack's AUC may be within each class, and within each group of "
+        "`group_by`, whichever way its ranking points. Left out, it is `max_auc`, and groups too "
+        "small to settle it are a warning; where it is set, they leave the verdict undecided.",
+    )
     max_advantage: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
         description="Most that any attack's advantage may be: its true-positive minus its "
@@ -127,6 +133,12 @@ class AuditConfig(Section):
     limits: LimitsConfig = Field(
         default=LimitsConfig(),
         description="What the target must keep; a limit that is broken fails the verdict.",
+    )
+    group_by: tuple[str, ...] = Field(
+        default=(),
+        description="Columns, such as `region`, within whose groups the leak is judged, too: of a "
+        "table's rows, or arrays `member_group_NAME` and `nonmember_group_NAME` of recorded "
+        "outputs. Classes are always judged.",
     )
     attacks: tuple[Request, ...] = Field(
         default=(),

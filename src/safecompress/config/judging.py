@@ -60,6 +60,12 @@ class SteerConfig(Section):
         description="Risks besides the attacks, measured of every candidate, smaller being better: "
         "for example `{transfer: {rows: 200}}`. The objectives `pareto` and `bounded` weigh them.",
     )
+    worth: Literal["accuracy", "balanced-accuracy", "macro-f1"] = Field(
+        default="accuracy",
+        description="What counts as a candidate's accuracy where the objective ranks it. "
+        "`balanced-accuracy` and `macro-f1` give every class the same weight: take one where a "
+        "rare class matters.",
+    )
     objective: Request = Field(
         default="pareto",
         description="How candidates are ranked (`safecompress list objectives`). `pareto` takes "
@@ -115,7 +121,14 @@ class VerdictConfig(Section):
     checks: tuple[CheckConfig, ...] = Field(
         default=(),
         description="The tests of the verdict. Empty is the default suite: density, accuracy "
-        "against the dense model, and the attacks' AUC against 0.60 and against the dense model.",
+        "against the dense model, over all rows and by class, and the attacks' AUC against 0.60 "
+        "over all rows and within each class, and against the dense model.",
+    )
+    group_by: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of a table, such as `region`, within whose groups the default suite "
+        "judges the leak, too; a column that is dropped may be named. Classes are always judged. "
+        "Checks of your own name theirs: `{group: {by: region}}`.",
     )
     level: Share = Field(
         default=0.95,

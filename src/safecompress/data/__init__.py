@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from safecompress.data.duplicates import content_of_inputs
+from safecompress.data.group_columns import (
+    GroupsGiven,
+    attach_groups,
+    columns_named,
+    given_groups,
+    with_columns,
+    with_group_columns,
+)
 from safecompress.data.groups import DistinctRows, Groups, distinct_rows, load_groups
 from safecompress.data.ledger import Ledger
 from safecompress.data.load import load_splits, splits_from_arrays, splits_from_dataset
@@ -26,14 +34,18 @@ __all__ = [
     "DataSource",
     "DistinctRows",
     "Groups",
+    "GroupsGiven",
     "Ledger",
     "Preprocessor",
     "RawData",
     "RecordedOutputs",
     "SplitReport",
     "Splits",
+    "attach_groups",
+    "columns_named",
     "content_of_inputs",
     "distinct_rows",
+    "given_groups",
     "halves",
     "load_groups",
     "load_source",
@@ -45,4 +57,6 @@ __all__ = [
     "source_rows",
     "splits_from_arrays",
     "splits_from_dataset",
+    "with_columns",
+    "with_group_columns",
 ]

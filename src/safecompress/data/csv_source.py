@@ -69,24 +69,28 @@ class CsvRows(CsvSource, DataSource):
             _same_columns(*tables)
         train = tables[0]
         kinds = _kinds(train, self)
-        columns = tuple(
-            Column(
-                name,
-                kind,
-                np.concatenate([_numbers(table, name) for table in tables])
-                if kind == "numeric"
-                else np.array(
-                    [cell for table in tables for cell in table.column(name)], dtype=object
-                ),
-            )
-            for name, kind in kinds.items()
-        )
+        columns = tuple(_column(tables, name, kind) for name, kind in kinds.items())
+        aside = tuple(_column(tables, name, _kind_aside(tables, name)) for name in self.drop)
         labels, names = _labels([label for table in tables for label in _label_cells(table, self)])
         test_from = len(train.cells) if self.test_path is not None else None
-        return RawData(columns, labels, names, test_from, where=str(self.path))
+        return RawData(columns, labels, names, test_from, str(self.path), aside)
 
 
 SOURCES.add("csv", CsvRows, summary="numbers, categories and texts in a CSV with a header")
+
+
+def _column(tables: Sequence[_Table], name: str, kind: Kind) -> Column:
+    """Return a column of all files."""
+    if kind == "numeric":
+        return Column(name, kind, np.concatenate([_numbers(table, name) for table in tables]))
+    cells = [cell for table in tables for cell in table.column(name)]
+    return Column(name, kind, np.array(cells, dtype=object))
+
+
+def _kind_aside(tables: Sequence[_Table], name: str) -> Kind:
+    """Return the kind of a column that is no input; any cell that is no number makes it text."""
+    numeric = all(_infer(table.column(name)) == "numeric" for table in tables)
+    return "numeric" if numeric else "categorical"
 
 
 def _read(path: Path, delimiter: str) -> _Table:

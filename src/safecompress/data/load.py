@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig, load_section
 from safecompress.data.duplicates import content_of_raw
+from safecompress.data.group_columns import columns_named
+from safecompress.data.group_values import values_of
 from safecompress.data.membership import (
     Membership,
     declared_members,
@@ -18,7 +22,8 @@ from safecompress.data.membership import (
 )
 from safecompress.data.partition import Shares, partition
 from safecompress.data.preprocessing import Preprocessor
-from safecompress.data.raw import RawData, raw_from_arrays
+from safecompress.data.raw import Column, Kind, RawData, raw_from_arrays
+from safecompress.data.row_values import RowValues
 from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import Splits, assemble
@@ -26,7 +31,9 @@ from safecompress.data.torch_source import raw_from_dataset, to_array
 from safecompress.protocols import Rows
 
 
-def load_splits(config: DataConfig, *, seed: int, weights_given: bool) -> Splits:
+def load_splits(
+    config: DataConfig, *, seed: int, weights_given: bool, group_by: Sequence[str] = ()
+) -> Splits:
     """Read, split and preprocess rows; the same configuration and seed give the same splits.
 
     Args:
@@ -34,6 +41,7 @@ def load_splits(config: DataConfig, *, seed: int, weights_given: bool) -> Splits
         seed: seed of every draw.
         weights_given: whether training starts from weights that were trained before; then
             membership must be declared.
+        group_by: columns within whose groups figures are judged; dropped ones may be named.
 
     Raises:
         MembershipError: when weights are given and membership is not declared.
@@ -49,6 +57,7 @@ def load_splits(config: DataConfig, *, seed: int, weights_given: bool) -> Splits
         membership=membership,
         seed=seed,
         weights_given=weights_given,
+        group_by=group_by,
     )
 
 
@@ -61,6 +70,7 @@ def splits_from_arrays(
     preprocessing: PreprocessingConfig | Mapping[str, Any] | None = None,
     test: tuple[Any, Any] | None = None,
     weights_given: bool = False,
+    groups: Mapping[str, Any] | None = None,
 ) -> Splits:
     """Split and preprocess arrays or tensors.
 
@@ -74,6 +84,8 @@ def splits_from_arrays(
         weights_given: whether a trained model will be judged on these splits; then membership
             must be declared, and numbers are left as they are unless `preprocessing` says
             otherwise.
+        groups: by name, one value for each row, those of the test part last, such as a region;
+            checks can judge the leak within the groups of each.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
@@ -81,6 +93,7 @@ def splits_from_arrays(
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
     pair = None if test is None else (to_array(test[0]), to_array(test[1]))
     raw = raw_from_arrays(to_array(x), to_array(y), test=pair, where="arrays")
+    raw = _with_groups(raw, groups or {})
     return splits_from_raw(
         raw,
         split=config,
@@ -88,6 +101,7 @@ def splits_from_arrays(
         membership=membership,
         seed=seed,
         weights_given=weights_given,
+        group_by=tuple(groups or ()),
     )
 
 
@@ -99,6 +113,7 @@ def splits_from_dataset(
     preprocessing: PreprocessingConfig | Mapping[str, Any] | None = None,
     test: Any = None,
     weights_given: bool = False,
+    groups: Mapping[str, Any] | None = None,
 ) -> Splits:
     """Split and preprocess a map-style torch dataset of (input, label).
 
@@ -111,12 +126,15 @@ def splits_from_dataset(
         weights_given: whether a trained model will be judged on these splits; then membership
             must be declared, and numbers are left as they are unless `preprocessing` says
             otherwise.
+        groups: by name, one value for each row, those of the test part last, such as a region;
+            checks can judge the leak within the groups of each.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
     raw = raw_from_dataset(dataset, test=test)
+    raw = _with_groups(raw, groups or {})
     return splits_from_raw(
         raw,
         split=config,
@@ -124,7 +142,18 @@ def splits_from_dataset(
         membership=membership,
         seed=seed,
         weights_given=weights_given,
+        group_by=tuple(groups or ()),
     )
+
+
+def _with_groups(raw: RawData, groups: Mapping[str, Any]) -> RawData:
+    """Return raw data with columns that are no inputs beside its own."""
+    aside = []
+    for name, given in groups.items():
+        values = values_of(given, f"groups['{name}']")
+        kind: Kind = "numeric" if values.dtype.kind in "iuf" else "categorical"
+        aside.append(Column(str(name), kind, values))
+    return replace(raw, aside=(*raw.aside, *aside))
 
 
 def _declared(
@@ -147,6 +176,7 @@ def splits_from_raw(
     membership: Membership,
     seed: int,
     weights_given: bool = False,
+    group_by: Sequence[str] = (),
 ) -> Splits:
     """Split raw rows and preprocess them, learning from members only.
 
@@ -160,6 +190,7 @@ def splits_from_raw(
         membership: how it is known which rows are members.
         seed: seed of every draw.
         weights_given: whether training starts from weights that were trained before.
+        group_by: columns within whose groups figures are judged.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
@@ -176,6 +207,7 @@ def splits_from_raw(
         shares=Shares(split.members, split.steer, split.reference, split.deduplicate),
         seed=seed,
     )
+    columns = columns_named(raw, group_by)
     preprocessor = Preprocessor.fit(raw, cut.members, preprocessing)
 
     def rows(index: NDArray[Any]) -> Rows:
@@ -195,4 +227,5 @@ def splits_from_raw(
         class_names=raw.label_names,
         preprocessor=preprocessor,
         weights_given=weights_given,
+        groups={n: RowValues(np.arange(len(raw)), values) for n, values in columns.items()},
     )

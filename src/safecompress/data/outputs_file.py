@@ -5,6 +5,7 @@ With outputs from a file, a model can be audited that does not run here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from safecompress.data import copies
 from safecompress.data.copies import Answers, repeats_of
+from safecompress.data.file_groups import with_file_groups
 from safecompress.data.groups import repeats_remark
+from safecompress.data.npz_source import list_npz
 from safecompress.data.output_form import OutputForm, OutputKind, form_beside, form_of
 from safecompress.data.outputs_arrays import (
     GROUPS,
@@ -24,7 +27,7 @@ from safecompress.data.outputs_arrays import (
 )
 from safecompress.data.raw import Array
 from safecompress.errors import DataError, NonFiniteError
-from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
+from safecompress.protocols import Evidence, GroupColumn, Outputs, Pool, References, Rows
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ class RecordedOutputs:
         """The outputs of both groups."""
         return self.evidence.map(lambda e: e.outputs)
 
+    @property
+    def groups(self) -> Pool[Mapping[str, GroupColumn]]:
+        """By the name of a column, the group of every row; empty where none is known."""
+        return self.evidence.map(lambda e: e.groups or {})
+
     def take(self, index: Pool[Tensor]) -> RecordedOutputs:
         """Return the outputs on some of the rows.
 
@@ -81,6 +89,8 @@ def read_outputs(path: Path, *, outputs: OutputKind = "auto") -> RecordedOutputs
       another than that of the model's own outputs.
     - `member_reference_seen` and `nonmember_reference_seen`, optional: bool (models, n), whether a
       row was in that model's training set; without them no row was.
+    - `member_group_NAME` and `nonmember_group_NAME`, optional: numbers, texts or yes/no (n,), by
+      whose groups the leak is judged, too.
 
     Args:
         path: the `.npz`.
@@ -113,7 +123,7 @@ def read_outputs(path: Path, *, outputs: OutputKind = "auto") -> RecordedOutputs
     if given is not None and other is not None:
         recorded = _with_references(recorded, given, other)
     refuse_shared(recorded)
-    return judged_once(recorded)
+    return with_file_groups(judged_once(recorded), path, list_npz(path))
 
 
 def recorded_outputs(

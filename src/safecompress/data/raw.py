@@ -44,6 +44,8 @@ class RawData:
         label_names: one name per class.
         test_from: index of the first row of the test part; None where the source has one part.
         where: the source's name in messages.
+        aside: columns that are no inputs, such as dropped ones; figures can be judged within the
+            groups that they name.
 
     Raises:
         DataError: when lengths differ, there are no rows, or all rows have the same label.
@@ -54,6 +56,7 @@ class RawData:
     label_names: tuple[str, ...]
     test_from: int | None = None
     where: str = "data"
+    aside: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.labels)
@@ -66,6 +69,7 @@ class RawData:
         )
         if not sizes:
             raise DataError(f"{self.where}: no columns beside the label; nothing to learn from.")
+        sizes |= {column.name: len(column.values) for column in self.aside}
         for name, size in sizes.items():
             if size != n:
                 raise DataError(

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from safecompress.data.duplicates import check_disjoint, content_of_inputs
+from safecompress.data.group_columns import GroupsGiven, both_values, group_columns
 from safecompress.data.ledger import Ledger
 from safecompress.data.partition import REMEDY, Partition, Shares, partition
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import first
+from safecompress.data.row_values import RowValues
 from safecompress.data.rows import check_ids, check_rows, input_shape, rows_digest, slice_rows
 from safecompress.errors import DataError
-from safecompress.protocols import Pool, Rows
+from safecompress.protocols import GroupColumn, Pool, Rows
 from safecompress.randomness import permutation
 
 
@@ -68,6 +70,7 @@ class Splits:
         input_shape: shape of one row's inputs.
         preprocessor: how raw rows became these rows; None for rows given in memory.
         report: counts, duplicates and membership.
+        groups: by name, a column of values of all rows, within whose groups figures are judged.
 
     Raises:
         SplitOverlapError: when a row is in two groups; the message names how many and the first.
@@ -83,6 +86,7 @@ class Splits:
     preprocessor: Preprocessor | None
     report: SplitReport
     _sealed: Pool[Rows] = field(repr=False)
+    groups: Mapping[str, RowValues] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         held_out = {
@@ -126,6 +130,7 @@ class Splits:
         reference: float = 0,
         deduplicate: bool = False,
         class_names: tuple[str, ...] | None = None,
+        groups: GroupsGiven | None = None,
     ) -> Splits:
         """Cut rows whose membership is known.
 
@@ -139,6 +144,8 @@ class Splits:
             deduplicate: whether non-members whose inputs equal a member's, or an earlier
                 non-member's, are dropped instead of refused.
             class_names: one name per class; None takes their numbers.
+            groups: by name, one value for each member and for each non-member, such as a region;
+                checks can judge the leak within the groups of each.
 
         Raises:
             SplitOverlapError: when members and non-members share ids, or inputs.
@@ -185,7 +192,17 @@ class Splits:
             used_rows=total,
             class_names=names,
             preprocessor=None,
+            groups=_by_id(groups or {}, Pool(ids["members"], ids["nonmembers"])),
         )
+
+    def groups_of(self, rows: Pool[Rows]) -> Pool[Mapping[str, GroupColumn]]:
+        """Return the group of each of some rows, by the name of the column.
+
+        Args:
+            rows: rows of these splits.
+        """
+        ids = rows.map(lambda r: r.ids.numpy())
+        return group_columns({name: ids.map(values.at) for name, values in self.groups.items()})
 
     @cached_property
     def sealed_digest(self) -> str:
@@ -242,6 +259,7 @@ def assemble(
     class_names: tuple[str, ...],
     preprocessor: Preprocessor | None,
     weights_given: bool = False,
+    groups: Mapping[str, RowValues] | None = None,
 ) -> Splits:
     """Return splits of groups that `partition` cut.
 
@@ -259,6 +277,7 @@ def assemble(
         class_names: one name per class.
         preprocessor: how raw rows became these rows, or None.
         weights_given: whether the splits are for weights that were trained before.
+        groups: by name, a column of values of all rows.
 
     Raises:
         SplitOverlapError: when a row is in two groups.
@@ -295,7 +314,24 @@ def assemble(
             weights_given=weights_given,
         ),
         _sealed=sealed,
+        groups=groups or {},
     )
+
+
+def _by_id(groups: GroupsGiven, ids: Pool[NDArray[np.int64]]) -> dict[str, RowValues]:
+    """Return the values of columns by the ids of all rows."""
+    found = {}
+    for name, given in groups.items():
+        values = both_values(given, f"groups['{name}']")
+        sizes, wanted = values.map(len), ids.map(len)
+        if sizes != wanted:
+            raise DataError(
+                f"groups['{name}']: {sizes.members} values of members and {sizes.nonmembers} of "
+                f"non-members; expected {wanted.members} and {wanted.nonmembers}."
+            )
+        joined = np.concatenate([values.members, values.nonmembers])
+        found[name] = RowValues.of(np.concatenate([ids.members, ids.nonmembers]), joined)
+    return found
 
 
 def halves(ids: Tensor, *, seed: int) -> Tensor:

@@ -16,6 +16,7 @@ from safecompress.protocols.first_mask import (
     FirstMaskStart,
     FirstMaskTraining,
 )
+from safecompress.protocols.groups import GroupColumn
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
 from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
@@ -48,6 +49,7 @@ __all__ = [
     "FirstMaskContext",
     "FirstMaskStart",
     "FirstMaskTraining",
+    "GroupColumn",
     "InputRange",
     "Inputs",
     "Internals",

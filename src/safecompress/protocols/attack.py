@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, final
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
+from safecompress.protocols.groups import GroupColumn
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.references import References
 from safecompress.protocols.rows import Outputs, Pool, Rows
@@ -34,10 +36,12 @@ class Evidence:
         target: the model itself, for attacks that query it on rows of their own.
         parent_target: the dense parent itself, for attacks on it by a holder of the target.
         span: the range of the model's inputs.
+        groups: by name of an attribute, such as `region`, the group of every row; figures are
+            judged within each group, and no attack reads them.
 
     Raises:
-        DataError: when `references`, `internals` or `family` have another number of rows than
-            `outputs`, or `family` is empty.
+        DataError: when `references`, `internals`, `family` or a column of `groups` have another
+            number of rows than `outputs`, or `family` is empty.
     """
 
     outputs: Outputs
@@ -49,10 +53,15 @@ class Evidence:
     target: nn.Module | None = None
     parent_target: nn.Module | None = None
     span: InputRange | None = None
+    groups: Mapping[str, GroupColumn] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("references", "internals"):
-            value = getattr(self, name)
+        beside: dict[str, Sized | None] = {
+            "references": self.references,
+            "internals": self.internals,
+        }
+        beside |= {f"groups '{name}'": column for name, column in (self.groups or {}).items()}
+        for name, value in beside.items():
             if value is not None and len(value) != len(self.outputs):
                 raise DataError(
                     f"evidence: outputs of {len(self.outputs)} rows, {name} of {len(value)}; "
@@ -81,6 +90,7 @@ class Evidence:
             self.target,
             self.parent_target,
             self.span,
+            None if self.groups is None else {n: g.take(index) for n, g in self.groups.items()},
         )
 
 

@@ -16,6 +16,8 @@ class Estimate:
             `shadow` for reference models, `none` where no attacker is involved.
         seconds: wall time of the measurement.
         note: a sentence that a reader needs to interpret the figure; empty where none is needed.
+        attack: name of the attack that the figure is of, where a measure takes the worst of
+            several; otherwise empty.
     """
 
     value: float
@@ -26,3 +28,4 @@ class Estimate:
     knowledge: str = "none"
     seconds: float = 0.0
     note: str = ""
+    attack: str = ""

@@ -171,9 +171,14 @@ class Outputs:
         return torch.cat([cross_entropy(z.double(), y, reduction="none") for z, y in blocks])
 
     @cached_property
+    def predicted(self) -> Tensor:
+        """The class with the largest logit of each row, int64 (n,)."""
+        return self.logits.argmax(dim=1)
+
+    @cached_property
     def correct(self) -> Tensor:
         """Whether each row is classified correctly, bool (n,)."""
-        return self.logits.argmax(dim=1) == self.labels
+        return self.predicted == self.labels
 
     def per_row(self, function: Callable[[Outputs], Tensor]) -> Tensor:
         """Return `function(self)`, (n, …), computed once; `take` passes the result on.

@@ -20,6 +20,7 @@ from safecompress.report.safe import mapping, text
 from safecompress.report.view_comparison import comparison
 from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
 from safecompress.report.view_leak import exposures, leak
+from safecompress.report.view_recall import recalls
 from safecompress.report.view_run import candidates, facts, openness
 from safecompress.report.view_transfer import transfer
 from safecompress.report.view_verdict import check_groups, held_controls, hero
@@ -102,6 +103,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "counted": run.verdict.get("kind") != "audit" or run.verdict.get("looks") != 1,
         "exposed": exposures(run.verdict),
         "leak": leak(run.verdict),
+        "recalls": recalls(run.verdict),
         "facts": facts(run.verdict, run.provenance, run.config),
         "config": text(run.config, longest=60_000),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from safecompress.report.safe import mapping, mappings, number, sequence, text
+from safecompress.report.view_verdict import Badge
 from safecompress.report.wording import MISSING, Value, count, figure
 
 _MOST_EXPOSED, _MOST_ATTACKS, _MOST_CLASSES = 100, 10, 100
@@ -81,10 +82,12 @@ def _newly_exposed(entry: Mapping[str, Any]) -> NewlyExposedRow:
 
 
 @dataclass(frozen=True)
-class ClassRow:
-    """How well the strongest attack does on one class."""
+class GroupRow:
+    """How well attacks do on one class or group; without a limit the badge is empty."""
 
     name: str
+    badge: Badge | None
+    attack: str
     auc: Value
     interval: str
     members: Value
@@ -103,11 +106,13 @@ class AccusationRow:
 
 @dataclass(frozen=True)
 class Leak:
-    """Where the strongest attack finds members."""
+    """Where attacks find members, and what the accusations of the strongest are worth."""
 
     attack: str
     accusations: tuple[AccusationRow, ...]
-    classes: tuple[ClassRow, ...]
+    classes: tuple[GroupRow, ...]
+    groups: tuple[GroupRow, ...]
+    limit: str
     measured: str
     unmeasured: str
 
@@ -119,10 +124,17 @@ def leak(verdict: Mapping[str, Any]) -> Leak:
         verdict: the document of verdict.json.
     """
     entry = mapping(verdict.get("leak"))
+    limit = number(entry.get("limit"))
+    classes, groups = (
+        tuple(_group_row(each, limit) for each in mappings(entry.get(key))[:_MOST_CLASSES])
+        for key in ("classes", "groups")
+    )
     return Leak(
         attack=text(entry.get("attack"), longest=80),
         accusations=tuple(map(_accusation, mappings(entry.get("accusations"))[:_MOST_ATTACKS])),
-        classes=tuple(map(_class_row, mappings(entry.get("classes"))[:_MOST_CLASSES])),
+        classes=classes,
+        groups=groups,
+        limit="" if limit is None else figure(limit, "auc"),
         measured=count(entry.get("classes_measured")),
         unmeasured=count(entry.get("classes_without_rows")),
     )
@@ -136,13 +148,24 @@ def _accusation(entry: Mapping[str, Any]) -> AccusationRow:
     return AccusationRow(**figures)
 
 
-def _class_row(entry: Mapping[str, Any]) -> ClassRow:
+def _group_row(entry: Mapping[str, Any], limit: float | None) -> GroupRow:
     auc, low, high = (number(entry.get(key)) for key in ("auc", "low", "high"))
     members, others = number(entry.get("members")), number(entry.get("nonmembers"))
-    return ClassRow(
-        name=text(entry.get("name"), longest=80) or MISSING,
+    by = text(entry.get("by"), longest=80)
+    name = text(entry.get("name"), longest=80) or MISSING
+    return GroupRow(
+        name=f"{by} {name}" if by else name,
+        badge=_badge(low, high, limit),
+        attack=text(entry.get("attack"), longest=80) or MISSING,
         auc=Value.of(auc, figure(auc, "auc")),
         interval=f"{figure(low, 'auc')} to {figure(high, 'auc')}",
         members=Value.of(members, count(members)),
         others=Value.of(others, count(others)),
     )
+
+
+def _badge(low: float | None, high: float | None, limit: float | None) -> Badge | None:
+    """Return how a group keeps the limit; None where nothing was asked."""
+    if low is None or high is None or limit is None:
+        return None
+    return Badge.of("FAIL" if low > limit else "PASS" if high <= limit else "INCONCLUSIVE")

@@ -12,6 +12,7 @@ _LARGEST = 1e15
 Style: TypeAlias = Literal["auc", "percent", "plain"]
 _SHARES = (
     *("accuracy", "density", "tpr", "fpr", "tnr", "fnr", "coverage", "advantage", "precision"),
+    *("recall", "macro-f1", "gain-over-majority"),
     ".rate",
 )
 

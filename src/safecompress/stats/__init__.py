@@ -5,7 +5,15 @@ A higher score means "more member". Nothing here depends on a model or a file.
 
 from __future__ import annotations
 
+from safecompress.stats.by_class import (
+    balanced_recall,
+    balanced_recall_difference,
+    class_recalls,
+    mean_of,
+    recall_differences,
+)
 from safecompress.stats.epsilon import one_run_epsilon, one_run_p_value
+from safecompress.stats.f1 import macro_f1, macro_f1_difference, macro_f1_interval
 from safecompress.stats.intervals import (
     Interval,
     auc_interval,
@@ -13,6 +21,7 @@ from safecompress.stats.intervals import (
     balanced_accuracy_interval,
     clopper_pearson,
     tpr_at_fpr_interval,
+    two_sided,
 )
 from safecompress.stats.multiple import holm
 from safecompress.stats.paired import (
@@ -53,21 +62,30 @@ __all__ = [
     "balanced_accuracy",
     "balanced_accuracy_difference",
     "balanced_accuracy_interval",
+    "balanced_recall",
+    "balanced_recall_difference",
     "best_threshold",
     "bootstrap_difference",
     "bootstrap_interval",
+    "class_recalls",
     "class_thresholds",
     "clopper_pearson",
     "excess_gain",
     "holm",
     "jackknife_interval",
+    "macro_f1",
+    "macro_f1_difference",
+    "macro_f1_interval",
+    "mean_of",
     "one_run_epsilon",
     "one_run_p_value",
     "precision_at_prior",
     "proportion_half_width",
+    "recall_differences",
     "roc_curve",
     "smallest_detectable_auc",
     "tpr_at_fpr",
     "tpr_at_fpr_difference",
     "tpr_at_fpr_interval",
+    "two_sided",
 ]

@@ -37,6 +37,7 @@ __all__ = [
     "balanced_accuracy_interval",
     "clopper_pearson",
     "tpr_at_fpr_interval",
+    "two_sided",
 ]
 
 
@@ -84,6 +85,21 @@ def auc_interval(members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.
     m, n = two_scores(members, nonmembers, "auc_interval")
     ranked = placements(m, n)
     return logit_interval(ranked.auc, spread(ranked.members, ranked.nonmembers), tail)
+
+
+def two_sided(interval: Interval) -> Interval:
+    """Return max(AUC, 1 − AUC), what an attacker reaches who may turn the ranking around.
+
+    Args:
+        interval: an AUC with its interval.
+
+    >>> two_sided(Interval(0.25, 0.125, 0.375))
+    Interval(value=0.75, low=0.625, high=0.875)
+    >>> two_sided(Interval(0.5, 0.25, 0.625))
+    Interval(value=0.5, low=0.5, high=0.75)
+    """
+    value, low, high = interval.value, interval.low, interval.high
+    return Interval(max(value, 1 - value), max(0.5, low, 1 - high), max(high, 1 - low))
 
 
 def auc_p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:

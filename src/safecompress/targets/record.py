@@ -15,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from safecompress.data import RecordedOutputs, distinct_rows, recorded_outputs, refuse_shared
+from safecompress.data import (
+    GroupsGiven,
+    RecordedOutputs,
+    attach_groups,
+    distinct_rows,
+    recorded_outputs,
+    refuse_shared,
+)
 from safecompress.data.output_form import OutputForm, OutputKind, columns_of, form_of
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.models.adapt import adapt
@@ -36,6 +43,7 @@ def record(
     name: str = "model",
     white_box: bool = False,
     outputs: OutputKind = "auto",
+    groups: GroupsGiven | None = None,
 ) -> RecordedOutputs:
     """Record a model's outputs for rows it was trained on and rows it was not.
 
@@ -50,6 +58,9 @@ def record(
         white_box: whether to record what a module computes inside, too, for white-box attacks.
         outputs: `logits` or `probabilities`, what the model returns; `auto` reads it off the
             numbers and refuses those that leave it open.
+        groups: by name, one value for each member and for each non-member, such as
+            `{"region": (of the members, of the non-members)}`; the audit judges the leak within
+            the groups of each, too.
 
     Returns:
         What `audit` takes. It includes the rows, so that the audit can test whether the groups
@@ -82,7 +93,7 @@ def record(
     rows = distinct_rows(Pool(first, second), where=name)
     recorded = record_rows(model, rows, path=Path(name), white_box=white_box, outputs=outputs)
     refuse_shared(recorded)
-    return recorded
+    return attach_groups(recorded, groups or {})
 
 
 def record_rows(

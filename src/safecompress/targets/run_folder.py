@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,13 @@ class RunTarget:
         )
 
 
-def open_run(path: Path, *, trust_code: bool, instead: str = AUDIT_OBJECTS) -> RunTarget:
+def open_run(
+    path: Path,
+    *,
+    trust_code: bool,
+    instead: str = AUDIT_OBJECTS,
+    group_by: Sequence[str] = (),
+) -> RunTarget:
     """Read a run folder, or one of the model files in it.
 
     Args:
@@ -102,6 +108,8 @@ def open_run(path: Path, *, trust_code: bool, instead: str = AUDIT_OBJECTS) -> R
         trust_code: whether a model or data set that the folder's configuration names as
             `package.module:callable` may be imported and called.
         instead: what to do with a run of objects, as a sentence with a place for `run`.
+        group_by: columns of the run's data within whose groups its models are judged, beside those
+            that the run names.
 
     Raises:
         RunFolderError: when the run is unfinished, was started with objects that the folder does
@@ -126,7 +134,8 @@ def open_run(path: Path, *, trust_code: bool, instead: str = AUDIT_OBJECTS) -> R
         _refuse_code(config, folder)
     stored = read_model(folder / file)
     trained = config.model.weights is not None
-    splits = load_splits(config.data, seed=config.seed, weights_given=trained)
+    columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))
+    splits = load_splits(config.data, seed=config.seed, weights_given=trained, group_by=columns)
     require_same_rows(splits, folder)
     return RunTarget(folder, file, config, splits, stored)
 

@@ -39,6 +39,7 @@ from safecompress.verdicts.export_document import (
 from safecompress.verdicts.exposed_members import most_exposed, newly_exposed, strongest_of
 from safecompress.verdicts.leak_by_class import leak_of
 from safecompress.verdicts.parts import CheckEntry
+from safecompress.verdicts.recall_by_class import recall_by_class
 from safecompress.verdicts.verdict import Finding, Outcome, power_statement, threat_model
 
 
@@ -133,14 +134,14 @@ def assemble(
     strongest = strongest_of(outcome.subject, outcome.alone)
     if isinstance(facts, RunFacts):
         return CompressVerdict(
-            **_judged(outcome, facts, strongest, names=facts.class_names),
+            **_judged(outcome, facts, strongest),
             kind="compress",
             model=facts.model,
             threat_model=ThreatModel(kind="compressed", text=threat_model(outcome.attacks)),
             differential_privacy=facts.promised,
         )
     return AuditVerdict(
-        **_judged(outcome, facts, strongest, names=facts.class_names),
+        **_judged(outcome, facts, strongest),
         kind="audit",
         model=facts.model,
         threat_model=ThreatModel(kind="outputs", text=threat_model(outcome.attacks)),
@@ -153,14 +154,13 @@ def _judged(
     finding: Finding,
     facts: RunFacts | AuditFacts,
     strongest: AttackResult | None,
-    *,
-    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the fields that verdicts on runs and on audited models have in common."""
     rows = finding.subject.outputs.map(len)
     dense = finding.subjects.get(DENSE)
     exposed = None
-    if dense is not None and dense is not finding.subject:
+    dense = None if dense is finding.subject else dense
+    if dense is not None:
         exposed = newly_exposed(finding.subject, dense, finding.attacks)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -174,7 +174,8 @@ def _judged(
         "looks": facts.looks,
         "scope": facts.scope,
         "limits": facts.limits,
-        "leak": leak_of(strongest, level=finding.level, names=names),
+        "leak": leak_of(finding, strongest),
+        "by_class": recall_by_class(finding.subject, dense, level=finding.level),
         "newly_exposed": exposed,
         "remarks": facts.remarks,
         "next_steps": finding.next_steps,

@@ -9,6 +9,7 @@ from safecompress.checks.similarity import Similarity
 from safecompress.verdicts.part import Figure, Part, Text
 from safecompress.verdicts.parts import (
     CheckEntry,
+    ClassRecall,
     ComparedModel,
     ExposedMembers,
     Leak,
@@ -81,6 +82,8 @@ class CompressedModel(Part):
     """Names of the proposals that led to it, one a round."""
     transforms: TransformFacts
     """Rounding of its numbers and removed channels."""
+    worth: Text = "accuracy"
+    """The figure that stood for accuracy where candidates were ranked (`steer.worth`)."""
     dense: DenseFacts | None
     """The dense model it was made from; null where there is none."""
 
@@ -176,7 +179,10 @@ class JudgedDocument(VerdictDocument):
     limits: tuple[Text, ...]
     """What the verdict does not say, one sentence or more each."""
     leak: Leak | None
-    """Where the strongest attack finds members; null where no attack could be measured."""
+    """Where attacks find members; null where no attack could be measured."""
+    by_class: tuple[ClassRecall, ...] = ()
+    """What each class is worth to the model: the at most 20 classes that lost most to compression,
+    or without a dense model those with the lowest recall."""
     remarks: tuple[Text, ...] = ()
     """What was noticed about the model and its rows when they were read, one sentence each."""
     next_steps: tuple[Text, ...] = ()

@@ -1,19 +1,18 @@
-"""`leak_of`: the classes whose members an attack finds, and the precision of its accusations."""
+"""`leak_of`: the groups whose members attacks find, and the precision of their accusations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from safecompress.errors import UndecidableError
+from safecompress.checks.group_findings import GroupFinding
+from safecompress.checks.group_leak import CLASS, GroupLeak
+from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.protocols import AttackResult
-from safecompress.stats import auc_interval, precision_at_prior, tpr_at_fpr
+from safecompress.stats import precision_at_prior, tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
-from safecompress.verdicts.parts import Accusation, ClassLeak, Leak
+from safecompress.verdicts.parts import Accusation, ClassLeak, GroupEntry, Leak
+from safecompress.verdicts.verdict import Finding
 
-FEWEST = 10
-"""Fewest members, and fewest non-members, of a class whose AUC is measured."""
 _SHOWN = 20
 PRIORS = (0.01, 0.1)
 """Assumed shares of members among the rows that an attacker tests.
@@ -22,59 +21,53 @@ Attackers test many rows, of which few are members; among the judged rows member
 """
 
 
-def leak_of(result: AttackResult | None, *, level: float, names: Sequence[str] = ()) -> Leak | None:
-    """Return where the strongest attack finds members; None where none could be measured.
+def leak_of(finding: Finding, strongest: AttackResult | None) -> Leak | None:
+    """Return where attacks find members; None where no attack could be measured.
+
+    The figures of groups are those that the checks of groups judge. Where the suite has none, they
+    are of all attacks that need no second model.
 
     Args:
-        result: the result of the attack; None where none could be measured.
-        level: confidence that no class's interval misses, in (0, 1).
-        names: names of the classes, by their numbers; none where they are not known.
+        finding: the results of the checks.
+        strongest: the result of the strongest attack; None where none could be measured.
     """
-    if result is None:
+    if strongest is None:
         return None
-    classes = by_class(result, level=level, names=names)
+    asked = {measure.by: measure for measure in finding.group_measures}
+    of_classes = asked.pop(CLASS, GroupLeak(finding.alone))
+    classes = _surest(of_classes, finding)
+    others = [entry for measure in asked.values() for entry in _surest(measure, finding)[:_SHOWN]]
+    worst = finding.worst_group
     return Leak(
-        attack=result.attack,
-        accusations=accusations(result),
-        classes=classes[:_SHOWN],
+        attack=strongest.attack,
+        accusations=accusations(strongest),
+        classes=tuple(
+            ClassLeak(
+                label=found.code,
+                members=found.members,
+                nonmembers=found.nonmembers,
+                auc=found.auc,
+                low=found.low,
+                high=found.high,
+                name=found.name,
+                attack=found.attack,
+            )
+            for found in classes[:_SHOWN]
+        ),
         classes_measured=len(classes),
-        classes_without_rows=result.classes - len(classes),
+        classes_without_rows=strongest.classes - len(classes),
+        groups=tuple(map(GroupEntry.of, others)),
+        worst_group=None if worst is None else GroupEntry.of(worst),
+        limit=of_classes.limit,
     )
 
 
-def by_class(
-    result: AttackResult, *, level: float, names: Sequence[str] = ()
-) -> tuple[ClassLeak, ...]:
-    """Return the classes with enough rows, the surest leak first.
-
-    Args:
-        result: the result of the attack.
-        level: confidence that no class's interval misses, in (0, 1) (Bonferroni).
-        names: names of the classes, by their numbers; none where they are not known.
-    """
-    labels = result.labels
-    if len(labels.members) != len(result.scores.members):
-        labels = labels.zip(result.halves, lambda y, mask: y[~mask])
-    counts = labels.map(lambda y: torch.bincount(y, minlength=result.classes))
-    enough = torch.minimum(counts.members, counts.nonmembers) >= FEWEST
-    measured = torch.nonzero(enough).squeeze(1).tolist()
-    ranked: list[tuple[tuple[float, float, int], ClassLeak]] = []
-    for label in measured:
-        scores = result.scores.zip(labels, lambda s, y: s[y == label])  # noqa: B023
-        interval = auc_interval(
-            scores.members, scores.nonmembers, level=1 - (1 - level) / len(measured)
-        )
-        leak = ClassLeak(
-            label=label,
-            members=len(scores.members),
-            nonmembers=len(scores.nonmembers),
-            auc=interval.value,
-            low=interval.low,
-            high=interval.high,
-            name=names[label] if names else str(label),
-        )
-        ranked.append(((-interval.low, -interval.value, label), leak))
-    return tuple(leak for _, leak in sorted(ranked, key=lambda pair: pair[0]))
+def _surest(measure: GroupLeak, finding: Finding) -> tuple[GroupFinding, ...]:
+    """Return the groups with enough rows, the surest leak first; none where measuring fails."""
+    try:
+        return measure.findings(finding.subject, level=finding.level).surest
+    except FOREIGN:  # third-party attacks may raise anything; their checks report the error
+        return ()
 
 
 def accusations(

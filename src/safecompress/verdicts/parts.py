@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, Self
 
-from safecompress.checks import CheckResult, Status
+from safecompress.checks import CheckResult, GroupFinding, Status
 from safecompress.verdicts.part import Figure, Part, Text
 
 
@@ -195,7 +195,7 @@ class NewlyExposedMembers(Part):
 
 
 class ClassLeak(Part):
-    """How well an attack does on the rows of one class."""
+    """How well attacks do on the rows of one class, by the one whose leak is surest there."""
 
     label: int
     """The class, from 0."""
@@ -204,13 +204,71 @@ class ClassLeak(Part):
     nonmembers: int
     """Its non-members that were scored."""
     auc: Figure
-    """The attack's AUC on these rows."""
+    """The attack's two-sided AUC on these rows, max(AUC, 1 − AUC)."""
     low: Figure
-    """Lower end of its interval, corrected for the number of classes measured."""
+    """Lower end of its interval, corrected for the number of classes and attacks measured."""
     high: Figure
     """Upper end of its interval."""
     name: Text
     """The class's name; its number where names are not known."""
+    attack: Text = ""
+    """The attack; empty in documents of earlier versions, where it is the strongest attack."""
+
+
+class GroupEntry(Part):
+    """How well attacks do within one group of rows, by the one whose leak is surest there."""
+
+    by: Text
+    """The attribute: `class`, or the name of a column such as `region`."""
+    name: Text
+    """The group's name."""
+    attack: Text
+    """The attack."""
+    auc: Figure
+    """Its two-sided AUC on the group's rows, max(AUC, 1 − AUC)."""
+    low: Figure
+    """Lower end of its interval, corrected for the number of groups and attacks measured."""
+    high: Figure
+    """Upper end of its interval."""
+    members: int
+    """The group's members that were scored."""
+    nonmembers: int
+    """The group's non-members that were scored."""
+
+    @classmethod
+    def of(cls, found: GroupFinding) -> Self:
+        """Return the entry of a finding.
+
+        Args:
+            found: how well an attack does within a group.
+        """
+        return cls(
+            by=found.by,
+            name=found.name,
+            attack=found.attack,
+            auc=found.auc,
+            low=found.low,
+            high=found.high,
+            members=found.members,
+            nonmembers=found.nonmembers,
+        )
+
+
+class ClassRecall(Part):
+    """What share of one class's non-members the model classifies correctly."""
+
+    label: int
+    """The class, from 0."""
+    name: Text
+    """The class's name; its number where names are not known."""
+    rows: int
+    """Its non-members."""
+    recall: Span
+    """The model's recall, in [0, 1]; the intervals of all classes hold together."""
+    dense: Span | None
+    """The dense model's recall; null where there is none."""
+    difference: Span | None
+    """This model's recall minus the dense one's, row by row; null likewise."""
 
 
 class Accusation(Part):
@@ -227,7 +285,7 @@ class Accusation(Part):
 
 
 class Leak(Part):
-    """Where the strongest attack finds members, and what its accusations are worth."""
+    """Where attacks find members, and what the accusations of the strongest are worth."""
 
     attack: Text
     """The attack with the largest AUC."""
@@ -239,3 +297,9 @@ class Leak(Part):
     """Classes with enough rows to be measured."""
     classes_without_rows: int
     """Classes with too few rows to be measured."""
+    groups: tuple[GroupEntry, ...] = ()
+    """The groups of columns with the surest leak, at most 20 of each column, surest first."""
+    worst_group: GroupEntry | None = None
+    """The class or group with the surest leak; only where a check judges groups."""
+    limit: Figure = None
+    """Most that the AUC within a class may be; only where a check asks."""

@@ -11,13 +11,17 @@ from safecompress.checks import (
     Accuracy,
     AttackMeasure,
     CheckResult,
+    GroupFinding,
+    GroupLeak,
     Measure,
     Status,
     Subject,
     Suite,
+    group_clause,
     overall,
 )
 from safecompress.checks.controls import not_run
+from safecompress.checks.group_leak import group_measures_of, worst_group
 from safecompress.checks.overall import withdrawn
 from safecompress.config import CompressConfig
 from safecompress.errors import FOREIGN, UndecidableError
@@ -130,6 +134,8 @@ class Finding(Outcome):
         comparison: the models side by side.
         level: confidence level of the intervals.
         next_steps: what to do about it, a sentence each; empty after a PASS.
+        group_measures: the suite's measures of the leak within groups of rows.
+        worst_group: the group with the surest leak by these; None where none was measured.
     """
 
     subjects: Mapping[str, Subject]
@@ -137,6 +143,8 @@ class Finding(Outcome):
     attacks: tuple[Attack, ...]
     comparison: tuple[ComparedModel, ...]
     level: float
+    group_measures: tuple[GroupLeak, ...] = ()
+    worst_group: GroupFinding | None = None
 
     @property
     def subject(self) -> Subject:
@@ -213,12 +221,16 @@ def find(
     comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
     row = next(r for r in comparison if r.name == judged)
     sizes = subjects[judged].outputs.map(len)
+    groups = group_measures_of(suite)
+    worst = worst_group(groups, subjects[judged], level=level)
+    clause = group_clause(worst)
     sentence = sentence_of(
         status,
         checks,
         row,
         conditions={check.name: check.condition for check in suite.checks},
         rows=sizes.members + sizes.nonmembers,
+        more=[f"{clause}."] if clause else [],
     )
     return Finding(
         status,
@@ -229,6 +241,8 @@ def find(
         tuple(attacks),
         comparison,
         level,
+        groups,
+        worst,
         next_steps=next_steps(status, checks, checks=asked, config=config),
     )
 
@@ -268,11 +282,7 @@ def attacks_of(suite: Suite) -> list[Attack]:
     Args:
         suite: the checks.
     """
-    attacks = {
-        identity(c.measure.attack): c.measure.attack
-        for c in suite.checks
-        if isinstance(c.measure, AttackMeasure)
-    }
+    attacks = {identity(a): a for check in suite.checks for a in check.measure.uses_attacks}
     return list(attacks.values())
 
 

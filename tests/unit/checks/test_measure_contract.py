@@ -39,6 +39,11 @@ EXAMPLES = {
         {"rows": 30, "norm": "l2", "radius": 0.3, "targeted": True, "epochs": 0},
     ],
     "query-saving": [{"rows": 30, "radius": 0.5, "budget": 100}],
+    "group": [{}, {"by": "region"}, {"attacks": ["gap", {"neural": {}}, "white-box"]}],
+    "balanced-accuracy": [{}],
+    "macro-f1": [{}],
+    "worst-class-recall": [{}],
+    "gain-over-majority": [{}],
 }
 REQUESTS = [{name: options} for name in sorted(EXAMPLES) for options in EXAMPLES[name]]
 

@@ -107,7 +107,9 @@ def test_a_level_outside_0_and_1_is_refused(level):
 def test_public_names_are_exact():
     public = {n for n in vars(stats) if not n.startswith("_")}
     modules = {
+        "by_class",
         "epsilon",
+        "f1",
         "intervals",
         "multiple",
         "paired",

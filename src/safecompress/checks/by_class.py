@@ -1,0 +1,55 @@
+"""`group_checks` and `worth_checks`: the checks of default suites that look behind averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from safecompress.checks.check import Check
+from safecompress.checks.conditions import Condition, at_least, at_least_dense, at_most
+from safecompress.checks.group_leak import CLASS, GroupLeak
+from safecompress.checks.measures import Measure
+from safecompress.checks.worth import GainOverMajority, ModelBalancedAccuracy, WorstClassRecall
+from safecompress.protocols import Attack
+
+BALANCED_LOSS = 0.05
+"""Most balanced accuracy that compression may cost."""
+RECALL_LOSS = 0.10
+"""Most recall that compression may cost any class."""
+
+
+def group_checks(
+    attacks: Sequence[Attack], *, bound: float, by: Sequence[str] = (), decisive: bool = False
+) -> list[Check]:
+    """Return the checks of the leak within each class, and within each group of some columns.
+
+    Args:
+        attacks: the attacks that are judged, at least one.
+        bound: most that an attack's two-sided AUC may be within a group, in [0.5, 1].
+        by: names of the columns.
+        decisive: whether the verdict stays undecided where the rows of a group are too few. A
+            default suite does not insist, because few data have enough rows of every class.
+    """
+    measures = [GroupLeak(tuple(attacks), name, bound) for name in (CLASS, *dict.fromkeys(by))]
+    return [_check(measure, at_most(bound), decisive=decisive) for measure in measures]
+
+
+def worth_checks(*, relative: bool) -> list[Check]:
+    """Return the checks of what a model is worth to every class.
+
+    Args:
+        relative: whether there is a dense model to compare with.
+    """
+    checks = [_check(GainOverMajority(), at_least(0.0), critical=False, decisive=False)]
+    if relative:
+        checks = [
+            _check(ModelBalancedAccuracy(), at_least_dense(-BALANCED_LOSS)),
+            _check(WorstClassRecall(), at_least_dense(-RECALL_LOSS), decisive=False),
+            *checks,
+        ]
+    return checks
+
+
+def _check(
+    measure: Measure, condition: Condition, *, critical: bool = True, decisive: bool = True
+) -> Check:
+    return Check(f"{measure.name} {condition}", measure, condition, critical, decisive)
