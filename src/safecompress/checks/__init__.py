@@ -9,21 +9,30 @@ from safecompress.checks.conditions import (
     at_least_dense,
     at_most,
     at_most_dense,
+    rows_to_settle,
+)
+from safecompress.checks.leak_checks import (
+    auc_checks,
+    dense_checks,
+    low_fpr_checks,
+    named_check,
+    shadow_attacks,
 )
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
 from safecompress.checks.presets import (
+    attacks_of_shadows,
     check_from,
     default_suite,
-    shadow_attacks,
     steering_attacks,
     steering_measures,
     suite_from,
 )
 from safecompress.checks.subject import Subject
-from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level, overall
+from safecompress.checks.suite import EXIT_CODES, Suite, overall
 from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
+from safecompress.stats import corrected_level
 
 __all__ = [
     "EXIT_CODES",
@@ -53,11 +62,17 @@ __all__ = [
     "at_least_dense",
     "at_most",
     "at_most_dense",
+    "attacks_of_shadows",
+    "auc_checks",
     "check_from",
     "corrected_level",
     "default_suite",
+    "dense_checks",
+    "low_fpr_checks",
     "metric_named",
+    "named_check",
     "overall",
+    "rows_to_settle",
     "shadow_attacks",
     "steering_attacks",
     "steering_measures",

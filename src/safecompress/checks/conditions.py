@@ -1,7 +1,8 @@
-"""`Condition` and `Status`: thresholds as values, absolute or relative to the dense model."""
+"""`Condition`, `Status` and `rows_to_settle`: limits as values, absolute or relative to dense."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -94,6 +95,34 @@ def at_least_dense(margin: float = 0.0) -> Condition:
         margin: in the unit of the figure; usually negative.
     """
     return Condition("at_least", margin, relative=True)
+
+
+MOST_ROWS = 100.0
+"""Multiple of the rows at hand beyond which no number of rows is said to settle a check."""
+
+
+def rows_to_settle(estimate: Estimate, condition: Condition) -> int | None:
+    """Return how many rows would settle a check if the figure stayed as it is.
+
+    The half of the interval towards the bound shrinks with the square root of the rows, and has to
+    become smaller than the distance to the bound. Close to the bound more rows do not help: there
+    the answer depends on the next sample.
+
+    Args:
+        estimate: the figure, or for a relative condition its difference to the dense model.
+        condition: what its interval must keep.
+
+    Returns:
+        The number of members and non-members together, in the same proportions; None where more
+        than `MOST_ROWS` times the rows would be needed, or the figure is not of rows.
+    """
+    rows = estimate.n_members + estimate.n_nonmembers
+    distance = abs(condition.bound - estimate.value)
+    towards_high = estimate.value <= condition.bound
+    half = estimate.high - estimate.value if towards_high else estimate.value - estimate.low
+    if rows == 0 or half >= distance * math.sqrt(MOST_ROWS):
+        return None
+    return max(rows, math.ceil(rows * (half / distance) ** 2))
 
 
 _MAKERS: dict[str, Callable[[float], Condition]] = {

@@ -8,7 +8,7 @@ import torch
 
 from safecompress.errors import UndecidableError
 from safecompress.protocols import AttackResult
-from safecompress.stats import auc_interval, precision_at_prior, tpr_at_fpr
+from safecompress.stats import auc_interval, precision_at_prior, realized_tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 from safecompress.verdicts.parts import Accusation, ClassLeak, Leak
 
@@ -98,7 +98,7 @@ def accusations(
     nonmembers = scores.nonmembers.numpy()
     try:
         require_false_positives(len(nonmembers), fpr=fpr, where="accusations")
-        tpr = tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
+        tpr = realized_tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
         # Tied scores can make the accused share smaller than `fpr`, so it is measured anew.
         realized = float((nonmembers > threshold_at_fpr(nonmembers, fpr=fpr)).mean())
         return tuple(
