@@ -23,6 +23,7 @@ class GapAttack(Attack):
 
     name: ClassVar[str] = "gap"
     label_only: ClassVar[bool] = True
+    two_valued: ClassVar[bool] = True
 
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:
         """Return 1.0 where the prediction is correct, 0.0 where it is wrong, float64 (n,).

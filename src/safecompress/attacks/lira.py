@@ -105,7 +105,8 @@ class LiraAttack(Attack):
         ConfigError: on another variance.
     """
 
-    name: ClassVar[str] = "lira"
+    form: ClassVar[str] = "lira"
+    """Name of the form; with a variance for each row, `-own-variance` follows in the name."""
     requires: ClassVar[frozenset[str]] = frozenset({"references"})
     knowledge: ClassVar[str] = "shadow"
 
@@ -115,6 +116,11 @@ class LiraAttack(Attack):
         if self.variance not in get_args(Variance):
             known = " or ".join(get_args(Variance))
             raise ConfigError(f"variance is {self.variance!r}; expected {known}.")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Name of the form and the variance, so that both variances fit into one suite."""
+        return self.form if self.variance == "fixed" else f"{self.form}-own-variance"
 
     def _moments(self, references: References, *, seen: bool) -> Gaussians:
         """Return the moments over the references that saw a row, or over those that did not.
@@ -145,7 +151,7 @@ class LiraOnlineAttack(LiraAttack):
     own mean, so that differences between rows do not widen it.
     """
 
-    name: ClassVar[str] = "lira-online"
+    form: ClassVar[str] = "lira-online"
 
     def survey(self, references: References) -> Spread | None:
         """Return the fixed standard deviations; None for the variance `per-example`.
@@ -201,7 +207,7 @@ class LiraOfflineAttack(LiraAttack):
     Reference: Carlini et al., S&P 2022, section V, the offline attack.
     """
 
-    name: ClassVar[str] = "lira-offline"
+    form: ClassVar[str] = "lira-offline"
 
     def survey(self, references: References) -> Tensor | None:
         """Return the fixed standard deviation, float64 (); None for the variance `per-example`.

@@ -11,27 +11,28 @@ from safecompress.attacks import ATTACKS
 from safecompress.checks import (
     Accuracy,
     AttackMeasure,
-    Check,
-    Condition,
-    Measure,
     Suite,
     at_least_dense,
     at_most,
-    at_most_dense,
+    auc_checks,
+    dense_checks,
+    low_fpr_checks,
     metric_named,
+    named_check,
     shadow_attacks,
 )
 from safecompress.checks.by_class import group_checks, worth_checks
+from safecompress.checks.leak_checks import ALL_FORMS
+from safecompress.config import Request
+from safecompress.config.judging import MARGIN
 from safecompress.data import RecordedOutputs
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack, Evidence, Pool
-from safecompress.registry.identity import identity
+from safecompress.registry.identity import Identity, identity
 
 _ACCURACY_LOSS = 0.05
 _SHOWN_FPR = 0.01
 _BY_CLASS = "modified-entropy"
-_LIRA = ("lira-online", "lira-offline")
-_AT_LOW_FPR = ("modified-entropy", "lira-online", "rmia")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Limits:
         max_group_auc: upper bound on the two-sided AUC of every attack within each class and each
             group, in [0.5, 1]; where the rows of a group cannot settle it, the verdict is not
             decided. None takes `max_auc`, and then such a group is a warning.
+        margin: with a baseline, AUC that any attack may gain on it, in [0, 0.5].
 
     Raises:
         ConfigError: when a bound is outside its range.
@@ -62,6 +64,7 @@ class Limits:
     max_transfer: float = 0.2
     max_saving: float = 2.0
     max_group_auc: float | None = None
+    margin: float = MARGIN
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_transfer <= 1:
@@ -70,6 +73,8 @@ class Limits:
             )
         if not 1 <= self.max_saving < float("inf"):
             raise ConfigError(f"max_saving is {self.max_saving:g}; expected at least 1.")
+        if not 0 <= self.margin <= 0.5:
+            raise ConfigError(f"margin is {self.margin:g}; expected a number in [0, 0.5].")
         if not 0.5 <= self.max_auc <= 1:
             raise ConfigError(f"max_auc is {self.max_auc:g}; expected a number in [0.5, 1].")
         if self.max_group_auc is not None and not 0.5 <= self.max_group_auc <= 1:
@@ -95,7 +100,8 @@ class Tier:
 
     Args:
         name: the tier's name in the scope of a verdict.
-        attacks: names in the registry; attacks whose evidence an audit lacks are left out.
+        attacks: names in the registry, or one name with its options; attacks whose evidence an
+            audit lacks are left out.
         seconds: time of one attack that does not depend on the rows, measured on one core.
         per_row: additional seconds for each row, at ten classes, measured on one core.
         queries: most queries to the model for each row, besides the prediction of the row itself.
@@ -104,7 +110,7 @@ class Tier:
     """
 
     name: str
-    attacks: tuple[str, ...]
+    attacks: tuple[Request, ...]
     seconds: float
     per_row: float
     queries: int = 0
@@ -117,7 +123,7 @@ TIERS = (
     Tier("a neural attack", ("neural",), 0.05, 1.5e-5),
     Tier("a white-box attack", ("white-box",), 0.1, 3e-5),
     Tier("an attack that holds the dense model as well", ("pair",), 0.05, 3e-5),
-    Tier("reference attacks", ("lira-online", "lira-offline", "rmia"), 0.05, 1e-5),
+    Tier("reference attacks", shadow_attacks(ALL_FORMS), 0.05, 1e-5),
     Tier("a quantile regression", ("quantile",), 0.1, 2.5e-4, dear=True),
     Tier("label-only changed copies", ("augmentation",), 0.1, 3e-6, queries=72, dear=True),
     Tier("label-only distances", ("boundary",), 0.1, 3e-6, queries=533, dear=True),
@@ -132,14 +138,14 @@ def attacks_for(tier: Tier, evidence: Pool[Evidence]) -> list[Attack]:
         tier: the tier.
         evidence: the evidence on the audited model.
     """
-    built = [ATTACKS.build(name, where="audit") for name in tier.attacks]
-    return [attack for attack in built if _able(attack, evidence)]
+    built = [ATTACKS.build(request, where="audit") for request in tier.attacks]
+    unfit = _too_few_references(evidence)
+    return [a for a in built if _able(a, evidence) and identity(a) not in unfit]
 
 
 def _able(attack: Attack, evidence: Pool[Evidence]) -> bool:
-    """Return whether the evidence suffices for an attack and for no stronger one of its kind."""
-    weaker = _weaker_lira(evidence)
-    return (not weaker or not _is_built_in(attack, weaker)) and all(
+    """Return whether the evidence has all that an attack requires."""
+    return all(
         getattr(e, field, None) is not None
         for field in attack.requires
         for e in (evidence.members, evidence.nonmembers)
@@ -151,17 +157,18 @@ def _is_built_in(attack: Attack, *names: str) -> bool:
     return identity(attack) in {identity(ATTACKS.build(n, where="audit")) for n in names}
 
 
-def _weaker_lira(evidence: Pool[Evidence]) -> str:
-    """Return the name of the LiRA to leave out; empty where neither has references.
-
-    The online attack is stronger, but needs reference models that were trained on each row.
-    """
+def _too_few_references(evidence: Pool[Evidence]) -> set[Identity]:
+    """Return the forms of the reference attacks for which a row has too few references."""
     members, nonmembers = evidence.members.references, evidence.nonmembers.references
     if members is None or nonmembers is None:
-        return ""
+        return set()
     seen = torch.cat([members.seen, nonmembers.seen], dim=1)
-    both = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
-    return next(name for name in _LIRA if name not in shadow_attacks(both))
+    fewest = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
+    every, carried = (
+        {identity(ATTACKS.build(request, where="audit")) for request in shadow_attacks(count)}
+        for count in (ALL_FORMS, fewest)
+    )
+    return every - carried
 
 
 def audit_suite(
@@ -191,13 +198,14 @@ def audit_suite(
         bounds.append((metric_named("advantage"), limits.max_advantage))
     bounds += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
     checks = [
-        _check(AttackMeasure(attack, metric), at_most(bound))
+        named_check(AttackMeasure(attack, metric), at_most(bound))
         for metric, bound in bounds
         for attack in judging
     ]
+    checks += low_fpr_checks(judging, besides=[fpr for _, fpr in limits.max_tpr])
     by_class = next(attack for attack in attacks if _is_built_in(attack, _BY_CLASS))
     measure = AttackMeasure(by_class, metric_named("class-balanced-accuracy"))
-    checks.append(_check(measure, at_most(limits.max_auc)))
+    checks.append(named_check(measure, at_most(limits.max_auc)))
     checks += group_checks(
         judging,
         bound=limits.max_auc if limits.max_group_auc is None else limits.max_group_auc,
@@ -206,27 +214,23 @@ def audit_suite(
     )
     checks += worth_checks(relative=baseline is not None)
     if baseline is not None:
-        checks.append(_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
+        checks.append(named_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
         comparable = [attack for attack in judging if _able(attack, baseline.evidence)]
-        checks += [_check(AttackMeasure(attack), at_most_dense(0.0)) for attack in comparable]
-    checks += [
-        replace(_check(AttackMeasure(attack), at_most(limits.max_auc)), critical=False)
-        for attack in informing
-    ]
+        checks += dense_checks(comparable, limits.margin)
+    checks += [replace(check, critical=False) for check in auc_checks(informing, limits.max_auc)]
     return Suite(tuple(checks))
-
-
-def _check(measure: Measure, condition: Condition) -> Check:
-    return Check(f"{measure.name} {condition}", measure, condition)
 
 
 def shown_of_all(attacks: Sequence[Attack]) -> list[AttackMeasure]:
     """Return the measures shown of every model: all AUCs, and TPR at low FPR of some attacks.
 
+    The rate is shown of one metric attack and of all reference attacks, because its paired interval
+    is a bootstrap; the checks of the audited model have it of every attack.
+
     Args:
         attacks: the attacks of the suite.
     """
-    low = [a for a in attacks if _is_built_in(a, *_AT_LOW_FPR)]
+    low = [a for a in attacks if _is_built_in(a, _BY_CLASS) or "references" in a.requires]
     return [AttackMeasure(attack) for attack in attacks] + [
         AttackMeasure(a, metric_named(f"tpr@{_SHOWN_FPR:g}")) for a in low
     ]

@@ -13,21 +13,28 @@ from safecompress.checks.conditions import (
 )
 from safecompress.checks.group_findings import GroupFinding, group_clause
 from safecompress.checks.group_leak import GroupLeak
+from safecompress.checks.leak_checks import (
+    auc_checks,
+    dense_checks,
+    low_fpr_checks,
+    named_check,
+    shadow_attacks,
+)
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
 from safecompress.checks.overall import overall
 from safecompress.checks.presets import (
+    attacks_of_shadows,
     check_from,
     default_suite,
     group_columns,
-    shadow_attacks,
     steering_attacks,
     steering_measures,
     suite_from,
 )
 from safecompress.checks.subject import Subject
-from safecompress.checks.suite import EXIT_CODES, Suite, corrected_level
+from safecompress.checks.suite import EXIT_CODES, Suite
 from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
 from safecompress.checks.worth import (
     WORTH,
@@ -36,6 +43,7 @@ from safecompress.checks.worth import (
     ModelBalancedAccuracy,
     WorstClassRecall,
 )
+from safecompress.stats import corrected_level
 
 __all__ = [
     "EXIT_CODES",
@@ -72,12 +80,17 @@ __all__ = [
     "at_least_dense",
     "at_most",
     "at_most_dense",
+    "attacks_of_shadows",
+    "auc_checks",
     "check_from",
     "corrected_level",
     "default_suite",
+    "dense_checks",
     "group_clause",
     "group_columns",
+    "low_fpr_checks",
     "metric_named",
+    "named_check",
     "overall",
     "rows_to_settle",
     "shadow_attacks",

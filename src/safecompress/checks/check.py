@@ -13,6 +13,7 @@ from safecompress.checks.measures import Measure
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import FOREIGN, MissingEvidenceError, SafeCompressError, UndecidableError
 from safecompress.protocols import Estimate
+from safecompress.stats import corrected_level
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,35 @@ class Check:
     critical: bool = True
     decisive: bool = True
 
-    def run(self, subject: Subject, dense: Subject | None, *, level: float) -> CheckResult:
+    def run(
+        self, subject: Subject, dense: Subject | None, *, level: float, among: int = 1
+    ) -> CheckResult:
         """Measure and judge.
+
+        A PASS needs every critical check, so each is judged at the level itself. A FAIL needs only
+        one of them, so it has to hold at the level corrected for their number; a figure that misses
+        its limit at the level itself only is undecided.
 
         Args:
             subject: the model.
             dense: the dense model on the same rows, for relative conditions.
             level: confidence level of the interval, in (0, 1).
+            among: number of critical checks that may fail the same verdict, this one included.
         """
         watch = Stopwatch()
         try:
-            if self.condition.relative:
-                if dense is None:
-                    raise MissingEvidenceError(
-                        "the condition is relative to the dense model, and there is none."
+            estimate = self._measured(subject, dense, level=level)
+            status = self.condition.judge(estimate)
+            doubt = ""
+            if status is Status.FAIL and self.critical and among > 1:
+                stricter = corrected_level(level, among)
+                wider = self._measured(subject, dense, level=stricter)
+                if self.condition.judge(wider) is not Status.FAIL:
+                    status = Status.INCONCLUSIVE
+                    doubt = (
+                        f"beyond its limit at level {level:.4g}, but not at {stricter:.4g}, which "
+                        f"allows for {among} checks: [{wider.low:.3f}, {wider.high:.3f}]"
                     )
-                estimate = self.measure.difference(subject, dense, level=level)
-            else:
-                estimate = self.measure.estimate(subject, level=level)
         except MissingEvidenceError as error:
             return self._without_estimate(Status.NOT_RUN, error, watch)
         except UndecidableError as error:
@@ -92,7 +104,6 @@ class Check:
             return self._without_estimate(Status.ERROR, error, watch)
         except FOREIGN as error:  # third-party attacks may raise anything
             return self._without_estimate(Status.ERROR, error, watch)
-        status = self.condition.judge(estimate)
         decided = status is not Status.INCONCLUSIVE
         if (status is Status.FAIL and not self.critical) or (not decided and not self.decisive):
             status = Status.WARN
@@ -103,11 +114,24 @@ class Check:
             str(self.condition),
             estimate,
             watch.seconds,
-            _message(estimate, relative=self.condition.relative),
+            "; ".join(part for part in (self._figure, estimate.note, doubt) if part),
             decided,
             estimate.attack or self._attack,
             leak=self.measure.leak,
         )
+
+    def _measured(self, subject: Subject, dense: Subject | None, *, level: float) -> Estimate:
+        """Return the estimate that the condition judges."""
+        upper = self.condition.relation == "at_most"
+        if not self.condition.relative:
+            measured = self.measure.limited if upper else self.measure.estimate
+            return measured(subject, level=level)
+        if dense is None:
+            raise MissingEvidenceError(
+                "the condition is relative to the dense model, and there is none."
+            )
+        compared = self.measure.limited_difference if upper else self.measure.difference
+        return compared(subject, dense, level=level)
 
     def _without_estimate(
         self, status: Status, error: BaseException, watch: Stopwatch
@@ -130,13 +154,12 @@ class Check:
         )
 
     @property
+    def _figure(self) -> str:
+        """What the estimate is where it is not the measure's own figure."""
+        return "difference to the dense model" if self.condition.relative else ""
+
+    @property
     def _attack(self) -> str:
         """Name of the measured attack; empty where the measure is of none or of several."""
         attacks = self.measure.uses_attacks
         return attacks[0].name if len(attacks) == 1 else ""
-
-
-def _message(estimate: Estimate, *, relative: bool) -> str:
-    """Return what has to be known to read a figure."""
-    said = ["difference to the dense model"] if relative else []
-    return "; ".join([*said, *([estimate.note] if estimate.note else [])])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from safecompress.attacks import ATTACKS
-from safecompress.checks.metrics import Auc, Metric, metric_named
+from safecompress.checks.metrics import Auc, Metric, is_reversed, metric_named
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.config import Request
 from safecompress.errors import MissingEvidenceError
-from safecompress.protocols import Attack, Estimate
+from safecompress.protocols import Attack, AttackResult, Estimate
 from safecompress.registry import Registry
 from safecompress.stats import Interval, accuracy_difference, clopper_pearson
 
@@ -73,6 +73,33 @@ class Measure(ABC):
             MissingEvidenceError: when either subject lacks evidence that the measure requires.
             UndecidableError: when the difference cannot be measured on these rows.
         """
+
+    def limited(self, subject: Subject, *, level: float) -> Estimate:
+        """Return what an upper limit judges: the figure itself, unless it has two directions.
+
+        Args:
+            subject: the model.
+            level: confidence level of the interval, in (0, 1).
+
+        Raises:
+            MissingEvidenceError: when the subject lacks evidence that the measure requires.
+            UndecidableError: when the figure cannot be measured on these rows.
+        """
+        return self.estimate(subject, level=level)
+
+    def limited_difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
+        """Return the difference that an upper limit relative to the dense model judges.
+
+        Args:
+            subject: the model.
+            dense: the model compared with, on the same rows.
+            level: confidence level of the interval, in (0, 1).
+
+        Raises:
+            MissingEvidenceError: when either subject lacks evidence that the measure requires.
+            UndecidableError: when the difference cannot be measured on these rows.
+        """
+        return self.difference(subject, dense, level=level)
 
 
 MEASURES: Registry[Measure] = Registry("measure", "safecompress.measures", Measure)
@@ -160,17 +187,52 @@ class AttackMeasure(Measure):
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
         result = subject.attacked_by(self.attack)
-        interval = self.metric.interval(result, level=level, seed=subject.seed)
+        interval = self.metric.interval(result, level=level)
         return self._estimate(interval, self.metric.sizes(result), watch)
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
-        result, other = (
-            subject.attacked_by(self.attack),
-            dense.attacked_by(self.attack),
+        results = subject.attacked_by(self.attack), dense.attacked_by(self.attack)
+        interval = self.metric.difference(*results, level=level, seed=subject.seed)
+        return self._estimate(interval, self.metric.sizes(results[0]), watch)
+
+    def limited(self, subject: Subject, *, level: float) -> Estimate:
+        """Return the figure in the direction in which it is larger (`Metric.either_way`).
+
+        Args:
+            subject: the model.
+            level: confidence level of the interval, in (0, 1).
+        """
+        watch = Stopwatch()
+        result = subject.attacked_by(self.attack)
+        interval = self.metric.either_way(result, level=level)
+        estimate = self._estimate(interval, self.metric.sizes(result), watch)
+        return replace(estimate, note=self._reversed(result, level=level))
+
+    def limited_difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
+        """Return the difference of both figures, each in the direction in which it tells members.
+
+        Args:
+            subject: the model.
+            dense: the model compared with, on the same rows.
+            level: confidence level of the interval, in (0, 1).
+        """
+        watch = Stopwatch()
+        results = subject.attacked_by(self.attack), dense.attacked_by(self.attack)
+        a, b = (r.turned if is_reversed(r, level=level) else r for r in results)
+        interval = self.metric.difference(a, b, level=level, seed=subject.seed)
+        estimate = self._estimate(interval, self.metric.sizes(a), watch)
+        return replace(estimate, note=self._reversed(results[0], level=level))
+
+    def _reversed(self, result: AttackResult, *, level: float) -> str:
+        """Return a sentence where members score lower than non-members; empty otherwise."""
+        if not is_reversed(result, level=level):
+            return ""
+        auc = Auc().value(result)
+        return (
+            f"reversed: the AUC is {auc:.3f}, so members score lower than non-members; that tells "
+            "them apart as well, and the limit judges it so."
         )
-        interval = self.metric.difference(result, other, level=level, seed=subject.seed)
-        return self._estimate(interval, self.metric.sizes(result), watch)
 
     def _estimate(self, span: Interval, sizes: tuple[int, int], watch: Stopwatch) -> Estimate:
         knowledge = "auditor" if self.metric.thresholded else self.attack.knowledge

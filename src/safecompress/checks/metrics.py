@@ -47,13 +47,12 @@ class Metric(ABC):
         """
 
     @abstractmethod
-    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
+    def interval(self, result: AttackResult, *, level: float) -> Interval:
         """Return the figure with its interval.
 
         Args:
             result: scores and guesses of the attack.
             level: confidence level, in (0, 1).
-            seed: seed of the resampling, where the interval is a bootstrap.
         """
 
     @abstractmethod
@@ -68,6 +67,22 @@ class Metric(ABC):
             level: confidence level, in (0, 1).
             seed: seed of the resampling, where the interval is a bootstrap.
         """
+
+    def either_way(self, result: AttackResult, *, level: float) -> Interval:
+        """Return the larger of the figure and that of the same scores turned round.
+
+        A limit judges this one: who finds that members score *lower* recognizes them as well. Both
+        ends are the larger ones of the two directions, so that the figure lies above the upper end
+        in at most (1 - level) / 2 of cases, and below the lower end in at most 1 - level.
+
+        Args:
+            result: scores and guesses of the attack.
+            level: confidence level of either direction's interval, in (0, 1).
+        """
+        ways = [self.interval(r, level=level) for r in (result, result.turned)]
+        return Interval(
+            max(way.value for way in ways), max(way.low for way in ways), max(w.high for w in ways)
+        )
 
     def sizes(self, result: AttackResult) -> tuple[int, int]:
         """Return how many members and non-members the figure is computed from.
@@ -87,8 +102,7 @@ class Auc(Metric):
     def value(self, result: AttackResult) -> float:
         return auc(result.scores.members, result.scores.nonmembers)
 
-    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
-        del seed
+    def interval(self, result: AttackResult, *, level: float) -> Interval:
         return auc_interval(result.scores.members, result.scores.nonmembers, level=level)
 
     def difference(
@@ -127,8 +141,7 @@ class BalancedAccuracy(Metric):
         guesses = self._guesses(result)
         return self._scaled(balanced_accuracy(guesses.members, guesses.nonmembers))
 
-    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
-        del seed
+    def interval(self, result: AttackResult, *, level: float) -> Interval:
         guesses = self._guesses(result)
         interval = balanced_accuracy_interval(guesses.members, guesses.nonmembers, level=level)
         return Interval(*(self._scaled(v) for v in (interval.value, interval.low, interval.high)))
@@ -156,7 +169,7 @@ class BalancedAccuracy(Metric):
 
 @dataclass(frozen=True)
 class TprAtFpr(Metric):
-    """True-positive rate at a fixed false-positive rate; its interval is refused on few rows.
+    """True-positive rate at a fixed false-positive rate, on the ROC's upper envelope.
 
     Args:
         fpr: the false-positive rate, in (0, 1).
@@ -178,9 +191,9 @@ class TprAtFpr(Metric):
     def value(self, result: AttackResult) -> float:
         return tpr_at_fpr(result.scores.members, result.scores.nonmembers, fpr=self.fpr)
 
-    def interval(self, result: AttackResult, *, level: float, seed: int) -> Interval:
+    def interval(self, result: AttackResult, *, level: float) -> Interval:
         return tpr_at_fpr_interval(
-            result.scores.members, result.scores.nonmembers, fpr=self.fpr, level=level, seed=seed
+            result.scores.members, result.scores.nonmembers, fpr=self.fpr, level=level
         )
 
     def difference(
@@ -195,6 +208,16 @@ class TprAtFpr(Metric):
             level=level,
             seed=seed,
         )
+
+
+def is_reversed(result: AttackResult, *, level: float) -> bool:
+    """Return whether members score lower than non-members, beyond the interval of the AUC.
+
+    Args:
+        result: scores of the attack.
+        level: confidence level, in (0, 1).
+    """
+    return Auc().interval(result, level=level).high < 0.5
 
 
 _NAMED: dict[str, Metric] = {

@@ -44,9 +44,14 @@ class Outcome:
     worth: str = "accuracy"
 
     @property
+    def leaks(self) -> dict[str, float]:
+        """AUC per attack in the direction in which it tells members, at least 0.5."""
+        return {name: max(auc, 1 - auc) for name, auc in self.auc.items()}
+
+    @property
     def worst_auc(self) -> float:
-        """AUC of the strongest attack; NaN where the AUC of any attack is NaN."""
-        return _largest(self.auc.values())
+        """AUC of the strongest attack in either direction; NaN where that of any is NaN."""
+        return _largest(self.leaks.values())
 
     @property
     def worst_accuracy(self) -> float:
@@ -55,8 +60,8 @@ class Outcome:
 
     @property
     def mean_auc(self) -> float:
-        """Mean AUC over the attacks: less noisy than the strongest one's."""
-        return sum(self.auc.values()) / len(self.auc)
+        """Mean AUC over the attacks, each in its direction: less noisy than the strongest one's."""
+        return sum(self.leaks.values()) / len(self.leaks)
 
 
 def _largest(values: Iterable[float]) -> float:

@@ -13,32 +13,30 @@ from safecompress.checks.conditions import (
     Condition,
     at_least_dense,
     at_most,
-    at_most_dense,
     condition_from,
 )
 from safecompress.checks.group_leak import CLASS, GroupLeak
+from safecompress.checks.leak_checks import (
+    DEFAULT_MAX_AUC,
+    auc_checks,
+    dense_checks,
+    fewest_shadows,
+    low_fpr_checks,
+    named_check,
+    shadow_attacks,
+)
 from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measure, measure_from
-from safecompress.checks.metrics import BalancedAccuracy, TprAtFpr
+from safecompress.checks.metrics import BalancedAccuracy
 from safecompress.checks.suite import Suite
-from safecompress.config import CheckConfig, CompressConfig
+from safecompress.config import CheckConfig, CompressConfig, Request
+from safecompress.config.judging import MARGIN
+from safecompress.data import Splits
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack
 from safecompress.registry import split_request
 
-DEFAULT_MAX_AUC = 0.60
 DEFAULT_ACCURACY_LOSS = 0.05
 _STANDARD_ATTACKS = ("loss", "modified-entropy", "neural")
-_ONLINE = 2
-"""Fewest shadow models trained on each row for which the online attack can estimate a mean."""
-
-
-def shadow_attacks(inside: int) -> tuple[str, ...]:
-    """Return the strongest attacks that shadow models allow, by name.
-
-    Args:
-        inside: the smallest number of shadow models that any row was used to train.
-    """
-    return ("lira-online" if inside >= _ONLINE else "lira-offline", "rmia")
 
 
 def default_suite(
@@ -47,6 +45,7 @@ def default_suite(
     relative: bool,
     more: Sequence[Attack] = (),
     group_by: Sequence[str] = (),
+    margin: float = MARGIN,
 ) -> Suite:
     """Return the suite of a run that names no checks.
 
@@ -55,22 +54,23 @@ def default_suite(
         relative: whether there is a dense model to compare with.
         more: attacks beside the standard ones, judged by the same bounds.
         group_by: columns whose groups are judged beside the classes.
+        margin: AUC that the model may leak more than the dense one, at least 0.
     """
     attacks = [ATTACKS.build(name, where="default suite") for name in _STANDARD_ATTACKS]
     attacks += more
+    by_class = AttackMeasure(attacks[1], BalancedAccuracy(per_class=True))
     checks = []
     if density is not None:
         checks.append(_named(Density(), at_most(density + 1e-9), name="density"))
     if relative:
-        checks.append(_named(Accuracy(), at_least_dense(-DEFAULT_ACCURACY_LOSS)))
+        checks.append(named_check(Accuracy(), at_least_dense(-DEFAULT_ACCURACY_LOSS)))
     checks += worth_checks(relative=relative)
-    checks += [_named(AttackMeasure(a), at_most(DEFAULT_MAX_AUC)) for a in attacks]
+    checks += auc_checks(attacks)
     if relative:
-        checks += [_named(AttackMeasure(a), at_most_dense(0.0)) for a in attacks]
+        checks += dense_checks(attacks, margin)
     checks += group_checks(attacks, bound=DEFAULT_MAX_AUC, by=group_by)
-    by_class = AttackMeasure(attacks[1], BalancedAccuracy(per_class=True))
-    checks.append(_named(by_class, at_most(DEFAULT_MAX_AUC)))
-    checks.append(_named(AttackMeasure(attacks[1], TprAtFpr(0.01)), at_most(0.05), critical=False))
+    checks.append(named_check(by_class, at_most(DEFAULT_MAX_AUC)))
+    checks += low_fpr_checks(attacks)
     return Suite(tuple(checks))
 
 
@@ -161,8 +161,21 @@ def group_columns(config: CompressConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
+def attacks_of_shadows(config: CompressConfig, splits: Splits) -> tuple[Request, ...]:
+    """Return the attacks that a run's shadow models allow; none without shadow models.
+
+    Args:
+        config: the run's configuration.
+        splits: its rows, all of which are dealt to shadow models.
+    """
+    if not config.shadows.count:
+        return ()
+    members, others = len(splits.members), len(splits.steer.nonmembers) + splits.sealed_sizes[1]
+    return shadow_attacks(fewest_shadows(config.shadows.count, members=members, others=others))
+
+
 def suite_from(
-    config: CompressConfig, *, density: float, relative: bool, shadows: Sequence[str] = ()
+    config: CompressConfig, *, density: float, relative: bool, shadows: Sequence[Request] = ()
 ) -> Suite:
     """Build the suite of a run: the configured checks, or the default suite.
 
@@ -173,7 +186,7 @@ def suite_from(
         config: the run's configuration.
         density: the target density, in (0, 1].
         relative: whether there is a dense model to compare with.
-        shadows: names of attacks with shadow models that join the default suite.
+        shadows: attacks with shadow models that join the default suite.
     """
     checks = config.verdict.checks
     if checks:
@@ -181,7 +194,11 @@ def suite_from(
             tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(checks))
         )
     more = [attack for attack in steering_attacks(config, teachers=False) if attack.white_box]
-    more += [ATTACKS.build(name, where="shadows") for name in shadows]
+    more += [ATTACKS.build(request, where="shadows") for request in shadows]
     return default_suite(
-        density=density, relative=relative, more=more, group_by=config.verdict.group_by
+        density=density,
+        relative=relative,
+        more=more,
+        group_by=config.verdict.group_by,
+        margin=config.verdict.margin,
     )

@@ -1,4 +1,4 @@
-"""`Suite` and `corrected_level`: checks that run in order, at a level for repeated looks."""
+"""`Suite`: checks that run in order, each of which can fail at a level for all of them."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ class Suite:
     ) -> tuple[CheckResult, ...]:
         """Run every check on one model.
 
+        Where all checks in truth keep their limits, one or more of the critical ones fail in at
+        most 1 - level of cases (Bonferroni over the critical checks). No such correction weakens a
+        PASS, which needs all of them: a false one needs the check that is in truth broken to pass,
+        at most (1 - level) / 2 of cases.
+
         Args:
             subject: the model to judge.
             dense: the dense model on the same rows, or None.
@@ -55,26 +60,11 @@ class Suite:
                 looks.
             on_result: called after each check.
         """
+        among = sum(check.critical for check in self.checks)
         results = []
         for check in self.checks:
-            result = check.run(subject, dense, level=level)
+            result = check.run(subject, dense, level=level, among=among)
             results.append(result)
             if on_result is not None:
                 on_result(result)
         return tuple(results)
-
-
-def corrected_level(level: float, looks: int) -> float:
-    """Return the level of one interval when several models were judged on the same sealed rows.
-
-    Bonferroni: with `looks` intervals at the returned level, the chance that any of them misses its
-    true value is at most 1 - level. Earlier verdicts are not corrected after the fact.
-
-    Args:
-        level: confidence level of one single look, in (0, 1).
-        looks: distinct models judged on these rows so far, this one included; 0 counts as 1.
-
-    >>> round(corrected_level(0.95, 5), 4)
-    0.99
-    """
-    return 1.0 - (1.0 - level) / max(looks, 1)

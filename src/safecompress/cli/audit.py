@@ -84,6 +84,10 @@ def command(
         float | None, typer.Option(help="Most that any attack's TPR - FPR may be.")
     ] = None,
     max_tpr: Rates = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="AUC that an attack may gain on the baseline; 0.02 by default."),
+    ] = None,
     attack: Attacks = None,
     shadows: Annotated[
         int | None, typer.Option(help="Of a run: shadow models to train and attack with, e.g. 16.")
@@ -128,6 +132,7 @@ def command(
         "group_by": group_by or None,
         "limits.max_advantage": max_advantage,
         "limits.max_tpr": max_tpr or None,
+        "limits.margin": margin,
         "attacks": [part_request(a, option="--attack") for a in attack or ()] or None,
         "shadows.count": shadows,
         "level": level,
@@ -210,6 +215,7 @@ def _limits(config: AuditConfig) -> Limits:
         config.limits.max_transfer,
         config.limits.max_saving,
         config.limits.max_group_auc,
+        config.limits.margin,
     )
 
 

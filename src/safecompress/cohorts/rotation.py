@@ -22,7 +22,7 @@ from safecompress.run.folder import DENSE as DENSE_FILE
 from safecompress.run.folder import MODEL
 from safecompress.run.load import load_stored
 from safecompress.run.model_file import read_model
-from safecompress.stats import auc, balanced_accuracy, tpr_at_fpr
+from safecompress.stats import auc, balanced_accuracy, realized_tpr_at_fpr
 from safecompress.stats.roc import require_false_positives
 from safecompress.train.internals import internals
 from safecompress.verdict_names import COMPRESSED, DENSE
@@ -167,4 +167,4 @@ def carried_rate(members: Tensor, nonmembers: Tensor, fpr: float) -> float | Non
         require_false_positives(len(nonmembers), fpr=fpr, where="carried_rate")
     except UndecidableError:
         return None
-    return tpr_at_fpr(members, nonmembers, fpr=fpr)
+    return realized_tpr_at_fpr(members, nonmembers, fpr=fpr)

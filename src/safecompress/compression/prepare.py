@@ -16,8 +16,8 @@ from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks import (
     OBJECTIVES,
     Suite,
+    attacks_of_shadows,
     group_columns,
-    shadow_attacks,
     steering_attacks,
     steering_measures,
     suite_from,
@@ -109,21 +109,13 @@ class PreparedRun:
         total = Topology.dense(self.module).total
         return round(self.config.sparse.density * total) / total
 
-    @property
-    def shadows_inside(self) -> int:
-        """The smallest number of shadow models that train on the same row."""
-        splits = self.splits
-        others = len(splits.steer.nonmembers) + splits.sealed_sizes[1]
-        members = len(splits.members)
-        return self.config.shadows.count * members // (members + others)
-
     def suite(self) -> Suite:
         """Return the checks of the verdict."""
         return suite_from(
             self.config,
             density=self.target_density,
             relative=self.has_dense,
-            shadows=shadow_attacks(self.shadows_inside) if self.config.shadows.count else (),
+            shadows=attacks_of_shadows(self.config, self.splits),
         )
 
     def default_out(self) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from safecompress.config.data import DataConfig
-from safecompress.config.judging import ShadowsConfig
+from safecompress.config.judging import MARGIN, ShadowsConfig
 from safecompress.config.section import InputFile, Request, Section, Share
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)")
@@ -88,8 +88,15 @@ class LimitsConfig(Section):
     max_tpr: tuple[Rate, ...] = Field(
         default=(),
         description="Limits `TPR@FPR`: the most a true-positive rate may be, and the "
-        "false-positive rate it is taken at, both in (0, 1), such as `0.01@0.001`. Empty asks for "
-        "none; set one where a few members found for certain matter.",
+        "false-positive rate it is taken at, both in (0, 1), such as `0.01@0.001`. Left out, "
+        "`0.05@0.01` and `0.005@0.001` are asked, and rows too few for them only warn.",
+    )
+    margin: float = Field(
+        default=MARGIN,
+        ge=0,
+        le=0.5,
+        description="Where there is a `baseline`: AUC that any attack may gain on it. With 0 a "
+        "target that leaks just as little can never be shown to.",
     )
     max_transfer: float = Field(
         default=0.2,

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from safecompress.config.section import Request, Section, Share
 
+MARGIN = 0.02
+"""AUC that a model may by default leak more than the dense one."""
+
 
 class SteerConfig(Section):
     """What happens at every round on the steering rows."""
@@ -121,14 +124,22 @@ class VerdictConfig(Section):
     checks: tuple[CheckConfig, ...] = Field(
         default=(),
         description="The tests of the verdict. Empty is the default suite: density, accuracy "
-        "against the dense model, over all rows and by class, and the attacks' AUC against 0.60 "
-        "over all rows and within each class, and against the dense model.",
+        "against the dense model over all rows and by class, the attacks' AUC against 0.60 over "
+        "all rows and within each class, and against the dense model, and the members found at "
+        "1 % and 0.1 % false positives.",
     )
     group_by: tuple[str, ...] = Field(
         default=(),
         description="Columns of a table, such as `region`, within whose groups the default suite "
         "judges the leak, too; a column that is dropped may be named. Classes are always judged. "
         "Checks of your own name theirs: `{group: {by: region}}`.",
+    )
+    margin: float = Field(
+        default=MARGIN,
+        ge=0,
+        le=0.5,
+        description="AUC that the model may leak more than the dense one in the default suite. "
+        "With 0 a model that leaks just as little can never be shown to.",
     )
     level: Share = Field(
         default=0.95,

@@ -20,9 +20,9 @@ from safecompress.checks import (
     Suite,
     at_least_dense,
     at_most_dense,
+    attacks_of_shadows,
     corrected_level,
     overall,
-    shadow_attacks,
 )
 from safecompress.checks.presets import suite_from
 from safecompress.data import RecordedOutputs
@@ -103,9 +103,10 @@ def retest(
     )
     repeated = suite.run(subjects[EXPORTED], dense_subject, level=level)
     checks = [_same_answers(file, before)] if _must_be_equal(form, context) else []
+    measures = [Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite))]
     checks += [
-        _unchanged(measure, subjects[EXPORTED], subjects[AUDITED], level=level)
-        for measure in (Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite)))
+        _unchanged(measure, subjects[EXPORTED], subjects[AUDITED], level=level, among=len(measures))
+        for measure in measures
     ]
     for check in checks:
         listen(check)
@@ -129,7 +130,7 @@ def retest(
 def _suite(source: Source, *, relative: bool) -> tuple[Suite, tuple[str, ...]]:
     """Return the checks of the run's suite that a file allows, and the names of the others."""
     config = source.run.config
-    shadows = shadow_attacks(config.shadows.count) if config.shadows.count else ()
+    shadows = attacks_of_shadows(config, source.run.splits)
     # Masks keep whole weights, so the actual density may exceed the target by less than a weight.
     density = max(config.sparse.density, source.run.stored.topology.density)
     suite = suite_from(config, density=density, relative=relative, shadows=shadows)
@@ -173,12 +174,17 @@ def _must_be_equal(form: Format, context: ExportContext) -> bool:
     return form.exact and (form.rounds_inputs or not rounded)
 
 
-def _unchanged(measure: Measure, file: Subject, model: Subject, *, level: float) -> CheckResult:
-    """Fail where the whole interval of the paired difference to the model is on the worse side."""
+def _unchanged(
+    measure: Measure, file: Subject, model: Subject, *, level: float, among: int
+) -> CheckResult:
+    """Fail where the whole interval of the paired difference to the model is on the worse side.
+
+    The interval's level is corrected for the number of measures that are compared.
+    """
     leak = isinstance(measure, AttackMeasure)
     condition = at_most_dense(0.0) if leak else at_least_dense(0.0)
     check = Check(f"{measure.name} as before", measure, condition)
-    result = check.run(file, model, level=level)
+    result = check.run(file, model, level=level, among=among)
     named = replace(result, condition="no worse than the model, beyond the interval")
     if result.estimate is None:
         return named

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, final
 
@@ -126,6 +126,16 @@ class AttackResult:
     seconds: float
 
     @cached_property
+    def turned(self) -> AttackResult:
+        """The same result with the scores' signs turned: the guess that members score low."""
+        return replace(
+            self,
+            scores=self.scores.map(torch.neg),
+            known=self.known.map(torch.neg),
+            judged=self.judged.map(torch.neg),
+        )
+
+    @cached_property
     def threshold(self) -> float:
         """The least score at which a row is guessed to be a member, learned on the fit half."""
         return best_threshold(self.known.members, self.known.nonmembers)
@@ -171,6 +181,9 @@ class Attack(ABC):
     label_only: ClassVar[bool] = False
     """Whether the attack uses predicted classes only. Of the outputs it then reads nothing but
     whether a row is classified correctly."""
+    two_valued: ClassVar[bool] = False
+    """Whether scores take two values only, as a yes or no does. Such an attack has one threshold,
+    and its rates at few false positives follow from that one."""
 
     directed: ClassVar[bool] = True
     """Whether higher scores mean "member" by the attack's own reasoning. False where the attack

@@ -20,10 +20,10 @@ from safecompress.stats.intervals import (
     auc_p_value,
     balanced_accuracy_interval,
     clopper_pearson,
-    tpr_at_fpr_interval,
     two_sided,
 )
-from safecompress.stats.multiple import holm
+from safecompress.stats.low_fpr import tpr_at_fpr, tpr_at_fpr_interval
+from safecompress.stats.multiple import corrected_level, holm
 from safecompress.stats.paired import (
     accuracy_difference,
     auc_difference,
@@ -44,8 +44,8 @@ from safecompress.stats.roc import (
     auc,
     balanced_accuracy,
     precision_at_prior,
+    realized_tpr_at_fpr,
     roc_curve,
-    tpr_at_fpr,
 )
 from safecompress.stats.thresholds import best_threshold, class_thresholds
 
@@ -70,6 +70,7 @@ __all__ = [
     "class_recalls",
     "class_thresholds",
     "clopper_pearson",
+    "corrected_level",
     "excess_gain",
     "holm",
     "jackknife_interval",
@@ -81,6 +82,7 @@ __all__ = [
     "one_run_p_value",
     "precision_at_prior",
     "proportion_half_width",
+    "realized_tpr_at_fpr",
     "recall_differences",
     "roc_curve",
     "smallest_detectable_auc",

@@ -135,6 +135,18 @@ def two_guesses(members: ArrayLike, nonmembers: ArrayLike, figure: str) -> tuple
     return m, n
 
 
+def larger_of_two(*groups: Floats) -> float | None:
+    """Return the larger value where all scores together take exactly two; None otherwise.
+
+    Args:
+        groups: scores, non-empty.
+    """
+    low, high = min(float(g.min()) for g in groups), max(float(g.max()) for g in groups)
+    if low == high or not all(bool(((g == low) | (g == high)).all()) for g in groups):
+        return None
+    return high
+
+
 def require_share(value: float, name: str, *, open_ended: bool = False) -> float:
     """Return `value` as a float when it is in [0, 1].
 

@@ -1,4 +1,4 @@
-"""Intervals of single figures: shares, AUC, balanced accuracy and TPR at a fixed FPR.
+"""Intervals of single figures: shares, AUC and balanced accuracy.
 
 All are two-sided at `level` and built to hold at the high levels that correct for many looks.
 """
@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from safecompress.errors import DataError, UndecidableError
 from safecompress.stats._inputs import (
     Floats,
-    Ints,
-    counter_based,
-    require_share,
+    larger_of_two,
     two_guesses,
     two_scores,
 )
-from safecompress.stats._logit import logit_interval
-from safecompress.stats._placements import placements, spread
+from safecompress.stats._logit import logit_interval, widened
+from safecompress.stats._placements import Placements, placements, spread
 from safecompress.stats._proportions import (
     Interval,
     difference,
@@ -28,7 +25,6 @@ from safecompress.stats._proportions import (
     exact,
     tail_of,
 )
-from safecompress.stats.roc import require_false_positives, tpr_at_fpr
 
 __all__ = [
     "Interval",
@@ -36,7 +32,6 @@ __all__ = [
     "auc_p_value",
     "balanced_accuracy_interval",
     "clopper_pearson",
-    "tpr_at_fpr_interval",
     "two_sided",
 ]
 
@@ -68,7 +63,8 @@ def auc_interval(members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.
     Student's t with Welch–Satterthwaite degrees of freedom replaces the normal distribution. Where
     the ranks of a group are all or nearly all alike (AUC at or near 0 or 1, tied scores, a handful
     of rows), its variance is no estimate of the error, and the interval is widened by the rule of
-    three.
+    three. Where the scores take two values, AUC is the balanced accuracy of the guess that the
+    larger one stands for, whose exact interval is better than DeLong's and replaces it.
 
     Args:
         members: scores (m,), infinities allowed.
@@ -83,8 +79,19 @@ def auc_interval(members: ArrayLike, nonmembers: ArrayLike, *, level: float = 0.
     """
     tail = tail_of(level)
     m, n = two_scores(members, nonmembers, "auc_interval")
-    ranked = placements(m, n)
-    return logit_interval(ranked.auc, spread(ranked.members, ranked.nonmembers), tail)
+    return _auc_at(m, n, placements(m, n), tail)
+
+
+def _auc_at(members: Floats, nonmembers: Floats, ranked: Placements, tail: float) -> Interval:
+    """Return AUC with its interval, from scores and their placements."""
+    around = spread(ranked.members, ranked.nonmembers)
+    larger = larger_of_two(members, nonmembers)
+    if larger is None:
+        return logit_interval(ranked.auc, around, tail)
+    rates = (exact(int((s == larger).sum()), len(s), tail=tail) for s in (members, nonmembers))
+    gap = difference(*rates)
+    guessed = Interval(ranked.auc, (gap.low + 1) / 2, (gap.high + 1) / 2)
+    return widened(guessed, around, tail)
 
 
 def two_sided(interval: Interval) -> Interval:
@@ -119,14 +126,14 @@ def auc_p_value(members: ArrayLike, nonmembers: ArrayLike) -> float:
     m, n = two_scores(members, nonmembers, "auc_p_value")
     ranked = placements(m, n)
     auc, around = ranked.auc, spread(ranked.members, ranked.nonmembers)
-    if not around.uniform:
+    if not around.uniform and larger_of_two(m, n) is None:
         return around.exceeds(math.log(auc / (1 - auc)) * auc * (1 - auc))
     if auc <= 0.5:
         return 1.0
     accepted, rejected = math.log(1e-300), math.log(0.5)
     for _ in range(60):
         middle = (accepted + rejected) / 2
-        if logit_interval(auc, around, math.exp(middle)).low > 0.5:
+        if _auc_at(m, n, ranked, math.exp(middle)).low > 0.5:
             rejected = middle
         else:
             accepted = middle
@@ -157,55 +164,3 @@ def balanced_accuracy_interval(
     fpr = exact(int(n.sum()), len(n), tail=tail)
     gap = difference(tpr, fpr)
     return enclosing((gap.value + 1) / 2, (gap.low + 1) / 2, (gap.high + 1) / 2, edges=(0, 1))
-
-
-def tpr_at_fpr_interval(
-    members: ArrayLike, nonmembers: ArrayLike, *, fpr: float, level: float = 0.95, seed: int
-) -> Interval:
-    """Return the TPR at a fixed FPR with a bootstrap interval that varies the threshold, too.
-
-    An interval at a fixed threshold covers far less than its level. Each replicate draws how many
-    non-members are above the true threshold (binomial) and, from the members above that score, a
-    TPR (beta, as in Clopper–Pearson, so that intervals of 0 and 1 have a width). Bounds that fall
-    between two scores are rounded outwards. No row is resampled, so the cost is two sorts.
-
-    Args:
-        members: scores (m,), infinities allowed.
-        nonmembers: scores (n,).
-        fpr: largest share of non-members guessed to be members, in (0, 1).
-        level: coverage, in (0, 1).
-        seed: seed of the bootstrap.
-
-    Raises:
-        UndecidableError: when a side is empty, or `fpr` allows fewer than 10 false positives.
-        NonFiniteError: when a score is NaN.
-        ConfigError: when `fpr` is not a share.
-    """
-    tail = tail_of(level)
-    require_share(fpr, "fpr", open_ended=True)
-    m, n = two_scores(members, nonmembers, "tpr_at_fpr_interval")
-    require_false_positives(len(n), fpr=fpr, where="tpr_at_fpr_interval")
-    low, high = _bootstrap_bounds(m, n, fpr=fpr, tail=tail, seed=seed)
-    return enclosing(tpr_at_fpr(m, n, fpr=fpr), low, high, edges=(0, 1))
-
-
-def _bootstrap_bounds(
-    members: Floats, nonmembers: Floats, *, fpr: float, tail: float, seed: int
-) -> tuple[float, float]:
-    random = counter_based(seed)
-    # About 20 replicates are then beyond each end of the interval.
-    count = max(4_000, math.ceil(20 / tail))
-    total = len(members)
-    descending = np.r_[np.inf, np.sort(nonmembers)[::-1], -np.inf]
-    not_above: Ints = np.atleast_1d(np.searchsorted(np.sort(members), descending, side="right"))
-    beyond = np.r_[total - not_above[:-1], total]
-    # `above` non-members are beyond the true threshold, which is between two neighboring scores of
-    # non-members. Members beyond the upper score are certainly beyond the threshold, those between
-    # both scores perhaps.
-    above = random.binomial(len(nonmembers), fpr, size=count)
-    surely, perhaps = beyond[above], beyond[above + 1]
-    lows, highs = np.zeros(count), np.ones(count)
-    some, short = surely > 0, perhaps < total
-    lows[some] = random.beta(surely[some], total - surely[some] + 1)
-    highs[short] = random.beta(perhaps[short] + 1, total - perhaps[short])
-    return float(np.quantile(lows, tail)), float(np.quantile(highs, 1 - tail))

@@ -24,3 +24,22 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, values[name] * (len(values) - place)))
         corrected[name] = largest
     return corrected
+
+
+def corrected_level(level: float, looks: int) -> float:
+    """Return the level of one interval where any of several could mislead.
+
+    Bonferroni: with `looks` intervals at the returned level, the chance that any of them misses its
+    true value is at most 1 - level. Several models that were judged on the same sealed rows are
+    corrected in this way, and the failures of the checks of one suite. Earlier verdicts are not
+    corrected after the fact.
+
+    Args:
+        level: confidence level of one single look, in (0, 1).
+        looks: number of intervals, such as the distinct models judged on these rows so far, this
+            one included; 0 counts as 1.
+
+    >>> round(corrected_level(0.95, 5), 4)
+    0.99
+    """
+    return 1.0 - (1.0 - level) / max(looks, 1)

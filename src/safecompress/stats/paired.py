@@ -8,7 +8,8 @@ independent figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,7 @@ from safecompress.stats._inputs import (
     Floats,
     as_guesses,
     counter_based,
+    larger_of_two,
     require_share,
     two_guesses,
     two_scores,
@@ -32,7 +34,8 @@ from safecompress.stats._proportions import (
     paired_difference,
     tail_of,
 )
-from safecompress.stats.roc import require_false_positives, threshold_at_fpr, tpr_at_fpr
+from safecompress.stats.low_fpr import Curve, coarsened, tpr_at_fpr
+from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 
 SKEWED = 0.9
 """Above this AUC, or below 1 minus it, errors of a difference are too skewed for DeLong."""
@@ -51,7 +54,8 @@ def auc_difference(
     Where the two rankings differ in too few rows for a variance, the interval is widened by the
     rule of three, so that identical scores give a narrow interval around 0 and not one without
     width. Where an AUC is near 0 or 1, it is widened to the one that MOVER computes from the
-    intervals of both AUCs.
+    intervals of both AUCs. Where the scores of either model take two values, AUC is balanced
+    accuracy, and the interval is at least as wide as that of `balanced_accuracy_difference`.
 
     Args:
         a_members: scores of the first model (m,), higher means more member.
@@ -79,6 +83,11 @@ def auc_difference(
     if max(abs(ranks_a.auc - 0.5), abs(ranks_b.auc - 0.5)) > SKEWED - 0.5:
         joined = _from_single_intervals(ranks_a, ranks_b, tail)
         low, high = min(low, joined.low), max(high, joined.high)
+    larger = larger_of_two(*a), larger_of_two(*b)
+    if None not in larger:
+        of_a, of_b = ([s == top for s in side] for side, top in zip((a, b), larger, strict=True))
+        guessed = _balanced_difference(of_a, of_b, tail)
+        low, high = min(low, guessed.low), max(high, guessed.high)
     return enclosing(value, low, high, edges=(-1, 1))
 
 
@@ -183,6 +192,11 @@ def balanced_accuracy_difference(
     a = two_guesses(a_members, a_nonmembers, "balanced_accuracy_difference: a")
     b = two_guesses(b_members, b_nonmembers, "balanced_accuracy_difference: b")
     _require_same_rows(a, b, "balanced_accuracy_difference")
+    return _balanced_difference(a, b, tail)
+
+
+def _balanced_difference(a: Sequence[Bools], b: Sequence[Bools], tail: float) -> Interval:
+    """Return the difference of balanced accuracies from guesses about members and non-members."""
     tpr = _share_difference(a[0], b[0], tail)
     fpr = _share_difference(a[1], b[1], tail)
     twice = difference(tpr, fpr)
@@ -201,9 +215,9 @@ def tpr_at_fpr_difference(
 ) -> Interval:
     """Return the difference of two models' TPR at a fixed FPR.
 
-    The paired bootstrap varies rows and thresholds. Where hardly any member is above the threshold
-    of one model alone, its resamples are all alike. So the interval is at least as wide as Tango's
-    at fixed thresholds, which always has a width.
+    The paired bootstrap varies rows, thresholds and the edges of the upper envelope. Where hardly
+    any member is above the threshold of one model alone, its resamples are all alike. So the
+    interval is at least as wide as Tango's at fixed thresholds, which always has a width.
 
     Args:
         a_members: scores of the first model (m,).
@@ -225,16 +239,21 @@ def tpr_at_fpr_difference(
     b = two_scores(b_members, b_nonmembers, "tpr_at_fpr_difference: b")
     _require_same_rows(a, b, "tpr_at_fpr_difference")
     require_false_positives(len(a[1]), fpr=fpr, where="tpr_at_fpr_difference")
+    # Ranks give the same curves as scores, and a resample of ranks need not be sorted.
+    ranks = (*coarsened(*a, fpr=fpr), *coarsened(*b, fpr=fpr))
     resampled = bootstrap_difference(
-        lambda members, nonmembers: tpr_at_fpr(members, nonmembers, fpr=fpr),
-        *a,
-        *b,
-        level=level,
-        seed=seed,
+        partial(_tpr_of_ranks, fpr=fpr), *ranks, level=level, seed=seed
     )
+    value = tpr_at_fpr(*a, fpr=fpr) - tpr_at_fpr(*b, fpr=fpr)
     above_a, above_b = (m > threshold_at_fpr(n, fpr=fpr) for m, n in (a, b))
     fixed = _share_difference(above_a, above_b, tail_of(level))
-    return Interval(resampled.value, min(resampled.low, fixed.low), max(resampled.high, fixed.high))
+    low, high = min(resampled.low, fixed.low), max(resampled.high, fixed.high)
+    return enclosing(value, low, high, edges=(-1, 1))
+
+
+def _tpr_of_ranks(members: Floats, nonmembers: Floats, *, fpr: float) -> float:
+    curve = Curve.of_codes(members.astype(np.intp), nonmembers.astype(np.intp))
+    return curve.envelope(fpr * len(nonmembers))[0] / len(members)
 
 
 def bootstrap_difference(

@@ -86,10 +86,12 @@ def roc_curve(members: ArrayLike, nonmembers: ArrayLike) -> Roc:
     )
 
 
-def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> float:
+def realized_tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> float:
     """Return the largest TPR of a threshold whose realized FPR is at most `fpr`; O(n).
 
-    It is the TPR of a realized operating point, without interpolation or randomized guesses.
+    It is the TPR of an operating point, without interpolation or randomized guesses, as published
+    figures mostly are. Where scores tie it can be far below what an attacker reaches, so limits are
+    judged by `tpr_at_fpr`.
 
     Args:
         members: scores (m,), infinities allowed.
@@ -104,7 +106,7 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> floa
         NonFiniteError: when a score is NaN.
         ConfigError: when `fpr` is outside [0, 1].
     """
-    m, n = two_scores(members, nonmembers, "tpr_at_fpr")
+    m, n = two_scores(members, nonmembers, "realized_tpr_at_fpr")
     if allowed_false_positives(len(n), fpr=fpr) == len(n):
         return 1.0
     return float(np.mean(m > threshold_at_fpr(n, fpr=fpr)))

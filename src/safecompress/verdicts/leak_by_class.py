@@ -8,7 +8,7 @@ from safecompress.checks.group_findings import GroupFinding
 from safecompress.checks.group_leak import CLASS, GroupLeak
 from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.protocols import AttackResult
-from safecompress.stats import precision_at_prior, tpr_at_fpr
+from safecompress.stats import precision_at_prior, realized_tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 from safecompress.verdicts.parts import Accusation, ClassLeak, GroupEntry, Leak
 from safecompress.verdicts.verdict import Finding
@@ -91,7 +91,7 @@ def accusations(
     nonmembers = scores.nonmembers.numpy()
     try:
         require_false_positives(len(nonmembers), fpr=fpr, where="accusations")
-        tpr = tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
+        tpr = realized_tpr_at_fpr(scores.members, nonmembers, fpr=fpr)
         # Tied scores can make the accused share smaller than `fpr`, so it is measured anew.
         realized = float((nonmembers > threshold_at_fpr(nonmembers, fpr=fpr)).mean())
         return tuple(

@@ -118,12 +118,12 @@ class ComparedModel(Part):
     dense model itself and where there is none."""
 
     def strongest(self) -> tuple[str, Span] | None:
-        """Return the attack with the largest AUC and that AUC; None where none is known."""
+        """Return the attack whose AUC is farthest from a half, and that AUC; None without one."""
         aucs = aucs_of(self.attacks)
         known = {name: span.value for name, span in aucs.items() if span.value is not None}
         if not known:
             return None
-        name = max(known, key=lambda attack: known[attack])
+        name = max(known, key=lambda attack: abs(known[attack] - 0.5))
         return name, aucs[name]
 
 

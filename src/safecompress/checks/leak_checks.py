@@ -1,0 +1,115 @@
+"""Checks of leaks that the default suites of runs and of audits share, each as a list of checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from safecompress.checks.check import Check
+from safecompress.checks.conditions import Condition, at_most, at_most_dense
+from safecompress.checks.measures import AttackMeasure, Measure
+from safecompress.checks.metrics import TprAtFpr
+from safecompress.config import Request
+from safecompress.config.judging import MARGIN
+from safecompress.protocols import Attack
+
+DEFAULT_MAX_AUC = 0.60
+LOW_FPRS = (0.01, 0.001)
+"""False-positive rates at which the default suites ask how many members are found."""
+TIMES_GUESSING = 5
+"""Most that the share of members found at such a rate may be, as a multiple of the rate."""
+
+_ONLINE = 2
+"""Fewest references of either kind for each row at which the online attack estimates a mean."""
+_OWN_VARIANCE = 8
+"""Fewest references of either kind for each row at which a row's own variance is worth a try."""
+ALL_FORMS = _OWN_VARIANCE
+"""References of either kind for each row that carry every form."""
+
+
+def named_check(measure: Measure, condition: Condition, *, decisive: bool = True) -> Check:
+    """Return a critical check that is called by its measure and condition.
+
+    Args:
+        measure: what is measured.
+        condition: what its interval must keep.
+        decisive: whether the verdict stays undecided where the rows cannot settle it.
+    """
+    return Check(f"{measure.name} {condition}", measure, condition, decisive=decisive)
+
+
+def auc_checks(attacks: Sequence[Attack], max_auc: float = DEFAULT_MAX_AUC) -> list[Check]:
+    """Return the limits on every attack's AUC.
+
+    Args:
+        attacks: the attacks.
+        max_auc: the limit, in [0.5, 1].
+    """
+    return [named_check(AttackMeasure(a), at_most(max_auc)) for a in attacks]
+
+
+def low_fpr_checks(attacks: Sequence[Attack], *, besides: Iterable[float] = ()) -> list[Check]:
+    """Return limits on the members found at few false accusations, by every attack that can say.
+
+    They find the few records that leak badly while the average looks fine. They fail a verdict
+    where the rows decide them, and only warn where the rows are too few. An attack with one
+    threshold is left out: its rates at few false positives follow from its AUC.
+
+    Args:
+        attacks: the attacks.
+        besides: rates that have limits already.
+    """
+    limited = set(besides)
+    return [
+        named_check(
+            AttackMeasure(attack, TprAtFpr(fpr)),
+            at_most(round(TIMES_GUESSING * fpr, 12)),
+            decisive=False,
+        )
+        for fpr in LOW_FPRS
+        if fpr not in limited
+        for attack in attacks
+        if not attack.two_valued
+    ]
+
+
+def dense_checks(attacks: Sequence[Attack], margin: float = MARGIN) -> list[Check]:
+    """Return the checks that no attack is stronger than on the dense model by more than a margin.
+
+    Args:
+        attacks: the attacks.
+        margin: AUC that the model may leak more than the dense one, at least 0. Without a margin
+            no number of rows could show of a model that it leaks as little as the dense one.
+    """
+    return [named_check(AttackMeasure(a), at_most_dense(margin)) for a in attacks]
+
+
+def shadow_attacks(fewest: int) -> tuple[Request, ...]:
+    """Return the attacks that reference models allow.
+
+    Which form of LiRA is the strongest depends on the model: offline on outputs that were learned
+    from another model's, online on those learned from labels, and a row's own variance only with
+    enough references. So every form runs that the references carry.
+
+    Args:
+        fewest: the smallest number, over all rows, of references that were trained on the row or of
+            references that were not, whichever is smaller.
+    """
+    forms: list[Request] = ["lira-offline"]
+    if fewest >= _ONLINE:
+        forms.append("lira-online")
+    if fewest >= _OWN_VARIANCE:
+        forms.append({"lira-online": {"variance": "per-example"}})
+    return (*forms, "rmia")
+
+
+def fewest_shadows(count: int, *, members: int, others: int) -> int:
+    """Return the smallest number of shadow models that trained on a row, or that did not.
+
+    Args:
+        count: number of shadow models; each trains on as many rows as the judged model, and every
+            row is dealt to as many of them as any other, give or take one.
+        members: number of rows that the judged model trains on.
+        others: number of all other rows.
+    """
+    dealt, rest = divmod(count * members, members + others)
+    return min(dealt, count - dealt - (rest > 0))
