@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -117,7 +118,8 @@ def test_labels_are_found_by_their_names(folder: Path, tmp_path: Path) -> None:
 def test_pairs_of_texts_go_in_as_pairs(trained: Path) -> None:
     target = open_target(trained)
     pair = ((MEMBERS[0], OTHERS[0]), MEMBERS[1])
-    rows = rows_for(target, (pair, pair), seed=0)
+    turned = ((OTHERS[0], MEMBERS[0]), OTHERS[1])
+    rows = rows_for(target, (pair, turned), seed=0)
     assert isinstance(rows.members.inputs, dict)
     separators = (rows.members.inputs["input_ids"] == 3).sum(dim=1)
     assert separators.eq(2).all()
@@ -308,3 +310,31 @@ def test_json_is_all_that_a_program_reads(trained: Path, tmp_path: Path) -> None
     )
     assert [json.loads(line)["event"] for line in said.splitlines()][-1] == "verdict"
     assert complaint == ""
+
+
+def rare_words(n: int, seed: int) -> tuple[list[str], list[int]]:
+    """Return texts most of whose words are rare, as in any language."""
+    draw = np.random.default_rng(seed)
+    frequent = 1 / np.arange(1, 3001)
+    words = draw.choice(3000, size=(n, 10), p=frequent / frequent.sum())
+    return [" ".join(f"term{i}" for i in row) for row in words], [int(r[0]) % 2 for r in words]
+
+
+def blind_control(verdict: Any) -> Any:
+    return next(c for c in verdict.checks if c.name == "control: blind baseline")
+
+
+def test_a_vocabulary_of_the_members_is_a_leak_of_the_model_and_no_difference_of_the_groups(
+    tmp_path: Path,
+) -> None:
+    members, others = rare_words(500, seed=0), rare_words(500, seed=1)
+    folder = text_classifier(tmp_path / "model", epochs=25, trained_on=members)
+    a, b = table(tmp_path / "a.csv", members), table(tmp_path / "b.csv", others)
+    source = {"source": "csv", "path": str(a), "test_path": str(b), "text": ("text",)}
+    for data in ((members, others), {"source": source, "split": {"membership": "pair"}}):
+        verdict = audit(folder, data).verdict
+        assert blind_control(verdict).status == "PASS", blind_control(verdict).message
+        assert verdict.status == "FAIL", verdict.sentence
+    winter = ([f"{text} winter" for text in others[0]], others[1])
+    verdict = audit(folder, (members, winter)).verdict
+    assert blind_control(verdict).status == verdict.status == "ERROR"
