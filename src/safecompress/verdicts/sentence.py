@@ -212,7 +212,9 @@ def _without_controls(results: Sequence[CheckResult], rows: int) -> str:
     silent = [r for r in controls if r.status is Status.NOT_RUN]
     if not silent:
         return ""
-    count = "None" if len(silent) == len(controls) else f"{len(silent)}"
-    if count == "None":
+    if len(silent) == len(controls):
         return f"None of its controls could run on {rows:,} rows."
-    return f"{count} of its {len(controls)} controls could not run on {rows:,} rows."
+    return (
+        f"{len(silent)} of its {len(controls)} controls could not run: "
+        f"{listed([r.name.removeprefix('control: ') for r in silent])}."
+    )
