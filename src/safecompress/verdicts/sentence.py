@@ -103,6 +103,19 @@ def broken_of(results: Sequence[CheckResult]) -> list[CheckResult]:
     return [r for r in results if r.critical and r.status in _BROKEN]
 
 
+def about(rows: int) -> str:
+    """Return a number of rows in words, rounded up to two digits, for it is an estimate.
+
+    Args:
+        rows: the number, at least 0.
+
+    >>> about(3572), about(86)
+    ('3,600', '86')
+    """
+    unit = 10 ** max(0, len(str(rows)) - 2)
+    return f"{-(-rows // unit) * unit:,}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names separated by commas, the first few of many.
 
@@ -148,7 +161,7 @@ def _not_decided(named: Sequence[CheckResult], of: int, conditions: Mapping[str,
     if undecided.by_rows:
         rows = max(undecided.by_rows.values())
         sentences.append(
-            f"About {rows:,} rows would settle {listed(list(undecided.by_rows))}, if the figures "
+            f"About {about(rows)} rows would settle {listed(list(undecided.by_rows))}, if the figures "
             "stay as they are."
         )
     if undecided.at_the_limit:
