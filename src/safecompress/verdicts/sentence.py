@@ -159,10 +159,9 @@ def _not_decided(named: Sequence[CheckResult], of: int, conditions: Mapping[str,
     undecided = Undecided.among(named, conditions)
     sentences = [f"Not decided: {len(named)} of {of} critical checks."]
     if undecided.by_rows:
-        rows = max(undecided.by_rows.values())
+        rows, names = about(max(undecided.by_rows.values())), listed(list(undecided.by_rows))
         sentences.append(
-            f"About {about(rows)} rows would settle {listed(list(undecided.by_rows))}, if the figures "
-            "stay as they are."
+            f"About {rows} rows would settle {names}, if the figures stay as they are."
         )
     if undecided.at_the_limit:
         lies = "the figure lies" if len(undecided.at_the_limit) == 1 else "the figures lie"
