@@ -44,7 +44,7 @@ class Undecided:
         needed: dict[str, int] = {}
         limit, unmeasured = [], []
         for result in results:
-            if result.decided and result.status is not Status.INCONCLUSIVE:
+            if not is_undecided(result):
                 continue
             if result.estimate is None or result.name not in conditions:
                 unmeasured.append(result.name)
@@ -92,6 +92,17 @@ def is_control(result: CheckResult) -> bool:
         result: a result of a verdict.
     """
     return result.name.startswith("control:")
+
+
+def is_undecided(result: CheckResult) -> bool:
+    """Return whether the rows could not settle a check; one without a trusted figure broke instead.
+
+    Args:
+        result: a result of a verdict.
+    """
+    if result.status is Status.WARN:
+        return not result.decided
+    return result.status is Status.INCONCLUSIVE
 
 
 def broken_of(results: Sequence[CheckResult]) -> list[CheckResult]:
@@ -208,7 +219,7 @@ def _left_undecided(status: Status, results: Sequence[CheckResult]) -> str:
     names = [
         r.name
         for r in results
-        if not (r.decided and r.status is not Status.INCONCLUSIVE)
+        if is_undecided(r)
         and not (status is Status.INCONCLUSIVE and r.critical and r.status is status)
     ]
     return f"Left undecided: {listed(names)}." if names else ""
