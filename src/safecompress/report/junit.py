@@ -51,10 +51,8 @@ def _properties(verdict: Mapping[str, Any]) -> dict[str, object]:
     model = mapping(verdict.get("model"))
     properties = {key: verdict.get(key) for key in _PROPERTIES}
     for name in ("next_steps", "remarks"):
-        if sentences := " ".join(
-            filter(None, (text(item, longest=2000) for item in sequence(verdict.get(name))))
-        ):
-            properties[name] = sentences
+        sentences = [text(item, longest=2000) for item in sequence(verdict.get(name))]
+        properties[name] = " ".join(filter(None, sentences)) or None
     properties |= {f"model.{k}": model.get(k) for k in ("name", "density", "nonzeros", "accuracy")}
     properties |= {"threat_model": mapping(verdict.get("threat_model")).get("kind")}
     return {key: value for key, value in properties.items() if value is not None}

@@ -25,7 +25,7 @@ from safecompress.checks import (
 from safecompress.config import CompressConfig
 from safecompress.verdicts import advice_rules as rules
 from safecompress.verdicts.advice_rules import Case
-from safecompress.verdicts.sentence import is_control
+from safecompress.verdicts.sentence import is_control, is_undecided
 
 _ENDS: Mapping[Status, frozenset[Status]] = {
     Status.PASS: frozenset(),
@@ -88,8 +88,7 @@ def kind_of(case: Case) -> Kind:
         return Kind.CONTROL
     if case.result.status in {Status.ERROR, Status.NOT_RUN}:
         return Kind.BROKEN
-    undecided = not case.result.decided or case.result.status is Status.INCONCLUSIVE
-    return _undecided_kind(case) if undecided else _failed_kind(case)
+    return _undecided_kind(case) if is_undecided(case.result) else _failed_kind(case)
 
 
 def _undecided_kind(case: Case) -> Kind:
@@ -127,8 +126,11 @@ def next_steps(
     if status is Status.PASS:
         return ()
     cases: dict[Kind, list[Case]] = {kind: [] for kind in Kind}
+    # A check that a control took away is mended with the control, which has a step of its own.
+    failed = {r.attack for r in results if is_control(r) and r.status is Status.ERROR} - {""}
     for result in results:
-        if result.critical and result.status in _ENDS[status]:
+        taken = result.attack in failed and not is_control(result)
+        if result.critical and result.status in _ENDS[status] and not taken:
             case = Case(result, checks.get(result.name))
             cases[kind_of(case)].append(case)
     steps = tuple(_RULES[kind](of_kind, config) for kind, of_kind in cases.items() if of_kind)

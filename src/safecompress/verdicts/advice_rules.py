@@ -12,7 +12,7 @@ from math import ceil
 from safecompress.checks import Check, CheckResult, rows_to_settle
 from safecompress.config import CompressConfig, Request
 from safecompress.registry import split_request
-from safecompress.verdicts.sentence import listed
+from safecompress.verdicts.sentence import about, listed
 
 _LONGER = 2.0
 """Factor by which training is made longer or shorter in an example."""
@@ -209,9 +209,9 @@ def rows_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     ]
     rows, now = max(needed)
     how = (
-        f"audit about {rows:,} rows in place of {now:,}"
+        f"audit about {about(rows)} rows in place of {now:,}"
         if config is None
-        else f"seal about {rows:,} rows in place of {now:,} (more data, or a smaller share of "
+        else f"seal about {about(rows)} rows in place of {now:,} (more data, or a smaller share of "
         "steering rows)"
     )
     return f"To settle {_figures(cases)}: {how}, if the figures stay as they are."

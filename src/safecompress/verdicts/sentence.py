@@ -44,7 +44,7 @@ class Undecided:
         needed: dict[str, int] = {}
         limit, unmeasured = [], []
         for result in results:
-            if result.decided and result.status is not Status.INCONCLUSIVE:
+            if not is_undecided(result):
                 continue
             if result.estimate is None or result.name not in conditions:
                 unmeasured.append(result.name)
@@ -94,6 +94,17 @@ def is_control(result: CheckResult) -> bool:
     return result.name.startswith("control:")
 
 
+def is_undecided(result: CheckResult) -> bool:
+    """Return whether the rows could not settle a check; one without a trusted figure broke instead.
+
+    Args:
+        result: a result of a verdict.
+    """
+    if result.status is Status.WARN:
+        return not result.decided
+    return result.status is Status.INCONCLUSIVE
+
+
 def broken_of(results: Sequence[CheckResult]) -> list[CheckResult]:
     """Return the critical results that have no answer: errors, and checks that did not run.
 
@@ -101,6 +112,19 @@ def broken_of(results: Sequence[CheckResult]) -> list[CheckResult]:
         results: the results of all checks, controls included.
     """
     return [r for r in results if r.critical and r.status in _BROKEN]
+
+
+def about(rows: int) -> str:
+    """Return a number of rows in words, rounded up to two digits, for it is an estimate.
+
+    Args:
+        rows: the number, at least 0.
+
+    >>> about(3572), about(86)
+    ('3,600', '86')
+    """
+    unit = 10 ** max(0, len(str(rows)) - 2)
+    return f"{-(-rows // unit) * unit:,}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -146,10 +170,9 @@ def _not_decided(named: Sequence[CheckResult], of: int, conditions: Mapping[str,
     undecided = Undecided.among(named, conditions)
     sentences = [f"Not decided: {len(named)} of {of} critical checks."]
     if undecided.by_rows:
-        rows = max(undecided.by_rows.values())
+        rows, names = about(max(undecided.by_rows.values())), listed(list(undecided.by_rows))
         sentences.append(
-            f"About {rows:,} rows would settle {listed(list(undecided.by_rows))}, if the figures "
-            "stay as they are."
+            f"About {rows} rows would settle {names}, if the figures stay as they are."
         )
     if undecided.at_the_limit:
         lies = "the figure lies" if len(undecided.at_the_limit) == 1 else "the figures lie"
@@ -196,7 +219,7 @@ def _left_undecided(status: Status, results: Sequence[CheckResult]) -> str:
     names = [
         r.name
         for r in results
-        if not (r.decided and r.status is not Status.INCONCLUSIVE)
+        if is_undecided(r)
         and not (status is Status.INCONCLUSIVE and r.critical and r.status is status)
     ]
     return f"Left undecided: {listed(names)}." if names else ""

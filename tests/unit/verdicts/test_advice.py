@@ -178,3 +178,18 @@ def test_a_check_that_could_not_run_says_what_it_lacks() -> None:
     result = CheckResult("c", Status.NOT_RUN, True, "", None, 0.0, "there is no dense model.")
     (said,) = next_steps(Status.ERROR, [result], checks={"c": check}, config=None)
     assert said == "Give 'c' what it lacks, or leave it out: there is no dense model."
+
+
+def test_what_a_control_took_away_is_mended_with_the_control() -> None:
+    control = CheckResult(
+        "control: planted leak, rmia", Status.ERROR, True, "", None, 0.0, "missed", attack="rmia"
+    )
+    taken = CheckResult(
+        "rmia.auc", Status.ERROR, True, "", FAR, 0.0, "its control failed", attack="rmia"
+    )
+    other = CheckResult("loss.auc", Status.ERROR, True, "", None, 0.0, "NaN", attack="loss")
+    said = next_steps(Status.ERROR, [taken, other, control], checks={}, config=None)
+    assert len(said) == 2
+    assert "rmia" in said[0]
+    assert "loss.auc" in said[1]
+    assert not any("rmia.auc" in step for step in said)
