@@ -21,7 +21,14 @@ from safecompress.checks.leak_checks import (
     shadow_attacks,
 )
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
-from safecompress.checks.metrics import Auc, BalancedAccuracy, Metric, TprAtFpr, metric_named
+from safecompress.checks.metrics import (
+    Auc,
+    BalancedAccuracy,
+    Metric,
+    TprAtFpr,
+    is_reversed,
+    metric_named,
+)
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
 from safecompress.checks.overall import overall
 from safecompress.checks.presets import (
@@ -88,6 +95,7 @@ __all__ = [
     "dense_checks",
     "group_clause",
     "group_columns",
+    "is_reversed",
     "low_fpr_checks",
     "metric_named",
     "named_check",

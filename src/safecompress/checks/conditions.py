@@ -101,6 +101,8 @@ _MOST_TIMES = 100
 """Most times as many rows that are still worth naming; beyond, the figure lies at its bound."""
 _LOPSIDED = 20
 """How much further an interval reaches on one side than chance alone explains."""
+_CORRECTED = 1.6
+"""How much wider an interval becomes by correcting its level of 0.95 for thirty checks."""
 
 
 def rows_to_settle(estimate: Estimate, condition: Condition) -> int | None:

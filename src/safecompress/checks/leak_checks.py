@@ -75,12 +75,19 @@ def low_fpr_checks(attacks: Sequence[Attack], *, besides: Iterable[float] = ()) 
 def dense_checks(attacks: Sequence[Attack], margin: float = MARGIN) -> list[Check]:
     """Return the checks that no attack is stronger than on the dense model by more than a margin.
 
+    An attack that learns does so anew on each model and on half of the rows, so its scores on both
+    share little noise and the interval of their difference is wide: about ±0.03 on 3,000 members
+    and 3,000 non-members where nothing leaks. Such a check fails a verdict where the rows decide it
+    and only warns where they are too few.
+
     Args:
         attacks: the attacks.
         margin: AUC that the model may leak more than the dense one, at least 0. Without a margin
             no number of rows could show of a model that it leaks as little as the dense one.
     """
-    return [named_check(AttackMeasure(a), at_most_dense(margin)) for a in attacks]
+    return [
+        named_check(AttackMeasure(a), at_most_dense(margin), decisive=not a.learns) for a in attacks
+    ]
 
 
 def shadow_attacks(fewest: int) -> tuple[Request, ...]:

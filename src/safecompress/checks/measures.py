@@ -207,7 +207,7 @@ class AttackMeasure(Measure):
         result = subject.attacked_by(self.attack)
         interval = self.metric.either_way(result, level=level)
         estimate = self._estimate(interval, self.metric.sizes(result), watch)
-        return replace(estimate, note=self._reversed(result, level=level))
+        return replace(estimate, note=self._reversed(result))
 
     def limited_difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         """Return the difference of both figures, each in the direction in which it tells members.
@@ -219,14 +219,14 @@ class AttackMeasure(Measure):
         """
         watch = Stopwatch()
         results = subject.attacked_by(self.attack), dense.attacked_by(self.attack)
-        a, b = (r.turned if is_reversed(r, level=level) else r for r in results)
+        a, b = (r.turned if is_reversed(r) else r for r in results)
         interval = self.metric.difference(a, b, level=level, seed=subject.seed)
         estimate = self._estimate(interval, self.metric.sizes(a), watch)
-        return replace(estimate, note=self._reversed(results[0], level=level))
+        return replace(estimate, note=self._reversed(results[0]))
 
-    def _reversed(self, result: AttackResult, *, level: float) -> str:
+    def _reversed(self, result: AttackResult) -> str:
         """Return a sentence where members score lower than non-members; empty otherwise."""
-        if not is_reversed(result, level=level):
+        if not is_reversed(result):
             return ""
         auc = Auc().value(result)
         return (

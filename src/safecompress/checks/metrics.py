@@ -18,6 +18,7 @@ from safecompress.stats import (
     balanced_accuracy,
     balanced_accuracy_difference,
     balanced_accuracy_interval,
+    surely_below_chance,
     tpr_at_fpr,
     tpr_at_fpr_difference,
     tpr_at_fpr_interval,
@@ -210,14 +211,14 @@ class TprAtFpr(Metric):
         )
 
 
-def is_reversed(result: AttackResult, *, level: float) -> bool:
-    """Return whether members score lower than non-members, beyond the interval of the AUC.
+def is_reversed(result: AttackResult) -> bool:
+    """Return whether members score lower than non-members, beyond what chance explains.
 
     Args:
         result: scores of the attack.
-        level: confidence level, in (0, 1).
     """
-    return Auc().interval(result, level=level).high < 0.5
+    interval = Auc().interval(result, level=0.95)
+    return surely_below_chance(interval.value, interval.high)
 
 
 _NAMED: dict[str, Metric] = {

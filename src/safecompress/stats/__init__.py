@@ -20,6 +20,7 @@ from safecompress.stats.intervals import (
     auc_p_value,
     balanced_accuracy_interval,
     clopper_pearson,
+    surely_below_chance,
     two_sided,
 )
 from safecompress.stats.low_fpr import tpr_at_fpr, tpr_at_fpr_interval
@@ -86,6 +87,7 @@ __all__ = [
     "recall_differences",
     "roc_curve",
     "smallest_detectable_auc",
+    "surely_below_chance",
     "tpr_at_fpr",
     "tpr_at_fpr_difference",
     "tpr_at_fpr_interval",

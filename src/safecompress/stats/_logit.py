@@ -1,4 +1,4 @@
-"""`logit_interval` and `widened`: the interval of an AUC on the logit scale."""
+"""`logit_interval`: the interval of an AUC on the logit scale."""
 
 from __future__ import annotations
 
@@ -23,20 +23,8 @@ def logit_interval(auc: float, around: Spread, tail: float) -> Interval:
         logit = math.log(auc / (1 - auc))
         reach = around.reach(tail) / (auc * (1 - auc))
         low, high = _expit(logit - reach), _expit(logit + reach)
-    return widened(Interval(auc, low, high), around, tail)
-
-
-def widened(interval: Interval, around: Spread, tail: float) -> Interval:
-    """Return the interval of an AUC, widened by the rule of three where a group's rows are alike.
-
-    Args:
-        interval: the interval.
-        around: which groups have rows that are all or nearly all alike.
-        tail: probability beyond each end, in (0, 0.5).
-    """
-    auc, unseen = interval.value, around.unseen(tail)
-    low = auc - math.hypot(auc - interval.low, unseen)
-    high = auc + math.hypot(interval.high - auc, unseen)
+    unseen = around.unseen(tail)
+    low, high = auc - math.hypot(auc - low, unseen), auc + math.hypot(high - auc, unseen)
     return enclosing(auc, low, high, edges=(0, 1))
 
 

@@ -16,7 +16,7 @@ from safecompress.stats._inputs import (
     two_guesses,
     two_scores,
 )
-from safecompress.stats._logit import logit_interval, widened
+from safecompress.stats._logit import logit_interval
 from safecompress.stats._placements import Placements, placements, spread
 from safecompress.stats._proportions import (
     Interval,
@@ -32,6 +32,7 @@ __all__ = [
     "auc_p_value",
     "balanced_accuracy_interval",
     "clopper_pearson",
+    "surely_below_chance",
     "two_sided",
 ]
 
@@ -90,8 +91,23 @@ def _auc_at(members: Floats, nonmembers: Floats, ranked: Placements, tail: float
         return logit_interval(ranked.auc, around, tail)
     rates = (exact(int((s == larger).sum()), len(s), tail=tail) for s in (members, nonmembers))
     gap = difference(*rates)
-    guessed = Interval(ranked.auc, (gap.low + 1) / 2, (gap.high + 1) / 2)
-    return widened(guessed, around, tail)
+    # Where a group is all or nearly all alike, a third value may only not have been seen yet.
+    unseen = around.unseen(tail)
+    low, high = (gap.low + 1) / 2, (gap.high + 1) / 2
+    low, high = min(low, ranked.auc - unseen), max(high, ranked.auc + unseen)
+    return enclosing(ranked.auc, low, high, edges=(0, 1))
+
+
+def surely_below_chance(auc: float, high: float) -> bool:
+    """Return whether an AUC lies below 0.5 by more than twice its interval.
+
+    Of scores without information this happens about once in 10,000 draws.
+
+    Args:
+        auc: the AUC.
+        high: upper end of its interval at a level of about 0.95.
+    """
+    return high + (high - auc) < 0.5
 
 
 def two_sided(interval: Interval) -> Interval:

@@ -7,14 +7,14 @@ points. It does not jump where scores tie, so rounding a model's outputs cannot 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import betainc
-from scipy.stats import binom
+from scipy.special import betainc, gammaln, xlog1py, xlogy
 
 from safecompress.stats._inputs import Floats, Ints, require_share, two_scores
 from safecompress.stats._proportions import Interval, enclosing, tail_of
@@ -258,7 +258,10 @@ def _root(function: Callable[[float], float]) -> float:
 
 def _accusations(total: int, fpr: float, tail: float) -> tuple[Ints, Floats]:
     """Return numbers of non-members above the true threshold, and the probability of each."""
-    beyond = tail * _IGNORED / 2
-    first, last = int(binom.ppf(beyond, total, fpr)), int(binom.isf(beyond, total, fpr))
+    reach = 40 + 8 * math.sqrt(total * fpr * (1 - fpr))
+    first, last = math.floor(total * fpr - reach), math.ceil(total * fpr + reach)
     numbers = np.arange(max(first, 0), min(last, total) + 1)
-    return numbers, binom.pmf(numbers, total, fpr)
+    ways = gammaln(total + 1) - gammaln(numbers + 1) - gammaln(total - numbers + 1)
+    weights = np.exp(ways + xlogy(numbers, fpr) + xlog1py(total - numbers, -fpr))
+    likely = weights > _IGNORED * tail / len(weights)
+    return numbers[likely], weights[likely]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, Self
 
 from safecompress.checks import CheckResult, GroupFinding, Status
+from safecompress.stats import surely_below_chance
 from safecompress.verdicts.part import Figure, Part, Text
 
 
@@ -118,12 +119,20 @@ class ComparedModel(Part):
     dense model itself and where there is none."""
 
     def strongest(self) -> tuple[str, Span] | None:
-        """Return the attack whose AUC is farthest from a half, and that AUC; None without one."""
+        """Return the attack with the largest AUC and that AUC; None where none is known.
+
+        An AUC that lies below 0.5 by twice its interval counts as far above it: such scores tell
+        members as well, turned round.
+        """
         aucs = aucs_of(self.attacks)
-        known = {name: span.value for name, span in aucs.items() if span.value is not None}
+        known = {
+            name: 1 - span.value if surely_below_chance(span.value, span.high) else span.value
+            for name, span in aucs.items()
+            if span.value is not None and span.high is not None
+        }
         if not known:
             return None
-        name = max(known, key=lambda attack: abs(known[attack] - 0.5))
+        name = max(known, key=lambda attack: known[attack])
         return name, aucs[name]
 
 

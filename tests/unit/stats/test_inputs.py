@@ -18,11 +18,12 @@ GUESSES = [True, False, True, True, False]
 ON_SCORES = {
     "auc": stats.auc,
     "roc_curve": stats.roc_curve,
+    "realized_tpr_at_fpr": lambda m, n: stats.realized_tpr_at_fpr(m, n, fpr=0.1),
     "tpr_at_fpr": lambda m, n: stats.tpr_at_fpr(m, n, fpr=0.1),
     "best_threshold": stats.best_threshold,
     "auc_interval": stats.auc_interval,
     "auc_p_value": stats.auc_p_value,
-    "tpr_at_fpr_interval": lambda m, n: stats.tpr_at_fpr_interval(m, n, fpr=0.1, seed=0),
+    "tpr_at_fpr_interval": lambda m, n: stats.tpr_at_fpr_interval(m, n, fpr=0.1),
     "auc_difference": lambda m, n: stats.auc_difference(m, n, m, n),
     "bootstrap_difference": lambda m, n: stats.bootstrap_difference(
         stats.auc, m, n, m, n, seed=0, replicates=40
@@ -73,7 +74,7 @@ def test_guesses_that_are_not_yes_or_no_are_refused(name, bad):
         ON_GUESSES[name](bad, GUESSES)
 
 
-@pytest.mark.parametrize("name", sorted(set(ON_SCORES) - {"tpr_at_fpr_interval"}))
+@pytest.mark.parametrize("name", ON_SCORES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
 def test_tensors_and_arrays_give_the_same_figure(name, dtype):
     m, n = torch.arange(9).to(dtype), torch.arange(-5, 6).to(dtype)
@@ -111,6 +112,7 @@ def test_public_names_are_exact():
         "epsilon",
         "f1",
         "intervals",
+        "low_fpr",
         "multiple",
         "paired",
         "power",

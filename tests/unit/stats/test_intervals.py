@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safecompress.errors import ConfigError, DataError, UndecidableError
+from safecompress.errors import DataError, UndecidableError
 from safecompress.stats import (
     auc,
     auc_interval,
     auc_p_value,
     balanced_accuracy_interval,
     clopper_pearson,
-    tpr_at_fpr,
-    tpr_at_fpr_interval,
 )
 
 INF = float("inf")
@@ -125,47 +123,3 @@ def test_perfect_guesses_keep_a_width():
     interval = balanced_accuracy_interval([True] * 100, [False] * 100)
     assert 0.95 < interval.low < 0.99
     assert interval.high == 1
-
-
-@pytest.mark.parametrize(("n", "fpr", "refused"), [(999, 0.01, True), (1000, 0.01, False)])
-def test_tpr_at_fpr_needs_ten_false_positives(n, fpr, refused):
-    members, nonmembers = np.linspace(0, 2, 500), np.linspace(0, 1, n)
-    if refused:
-        with pytest.raises(UndecidableError, match="at least 1000 non-members"):
-            tpr_at_fpr_interval(members, nonmembers, fpr=fpr, seed=0)
-    else:
-        interval = tpr_at_fpr_interval(members, nonmembers, fpr=fpr, seed=0)
-        assert interval.value == tpr_at_fpr(members, nonmembers, fpr=fpr)
-        assert holds(interval)
-
-
-@pytest.mark.parametrize("fpr", [0.0, 1.0, -0.1])
-def test_tpr_at_fpr_interval_refuses_an_empty_question(fpr):
-    with pytest.raises(ConfigError, match="fpr"):
-        tpr_at_fpr_interval([1.0], [0.0], fpr=fpr, seed=0)
-
-
-def test_the_bootstrap_is_a_function_of_its_seed():
-    random = np.random.default_rng(0)
-    scores = random.normal(1, 1, 400), random.normal(0, 1, 400)
-    first = tpr_at_fpr_interval(*scores, fpr=0.05, seed=1)
-    np.random.default_rng(5).normal(size=3)
-    assert tpr_at_fpr_interval(*scores, fpr=0.05, seed=1) == first
-    assert tpr_at_fpr_interval(*scores, fpr=0.05, seed=2) != first
-    assert holds(tpr_at_fpr_interval(*scores, fpr=0.05, seed=-1))
-
-
-@pytest.mark.parametrize(
-    ("members", "nonmembers", "low", "high"),
-    [
-        (np.ones(300), np.zeros(300), 0.97, 1.0),
-        (np.zeros(300), np.ones(300), 0.0, 0.03),
-        (np.zeros(300), np.zeros(300), 0.0, 0.03),
-        (np.full(300, INF), np.zeros(300), 0.97, 1.0),
-        (np.zeros(300), np.full(300, INF), 0.0, 0.03),
-    ],
-)
-def test_tpr_at_fpr_interval_at_the_edges(members, nonmembers, low, high):
-    interval = tpr_at_fpr_interval(members, nonmembers, fpr=0.1, seed=0)
-    assert holds(interval, low=low, high=high)
-    assert interval.low < interval.high

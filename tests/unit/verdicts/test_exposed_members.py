@@ -26,7 +26,6 @@ def subject(raised: range, *, name: str, first: int = 0) -> Subject:
         logits = torch.randn(ROWS, 3, generator=draw).clamp(-2, 2)
         labels = torch.zeros(ROWS, dtype=torch.long)
         if group == 0:
-            logits[:, 0] -= 1.0
             logits[list(raised), 0] = 20.0
         groups.append(Outputs(logits, labels, torch.arange(ROWS) + first + group * ROWS))
     return Subject.of(Pool(*groups), name=name, density=None, seed=0)
