@@ -157,6 +157,8 @@ def test_a_baseline_is_asked_about_the_same_rows(tmp_path: Path) -> None:
     differences = [c for c in same.checks if c.name == "loss.auc ≤ dense"]
     assert differences[0].estimate.value == 0
     module = torch.nn.Linear(*WEIGHTS.shape)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(0.5 * WEIGHTS.T))
     document = audit(model, groups(), baseline=module).verdict.document.to_json()
     assert [row["name"] for row in document["comparison"]] == ["dense", "model"]
 

@@ -110,25 +110,42 @@ def test_an_over_trained_net_fails_and_names_its_most_exposed_members() -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_an_untrained_net_passes_or_is_undecided() -> None:
-    _, data = memorized()
+def small(data: tuple[tuple[torch.Tensor, torch.Tensor], ...]) -> nn.Module:
+    """Return a linear model of the members, too small to know any of them by heart."""
     torch.manual_seed(1)
-    fresh = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 2))
-    found = assert_safe(fresh, data, max_auc=0.60, inconclusive=True)
+    net = nn.Linear(6, 2)
+    optimizer = torch.optim.Adam(net.parameters(), 0.1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(data[0][0]), data[0][1]).backward()
+        optimizer.step()
+    return net
+
+
+def test_a_small_net_passes_or_is_undecided() -> None:
+    data = rows(600, 0), rows(600, 1)
+    found = assert_safe(small(data), data, max_auc=0.60, inconclusive=True)
     blind = next(c for c in found.verdict.checks if c.name == "control: blind baseline")
     assert "inputs and labels" in blind.message
+
+
+def test_an_untrained_net_is_no_model_of_these_rows() -> None:
+    data = rows(2000, 0), rows(2000, 1)
+    torch.manual_seed(1)
+    with pytest.raises(ModelError, match="A verdict would be a false PASS"):
+        assert_safe(nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 2)), data)
 
 
 def test_groups_that_differ_by_themselves_are_an_error() -> None:
     members, others = rows(600, 0), rows(600, 1)
     shifted = (others[0] + 1.0, others[1])
     with pytest.raises(AssertionError, match="ERROR"):
-        assert_safe(nn.Linear(6, 2), (members, shifted))
+        assert_safe(small((members, others)), (members, shifted))
 
 
 def test_the_smaller_model_is_compared_with_the_dense_one() -> None:
     net, data = memorized()
-    found = audit(nn.Linear(6, 2), data, baseline=net)
+    found = audit(small(data), data, baseline=net)
     checks = {c.name: c for c in found.verdict.checks}
     assert checks["gap.auc ≤ dense"].status == "PASS"
 

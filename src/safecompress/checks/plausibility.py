@@ -70,35 +70,47 @@ def implausible(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> str:
     """Return why outputs and labels cannot belong together; empty where they can.
 
     Members are rows that the model was trained on, so a sound model knows something of them, and is
-    not much surer of them than it is right. A model that returns the same for every row is
-    plausible: it leaks nothing, whatever its inputs were.
+    not much surer of them than it is right. A model that returns the same for every row leaks
+    nothing and is plausible, unless a simple classifier of its inputs shows that there was
+    something to learn.
 
     Args:
         outputs: the model's outputs for members and non-members.
         rows: the rows with their inputs; None where only outputs are known.
     """
-    members, nonmembers = outputs.members, outputs.nonmembers
+    members = outputs.members
     if len(members) < _FEWEST:
         return ""
     skill = skill_of(_sample(members))
-    if skill.constant:
+    found = _constant(members, rows, skill) if skill.constant else _unlike(outputs, rows, skill)
+    if found is None:
         return ""
-    problem, causes = (
-        _wrong_order(outputs)
-        or _guessing(skill)
-        or _oversure(skill)
-        or _below_others(members, nonmembers)
-        or _below_simple(members, rows, skill)
-        or ("", ())
-    )
-    if not problem:
-        return ""
-    likely = ", or ".join(causes)
-    return f"{problem}. Likely {likely}. A verdict would be a false PASS."
+    problem, causes = found
+    return f"{problem}. Likely {', or '.join(causes)}. A verdict would be a false PASS."
 
 
 _Found = tuple[str, tuple[str, ...]] | None
 """A problem in words and its likely causes, the likeliest first."""
+
+
+def _unlike(outputs: Pool[Outputs], rows: Pool[Rows] | None, skill: Skill) -> _Found:
+    """Return how outputs that vary differ from those of a model on rows it was trained on."""
+    members = outputs.members
+    return (
+        _wrong_order(outputs)
+        or _guessing(skill)
+        or _oversure(skill)
+        or _below_others(members, outputs.nonmembers)
+        or _below_simple(members, rows, skill)
+    )
+
+
+def _constant(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found:
+    """Return what speaks against a constant, which inputs far out of range also make of a model."""
+    found = _below_simple(members, rows, skill)
+    if found is None:
+        return None
+    return f"returns the same for every row, although {found[0]}", found[1]
 
 
 def _sample(outputs: Outputs) -> Outputs:
@@ -168,7 +180,7 @@ def _below_others(members: Outputs, nonmembers: Outputs) -> _Found:
 def _below_simple(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found:
     if rows is None:
         return None
-    found = simple_classifier_is_better(members, rows.members, one_hot=skill.one_hot)
+    found = simple_classifier_is_better(members, rows.members, skill)
     if not found:
         return None
     return found, (_INPUTS, _ORDER, _ROWS_MIXED)

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from safecompress.checks.skill import (
+    MILD,
     Floats,
     Integers,
+    Skill,
     arrays_of,
     in_errors,
     probabilities,
@@ -38,14 +40,18 @@ _TOKEN_COLUMNS = 200
 _ERRORS = 4.5
 _WORSE = 0.1
 """Difference of the areas under the ROC curve that no sound weakness of a model explains."""
+_HALF = 0.5
+"""Part of the simple classifier's area above chance that pruned models keep."""
 _PART = 0.25
 """Part of the simple classifier's skill that predicted classes without probabilities must have."""
 _OFF, _FAR_OFF = 0.1, 0.2
 """Misfit from which a model is compared by its ranking, and by its accuracy, too; honest pruned
 models without further training reach the first."""
+_OVERSURE = 0.15
+"""Excess of sureness, of half as mild a model, from which it is compared."""
 
 
-def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) -> str:
+def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> str:
     """Return in words by how much a simple classifier beats the model; empty where it does not.
 
     Only a model whose sureness or frequencies of classes are off is compared: one that is weak
@@ -57,8 +63,9 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
     Args:
         outputs: the model's outputs for members.
         rows: the members, with their inputs.
-        one_hot: whether the outputs are predicted classes without probabilities; such a model must
-            be far worse, because its ranking and sureness are unknown.
+        skill: the model's skill. Of a constant nothing but the ranking is compared. A model of
+            predicted classes without probabilities must be far worse, because its ranking and
+            sureness are unknown.
     """
     if len(rows) < _FEWEST or not leading_size(rows.inputs):
         return ""
@@ -66,7 +73,7 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
     most = min(_ROWS, _ELEMENTS // max(1, width))
     at = permutation(len(rows), 0, "simple classifier")[:most]
     logits, labels = arrays_of(outputs.take(at))
-    misfit = _misfit(logits, labels)
+    misfit = _OFF if skill.constant else _misfit(logits, labels)
     if not width or len(at) < _FEWEST or misfit == 0:
         return ""
     columns = _columns(rows.take(at))
@@ -75,7 +82,7 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
     own = probabilities(logits[fitted:])
     for classifier in _classifiers():
         theirs = _fitted(classifier, columns, labels, fitted, own.shape[1])
-        if one_hot:
+        if skill.one_hot and not skill.constant:
             worse = _far_worse(own, theirs, judged)
         else:
             worse = _ranks_worse(own, theirs, judged)
@@ -93,13 +100,15 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, *, one_hot: bool) 
 
 
 def _ranks_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
-    return _leads(_placements(theirs, labels) - _placements(own, labels))
+    first, second = _placements(own, labels), _placements(theirs, labels)
+    return _leads(second - first) and bool(first.mean() - 0.5 < _HALF * (second.mean() - 0.5))
 
 
 def _far_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
     chance = 1 / len(np.unique(labels))
     first, second = (_balanced(p.argmax(axis=1) == labels, labels) - chance for p in (own, theirs))
-    return _less_right(own, theirs, labels) and first < _PART * second
+    ranked = _placements(theirs, labels).mean() - _placements(own, labels).mean() > _WORSE
+    return bool(_less_right(own, theirs, labels) and ranked and first < _PART * second)
 
 
 def _less_right(own: Floats, theirs: Floats, labels: Integers) -> bool:
@@ -124,14 +133,14 @@ def _misfit(logits: Floats, labels: Integers) -> float:
 
     A model that is weak because it was held back or is too simple has both right on its members.
     """
-    p = probabilities(logits)
+    p, mild = probabilities(logits), probabilities(logits, temperature=MILD / 2)
     frequencies = np.bincount(labels, minlength=p.shape[1]) / len(labels)
     off = float(np.abs(p.mean(axis=0) - frequencies).sum() / 2)
-    mended = with_frequencies(p, labels)
+    mended = with_frequencies(mild, labels)
     excess = mended.max(axis=1) - (mended.argmax(axis=1) == labels)
     oversure = float(excess.mean()) if in_errors(excess) > _ERRORS else 0.0
     found = max(off, oversure)
-    return found if found > _OFF else 0.0
+    return found if off > _OFF or oversure > _OVERSURE else 0.0
 
 
 def _placements(p: Floats, labels: Integers) -> Floats:

@@ -23,6 +23,8 @@ MILD = 5.0
 temperature of 0.2 is honest, and as sure as that only."""
 _ZERO = 1e-30
 """Probability below which one counts as rounded to zero."""
+_MOST_ROUNDED = 0.05
+"""Largest probability that one decimal rounds to zero."""
 _ROUNDS = 50
 """Iterations of the correction of frequencies, which converges geometrically."""
 
@@ -42,7 +44,8 @@ class Skill:
         milder: the same of the milder model, whose logits are divided by `MILD`.
         excess: by how much the milder, corrected model is surer than it is right, in probability
             and in standard errors.
-        raw_excess: the same without the correction.
+        raw_excess: the same without the correction, in the mean over classes, because weights of
+            classes make a sound model wrong of most rows of the frequent ones.
         one_hot: whether every row has the same margin between its first two classes, as predicted
             classes without probabilities have; their sureness means nothing.
     """
@@ -69,18 +72,18 @@ def arrays_of(outputs: Outputs) -> tuple[Floats, Integers]:
 
 
 def probabilities(logits: Floats, *, temperature: float = 1.0) -> Floats:
-    """Return probabilities (n, classes); those rounded to zero count as half the smallest other.
+    """Return probabilities (n, classes), of which none is zero.
+
+    What was rounded to zero counts as half the smallest other, but no more than one decimal hides.
 
     Args:
         logits: (n, classes).
         temperature: divisor of the logits, above 0.
     """
     exact = np.asarray(softmax(logits, axis=1))
-    if temperature == 1.0:
-        return exact
     rounded = exact < _ZERO
     if rounded.any():
-        floor = exact[~rounded].min() / 2
+        floor = min(exact[~rounded].min() / 2, _MOST_ROUNDED)
         logits = np.log(np.where(rounded, floor, exact))
     return np.asarray(softmax(logits / temperature, axis=1))
 
@@ -126,7 +129,7 @@ def skill_of(outputs: Outputs) -> Skill:
         corrected=_association(with_frequencies(plain, labels), labels),
         milder=_association(mended, labels),
         excess=_excess(mended, labels),
-        raw_excess=_excess(mild, labels),
+        raw_excess=_excess_by_class(mild, labels),
         one_hot=bool(np.ptp(top[:, 1] - top[:, 0]) < 1e-6),
     )
 
@@ -134,6 +137,14 @@ def skill_of(outputs: Outputs) -> Skill:
 def _excess(p: Floats, labels: Integers) -> tuple[float, float]:
     excess = p.max(axis=1) - (p.argmax(axis=1) == labels)
     return float(excess.mean()), in_errors(excess)
+
+
+def _excess_by_class(p: Floats, labels: Integers) -> tuple[float, float]:
+    """Return the excess with classes that weigh the same."""
+    excess = p.max(axis=1) - (p.argmax(axis=1) == labels)
+    weights = 1 / np.bincount(labels)[labels]
+    weights = weights / weights.mean()
+    return float((weights * excess).mean()), in_errors(weights * excess)
 
 
 def in_errors(values: Floats) -> float:

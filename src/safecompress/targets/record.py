@@ -79,8 +79,10 @@ def record(
 
         >>> from safecompress import Limits, audit, record
         >>> draw = torch.Generator().manual_seed(0)
-        >>> x, y = torch.randn(500, 4, generator=draw), torch.randint(3, (500,), generator=draw)
-        >>> model = nn.Linear(4, 3)  # load yours here; this one was trained on nothing
+        >>> x, noise = torch.randn(500, 4, generator=draw), torch.randn(500, 3, generator=draw)
+        >>> y = (x[:, :3] + noise).argmax(dim=1)
+        >>> model = nn.Linear(4, 3)  # load yours here; this one is right without any training
+        >>> _ = nn.init.eye_(model.weight)
         >>> recorded = record(model, (x[:300], y[:300]), (x[300:], y[300:]), name="linear")
         >>> recorded.kind, recorded.outputs.members.logits.shape
         ('logits', torch.Size([300, 3]))
