@@ -22,8 +22,15 @@ from safecompress.data import (
     recorded_outputs,
 )
 from safecompress.data.group_values import MOST_VALUES, group_column
+from safecompress.data.output_form import form_of
 from safecompress.errors import DataError
 from safecompress.protocols import Outputs, Pool
+
+
+def recorded_of(outputs: Pool[Outputs]) -> RecordedOutputs:
+    both = (outputs.members.logits, outputs.nonmembers.logits)
+    form = form_of(both, declared="logits", where="model")
+    return recorded_outputs(outputs, form, path=Path("model"))
 
 
 def recorded(members: int = 6, others: int = 4) -> RecordedOutputs:
@@ -33,7 +40,7 @@ def recorded(members: int = 6, others: int = 4) -> RecordedOutputs:
     ids = torch.arange(total)
     whole = Outputs(logits, labels, ids)
     pool = Pool(whole.take(ids[:members]), whole.take(ids[members:]))
-    return recorded_outputs(pool, path=Path("model"))
+    return recorded_of(pool)
 
 
 def names_of(found: RecordedOutputs, name: str) -> tuple[list[str], list[str]]:
@@ -103,7 +110,7 @@ def test_groups_follow_rows_that_are_dropped_and_reordered() -> None:
     whole = recorded()
     index = Pool(torch.tensor([4, 0, 2]), torch.tensor([3, 1]))
     before = attach_groups(whole, values).evidence.zip(index, lambda e, at: e.take(at))
-    few = recorded_outputs(whole.outputs.zip(index, lambda o, at: o.take(at)), path=Path("model"))
+    few = recorded_of(whole.outputs.zip(index, lambda o, at: o.take(at)))
     after = attach_groups(few, values).evidence
     for evidence in (before, after):
         sides = evidence.map(lambda e: [e.groups["row"].names[c] for c in e.groups["row"].codes])
