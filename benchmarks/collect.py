@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "export_verdicts": f"{_DATA} python -m benchmarks.export_verdicts",
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
+    "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
     "soak": "python -m benchmarks.soak",
     "students": f"{_DATA} python -m benchmarks.students",

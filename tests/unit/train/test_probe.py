@@ -1,4 +1,4 @@
-"""The probe of precision and memory format."""
+"""Precision and memory format by timing, which `fastest` asks for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from safecompress.sparse import initialize
 from safecompress.train import Arithmetic, Trainer
 from safecompress.train import fit as fit_module
 from safecompress.train import probe as probe_module
+from safecompress.train import rule as rule_module
 from safecompress.train.batches import Batches
-from safecompress.train.probe import choose_settings
+from safecompress.train.probe import choose_arithmetic
 from safecompress.train.sparse_layers import SparseLayer
 
 CPU = torch.device("cpu")
@@ -35,15 +36,25 @@ def net(name="vgg-small", width=0.25):
     return MODELS.parts[name].factory(input_shape=(3, 8, 8), classes=4, width=width)
 
 
+FASTEST = {"precision": "fastest", "memory_format": "fastest"}
+
+
+@pytest.fixture(autouse=True)
+def _an_old_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule's own choice is then fp32, whatever machine the tests run on."""
+    monkeypatch.setattr(rule_module, "multiplies_bf16", lambda device: False)
+    monkeypatch.setattr(rule_module, "LEAST_ACTIVATIONS", float("inf"))
+
+
 def choose(module, rows, total_steps=10**6, topology=None, **options):
-    config = TrainConfig(batch_size=8, **options)
+    config = TrainConfig(batch_size=8, **(FASTEST | options))
     batches = Batches(rows, config, seed=0, stage="s", device=CPU)
-    return choose_settings(
+    return choose_arithmetic(
         module, batches, config, device=CPU, total_steps=total_steps, topology=topology
     )
 
 
-def test_the_probe_leaves_no_trace():
+def test_timing_leaves_no_trace():
     module, rows = net(), images()
     module.eval()
     module.classifier[1].weight.grad = torch.ones_like(module.classifier[1].weight)
@@ -88,14 +99,14 @@ def test_under_a_mask_fp32_is_timed_as_it_would_be_trained(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "expected"), [({}, True), ({"track_moving_average": True}, False)]
 )
-def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
+def test_the_trainer_chooses_for_what_it_will_compute(monkeypatch, options, expected):
     asked = []
 
     def choose(*args, topology, **kwargs):
         asked.append(topology)
         return Arithmetic()
 
-    monkeypatch.setattr(fit_module, "choose_settings", choose)
+    monkeypatch.setattr(fit_module, "choose_arithmetic", choose)
     module = net()
     mask = initialize(module, density=0.1, distribution="erk", method="scratch", seed=0)
     config, engine = TrainConfig(epochs=1, batch_size=8), EngineConfig(accelerator="cpu")
@@ -106,7 +117,7 @@ def test_the_trainer_times_what_it_will_compute(monkeypatch, options, expected):
 @pytest.mark.parametrize(
     ("defenses", "expected"), [([], True), ([{"early-stopping": {"looks": 2}}], False)]
 )
-def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defenses, expected):
+def test_a_stage_is_chosen_for_as_its_search_will_train(monkeypatch, tmp_path, defenses, expected):
     """Also by the baseline's trainer, which comes first and has no defenses of its own."""
     asked = []
 
@@ -114,7 +125,7 @@ def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defens
         asked.append(topology)
         return Arithmetic()
 
-    monkeypatch.setattr(fit_module, "choose_settings", choose)
+    monkeypatch.setattr(fit_module, "choose_arithmetic", choose)
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(400, 6, generator=draw), torch.randint(3, (400,), generator=draw)
     config = {
@@ -127,8 +138,8 @@ def test_a_stage_is_timed_as_its_search_will_train(monkeypatch, tmp_path, defens
     assert any(topology is not None for topology in asked) == expected
 
 
-def test_training_does_not_depend_on_having_probed():
-    config = TrainConfig(epochs=1000, batch_size=8)
+def test_training_does_not_depend_on_having_timed():
+    config = TrainConfig(epochs=1000, batch_size=8, **FASTEST)
     results = []
     for settings in (None, Arithmetic()):
         torch.manual_seed(0)
@@ -183,6 +194,7 @@ def refuse(*args, **kwargs):
     ("options", "expected"),
     [
         ({"total_steps": 399}, ("32-true", "contiguous")),
+        ({"precision": "auto", "memory_format": "auto"}, ("32-true", "contiguous")),
         (
             {"precision": "bf16-mixed", "memory_format": "channels_last"},
             ("bf16-mixed", "channels_last"),
@@ -197,9 +209,14 @@ def test_nothing_is_timed_without_need(monkeypatch, options, expected):
 
 
 def test_half_fixed_settings_keep_what_is_fixed():
-    assert set(choose(net(), images(), precision="32-true").rates) == {
+    for fixed in ("32-true", "auto"):
+        assert set(choose(net(), images(), precision=fixed).rates) == {
+            "32-true/contiguous",
+            "32-true/channels_last",
+        }
+    assert set(choose(net(), images(), memory_format="auto").rates) == {
         "32-true/contiguous",
-        "32-true/channels_last",
+        "bf16-mixed/contiguous",
     }
     table = Rows(torch.randn(32, 6), torch.zeros(32, dtype=torch.int64), torch.arange(32))
     assert set(choose(nn.Linear(6, 2), table).rates) == {
