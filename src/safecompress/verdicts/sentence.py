@@ -145,8 +145,12 @@ def _headline(
 ) -> str:
     critical = [r for r in results if r.critical and not is_control(r)]
     if status is Status.PASS:
-        passed = f"all {len(critical)} critical checks passed"
-        return f"Safe to ship by the tests that were asked for: {passed}."
+        passed = sum(r.status is Status.PASS for r in critical)
+        share = "all" if passed == len(critical) else f"{passed} of"
+        return (
+            f"Safe to ship by the tests that were asked for: {share} {len(critical)} critical "
+            "checks passed, and none failed."
+        )
     if status is Status.FAIL:
         return _failed([r for r in critical if r.status is Status.FAIL], len(critical))
     if status is Status.INCONCLUSIVE:
