@@ -17,7 +17,7 @@ from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import GroupsGiven, RecordedOutputs
-from safecompress.data.output_form import OUTPUT_KINDS, OutputKind
+from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
 from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import require_folder, write_json, write_text

@@ -125,6 +125,17 @@ def test_pairs_of_texts_go_in_as_pairs(trained: Path) -> None:
     assert separators.eq(2).all()
 
 
+def test_a_vocabulary_that_knows_no_word_is_refused(folder: Path) -> None:
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())
+    words = vocabulary["model"]["vocab"]
+    kept = {w: n for w, n in words.items() if w.startswith("[")}
+    others = {f"nothing{n}": n for w, n in words.items() if w not in kept}
+    vocabulary["model"]["vocab"] = kept | others
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    with pytest.raises(UsageError, match="Check the tokenizer"):
+        audit(folder, DATA)
+
+
 # -- folders that are broken, or mean harm --------------------------------------------------------
 
 

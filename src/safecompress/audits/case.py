@@ -22,7 +22,7 @@ from safecompress.data import (
     read_outputs,
     with_group_columns,
 )
-from safecompress.data.output_form import OutputKind
+from safecompress.data.output_kind import OutputKind
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest

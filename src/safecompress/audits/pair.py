@@ -17,7 +17,8 @@ from safecompress.attacks.transfer import Space, gives_gradients, space_of
 from safecompress.checks import Check, QuerySavingMeasure, TransferRate, at_most
 from safecompress.checks.similarity import Probe, Similarity, compared
 from safecompress.data import RecordedOutputs
-from safecompress.data.output_form import OutputKind, columns_of, form_beside
+from safecompress.data.output_form import columns_of, form_beside
+from safecompress.data.output_kind import OutputKind
 from safecompress.errors import ModelError, SafeCompressError, UsageError
 from safecompress.models.adapt import call
 from safecompress.protocols import NORMS, InputRange, Rows, map_inputs, tensors_of

@@ -17,7 +17,8 @@ from safecompress.data.copies import Answers, repeats_of
 from safecompress.data.file_groups import with_file_groups
 from safecompress.data.groups import repeats_remark
 from safecompress.data.npz_source import list_npz
-from safecompress.data.output_form import OutputForm, OutputKind, form_beside, form_of
+from safecompress.data.output_form import OutputForm, form_beside, form_of
+from safecompress.data.output_kind import OutputKind
 from safecompress.data.outputs_arrays import (
     GROUPS,
     labels_of,

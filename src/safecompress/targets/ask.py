@@ -25,7 +25,7 @@ from safecompress.data import (
     refuse_shared,
     source_rows,
 )
-from safecompress.data.output_form import OutputKind
+from safecompress.data.output_kind import OutputKind
 from safecompress.errors import DataError, ModelError, NonFiniteError
 from safecompress.protocols import Inputs, Pool, Rows, SourceRows, map_inputs
 from safecompress.targets.hugging_face import text_columns

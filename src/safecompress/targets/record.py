@@ -23,7 +23,8 @@ from safecompress.data import (
     recorded_outputs,
     refuse_shared,
 )
-from safecompress.data.output_form import OutputForm, OutputKind, columns_of, form_of
+from safecompress.data.output_form import OutputForm, columns_of, form_of
+from safecompress.data.output_kind import OutputKind
 from safecompress.errors import ConfigError, DataError, ModelError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Inputs, Pool, Rows, leading_size, tensors_of
