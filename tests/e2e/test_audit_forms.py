@@ -116,6 +116,7 @@ def test_a_column_of_two_classes_is_audited_as_two() -> None:
 def test_repeated_and_shared_rows_are_treated_alike_on_every_way_in() -> None:
     x, y = data(60)
     net = nn.Linear(4, 2)
+    net.weight.data = torch.tensor([[-2.0, 0.1, 0, 0], [2.0, 0, 0.1, 0]])
     once = audit(net, ((x[0], y[0]), (x[1], y[1]))).verdict
     often = tuple((v.repeat(20, 1), w.repeat(20)) for v, w in zip(x, y, strict=True))
     told = audit(net, often).verdict
