@@ -94,11 +94,57 @@ def balanced_case(tpr, fpr, m, n):
 
 def tpr_case(shift, m, n, fpr):
     def draw(random, level):
-        seed = int(random.integers(2**31))
-        groups = two_groups(random, m, n, shift=shift)
-        return tpr_at_fpr_interval(*groups, fpr=fpr, level=level, seed=seed)
+        return tpr_at_fpr_interval(*two_groups(random, m, n, shift=shift), fpr=fpr, level=level)
 
     return draw, norm.sf(norm.isf(fpr) - shift)
+
+
+def blocks_case(members, nonmembers, m, n, fpr):
+    """Scores of three values, whose shares in both groups are given from the top."""
+    points = zip(np.cumsum([0, *nonmembers]), np.cumsum([0, *members]), strict=True)
+    edges = list(points)
+    truth = max(
+        a[1] + (fpr - a[0]) / (b[0] - a[0]) * (b[1] - a[1])
+        for a in edges
+        for b in edges
+        if a[0] <= fpr <= b[0] and a[0] < b[0]
+    )
+
+    def draw(random, level):
+        groups = (random.choice(3, k, p=p[::-1]) for k, p in ((m, members), (n, nonmembers)))
+        return tpr_at_fpr_interval(*groups, fpr=fpr, level=level)
+
+    return draw, truth
+
+
+def memorized_case(share, m, n, fpr):
+    """A share of the members scores above everybody; the others are like non-members."""
+
+    def draw(random, level):
+        members, nonmembers = two_groups(random, m, n)
+        members[random.random(m) < share] += 20
+        return tpr_at_fpr_interval(members, nonmembers, fpr=fpr, level=level)
+
+    return draw, share + (1 - share) * fpr
+
+
+def two_values_case(tpr, fpr, m, n):
+    """AUC of a yes or no."""
+
+    def draw(random, level):
+        return auc_interval(random.random(m) < tpr, random.random(n) < fpr, level=level)
+
+    return draw, (1 + tpr - fpr) / 2
+
+
+def two_values_difference_case(members, nonmembers, n):
+    """Difference of two AUCs of a yes or no."""
+
+    def draw(random, level):
+        (am, bm), (an, bn) = answers(random, n, *members), answers(random, 2 * n, *nonmembers)
+        return auc_difference(am, an, bm, bn, level=level)
+
+    return draw, ((members[0] - members[1]) - (nonmembers[0] - nonmembers[1])) / 2
 
 
 def paired_case(shifts, correlation, m, n):
@@ -147,8 +193,8 @@ NOMINAL = {
     "balanced accuracy at chance": balanced_case(0.5, 0.5, 300, 500),
     "balanced accuracy 0.6": balanced_case(0.7, 0.5, 1000, 1000),
     "balanced accuracy, strong attack": balanced_case(0.98, 0.4, 500, 500),
-    "tpr at 10 % fpr, chance": tpr_case(0.0, 1000, 1000, 0.1),
-    "tpr at 10 % fpr, leak": tpr_case(1.0, 1000, 1000, 0.1),
+    "two values, hundred others": two_values_case(0.95, 0.85, 1000, 100),
+    "two values": two_values_case(0.7, 0.5, 500, 500),
     "auc difference, none": paired_case((0.5, 0.5), 0.5, 100, 300),
     "auc difference": paired_case((1.0, 0.5), 0.8, 300, 300),
     "accuracy difference, none": accuracy_case(0.1, 0.1, 300),
@@ -161,7 +207,23 @@ CONSERVATIVE = {
     "auc, tiny groups": auc_case(0.5, 8, 12),
     "right-or-wrong score": right_or_wrong_case(0.8, 300),
     "balanced accuracy near 1": balanced_case(0.995, 0.01, 200, 100),
+    "two values, all members alike": two_values_case(1.0, 0.85, 1000, 100),
+    "two values, few members": two_values_case(0.99, 0.8, 100, 1000),
+    "two values, difference": two_values_difference_case((0.1, 0.05), (0.02, 0.06), 300),
+    "tpr at 10 % fpr, chance": tpr_case(0.0, 1000, 1000, 0.1),
+    "tpr at 10 % fpr, leak": tpr_case(1.0, 1000, 1000, 0.1),
     "tpr at 10 expected false positives": tpr_case(2.0, 1000, 1000, 0.01),
+    "tpr at 1 expected false positive": tpr_case(0.36, 1000, 1000, 0.001),
+    "tpr at less than one": tpr_case(1.2, 60, 60, 0.01),
+    "tpr, few members": tpr_case(0.36, 60, 3000, 0.01),
+    "tpr, few others": tpr_case(1.2, 3000, 60, 0.1),
+    "tpr, memorized rows": memorized_case(0.01, 1000, 1000, 0.001),
+    "tpr within a tied block": blocks_case((0.5, 0.1, 0.4), (0.025, 0.1, 0.875), 1000, 1000, 0.01),
+    "tpr of two values": blocks_case((0.9, 0.1, 0.0), (0.8, 0.2, 0.0), 300, 300, 0.01),
+    "tpr at a block's end": blocks_case((0.3, 0.3, 0.4), (0.01, 0.19, 0.8), 500, 500, 0.01),
+    "tpr below a useless block": blocks_case(
+        (0.0, 0.5, 0.5), (0.009, 0.025, 0.966), 2000, 2000, 0.01
+    ),
     "tpr near 1": tpr_case(4.0, 100, 300, 0.05),
     "auc difference near 1": paired_case((4.0, 3.5), 0.0, 50, 300),
     "rare disagreements": accuracy_case(0.01, 0.001, 300),

@@ -110,7 +110,8 @@ def rows_to_settle(estimate: Estimate, condition: Condition) -> int | None:
 
     The half width of an interval falls with the square root of the number of rows, so the interval
     leaves the bound once there are (half width / distance of the figure to the bound)² times as
-    many.
+    many. Where the interval has left the bound already and the one at the level corrected for many
+    checks has not, that one counts.
 
     Args:
         estimate: the figure, or for a relative condition its paired difference to dense.
@@ -133,6 +134,8 @@ def rows_to_settle(estimate: Estimate, condition: Condition) -> int | None:
     toward, away = sides if estimate.value <= condition.bound else sides[::-1]
     if toward > _LOPSIDED * max(away, 1 / rows):
         return None
+    if toward < distance:  # only the interval at the corrected level held the bound
+        return max(rows, math.ceil(rows * (_CORRECTED * toward / distance) ** 2))
     times = (toward / distance) ** 2 if distance * math.sqrt(_MOST_TIMES) > toward else math.inf
     return math.ceil(round(rows * times, 6)) if times < _MOST_TIMES else None
 

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import betainc, gammaln, xlog1py, xlogy
 
 from safecompress.stats._inputs import Floats, Ints, require_share, two_scores
-from safecompress.stats._proportions import Interval, enclosing, tail_of
+from safecompress.stats._proportions import Interval, enclosing, exact, tail_of
 
 _IGNORED = 1e-3
 """Share of a tail that the least likely numbers of false positives may hold together. Both ends of
@@ -192,8 +192,8 @@ def tpr_at_fpr_interval(
     each such number, the members beyond the non-member in that place give the Clopper-Pearson
     tails of the TPR; the interval's ends are where the tails, averaged over the numbers, reach
     (1 - level) / 2. Tied rows count in random order, rounded outwards by a row on both sides. The
-    upper end also holds where the envelope's edge joins two other operating points. Any number of
-    rows will do; with few the interval is wide.
+    upper end is also above the envelope's edge at the rate with both ends moved up by their errors.
+    Any number of rows will do; with few the interval is wide.
 
     Args:
         members: scores (m,), infinities allowed.
@@ -211,13 +211,23 @@ def tpr_at_fpr_interval(
     m, n = two_scores(members, nonmembers, "tpr_at_fpr_interval")
     curve = Curve.of(m, n)
     height, left, right = curve.envelope(fpr * len(n))
-    high = _upper_end(curve, fpr, tail)
-    start, end = (float(curve.false[i]) / len(n) for i in (left, right))
-    if start < end:
-        share = (fpr - start) / (end - start)
-        ends = _upper_end(curve, start, tail), _upper_end(curve, end, tail)
-        high = max(high, (1 - share) * ends[0] + share * ends[1])
+    high = max(_upper_end(curve, fpr, tail), _upper_edge(curve, (left, right), fpr, tail))
     return enclosing(height / len(m), _lower_end(curve, fpr, tail), high, edges=(0, 1))
+
+
+def _upper_edge(curve: Curve, edge: tuple[int, int], fpr: float, tail: float) -> float:
+    """Return the greatest height of an edge of the envelope whose ends are known up to chance.
+
+    The higher both ends lie and the fewer non-members they accuse, the higher is the edge. Each of
+    the four rates has its Clopper-Pearson bound at a quarter of the tail.
+    """
+    total, found = int(curve.false[-1]), int(curve.true[-1])
+    start, end = (exact(int(curve.false[i]), total, tail=tail / 4).low for i in edge)
+    low, high = (exact(int(curve.true[i]), found, tail=tail / 4).high for i in edge)
+    if end <= fpr:
+        return high
+    start = min(start, fpr)
+    return low + (fpr - start) / (end - start) * (high - low)
 
 
 def _upper_end(curve: Curve, fpr: float, tail: float) -> float:
