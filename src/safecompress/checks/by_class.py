@@ -1,11 +1,11 @@
-"""`group_checks` and `worth_checks`: the checks of default suites that look behind averages."""
+"""`group_checks`, `worth_checks`: checks of default suites that look behind averages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safecompress.checks.check import Check
-from safecompress.checks.conditions import Condition, at_least, at_least_dense, at_most
+from safecompress.checks.check import Check, CheckResult
+from safecompress.checks.conditions import Condition, Status, at_least, at_least_dense, at_most
 from safecompress.checks.group_leak import CLASS, GroupLeak
 from safecompress.checks.measures import Measure
 from safecompress.checks.worth import GainOverMajority, ModelBalancedAccuracy, WorstClassRecall
@@ -47,6 +47,19 @@ def worth_checks(*, relative: bool) -> list[Check]:
             *checks,
         ]
     return checks
+
+
+def majority_clause(results: Sequence[CheckResult]) -> str:
+    """Return as a clause that a model does no better than one answer for all rows; else empty.
+
+    Args:
+        results: the results of all checks.
+    """
+    for result in results:
+        gain = result.estimate if result.name.startswith(GainOverMajority.name) else None
+        if gain is not None and result.status is Status.WARN and gain.value <= 0:
+            return f"It is {result.message}"
+    return ""
 
 
 def _check(

@@ -140,7 +140,8 @@ class GainOverMajority(Measure):
             f"{subject.class_named(majority)} is right on {float(constant.double().mean()):.1%}"
         )
         if gain.low < 0:
-            note = f"no better than one answer for all rows: {note}"
+            sure = "no better" if gain.value <= 0 else "too few rows to tell whether it is better"
+            note = f"{sure} than one answer for all rows: {note}"
         return _estimate(gain, outputs, note)
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safecompress.checks.group_findings import GroupFinding
-from safecompress.checks.group_leak import CLASS, GroupLeak
+from safecompress.checks.group_findings import GroupFinding, findings_of
+from safecompress.checks.group_leak import CLASS, GroupLeak, classes_of
 from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.protocols import AttackResult
 from safecompress.stats import precision_at_prior, realized_tpr_at_fpr
@@ -36,6 +36,10 @@ def leak_of(finding: Finding, strongest: AttackResult | None) -> Leak | None:
     asked = {measure.by: measure for measure in finding.group_measures}
     of_classes = asked.pop(CLASS, GroupLeak(finding.alone))
     classes = _surest(of_classes, finding)
+    if not classes:
+        # One attack that breaks must not hide where another finds members.
+        groups = classes_of(finding.subject)
+        classes = findings_of([strongest], groups, by=CLASS, level=finding.level).surest
     others = [entry for measure in asked.values() for entry in _surest(measure, finding)[:_SHOWN]]
     worst = finding.worst_group
     return Leak(

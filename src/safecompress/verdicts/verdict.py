@@ -20,6 +20,7 @@ from safecompress.checks import (
     group_clause,
     overall,
 )
+from safecompress.checks.by_class import majority_clause
 from safecompress.checks.controls import not_run
 from safecompress.checks.group_leak import group_measures_of, worst_group
 from safecompress.checks.overall import withdrawn
@@ -223,14 +224,14 @@ def find(
     sizes = subjects[judged].outputs.map(len)
     groups = group_measures_of(suite)
     worst = worst_group(groups, subjects[judged], level=level)
-    clause = group_clause(worst)
+    clauses = (group_clause(worst), majority_clause(checks))
     sentence = sentence_of(
         status,
         checks,
         row,
         conditions={check.name: check.condition for check in suite.checks},
         rows=sizes.members + sizes.nonmembers,
-        more=[f"{clause}."] if clause else [],
+        more=[f"{clause}." for clause in clauses if clause],
     )
     return Finding(
         status,

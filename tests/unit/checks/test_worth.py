@@ -16,7 +16,7 @@ from safecompress.checks import (
     Subject,
     at_least_dense,
 )
-from safecompress.checks.by_class import worth_checks
+from safecompress.checks.by_class import majority_clause, worth_checks
 from safecompress.checks.measures import measure_from
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Outputs, Pool
@@ -166,6 +166,16 @@ def test_one_answer_for_all_rows_fails_and_is_told() -> None:
     assert said.status is Status.WARN
     assert "no better than one answer for all rows" in said.message
     assert "always answering class no" in said.message
+    assert majority_clause([said]).startswith("It is no better than one answer for all rows")
+
+
+def test_a_model_that_may_be_better_than_one_answer_is_not_told_to_be_worse() -> None:
+    labels, predicted = answers(0, n=60, shares=[0.9, 0.1], recall=[1.0, 0.5])
+    (alone,) = worth_checks(relative=False)
+    said = alone.run(model(labels, predicted), None, level=0.95)
+    assert (said.status, said.decided) == (Status.WARN, False)
+    assert "too few rows to tell whether it is better" in said.message
+    assert majority_clause([said]) == ""
 
 
 def test_the_same_model_keeps_its_classes() -> None:
