@@ -24,7 +24,7 @@ from safecompress.checks import (
 )
 from safecompress.config import CompressConfig
 from safecompress.verdicts import advice_rules as rules
-from safecompress.verdicts.advice_rules import Case
+from safecompress.verdicts.case import Case
 from safecompress.verdicts.sentence import is_control, is_undecided
 
 _ENDS: Mapping[Status, frozenset[Status]] = {

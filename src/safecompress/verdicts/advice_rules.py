@@ -6,41 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
-from safecompress.checks import Check, CheckResult, rows_to_settle
+from safecompress.checks import rows_to_settle
 from safecompress.config import CompressConfig, Request
 from safecompress.registry import split_request
+from safecompress.verdicts.case import Case
 from safecompress.verdicts.sentence import about, listed
 
-_LONGER = 2.0
-"""Factor by which training is made longer or shorter in an example."""
-_DENSER = 2.0
-"""Factor by which the density is changed in an example."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A result that asks for action.
-
-    Args:
-        result: how the check or control ended.
-        check: the check; None of a control.
-    """
-
-    result: CheckResult
-    check: Check | None
-
-    @property
-    def figure(self) -> str:
-        """The check's name with its figure."""
-        e = self.result.estimate
-        return self.result.name if e is None else f"{self.result.name} ({e.value:.3f})"
-
-
-def _figures(cases: Sequence[Case]) -> str:
-    return listed([case.figure for case in cases])
+_CHANGE = 2.0
+"""Factor by which training and density are changed in an example."""
 
 
 def control_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
@@ -53,9 +28,7 @@ def control_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     del config
     first = cases[0].result
     why = first.advice or first.message or "it failed"
-    others = [case.result.name for case in cases[1:]]
-    more = f" Then look at {listed(others)}." if others else ""
-    return f"Mend the tests first: {first.name}: {_closed(why)}{more}"
+    return f"Mend the tests first: {first.name}: {_closed(why)}{_others(cases)}"
 
 
 def broken_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
@@ -67,11 +40,9 @@ def broken_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     """
     del config
     first = cases[0].result
-    others = [case.result.name for case in cases[1:]]
-    more = f" The same may hold for {listed(others)}." if others else ""
     return (
         f"Give '{first.name}' what it lacks, or leave it out: "
-        f"{_closed(first.message or 'it gave no reason')}{more}"
+        f"{_closed(first.message or 'it gave no reason')}{_others(cases)}"
     )
 
 
@@ -89,9 +60,9 @@ def leak_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
             "compress it with teachers' soft labels (`safecompress compress`); then audit it again."
         )
     sparse, steer = config.sparse, config.steer
-    epochs, fewer = sparse.train.epochs, sparse.train.epochs / _LONGER
+    epochs, fewer = sparse.train.epochs, sparse.train.epochs / _CHANGE
     ways = [
-        f"lower sparse.density from {sparse.density:g} (e.g. to {sparse.density / _DENSER:.2g})",
+        f"lower sparse.density from {sparse.density:g} (e.g. to {sparse.density / _CHANGE:.2g})",
         f"train for fewer epochs (sparse.train.epochs: {epochs:g} → {fewer:g})",
     ]
     proposed = _names(steer.proposals)
@@ -150,11 +121,11 @@ def worth_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     sparse = config.sparse
     ways = []
     if sparse.density < 1:
-        denser = min(1.0, sparse.density * _DENSER)
+        denser = min(1.0, sparse.density * _CHANGE)
         ways.append(f"raise sparse.density from {sparse.density:g} (e.g. to {denser:.2g})")
     ways.append(
         f"train longer (sparse.train.epochs: {sparse.train.epochs:g} → "
-        f"{ceil(sparse.train.epochs * _LONGER):g})"
+        f"{ceil(sparse.train.epochs * _CHANGE):g})"
     )
     if _names([config.steer.objective]) != ["bounded"] and sparse.rounds:
         ways.append(
@@ -243,10 +214,14 @@ def unmeasured_step(cases: Sequence[Case], config: CompressConfig | None) -> str
     """
     del config
     first = cases[0].result
-    others = [case.result.name for case in cases[1:]]
-    more = f" The same may hold for {listed(others)}." if others else ""
     why = _closed(first.message or "the rows did not suffice")
-    return f"'{first.name}' could not be measured: {why}{more}"
+    return f"'{first.name}' could not be measured: {why}{_others(cases)}"
+
+
+def _others(cases: Sequence[Case]) -> str:
+    """Return the end of a step that tells of the first case alone: the names of the others."""
+    names = [case.result.name for case in cases[1:]]
+    return f" The same may hold for {listed(names)}." if names else ""
 
 
 def _names(requests: Sequence[Request]) -> list[str]:

@@ -25,8 +25,8 @@ from safecompress.checks import (
 from safecompress.config import CompressConfig
 from safecompress.protocols import Estimate
 from safecompress.verdicts.advice import Kind, advised, kind_of, next_steps
-from safecompress.verdicts.advice_rules import Case
 from safecompress.verdicts.assemble import AuditFacts, assemble
+from safecompress.verdicts.case import Case
 from safecompress.verdicts.document import AuditedModel
 from tests.imagined_verdicts import checks, controls, judged, run_config
 from tests.support import count

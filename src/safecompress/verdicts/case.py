@@ -1,0 +1,30 @@
+"""`Case`: a result of a check that asks for action, for the rules of advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from safecompress.checks import Check, CheckResult
+
+
+@dataclass(frozen=True)
+class Case:
+    """A result that asks for action.
+
+    Args:
+        result: how the check or control ended.
+        check: the check; None of a control.
+    """
+
+    result: CheckResult
+    check: Check | None
+
+    @property
+    def figure(self) -> str:
+        """The check's name with its figure."""
+        e = self.result.estimate
+        return self.result.name if e is None else f"{self.result.name} ({e.value:.3f})"
+
+
+def _figures(cases: Sequence[Case]) -> str:
+    return listed([case.figure for case in cases])
