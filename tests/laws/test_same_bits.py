@@ -25,7 +25,7 @@ RUNS: dict[str, dict[str, Any]] = {
             "proposals": ["rigl", "set", {"quantize": {"bits": 8, "mask": "rigl"}}, "keep"],
         }
     },
-    "shadows": {"steer": {"proposals": ["rigl"]}, "shadows": {"count": 3, "workers": 1}},
+    "shadows": {"steer": {"proposals": ["rigl"]}, "shadows": {"count": 4, "workers": 1}},
 }
 
 
