@@ -31,6 +31,8 @@ from safecompress.randomness import generator, permutation
 
 _ROWS, _FEWEST = 1500, 120
 """Most and fewest rows, half of them to fit on."""
+_EACH = 5
+"""Fewest judged rows of at least two classes."""
 _ELEMENTS = 6_000_000
 """Most input numbers that are read."""
 _COLUMNS = 60
@@ -44,7 +46,7 @@ _HALF = 0.5
 """Part of the simple classifier's area above chance that pruned models keep."""
 _PART = 0.25
 """Part of the simple classifier's skill that predicted classes without probabilities must have."""
-_OFF, _FAR_OFF = 0.1, 0.2
+_OFF, _FAR_OFF = 0.1, 0.4
 """Misfit from which a model is compared by its ranking, and by its accuracy, too; honest pruned
 models without further training reach the first."""
 _OVERSURE = 0.15
@@ -73,12 +75,14 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> s
     most = min(_ROWS, _ELEMENTS // max(1, width))
     at = permutation(len(rows), 0, "simple classifier")[:most]
     logits, labels = arrays_of(outputs.take(at))
-    misfit = _OFF if skill.constant else _misfit(logits, labels)
+    misfit = _misfit(logits, labels)
     if not width or len(at) < _FEWEST or misfit == 0:
         return ""
     columns = _columns(rows.take(at))
     fitted = len(at) // 2
     judged = labels[fitted:]
+    if (np.bincount(judged) >= _EACH).sum() < 2:
+        return ""
     own = probabilities(logits[fitted:])
     for classifier in _classifiers():
         theirs = _fitted(classifier, columns, labels, fitted, own.shape[1])

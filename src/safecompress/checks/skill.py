@@ -44,8 +44,9 @@ class Skill:
         milder: the same of the milder model, whose logits are divided by `MILD`.
         excess: by how much the milder, corrected model is surer than it is right, in probability
             and in standard errors.
-        raw_excess: the same without the correction, in the mean over classes, because weights of
-            classes make a sound model wrong of most rows of the frequent ones.
+        raw_excess: the same without the correction, over rows or with classes that weigh the same,
+            whichever is smaller: weights of classes make a sound model wrong of most rows of the
+            frequent ones, and without them it is wrong of the rare ones.
         one_hot: whether every row has the same margin between its first two classes, as predicted
             classes without probabilities have; their sureness means nothing.
     """
@@ -129,7 +130,7 @@ def skill_of(outputs: Outputs) -> Skill:
         corrected=_association(with_frequencies(plain, labels), labels),
         milder=_association(mended, labels),
         excess=_excess(mended, labels),
-        raw_excess=_excess_by_class(mild, labels),
+        raw_excess=min(_excess(mild, labels), _excess_by_class(mild, labels)),
         one_hot=bool(np.ptp(top[:, 1] - top[:, 0]) < 1e-6),
     )
 
