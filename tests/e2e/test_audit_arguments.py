@@ -17,15 +17,17 @@ from safecompress import Limits, audit, record
 from safecompress.errors import ConfigError, DataError, UsageError
 from safecompress.targets import ask, open_target, rows_for
 from tests.recorded_outputs import arrays, code, run, saved
-from tests.target_files import groups, linear_onnx
+from tests.target_files import WEIGHTS, groups, linear_onnx
 
 NAMES = ("fox", "ant", "cat")
 
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Linear(6, 3)
+    layer = nn.Linear(6, 3, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(WEIGHTS.T))
+    return layer
 
 
 def test_numpy_scalars_are_numbers(net: nn.Module, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_names_in_a_file_of_outputs_mean_the_columns_that_are_stated(tmp_path: P
     numbered = dict(named)
     for group in ("member_labels", "nonmember_labels"):
         numbered[group] = np.array([NAMES.index(name) for name in named[group]])
-    wanted = audit(saved(tmp_path, numbered, "numbered")).verdict
+    wanted = audit(saved(tmp_path, numbered, "numbered"), classes=NAMES).verdict
     assert wanted.status == "FAIL"
     path = saved(tmp_path, named, "named")
     with pytest.raises(DataError, match="nothing says which column"):

@@ -37,7 +37,7 @@ class Two(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.Linear(3, 2)
+        self.layer = nn.Linear(5, 2)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         return self.layer(first) + self.layer(second)
@@ -55,9 +55,9 @@ def seen_by(kind: str) -> Any:
     torch.manual_seed(0)
     makers: dict[str, Callable[[], Any]] = {
         "callable": Plain,
-        "fp32": lambda: nn.Linear(3, 2),
-        "fp64": lambda: nn.Linear(3, 2).double(),
-        "bf16": lambda: nn.Linear(3, 2).bfloat16(),
+        "fp32": lambda: nn.Linear(5, 2),
+        "fp64": lambda: nn.Linear(5, 2).double(),
+        "bf16": lambda: nn.Linear(5, 2).bfloat16(),
         "embedding": lambda: nn.Sequential(nn.EmbeddingBag(200, 4), nn.Linear(4, 2)),
         "two inputs": Two,
         "named": Named,

@@ -62,7 +62,8 @@ def test_a_pipeline_over_a_data_frame_is_audited_as_it_is() -> None:
     assert recorded.class_names == ("churned", "stayed")
     for side, part in (("members", frame[:ROWS]), ("nonmembers", frame[ROWS:])):
         probabilities = getattr(recorded.outputs, side).logits.softmax(dim=1).numpy()
-        np.testing.assert_allclose(probabilities, model.predict_proba(part), atol=1e-6)
+        # A probability of 0 stands for a small one.
+        np.testing.assert_allclose(probabilities, model.predict_proba(part), atol=2e-3)
     found = audit(model, data)
     assert found.verdict.status == "FAIL"
     assert found.verdict.document.to_json()["model"]["accuracy"] < 0.65
@@ -92,7 +93,7 @@ def test_groups_that_a_column_tells_apart_are_found_without_the_model() -> None:
     y = np.arange(2 * ROWS) % 2
 
     def model(rows: Any) -> np.ndarray:
-        return np.stack([rows["age"], 90 - rows["age"]], axis=1) / 30
+        return np.stack([rows["age"] / 30, np.cos(rows["income"])], axis=1)
 
     def blind(changed: Any) -> str:
         data = (changed[:ROWS], y[:ROWS]), (changed[ROWS:], y[ROWS:])
@@ -129,7 +130,7 @@ def test_texts_of_other_words_are_found_without_the_model() -> None:
 
 @pytest.mark.parametrize("width", [300, 40_000])
 def test_sparse_matrices_stay_sparse(width: int) -> None:
-    x = sparse.random(2 * ROWS, width, density=0.02, random_state=0, format="coo").tocsc()
+    x = sparse.random(2 * ROWS, width, density=0.05, random_state=0, format="coo").tocsc()
     y = np.arange(2 * ROWS) % 2
     model = LogisticRegression(C=1000).fit(x[:ROWS], y[:ROWS])
     recorded = record(model, (x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:]))
