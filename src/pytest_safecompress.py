@@ -30,6 +30,7 @@ def assert_safe(
     groups: Any = None,
     group_by: Sequence[str] = (),
     white_box: bool = False,
+    classes: Sequence[str] | None = None,
     inconclusive: bool = False,
     outputs: Literal["auto", "logits", "probabilities"] = "auto",
     seed: int = 0,
@@ -37,8 +38,9 @@ def assert_safe(
     """Audit a model and fail the test if it exceeds its limits.
 
     Args:
-        model: a module, a callable that returns logits or probabilities, or the path of an `.onnx`,
-            a Hugging Face classifier's folder, a run folder or an `.npz` of recorded outputs.
+        model: a module, a classifier with `predict_proba`, a callable that returns logits or
+            probabilities, or the path of an `.onnx`, a Hugging Face classifier's folder, a run
+            folder or an `.npz` of recorded outputs.
         data: for a model, `((x, y), (x, y))`: inputs and labels of rows it was trained on, and of
             rows it was not. A run folder and recorded outputs need none.
         max_auc: largest AUC that any attack may have, in [0.5, 1].
@@ -53,6 +55,8 @@ def assert_safe(
             `{"region": (of members, of non-members)}`, within whose groups the limit is kept, too.
         group_by: columns of the data whose values are such groups.
         white_box: whether attacks may use the module itself and not only its outputs.
+        classes: names of the classes in the order of the model's columns; labels that are texts
+            need them, unless the model has names of its own.
         inconclusive: whether the test also passes where there are too few rows to decide.
         outputs: what the model's outputs are; `auto` reads it off the numbers.
         seed: seed of every random decision.
@@ -79,6 +83,7 @@ def assert_safe(
         group_by=group_by,
         white_box=white_box,
         outputs=outputs,
+        classes=classes,
         seed=seed,
     )
     accepted = {Status.PASS, Status.INCONCLUSIVE} if inconclusive else {Status.PASS}

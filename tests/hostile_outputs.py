@@ -198,10 +198,12 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
     ),
     "other classes": changed(nonmember_logits=np.zeros((40, 9), dtype=np.float32)),
     "more logits than labels": changed(member_logits=np.zeros((41, 10), dtype=np.float32)),
-    "labels one-hot": changed(nonmember_labels=np.eye(10, dtype=int)[np.zeros(40, dtype=int)]),
-    "labels as floats": changed(nonmember_labels=np.zeros(40)),
+    "labels one-hot, a class left out": changed(
+        nonmember_labels=np.eye(9, dtype=int)[np.zeros(40, dtype=int)]
+    ),
+    "labels as fractions": changed(nonmember_labels=np.full(40, 0.5)),
     "labels as text": changed(nonmember_labels=np.full(40, "cat")),
-    "labels as bool": changed(nonmember_labels=np.zeros(40, dtype=bool)),
+    "labels as dates": changed(nonmember_labels=np.zeros(40, dtype="datetime64[s]")),
     "labels scalar": changed(nonmember_labels=np.int64(3)),
     "label beyond the classes": altered(set_label(10)),
     "negative label": altered(set_label(-1)),

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from safecompress.attacks import ATTACKS
-from safecompress.audits.case import AuditInput, Given, QueryPlan, open_case
+from safecompress.audits.arguments import (
+    AuditArguments,
+    folder_of,
+    listener,
+    model_or_path,
+    parts,
+)
+from safecompress.audits.case import AuditInput, QueryPlan, open_case
+from safecompress.audits.full_model import Given
 from safecompress.audits.pair import TransferPair, pair
 from safecompress.audits.suite import Limits, audit_suite, shown_of_all
 from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
@@ -27,7 +35,7 @@ from safecompress.registry.identity import identity, qualified
 from safecompress.report import junit_xml, write_report
 from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
 from safecompress.run.provenance import surroundings
-from safecompress.targets.record import Group
+from safecompress.targets.given import Group
 from safecompress.verdict_names import AUDITED, DENSE
 from safecompress.verdicts.assemble import AuditFacts, assemble
 from safecompress.verdicts.document import Against, AuditedModel, SimilarityFigures
@@ -78,6 +86,7 @@ def audit(
     group_by: Sequence[str] = (),
     attacks: Sequence[str | Mapping[str, Any]] = (),
     white_box: bool = False,
+    classes: Sequence[str] | None = None,
     shadows: ShadowsConfig | int = 0,
     level: float = 0.95,
     seed: int = 0,
@@ -90,10 +99,10 @@ def audit(
     """Attack a model through its outputs and judge whether it keeps the limits.
 
     Args:
-        target: a module, or any callable that returns logits or probabilities; the path of an
-            `.onnx`, of a Hugging Face classifier's folder, or of a run folder; or the recorded
-            outputs of a model: an `.npz` as `read_outputs` takes it, or what that or `record`
-            returned.
+        target: a module, a classifier with `predict_proba`, or any callable that returns logits or
+            probabilities; the path of an `.onnx`, of a Hugging Face classifier's folder, or of a
+            run folder; or the recorded outputs of a model: an `.npz` as `read_outputs` takes it, or
+            what that or `record` returned.
         data: the rows that the model was trained on and rows that it was not, each a pair of inputs
             and labels; for a path of a model also a configuration's `data` section. None for a run
             folder and recorded outputs, which contain their rows.
@@ -117,6 +126,8 @@ def audit(
             they run whatever time they take and must keep the same limits.
         white_box: whether the attacker has the model itself and computes inside it; for modules
             and runs only. A white-box attack among `attacks` implies it.
+        classes: names of the classes in the order of the model's columns. Labels that are texts
+            need them, unless the model has names of its own, as `classes_` or `id2label`.
         shadows: for a run, the number of shadow models that repeat its recipe on other draws of
             its rows, or how they are trained; those in its folder are not trained again.
         level: confidence level of the intervals, in (0, 1), before correction for repeated looks
@@ -146,32 +157,39 @@ def audit(
         >>> x, y = make_classification(2000, flip_y=0.6, random_state=0)
         >>> seen, unseen = (x[:1000], y[:1000]), (x[1000:], y[1000:])
         >>> tree = DecisionTreeClassifier(random_state=0).fit(*seen)
-        >>> found = audit(lambda rows: tree.predict_proba(rows.numpy()), (seen, unseen))
+        >>> found = audit(tree, (seen, unseen))
         >>> print(found.verdict.status, found.verdict.exit_code)
         FAIL 1
     """
     budget = Budget(_seconds(time_budget), time.perf_counter())
     if outputs not in OUTPUT_KINDS:
         raise ConfigError(f"outputs is {outputs!r}; expected one of {', '.join(OUTPUT_KINDS)}.")
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level:g}; expected a number in (0, 1), for example 0.95.")
-    limits = limits or Limits()
-    built = [ATTACKS.build(request, where="attacks") for request in attacks]
+    target, baseline, against = (
+        model_or_path(given, name)
+        for given, name in ((target, "target"), (baseline, "baseline"), (against, "against"))
+    )
+    folder, on_event = folder_of(out), listener(on_event)
+    arguments = AuditArguments.checked(
+        level=level, seed=seed, limits=limits, shadows=shadows, classes=classes
+    )
+    limits, level, seed = arguments.limits, arguments.level, arguments.seed
+    built = [ATTACKS.build(request, where="attacks") for request in parts(attacks)]
     named = list({identity(attack): attack for attack in built}.values())
     white_box = white_box or any(attack.white_box for attack in named)
-    if out is not None and (Path(out) / CONFIG).exists():
+    if folder is not None and (folder / CONFIG).exists():
         raise RunFolderError(
-            f"{out}: holds a run, whose verdict stays its own; choose another out."
+            f"{folder}: holds a run, whose verdict stays its own; choose another out."
         )
-    if out is not None:
-        require_folder(Path(out), option="out")
+    if folder is not None:
+        require_folder(folder, option="out")
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=seed,
         budget=budget,
         trust_code=trust_code,
         white_box=white_box,
-        shadows=ShadowsConfig(count=shadows) if isinstance(shadows, int) else shadows,
+        shadows=arguments.shadows,
+        classes=arguments.classes,
         outputs=outputs,
         listen=on_event,
         groups=groups,
@@ -186,7 +204,7 @@ def audit(
     verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
     verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
-    if out is None:
+    if folder is None:
         return Audit(None, verdict, exposed.attack, exposed.members)
     made_with = surroundings() | {
         "seed": seed,
@@ -196,7 +214,7 @@ def audit(
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
     try:
-        folder = _write(Path(out), verdict, made_with)
+        _write(folder, verdict, made_with)
     except StorageError as error:
         # The work is done, so its result is told even if it cannot be kept.
         raise StorageError(
@@ -327,14 +345,13 @@ def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str
     return "; ".join(parts)
 
 
-def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> Path:
+def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> None:
     write_json(folder / PROVENANCE, made_with)
     write_json(folder / FIGURES, verdict.figures)
     document = verdict.document.to_json()
     write_json(folder / VERDICT, document)
     write_text(folder / JUNIT, junit_xml(document, name=folder.resolve().name))
     write_report(folder)
-    return folder
 
 
 __all__ = ["REPORT", "Audit", "Limits", "audit", "audit_suite"]

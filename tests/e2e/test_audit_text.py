@@ -111,7 +111,7 @@ def test_labels_are_found_by_their_names(folder: Path, tmp_path: Path) -> None:
     data = {"source": source, "split": {"membership": "pair"}}
     assert audit(folder, data).verdict.document.to_json()["model"]["accuracy"] > 0.8
     edited(folder / "config.json", id2label={"0": "cat", "1": "dog"})
-    with pytest.raises(UsageError, match="is no class of"):
+    with pytest.raises(UsageError, match="is not among the classes of"):
         audit(folder, data)
 
 

@@ -185,8 +185,8 @@ def test_every_kind_of_model_gives_the_same_record() -> None:
             DataError,
             "5 rows of inputs and 4",
         ),
-        ((torch.zeros(5, 6), torch.zeros(5)), DataError, "expected integers"),
-        ((["a"] * 5, torch.zeros(5, dtype=torch.long)), DataError, "cannot become a tensor"),
+        ((torch.zeros(5, 6), torch.zeros(5) + 0.5), DataError, "no whole numbers"),
+        ((["a"] * 5, torch.zeros(5, dtype=torch.long)), ModelError, "cells that are no numbers"),
         ((torch.zeros(0, 6), torch.zeros(0, dtype=torch.long)), DataError, "at least one row"),
     ],
 )

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import torch
 from torch import nn
 
 from safecompress.audits.believable import believable
+from safecompress.audits.full_model import Data, Given, Model, full_model, full_of_run
 from safecompress.audits.row_groups import with_row_groups
 from safecompress.audits.same_rows import of_same_rows
 from safecompress.audits.time_budget import Budget, require_time_to_ask
 from safecompress.cohorts.shadow_models import shadows_of_run
-from safecompress.config import DataConfig, ShadowsConfig
+from safecompress.config import ShadowsConfig
 from safecompress.data import (
     GroupsGiven,
     RecordedOutputs,
     read_outputs,
     with_group_columns,
 )
+from safecompress.data.classes import ClassList, names_beyond_numbers, require_names
 from safecompress.data.output_kind import OutputKind
-from safecompress.errors import ConfigError, DataError, ModelError
+from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
 from safecompress.protocols import InputRange, Pool, References, Rows
@@ -38,12 +39,8 @@ from safecompress.targets import (
     rows_for,
     target_of,
 )
-from safecompress.targets.record import Group, record_rows
+from safecompress.targets.query import record_rows
 from safecompress.verdict_names import COMPRESSED
-
-Model: TypeAlias = nn.Module | Callable[..., Any]
-Given: TypeAlias = str | Path | RecordedOutputs | Model
-Data: TypeAlias = tuple[Group, Group] | DataConfig | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +86,8 @@ class QueryPlan:
         white_box: whether internals of the models are recorded for white-box attacks.
         shadows: how many shadow models of a run are trained, and how.
         outputs: what the target's outputs are declared to be; those of a run are logits.
+        classes: the classes in the order of the model's columns, as the user listed them; None
+            where nothing was listed.
         listen: called with an event before each model is queried.
         groups: by name, values of the given members and non-members, by whose groups is judged.
         group_by: columns of the data by whose groups is judged.
@@ -101,6 +100,7 @@ class QueryPlan:
     white_box: bool = False
     shadows: ShadowsConfig = field(default_factory=ShadowsConfig)
     outputs: OutputKind = "auto"
+    classes: ClassList | None = None
     listen: Listener = silent
     groups: GroupsGiven | None = None
     group_by: tuple[str, ...] = ()
@@ -113,10 +113,19 @@ class QueryPlan:
                 "MEMBERS NONMEMBERS (two .csv or two .npz) on the command line, or a section "
                 "`data`."
             )
+        target = replace(target, stated=self.classes)
         rows = rows_for(target, self.data, seed=self.seed)
         self.announce(target.path.name, rows)
         require_time_to_ask(target.model, rows, self.budget)
         return ask(target, rows, white_box=self.white_box, outputs=self.outputs)
+
+    def read(self, path: Path) -> RecordedOutputs:
+        """Return the recorded outputs in a file, as they are declared.
+
+        Args:
+            path: the `.npz`.
+        """
+        return read_outputs(path, outputs=self.outputs, classes=self.classes)
 
     def announce(self, name: str, rows: Pool[Rows]) -> None:
         """Emit an event with the number of rows, because querying a model may take long.
@@ -165,6 +174,8 @@ def open_case(
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
             _require_declared("logits", asking.outputs, f"{path}, a run")
+            if asking.classes is not None:
+                raise ConfigError(f"{path}: knows its own classes; leave out classes (--classes).")
             if asking.groups:
                 raise ConfigError(
                     f"{path}: a run's rows are its own; name columns of its data (group_by) "
@@ -175,13 +186,13 @@ def open_case(
             fitted = run.splits.preprocessor
             full = None
             if against is not None:
-                full = _full_of_run(run, against, asking, small=case.recorded)
+                full = full_of_run(run, against, trust_code=asking.trust_code, small=case.recorded)
             return replace(case, against=full, span=None if fitted is None else fitted.input_range)
-        source = (
-            read_outputs(path, outputs=asking.outputs) if kind == "outputs" else open_target(path)
-        )
+        source = asking.read(path) if kind == "outputs" else open_target(path)
+    elif isinstance(target, RecordedOutputs):
+        source = _named(target, asking.classes)
     else:
-        source = target if isinstance(target, RecordedOutputs) else target_of(target)
+        source = target_of(target)
     if isinstance(source, RecordedOutputs) and asking.white_box:
         _require_internals(source)
     if isinstance(target, RecordedOutputs):
@@ -201,67 +212,27 @@ def open_case(
     )
     if against is None:
         return case
-    full = _full(against, asking, small=case.recorded)
+    full = full_model(
+        against,
+        data=asking.data,
+        seed=asking.seed,
+        trust_code=asking.trust_code,
+        small=case.recorded,
+    )
     return replace(case, against=full, outputs=asking.outputs)
 
 
-def _full(against: Given, asking: QueryPlan, *, small: RecordedOutputs) -> Model:
-    """Return the full model of a pair.
-
-    Args:
-        against: the model, or its file or folder.
-        asking: names the rows, from which the tokens of both models are compared.
-        small: the recorded outputs of the model that it is paired with.
-
-    Raises:
-        UsageError: when it is no model, or turns the same texts into other tokens.
-    """
-    if isinstance(against, RecordedOutputs):
-        raise ConfigError(f"against: {against.path} holds outputs; a model is attacked, name one.")
-    if not isinstance(against, str | Path):
-        return against
-    path = Path(against).expanduser()
-    kind = kind_of(path)
-    if kind == "outputs":
-        raise ConfigError(f"against: {path} holds outputs; a model is attacked, name one.")
-    if kind == "run":
-        return open_run(path, trust_code=asking.trust_code).module()
-    full = open_target(path)
-    if full.texts and asking.data is not None:
-        _require_same_tokens(full, rows_for(full, asking.data, seed=asking.seed), small)
-    return full.model
-
-
-def _require_same_tokens(full: Target, full_rows: Pool[Rows], small: RecordedOutputs) -> None:
-    """Refuse a full model of text whose tokenizer gives other tokens than the small one's.
-
-    Raises:
-        ModelError: when any row's tokens differ.
-    """
-    small_rows = small.evidence.nonmembers.rows
-    small_inputs = () if small_rows is None else small_rows.inputs
-    full_inputs = full_rows.nonmembers.inputs
-    same = (
-        isinstance(small_inputs, Mapping)
-        and isinstance(full_inputs, Mapping)
-        and small_inputs.keys() == full_inputs.keys()
-        and all(torch.equal(tensor, full_inputs[name]) for name, tensor in small_inputs.items())
-    )
-    if not same:
-        raise ModelError(
-            f"against: {full.path} and {small.path} turn the same texts into other tokens, so one "
-            "point cannot be given to both. What both say of the same texts can still be compared: "
-            "name the full model as the baseline (--baseline)."
+def _named(recorded: RecordedOutputs, classes: ClassList | None) -> RecordedOutputs:
+    """Return recorded outputs with the names that the user listed for their columns."""
+    if classes is None:
+        return recorded
+    require_names(classes.names, recorded.outputs.members.classes, path=recorded.path)
+    if recorded.class_names and recorded.class_names != classes.names:
+        raise ConfigError(
+            f"{recorded.path}: was recorded with the classes "
+            f"{', '.join(recorded.class_names)[:120]}; leave out classes."
         )
-
-
-def _full_of_run(
-    run: RunTarget, against: Given, asking: QueryPlan, *, small: RecordedOutputs
-) -> Model:
-    """Return the full model of a run's model: another of the run by name, or any other."""
-    if isinstance(against, str) and (run.folder / f"{against}.safetensors").is_file():
-        return run.baseline(against)
-    return _full(against, asking, small=small)
+    return replace(recorded, class_names=classes.names)
 
 
 def _require_declared(kind: str, declared: OutputKind, where: str) -> None:
@@ -305,9 +276,7 @@ def _asked_parent(baseline: str | Path | Model, asking: QueryPlan) -> RecordedOu
     kind = kind_of(path)
     if kind == "run":
         raise ConfigError(f"baseline: {path} is a run; its rows are not those of the target.")
-    if kind == "outputs":
-        return read_outputs(path, outputs=asking.outputs)
-    return asking(open_target(path))
+    return asking.read(path) if kind == "outputs" else asking(open_target(path))
 
 
 def _case_of_run(
@@ -331,7 +300,13 @@ def _case_of_run(
     groups = run.splits.groups_of(sealed)
 
     def record(model: nn.Module, path: Path) -> RecordedOutputs:
-        recorded = record_rows(model, sealed, path=path, white_box=asking.white_box)
+        recorded = record_rows(
+            model,
+            sealed,
+            path=path,
+            white_box=asking.white_box,
+            class_names=names_beyond_numbers(run.splits.class_names),
+        )
         recorded = with_group_columns(recorded, groups)
         kind = COMPRESSED if path.name == MODEL else path.stem
         if kind not in shadows:

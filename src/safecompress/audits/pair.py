@@ -22,7 +22,8 @@ from safecompress.data.output_kind import OutputKind
 from safecompress.errors import ModelError, SafeCompressError, UsageError
 from safecompress.models.adapt import call
 from safecompress.protocols import NORMS, InputRange, Rows, map_inputs, tensors_of
-from safecompress.targets.record import LogitModel, as_module
+from safecompress.targets.calling import as_module
+from safecompress.targets.query import LogitModel
 from safecompress.train.predict import answers, mode, predict
 
 STILL = (

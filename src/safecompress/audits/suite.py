@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from safecompress.attacks import ATTACKS
+from safecompress.audits.numbers import number
 from safecompress.checks import (
     Accuracy,
     AttackMeasure,
@@ -67,6 +68,7 @@ class Limits:
     margin: float = MARGIN
 
     def __post_init__(self) -> None:
+        _as_python_numbers(self)
         if not 0 <= self.max_transfer <= 1:
             raise ConfigError(
                 f"max_transfer is {self.max_transfer:g}; expected a number in [0, 1]."
@@ -92,6 +94,23 @@ class Limits:
                     "0.01@0.001: at most 1 % of the members found where 0.1 % of the non-members "
                     "are taken for members."
                 )
+
+
+def _as_python_numbers(limits: Limits) -> None:
+    """Turn numbers of NumPy into Python's own, which JSON can hold; refuse anything else."""
+    for name in ("max_auc", "max_advantage", "max_transfer", "max_saving"):
+        if (value := getattr(limits, name)) is not None or name != "max_advantage":
+            object.__setattr__(limits, name, number(value, name))
+    try:
+        pairs = tuple(
+            (number(tpr, "max_tpr"), number(fpr, "max_tpr")) for tpr, fpr in limits.max_tpr
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"max_tpr: got {limits.max_tpr!r:.80}; expected pairs of a true-positive and a "
+            "false-positive rate, for example ((0.01, 0.001),)."
+        ) from error
+    object.__setattr__(limits, "max_tpr", pairs)
 
 
 @dataclass(frozen=True)

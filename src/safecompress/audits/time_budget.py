@@ -14,7 +14,7 @@ from safecompress.checks import Subject
 from safecompress.errors import ConfigError, SafeCompressError, UndecidableError
 from safecompress.protocols import Attack, Evidence, Pool, Rows, tensors_of
 from safecompress.registry.identity import identity
-from safecompress.targets.record import as_module
+from safecompress.targets.calling import as_module, fitted
 from safecompress.train.predict import predict
 
 _FIRST_BATCH = 512
@@ -78,7 +78,8 @@ def require_time_to_ask(
     if budget.seconds == float("inf"):
         return
     n = len(rows.members) + len(rows.nonmembers)
-    needed = n * _seconds_per_row(as_module(model), rows.members)
+    module = as_module(model)
+    needed = n * _seconds_per_row(module, fitted(module, rows)[0].members)
     if needed + _RESERVE > budget.left:
         raise ConfigError(
             f"time_budget is {budget.seconds:g} s; asking the model about {n} rows alone takes "

@@ -64,6 +64,10 @@ def command(
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Label of a .csv; 'label' by default.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…", help="Names of the classes, in the order of the columns."),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="The dense model, as TARGET; of a run, 'dense' or 'magnitude'."),
@@ -125,6 +129,7 @@ def command(
     """
     given = {
         "data": _data(data, text or [], label),
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "baseline": baseline,
         "against": against,
         "limits.max_auc": max_auc,
@@ -155,6 +160,7 @@ def command(
             limits=_limits(config),
             group_by=config.group_by,
             attacks=config.attacks,
+            classes=config.classes,
             shadows=config.shadows,
             level=config.level,
             seed=config.seed,

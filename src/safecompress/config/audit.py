@@ -137,6 +137,12 @@ class AuditConfig(Section):
         description="The rows: needed for an ONNX file and a Hugging Face folder. Left out for a "
         "run and for recorded outputs, which bring their own.",
     )
+    classes: tuple[str, ...] = Field(
+        default=(),
+        description="Names of the classes, in the order of the model's columns. Labels that are "
+        "texts need them for an `.onnx` and an `.npz`; left out, labels are column numbers, or the "
+        "names that the model itself has.",
+    )
     limits: LimitsConfig = Field(
         default=LimitsConfig(),
         description="What the target must keep; a limit that is broken fails the verdict.",

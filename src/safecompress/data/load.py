@@ -27,7 +27,7 @@ from safecompress.data.row_values import RowValues
 from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import Splits, assemble
-from safecompress.data.torch_source import raw_from_dataset, to_array
+from safecompress.data.torch_source import one_array, raw_from_dataset
 from safecompress.protocols import Rows
 
 
@@ -75,8 +75,9 @@ def splits_from_arrays(
     """Split and preprocess arrays or tensors.
 
     Args:
-        x: inputs (n, ...), numbers.
-        y: labels (n,), class indices or names.
+        x: inputs (n, ...), numbers in one array.
+        y: labels, class indices or names: a list, an array, a tensor or a column of a data frame,
+            (n,) or (n, 1), or one-hot rows (n, classes).
         seed: seed of every draw.
         split: `SplitConfig` or its settings: which rows are members, and which judge.
         preprocessing: `PreprocessingConfig` or its settings: how rows become tensors.
@@ -91,8 +92,8 @@ def splits_from_arrays(
         DataError: and its subclasses, as `load_splits`.
     """
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
-    pair = None if test is None else (to_array(test[0]), to_array(test[1]))
-    raw = raw_from_arrays(to_array(x), to_array(y), test=pair, where="arrays")
+    pair = None if test is None else (one_array(test[0], where="arrays (test part)"), test[1])
+    raw = raw_from_arrays(one_array(x, where="arrays"), y, test=pair, where="arrays")
     raw = _with_groups(raw, groups or {})
     return splits_from_raw(
         raw,

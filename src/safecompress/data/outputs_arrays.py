@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from safecompress.data.classes import ClassList, class_numbers
+from safecompress.data.labels import label_values
 from safecompress.data.npz_source import list_npz, read_npz
 from safecompress.data.output_form import columns_of
 from safecompress.data.raw import Array
-from safecompress.errors import DataError
+from safecompress.errors import ConfigError, DataError
 
 GROUPS = ("member", "nonmember")
+CLASS_NAMES = "class_names"
 MOST_BYTES = 512 << 20
 """Largest sum of arrays read from one file: 100,000 rows of 1,000 classes in fp32 are 381 MB."""
 NEEDED = (
@@ -56,7 +59,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
     if references:
         names += references
         names += [n for n in (f"{g}_reference_seen" for g in GROUPS) if n in present]
-    numbers = "numbers, labels as the numbers of their columns"
+    names += [CLASS_NAMES] if CLASS_NAMES in present else []
+    numbers = "numbers, labels as numbers of columns or as strings with an array class_names"
     return read_npz(path, {name: name for name in names}, most=MOST_BYTES, kept_as=numbers)
 
 
@@ -106,40 +110,64 @@ def target_outputs(arrays: Mapping[str, Array], group: str, path: Path) -> Tenso
     return columns_of(_floats(array, where))
 
 
-def labels_of(arrays: Mapping[str, Array], group: str, rows: int, path: Path) -> Tensor:
-    """Return the true classes of a group, int64 (n,).
+def labels_of(
+    arrays: Mapping[str, Array],
+    group: str,
+    outputs: tuple[int, int],
+    path: Path,
+    *,
+    classes: ClassList | None,
+) -> Tensor:
+    """Return the true classes of a group as numbers of columns, int64 (n,).
 
     Args:
         arrays: those of the file.
         group: `member` or `nonmember`.
-        rows: how many there must be.
+        outputs: numbers of rows and of classes of the model's outputs.
+        path: the file, for messages.
+        classes: the classes in the order of the columns; None where nobody listed them.
+
+    Raises:
+        DataError: when there is not one label for each row, or nothing says which column it is.
+    """
+    given, where = arrays[f"{group}_labels"], f"{path}: array '{group}_labels'"
+    labels = label_values(given, where=where)
+    if len(labels) != outputs[0]:
+        raise DataError(f"{where} has shape {given.shape}; expected ({outputs[0]},).")
+    if labels.columns and labels.columns != outputs[1]:
+        raise DataError(
+            f"{where} is one-hot with {labels.columns} columns; expected {outputs[1]}, as many as "
+            "the outputs have, or class numbers."
+        )
+    return torch.from_numpy(class_numbers(labels, classes, where=where))
+
+
+def stated_classes(
+    arrays: Mapping[str, Array], given: ClassList | None, path: Path
+) -> ClassList | None:
+    """Return the classes in the order of the columns, as the user or the file lists them.
+
+    Args:
+        arrays: those of the file.
+        given: what the user listed; None where nothing.
         path: the file, for messages.
 
     Raises:
-        DataError: when they are not one integer per row.
+        ConfigError: when both list classes and differ, or names are not unique.
+        DataError: when the file's names are no list.
     """
-    labels, where = arrays[f"{group}_labels"], f"{path}: array '{group}_labels'"
-    if labels.shape != (rows,):
-        hint = " One-hot labels become numbers by argmax(1)." if labels.ndim == 2 else ""
-        if labels.shape == (rows, 1):
-            hint = " Drop the second dimension: labels[:, 0]."
-        raise DataError(f"{where} has shape {labels.shape}; expected ({rows},).{hint}")
-    if labels.dtype.kind in "US":
-        raise DataError(
-            f"{where} is of {labels.dtype}; expected integers. Names do not say which column of "
-            "the outputs they mean; give its number: numpy.searchsorted(model.classes_, labels) "
-            "where model.classes_ is sorted, as in scikit-learn."
+    if CLASS_NAMES not in arrays:
+        return given
+    names, where = arrays[CLASS_NAMES], f"{path}: array '{CLASS_NAMES}'"
+    if names.ndim != 1:
+        raise DataError(f"{where} has shape {names.shape}; expected one name for each column.")
+    stated = ClassList.given(names, source=where)
+    if given is not None and stated is not None and given.names != stated.names:
+        raise ConfigError(
+            f"{where} lists {stated.shown}, and {given.source} lists {given.shown}; leave one of "
+            "them out."
         )
-    if labels.dtype.kind == "f" and bool((labels == np.round(labels)).all()):
-        raise DataError(
-            f"{where} is of {labels.dtype}; expected integers, the true classes: "
-            "labels.astype(int)."
-        )
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"{where} is of {labels.dtype}; expected integers, the true classes.")
-    if labels.size and labels.dtype == np.uint64 and int(labels.max()) > np.iinfo(np.int64).max:
-        raise DataError(f"{where} holds {int(labels.max())}; expected a class.")
-    return torch.from_numpy(labels.astype(np.int64))
+    return stated
 
 
 def reference_outputs(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from safecompress.data import copies
+from safecompress.data.classes import ClassList, require_names
 from safecompress.data.copies import Answers, repeats_of
 from safecompress.data.file_groups import with_file_groups
 from safecompress.data.groups import repeats_remark
@@ -24,6 +25,7 @@ from safecompress.data.outputs_arrays import (
     labels_of,
     read_arrays,
     reference_outputs,
+    stated_classes,
     target_outputs,
 )
 from safecompress.data.raw import Array
@@ -78,13 +80,16 @@ class RecordedOutputs:
         return replace(self, evidence=evidence, rows=self.rows.zip(index, lambda r, at: r.take(at)))
 
 
-def read_outputs(path: Path, *, outputs: OutputKind = "auto") -> RecordedOutputs:
+def read_outputs(
+    path: Path, *, outputs: OutputKind = "auto", classes: ClassList | None = None
+) -> RecordedOutputs:
     """Read recorded outputs from the arrays of an `.npz`; nothing is unpickled.
 
     - `member_logits` and `nonmember_logits`: floating-point (n, classes), or (n,) or (n, 1) for
       class 1 of two. Probabilities are recognized by entries in [0, 1] and rows that sum to 1, both
       within rounding; percentages likewise. All rows of both groups must be of one kind.
-    - `member_labels` and `nonmember_labels`: integers (n,), the true classes.
+    - `member_labels` and `nonmember_labels`: (n,), the true classes by number or name.
+    - `class_names`, optional: the names of the classes in the order of the columns.
     - `member_reference_logits` and `nonmember_reference_logits`, optional: outputs of reference
       models, (models, n, classes), or (models, n) for class 1 of two; all of one kind, which may be
       another than that of the model's own outputs.
@@ -97,8 +102,11 @@ def read_outputs(path: Path, *, outputs: OutputKind = "auto") -> RecordedOutputs
         path: the `.npz`.
         outputs: `logits` or `probabilities`, what the model's outputs are; `auto` reads it off the
             numbers. It also settles what references are, where their numbers leave it open.
+        classes: the classes in the order of the columns, as the user listed them; None takes those
+            of the file.
 
     Raises:
+        ConfigError: when the classes listed are not the columns, or not those of the file.
         DataError: when the file or an array cannot be used, when it is unclear whether outputs are
             logits, or when both groups share rows; the message names the file, the array, what it
             holds and what was expected.
@@ -111,16 +119,20 @@ def read_outputs(path: Path, *, outputs: OutputKind = "auto") -> RecordedOutputs
             f"{path}: member_logits have {columns.members} classes, nonmember_logits "
             f"{columns.nonmembers}; expected one model's outputs."
         )
-    labels = Pool(
-        labels_of(arrays, "member", sizes.members, path),
-        labels_of(arrays, "nonmember", sizes.nonmembers, path),
-    )
     form = form_of((said.members, said.nonmembers), declared=outputs, where=str(path))
+    stated = stated_classes(arrays, classes, path)
+    names = () if stated is None else stated.names
+    shapes = sizes.map(lambda n: (n, 2 if form.single else columns.members))
+    require_names(names, shapes.members[1], path=path)
+    labels = Pool(
+        labels_of(arrays, "member", shapes.members, path, classes=stated),
+        labels_of(arrays, "nonmember", shapes.nonmembers, path, classes=stated),
+    )
     given, other = _references(arrays, sizes, form, declared=outputs, path=path)
     if other is not None:
         form, other = form.sharing(other), other.sharing(form)
     found = _outputs(said.map(form.logits), labels, path)
-    recorded = recorded_outputs(found, form, path=path)
+    recorded = replace(recorded_outputs(found, form, path=path), class_names=names)
     if given is not None and other is not None:
         recorded = _with_references(recorded, given, other)
     refuse_shared(recorded)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from safecompress.data.labels import LabelValues, joined, label_values
 from safecompress.errors import DataError
 
 Kind: TypeAlias = Literal["numeric", "categorical", "text"]
@@ -112,51 +113,32 @@ def faults_of(column: Column) -> Iterator[str]:
         )
 
 
-def encode_labels(values: Array, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def encode_labels(given: Any, *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return class indices, int64 (n,), and a name for each class.
 
     Whole numbers already are class indices and do not change, so that a model that was trained
-    elsewhere keeps its classes. Strings become indices in sorted order.
+    elsewhere keeps its classes. Strings become indices in sorted order, which is as good as any
+    for a model that is trained on them here.
 
     Args:
-        values: (n,) integers, booleans, whole-numbered floats, or strings.
+        given: labels in any form that `label_values` reads.
         where: name of the labels in messages.
 
     Raises:
         DataError: on another shape or type, fractions, NaN, negative or implausibly large labels.
     """
-    if values.ndim != 1:
-        remedy = (
-            "use y.argmax(axis=1) if they are one-hot"
-            if values.ndim == 2 and values.shape[1] > 1
-            else "use y.ravel()"
-        )
-        raise DataError(
-            f"{where}: labels have shape {values.shape}; expected (n,), one label per row: "
-            f"{remedy}."
-        )
-    if values.dtype.kind in "US":
-        text = (
-            np.char.decode(values, "utf-8", "backslashreplace")
-            if values.dtype.kind == "S"
-            else values
-        )
-        names, indices = np.unique(text, return_inverse=True)
+    read = given if isinstance(given, LabelValues) else label_values(given, where=where)
+    if read.texts is not None:
+        names, indices = np.unique(read.texts.astype(str), return_inverse=True)
         _refuse_many_classes(len(names), where)
         return indices.astype(np.int64), tuple(str(name) for name in names)
-    if values.dtype.kind not in "biuf":
-        raise DataError(
-            f"{where}: labels of type {values.dtype}; expected whole numbers from 0, or strings."
-        )
-    if values.dtype.kind == "f":
-        whole = np.isfinite(values) & (np.mod(np.where(np.isfinite(values), values, 0.5), 1) == 0)
-        refuse_rows(~whole, f"{where}: labels that are no whole numbers", "use class indices")
-    refuse_rows(values < 0, f"{where}: negative labels", "number the classes from 0")
-    if len(values) == 0:
+    indices = np.asarray(read.numbers)
+    refuse_rows(indices < 0, f"{where}: negative labels", "number the classes from 0")
+    if len(indices) == 0:
         return np.zeros(0, np.int64), ()
-    _refuse_many_classes(int(values.max()) + 1, where)
-    indices = values.astype(np.int64)
-    return indices, tuple(str(i) for i in range(int(indices.max()) + 1))
+    classes = max(int(indices.max()) + 1, read.columns)
+    _refuse_many_classes(classes, where)
+    return indices, tuple(str(i) for i in range(classes))
 
 
 def _refuse_many_classes(classes: int, where: str) -> None:
@@ -233,52 +215,47 @@ def check_array(x: Array, *, where: str) -> Array:
 
 def raw_from_arrays(
     x: Array,
-    y: Array,
+    y: Any,
     *,
-    test: tuple[Array, Array] | None = None,
+    test: tuple[Array, Any] | None = None,
     where: str = "data",
 ) -> RawData:
     """Check arrays and return them as raw data.
 
     Args:
         x: inputs (n, ...), finite numbers, with at least two dimensions.
-        y: labels (n,), whole numbers from 0 or strings.
+        y: labels in any form that `label_values` reads: whole numbers from 0 or strings.
         test: inputs and labels of a separate test part, whose rows follow those of `x`.
         where: the data's name in messages.
 
     Raises:
         DataError: on inputs or labels that cannot be used, or parts that do not fit together.
     """
-    x, y = _check_pair(x, y, where=where)
+    x, labels = _check_pair(x, y, where=where)
     test_from = None
     if test is not None:
-        test_x, test_y = _check_pair(*test, where=f"{where} (test part)")
+        test_x, test_labels = _check_pair(*test, where=f"{where} (test part)")
         if test_x.shape[1:] != x.shape[1:] or _family(test_x) != _family(x):
             raise DataError(
                 f"{where}: the train part has rows of shape {x.shape[1:]} and type {x.dtype}, the "
                 f"test part {test_x.shape[1:]} and {test_x.dtype}; expected the same in both."
             )
-        if (y.dtype.kind in "US") != (test_y.dtype.kind in "US"):
-            raise DataError(
-                f"{where}: labels are {y.dtype} in the train part and {test_y.dtype} in the test "
-                "part; expected the same kind in both."
-            )
         test_from = len(x)
-        x, y = np.concatenate([x, test_x]), np.concatenate([y, test_y])
-    labels, names = encode_labels(y, where=where)
-    return RawData(x, labels, names, test_from, where)
+        x, labels = np.concatenate([x, test_x]), joined(labels, test_labels, where=where)
+    numbers, names = encode_labels(labels, where=where)
+    return RawData(x, numbers, names, test_from, where)
 
 
-def _check_pair(x: Array, y: Array, *, where: str) -> tuple[Array, Array]:
-    x = check_array(x, where=where)
-    encode_labels(y, where=where)
-    if len(x) != len(y):
+def _check_pair(x: Array, y: Any, *, where: str) -> tuple[Array, LabelValues]:
+    x, labels = check_array(x, where=where), label_values(y, where=where)
+    encode_labels(labels, where=where)
+    if len(x) != len(labels):
         raise DataError(
-            f"{where}: {len(x)} rows of inputs but {len(y)} labels; every row needs one label."
+            f"{where}: {len(x)} rows of inputs but {len(labels)} labels; every row needs one label."
         )
     if len(x) == 0:
         raise DataError(f"{where}: no rows; expected at least one labeled row.")
-    return x, y
+    return x, labels
 
 
 def _family(x: Array) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Literal
 
@@ -74,9 +75,9 @@ def raw_from_dataset(dataset: Any, *, test: Any = None, where: str = "dataset") 
     return raw_from_arrays(x, y, test=_arrays(test, where=f"{where} (test part)"), where=where)
 
 
-def _arrays(dataset: Any, *, where: str) -> tuple[Array, Array]:
+def _arrays(dataset: Any, *, where: str) -> tuple[Array, Any]:
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        return to_array(dataset.tensors[0]), to_array(dataset.tensors[1])
+        return one_array(dataset.tensors[0], where=where), dataset.tensors[1]
     sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
     if isinstance(dataset, IterableDataset | dict | str) or not sized:
         raise DataError(
@@ -123,16 +124,33 @@ def _item(dataset: Any, row: int, where: str) -> tuple[Array, Any]:
             f"{where}: row {row} has a label of type {type(item[1]).__name__}; expected one class "
             "index or name."
         )
-    return to_array(item[0]), label
+    return one_array(item[0], where=f"{where}: row {row}"), label
 
 
-def to_array(value: Any) -> Array:
-    """Return a value as a NumPy array.
+def one_array(value: Any, *, where: str) -> Array:
+    """Return inputs as one NumPy array.
 
     Args:
         value: a tensor, image, list or number; bfloat16, which NumPy lacks, becomes float32.
+        where: the inputs' name in messages.
+
+    Raises:
+        DataError: on several inputs, by name or as a tuple, and on what makes no array.
     """
+    if isinstance(value, Mapping | tuple | str | bytes):
+        parts = f" of {len(value)}" if isinstance(value, Mapping | tuple) else ""
+        raise DataError(
+            f"{where}: inputs are a {type(value).__name__}{parts}; expected one array of numbers. "
+            "Join several inputs to one array, and let the model's forward take it apart; a text "
+            "column comes from a CSV."
+        )
     if isinstance(value, Tensor):
         tensor = value.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{where}: inputs of {type(value).__name__} cannot become one array "
+            f"({str(error)[:160]}); expected numbers of the same shape in every row."
+        ) from error

@@ -33,7 +33,7 @@ from safecompress.export.source import Source
 from safecompress.files import sha256
 from safecompress.protocols import Estimate, Pool, Rows
 from safecompress.randomness import derive
-from safecompress.targets.record import record_rows
+from safecompress.targets.query import record_rows
 from safecompress.verdict_names import AUDITED, DENSE, EXPORTED
 from safecompress.verdicts.export_document import RetestFacts, RowCounts
 from safecompress.verdicts.parts import CheckEntry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -61,17 +61,37 @@ def leading_size(inputs: Inputs) -> int:
     return len(tensors_of(inputs)[0])
 
 
+class Table(Protocol):
+    """Rows that are no tensors, such as those of a data frame, for a model that takes them."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> Table:
+        """Return some of the rows.
+
+        Args:
+            index: int64 positions of the rows, or a bool mask (n,).
+        """
+        ...
+
+    @property
+    def content(self) -> Any:
+        """The rows as they were given."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rows:
     """Model-ready rows.
 
     Args:
-        inputs: preprocessed inputs, leading size n.
+        inputs: preprocessed inputs, leading size n; of a table, its columns as numbers.
         labels: int64 (n,), class indices from 0.
         ids: int64 (n,), each row's index in the data source; messages and caches name rows by it,
             and no two rows of one data source share one.
         source: the same rows as their source has them, where the inputs were made by something
             that was learned from members, such as a vocabulary; otherwise None.
+        table: what the model gets where that is no tensor; None where it gets `inputs`.
 
     Raises:
         DataError: when there is not one label and one id per input.
@@ -81,6 +101,7 @@ class Rows:
     labels: Tensor
     ids: Tensor
     source: SourceRows | None = None
+    table: Table | None = None
 
     def __post_init__(self) -> None:
         n = leading_size(self.inputs)
@@ -108,6 +129,7 @@ class Rows:
             self.labels[index],
             self.ids[index],
             None if self.source is None else self.source.take(index),
+            None if self.table is None else self.table.take(index),
         )
 
 

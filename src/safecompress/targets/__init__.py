@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 
 from safecompress.errors import ModelError
 from safecompress.run.folder import CONFIG, VERDICT
-from safecompress.targets.ask import ask, rows_for, target_of
+from safecompress.targets.ask import ask, rows_for
+from safecompress.targets.given import target_of
 from safecompress.targets.hugging_face import CONFIG as HUGGING_FACE_CONFIG
 from safecompress.targets.hugging_face import open_hugging_face
 from safecompress.targets.onnx_file import open_onnx

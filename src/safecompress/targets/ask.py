@@ -1,16 +1,13 @@
-"""`target_of`, `rows_for` and `ask`: rows as a target takes them, and its outputs for them."""
+"""`rows_for` and `ask`: rows as a target takes them, and its outputs for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from safecompress.config import DataConfig
 from safecompress.data import (
@@ -25,11 +22,13 @@ from safecompress.data import (
     refuse_shared,
     source_rows,
 )
+from safecompress.data.labels import LabelValues
 from safecompress.data.output_kind import OutputKind
 from safecompress.errors import DataError, ModelError, NonFiniteError
-from safecompress.protocols import Inputs, Pool, Rows, SourceRows, map_inputs
+from safecompress.protocols import Pool, Rows, SourceRows
+from safecompress.targets.given import Group, given_inputs, given_rows, numbered
 from safecompress.targets.hugging_face import text_columns
-from safecompress.targets.record import Group, inputs_of, record_rows, rows_of
+from safecompress.targets.query import record_rows
 from safecompress.targets.target import Target
 
 _FEWEST = 30
@@ -37,29 +36,6 @@ _FEWEST = 30
 
 AuditData: TypeAlias = "DataConfig | tuple[Group, Group]"
 """Settings of a data source, or members and non-members, each with inputs and labels."""
-
-
-def target_of(model: nn.Module | Callable[..., Any]) -> Target:
-    """Return a model in memory as a target.
-
-    Args:
-        model: a module, or a callable that takes the inputs of a batch and returns logits or
-            probabilities (n, classes). Inputs of float64 reach it as float32.
-    """
-
-    def inputs(given: Any) -> Inputs:
-        tensors = inputs_of(given, "data")
-        return map_inputs(lambda t: t.float() if t.dtype == torch.float64 else t, tensors)
-
-    return Target(
-        path=Path(getattr(model, "__name__", type(model).__name__)),
-        kind="module",
-        model=model,
-        inputs=lambda pool: pool.map(inputs),
-        texts=False,
-        labels=(),
-        files=(),
-    )
 
 
 def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
@@ -79,7 +55,7 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
         UsageError: when the rows cannot be used, or do not fit the target.
     """
     if not isinstance(data, DataConfig):
-        return _given_rows(target, data)
+        return _given(target, data)
     groups = load_groups(data, seed=seed)
     indices = Pool(groups.members, groups.nonmembers)
     values = indices.map(_values(target, groups, data))
@@ -140,7 +116,12 @@ def _recorded(
     target: Target, rows: Pool[Rows], white_box: bool, outputs: OutputKind
 ) -> RecordedOutputs:
     recorded = record_rows(
-        target.model, rows, path=target.path, white_box=white_box, outputs=outputs
+        target.model,
+        rows,
+        path=target.path,
+        white_box=white_box,
+        outputs=outputs,
+        class_names=target.class_names,
     )
     refuse_shared(recorded)
     if not isinstance(rows, DistinctRows):
@@ -179,22 +160,12 @@ def _distinct(
     return distinct_rows(rows, deduplicate=deduplicate, where=str(target.path))
 
 
-def _given_rows(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
-    try:
-        (members, first), (others, second) = data
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            "data: expected ((member inputs, labels), (non-member inputs, labels)), or settings "
-            f"of a data source; got {type(data).__name__}."
-        ) from error
-    inputs = target.inputs(Pool(members, others))
-    member_rows = rows_of((inputs.members, first), "members", start=0)
-    other_rows = rows_of((inputs.nonmembers, second), "nonmembers", start=len(member_rows))
-    rows = Pool(member_rows, other_rows)
+def _given(target: Target, data: tuple[Group, Group]) -> Pool[Rows]:
+    rows, inputs = given_rows(target, data), given_inputs(target, data)
     if target.texts:
-        sources = Pool(members, others).map(lambda given: SourceRows.of_texts(text_columns(given)))
+        sources = inputs.map(lambda given: SourceRows.of_texts(text_columns(given)))
         rows = rows.zip(sources, lambda r, source: replace(r, source=source))
-    return _distinct(target, Pool(members, others), rows)
+    return _distinct(target, inputs, rows)
 
 
 def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
@@ -248,19 +219,12 @@ def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
 
 
 def _class_numbers(target: Target, raw: RawData) -> NDArray[np.int64]:
-    """Return labels as the target numbers its classes, found by name where it names them."""
-    if not target.labels or all(name.isdigit() for name in raw.label_names):
-        return raw.labels
-    known = _lower(target.labels)
-    wanted = _lower(raw.label_names)
-    if unknown := [name for name in wanted if name not in known]:
-        raise DataError(
-            f"{raw.where}: label '{unknown[0][:60]}' is no class of {target.path} "
-            f"({', '.join(target.labels)[:200]}); name the labels as the model does, or number "
-            "them as it does, from 0."
-        )
-    return np.array([known.index(name) for name in wanted])[raw.labels]
+    """Return the labels of a data source as the target numbers its classes.
 
-
-def _lower(names: Sequence[str]) -> list[str]:
-    return [name.strip().lower() for name in names]
+    A source numbers labels that are texts in sorted order, which says nothing about a model that
+    was trained elsewhere, so their texts are read again.
+    """
+    plain = raw.label_names == tuple(map(str, range(len(raw.label_names))))
+    texts = None if plain else np.array(raw.label_names, dtype=object)[raw.labels]
+    labels = LabelValues(raw.labels if plain else None, texts)
+    return np.asarray(numbered(target, labels, where=raw.where))

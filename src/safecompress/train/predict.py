@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from safecompress.errors import NonFiniteError
-from safecompress.models.adapt import call
-from safecompress.protocols import Outputs, Rows, map_inputs
+from safecompress.errors import (
+    FOREIGN,
+    ModelError,
+    NonFiniteError,
+    SafeCompressError,
+    telling_memory_shortage,
+)
+from safecompress.models.adapt import adapt, call
+from safecompress.protocols import Inputs, Outputs, Rows, map_inputs
 
 
 def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
@@ -28,7 +34,7 @@ def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
 
     Raises:
         NonFiniteError: when a logit is NaN or infinite.
-        ModelError: when the model's output has no logits.
+        ModelError: when the model raises an error, or its output has no logits.
     """
     return outputs_on(rows, answers(module, rows, batch_size=batch_size))
 
@@ -38,14 +44,14 @@ def answers(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Tensor:
 
     Args:
         module: any model, as `predict` takes it; it may return probabilities, too.
-        rows: n rows, on any device.
+        rows: n rows, on any device; the model gets their table where they have one.
         batch_size: rows per call.
 
     Returns:
         (n, columns), or (n,) where the model returns one number per row.
 
     Raises:
-        ModelError: when the model's output has no logits.
+        ModelError: when the model raises an error, or does not return one row for each row.
     """
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -53,8 +59,10 @@ def answers(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Tensor:
     with torch.inference_mode(), mode(module, training=False), full_precision(device):
         for start in range(0, max(1, len(rows)), batch_size):
             index = torch.arange(start, min(start + batch_size, len(rows)))
-            inputs = map_inputs(lambda t, at=index: t[at].to(device), rows.inputs)  # type: ignore[misc]
-            pieces.append(call(module, inputs).float().cpu())
+            pieces.append(_answers(module, rows, index, device))
+    if len({tuple(piece.shape[1:]) for piece in pieces}) > 1:
+        shapes = ", ".join(str(tuple(piece.shape)) for piece in pieces[:3])
+        raise ModelError(f"the model returned other shapes for other batches: {shapes}, …")
     # Tensors of inference mode cannot be used in training, and attacks train models on logits;
     # a copy made outside that mode can.
     return torch.cat(pieces).clone()
@@ -77,6 +85,57 @@ def outputs_on(rows: Rows, logits: Tensor) -> Outputs:
             f"{error} The model's weights or its inputs are broken; lower the learning rate if "
             "training diverged."
         ) from error
+
+
+def _answers(module: nn.Module, rows: Rows, index: Tensor, device: torch.device) -> Tensor:
+    """Return the outputs for one batch; whatever the model raises becomes a ModelError."""
+    inputs = map_inputs(lambda t: t[index].to(device), rows.inputs)
+    try:
+        with telling_memory_shortage():
+            if rows.table is None:
+                outputs = call(module, inputs)
+            else:
+                outputs = adapt(module(rows.table.take(index).content))
+    except SafeCompressError:
+        raise
+    except FOREIGN as error:
+        given = described(inputs) if rows.table is None else type(rows.table.content).__name__
+        first, last = (int(index[0]), int(index[-1])) if len(index) else (0, 0)
+        raise ModelError(
+            f"the model raised {type(error).__name__} for rows {first} to {last}, given {given}: "
+            f"{' '.join(str(error).split())[:300]}. Give the rows as the model takes them, in "
+            "batches of up to 512."
+        ) from error
+    if outputs.ndim not in (1, 2) or len(outputs) != len(index):
+        raise ModelError(
+            f"the model returned shape {tuple(outputs.shape)} for {len(index)} rows; expected "
+            f"({len(index)}, classes). Of several results, such as a loss and logits, let it "
+            "return the logits alone."
+        )
+    if not outputs.is_floating_point() and outputs.numel() == len(outputs):
+        raise ModelError(
+            f"the model returned one {outputs.dtype} for each row, like predicted classes; "
+            "expected logits or probabilities."
+        )
+    return outputs.float().cpu()
+
+
+def described(inputs: Inputs) -> str:
+    """Return type and shape of every tensor, for messages.
+
+    Args:
+        inputs: one tensor, a tuple or a mapping of tensors.
+    """
+    named: Mapping[str, Tensor]
+    if isinstance(inputs, Tensor):
+        named = {"": inputs}
+    elif isinstance(inputs, tuple):
+        named = {f"{place}: ": tensor for place, tensor in enumerate(inputs)}
+    else:
+        named = {f"{name}: ": tensor for name, tensor in inputs.items()}
+    return ", ".join(
+        f"{name}{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for name, t in named.items()
+    )
 
 
 @contextmanager

@@ -24,7 +24,3 @@ class Case:
         """The check's name with its figure."""
         e = self.result.estimate
         return self.result.name if e is None else f"{self.result.name} ({e.value:.3f})"
-
-
-def _figures(cases: Sequence[Case]) -> str:
-    return listed([case.figure for case in cases])
