@@ -18,6 +18,10 @@ _CHANGE = 2.0
 """Factor by which training and density are changed in an example."""
 
 
+def _figures(cases: Sequence[Case]) -> str:
+    return listed([case.figure for case in cases])
+
+
 def control_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     """Return what to do about controls that failed.
 
