@@ -78,7 +78,7 @@ class PreparedRun:
         trained: whether the weights were trained before this run.
         factory: makes the untrained module if the configuration names none; else None.
         accuracy: share of the members that given weights classify correctly; None for a model that
-            this run trains.
+            this run trains, or whose weights saw none of the rows.
     """
 
     config: CompressConfig
@@ -169,7 +169,9 @@ def prepare(
         held_out(splits.members, config.teachers, seed=config.seed)
         fresh(0)
     factory = None if model is None or isinstance(model, nn.Module) else model
-    accuracy = _given_accuracy(module, splits, name) if trained else None
+    # Weights that saw none of these rows need not know anything about them yet.
+    known = trained and splits.report.membership != "unseen"
+    accuracy = _given_accuracy(module, splits, name) if known else None
     prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory, accuracy)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
