@@ -163,6 +163,21 @@ def names_beyond_numbers(names: tuple[str, ...]) -> tuple[str, ...]:
     return () if names == tuple(map(str, range(len(names)))) else names
 
 
+def read_again(numbers: NDArray[np.int64], names: tuple[str, ...]) -> LabelValues:
+    """Return the labels of a data source as its file has them.
+
+    A source numbers labels that are texts in sorted order, which says nothing about a model that
+    was trained elsewhere.
+
+    Args:
+        numbers: int64 (n,), the source's own numbers.
+        names: one name for each of them.
+    """
+    if not names_beyond_numbers(names):
+        return LabelValues(numbers, None)
+    return LabelValues(None, np.array(names, dtype=object)[numbers])
+
+
 def require_names(names: tuple[str, ...], columns: int, *, path: Path) -> None:
     """Check that there is one name for each column of the outputs, or none at all.
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig, load_section
+from safecompress.data.classes import ClassList, class_numbers, read_again
 from safecompress.data.duplicates import content_of_raw
 from safecompress.data.group_columns import columns_named
 from safecompress.data.group_values import values_of
@@ -22,7 +23,7 @@ from safecompress.data.membership import (
 )
 from safecompress.data.partition import Shares, partition
 from safecompress.data.preprocessing import Preprocessor
-from safecompress.data.raw import Column, Kind, RawData, raw_from_arrays
+from safecompress.data.raw import Column, Kind, RawData, encode_labels, raw_from_arrays
 from safecompress.data.row_values import RowValues
 from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
@@ -71,6 +72,7 @@ def splits_from_arrays(
     test: tuple[Any, Any] | None = None,
     weights_given: bool = False,
     groups: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Splits:
     """Split and preprocess arrays or tensors.
 
@@ -87,14 +89,18 @@ def splits_from_arrays(
             otherwise.
         groups: by name, one value for each row, those of the test part last, such as a region;
             checks can judge the leak within the groups of each.
+        classes: names of the classes in the order of a trained model's columns. Labels that are
+            texts need them where `weights_given`; otherwise their sorted order will do.
 
     Raises:
+        ConfigError: when `classes` is no list of distinct names.
         DataError: and its subclasses, as `load_splits`.
     """
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
     pair = None if test is None else (one_array(test[0], where="arrays (test part)"), test[1])
     raw = raw_from_arrays(one_array(x, where="arrays"), y, test=pair, where="arrays")
     raw = _with_groups(raw, groups or {})
+    raw = _with_classes(raw, ClassList.given(classes), weights_given=weights_given)
     return splits_from_raw(
         raw,
         split=config,
@@ -115,6 +121,7 @@ def splits_from_dataset(
     test: Any = None,
     weights_given: bool = False,
     groups: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Splits:
     """Split and preprocess a map-style torch dataset of (input, label).
 
@@ -129,13 +136,17 @@ def splits_from_dataset(
             otherwise.
         groups: by name, one value for each row, those of the test part last, such as a region;
             checks can judge the leak within the groups of each.
+        classes: names of the classes in the order of a trained model's columns. Labels that are
+            texts need them where `weights_given`; otherwise their sorted order will do.
 
     Raises:
+        ConfigError: when `classes` is no list of distinct names.
         DataError: and its subclasses, as `load_splits`.
     """
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
     raw = raw_from_dataset(dataset, test=test)
     raw = _with_groups(raw, groups or {})
+    raw = _with_classes(raw, ClassList.given(classes), weights_given=weights_given)
     return splits_from_raw(
         raw,
         split=config,
@@ -145,6 +156,22 @@ def splits_from_dataset(
         weights_given=weights_given,
         group_by=tuple(groups or ()),
     )
+
+
+def _with_classes(raw: RawData, classes: ClassList | None, *, weights_given: bool) -> RawData:
+    """Return rows whose labels are the columns that a list of classes states.
+
+    Raises:
+        DataError: when a trained model's columns are not known, or a label is not in the list.
+    """
+    labels = read_again(raw.labels, raw.label_names)
+    if classes is None and (not weights_given or labels.texts is None):
+        return raw
+    numbers = class_numbers(labels, classes, where=raw.where)
+    if classes is not None:
+        return replace(raw, labels=numbers, label_names=classes.names)
+    _, names = encode_labels(numbers, where=raw.where)
+    return replace(raw, labels=numbers, label_names=names)
 
 
 def _with_groups(raw: RawData, groups: Mapping[str, Any]) -> RawData:

@@ -117,8 +117,8 @@ def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
                 except Exception as error:
                     raise ModelError(
                         f"the model failed in {mode} mode on two rows of shape "
-                        f"{_shapes(inputs)}: {type(error).__name__}: {error}. Check that its "
-                        "input size fits the data; the family mlp accepts any shape."
+                        f"{_shapes(inputs)}: {type(error).__name__}: {error}. "
+                        f"{_remedy(module, inputs)}"
                     ) from error
                 _check_logits(logits, classes=classes, mode=mode)
     finally:
@@ -126,6 +126,18 @@ def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
+
+
+def _remedy(module: nn.Module, inputs: Any) -> str:
+    """Return what to do about a model that cannot take rows as real numbers."""
+    try:
+        call(module, map_inputs(lambda t: t.long(), inputs))
+    except Exception:
+        return "Check that its input size fits the data; the family mlp accepts any shape."
+    return (
+        "It takes whole numbers, as embeddings do, and rows reach it as float32: let its forward "
+        "begin with x = x.long()."
+    )
 
 
 def _check_parameters(module: nn.Module) -> None:

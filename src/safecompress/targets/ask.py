@@ -22,7 +22,7 @@ from safecompress.data import (
     refuse_shared,
     source_rows,
 )
-from safecompress.data.labels import LabelValues
+from safecompress.data.classes import read_again
 from safecompress.data.output_kind import OutputKind
 from safecompress.errors import DataError, ModelError, NonFiniteError
 from safecompress.protocols import Pool, Rows, SourceRows
@@ -60,7 +60,8 @@ def rows_for(target: Target, data: AuditData, *, seed: int) -> Pool[Rows]:
     indices = Pool(groups.members, groups.nonmembers)
     values = indices.map(_values(target, groups, data))
     inputs = target.inputs(values)
-    numbers = _class_numbers(target, groups.raw)
+    labels = read_again(groups.raw.labels, groups.raw.label_names)
+    numbers = numbered(target, labels, where=groups.raw.where)
     rows = inputs.zip(
         indices,
         lambda x, at: Rows(
@@ -216,15 +217,3 @@ def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
             "this model takes one, or two as a pair: list it under data.source.text (--text)."
         )
     return [present[name] for name in names]
-
-
-def _class_numbers(target: Target, raw: RawData) -> NDArray[np.int64]:
-    """Return the labels of a data source as the target numbers its classes.
-
-    A source numbers labels that are texts in sorted order, which says nothing about a model that
-    was trained elsewhere, so their texts are read again.
-    """
-    plain = raw.label_names == tuple(map(str, range(len(raw.label_names))))
-    texts = None if plain else np.array(raw.label_names, dtype=object)[raw.labels]
-    labels = LabelValues(raw.labels if plain else None, texts)
-    return np.asarray(numbered(target, labels, where=raw.where))

@@ -239,7 +239,3 @@ def _either(ways: Sequence[str]) -> str:
 def _closed(text: str) -> str:
     """Return text that ends as a sentence does."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _figures(cases: Sequence[Case]) -> str:
-    return listed([case.figure for case in cases])

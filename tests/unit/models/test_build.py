@@ -155,3 +155,13 @@ def test_a_bad_model_is_refused_with_a_remedy(module, message):
 
 def test_one_row_is_enough_to_check():
     check_model(nn.Linear(5, 3), rows(1), 3)
+
+
+def test_a_model_of_whole_numbers_is_told_how_to_take_rows():
+    net = nn.Sequential(nn.EmbeddingBag(50, 4), nn.Linear(4, 3))
+    ids = rows().ids[:, None].float() + torch.arange(5.0)
+    given = Rows(ids, rows().labels, rows().ids)
+    with pytest.raises(ModelError, match=r"begin with x = x.long\(\)"):
+        check_model(net, given, 3)
+    with pytest.raises(ModelError, match="input size fits the data"):
+        check_model(nn.Linear(4, 3), given, 3)

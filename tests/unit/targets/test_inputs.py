@@ -114,6 +114,8 @@ def test_digits_that_a_module_cannot_keep_are_told_by_column() -> None:
     seconds = 1.7e9 + np.arange(24.0) * 40
     x = np.stack([np.random.default_rng(0).normal(size=24), seconds], axis=1)
     net = nn.Linear(2, 2)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[1.0, 1e-9], [-1.0, 0.0]]))
     (remark,) = rounding(record(net, *groups(x)))
     assert "rounds column 1 of input 0 by up to" in remark
     assert "1 columns in all" in remark
