@@ -58,7 +58,7 @@ def majority_clause(results: Sequence[CheckResult]) -> str:
     for result in results:
         gain = result.estimate if result.name.startswith(GainOverMajority.name) else None
         if gain is not None and result.status is Status.WARN and gain.value <= 0:
-            return f"It is {result.message}"
+            return f"The model is {result.message}"
     return ""
 
 

@@ -166,7 +166,7 @@ def test_one_answer_for_all_rows_fails_and_is_told() -> None:
     assert said.status is Status.WARN
     assert "no better than one answer for all rows" in said.message
     assert "always answering class no" in said.message
-    assert majority_clause([said]).startswith("It is no better than one answer for all rows")
+    assert majority_clause([said]).startswith("The model is no better than one answer for all rows")
 
 
 def test_a_model_that_may_be_better_than_one_answer_is_not_told_to_be_worse() -> None:
