@@ -227,6 +227,11 @@ def test_rows_of_a_table_are_grouped_by_a_column_that_is_no_input(
             "preprocessing": {"features": "none"},
         }
     )
-    found = audit(lambda x: np.stack([0 * x[:, 0], x[:, 0] - 1], 1), data, group_by=["region"])
+    found = audit(
+        lambda x: np.stack([0 * x[:, 0], x[:, 0] - 1], 1),
+        data,
+        group_by=["region"],
+        classes=["no", "yes"],
+    )
     assert "group:region.auc ≤ 0.6" in {c.name for c in found.verdict.checks}
     assert found.verdict.status in {"PASS", "INCONCLUSIVE"}
