@@ -20,12 +20,12 @@ def believable(recorded: RecordedOutputs) -> RecordedOutputs:
         DataError: when reference outputs cannot belong to the rows.
     """
     where = str(recorded.path)
-    remarks = require_plausible(recorded.outputs, recorded.rows, where=where)
+    require_plausible(recorded.outputs, recorded.rows, where=where)
     evidence, more = fitting_references(recorded.evidence, where=where)
     references = evidence.members.references
     return replace(
         recorded,
         evidence=evidence,
         references=0 if references is None else len(references.log_odds),
-        remarks=(*recorded.remarks, *remarks, *more),
+        remarks=(*recorded.remarks, *more),
     )

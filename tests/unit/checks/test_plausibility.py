@@ -148,7 +148,7 @@ def test_a_rare_class_that_is_never_predicted_is_plausible(share: float) -> None
         assert refused(found.labeled(1 - found.y), inputs=False)
 
 
-def test_few_rows_and_constants_are_plausible_and_constants_are_told() -> None:
+def test_few_rows_and_constants_are_plausible_unless_of_a_rarer_class() -> None:
     found = wired("network")
     few = np.r_[0:20, found.n : found.n + 20]
     tiny = Wiring(found.x[few], found.z[few], found.y[few][::-1].copy(), found.raw, found.model)
@@ -156,9 +156,6 @@ def test_few_rows_and_constants_are_plausible_and_constants_are_told() -> None:
     counts = np.bincount(found.y[: found.n])
     usual, unusual = (np.eye(5)[c] * 3 + 0 * found.z for c in (counts.argmax(), counts.argmin()))
     constant = Wiring(found.x, usual, found.y, found.raw, found.model)
-    remarks = require_plausible(constant.outputs(), where="m.npz")
-    assert "the same for each of the 1000 members" in remarks[0]
-    assert require_plausible(found.outputs(), found.rows(), where="m.npz") == ()
     assert refused(constant) == ""
     constant = Wiring(found.x, unusual, found.y, found.raw, found.model)
     assert refused(constant, inputs=False) == ""
