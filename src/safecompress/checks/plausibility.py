@@ -29,8 +29,6 @@ _LEAST = 0.115
 """Smallest correlation with the labels that counts as skill."""
 _BELOW = 0.05
 """Least difference of accuracies of the two groups that proves a fault."""
-_RARER = 2.5
-"""Standard errors by which a class that is always predicted must be rarer than another."""
 _OVERSURE = 0.1
 """Largest excess of sureness over accuracy, of members and after making the model milder."""
 _FAR_OVERSURE = 0.25
@@ -66,8 +64,8 @@ def implausible(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> str:
 
     Members are rows that the model was trained on, so a sound model knows something of them, and is
     not much surer of them than it is right. A model that returns the same for every row leaks
-    nothing and is plausible, unless it always predicts a rarer class although a simple classifier
-    of its inputs shows that there was something to learn.
+    nothing and is plausible, unless it claims more than the frequencies of the classes although a
+    simple classifier of its inputs shows that there was something to learn.
 
     Args:
         outputs: the model's outputs for members and non-members.
@@ -103,15 +101,9 @@ def _unlike(outputs: Pool[Outputs], rows: Pool[Rows] | None, skill: Skill) -> _F
 def _constant(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found:
     """Return what speaks against a constant, which inputs far out of range also make of a model.
 
-    A model that learned nothing but how frequent the classes are predicts the most frequent one.
+    A model that learned nothing but how frequent the classes are claims no more than that, and is
+    not compared with a simple classifier.
     """
-    counts = members.labels.bincount(minlength=members.classes).double()
-    p = members.logits[0].double().softmax(dim=0)
-    usual, predicted = int(counts.argmax()), int(p.argmax())
-    rarer = float(counts[usual] - counts[predicted])
-    noise = math.sqrt(float(counts[usual] + counts[predicted]))
-    if rarer <= _RARER * noise or float(p[predicted] - p[usual]) < _OVERSURE:
-        return None
     found = _below_simple(members, rows, skill)
     if found is None:
         return None

@@ -42,6 +42,9 @@ _TOKEN_COLUMNS = 200
 _ERRORS = 4.5
 _WORSE = 0.1
 """Difference of the areas under the ROC curve that no sound weakness of a model explains."""
+_FAR_WORSE = 0.2
+"""Difference of accuracies, over all rows and over classes that weigh the same, that no model has
+on its own training rows, however weak it is meant to be."""
 _HALF = 0.5
 """Part of the simple classifier's area above chance that pruned models keep."""
 _PART = 0.25
@@ -56,8 +59,9 @@ _OVERSURE = 0.15
 def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> str:
     """Return in words by how much a simple classifier beats the model; empty where it does not.
 
-    Only a model whose sureness or frequencies of classes are off is compared: one that is weak
-    because it was held back or is too simple has both right on its members, and is not refused.
+    A model that is far less often right is refused. Beside that, only a model whose sureness or
+    frequencies of classes are off is compared: one that is weak because it was held back or is too
+    simple has both right on its members, and is not refused.
     Compared are the ranking, as an area under the ROC curve that frequencies of classes do not
     change, and the accuracy, over all rows and over classes that weigh the same, which weights of
     classes cannot both lower.
@@ -76,7 +80,7 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> s
     at = permutation(len(rows), 0, "simple classifier")[:most]
     logits, labels = arrays_of(outputs.take(at))
     misfit = _misfit(logits, labels)
-    if not width or len(at) < _FEWEST or misfit == 0:
+    if not width or len(at) < _FEWEST or (misfit == 0 and skill.constant):
         return ""
     columns = _columns(rows.take(at))
     fitted = len(at) // 2
@@ -89,8 +93,11 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> s
         if skill.one_hot and not skill.constant:
             worse = _far_worse(own, theirs, judged)
         else:
-            worse = _ranks_worse(own, theirs, judged)
+            worse = misfit > 0 and _ranks_worse(own, theirs, judged)
             worse = worse or (misfit > _FAR_OFF and _less_right(own, theirs, judged))
+            worse = worse or (
+                not skill.constant and _less_right(own, theirs, judged, least=_FAR_WORSE)
+            )
         if not worse:
             continue
         right, mine = (float((p.argmax(axis=1) == judged).mean()) for p in (theirs, own))
@@ -115,15 +122,15 @@ def _far_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:
     return bool(_less_right(own, theirs, labels) and ranked and first < _PART * second)
 
 
-def _less_right(own: Floats, theirs: Floats, labels: Integers) -> bool:
+def _less_right(own: Floats, theirs: Floats, labels: Integers, *, least: float = _WORSE) -> bool:
     first, second = (p.argmax(axis=1) == labels for p in (own, theirs))
     lead = second.astype(np.float64) - first
     balanced = _balanced(second, labels) - _balanced(first, labels)
-    return _leads(lead) and bool(balanced > _WORSE)
+    return _leads(lead, least) and bool(balanced > least)
 
 
-def _leads(lead: Floats) -> bool:
-    return bool(lead.mean() > _WORSE and in_errors(lead) > _ERRORS)
+def _leads(lead: Floats, least: float = _WORSE) -> bool:
+    return bool(lead.mean() > least and in_errors(lead) > _ERRORS)
 
 
 def _balanced(right: NDArray[np.bool_], labels: Integers) -> float:

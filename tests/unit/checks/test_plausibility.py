@@ -148,19 +148,21 @@ def test_a_rare_class_that_is_never_predicted_is_plausible(share: float) -> None
         assert refused(found.labeled(1 - found.y), inputs=False)
 
 
-def test_few_rows_and_constants_are_plausible_unless_of_a_rarer_class() -> None:
+def test_few_rows_and_constants_that_claim_no_more_than_frequencies_are_plausible() -> None:
     found = wired("network")
     few = np.r_[0:20, found.n : found.n + 20]
     tiny = Wiring(found.x[few], found.z[few], found.y[few][::-1].copy(), found.raw, found.model)
     assert refused(tiny) == ""
-    counts = np.bincount(found.y[: found.n])
-    usual, unusual = (np.eye(5)[c] * 3 + 0 * found.z for c in (counts.argmax(), counts.argmin()))
-    constant = Wiring(found.x, usual, found.y, found.raw, found.model)
-    assert refused(constant) == ""
-    constant = Wiring(found.x, unusual, found.y, found.raw, found.model)
-    assert refused(constant, inputs=False) == ""
-    with pytest.raises(ModelError, match="returns the same for every row, although a simple"):
-        require_plausible(constant.outputs(), constant.rows(), where="m.npz")
+    shares = np.bincount(found.y[: found.n]) / found.n
+    frequencies = Wiring(found.x, np.log(shares) + 0 * found.z, found.y, found.raw, found.model)
+    assert refused(frequencies) == ""
+    for sure_of in (shares.argmax(), shares.argmin()):
+        constant = Wiring(
+            found.x, np.eye(5)[sure_of] * 3 + 0 * found.z, found.y, found.raw, found.model
+        )
+        assert refused(constant, inputs=False) == ""
+        with pytest.raises(ModelError, match="returns the same for every row, although a simple"):
+            require_plausible(constant.outputs(), constant.rows(), where="m.npz")
 
 
 def test_the_association_is_that_of_permuted_labels() -> None:
