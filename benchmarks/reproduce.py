@@ -6,8 +6,8 @@ that they record, must agree; `differ` names the files that do not.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.reproduce [RECIPE ...] [--set KEY=VALUE]
 
-Without recipes, all that lie in `recipes`. On two cores a quiet run of Location30's takes two minutes,
-and the busy one three times as long.
+Without recipes, all that lie in `recipes`. On two cores a quiet run of Location30's takes two
+minutes, and the busy one three times as long.
 """
 
 from __future__ import annotations
