@@ -11,8 +11,8 @@ medians of the turns. Keys begin with the vector instructions that torch uses, a
 where they multiply bf16.
 
 The stored cells are of an AMD EPYC that multiplies bf16, kept busy by other work. Over 80 cells the
-rule takes 1.006 times as long as the fastest setting (geometric mean), at most 1.15, for a step of
-8 ms in which timings differ by as much; fp32 and contiguous tensors throughout would take 1.23
+rule takes 1.006 times as long as the fastest setting (geometric mean), at most 1.15, for steps of 3
+and 8 ms in which timings differ by as much; fp32 and contiguous tensors throughout would take 1.23
 times, at most 2.3. For MLPs bf16 begins to pay between 20 and 25 million multiplications of a step.
 Under masks of 5 % fp32 is faster for all MLPs and AlexNet, where nine tenths of the multiplications
 and more are left out, and bf16 for networks in which three quarters and less are.

@@ -6,8 +6,8 @@ that they record, must agree; `differ` names the files that do not.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.reproduce [RECIPE ...] [--set KEY=VALUE]
 
-Without recipes, all that lie in `recipes`. On two cores the recipes of Location30 take about two
-minutes a run, Banking77's ten; those of CIFAR-100 take a quarter of an hour and more a run.
+Without recipes, all that lie in `recipes`. On two cores a quiet run of Location30's takes two
+minutes, and the busy one three times as long.
 """
 
 from __future__ import annotations
