@@ -75,8 +75,8 @@ def test_a_baseline_adds_paired_differences(tmp_path: Path) -> None:
     dense, small = arrays(leak=1.0), arrays(leak=0.2)
     found = audit(saved(tmp_path, small), baseline=saved(tmp_path, dense, "dense"))
     checks = {c.name: c for c in found.verdict.checks}
-    assert checks["loss.auc ≤ dense"].estimate.value < -0.05
-    assert checks["loss.auc ≤ dense"].status == "PASS"
+    assert checks["loss.auc ≤ dense + 0.02"].estimate.value < -0.05
+    assert checks["loss.auc ≤ dense + 0.02"].status == "PASS"
     assert "accuracy ≥ dense − 0.05" in checks
     assert [row.name for row in found.verdict.document.comparison] == [
         "dense",
@@ -94,9 +94,11 @@ def test_a_baseline_without_references_is_compared_by_the_other_attacks(tmp_path
     verdict = audit(ours, baseline=theirs).verdict
     names = [c.name for c in verdict.checks]
     assert "lira-online.auc ≤ 0.6" in names
-    assert "lira-online.auc ≤ dense" not in names
+    assert "lira-online.auc ≤ dense + 0.02" not in names
     assert verdict.status == "FAIL"
-    assert "lira-online.auc ≤ dense" in [c.name for c in audit(ours, baseline=ours).verdict.checks]
+    assert "lira-online.auc ≤ dense + 0.02" in [
+        c.name for c in audit(ours, baseline=ours).verdict.checks
+    ]
 
 
 def test_limits_become_checks(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_limits_become_checks(tmp_path: Path) -> None:
 
 
 def test_too_few_rows_for_a_rate_are_not_a_pass(tmp_path: Path) -> None:
-    found = audit(saved(tmp_path, arrays()), limits=Limits(max_tpr=((0.01, 0.0001),)))
+    found = audit(saved(tmp_path, arrays()), limits=Limits(max_tpr=((0.0005, 0.0001),)))
     rates = [c for c in found.verdict.checks if "tpr@0.0001" in c.name]
     assert rates
     assert {c.status for c in rates} == {"INCONCLUSIVE"}

@@ -154,7 +154,7 @@ def test_rows_that_are_in_both_groups_judge_on_one_side_only(tmp_path: Path) -> 
 def test_a_baseline_is_asked_about_the_same_rows(tmp_path: Path) -> None:
     model = linear_onnx(tmp_path / "m.onnx")
     same = audit(model, groups(), baseline=model).verdict
-    differences = [c for c in same.checks if c.name == "loss.auc ≤ dense"]
+    differences = [c for c in same.checks if c.name == "loss.auc ≤ dense + 0.02"]
     assert differences[0].estimate.value == 0
     module = torch.nn.Linear(*WEIGHTS.shape)
     with torch.no_grad():

@@ -133,10 +133,10 @@ def test_named_attacks_are_compared_with_the_dense_model_where_it_can_be_asked(
         world["small"], world["data"], baseline=world["dense"], attacks=["quantile", "pair"]
     )
     checks = values(found)
-    assert checks["quantile.auc ≤ dense"]["value"] is not None
+    assert checks["quantile.auc ≤ dense + 0.02"]["value"] is not None
     # Who is asked for by name has to keep the limits, whoever holds the dense model.
     assert checks["pair.auc ≤ 0.6"]["critical"]
-    assert "pair.auc ≤ dense" not in checks
+    assert "pair.auc ≤ dense + 0.02" not in checks
 
 
 def test_who_names_a_white_box_attack_looks_inside(world: dict[str, Any]) -> None:

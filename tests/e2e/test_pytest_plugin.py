@@ -147,7 +147,7 @@ def test_the_smaller_model_is_compared_with_the_dense_one() -> None:
     net, data = memorized()
     found = audit(small(data), data, baseline=net)
     checks = {c.name: c for c in found.verdict.checks}
-    assert checks["gap.auc ≤ dense"].status == "PASS"
+    assert checks["gap.auc ≤ dense + 0.02"].status == "PASS"
 
 
 def test_every_kind_of_model_gives_the_same_record() -> None:

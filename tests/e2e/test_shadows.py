@@ -35,7 +35,7 @@ def test_the_verdict_asks_the_shadow_models_of_both_kinds(tmp_path: Path) -> Non
     assert "6 shadow models" in said["scope"]
     names = {check["name"] for check in said["checks"]}
     for attack in ("lira-online", "rmia"):
-        assert {f"{attack}.auc ≤ 0.6", f"{attack}.auc ≤ dense"} <= names
+        assert {f"{attack}.auc ≤ 0.6", f"{attack}.auc ≤ dense + 0.02"} <= names
     by_name = {row["name"]: row["attacks"] for row in said["comparison"]}
     assert by_name["dense"]["rmia.auc"]["value"] != by_name["compressed"]["rmia.auc"]["value"]
     # The baseline was made in another way, of which there are no shadow models.

@@ -50,14 +50,16 @@ def test_every_candidate_is_attacked_from_inside_and_the_worst_attacker_counts(
     for line in tested:
         assert line["seconds"]["internals"] > 0
         found = {name: line["measures"][f"{name}.auc"] for name in ("loss", "white-box")}
-        assert f"AUC {max(found.values()):.4f}" in line["reason"]
+        # A signal that ranks members below the others counts as much as one that ranks them above.
+        worst = max(max(auc, 1 - auc) for auc in found.values())
+        assert f"AUC {worst:.4f}" in line["reason"]
 
 
 def test_the_verdict_judges_by_it_shows_it_and_says_so(steered: Path) -> None:
     verdict = json.loads((steered / VERDICT).read_text())
     names = [check["name"] for check in verdict["checks"]]
     assert "white-box.auc ≤ 0.6" in names
-    assert "white-box.auc ≤ dense" in names
+    assert "white-box.auc ≤ dense + 0.02" in names
     assert {f"control: {c}, white-box" for c in ("planted leak", "no leak", "untouched model")} <= {
         *names
     }
@@ -100,7 +102,7 @@ def test_an_audit_of_a_module_may_look_inside() -> None:
     model = labeler()
     found = audit(model, data(), white_box=True, baseline=labeler())
     names = [check.name for check in found.verdict.checks]
-    assert {"white-box.auc ≤ 0.6", "white-box.auc ≤ dense", ORDER} <= {*names}
+    assert {"white-box.auc ≤ 0.6", "white-box.auc ≤ dense + 0.02", ORDER} <= {*names}
     assert "white-box" in found.verdict.document.to_json()["scope"]
     assert "nothing saw" not in found.verdict.document.to_json()["scope"]
     again = audit(record(model, *data(), white_box=True))
@@ -115,7 +117,7 @@ def test_a_baseline_known_by_its_outputs_alone_is_compared_by_those() -> None:
     found = audit(model, data(), white_box=True, baseline=record(labeler(), *data()))
     names = [check.name for check in found.verdict.checks]
     assert "white-box.auc ≤ 0.6" in names
-    assert "white-box.auc ≤ dense" not in names
+    assert "white-box.auc ≤ dense + 0.02" not in names
 
 
 def test_a_model_as_a_test_may_be_attacked_from_inside() -> None:

@@ -146,6 +146,7 @@ def command(
         "seed": seed,
     }
     config = _config(target, given, assign or [])
+    limits = _limits(config)
     folder = out or config.out or Path("audits") / _name(target, config)
     require_outputs(
         folders={"--out": folder},
@@ -157,7 +158,7 @@ def command(
             config.data,
             baseline=config.baseline,
             against=config.against,
-            limits=_limits(config),
+            limits=limits,
             group_by=config.group_by,
             attacks=config.attacks,
             classes=config.classes,

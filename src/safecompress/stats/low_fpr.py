@@ -8,14 +8,14 @@ points. It does not jump where scores tie, so rounding a model's outputs cannot 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import betainc, gammaln, xlog1py, xlogy
 
+from safecompress.stats._curve import Curve
 from safecompress.stats._inputs import Floats, Ints, require_share, two_scores
 from safecompress.stats._proportions import Interval, enclosing, exact, tail_of
 
@@ -23,134 +23,6 @@ _IGNORED = 1e-3
 """Share of a tail that the least likely numbers of false positives may hold together. Both ends of
 an interval count them as if they spoke against it."""
 _ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The operating points of a score as numbers of rows; tied scores share one point.
-
-    Args:
-        false: int64 (k,), non-members accused at each point, from 0 to all.
-        true: int64 (k,), members accused at each point, from 0 to all.
-    """
-
-    false: Ints
-    true: Ints
-
-    @classmethod
-    def of(cls, members: Floats, nonmembers: Floats) -> Curve:
-        """Return the curve of two non-empty groups of scores.
-
-        Args:
-            members: float64 (m,), without NaN.
-            nonmembers: float64 (n,), without NaN.
-        """
-        return cls.of_codes(*ranked(members, nonmembers))
-
-    @classmethod
-    def of_codes(cls, members: Ints, nonmembers: Ints) -> Curve:
-        """Return the curve of scores that are small whole numbers; this needs no sorting.
-
-        Args:
-            members: int64 (m,), from 0.
-            nonmembers: int64 (n,), from 0.
-        """
-        size = 1 + max(int(members.max()), int(nonmembers.max()))
-        counts = (np.bincount(side, minlength=size)[::-1] for side in (nonmembers, members))
-        false, true = (np.concatenate([[0], np.cumsum(count)]) for count in counts)
-        return cls(false, true)
-
-    def least(self, accused: Ints) -> Floats:
-        """Return the fewest members found where so many non-members are accused.
-
-        Args:
-            accused: int64 (k,), from 0 to the number of non-members.
-
-        Returns:
-            float64 (k,); between two points the curve is a straight line, because tied rows are
-            accused in random order.
-        """
-        end = np.searchsorted(self.false, accused, side="left")
-        return self._between(np.maximum(end - 1, 0), end, accused)
-
-    def most(self, accused: Ints) -> Floats:
-        """Return the most members found where so many non-members are accused.
-
-        Args:
-            accused: int64 (k,), from 0 to the number of non-members.
-        """
-        start = np.searchsorted(self.false, accused, side="right") - 1
-        return self._between(start, np.minimum(start + 1, len(self.false) - 1), accused)
-
-    def _between(self, start: Ints, end: Ints, accused: Ints) -> Floats:
-        wide = self.false[end] - self.false[start]
-        share = (accused - self.false[start]) / np.maximum(wide, 1)
-        inside = self.true[start] + share * (self.true[end] - self.true[start])
-        return np.where(wide > 0, inside, np.where(accused <= 0, self.true[start], self.true[end]))
-
-    def envelope(self, accused: float) -> tuple[float, int, int]:
-        """Return the upper envelope's height, and the points at both ends of its edge there.
-
-        Args:
-            accused: number of accused non-members, which need not be whole.
-
-        Returns:
-            The number of members found, and the positions of the edge's two operating points.
-        """
-        split = int(np.searchsorted(self.false, accused, side="left"))
-        if split == 0:  # nobody may be accused
-            top = int(np.searchsorted(self.false, 0, side="right")) - 1
-            return float(self.true[top]), top, top
-        slope = float(self.true[-1] / self.false[-1])
-        height, ends = -1.0, (0, len(self.false) - 1)
-        # Each pass finds the best point on either side for a slope. Lines of this slope through
-        # both bound the envelope from above, the edge between them from below; its slope is next.
-        # There are finitely many edges, and the bound from below never falls.
-        while True:
-            gain = self.true - slope * self.false
-            low, high = int(gain[:split].argmax()), split + int(gain[split:].argmax())
-            above = float(max(gain[low], gain[high])) + slope * accused
-            if above <= height + _ROUNDING * len(gain):
-                return height, *ends
-            ends = low, high
-            slope = float(self.true[high] - self.true[low]) / int(
-                self.false[high] - self.false[low]
-            )
-            height = float(self.true[low]) + slope * (accused - int(self.false[low]))
-
-
-def ranked(members: Floats, nonmembers: Floats) -> tuple[Ints, Ints]:
-    """Return the rank of each score among the distinct scores of both groups, from 0.
-
-    Args:
-        members: float64 (m,), m > 0, without NaN.
-        nonmembers: float64 (n,), n > 0, without NaN.
-    """
-    _, codes = np.unique(np.concatenate([members, nonmembers]), return_inverse=True)
-    return codes[: len(members)], codes[len(members) :]
-
-
-def coarsened(
-    members: Floats, nonmembers: Floats, *, fpr: float, steps: int = 1_000
-) -> tuple[Ints, Ints]:
-    """Return ranks that keep all that matters for the envelope at a rate, for many resamples.
-
-    Scores down to the twofold of the rate's place keep ranks of their own. Those below it share
-    `steps` ranks, because an edge that ends so far away hardly turns by so small a step.
-
-    Args:
-        members: float64 (m,), m > 0, without NaN.
-        nonmembers: float64 (n,), n > 0, without NaN.
-        fpr: the rate, in (0, 1).
-        steps: number of ranks below, at least 1.
-    """
-    m, n = ranked(members, nonmembers)
-    accused = np.cumsum(np.bincount(n, minlength=1 + max(int(m.max()), int(n.max())))[::-1])[::-1]
-    reach = min(len(n), int(2 * fpr * len(n)) + 50)
-    group = np.minimum((len(n) - accused) * steps // max(1, len(n) - reach), steps)
-    alone = accused <= reach
-    group[alone] = steps + 1 + np.arange(int(alone.sum()))
-    return group[m], group[n]
 
 
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, *, fpr: float) -> float:
@@ -216,18 +88,29 @@ def tpr_at_fpr_interval(
 
 
 def _upper_edge(curve: Curve, edge: tuple[int, int], fpr: float, tail: float) -> float:
-    """Return the greatest height of an edge of the envelope whose ends are known up to chance.
+    """Return the upper end of the height of an edge of the envelope.
 
-    The higher both ends lie and the fewer non-members they accuse, the higher is the edge. Each of
-    the four rates has its Clopper-Pearson bound at a quarter of the tail.
+    The more members both ends find and the fewer non-members they accuse, the higher is the edge.
+    Each of the four rates has its Clopper-Pearson bound; MOVER joins what they add to the height.
+
+    Reference: Zou and Donner, Statistics in Medicine 2008.
     """
-    total, found = int(curve.false[-1]), int(curve.true[-1])
-    start, end = (exact(int(curve.false[i]), total, tail=tail / 4).low for i in edge)
-    low, high = (exact(int(curve.true[i]), found, tail=tail / 4).high for i in edge)
-    if end <= fpr:
+    totals = (int(curve.false[-1]),) * 2 + (int(curve.true[-1]),) * 2
+    counts = *(int(curve.false[i]) for i in edge), *(int(curve.true[i]) for i in edge)
+    rates = [exact(k, n, tail=tail) for k, n in zip(counts, totals, strict=True)]
+    at = [rate.value for rate in rates]
+    moved = [rates[0].low, rates[1].low, rates[2].high, rates[3].high]
+    height = _height(at, fpr)
+    added = (_height([*at[:i], moved[i], *at[i + 1 :]], fpr) - height for i in range(4))
+    return height + math.hypot(*(max(0.0, more) for more in added))
+
+
+def _height(ends: Sequence[float], fpr: float) -> float:
+    """Return the height of an edge over a rate, from the FPRs and the TPRs of both its ends."""
+    start, end, low, high = ends
+    if end <= max(fpr, start):
         return high
-    start = min(start, fpr)
-    return low + (fpr - start) / (end - start) * (high - low)
+    return low + max(0.0, fpr - start) / (end - start) * (high - low)
 
 
 def _upper_end(curve: Curve, fpr: float, tail: float) -> float:

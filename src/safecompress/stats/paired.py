@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from safecompress.errors import ConfigError, DataError, NonFiniteError, UndecidableError
+from safecompress.stats._curve import Curve, coarsened
 from safecompress.stats._inputs import (
     Bools,
     Floats,
@@ -34,7 +35,7 @@ from safecompress.stats._proportions import (
     paired_difference,
     tail_of,
 )
-from safecompress.stats.low_fpr import Curve, coarsened, tpr_at_fpr
+from safecompress.stats.low_fpr import tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 
 SKEWED = 0.9

@@ -14,7 +14,7 @@ from safecompress.stats import (
     tpr_at_fpr,
     tpr_at_fpr_interval,
 )
-from safecompress.stats.low_fpr import Curve, coarsened
+from safecompress.stats._curve import Curve, coarsened
 
 INF = float("inf")
 GROUP = st.lists(
