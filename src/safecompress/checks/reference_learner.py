@@ -42,7 +42,7 @@ _TOKEN_COLUMNS = 200
 _ERRORS = 4.5
 _WORSE = 0.1
 """Difference of the areas under the ROC curve that no sound weakness of a model explains."""
-_FAR_WORSE = 0.2
+_FAR_WORSE = 0.25
 """Difference of accuracies, over all rows and over classes that weigh the same, that no model has
 on its own training rows, however weak it is meant to be."""
 _HALF = 0.5
@@ -69,7 +69,7 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> s
     Args:
         outputs: the model's outputs for members.
         rows: the members, with their inputs.
-        skill: the model's skill. Of a constant nothing but the ranking is compared. A model of
+        skill: the model's skill. Of a constant nothing but the accuracy is compared. A model of
             predicted classes without probabilities must be far worse, because its ranking and
             sureness are unknown.
     """
@@ -90,14 +90,14 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> s
     own = probabilities(logits[fitted:])
     for classifier in _classifiers():
         theirs = _fitted(classifier, columns, labels, fitted, own.shape[1])
-        if skill.one_hot and not skill.constant:
+        if skill.constant:
+            worse = _less_right(own, theirs, judged)
+        elif skill.one_hot:
             worse = _far_worse(own, theirs, judged)
         else:
             worse = misfit > 0 and _ranks_worse(own, theirs, judged)
             worse = worse or (misfit > _FAR_OFF and _less_right(own, theirs, judged))
-            worse = worse or (
-                not skill.constant and _less_right(own, theirs, judged, least=_FAR_WORSE)
-            )
+            worse = worse or _less_right(own, theirs, judged, least=_FAR_WORSE)
         if not worse:
             continue
         right, mine = (float((p.argmax(axis=1) == judged).mean()) for p in (theirs, own))

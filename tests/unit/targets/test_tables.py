@@ -90,10 +90,11 @@ def test_a_callable_gets_batches_of_the_frame_with_its_types_and_index() -> None
 
 def test_groups_that_a_column_tells_apart_are_found_without_the_model() -> None:
     frame, _ = table()
-    y = np.arange(2 * ROWS) % 2
+    middle = frame["age"].median()
+    y = (frame["age"] > middle).to_numpy().astype(int)
 
     def model(rows: Any) -> np.ndarray:
-        return np.stack([rows["age"] / 30, np.cos(rows["income"])], axis=1)
+        return np.stack([np.cos(rows["income"]), (rows["age"] - middle) / 10], axis=1)
 
     def blind(changed: Any) -> str:
         data = (changed[:ROWS], y[:ROWS]), (changed[ROWS:], y[ROWS:])
