@@ -28,7 +28,7 @@ from safecompress.data import GroupsGiven, RecordedOutputs
 from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
 from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event, Listener, silent
-from safecompress.files import require_folder, write_json, write_text
+from safecompress.files import make_folder, require_folder, write_json, write_text
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.registry.identity import identity, qualified
@@ -346,6 +346,7 @@ def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str
 
 
 def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> None:
+    make_folder(folder)
     write_json(folder / PROVENANCE, made_with)
     write_json(folder / FIGURES, verdict.figures)
     document = verdict.document.to_json()

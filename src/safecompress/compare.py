@@ -179,6 +179,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
 
 def _write(folder: Path, table: CohortTable | RunTable) -> None:
     document = table.to_json()
+    make_folder(folder)
     write_json(folder / TABLE, document)
     write_text(folder / "table.md", table_markdown(document))
     write_text(folder / "table.csv", table_csv(document))

@@ -121,15 +121,17 @@ def make_folder(path: Path) -> None:
 
 
 def require_folder(path: Path, *, option: str) -> None:
-    """Make a folder of results, and check before any work that files can be written into it.
+    """Check before any work that files can be written into a folder of results.
 
     Args:
-        path: the folder; it is made, with its parents, where it is missing.
+        path: the folder. Where it is missing it is made, with its parents, and taken away again, so
+            that a request which is refused later leaves nothing behind.
         option: the option that names it, for messages.
 
     Raises:
         ConfigError: when a file stands in its way, or nothing can be written there.
     """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         # Whether a folder is writable is known only by writing: an administrator may write where
@@ -148,10 +150,14 @@ def require_folder(path: Path, *, option: str) -> None:
             f"{option} {path}: expected a folder that results can be written into, but {why}; "
             "name another."
         ) from error
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def require_file(path: Path, *, option: str) -> None:
-    """Make a file's folder, and check before any work that the file can be written.
+    """Check before any work that a file can be written; its folder may be missing.
 
     Args:
         path: the file; one that exists will be replaced.

@@ -224,7 +224,6 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "no head": tensors(lambda t: [t.pop(WEIGHT), t.pop("classifier.bias")]),
     "a head of another shape": tensors(lambda t: t.update({WEIGHT: torch.ones(5, 32)})),
     "NaN": tensors(lambda t: t[WEIGHT].fill_(float("nan"))),
-    "a head of zeros": tensors(lambda t: t[WEIGHT].zero_()),
     "an index that leads outside": index("../model.safetensors"),
     "an index to an absolute path": index("/etc/passwd"),
     "an index to nothing": index("nothing.safetensors"),

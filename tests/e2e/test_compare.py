@@ -122,9 +122,9 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_training(
     methods = asked["methods"] | {"aside": {"set": ["data.split.reference=0.2"]}}
     with pytest.raises(ConfigError, match="method 'aside' changes the data section"):
         compare(asked | {"methods": methods}, out=out)
-    with pytest.raises(ConfigError, match="two attacks are called 'lira-online'"):
-        compare(asked | {"attacks": ["lira-online", other]}, out=out)
-    with pytest.raises(ConfigError, match="too few for an attack: lira-online"):
+    with pytest.raises(ConfigError, match="two attacks are called 'rmia'"):
+        compare(asked | {"attacks": ["rmia", {"rmia": {"gamma": 2.0}}]}, out=out)
+    with pytest.raises(ConfigError, match="too few for an attack: lira-online-own-variance"):
         compare(asked | {"attacks": [other]}, out=out)
     with pytest.raises(ConfigError, match="method 'snip' is not in the comparison"):
         compare(asked, out=out, methods=["snip"])

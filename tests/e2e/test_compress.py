@@ -23,6 +23,7 @@ from safecompress.events import Event
 from safecompress.run.folder import DENSE, MODEL, RunFolder, read_history
 from safecompress.run.model_file import read_model
 from safecompress.train import Trainer, predict
+from tests.small_runs import taught
 
 TRAIN = {"epochs": 4, "lr": 0.05, "batch_size": 32, "precision": "32-true"}
 SPARSE = {"density": 0.2, "rounds": 2, "settle_epochs": 1, "train": TRAIN}
@@ -173,11 +174,12 @@ def test_looks_at_the_same_sealed_rows_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_trained_model_is_taken_as_it_is_and_judged_against(tmp_path: Path) -> None:
-    model = make_model()
+    splits = make_splits(membership="pair")
+    model = taught(make_model(), splits.members)
     before = copy.deepcopy(model.state_dict())
     run = compress(
         model,
-        make_splits(membership="pair"),
+        splits,
         config=settings(dense={"epochs": 0}),
         out=tmp_path / "run",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -129,7 +128,7 @@ def test_a_verdict_that_cannot_be_kept_is_told(
     here: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def remove(event: object) -> None:
-        shutil.rmtree(here / "gone", ignore_errors=True)
+        (here / "gone").write_text("in the way")
 
     with pytest.raises(StorageError, match="The verdict was FAIL: Not safe to ship"):
         audit(outputs, out=here / "gone", on_event=remove)

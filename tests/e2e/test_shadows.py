@@ -17,7 +17,7 @@ from safecompress.errors import ConfigError
 from safecompress.events import Event
 from safecompress.protocols import Rows
 from safecompress.run.folder import VERDICT
-from tests.small_runs import Stopped, begin, brisk, go_on, make_model, result, splits
+from tests.small_runs import Stopped, begin, brisk, go_on, make_model, result, splits, taught
 
 SHADOWS = {"count": 6, "workers": 1}
 ALL_CHECKS: dict[str, Any] = {"verdict": {"checks": []}, "shadows": SHADOWS}
@@ -101,7 +101,7 @@ def test_weights_trained_elsewhere_have_no_shadow_models() -> None:
     given = splits()
     declared = Splits.from_rows(given.members, given.steer.nonmembers, classes=3, seed=0)
     with pytest.raises(ConfigError, match="given trained"):
-        prepare(config, make_model(), declared)
+        prepare(config, taught(make_model(), declared.members), declared)
 
 
 def test_two_shadow_models_are_too_few() -> None:

@@ -158,7 +158,10 @@ def lifted(outputs: Outputs, by: Tensor) -> Outputs:
         by: float64 (n,), how much each row's log-odds rise, in nats; negative numbers lower them.
     """
     raised = outputs.logits.double().scatter_add(1, outputs.labels[:, None], by[:, None])
-    return Outputs(raised.to(outputs.logits.dtype), outputs.labels, outputs.ids)
+    # Logits near the end of the type's range stay inside it.
+    ends = torch.finfo(outputs.logits.dtype)
+    logits = raised.clamp(ends.min, ends.max).to(outputs.logits.dtype)
+    return Outputs(logits, outputs.labels, outputs.ids)
 
 
 def imaginary_references(outputs: Outputs, *, seed: int) -> References:

@@ -29,6 +29,8 @@ _LEAST = 0.115
 """Smallest correlation with the labels that counts as skill."""
 _BELOW = 0.05
 """Least difference of accuracies of the two groups that proves a fault."""
+_RARER = 2.5
+"""Standard errors by which a class that is always predicted must be rarer than another."""
 _OVERSURE = 0.1
 """Largest excess of sureness over accuracy, of members and after making the model milder."""
 _FAR_OVERSURE = 0.25
@@ -101,9 +103,17 @@ def _unlike(outputs: Pool[Outputs], rows: Pool[Rows] | None, skill: Skill) -> _F
 def _constant(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found:
     """Return what speaks against a constant, which inputs far out of range also make of a model.
 
-    A model that learned nothing but how frequent the classes are claims no more than that, and is
-    not compared with a simple classifier.
+    A model that learned nothing but how frequent the classes are predicts the most frequent one,
+    and claims no more than its frequency.
     """
+    counts = members.labels.bincount(minlength=members.classes).double()
+    p = members.logits[0].double().softmax(dim=0)
+    usual, predicted = int(counts.argmax()), int(p.argmax())
+    noise = math.sqrt(float(counts[usual] + counts[predicted]))
+    rarer = float(counts[usual] - counts[predicted]) > _RARER * noise
+    rarer = rarer and float(p[predicted] - p[usual]) >= _OVERSURE
+    if not rarer and float(p[predicted] - counts[predicted] / len(members)) <= _FAR_OVERSURE:
+        return None
     found = _below_simple(members, rows, skill)
     if found is None:
         return None

@@ -15,7 +15,7 @@ from safecompress.cli.outputs import require_outputs
 from safecompress.config import CompressConfig
 from safecompress.config.options import descriptions
 from safecompress.errors import ConfigError
-from safecompress.files import write_text
+from safecompress.files import make_folder, write_text
 
 _PLACE = re.compile(r"^( *)#\? (\S+)$", re.MULTILINE)
 _WIDTH = 100
@@ -30,6 +30,7 @@ def command(
     if path.exists():
         raise ConfigError(f"{path}: exists already; choose another name.")
     require_outputs(files={"PATH": path})
+    make_folder(path.parent)
     write_text(path, starter())
     say(f"wrote {path}; next: safecompress validate {path}")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safecompress.errors import ConfigError, StorageError
-from safecompress.files import require_file, require_folder, write_text
+from safecompress.files import make_folder, require_file, require_folder, write_text
 
 
 def require_outputs(
@@ -51,6 +51,7 @@ def write_outputs(
         if path is None:
             continue
         try:
+            make_folder(path.parent)
             write_text(path, text())
         except StorageError as error:
             first = first or StorageError(f"{option}: {error}")

@@ -32,7 +32,14 @@ from safecompress.export.registry import FORMATS, FormatRequest, format_for, for
 from safecompress.export.retest import Retest, retest
 from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
-from safecompress.files import require_file, sha256, write_bytes, write_json, write_text
+from safecompress.files import (
+    make_folder,
+    require_file,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
@@ -160,6 +167,7 @@ def export(
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
     given = _facts(source, form, context)
     content = _written(form, context, given)
+    make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ def _types_of(tensor: Tensor, own: list[torch.dtype]) -> list[torch.dtype]:
 
 def _cast(rows: Rows, types: tuple[torch.dtype, ...]) -> Rows:
     wanted = iter(types)
-    return Rows(map_inputs(lambda t: t.to(next(wanted)), rows.inputs), rows.labels, rows.ids)
+    return replace(rows, inputs=map_inputs(lambda t: t.to(next(wanted)), rows.inputs))
 
 
 def _digits_lost(rows: Pool[Rows], cast: Pool[Rows]) -> tuple[str, ...]:

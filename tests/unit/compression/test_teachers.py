@@ -31,6 +31,7 @@ from tests.small_runs import (
     result,
     splits,
     stopping_at,
+    taught,
 )
 
 SOFT = {"soft-labels": {"share": 0.7, "mask": "rigl"}}
@@ -186,22 +187,11 @@ def pair(*, weights_given):
     )
 
 
-def trained_model(data):
-    """Return the model after a few steps on the members, for given weights have to know them."""
-    model, rows = make_model(), data.members
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(30):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(rows.inputs), rows.labels).backward()
-        optimizer.step()
-    return model
-
-
 @pytest.mark.parametrize("trained", [True, False])
 def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
     data = pair(weights_given=trained)
     config = load_config(SETTINGS | {"steer": STEER})
-    prepared = prepare(config, trained_model(data) if trained else make_model, data)
+    prepared = prepare(config, taught(make_model(), data.members) if trained else make_model, data)
     first, again, second = prepared.fresh(0), prepared.fresh(0), prepared.fresh(1)
     name = next(iter(first))
     assert torch.equal(first[name], again[name])
