@@ -21,7 +21,7 @@ from safecompress.checks import (
     at_most,
 )
 from safecompress.data import Splits
-from safecompress.errors import ConfigError, ModelError, PartError, blaming
+from safecompress.errors import ConfigError, blaming
 from safecompress.events import Event, Listener, silent
 from safecompress.export.card import model_card
 from safecompress.export.context import ExportContext
@@ -32,6 +32,7 @@ from safecompress.export.registry import FORMATS, FormatRequest, format_for, for
 from safecompress.export.retest import Retest, retest
 from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
+from safecompress.export.written import facts_in, written
 from safecompress.files import (
     make_folder,
     require_file,
@@ -166,12 +167,12 @@ def export(
     context = _context(source, form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
     given = _facts(source, form, context)
-    content = _written(form, context, given)
+    content = written(form, context, given)
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)
-        facts = _facts_in(file, form, given)
+        facts = facts_in(file, form, given)
 
         def announce(result: CheckResult) -> None:
             on_event(check_event(result))
@@ -266,35 +267,6 @@ def _facts(source: Source, form: Format, context: ExportContext) -> dict[str, An
     }
 
 
-def _written(form: Format, context: ExportContext, given: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a file after checking that they are bytes."""
-    with blaming(form, f"export: the format '{form.name}'"):
-        content: Any = form.write(context, given)
-    if not isinstance(content, bytes):
-        raise PartError(
-            f"export: the format '{form.name}' ({type(form).__module__}) wrote "
-            f"{type(content).__name__}; expected bytes."
-        )
-    return content
-
-
-def _facts_in(file: Path, form: Format, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that a file just written holds.
-
-    Raises:
-        ModelError: when the format lost one of the facts that it was given.
-    """
-    with blaming(form, f"export: the format '{form.name}'"):
-        facts = dict(form.verify(file))
-    lost = [name for name, fact in given.items() if name not in facts or facts[name] != fact]
-    if lost:
-        raise ModelError(
-            f"export: a file of the format {form.name} does not hold the facts it was written "
-            f"with ({', '.join(lost)}); its `verify` must return those that `write` was given."
-        )
-    return facts
-
-
 def _measured(
     source: Source, context: ExportContext, form: Format, file: Path, *, threads: int
 ) -> Measured:
@@ -305,9 +277,9 @@ def _measured(
         for name in RIVALS if form.computes else ():
             if name not in files:
                 rival = FORMATS.build(name, where="measure")
-                written = Path(folder) / f"{name}{rival.suffixes[0]}"
-                written.write_bytes(rival.write(context, {}))
-                files[name] = (rival, written)
+                written_file = Path(folder) / f"{name}{rival.suffixes[0]}"
+                written_file.write_bytes(rival.write(context, {}))
+                files[name] = (rival, written_file)
         latency = None
         if form.computes:
             with blaming(form, f"export: the format '{form.name}'"):
