@@ -188,8 +188,8 @@ def seen_of_other_rows(draw: Draw) -> Arrays:
 
 
 def one_class_leaks(draw: Draw) -> Arrays:
-    """Let one class of 3 to 12 % leak wholly and the others not at all."""
-    share, classes, n = draw.uniform(0.03, 0.12), int(draw.choice([2, 5, 10])), 2500
+    """Let one class of 2 to 12 % leak wholly and the others not at all."""
+    share, classes, n = draw.uniform(0.02, 0.12), int(draw.choice([2, 5, 10])), 2500
     found = {}
     for group in GROUPS:
         y = np.where(draw.random(n) < share, 0, draw.integers(1, classes, n)).astype(np.int64)
