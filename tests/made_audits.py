@@ -169,8 +169,8 @@ FORMS: dict[str, Callable[[Arrays], Arrays]] = {
     "float64 logits": _each_logits(lambda z: z.astype(np.float64)),
     "log-probabilities": _each_logits(lambda z: log_softmax(z.astype(np.float64), axis=-1)),
     "logits of one decimal": _each_logits(lambda z: np.round(z, 1)),
-    "8-bit logits": _each_logits(
-        lambda z: (np.round(z * 127 / abs(z).max()) / 8).astype(np.float32)
+    "logits in steps of a quarter": _each_logits(
+        lambda z: (np.round(z * 4) / 4).astype(np.float32)
     ),
     "float32 probabilities": probabilities,
     "float64 probabilities": _each_logits(lambda z: softmax(z.astype(np.float64), axis=-1)),
