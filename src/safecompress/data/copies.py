@@ -33,6 +33,8 @@ _RESOLUTIONS = (0.0, 2e-6, 2e-5)
 """Differences, relative to a row's largest output, within which two rows count as one."""
 _SATURATED = 1e-4
 """Distance from certainty below which a model says the same of many rows."""
+_UNEVEN = 4
+"""How many times fewer pairs differ because rows that a model is sure of err less often."""
 _FEWEST = 14
 """Fewest groups of copies by which sizes with a common divisor prove rows given several times."""
 
@@ -248,8 +250,9 @@ def _never_disagree(recorded: Recorded) -> bool:
     """Return whether rows with equal outputs have equal labels so often that they are copies.
 
     Two different rows with the same outputs are predicted alike, and each is wrong as often as such
-    rows are. So their labels differ in a share 2e(1 − e) of pairs at least, with the error rate e;
-    the labels of one row given twice never do.
+    rows are. With one error rate e for all rows, their labels differ in a share 2e(1 − e) of pairs
+    at least. Sure rows err less often than others, which makes it smaller, in calibrated models by
+    less than a factor of `_UNEVEN`. The labels of one row given twice never differ.
     """
     both = (recorded.members, recorded.nonmembers)
     clusters = _clusters(recorded, _RESOLUTIONS[1], labels=False)
@@ -268,4 +271,4 @@ def _never_disagree(recorded: Recorded) -> bool:
         return False
     error = float(np.concatenate([wrong[a], wrong[b]]).mean())
     differ = int((labels[a] != labels[b]).sum())
-    return float(binom.cdf(differ, len(a), 2 * error * (1 - error))) <= _LEVEL
+    return float(binom.cdf(differ, len(a), 2 * error * (1 - error) / _UNEVEN)) <= _LEVEL
