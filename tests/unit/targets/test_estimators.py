@@ -70,7 +70,8 @@ def test_columns_are_found_by_the_classifiers_own_list(made: Any, named: np.ndar
 
 @pytest.mark.parametrize("method", ["predict_proba", "predict_log_proba", "decision_function"])
 def test_a_method_stands_for_its_classifier(method: str) -> None:
-    x, y = rows(CLASSES["texts"])
+    x, _ = rows(CLASSES["texts"])
+    y = CLASSES["texts"][x[:, :3].argmax(axis=1)]  # a linear model can learn it
     model = LogisticRegression().fit(x[:ROWS], y[:ROWS])
     data = (x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:])
     whole, alone = record(model, *data), record(getattr(model, method), *data)
