@@ -1,7 +1,7 @@
 """Checks: measures judged against conditions, suites of them, and objectives that rank."""
 
 from safecompress.checks.attribute import AttributeInference
-from safecompress.checks.check import Check, CheckResult
+from safecompress.checks.check import Check, CheckResult, named_check
 from safecompress.checks.conditions import (
     Condition,
     Status,
@@ -17,7 +17,6 @@ from safecompress.checks.leak_checks import (
     auc_checks,
     dense_checks,
     low_fpr_checks,
-    named_check,
     shadow_attacks,
 )
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure

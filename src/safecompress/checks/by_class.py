@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from safecompress.checks.check import Check, CheckResult
-from safecompress.checks.conditions import Condition, Status, at_least, at_least_dense, at_most
+from safecompress.checks.check import Check, CheckResult, named_check
+from safecompress.checks.conditions import Status, at_least, at_least_dense, at_most
 from safecompress.checks.group_leak import CLASS, GroupLeak
-from safecompress.checks.measures import Measure
 from safecompress.checks.worth import GainOverMajority, ModelBalancedAccuracy, WorstClassRecall
 from safecompress.protocols import Attack
 
@@ -30,7 +29,7 @@ def group_checks(
             default suite does not insist, because few data have enough rows of every class.
     """
     measures = [GroupLeak(tuple(attacks), name, bound) for name in (CLASS, *dict.fromkeys(by))]
-    return [_check(measure, at_most(bound), decisive=decisive) for measure in measures]
+    return [named_check(measure, at_most(bound), decisive=decisive) for measure in measures]
 
 
 def worth_checks(*, relative: bool) -> list[Check]:
@@ -39,11 +38,11 @@ def worth_checks(*, relative: bool) -> list[Check]:
     Args:
         relative: whether there is a dense model to compare with.
     """
-    checks = [_check(GainOverMajority(), at_least(0.0), critical=False, decisive=False)]
+    checks = [named_check(GainOverMajority(), at_least(0.0), critical=False, decisive=False)]
     if relative:
         checks = [
-            _check(ModelBalancedAccuracy(), at_least_dense(-BALANCED_LOSS)),
-            _check(WorstClassRecall(), at_least_dense(-RECALL_LOSS), decisive=False),
+            named_check(ModelBalancedAccuracy(), at_least_dense(-BALANCED_LOSS)),
+            named_check(WorstClassRecall(), at_least_dense(-RECALL_LOSS), decisive=False),
             *checks,
         ]
     return checks
@@ -60,9 +59,3 @@ def majority_clause(results: Sequence[CheckResult]) -> str:
         if gain is not None and result.status is Status.WARN and gain.value <= 0:
             return f"The model is {result.message}"
     return ""
-
-
-def _check(
-    measure: Measure, condition: Condition, *, critical: bool = True, decisive: bool = True
-) -> Check:
-    return Check(f"{measure.name} {condition}", measure, condition, critical, decisive)

@@ -163,3 +163,23 @@ class Check:
         """Name of the measured attack; empty where the measure is of none or of several."""
         attacks = self.measure.uses_attacks
         return attacks[0].name if len(attacks) == 1 else ""
+
+
+def named_check(
+    measure: Measure,
+    condition: Condition,
+    *,
+    name: str | None = None,
+    critical: bool = True,
+    decisive: bool = True,
+) -> Check:
+    """Return a check that is called by its measure and condition where it has no name of its own.
+
+    Args:
+        measure: what is measured.
+        condition: what its interval must keep.
+        name: the check's name; None makes it.
+        critical: whether the verdict depends on it.
+        decisive: whether the verdict stays undecided where the rows cannot settle it.
+    """
+    return Check(name or f"{measure.name} {condition}", measure, condition, critical, decisive)

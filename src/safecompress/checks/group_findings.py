@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from safecompress.protocols import AttackResult, GroupColumn, Pool
-from safecompress.stats import Interval, auc_interval, two_sided
+from safecompress.stats import Interval, auc_interval, corrected_level, two_sided
 
 FEWEST = 10
 """Fewest members, and fewest non-members, of a group within which an attack is measured."""
@@ -159,7 +159,7 @@ def findings_by(
     ]
     cells = []
     for result, code, rows in places:
-        interval = judge(result, rows, 1 - (1 - level) / len(places))
+        interval = judge(result, rows, corrected_level(level, len(places)))
         sizes = rows.map(len)
         cells.append(
             GroupFinding(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from safecompress.checks.check import Check
-from safecompress.checks.conditions import Condition, at_most, at_most_dense
-from safecompress.checks.measures import AttackMeasure, Measure
+from safecompress.checks.check import Check, named_check
+from safecompress.checks.conditions import at_most, at_most_dense
+from safecompress.checks.measures import AttackMeasure
 from safecompress.checks.metrics import TprAtFpr
 from safecompress.config import Request
 from safecompress.config.judging import MARGIN
@@ -24,17 +24,6 @@ _OWN_VARIANCE = 8
 """Fewest references of either kind for each row at which a row's own variance is worth a try."""
 ALL_FORMS = _OWN_VARIANCE
 """References of either kind for each row that carry every form."""
-
-
-def named_check(measure: Measure, condition: Condition, *, decisive: bool = True) -> Check:
-    """Return a critical check that is called by its measure and condition.
-
-    Args:
-        measure: what is measured.
-        condition: what its interval must keep.
-        decisive: whether the verdict stays undecided where the rows cannot settle it.
-    """
-    return Check(f"{measure.name} {condition}", measure, condition, decisive=decisive)
 
 
 def auc_checks(attacks: Sequence[Attack], max_auc: float = DEFAULT_MAX_AUC) -> list[Check]:

@@ -8,9 +8,8 @@ from dataclasses import replace
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.lira import CalibratedAttack
 from safecompress.checks.by_class import group_checks, worth_checks
-from safecompress.checks.check import Check
+from safecompress.checks.check import Check, named_check
 from safecompress.checks.conditions import (
-    Condition,
     at_least_dense,
     at_most,
     condition_from,
@@ -22,7 +21,6 @@ from safecompress.checks.leak_checks import (
     dense_checks,
     fewest_shadows,
     low_fpr_checks,
-    named_check,
     shadow_attacks,
 )
 from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measure, measure_from
@@ -61,7 +59,7 @@ def default_suite(
     by_class = AttackMeasure(attacks[1], BalancedAccuracy(per_class=True))
     checks = []
     if density is not None:
-        checks.append(_named(Density(), at_most(density + 1e-9), name="density"))
+        checks.append(named_check(Density(), at_most(density + 1e-9), name="density"))
     if relative:
         checks.append(named_check(Accuracy(), at_least_dense(-DEFAULT_ACCURACY_LOSS)))
     checks += worth_checks(relative=relative)
@@ -72,12 +70,6 @@ def default_suite(
     checks.append(named_check(by_class, at_most(DEFAULT_MAX_AUC)))
     checks += low_fpr_checks(attacks)
     return Suite(tuple(checks))
-
-
-def _named(
-    measure: Measure, condition: Condition, *, name: str | None = None, critical: bool = True
-) -> Check:
-    return Check(name or f"{measure.name} {condition}", measure, condition, critical)
 
 
 def check_from(config: CheckConfig, *, where: str) -> Check:
@@ -100,7 +92,7 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
         and not condition.relative
     ):
         measure = replace(measure, limit=condition.bound)
-    return _named(measure, condition, name=config.name, critical=config.critical)
+    return named_check(measure, condition, name=config.name, critical=config.critical)
 
 
 def steering_attacks(config: CompressConfig, *, teachers: bool) -> list[Attack]:

@@ -21,6 +21,7 @@ from safecompress.stats import (
     balanced_recall,
     balanced_recall_difference,
     class_recalls,
+    corrected_level,
     macro_f1,
     macro_f1_difference,
     macro_f1_interval,
@@ -103,14 +104,14 @@ class WorstClassRecall(Measure):
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         outputs = subject.outputs.nonmembers
         judged, small = _judged_classes(outputs)
-        at = 1 - (1 - level) / max(len(judged), 1)
+        at = corrected_level(level, len(judged))
         spans = class_recalls(outputs.labels, outputs.predicted, level=at)
         return _worst({c: spans[c] for c in judged}, small, subject, "recall")
 
     def difference(self, subject: Subject, dense: Subject, *, level: float) -> Estimate:
         outputs, other = subject.outputs.nonmembers, dense.outputs.nonmembers
         judged, small = _judged_classes(outputs)
-        at = 1 - (1 - level) / max(len(judged), 1)
+        at = corrected_level(level, len(judged))
         spans = recall_differences(outputs.labels, outputs.predicted, other.predicted, level=at)
         return _worst({c: spans[c] for c in judged}, small, subject, "change of recall")
 

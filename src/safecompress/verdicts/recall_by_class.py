@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from safecompress.checks import Subject
-from safecompress.stats import class_recalls, recall_differences
+from safecompress.stats import class_recalls, corrected_level, recall_differences
 from safecompress.verdicts.parts import ClassRecall, Span
 
 _SHOWN = 20
@@ -23,7 +23,7 @@ def recall_by_class(
     """
     outputs = subject.outputs.nonmembers
     counts = torch.bincount(outputs.labels).tolist()
-    at = 1 - (1 - level) / max(sum(n > 0 for n in counts), 1)
+    at = corrected_level(level, sum(n > 0 for n in counts))
     recalls = class_recalls(outputs.labels, outputs.predicted, level=at)
     before, lost = {}, {}
     if dense is not None:

@@ -26,7 +26,7 @@ from safecompress.errors import ConfigError, UndecidableError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Ball, Rows, TransferAttack
 from safecompress.randomness import generator, seeded
-from safecompress.stats import Interval, clopper_pearson
+from safecompress.stats import Interval, clopper_pearson, corrected_level
 from safecompress.train.predict import predict
 
 WHITE_BOX = Pgd(steps=50, restarts=2, loss="margin", early_stop=True)
@@ -132,7 +132,7 @@ class TransferOutcome:
             level: confidence level of the interval, in (0, 1).
         """
         counts = {name: (int(f.sum()), len(f)) for name, f in self.fooled.items()}
-        corrected = 1 - (1 - level) / len(counts)
+        corrected = corrected_level(level, len(counts))
         high = max(clopper_pearson(k, n, level=level).high for k, n in counts.values())
         low = max(clopper_pearson(k, n, level=corrected).low for k, n in counts.values())
         k, n = counts[self.worst]
