@@ -31,6 +31,7 @@ def assert_safe(
     group_by: Sequence[str] = (),
     white_box: bool = False,
     classes: Sequence[str] | None = None,
+    accuracy: float | None = None,
     inconclusive: bool = False,
     outputs: Literal["auto", "logits", "probabilities"] = "auto",
     seed: int = 0,
@@ -57,6 +58,8 @@ def assert_safe(
         white_box: whether attacks may use the module itself and not only its outputs.
         classes: names of the classes in the order of the model's columns; labels that are texts
             need them, unless the model has names of its own.
+        accuracy: the model's accuracy on rows it was not trained on, in [0, 1], which
+            the non-members must bear out; a very weak model needs it.
         inconclusive: whether the test also passes where there are too few rows to decide.
         outputs: what the model's outputs are; `auto` reads it off the numbers.
         seed: seed of every random decision.
@@ -84,6 +87,7 @@ def assert_safe(
         white_box=white_box,
         outputs=outputs,
         classes=classes,
+        accuracy=accuracy,
         seed=seed,
     )
     accepted = {Status.PASS, Status.INCONCLUSIVE} if inconclusive else {Status.PASS}

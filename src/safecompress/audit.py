@@ -16,6 +16,7 @@ from safecompress.audits.arguments import (
     model_or_path,
     parts,
 )
+from safecompress.audits.believable import doubts_of
 from safecompress.audits.case import AuditInput, QueryPlan, open_case
 from safecompress.audits.full_model import Given
 from safecompress.audits.pair import TransferPair, pair
@@ -87,6 +88,7 @@ def audit(
     attacks: Sequence[str | Mapping[str, Any]] = (),
     white_box: bool = False,
     classes: Sequence[str] | None = None,
+    accuracy: float | None = None,
     shadows: ShadowsConfig | int = 0,
     level: float = 0.95,
     seed: int = 0,
@@ -128,6 +130,9 @@ def audit(
             and runs only. A white-box attack among `attacks` implies it.
         classes: names of the classes in the order of the model's columns. Labels that are texts
             need them, unless the model has names of its own, as `classes_` or `id2label`.
+        accuracy: the target's accuracy on rows it was not trained on, in [0, 1], as you know it.
+            The non-members must bear it out, which shows that the model got the inputs it knows; a
+            very weak model needs it.
         shadows: for a run, the number of shadow models that repeat its recipe on other draws of
             its rows, or how they are trained; those in its folder are not trained again.
         level: confidence level of the intervals, in (0, 1), before correction for repeated looks
@@ -170,7 +175,12 @@ def audit(
     )
     folder, on_event = folder_of(out), listener(on_event)
     arguments = AuditArguments.checked(
-        level=level, seed=seed, limits=limits, shadows=shadows, classes=classes
+        level=level,
+        seed=seed,
+        limits=limits,
+        shadows=shadows,
+        classes=classes,
+        accuracy=accuracy,
     )
     limits, level, seed = arguments.limits, arguments.level, arguments.seed
     built = [ATTACKS.build(request, where="attacks") for request in parts(attacks)]
@@ -194,6 +204,7 @@ def audit(
         listen=on_event,
         groups=groups,
         group_by=tuple(group_by),
+        accuracy=arguments.accuracy,
     )
     settings = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     settings |= {"shadows": asking.shadows.count}
@@ -265,12 +276,13 @@ def _judged(
     # The verdict's sentence names the strongest attack of the comparison, so that shows only
     # attacks that need no second model.
     alone = [attack for attack in attacks if "parent" not in attack.requires]
+    rows, doubts = recorded.rows, doubts_of(recorded, case.parent)
     finding = find(
         subjects,
         AUDITED,
         suite,
         compared=shown_of_all(alone),
-        controls=lambda attacks: control_checks(judged, recorded.rows, attacks=attacks),
+        controls=lambda attacks: (*doubts, *control_checks(judged, rows, attacks=attacks)),
         level=corrected_level(level, case.looks),
         on_result=lambda result: on_event(check_event(result)),
     )

@@ -29,6 +29,7 @@ class AuditArguments:
         limits: the bounds to keep.
         shadows: how many shadow models are trained, and how.
         classes: the classes in the order of the model's columns; None where nothing is stated.
+        accuracy: the model's accuracy on rows it was not trained on; None where it is not stated.
     """
 
     level: float
@@ -36,10 +37,11 @@ class AuditArguments:
     limits: Limits
     shadows: ShadowsConfig
     classes: ClassList | None
+    accuracy: float | None
 
     @classmethod
     def checked(
-        cls, *, level: Any, seed: Any, limits: Any, shadows: Any, classes: Any
+        cls, *, level: Any, seed: Any, limits: Any, shadows: Any, classes: Any, accuracy: Any
     ) -> AuditArguments:
         """Return arguments as users give them, checked.
 
@@ -49,6 +51,7 @@ class AuditArguments:
             limits: `Limits`, or None for the usual ones.
             shadows: `ShadowsConfig`, or the number of shadow models.
             classes: names in the order of the columns, or None.
+            accuracy: a number in [0, 1], or None.
 
         Raises:
             ConfigError: on another type, or a value outside its range.
@@ -56,6 +59,11 @@ class AuditArguments:
         share = number(level, "level")
         if not 0 < share < 1:
             raise ConfigError(f"level is {share:g}; expected a number in (0, 1), for example 0.95.")
+        right = None if accuracy is None else number(accuracy, "accuracy")
+        if right is not None and not 0 <= right <= 1:
+            raise ConfigError(
+                f"accuracy is {right:g}; expected a share in [0, 1], for example 0.87."
+            )
         if limits is not None and not isinstance(limits, Limits):
             raise ConfigError(
                 f"limits: got {type(limits).__name__}; expected Limits(max_auc=…, …) of "
@@ -69,6 +77,7 @@ class AuditArguments:
             limits=limits or Limits(),
             shadows=shadows,
             classes=ClassList.given(classes),
+            accuracy=right,
         )
 
 

@@ -1,31 +1,84 @@
-"""`believable`: recorded outputs that can be those of a trained model, or a refusal."""
+"""`believable` and `doubts_of`: recorded outputs that can be those of a trained model.
+
+Others are refused. What only a very weak model explains becomes a control, which leaves the verdict
+undecided.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from safecompress.checks.check import CheckResult
+from safecompress.checks.conditions import Status
 from safecompress.checks.plausibility import require_plausible
 from safecompress.checks.reference_fit import fitting_references
 from safecompress.data import RecordedOutputs
+from safecompress.verdict_names import AUDITED, DENSE
 
 
-def believable(recorded: RecordedOutputs) -> RecordedOutputs:
-    """Return outputs without references that are copies, and with remarks on what was noticed.
+def believable(
+    recorded: RecordedOutputs, *, accuracy: float | None = None, sealed: bool = False
+) -> RecordedOutputs:
+    """Return outputs without references that are copies, and with what was noticed about them.
 
     Args:
         recorded: a target's or a baseline's outputs, from wherever they are.
+        accuracy: its accuracy on rows it was not trained on, in [0, 1]; None where not stated.
+        sealed: whether model and rows are those of a run, which itself prepared the rows for the
+            model, so that no doubt about that remains.
 
     Raises:
         ModelError: when outputs and labels cannot belong together.
         DataError: when reference outputs cannot belong to the rows.
     """
     where = str(recorded.path)
-    require_plausible(recorded.outputs, recorded.rows, where=where)
+    rows = None if sealed else recorded.rows
+    doubt = require_plausible(recorded.outputs, rows, where=where, accuracy=accuracy)
     evidence, more = fitting_references(recorded.evidence, where=where)
+    if accuracy is not None:
+        found = float(recorded.outputs.nonmembers.correct.double().mean())
+        more += (
+            f"right on {found:.1%} of the non-members, as the stated accuracy of "
+            f"{accuracy:.1%} asks",
+        )
     references = evidence.members.references
     return replace(
         recorded,
         evidence=evidence,
         references=0 if references is None else len(references.log_odds),
         remarks=(*recorded.remarks, *more),
+        doubt=doubt,
     )
+
+
+def doubts_of(recorded: RecordedOutputs, parent: RecordedOutputs | None) -> tuple[CheckResult, ...]:
+    """Return an undecided control for each model that may not have got the inputs it knows.
+
+    Args:
+        recorded: the judged model's outputs.
+        parent: its baseline's; None without one.
+    """
+    models = {AUDITED: recorded} | ({} if parent is None else {DENSE: parent})
+    wanted = "not far less often right than a simple classifier of its rows"
+    return tuple(
+        CheckResult(
+            f"control: own inputs, {name}",
+            Status.INCONCLUSIVE,
+            True,
+            wanted,
+            None,
+            0.0,
+            model.doubt,
+            advice=_SETTLE,
+        )
+        for name, model in models.items()
+        if model.doubt
+    )
+
+
+_SETTLE = (
+    "Check how the rows are prepared; a model that is meant to be so weak is settled by its "
+    "accuracy on rows it was not trained on (--accuracy, or accuracy in Python), which the "
+    "non-members must bear out, or by auditing its recorded outputs, which compares no inputs."
+)
+"""What settles a doubt about a model's inputs."""

@@ -91,6 +91,7 @@ class QueryPlan:
         listen: called with an event before each model is queried.
         groups: by name, values of the given members and non-members, by whose groups is judged.
         group_by: columns of the data by whose groups is judged.
+        accuracy: the target's accuracy on rows it was not trained on; None where it is not stated.
     """
 
     data: Data
@@ -104,6 +105,7 @@ class QueryPlan:
     listen: Listener = silent
     groups: GroupsGiven | None = None
     group_by: tuple[str, ...] = ()
+    accuracy: float | None = None
 
     def __call__(self, target: Target) -> RecordedOutputs:
         if self.data is None:
@@ -209,6 +211,7 @@ def open_case(
         None if baseline is None else _parent(baseline, asking),
         name=source.path.name if source.path.is_dir() else source.path.stem,
         identity=None if isinstance(source, RecordedOutputs) else _files(source),
+        accuracy=asking.accuracy,
     )
     if against is None:
         return case
@@ -318,6 +321,7 @@ def _case_of_run(
         record(module, run.folder / run.file),
         None if parent is None else record(parent, Path(str(baseline))),
         name=run.folder.resolve().name,
+        accuracy=asking.accuracy,
         looks=looks,
         sealed=True,
     )
@@ -329,13 +333,14 @@ def _case(
     *,
     name: str,
     identity: Mapping[str, Any] | None = None,
+    accuracy: float | None = None,
     looks: int = 1,
     sealed: bool = False,
 ) -> AuditInput:
     if parent is not None:
         recorded, parent = of_same_rows(recorded, parent)
-        parent = believable(parent)
-    recorded = believable(recorded)
+        parent = believable(parent, sealed=sealed)
+    recorded = believable(recorded, accuracy=accuracy, sealed=sealed)
     return AuditInput(
         name=name,
         recorded=recorded,

@@ -27,7 +27,8 @@ def overall(results: Sequence[CheckResult], controls: Sequence[CheckResult] = ()
     3. FAIL when a critical check failed whose attack, if it has one, has no failed control: no
        other attack's fault can undo what it found.
     4. ERROR when a control of any attack failed.
-    5. INCONCLUSIVE when a critical check could not be settled, otherwise PASS.
+    5. INCONCLUSIVE when a critical check or a critical control could not be settled, otherwise
+       PASS.
 
     So PASS needs at least one critical check, every critical check passed, and no failed control.
 
@@ -48,6 +49,7 @@ def overall(results: Sequence[CheckResult], controls: Sequence[CheckResult] = ()
         return Status.FAIL
     if failed:
         return Status.ERROR
+    standing |= {control.status for control in controls if control.critical}
     return Status.INCONCLUSIVE if Status.INCONCLUSIVE in standing else Status.PASS
 
 

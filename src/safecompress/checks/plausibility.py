@@ -1,21 +1,24 @@
-"""`implausible`, `require_plausible`: whether outputs can be a trained model's on these labels.
+"""`objection_to`, `require_plausible`: whether outputs can be a trained model's on these labels.
 
 Wrong preprocessing, another order of classes or shuffled labels hide what a model leaks. Every way
-into an audit and into a run asks here before any attack, and refuses with the same words.
+into an audit and into a run asks here before any attack, and refuses with the same words. What only
+a very weak model explains is a doubt, which a stated accuracy settles.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from safecompress.checks.class_order import misplaced_classes
-from safecompress.checks.reference_learner import simple_classifier_is_better
+from safecompress.checks.reference_learner import better_classifier
 from safecompress.checks.skill import MILD, Skill, arrays_of, probabilities, skill_of
 from safecompress.errors import ModelError
 from safecompress.protocols import Outputs, Pool, Rows
 from safecompress.randomness import permutation
+from safecompress.stats import clopper_pearson
 
 _FEWEST = 30
 """Fewest members from which anything is concluded."""
@@ -42,27 +45,57 @@ _INPUTS = "wrong preprocessing (a forgotten scaler, other statistics, another or
 _ORDER = "another order of the classes"
 _ROWS_MIXED = "labels in another order than the rows"
 _GROUPS = "members and non-members swapped"
+_STATED_LEVEL = 0.9999
+"""Confidence level at which a measured accuracy contradicts a stated one."""
+_STATED = 0.05
+"""Difference from a stated accuracy that another sample of rows explains."""
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Why outputs and labels do not look as if they belonged together.
+
+    Args:
+        text: what is odd, and the likely causes.
+        proven: whether no trained model answers so; otherwise it may be a very weak one.
+    """
+
+    text: str
+    proven: bool
 
 
 def require_plausible(
-    outputs: Pool[Outputs], rows: Pool[Rows] | None = None, *, where: str
-) -> None:
-    """Refuse outputs that no trained model gives on its own rows.
+    outputs: Pool[Outputs],
+    rows: Pool[Rows] | None = None,
+    *,
+    where: str,
+    accuracy: float | None = None,
+) -> str:
+    """Refuse outputs that no trained model gives on its own rows, and return what is in doubt.
 
     Args:
         outputs: the model's outputs for members and non-members.
         rows: the rows with their inputs; None where only outputs are known.
         where: the model's file or name, for messages.
+        accuracy: the model's accuracy on rows it was not trained on, in [0, 1], as its owner knows
+            it; None where it is not stated. One that the non-members bear out settles every doubt.
+
+    Returns:
+        A doubt that the accuracy does not settle, in words; empty without one.
 
     Raises:
-        ModelError: names what contradicts the labels, and the likely causes.
+        ModelError: names what contradicts the labels or the accuracy, and the likely causes.
     """
-    if reason := implausible(outputs, rows):
-        raise ModelError(f"{where}: {reason}")
+    found = objection_to(outputs, rows)
+    if found is not None and found.proven:
+        raise ModelError(f"{where}: {found.text} A verdict would be a false PASS.")
+    if accuracy is not None:
+        _require_accuracy(outputs.nonmembers, accuracy, where=where)
+    return "" if found is None or accuracy is not None else found.text
 
 
-def implausible(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> str:
-    """Return why outputs and labels cannot belong together; empty where they can.
+def objection_to(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> Objection | None:
+    """Return why outputs and labels hardly belong together; None where nothing speaks against it.
 
     Members are rows that the model was trained on, so a sound model knows something of them, and is
     not much surer of them than it is right. A model that returns the same for every row leaks
@@ -75,17 +108,39 @@ def implausible(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> str:
     """
     members = outputs.members
     if len(members) < _FEWEST:
-        return ""
+        return None
     skill = skill_of(_sample(members))
     found = _constant(members, rows, skill) if skill.constant else _unlike(outputs, rows, skill)
     if found is None:
-        return ""
-    problem, causes = found
-    return f"{problem}. Likely {', or '.join(causes)}. A verdict would be a false PASS."
+        return None
+    return Objection(f"{found.problem}. Likely {', or '.join(found.causes)}.", found.proven)
 
 
-_Found = tuple[str, tuple[str, ...]] | None
-"""A problem in words and its likely causes, the likeliest first."""
+def _require_accuracy(nonmembers: Outputs, stated: float, *, where: str) -> None:
+    """Refuse non-members whose accuracy is not the one that the model is known to have."""
+    right, n = int(nonmembers.correct.sum()), len(nonmembers)
+    span = clopper_pearson(right, n, level=_STATED_LEVEL)
+    if span.low - _STATED <= stated <= span.high + _STATED:
+        return
+    causes: tuple[str, ...] = (_INPUTS, _ORDER, _ROWS_MIXED)
+    if right > stated * n:
+        causes = ("non-members that the model was trained on", "another model")
+    raise ModelError(
+        f"{where}: right on {right / n:.1%} of {n} non-members, though it is stated to be right on "
+        f"{stated:.1%} of rows it was not trained on. Likely {', or '.join(causes)}."
+    )
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is odd about outputs, in words, and its likely causes, the likeliest first."""
+
+    problem: str
+    causes: tuple[str, ...]
+    proven: bool = True
+
+
+_Found = _Problem | None
 
 
 def _unlike(outputs: Pool[Outputs], rows: Pool[Rows] | None, skill: Skill) -> _Found:
@@ -117,7 +172,7 @@ def _constant(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found
     found = _below_simple(members, rows, skill)
     if found is None:
         return None
-    return f"returns the same for every row, although {found[0]}", found[1]
+    return _Problem(f"returns the same for every row, although {found.problem}", found.causes)
 
 
 def _sample(outputs: Outputs) -> Outputs:
@@ -130,16 +185,16 @@ def _wrong_order(outputs: Pool[Outputs]) -> _Found:
     both = [arrays_of(_sample(o)) for o in (outputs.members, outputs.nonmembers)]
     logits, labels = (np.concatenate(parts) for parts in zip(*both, strict=True))
     found = misplaced_classes(probabilities(logits), labels)
-    return None if found is None else (found.text, (_ORDER, _INPUTS, _ROWS_MIXED))
+    return None if found is None else _Problem(found.text, (_ORDER, _INPUTS, _ROWS_MIXED))
 
 
 def _guessing(skill: Skill) -> _Found:
     rows = f"right on {skill.accuracy:.1%} of {skill.n} members"
     if skill.association < -_ERRORS:
-        return f"{rows}, which is below chance", (_ORDER, _ROWS_MIXED, _INPUTS)
+        return _Problem(f"{rows}, which is below chance", (_ORDER, _ROWS_MIXED, _INPUTS))
     bound = skill.association + 3 < _LEAST * skill.scale
     if skill.association < _SEEN and bound and skill.scale > 0:
-        return (
+        return _Problem(
             f"{rows}, no better than guessing: it learned nothing, or these are not its inputs "
             "and labels",
             (_INPUTS, _ROWS_MIXED, _ORDER),
@@ -163,7 +218,7 @@ def _oversure(skill: Skill) -> _Found:
     )
     if not (claims or sure):
         return None
-    return (
+    return _Problem(
         f"right on {skill.accuracy:.1%} of {skill.n} members and far surer of them than that; a "
         "model is not so wrong about rows that it was trained on",
         (_INPUTS, _ROWS_MIXED, _ORDER),
@@ -177,7 +232,7 @@ def _below_others(members: Outputs, nonmembers: Outputs) -> _Found:
     error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     if m < _FEWEST or second - first < max(_BELOW, _ERRORS * error):
         return None
-    return (
+    return _Problem(
         f"right on {first:.1%} of {n} members and on {second:.1%} of {m} non-members, though it "
         "was trained on the members",
         (_GROUPS, f"{_ROWS_MIXED} among the members"),
@@ -187,7 +242,10 @@ def _below_others(members: Outputs, nonmembers: Outputs) -> _Found:
 def _below_simple(members: Outputs, rows: Pool[Rows] | None, skill: Skill) -> _Found:
     if rows is None:
         return None
-    found = simple_classifier_is_better(members, rows.members, skill)
-    if not found:
+    found = better_classifier(members, rows.members, skill)
+    if found is None:
         return None
-    return found, (_INPUTS, _ORDER, _ROWS_MIXED)
+    causes: tuple[str, ...] = (_INPUTS, _ORDER, _ROWS_MIXED)
+    if not found.contradicts:
+        causes += ("a model that is meant to be so weak",)
+    return _Problem(found.text, causes, proven=found.contradicts)

@@ -1,12 +1,14 @@
-"""`simple_classifier_is_better`: whether a simple classifier of the same rows beats the model.
+"""`better_classifier`: by how much a simple classifier of the same rows beats the model.
 
 Weights see their own training rows as nobody else does. Where a simple classifier that was fitted
-on half of these rows ranks the other half better, the model did not get the inputs it knows.
+on half of these rows ranks the other half better, the model did not get the inputs it knows, or it
+is very weak.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ _WORSE = 0.1
 """Difference of the areas under the ROC curve that no sound weakness of a model explains."""
 _FAR_WORSE = 0.15
 """Difference of accuracies, over all rows and over classes that weigh the same, from which a model
-is refused however sure it is. A model that is meant to be so weak can be audited by its outputs."""
+is doubted however sure it is."""
 _HALF = 0.5
 """Part of the simple classifier's area above chance that pruned models keep."""
 _PART = 0.25
@@ -56,12 +58,26 @@ _OVERSURE = 0.15
 """Excess of sureness, of half as mild a model, from which it is compared."""
 
 
-def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> str:
-    """Return in words by how much a simple classifier beats the model; empty where it does not.
+@dataclass(frozen=True)
+class BetterClassifier:
+    """A simple classifier that beats the model on rows that the model was trained on.
 
-    A model that is far less often right is refused. Beside that, only a model whose sureness or
-    frequencies of classes are off is compared: one that is weak because it was held back or is too
-    simple has both right on its members, and is not refused.
+    Args:
+        text: by how much, in words.
+        contradicts: whether the model's sureness or its frequencies of classes do not fit these
+            rows either, which weakness does not explain. Otherwise the model may be weak.
+    """
+
+    text: str
+    contradicts: bool
+
+
+def better_classifier(outputs: Outputs, rows: Rows, skill: Skill) -> BetterClassifier | None:
+    """Return by how much a simple classifier beats the model; None where none does.
+
+    A model whose sureness or frequencies of classes are off contradicts itself where a simple
+    classifier is better. One that is weak because it was held back or is too simple has both right
+    on its members; it is doubted only where it is far less often right.
     Compared are the ranking, as an area under the ROC curve that frequencies of classes do not
     change, and the accuracy, over all rows and over classes that weigh the same, which weights of
     classes cannot both lower.
@@ -74,41 +90,45 @@ def simple_classifier_is_better(outputs: Outputs, rows: Rows, skill: Skill) -> s
             sureness are unknown.
     """
     if len(rows) < _FEWEST or not leading_size(rows.inputs):
-        return ""
+        return None
     width = sum(t[0].numel() for t in tensors_of(rows.inputs))
     most = min(_ROWS, _ELEMENTS // max(1, width))
     at = permutation(len(rows), 0, "simple classifier")[:most]
     logits, labels = arrays_of(outputs.take(at))
     misfit = _misfit(logits, labels)
     if not width or len(at) < _FEWEST or (misfit == 0 and skill.constant):
-        return ""
+        return None
     columns = _columns(rows.take(at))
     fitted = len(at) // 2
     judged = labels[fitted:]
     if (np.bincount(judged) >= _EACH).sum() < 2:
-        return ""
+        return None
     own = probabilities(logits[fitted:])
+    doubt = None
     for classifier in _classifiers():
         theirs = _fitted(classifier, columns, labels, fitted, own.shape[1])
         if skill.constant:
-            worse = _less_right(own, theirs, judged)
+            contradicts = _less_right(own, theirs, judged)
         elif skill.one_hot:
-            worse = _far_worse(own, theirs, judged)
+            contradicts = _far_worse(own, theirs, judged)
         else:
-            worse = misfit > 0 and _ranks_worse(own, theirs, judged)
-            worse = worse or (misfit > _FAR_OFF and _less_right(own, theirs, judged))
-            worse = worse or _less_right(own, theirs, judged, least=_FAR_WORSE)
-        if not worse:
-            continue
-        right, mine = (float((p.argmax(axis=1) == judged).mean()) for p in (theirs, own))
-        ranked, ranks = (_placements(p, judged).mean() for p in (theirs, own))
-        return (
-            f"a simple classifier fitted on half of these rows is right on {right:.1%} of members "
-            f"that it never saw, this model on {mine:.1%} of them, though it was trained on them; "
-            f"areas under the ROC curve {ranked:.2f} and {ranks:.2f}; if it is meant to be so "
-            "weak, record its outputs in an .npz and audit that, which compares no inputs"
-        )
-    return ""
+            contradicts = misfit > 0 and _ranks_worse(own, theirs, judged)
+            contradicts |= misfit > _FAR_OFF and _less_right(own, theirs, judged)
+        if contradicts:
+            return BetterClassifier(_comparison(own, theirs, judged), contradicts=True)
+        if doubt is None and _less_right(own, theirs, judged, least=_FAR_WORSE):
+            doubt = BetterClassifier(_comparison(own, theirs, judged), contradicts=False)
+    return doubt
+
+
+def _comparison(own: Floats, theirs: Floats, labels: Integers) -> str:
+    right, mine = (float((p.argmax(axis=1) == labels).mean()) for p in (theirs, own))
+    ranked, ranks = (_placements(p, labels).mean() for p in (theirs, own))
+    return (
+        f"a simple classifier fitted on half of these rows is right on {right:.1%} of members "
+        f"that it never saw, this model on {mine:.1%} of them, though it was trained on them; "
+        f"areas under the ROC curve {ranked:.2f} and {ranks:.2f}"
+    )
 
 
 def _ranks_worse(own: Floats, theirs: Floats, labels: Integers) -> bool:

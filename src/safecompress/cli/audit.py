@@ -68,6 +68,10 @@ def command(
         str | None,
         typer.Option(metavar="A,B,…", help="Names of the classes, in the order of the columns."),
     ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(help="What TARGET is right on of rows it was not trained on, e.g. 0.87."),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="The dense model, as TARGET; of a run, 'dense' or 'magnitude'."),
@@ -130,6 +134,7 @@ def command(
     given = {
         "data": _data(data, text or [], label),
         "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+        "accuracy": accuracy,
         "baseline": baseline,
         "against": against,
         "limits.max_auc": max_auc,
@@ -162,6 +167,7 @@ def command(
             group_by=config.group_by,
             attacks=config.attacks,
             classes=config.classes,
+            accuracy=config.accuracy,
             shadows=config.shadows,
             level=config.level,
             seed=config.seed,

@@ -170,8 +170,13 @@ def prepare(
         fresh(0)
     factory = None if model is None or isinstance(model, nn.Module) else model
     # Weights that saw none of these rows need not know anything about them yet.
+    if config.verdict.dense_accuracy is not None and not trained:
+        raise ConfigError(
+            "verdict.dense_accuracy: is about given weights, but this run trains its own; leave it "
+            "out."
+        )
     known = trained and splits.report.membership != "unseen"
-    accuracy = _given_accuracy(module, splits, name) if known else None
+    accuracy = _given_accuracy(module, splits, name, config) if known else None
     prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory, accuracy)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
@@ -259,7 +264,7 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
     return data
 
 
-def _given_accuracy(module: nn.Module, splits: Splits, name: str) -> float:
+def _given_accuracy(module: nn.Module, splits: Splits, name: str, config: CompressConfig) -> float:
     """Return the accuracy of given weights on a sample of the members.
 
     Raises:
@@ -270,7 +275,13 @@ def _given_accuracy(module: nn.Module, splits: Splits, name: str) -> float:
         lambda r: r.take(permutation(len(r), 0, "given weights")[:_PREDICTED])
     )
     outputs = rows.map(lambda r: predict(module, r))
-    require_plausible(outputs, rows, where=f"{name}, with the weights given")
+    where = f"{name}, with the weights given"
+    stated = config.verdict.dense_accuracy
+    if doubt := require_plausible(outputs, rows, where=where, accuracy=stated):
+        raise ModelError(
+            f"{where}: {doubt} If they are, state the accuracy that they have on rows they were "
+            "not trained on (verdict.dense_accuracy); otherwise a verdict would be a false PASS."
+        )
     return float(outputs.members.correct.double().mean())
 
 

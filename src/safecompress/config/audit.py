@@ -143,6 +143,12 @@ class AuditConfig(Section):
         "texts need them for an `.onnx` and an `.npz`; left out, labels are column numbers, or the "
         "names that the model itself has.",
     )
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="The target's accuracy on rows it was not trained on, as you know it. The "
+        "non-members must bear it out, which shows that the model got the inputs it knows. Left "
+        "out, a model that a simple classifier beats by far is not decided.",
+    )
     limits: LimitsConfig = Field(
         default=LimitsConfig(),
         description="What the target must keep; a limit that is broken fails the verdict.",

@@ -134,6 +134,13 @@ class VerdictConfig(Section):
         "judges the leak, too; a column that is dropped may be named. Classes are always judged. "
         "Checks of your own name theirs: `{group: {by: region}}`.",
     )
+    dense_accuracy: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="Accuracy that given weights have on rows they were not trained on, as you "
+        "know it. The steering non-members must bear it out before training, which shows that the "
+        "weights got the inputs they know. Left out, weights that a simple classifier beats by far "
+        "are refused.",
+    )
     margin: float = Field(
         default=MARGIN,
         ge=0,

@@ -48,6 +48,7 @@ class RecordedOutputs:
         step: distance of neighboring outputs where they were rounded; 0 where they were not.
         given: numbers of members and of non-members before repeated rows were left out; None where
             none were.
+        doubt: why the model may not have got the inputs it knows, in words; empty without a doubt.
     """
 
     evidence: Pool[Evidence]
@@ -59,6 +60,7 @@ class RecordedOutputs:
     remarks: tuple[str, ...] = ()
     step: float = 0.0
     given: Pool[int] | None = None
+    doubt: str = ""
 
     @property
     def outputs(self) -> Pool[Outputs]:

@@ -155,7 +155,7 @@ def _headline(
         return _failed([r for r in critical if r.status is Status.FAIL], len(critical))
     if status is Status.INCONCLUSIVE:
         named = [r for r in critical if r.status is Status.INCONCLUSIVE]
-        return _not_decided(named, len(critical), conditions)
+        return " ".join([*_doubts(results), *_not_decided(named, len(critical), conditions)])
     return _no_verdict(results)
 
 
@@ -170,9 +170,21 @@ def _failed(failed: Sequence[CheckResult], of: int) -> str:
     return " ".join(sentences) or "Not good enough to ship: a critical check failed."
 
 
-def _not_decided(named: Sequence[CheckResult], of: int, conditions: Mapping[str, Condition]) -> str:
+def _doubts(results: Sequence[CheckResult]) -> list[str]:
+    """Return the sentences on critical controls that are undecided."""
+    names = [
+        r.name.removeprefix("control: ")
+        for r in results
+        if is_control(r) and r.critical and r.status is Status.INCONCLUSIVE
+    ]
+    return [f"Not decided, because a control is in doubt: {listed(names)}."] if names else []
+
+
+def _not_decided(
+    named: Sequence[CheckResult], of: int, conditions: Mapping[str, Condition]
+) -> list[str]:
     undecided = Undecided.among(named, conditions)
-    sentences = [f"Not decided: {len(named)} of {of} critical checks."]
+    sentences = [f"Not decided: {len(named)} of {of} critical checks."] if named else []
     if undecided.by_rows:
         rows, names = about(max(undecided.by_rows.values())), listed(list(undecided.by_rows))
         sentences.append(
@@ -185,7 +197,7 @@ def _not_decided(named: Sequence[CheckResult], of: int, conditions: Mapping[str,
         )
     if undecided.unmeasured:
         sentences.append(f"Not measured: {listed(undecided.unmeasured)}.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _no_verdict(results: Sequence[CheckResult]) -> str:

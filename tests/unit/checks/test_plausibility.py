@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from safecompress.checks.plausibility import implausible, require_plausible
+from safecompress.checks.plausibility import objection_to, require_plausible
 from safecompress.checks.skill import skill_of
 from safecompress.errors import ModelError
 from tests.wirings import MODELS, Wiring, wired
@@ -17,7 +17,9 @@ KINDS = list(MODELS)
 
 
 def refused(found: Wiring, *, inputs: bool = True) -> str:
-    return implausible(found.outputs(), found.rows() if inputs else None)
+    """Return what speaks against the outputs, a doubt included; empty where nothing does."""
+    objection = objection_to(found.outputs(), found.rows() if inputs else None)
+    return "" if objection is None else objection.text
 
 
 def shuffled(found: Wiring, *, members: bool = True, others: bool = True) -> Wiring:
