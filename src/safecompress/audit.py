@@ -25,11 +25,12 @@ from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
-from safecompress.data import GroupsGiven, RecordedOutputs
+from safecompress.data import GroupsGiven, RecordedOutputs, Splits
 from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
 from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, require_folder, write_json, write_text
+from safecompress.models.given import ModelSource
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.registry.identity import identity, qualified
@@ -78,8 +79,9 @@ class Audit:
 
 def audit(
     target: Given,
-    data: tuple[Group, Group] | DataConfig | Mapping[str, Any] | None = None,
+    data: tuple[Group, Group] | Splits | DataConfig | Mapping[str, Any] | None = None,
     *,
+    model: ModelSource | None = None,
     baseline: Given | None = None,
     against: Given | None = None,
     limits: Limits | None = None,
@@ -107,7 +109,10 @@ def audit(
             what that or `record` returned.
         data: the rows that the model was trained on and rows that it was not, each a pair of inputs
             and labels; for a path of a model also a configuration's `data` section. None for a run
-            folder and recorded outputs, which contain their rows.
+            folder and recorded outputs, which contain their rows; for a run that was started with
+            splits as an object, these.
+        model: the architecture of a run that was started with a model as an object: a module, or a
+            callable that makes one. Its weights come from the run folder.
         baseline: the dense model, or its outputs on the same rows in the same order; for a run
             `dense` or `magnitude`. With a baseline the target must not leak more, nor lose more
             than five points of accuracy, and the verdict covers an attacker who has both models.
@@ -205,6 +210,7 @@ def audit(
         groups=groups,
         group_by=tuple(group_by),
         accuracy=arguments.accuracy,
+        model=model,
     )
     settings = {"limits": asdict(limits), "level": level, "seed": seed, "time": budget.seconds}
     settings |= {"shadows": asking.shadows.count}

@@ -14,7 +14,6 @@ from torch import nn
 
 from safecompress.cohorts.shadow_models import shadows_of
 from safecompress.compression.judgment import judge, open_sealed
-from safecompress.compression.model_source import ModelSource
 from safecompress.compression.pipeline import TrainedModels, make_models, take_up
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.session import Session
@@ -36,6 +35,7 @@ from safecompress.files import (
     write_json,
     write_text,
 )
+from safecompress.models.given import ModelSource
 from safecompress.report import junit_xml, write_report
 from safecompress.run.folder import (
     CONFIG,

@@ -1,7 +1,8 @@
 """Models that leak nothing: how often a suite fails them, and how often it passes them.
 
 A row's difficulty is drawn alike for members and non-members, so that no attack can tell them
-apart, whatever the outputs look like. At full counts each law sees 2,250 models, 250 of every shape.
+apart, whatever the outputs look like. At full counts each law sees 2,250 models, 250 of each
+shape.
 """
 
 from __future__ import annotations

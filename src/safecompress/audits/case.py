@@ -19,6 +19,7 @@ from safecompress.config import ShadowsConfig
 from safecompress.data import (
     GroupsGiven,
     RecordedOutputs,
+    Splits,
     read_outputs,
     with_group_columns,
 )
@@ -27,6 +28,7 @@ from safecompress.data.output_kind import OutputKind
 from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
+from safecompress.models.given import ModelSource
 from safecompress.protocols import InputRange, Pool, References, Rows
 from safecompress.run.folder import MODEL
 from safecompress.targets import (
@@ -79,7 +81,8 @@ class QueryPlan:
     """How models are queried: on which rows, and within what time.
 
     Args:
-        data: the rows; None where a target brings its own.
+        data: the rows; None where a target brings its own. The splits of a run that was started
+            with splits as an object.
         seed: seed of random draws that `data` describes.
         budget: the time that querying must fit into.
         trust_code: whether code that a run folder names may be imported and called.
@@ -92,9 +95,10 @@ class QueryPlan:
         groups: by name, values of the given members and non-members, by whose groups is judged.
         group_by: columns of the data by whose groups is judged.
         accuracy: the target's accuracy on rows it was not trained on; None where it is not stated.
+        model: the architecture of a run that was started with a model as an object.
     """
 
-    data: Data
+    data: Data | Splits
     seed: int
     budget: Budget
     trust_code: bool = False
@@ -106,8 +110,15 @@ class QueryPlan:
     groups: GroupsGiven | None = None
     group_by: tuple[str, ...] = ()
     accuracy: float | None = None
+    model: ModelSource | None = None
 
     def __call__(self, target: Target) -> RecordedOutputs:
+        if self.model is not None or isinstance(self.data, Splits):
+            raise ConfigError(
+                f"{target.path}: model= and splits belong to a run folder; of another target give "
+                "the model itself and the rows ((member inputs, labels), (non-member inputs, "
+                "labels))."
+            )
         if self.data is None:
             raise ConfigError(
                 f"{target.path}: data: missing; say which rows it was trained on and which it was "
@@ -120,6 +131,20 @@ class QueryPlan:
         self.announce(target.path.name, rows)
         require_time_to_ask(target.model, rows, self.budget)
         return ask(target, rows, white_box=self.white_box, outputs=self.outputs)
+
+    def open(self, path: Path) -> RunTarget:
+        """Return a run, with the objects that it was started with.
+
+        Args:
+            path: the run folder, or a model file in it.
+        """
+        return open_run(
+            path,
+            trust_code=self.trust_code,
+            model=self.model,
+            data=self.data if isinstance(self.data, Splits) else None,
+            group_by=self.group_by,
+        )
 
     def read(self, path: Path) -> RecordedOutputs:
         """Return the recorded outputs in a file, as they are declared.
@@ -172,7 +197,8 @@ def open_case(
     if isinstance(target, str | Path):
         path = Path(target).expanduser()
         kind = kind_of(path)
-        if kind in {"run", "outputs"} and asking.data is not None:
+        own = isinstance(asking.data, Splits) if kind == "run" else False
+        if kind in {"run", "outputs"} and asking.data is not None and not own:
             raise ConfigError(f"{path}: brings its own rows; leave out data (--data).")
         if kind == "run":
             _require_declared("logits", asking.outputs, f"{path}, a run")
@@ -183,7 +209,7 @@ def open_case(
                     f"{path}: a run's rows are its own; name columns of its data (group_by) "
                     "instead of giving groups."
                 )
-            run = open_run(path, trust_code=asking.trust_code, group_by=asking.group_by)
+            run = asking.open(path)
             case = _case_of_run(run, baseline, asking, verdict_on=verdict_on)
             fitted = run.splits.preprocessor
             full = None
@@ -217,7 +243,7 @@ def open_case(
         return case
     full = full_model(
         against,
-        data=asking.data,
+        data=None if isinstance(asking.data, Splits) else asking.data,
         seed=asking.seed,
         trust_code=asking.trust_code,
         small=case.recorded,

@@ -11,6 +11,7 @@ import typer
 from safecompress.audit import Limits, audit
 from safecompress.cli.compress import Assign, Json, Quiet
 from safecompress.cli.console import EventDisplay
+from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import show_outcome
 from safecompress.cli.outputs import require_outputs, write_outputs
 from safecompress.cli.part import part_request
@@ -60,6 +61,8 @@ def command(
         ),
     ],
     data: Files = None,
+    model: Architecture = None,
+    splits: SplitsGiven = None,
     text: Text = None,
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Label of a .csv; 'label' by default.")
@@ -160,7 +163,8 @@ def command(
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         result = audit(
             config.target,
-            config.data,
+            config.data if splits is None else splits_of(splits),
+            model=None if model is None else architecture_of(model),
             baseline=config.baseline,
             against=config.against,
             limits=limits,

@@ -9,6 +9,7 @@ import typer
 
 from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.console import EventDisplay, print_json, say
+from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import next_lines
 from safecompress.cli.outputs import require_outputs
 from safecompress.cli.part import part_request
@@ -34,6 +35,8 @@ def command(
         float | None, typer.Option(help="Most time for one row, as a share of dense fp32's.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the measured runtime.")] = 1,
+    model: Architecture = None,
+    splits: SplitsGiven = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import code that the run folder names.")
     ] = False,
@@ -64,6 +67,8 @@ def command(
             max_bytes=max_bytes,
             max_latency_ratio=max_latency_ratio,
             threads=threads,
+            model=None if model is None else architecture_of(model),
+            data=None if splits is None else splits_of(splits),
             trust_code=trust_code,
             allow_failed=allow_failed,
             on_event=watcher,

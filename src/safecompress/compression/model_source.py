@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -12,10 +10,8 @@ from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.errors import ConfigError, ModelError
 from safecompress.models import build_model, fresh_weights, load_weights_
+from safecompress.models.given import ModelSource, module_of
 from safecompress.randomness import derive, seeded
-
-ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
-"""A trained module, or a callable that makes an untrained one."""
 
 
 def source_module(
@@ -33,22 +29,9 @@ def source_module(
         ConfigError: when no model is given or configured.
         ModelError: when the callable fails, or returns something else than a module.
     """
-    if isinstance(model, nn.Module):
-        # The caller's model stays as it is; the run works on a copy.
-        return copy.deepcopy(model), type(model).__name__
     if model is not None:
-        try:
-            with seeded(config.seed, "init"):
-                made = model()
-        except TypeError as error:
-            raise ModelError(
-                f"model: calling {getattr(model, '__name__', model)!r} without arguments raised: "
-                f"{error}; pass a callable that needs none, e.g. lambda: Net(width=64)."
-            ) from error
-        if not isinstance(made, nn.Module):
-            raise ModelError(
-                f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."
-            )
+        with seeded(config.seed, "init"):
+            made = module_of(model)
         return made, type(made).__name__
     if config.model is None:
         raise ConfigError("model: missing; name one in the configuration or pass one.")

@@ -26,7 +26,6 @@ from safecompress.checks.plausibility import require_plausible
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
 from safecompress.compression.model_source import (
-    ModelSource,
     source_module,
     untrained_weights,
 )
@@ -52,6 +51,7 @@ from safecompress.models import (
     check_model,
     few_inputs,
 )
+from safecompress.models.given import ModelSource
 from safecompress.protocols import Pool
 from safecompress.randomness import derive, permutation
 from safecompress.registry.identity import require_distinct_names

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from safecompress.checks import (
     EXIT_CODES,
@@ -41,6 +40,7 @@ from safecompress.files import (
     write_json,
     write_text,
 )
+from safecompress.models.given import ModelSource
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
@@ -98,7 +98,7 @@ def export(
     max_bytes: int | None = None,
     max_latency_ratio: float | None = None,
     threads: int = 1,
-    model: nn.Module | None = None,
+    model: ModelSource | None = None,
     data: Splits | None = None,
     trust_code: bool = False,
     allow_failed: bool = False,
@@ -120,7 +120,8 @@ def export(
         max_latency_ratio: largest allowed latency for one row, as a ratio to that of dense fp32;
             setting it measures, whatever `measure` is.
         threads: of the runtime inside one operator, while loading and latency are measured.
-        model: the run's architecture, for a run that was started with a module as an object.
+        model: the run's architecture, a module or a callable that makes one, for a run that was
+            started with a model as an object; the weights come from the folder.
         data: the run's splits, for a run that was started with splits as an object.
         trust_code: whether code that the run folder names may be imported and called.
         allow_failed: whether the file of a run whose verdict is FAIL or ERROR is put in place if

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,25 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from safecompress.config import load_config
 from safecompress.data import Preprocessor, Splits
 from safecompress.data.sources import load_source
 from safecompress.errors import RunFolderError
 from safecompress.export.front import expressible, raw_rows
-from safecompress.run.folder import CONFIG, DENSE, MODEL, VERDICT
-from safecompress.run.model_file import StoredModel, read_model
-from safecompress.targets import RunTarget, open_run, require_same_rows
-from safecompress.transforms import Exportable, attach_, exportable
+from safecompress.models.given import ModelSource
+from safecompress.run.folder import DENSE, VERDICT
+from safecompress.targets import RunTarget, open_run
+from safecompress.transforms import Exportable, exportable
 from safecompress.verdicts.document import CompressVerdict
 from safecompress.verdicts.read import read_verdict
 
 _RAW_TYPES = frozenset({"f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8"})
-_WITH_OBJECTS = (
-    "Export it in Python with the same objects: compress(model, splits, resume={run!r})"
-    ".export(path), where nothing is trained again; or export({run!r}, path, model=module, "
-    "data=splits)."
-)
-"""How to export a run of objects; `run` is its folder."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +83,20 @@ class Source:
 
     def dense(self) -> nn.Module | None:
         """Return the run's dense model; None where its folder holds none."""
-        path = self.run.folder / DENSE
-        if not path.is_file():
+        if not (self.run.folder / DENSE).is_file():
             return None
-        return _filled(self.module, read_model(path))
+        return self.run.baseline(DENSE)
 
 
 def open_source(
-    run: Path, *, model: nn.Module | None, data: Splits | None, trust_code: bool
+    run: Path, *, model: ModelSource | None, data: Splits | None, trust_code: bool
 ) -> Source:
     """Open a finished run.
 
     Args:
         run: its folder.
-        model: its architecture, for a run that was started with a module as an object; the weights
-            come from the folder.
+        model: its architecture, a module or a callable that makes one, for a run that was started
+            with a model as an object; the weights come from the folder.
         data: its splits, for a run that was started with splits as an object.
         trust_code: whether code that the folder names may be imported.
 
@@ -113,15 +104,8 @@ def open_source(
         RunFolderError: when the run is unfinished, its verdict is damaged, or its model or splits
             are neither in the folder nor given, or the splits are others than the run's.
     """
-    if model is None or data is None:
-        target = open_run(run, trust_code=trust_code, instead=_WITH_OBJECTS)
-        return Source(target, target.module(), _verdict(target.folder))
-    if not (run / VERDICT).is_file() or not (run / MODEL).is_file():
-        raise RunFolderError(f"{run}: the run is not finished (no {VERDICT} or no {MODEL}).")
-    require_same_rows(data, run)
-    stored = read_model(run / MODEL)
-    target = RunTarget(run, MODEL, load_config(run / CONFIG), data, stored)
-    return Source(target, _filled(model, stored), _verdict(run))
+    target = open_run(run, trust_code=trust_code, model=model, data=data)
+    return Source(target, target.module(), _verdict(target.folder))
 
 
 def _verdict(run: Path) -> CompressVerdict:
@@ -131,11 +115,3 @@ def _verdict(run: Path) -> CompressVerdict:
             f"{run / VERDICT}: the verdict of an audit; expected that of a run. Name a run folder."
         )
     return verdict
-
-
-def _filled(module: nn.Module, stored: StoredModel) -> nn.Module:
-    """Return a copy of a module with the weights and transforms of a stored model."""
-    filled = deepcopy(module)
-    filled.load_state_dict(dict(stored.weights))
-    attach_(filled, stored.transforms)
-    return filled.eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -12,6 +11,7 @@ from safecompress.data import Preprocessor
 from safecompress.errors import DataError, ModelError, RunFolderError
 from safecompress.files import read_json
 from safecompress.models import build_model
+from safecompress.models.given import ModelSource, module_of
 from safecompress.run.folder import CONFIG, MODEL, PREPROCESSING
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.transforms import attach_
@@ -36,20 +36,21 @@ def load_preprocessor(run: str | Path) -> Preprocessor:
     return Preprocessor.from_json(state)
 
 
-def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn.Module:
-    """Return a run's compressed model in evaluation mode.
+def load(run: str | Path, *, model: ModelSource | None = None) -> nn.Module:
+    """Return a run's compressed model, or another of its models, in evaluation mode.
 
     The module computes exactly what the verdict judged: if the model is quantized, its weights are
     rounded and hooks round the inputs of its layers. Removed channels are still there as zeros;
     `remove_channels` makes the layers smaller.
 
     Args:
-        run: the run folder.
-        model: a callable that makes the untrained module; needed when the run was started with
-            a model object instead of a configured model.
+        run: the run folder, for its compressed model; or one of the model files in it, such as
+            `RUN/dense.safetensors`.
+        model: a module of the run's architecture, which stays as it is, or a callable that makes
+            one; needed when the run was started with a model object instead of a configured model.
 
     Raises:
-        RunFolderError: when the folder holds no compressed model.
+        RunFolderError: when the folder holds no compressed model, or there is no such file.
         ModelError: when the module does not fit the stored weights.
 
     Example:
@@ -72,30 +73,41 @@ def load(run: str | Path, *, model: Callable[[], nn.Module] | None = None) -> nn
         >>> bool((small(rows) == run.model(rows)).all())
         True
     """
-    folder = Path(run)
-    if not (folder / MODEL).is_file():
+    path = Path(run)
+    file = path if path.suffix == Path(MODEL).suffix else path / MODEL
+    if not file.is_file():
         raise RunFolderError(
-            f"{folder}: no {MODEL} in it; the run is unfinished or this is not a run folder."
+            f"{file.parent}: no {file.name} in it; the run is unfinished or this is not a run "
+            "folder."
         )
-    stored = read_model(folder / MODEL)
-    if model is not None:
-        return _filled(model(), stored, folder)
-    return load_stored(stored, load_config(folder / CONFIG), where=folder)
+    stored = read_model(file)
+    config = load_config(file.parent / CONFIG) if model is None else None
+    return load_stored(stored, config, where=path, model=model)
 
 
-def load_stored(stored: StoredModel, config: CompressConfig, *, where: Path) -> nn.Module:
-    """Return a stored model as the module that the run's configuration names, in evaluation mode.
+def load_stored(
+    stored: StoredModel,
+    config: CompressConfig | None,
+    *,
+    where: Path,
+    model: ModelSource | None = None,
+) -> nn.Module:
+    """Return a stored model as a module in evaluation mode.
 
     Args:
         stored: the contents of the model file.
-        config: the run's configuration.
+        config: the run's configuration, which names the module; None where `model` is given.
         where: path for messages, e.g. the run folder.
+        model: a module of the run's architecture, or a callable that makes one, for a run that was
+            started with an object.
 
     Raises:
         ModelError: when the configuration names no model, or one that does not fit the weights.
         DataError: when the file does not state the input shape and the number of classes.
     """
-    if config.model is None:
+    if model is not None:
+        return _filled(module_of(model), stored, where)
+    if config is None or config.model is None:
         raise ModelError(
             f"{where}: the run was started with a model object; pass a callable that makes "
             "it: load(run, model=make_model)."

@@ -15,7 +15,7 @@ from safecompress.targets.given import target_of
 from safecompress.targets.hugging_face import CONFIG as HUGGING_FACE_CONFIG
 from safecompress.targets.hugging_face import open_hugging_face
 from safecompress.targets.onnx_file import open_onnx
-from safecompress.targets.run_folder import RunTarget, open_run, require_same_rows
+from safecompress.targets.run_folder import RunTarget, open_run
 from safecompress.targets.target import Target
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "kind_of",
     "open_run",
     "open_target",
-    "require_same_rows",
     "rows_for",
     "target_of",
 ]

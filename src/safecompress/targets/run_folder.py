@@ -18,15 +18,19 @@ from safecompress.config import CompressConfig, load_config
 from safecompress.data import Ledger, Splits, load_splits
 from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from safecompress.files import read_json, tensors_digest
+from safecompress.models.given import ModelSource
 from safecompress.protocols import Pool, Rows
 from safecompress.run.folder import CONFIG, LEDGER, MODEL, PROVENANCE, VERDICT
 from safecompress.run.load import load_stored
 from safecompress.run.model_file import StoredModel, read_model
 
-AUDIT_OBJECTS = (
-    "Audit it in Python on rows of your choice: audit(load({run!r}, model=make_model), data)."
-)
-"""How to audit a run of objects; `run` is its folder."""
+_ASKED = {
+    "model": "its architecture: model=make_model in Python, --model package.module:make_model on "
+    "the command line",
+    "data": "its splits, made in the same way: data=splits in Python, --splits "
+    "package.module:make_splits on the command line",
+}
+"""How a later process gives what a run was started with."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class RunTarget:
         config: the run's resolved configuration.
         splits: the run's rows, checked to be those it was judged on.
         stored: content of the audited model's file.
+        model: the run's architecture, where it was started with a model as an object.
     """
 
     folder: Path
@@ -46,10 +51,12 @@ class RunTarget:
     config: CompressConfig
     splits: Splits
     stored: StoredModel
+    model: ModelSource | None = None
 
     def module(self) -> nn.Module:
         """Return the audited model."""
-        return load_stored(self.stored, self.config, where=self.folder / self.file)
+        where = self.folder / self.file
+        return load_stored(self.stored, self.config, where=where, model=self.model)
 
     def baseline(self, name: str) -> nn.Module:
         """Return another model of the run, for comparison.
@@ -67,7 +74,7 @@ class RunTarget:
                 f"baseline: {self.folder} has no model '{name}' beside the judged one"
                 f"{did_you_mean(name, named)}"
             )
-        return load_stored(read_model(path), self.config, where=path)
+        return load_stored(read_model(path), self.config, where=path, model=self.model)
 
     def open_sealed(self, settings: Mapping[str, Any]) -> tuple[Pool[Rows], int]:
         """Return the sealed rows after recording the look in the ledger.
@@ -97,7 +104,8 @@ def open_run(
     path: Path,
     *,
     trust_code: bool,
-    instead: str = AUDIT_OBJECTS,
+    model: ModelSource | None = None,
+    data: Splits | None = None,
     group_by: Sequence[str] = (),
 ) -> RunTarget:
     """Read a run folder, or one of the model files in it.
@@ -107,7 +115,10 @@ def open_run(
             `dense.safetensors`.
         trust_code: whether a model or data set that the folder's configuration names as
             `package.module:callable` may be imported and called.
-        instead: what to do with a run of objects, as a sentence with a place for `run`.
+        model: the run's architecture, a module or a callable that makes one; needed where the run
+            was started with a model as an object. Its weights come from the folder.
+        data: the run's splits; needed where the run was started with splits as an object. They must
+            seal the same rows.
         group_by: columns of the run's data within whose groups its models are judged, beside those
             that the run names.
 
@@ -123,27 +134,58 @@ def open_run(
             f"safecompress compress --resume {folder}"
         )
     config = load_config(folder / CONFIG)
-    if config.model is None or config.data is None:
-        sections = {"model": config.model, "data": config.data}
-        given = " and a ".join(f"{what} object" for what, it in sections.items() if it is None)
-        raise RunFolderError(
-            f"{folder}: the run was started with a {given}, which the folder does not hold. "
-            + instead.format(run=str(folder))
-        )
+    _require_objects(config, folder, {"model": model, "data": data})
     if not trust_code:
-        _refuse_code(config, folder)
+        _refuse_code(config, folder, {"model": model, "data": data})
     stored = read_model(folder / file)
-    trained = config.model.weights is not None
     columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))
-    splits = load_splits(config.data, seed=config.seed, weights_given=trained, group_by=columns)
+    splits = _splits(config, data, columns)
     require_same_rows(splits, folder)
-    return RunTarget(folder, file, config, splits, stored)
+    return RunTarget(folder, file, config, splits, stored, model)
 
 
-def _refuse_code(config: CompressConfig, folder: Path) -> None:
+def _splits(config: CompressConfig, data: Splits | None, columns: tuple[str, ...]) -> Splits:
+    if data is not None:
+        if missing := sorted(set(columns) - set(data.groups)):
+            raise ConfigError(
+                f"group_by: the splits hold no groups by '{missing[0]}'; make them with "
+                f"groups={{'{missing[0]}': …}}, one value for each row."
+            )
+        return data
+    if config.data is None:
+        raise ConfigError("data: missing; give the run's splits.")
+    trained = config.model is None or config.model.weights is not None
+    return load_splits(config.data, seed=config.seed, weights_given=trained, group_by=columns)
+
+
+def _require_objects(config: CompressConfig, folder: Path, given: Mapping[str, Any]) -> None:
+    """Require the objects that a run was started with.
+
+    Args:
+        config: the run's configuration.
+        folder: the run folder, for messages.
+        given: `model` and `data`, None where they are not given.
+
+    Raises:
+        RunFolderError: when one is missing.
+    """
+    needed = {"model": config.model is None, "data": config.data is None}
+    missing = [what for what, is_object in needed.items() if is_object and given[what] is None]
+    if missing:
+        objects = " and a ".join(f"{what} object" for what in missing)
+        raise RunFolderError(
+            f"{folder}: the run was started with a {objects}, which the folder does not hold. Give "
+            + ", and ".join(_ASKED[what] for what in missing)
+            + "."
+        )
+
+
+def _refuse_code(config: CompressConfig, folder: Path, given: Mapping[str, Any]) -> None:
     """Refuse to import code that a folder names, because the folder may come from a stranger."""
-    named = {"model": config.model.name if config.model else ""}
-    if config.data is not None:
+    named = {}
+    if config.model is not None and given["model"] is None:
+        named["model"] = config.model.name
+    if config.data is not None and given["data"] is None:
         named["data"] = config.data.source.code
     for what, name in named.items():
         if ":" in name:
