@@ -132,3 +132,17 @@ def test_weights_that_saw_none_of_the_rows_may_know_nothing_of_them() -> None:
     )
     config = load_config({"sparse": {"density": 0.5, "rounds": 0, "train": {"epochs": 1}}})
     assert prepare(config, module_of(found), splits).accuracy is None
+
+
+NOISY = wired("network", n=800, noise=0.4)
+SCALED = NOISY.fed((NOISY.raw - NOISY.raw.min(0)) / (NOISY.raw.max(0) - NOISY.raw.min(0)))
+
+
+@pytest.mark.parametrize("way", sorted(set(WAYS) - {"a file of outputs"}))
+def test_a_model_that_can_be_asked_tells_how_its_inputs_were_prepared(
+    way: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        WAYS[way](SCALED, tmp_path)
+    assert "Likely wrong preprocessing (a forgotten scaler" in str(caught.value)
+    assert not (tmp_path / "run").exists()

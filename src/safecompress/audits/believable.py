@@ -7,12 +7,14 @@ undecided.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
 from safecompress.checks.plausibility import require_plausible
 from safecompress.checks.reference_fit import fitting_references
 from safecompress.data import RecordedOutputs
+from safecompress.train.predict import predict
 from safecompress.verdict_names import AUDITED, DENSE
 
 
@@ -33,7 +35,14 @@ def believable(
     """
     where = str(recorded.path)
     rows = None if sealed else recorded.rows
-    doubt = require_plausible(recorded.outputs, rows, where=where, accuracy=accuracy)
+    target = recorded.evidence.members.target
+    doubt = require_plausible(
+        recorded.outputs,
+        rows,
+        where=where,
+        accuracy=accuracy,
+        ask=None if target is None else partial(predict, target),
+    )
     evidence, more = fitting_references(recorded.evidence, where=where)
     if accuracy is not None:
         found = float(recorded.outputs.nonmembers.correct.double().mean())

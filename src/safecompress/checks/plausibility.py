@@ -8,11 +8,13 @@ a very weak model explains is a doubt, which a stated accuracy settles.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from safecompress.checks.class_order import misplaced_classes
+from safecompress.checks.preparation import better_preparation
 from safecompress.checks.reference_learner import better_classifier
 from safecompress.checks.skill import MILD, Skill, arrays_of, probabilities, skill_of
 from safecompress.errors import ModelError
@@ -70,6 +72,7 @@ def require_plausible(
     *,
     where: str,
     accuracy: float | None = None,
+    ask: Callable[[Rows], Outputs] | None = None,
 ) -> str:
     """Refuse outputs that no trained model gives on its own rows, and return what is in doubt.
 
@@ -79,6 +82,7 @@ def require_plausible(
         where: the model's file or name, for messages.
         accuracy: the model's accuracy on rows it was not trained on, in [0, 1], as its owner knows
             it; None where it is not stated. One that the non-members bear out settles every doubt.
+        ask: returns the model's outputs on rows; None where it cannot be asked.
 
     Returns:
         A doubt that the accuracy does not settle, in words; empty without one.
@@ -86,7 +90,7 @@ def require_plausible(
     Raises:
         ModelError: names what contradicts the labels or the accuracy, and the likely causes.
     """
-    found = objection_to(outputs, rows)
+    found = objection_to(outputs, rows, ask=ask)
     if found is not None and found.proven:
         raise ModelError(f"{where}: {found.text} A verdict would be a false PASS.")
     if accuracy is not None:
@@ -94,7 +98,12 @@ def require_plausible(
     return "" if found is None or accuracy is not None else found.text
 
 
-def objection_to(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> Objection | None:
+def objection_to(
+    outputs: Pool[Outputs],
+    rows: Pool[Rows] | None = None,
+    *,
+    ask: Callable[[Rows], Outputs] | None = None,
+) -> Objection | None:
     """Return why outputs and labels hardly belong together; None where nothing speaks against it.
 
     Members are rows that the model was trained on, so a sound model knows something of them, and is
@@ -105,12 +114,17 @@ def objection_to(outputs: Pool[Outputs], rows: Pool[Rows] | None = None) -> Obje
     Args:
         outputs: the model's outputs for members and non-members.
         rows: the rows with their inputs; None where only outputs are known.
+        ask: returns the model's outputs on rows; None where it cannot be asked.
     """
     members = outputs.members
     if len(members) < _FEWEST:
         return None
     skill = skill_of(_sample(members))
     found = _constant(members, rows, skill) if skill.constant else _unlike(outputs, rows, skill)
+    if rows is not None and ask is not None and (found is None or not found.proven):
+        # What is proven without a question is said in the same words of models and of files.
+        better = better_preparation(ask, rows.members, members.correct)
+        found = _Problem(better, (_INPUTS,)) if better else found
     if found is None:
         return None
     return Objection(f"{found.problem}. Likely {', or '.join(found.causes)}.", found.proven)

@@ -277,7 +277,8 @@ def _given_accuracy(module: nn.Module, splits: Splits, name: str, config: Compre
     outputs = rows.map(lambda r: predict(module, r))
     where = f"{name}, with the weights given"
     stated = config.verdict.dense_accuracy
-    if doubt := require_plausible(outputs, rows, where=where, accuracy=stated):
+    ask = partial(predict, module)
+    if doubt := require_plausible(outputs, rows, where=where, accuracy=stated, ask=ask):
         raise ModelError(
             f"{where}: {doubt} If they are, state the accuracy that they have on rows they were "
             "not trained on (verdict.dense_accuracy); otherwise a verdict would be a false PASS."
