@@ -1,4 +1,4 @@
-"""`Topology` and `maskable_parameters`: which weights exist, as masks beside the model."""
+"""`Topology`, `maskable_parameters`, `embedding_tables`: which weights exist, as masks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ def maskable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
         for name, p in module.named_parameters()
         if p.ndim >= 2 and p.is_floating_point() and p.requires_grad
     }
+
+
+def embedding_tables(module: nn.Module) -> frozenset[str]:
+    """Return the names of the maskable parameters whose rows are looked up and not summed.
+
+    Args:
+        module: any module; a table that another layer shares counts as a table.
+    """
+    tables = {
+        id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)
+    }
+    return frozenset(n for n, p in maskable_parameters(module).items() if id(p) in tables)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.config import load_config
 from safecompress.data import Splits
+from safecompress.sparse.starved import starved_layers
 from safecompress.stats import power, tpr_at_fpr_interval
-from safecompress.topology import Topology
+from safecompress.topology import Topology, embedding_tables
 from safecompress.verdicts.sentence import listed
 from safecompress.verdicts.verdict import power_statement
 
@@ -63,8 +64,18 @@ def describe(prepared: PreparedRun) -> list[str]:
         f"verdict   {len(suite.checks)} checks; "
         + power_statement(n_members, n_nonmembers, level=level).text,
     ]
+    lines += _starved(prepared)
     lines += _warnings(suite, n_members, n_nonmembers, level=level)
     return [*lines, "valid"]
+
+
+def _starved(prepared: PreparedRun) -> list[str]:
+    """Return a warning for every layer that a mask by magnitude would leave without signal.
+
+    The weights are those before training, which tell the scales of layers.
+    """
+    topology, tables = prepared.mask_by_magnitude(), embedding_tables(prepared.module)
+    return [f"warning   {s}; raise sparse.density" for s in starved_layers(topology, tables)]
 
 
 def _given(prepared: PreparedRun) -> str:

@@ -23,7 +23,8 @@ from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.run.folder import LEDGER, MODEL
 from safecompress.run.model_file import StoredModel
-from safecompress.topology import Topology
+from safecompress.sparse.starved import starved_layers
+from safecompress.topology import Topology, embedding_tables
 from safecompress.verdict_names import COMPRESSED, DENSE, UNTOUCHED
 from safecompress.verdicts.assemble import RunFacts, assemble
 from safecompress.verdicts.document import CompressedModel, DenseFacts, TransformFacts
@@ -131,6 +132,7 @@ def judge(
         limits=(*([] if promised is None else [promised.text]), *LIMITS, LOOKS),
         class_names=tuple(session.splits.class_names),
         promised=promised,
+        remarks=starved_layers(compressed.topology, embedding_tables(session.module)),
     )
     figures = figures_document(
         subjects,

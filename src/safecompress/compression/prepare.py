@@ -56,7 +56,7 @@ from safecompress.protocols import Pool
 from safecompress.randomness import derive, permutation
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
-from safecompress.topology import Topology, maskable_parameters
+from safecompress.topology import Topology, embedding_tables, maskable_parameters
 from safecompress.train import require_images
 from safecompress.train.predict import predict
 
@@ -108,6 +108,21 @@ class PreparedRun:
         """The configured density, rounded to a whole number of maskable weights."""
         total = Topology.dense(self.module).total
         return round(self.config.sparse.density * total) / total
+
+    def mask_by_magnitude(self) -> Topology:
+        """Return the mask of the largest weights before this run's training.
+
+        Raises:
+            ConfigError: when no mask has the configured density.
+        """
+        return initialize(
+            {name: self.initial[name] for name in maskable_parameters(self.module)},
+            density=self.config.sparse.density,
+            distribution=self.config.sparse.distribution,
+            method="magnitude-global",
+            seed=self.config.seed,
+            tables=embedding_tables(self.module),
+        )
 
     def suite(self) -> Suite:
         """Return the checks of the verdict."""
@@ -184,13 +199,7 @@ def prepare(
     if (training := build_first_mask(config).training(config.sparse)) is not None:
         build_defenses(config, splits, "pruning", own=training.defense)
     # A density that no mask can meet is found before any training, with any kind of first mask.
-    initialize(
-        {name: initial[name] for name in maskable_parameters(module)},
-        density=config.sparse.density,
-        distribution=config.sparse.distribution,
-        method="magnitude-global",
-        seed=config.seed,
-    )
+    prepared.mask_by_magnitude()
     if compare_groups:
         _check_blind(config, splits)
         _check_columns(config, splits)

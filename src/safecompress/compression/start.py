@@ -13,9 +13,12 @@ from safecompress.compression.first_masks.acceptance import fault_of, shown_to
 from safecompress.compression.requirements import build_first_mask
 from safecompress.compression.session import Session
 from safecompress.errors import ConfigError, blaming
+from safecompress.events import Event
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
+from safecompress.sparse.starved import starved_layers
+from safecompress.topology import embedding_tables
 from safecompress.train import Trainer
 
 
@@ -59,6 +62,8 @@ def start_candidate(
     start = _checked(session, mask, shown_to(mask, context))
     if start.event is not None:
         session.listen(start.event)
+    for sentence in starved_layers(start.topology, embedding_tables(session.module)):
+        session.listen(Event("note", f"{sentence}; try sparse.initialize: magnitude-layer"))
     candidate = trainer.start(start.topology, weights=start.weights)
     return candidate.evolve(soft_target=start.soft_target)
 

@@ -21,7 +21,7 @@ from safecompress.config import SparseConfig
 from safecompress.defenses.support import KEPT, Scope, largest
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense, TrainingContext
-from safecompress.topology import maskable_parameters
+from safecompress.topology import embedding_tables, maskable_parameters
 
 
 class Admm(Defense):
@@ -66,6 +66,7 @@ class Admm(Defense):
                 f"{context.steps} steps; make fewer rounds or train longer."
             )
         self._context, self._weights = context, maskable_parameters(context.module)
+        self._tables = embedding_tables(context.module)
         self._begin_()
 
     def penalty(self, batch: Batch) -> Tensor | None:
@@ -153,6 +154,12 @@ class Admm(Defense):
         """Set Z to the point nearest to W + U that has no more non-zero weights than the budget."""
         sums = {name: w.detach() + self._duals[name] for name, w in self._weights.items()}
         self._kept = dict(
-            largest(sums, self._sparse, scope=self._scope, density=self._sparse.density).masks
+            largest(
+                sums,
+                self._sparse,
+                scope=self._scope,
+                density=self._sparse.density,
+                tables=self._tables,
+            ).masks
         )
         self._copies = {n: t * self._kept[n].to(t.device) for n, t in sums.items()}

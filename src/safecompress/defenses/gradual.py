@@ -15,7 +15,7 @@ from safecompress.config import SparseConfig
 from safecompress.defenses.support import KEPT, Scope, largest
 from safecompress.errors import ConfigError
 from safecompress.protocols import Batch, Defense, TrainingContext
-from safecompress.topology import maskable_parameters
+from safecompress.topology import embedding_tables, maskable_parameters
 
 
 class Gradual(Defense):
@@ -56,6 +56,7 @@ class Gradual(Defense):
                 f"{context.steps} steps; make fewer cuts or train longer."
             )
         self._steps, self._weights = context.steps, maskable_parameters(context.module)
+        self._tables = embedding_tables(context.module)
         self.load_state_({})
 
     def density_after(self, cuts: int) -> float:
@@ -82,7 +83,11 @@ class Gradual(Defense):
             weights = {name: w.detach() for name, w in self._weights.items()}
             self._keep_(
                 largest(
-                    weights, self._sparse, scope=self._scope, density=self.density_after(cuts)
+                    weights,
+                    self._sparse,
+                    scope=self._scope,
+                    density=self.density_after(cuts),
+                    tables=self._tables,
                 ).masks
             )
         for name, weight in self._weights.items():

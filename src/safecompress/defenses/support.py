@@ -19,7 +19,12 @@ KEPT = "kept"
 
 
 def largest(
-    weights: Mapping[str, Tensor], sparse: SparseConfig, *, scope: Scope, density: float
+    weights: Mapping[str, Tensor],
+    sparse: SparseConfig,
+    *,
+    scope: Scope,
+    density: float,
+    tables: frozenset[str] = frozenset(),
 ) -> Topology:
     """Return the mask of the largest weights, exactly as many as the density allows.
 
@@ -31,6 +36,7 @@ def largest(
         sparse: its `distribution` tells how layers share a budget.
         scope: whether the network has one budget of weights, or every layer its own.
         density: share of the weights kept, in (0, 1].
+        tables: names of the embedding tables, which keep their share by themselves.
 
     Raises:
         ConfigError: on a density that is impossible.
@@ -43,6 +49,7 @@ def largest(
         method=f"magnitude-{scope}",
         # Masks by magnitude use no random numbers, so any seed gives the same mask.
         seed=0,
+        tables=tables,
     )
 
 

@@ -17,10 +17,9 @@ from safecompress.errors import ConfigError, ModelError, NonFiniteError, did_you
 from safecompress.randomness import generator
 from safecompress.sparse.distributions import kept_weights, layer_counts
 from safecompress.sparse.selection import largest
-from safecompress.topology import Topology, maskable_parameters
+from safecompress.topology import Topology, embedding_tables, maskable_parameters
 
 METHODS = ("magnitude-global", "magnitude-layer", "scratch")
-_TABLES = (nn.Embedding, nn.EmbeddingBag)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -31,8 +30,14 @@ def initialize(
     distribution: str,
     method: str,
     seed: int,
+    tables: frozenset[str] = frozenset(),
 ) -> Topology:
     """Return masks that keep exactly `round(density * total)` weights, at least one per layer.
+
+    Magnitudes of all layers are compared only where they are comparable. An embedding table keeps
+    its share by itself, because its entries are often drawn from N(0, 1), and other weights are
+    far smaller. Every other layer keeps at least one weight for each output and input, or its
+    share where that is less, because no signal passes a layer that has nearly no weights.
 
     Equal magnitudes are settled by position and layer name; the result does not depend on the
     order of the layers. The weights are only read.
@@ -45,19 +50,24 @@ def initialize(
         method: `magnitude-global` (the largest |w| of the network), `magnitude-layer` (the largest
             |w| of each layer) or `scratch` (positions drawn at random).
         seed: fixes the random positions.
+        tables: names of the embedding tables (`embedding_tables`); of a module they are known.
 
     Raises:
         ConfigError: on an unknown method or distribution, or a density that is impossible.
         ModelError: when a weight cannot be masked.
         NonFiniteError: when a weight is NaN or infinite.
     """
-    tensors = maskable_parameters(weights) if isinstance(weights, nn.Module) else weights
+    tensors: Mapping[str, Tensor]
+    if isinstance(weights, nn.Module):
+        tensors, tables = maskable_parameters(weights), embedding_tables(weights)
+    else:
+        tensors = weights
     if method not in METHODS:
         raise ConfigError(f"initialize: '{method}' is unknown{did_you_mean(method, METHODS)}")
     _check(tensors)
     counts = layer_counts({n: tuple(t.shape) for n, t in tensors.items()}, density, distribution)
     if method == "magnitude-global":
-        kept = _largest_of_all(tensors, density)
+        kept = _largest_of_all(tensors, density, tables)
     elif method == "magnitude-layer":
         kept = _best_of_each(counts, lambda name: _magnitudes(name, tensors[name]))
     else:
@@ -92,10 +102,11 @@ def scale_to_mask_(module: nn.Module, topology: Topology, *, drawn: bool = True)
     Reference: for drawn masks, Evci, Ioannou, Keskin & Dauphin, AAAI 2022, section 3.1.
     """
     owners = {id(p): m for m in module.modules() for p in m.parameters(recurse=False)}
-    tables = {id(m.weight) for m in module.modules() if isinstance(m, _TABLES)}
+    parameters, tables = dict(module.named_parameters()), embedding_tables(module)
+    looked_up = {id(parameters[name]) for name in tables}
     with torch.no_grad():
         for weight, mask in topology.bind(module):
-            if id(weight) in tables:
+            if id(weight) in looked_up:
                 continue
             owner, parts, outputs = owners[id(weight)], mask, {0}
             if isinstance(owner, _TRANSPOSED):
@@ -152,20 +163,53 @@ def _best_of_each(counts: Mapping[str, int], scores: Callable[[str], Tensor]) ->
     return {name: largest(scores(name), count) for name, count in counts.items()}
 
 
-def _largest_of_all(tensors: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
+def _largest_of_all(
+    tensors: Mapping[str, Tensor], density: float, tables: frozenset[str]
+) -> dict[str, Tensor]:
     """Return per layer the flat positions of the weights that are among the network's largest."""
-    names = sorted(name for name, t in tensors.items() if t.numel())
-    flat = {name: _magnitudes(name, tensors[name]) for name in names}
-    kept = kept_weights({name: len(flat[name]) for name in names}, density)
+    flat = {name: _magnitudes(name, tensors[name]) for name in sorted(tensors)}
+    total = kept_weights({name: len(flat[name]) for name in flat if len(flat[name])}, density)
+    apart = {name: largest(flat[name], _share(flat[name], density)) for name in tables & set(flat)}
+    rest = {name: m for name, m in flat.items() if name not in apart}
+    kept = total - sum(map(len, apart.values()))
+    if not 0 <= kept - sum(len(m) > 0 for m in rest.values()) <= sum(map(len, rest.values())):
+        # So few weights that tables rounded up leave too few: all layers compete.
+        return _largest_of_all(tensors, density, frozenset())
+    return apart | _competing(rest, kept, {name: _floor(tensors[name], density) for name in rest})
+
+
+def _share(magnitudes: Tensor, density: float) -> int:
+    """Return how many weights a layer keeps by its size; at least one, because none cuts it off."""
+    return min(len(magnitudes), max(1, round(density * len(magnitudes))))
+
+
+def _floor(tensor: Tensor, density: float) -> int:
+    """Return how many weights a layer keeps however small they are, so that signals can pass it."""
+    if not tensor.numel():
+        return 0
+    outputs, inputs = tensor.shape[0], math.prod(tensor.shape[1:2])
+    return max(1, min(math.floor(density * tensor.numel()), outputs + inputs))
+
+
+def _competing(
+    flat: Mapping[str, Tensor], kept: int, floors: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """Return per layer the positions of its share of the `kept` largest, at least its floor."""
+    if not flat:
+        return {}
+    names = list(flat)
     pool = torch.cat([flat[name] for name in names])
     starts = torch.tensor([0, *(len(flat[name]) for name in names)]).cumsum(0)
     for name, start in zip(names, starts.tolist(), strict=False):
-        # Each layer keeps its largest weight, because an empty layer would cut the network in two.
+        if not len(flat[name]):
+            continue
+        # Floors come before magnitudes, and one weight a layer before floors, for which there may
+        # be too few weights.
+        pool[start + largest(flat[name], floors[name])] = torch.finfo(pool.dtype).max
         pool[start + int(flat[name].argmax())] = math.inf
     chosen = largest(pool, kept)
     cuts = torch.searchsorted(chosen, starts)
-    positions = {name: chosen[cuts[i] : cuts[i + 1]] - starts[i] for i, name in enumerate(names)}
-    return {name: positions.get(name, torch.empty(0, dtype=torch.int64)) for name in tensors}
+    return {name: chosen[cuts[i] : cuts[i + 1]] - starts[i] for i, name in enumerate(names)}
 
 
 def _mask(shape: torch.Size, positions: Tensor) -> Tensor:

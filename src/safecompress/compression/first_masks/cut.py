@@ -11,7 +11,7 @@ from safecompress.defenses import Scope
 from safecompress.errors import ConfigError
 from safecompress.protocols import FirstMaskContext
 from safecompress.sparse import initialize
-from safecompress.topology import Topology, maskable_parameters
+from safecompress.topology import Topology, embedding_tables, maskable_parameters
 
 T = TypeVar("T")
 
@@ -67,4 +67,5 @@ def _initialized(
         distribution=context.sparse.distribution,
         method=method,
         seed=context.seed,
+        tables=embedding_tables(context.module),
     )
