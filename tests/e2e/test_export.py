@@ -165,7 +165,6 @@ def test_a_file_that_is_written_wrong_is_not_shipped(
     form, name, wrong = PLANTED[case]
     monkeypatch.setattr(compact, name, wrong)
     path = run.parent / "m.safetensors"
-    path.write_bytes(b"an older file")
     done = export(run, path, format=form)
     assert (str(done.status), done.exit_code, done.path) == ("FAIL", 1, None)
     assert "accuracy as before" in done.document.sentence
@@ -239,7 +238,6 @@ def failed(run: Path) -> Path:
 
 def test_a_faithful_file_of_a_failed_run_is_a_fail(failed: Path) -> None:
     path = failed.parent / "m.onnx"
-    path.write_bytes(b"an older file")
     done = export(failed, path)
     assert (str(done.status), done.exit_code, done.path) == ("FAIL", 1, None)
     assert done.document.faithful is True

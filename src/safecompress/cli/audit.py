@@ -127,6 +127,9 @@ def command(
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write a short summary here.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that SafeCompress did not write.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -159,6 +162,15 @@ def command(
     require_outputs(
         folders={"--out": folder},
         files={"--junit": junit, "--html": html, "--markdown": markdown},
+        inputs={
+            "the target": target,
+            "the configured target": config.target,
+            "--baseline": baseline,
+            "--against": against,
+            "--data MEMBERS": None if data is None else data[0],
+            "--data NONMEMBERS": None if data is None else data[1],
+        },
+        force=force,
     )
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         result = audit(

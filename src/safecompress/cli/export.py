@@ -11,10 +11,10 @@ from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.console import EventDisplay, print_json, say
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import next_lines
-from safecompress.cli.outputs import require_outputs
 from safecompress.cli.part import part_request
 from safecompress.export import FORMATS, export
 from safecompress.export.card import measured_lines
+from safecompress.export.place import documents_of
 
 
 def command(
@@ -48,6 +48,9 @@ def command(
             "with the run's exit code.",
         ),
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file at --out that no export wrote.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +60,6 @@ def command(
     inconclusive, 4 error. A file that is not faithful to its model, misses a limit, or is of a run
     that ended in FAIL or ERROR is not written.
     """
-    require_outputs(files={"--out": out})
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         done = export(
             run,
@@ -71,6 +73,7 @@ def command(
             data=None if splits is None else splits_of(splits),
             trust_code=trust_code,
             allow_failed=allow_failed,
+            force=force,
             on_event=watcher,
         )
     document = done.document
@@ -82,5 +85,5 @@ def command(
         say(f"\n{done.status}: {document.sentence}")
         for line in next_lines(document.next_steps):
             say(line)
-        say(f"card: {out}.md")
+        say(f"card: {documents_of(out, shipped=done.path is not None)[1]}")
     raise typer.Exit(done.exit_code)

@@ -11,19 +11,27 @@ from pathlib import Path
 
 from safecompress.errors import ConfigError, StorageError
 from safecompress.files import make_folder, require_file, require_folder, write_text
+from safecompress.report.ours import is_ours
 
 
 def require_outputs(
-    *, folders: Mapping[str, Path | None] | None = None, files: Mapping[str, Path | None]
+    *,
+    folders: Mapping[str, Path | None] | None = None,
+    files: Mapping[str, Path | None],
+    inputs: Mapping[str, str | Path | None] | None = None,
+    force: bool = False,
 ) -> None:
     """Make the folders of all outputs, and check before any work that they can be written.
 
     Args:
         folders: by option, a folder of results; None where it is not asked for.
         files: by option, a file; None likewise.
+        inputs: by option or name, what the command reads, where it is a path.
+        force: whether files may be replaced that this program did not write.
 
     Raises:
-        ConfigError: naming the option, when its place cannot be written, or two options name one.
+        ConfigError: naming the option, when its place cannot be written, two options name one, or
+            an input or another program's file would be lost.
     """
     for option, folder in (folders or {}).items():
         if folder is not None:
@@ -36,6 +44,14 @@ def require_outputs(
         other = taken.setdefault(file.resolve(), option)
         if other != option:
             raise ConfigError(f"{option} {file}: {other} names the same file; name another.")
+        for name, given in (inputs or {}).items():
+            if given is not None and Path(given).expanduser().resolve() == file.resolve():
+                raise ConfigError(f"{option} {file}: is read as {name}; name another file.")
+        if not force and not is_ours(file, option):
+            raise ConfigError(
+                f"{option} {file}: exists and was not written by SafeCompress; name another file, "
+                "or pass --force to replace it."
+            )
 
 
 def write_outputs(

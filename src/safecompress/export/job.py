@@ -22,24 +22,17 @@ from safecompress.checks import (
 from safecompress.data import Splits
 from safecompress.errors import ConfigError, blaming
 from safecompress.events import Event, Listener, silent
-from safecompress.export.card import model_card
 from safecompress.export.context import ExportContext
 from safecompress.export.format import Format
 from safecompress.export.graph import input_names
 from safecompress.export.measure import BATCHES, latencies, loading, sizes
+from safecompress.export.place import put, require_place
 from safecompress.export.registry import FORMATS, FormatRequest, format_for, format_of_file
 from safecompress.export.retest import Retest, retest
 from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
 from safecompress.export.written import facts_in, written
-from safecompress.files import (
-    make_folder,
-    require_file,
-    sha256,
-    write_bytes,
-    write_json,
-    write_text,
-)
+from safecompress.files import make_folder, sha256
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
@@ -102,13 +95,15 @@ def export(
     data: Splits | None = None,
     trust_code: bool = False,
     allow_failed: bool = False,
+    force: bool = False,
     on_event: Listener = silent,
 ) -> ExportResult:
     """Write a run's model as a file to ship, load it in its own runtime, and test it again.
 
     `FILE.json`, with every figure, and `FILE.md`, a model card, are written beside the file. A file
     that is not faithful to the model or misses a limit is not put in place, nor is the file of a
-    model that failed; its JSON and card are written and give the reason.
+    model that failed; its JSON and card are written and give the reason. An older file then stays
+    as it is, and the new documents are `FILE.refused.json` and `FILE.refused.md`.
 
     Args:
         run: the run folder.
@@ -126,6 +121,8 @@ def export(
         trust_code: whether code that the run folder names may be imported and called.
         allow_failed: whether the file of a run whose verdict is FAIL or ERROR is put in place if
             the file is faithful; its status stays that of the run, and its card says so.
+        force: whether a file at the path that no export wrote may be replaced; files of a run
+            never are.
         on_event: is called with every stage and every check.
 
     Returns:
@@ -134,6 +131,7 @@ def export(
 
     Raises:
         UsageError: on a run, a format or a limit that an export cannot work with.
+        ConfigError: when something else than an export stands at the path.
         StorageError: when a file cannot be written, or the ledger cannot count the look.
 
     Example:
@@ -161,8 +159,8 @@ def export(
     path = Path(path)
     form = format_for(format, path)
     _require_limits(form, max_bytes, max_latency_ratio)
+    require_place(path, force=force)
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
-    require_file(path, option="out")
     said = source.verdict
     on_event(Event("note", f"the run's verdict is {said.verdict}: {said.sentence}"))
     context = _context(source, form)
@@ -202,12 +200,7 @@ def export(
     document = assemble(
         outcome, _export_facts(source, form, path, content, facts, retested, measured, shipping)
     )
-    if shipping.shipped:
-        write_bytes(path, content)
-    else:
-        path.unlink(missing_ok=True)
-    write_json(path.with_name(f"{path.name}.json"), document.to_json())
-    write_text(path.with_name(f"{path.name}.md"), model_card(document))
+    put(path, content if shipping.shipped else None, document)
     return ExportResult(path if shipping.shipped else None, shipping.status, checks, document)
 
 
