@@ -45,6 +45,7 @@ from safecompress.run.folder import (
     VERDICT,
     RunFolder,
 )
+from safecompress.run.trusted import resume_command, run_config
 from safecompress.verdict_names import COMPRESSED
 from safecompress.verdicts.verdict import Verdict
 
@@ -86,6 +87,7 @@ def compress(
     config: CompressConfig | Mapping[str, Any] | str | Path | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
+    trust_code: bool = False,
     on_event: Listener = silent,
 ) -> Run:
     """Compress a model under simulated attacks and judge the result.
@@ -99,6 +101,8 @@ def compress(
         out: run folder, new or empty; by default `runs/NAME-seedN`.
         resume: the folder of an interrupted run to continue. Pass the same `model` and `data`
             objects, if any were passed before.
+        trust_code: whether code that the folder to resume names as its model or data may be
+            imported and called; code that `config` names is yours and always is.
         on_event: called with every `Event`.
 
     Returns:
@@ -139,9 +143,11 @@ def compress(
         raise RunFolderError(
             f"resume={resume}: the folder holds its own configuration; give neither config nor out."
         )
+    objects = [what for what, it in (("model", model), ("data", data)) if it is not None]
     folder = RunFolder.reopen(Path(resume))
     with _released(folder):
-        prepared = prepare(load_config(folder.path / CONFIG), model, data)
+        kept = run_config(folder.path, trust_code=trust_code, given=objects)
+        prepared = prepare(kept, model, data)
         with _threads(prepared.config.engine.threads):
             return _run(prepared, folder, on_event)
 
@@ -160,7 +166,7 @@ def _threads(wanted: int | None) -> Iterator[None]:
 @contextmanager
 def _released(folder: RunFolder) -> Iterator[None]:
     """Release the folder at the end; turn interruptions into errors that say how to resume."""
-    go_on = f"nothing committed is lost. Go on with: safecompress compress --resume {folder.path}"
+    go_on = f"nothing committed is lost. Go on with: {resume_command(folder.path)}"
     try:
         with telling_memory_shortage():
             yield

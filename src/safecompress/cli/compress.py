@@ -29,6 +29,9 @@ def command(
     seed: Seed = None,
     assign: Assign = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Import code that the folder to resume names.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -41,6 +44,7 @@ def command(
         out=out,
         assignments=settings(assign, seed),
         resume=resume,
+        trust_code=trust_code,
         quiet=quiet,
         as_json=as_json,
     )
@@ -63,6 +67,7 @@ def execute(
     out: Path | None,
     assignments: list[str],
     resume: Path | None,
+    trust_code: bool,
     quiet: bool,
     as_json: bool,
 ) -> Run:
@@ -73,6 +78,7 @@ def execute(
         out: the run folder; None takes that of the configuration, or runs/NAME-seedN.
         assignments: overrides of the configuration, each `KEY=VALUE`.
         resume: folder of an interrupted run; None to start one.
+        trust_code: whether code that this folder names may be imported.
         quiet: whether candidates and progress are hidden.
         as_json: whether events and outcome are printed as JSON.
 
@@ -88,7 +94,7 @@ def execute(
         raise ConfigError("--resume takes its settings from the folder; drop the other options.")
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         if resume is not None:
-            run = compress(resume=resume, on_event=watcher)
+            run = compress(resume=resume, trust_code=trust_code, on_event=watcher)
         else:
             loaded = load_config(config or {}, assignments=assignments)
             target = out if out is not None else _default_out(loaded.out, config, loaded.seed)

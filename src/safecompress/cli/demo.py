@@ -26,7 +26,15 @@ def command(
     """
     _clear(out)
     with as_file(files("safecompress.cli").joinpath("demo.yaml")) as config:
-        execute(config, out=out, assignments=[], resume=None, quiet=quiet, as_json=False)
+        execute(
+            config,
+            out=out,
+            assignments=[],
+            resume=None,
+            trust_code=False,
+            quiet=quiet,
+            as_json=False,
+        )
 
 
 def _clear(out: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from safecompress.cohorts.plan import CohortPlan
 from safecompress.compression.pipeline import copy_stages, make_models, take_up
 from safecompress.compression.prepare import prepare
-from safecompress.config import dump_yaml, load_config
+from safecompress.config import dump_yaml
 from safecompress.data.rows import named_tensors, rows_from_named
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Listener, silent
@@ -40,6 +40,7 @@ from safecompress.protocols import References
 from safecompress.randomness import derive
 from safecompress.run.folder import CONFIG, STATE, RunFolder
 from safecompress.run.model_file import StoredModel
+from safecompress.run.trusted import run_config
 from safecompress.verdict_names import COMPRESSED, DENSE
 
 PLAN, ROWS, REFERENCE = "plan.json", "rows.safetensors", "reference.safetensors"
@@ -106,7 +107,9 @@ class Cohort:
         reference = (
             rows_from_named(read_tensors(reference_file)) if reference_file.exists() else None
         )
-        config = load_config(folder / CONFIG)
+        # The cohort is opened where it was begun or for whoever began it, from a configuration that
+        # was trusted then; the key below shows that it is the same.
+        config = run_config(folder, trust_code=True)
         fields |= {"class_names": tuple(fields["class_names"])}
         fields |= {"reference": reference, "shared": None if shared is None else Path(shared)}
         plan = CohortPlan(config, rows, **fields)

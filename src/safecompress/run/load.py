@@ -6,14 +6,15 @@ from pathlib import Path
 
 from torch import nn
 
-from safecompress.config import CompressConfig, load_config
+from safecompress.config import CompressConfig
 from safecompress.data import Preprocessor
 from safecompress.errors import DataError, ModelError, RunFolderError
 from safecompress.files import read_json
 from safecompress.models import build_model
 from safecompress.models.given import ModelSource, module_of
-from safecompress.run.folder import CONFIG, MODEL, PREPROCESSING
+from safecompress.run.folder import MODEL, PREPROCESSING
 from safecompress.run.model_file import StoredModel, read_model
+from safecompress.run.trusted import run_config
 from safecompress.transforms import attach_
 
 
@@ -36,7 +37,9 @@ def load_preprocessor(run: str | Path) -> Preprocessor:
     return Preprocessor.from_json(state)
 
 
-def load(run: str | Path, *, model: ModelSource | None = None) -> nn.Module:
+def load(
+    run: str | Path, *, model: ModelSource | None = None, trust_code: bool = False
+) -> nn.Module:
     """Return a run's compressed model, or another of its models, in evaluation mode.
 
     The module computes exactly what the verdict judged: if the model is quantized, its weights are
@@ -48,9 +51,11 @@ def load(run: str | Path, *, model: ModelSource | None = None) -> nn.Module:
             `RUN/dense.safetensors`.
         model: a module of the run's architecture, which stays as it is, or a callable that makes
             one; needed when the run was started with a model object instead of a configured model.
+        trust_code: whether code that the run folder names as its model may be imported and called.
 
     Raises:
-        RunFolderError: when the folder holds no compressed model, or there is no such file.
+        RunFolderError: when the folder holds no compressed model, there is no such file, or its
+            model is made by code that is not trusted.
         ModelError: when the module does not fit the stored weights.
 
     Example:
@@ -81,7 +86,10 @@ def load(run: str | Path, *, model: ModelSource | None = None) -> nn.Module:
             "folder."
         )
     stored = read_model(file)
-    config = load_config(file.parent / CONFIG) if model is None else None
+    config = None
+    if model is None:
+        # The rows are not read, so code that makes them does not matter.
+        config = run_config(file.parent, trust_code=trust_code, given=["data"])
     return load_stored(stored, config, where=path, model=model)
 
 

@@ -14,15 +14,16 @@ from typing import Any
 
 from torch import nn
 
-from safecompress.config import CompressConfig, load_config
+from safecompress.config import CompressConfig
 from safecompress.data import Ledger, Splits, load_splits
 from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from safecompress.files import read_json, tensors_digest
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Pool, Rows
-from safecompress.run.folder import CONFIG, LEDGER, MODEL, PROVENANCE, VERDICT
+from safecompress.run.folder import LEDGER, MODEL, PROVENANCE, VERDICT
 from safecompress.run.load import load_stored
 from safecompress.run.model_file import StoredModel, read_model
+from safecompress.run.trusted import resume_command, run_config
 
 _ASKED = {
     "model": "its architecture: model=make_model in Python, --model package.module:make_model on "
@@ -131,12 +132,12 @@ def open_run(
     if not (folder / VERDICT).is_file() or not (folder / file).is_file():
         raise RunFolderError(
             f"{folder}: the run is not finished (no {VERDICT} or no {file}); go on with: "
-            f"safecompress compress --resume {folder}"
+            f"{resume_command(folder)}"
         )
-    config = load_config(folder / CONFIG)
-    _require_objects(config, folder, {"model": model, "data": data})
-    if not trust_code:
-        _refuse_code(config, folder, {"model": model, "data": data})
+    given = {"model": model, "data": data}
+    objects = [what for what, it in given.items() if it is not None]
+    config = run_config(folder, trust_code=trust_code, given=objects)
+    _require_objects(config, folder, given)
     stored = read_model(folder / file)
     columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))
     splits = _splits(config, data, columns)
@@ -178,21 +179,6 @@ def _require_objects(config: CompressConfig, folder: Path, given: Mapping[str, A
             + ", and ".join(_ASKED[what] for what in missing)
             + "."
         )
-
-
-def _refuse_code(config: CompressConfig, folder: Path, given: Mapping[str, Any]) -> None:
-    """Refuse to import code that a folder names, because the folder may come from a stranger."""
-    named = {}
-    if config.model is not None and given["model"] is None:
-        named["model"] = config.model.name
-    if config.data is not None and given["data"] is None:
-        named["data"] = config.data.source.code
-    for what, name in named.items():
-        if ":" in name:
-            raise RunFolderError(
-                f"{folder}: its {what} is made by code, '{name[:100]}', which an audit does not "
-                "run unasked; where the folder is yours, pass --trust-code (trust_code=True)."
-            )
 
 
 def require_same_rows(splits: Splits, folder: Path) -> None:
