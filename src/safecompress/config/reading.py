@@ -19,6 +19,7 @@ from safecompress.config.compare import CompareConfig
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Section
 from safecompress.config.sources import SOURCE_TAGS
+from safecompress.config.yaml_loader import dump_text, load_yaml
 from safecompress.errors import ConfigError, did_you_mean
 
 S = TypeVar("S", bound=Section)
@@ -44,29 +45,6 @@ def _expand(value: Any, *, where: str) -> Any:
     if isinstance(value, list):
         return [_expand(v, where=f"{where}[{i}]") for i, v in enumerate(value)]
     return value
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, in which a key given twice is an error instead of a silent override."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-# YAML 1.1 requires a dot in a float and reads 1e-3 as text, which is never meant here.
-_UniqueKeyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -98,7 +76,7 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
         ConfigError: when it is not YAML, gives a key twice, or its top level is no mapping.
     """
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - subclass of SafeLoader
+        value = load_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict):
@@ -287,4 +265,4 @@ def dump_yaml(config: CompressConfig) -> str:
     Args:
         config: the configuration of a compression.
     """
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dump_text(config.model_dump(mode="json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,17 @@ from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, sequen
 from safecompress.report.wording import Span
 
 _MOST_ROWS = 60
+_HARMLESS = {
+    "\\": "\\\\",
+    "|": "\\|",
+    "<": "&lt;",
+    "`": "'",
+    "[": "\\[",
+    "]": "\\]",
+    "://": "&#58;//",
+}
+"""By mark that ends a cell or begins a link, a picture or other markup, what shows it as it is."""
+_MENTION = re.compile(r"@(?=[A-Za-z])")
 
 
 def markdown_summary(verdict: Mapping[str, Any]) -> str:
@@ -58,6 +70,7 @@ def table_cell(value: object, *, longest: int = 600) -> str:
         longest: characters after which it is cut.
     """
     cleaned = text(value, longest=longest)
-    for mark, harmless in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("`", "'")):
+    for mark, harmless in _HARMLESS.items():
         cleaned = cleaned.replace(mark, harmless)
-    return " ".join(cleaned.split())
+    # A name in a pull request would notify the person or the team that it names.
+    return " ".join(_MENTION.sub("&#64;", cleaned).split())

@@ -76,14 +76,21 @@ def table_csv(document: Mapping[str, Any]) -> str:
         head += [name, f"{name}.low", f"{name}.high"]
     output = io.StringIO()
     table = csv.writer(output, lineterminator="\n")
-    table.writerow(head)
+    table.writerow([_plain_cell(name) for name in head])
     for row in rows:
         spans = [_span(row.get(name)) for name in figures]
         spans += [_span(mapping(row.get("attacks")).get(attack)) for attack in attacks]
         numbers = [x for span in spans for x in (span.value, span.low, span.high)]
         named = [row.get(key) for key in plain] + [mapping(row.get("strongest")).get("attack")]
-        table.writerow([*named, *("" if x is None else repr(x) for x in numbers)])
+        cells = [_plain_cell(value) for value in named]
+        table.writerow([*cells, *("" if x is None else repr(x) for x in numbers)])
     return output.getvalue()
+
+
+def _plain_cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe begins text there."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 @dataclass(frozen=True)
