@@ -288,14 +288,14 @@ def shown_to(row: Row, target: int, everyone: References, *, seed: int) -> Refer
     others = torch.tensor([(target + k) % count for k in range(1, count)])
     if row.shadows != "all":
         others = others[: int(row.shadows) + 1]
-    shadows = References(everyone.log_odds[others], everyone.seen[others])
+    shadows = everyone.of_models(others)
     shadows = matched(shadows, everyone.seen[target], seed=seed)
     if row.outside is None:
         return shadows
     # A draw is below 1 exactly for models that did not see the row, so sorting puts them first.
     drawn = torch.rand(shadows.seen.shape, generator=generator(seed, "outside")) + shadows.seen
     chosen = drawn.argsort(dim=0)[: row.outside]
-    return References(shadows.log_odds.gather(0, chosen), shadows.seen.gather(0, chosen))
+    return shadows.of_models(chosen)
 
 
 def pooled(name: str, cohort: Cohort, count: int) -> dict[str, Any]:

@@ -232,14 +232,15 @@ def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:
     config, count = cell.recipe, cell.models
     seen = deal(rows.rows.inputs, members=rows.members, count=count, seed=config.seed)
     source = generator(config.seed, "rehearsal")
-    noise = References(torch.randn(seen.shape, generator=source, dtype=torch.float64), seen)
-    logits = torch.randn(len(rows.rows), len(rows.class_names), generator=source)
-    outputs = Outputs(logits, rows.rows.labels, rows.rows.ids)
+    # Two classes, whatever the data have: only the numbers of models decide.
+    labels = torch.zeros(len(rows.rows), dtype=torch.int64)
+    said = torch.randn(*seen.shape, 2, generator=source)
+    outputs = Outputs(said[0], labels, rows.rows.ids)
     shadow_attacks = [attack for attack in attacks if attack.requires == {"references"}]
     if not shadow_attacks:
         return
     try:
-        others = matched(References(noise.log_odds[1:], seen[1:]), seen[0], seed=config.seed)
+        others = matched(References.of(said[1:], labels, seen[1:]), seen[0], seed=config.seed)
         evidence = Evidence(outputs, references=others)
         pool = Pool(evidence.take(seen[0]), evidence.take(~seen[0]))
         subject = Subject.of(pool, name=cell.name, density=None, seed=config.seed)

@@ -18,6 +18,7 @@ from safecompress.attacks import (
     quantile as quantile,
     lira as lira,
     rmia as rmia,
+    learnt as learnt,
     white_box as white_box,
     white_box_published as white_box_published,
 )

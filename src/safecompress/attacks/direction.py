@@ -12,10 +12,8 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from safecompress.attacks.imagined import lifted
-from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, ReferenceLogits, References
 from safecompress.randomness import generator
 from safecompress.stats.intervals import auc_interval
 
@@ -57,14 +55,13 @@ def _silent(evidence: Evidence, copies: int, source: torch.Generator) -> Evidenc
         return repeated
     n, models = len(outputs), len(references.seen)
     noise = torch.randn(models + 1, n, generator=source, dtype=torch.float64)
+    # Of two classes one number is the whole answer, and the other classes say nothing here.
+    said = torch.stack([noise, torch.zeros_like(noise)], dim=2)
+    labels = torch.zeros(n, dtype=torch.int64)
     return replace(
         repeated,
-        outputs=_with_odds(outputs, noise[models]),
-        references=References(noise[:models], references.seen),
+        outputs=Outputs(said[models].float(), labels, outputs.ids),
+        references=References(
+            noise[:models], references.seen, ReferenceLogits.of(said[:models].float())
+        ),
     )
-
-
-def _with_odds(outputs: Outputs, odds: Tensor) -> Outputs:
-    """Return outputs whose labels have these log-odds, and whose other classes are alike."""
-    flat = Outputs(torch.zeros_like(outputs.logits), outputs.labels, outputs.ids)
-    return lifted(flat, odds + math.log(max(1, outputs.classes - 1)))

@@ -21,6 +21,7 @@ from safecompress.protocols import (
     Evidence,
     Internals,
     Outputs,
+    ReferenceLogits,
     References,
     Rows,
     log_odds,
@@ -165,7 +166,7 @@ def lifted(outputs: Outputs, by: Tensor) -> Outputs:
 
 
 def imaginary_references(outputs: Outputs, *, seed: int) -> References:
-    """Return 16 references whose log-odds are those of this model with noise.
+    """Return 16 references whose answers are those of this model with noise in the log-odds.
 
     Each row was in the training set of half of the references, and each reference has memorized
     its own training rows as in `plant`.
@@ -186,7 +187,9 @@ def imaginary_references(outputs: Outputs, *, seed: int) -> References:
     seen_odds = true_class_log_odds(plant(outputs, like=outputs, seed=seed))
     noise = torch.randn(shape, generator=source, dtype=torch.float64)
     noise *= _REFERENCE_SPREAD * unseen_odds.std()
-    return References(torch.where(seen, seen_odds, unseen_odds) + noise, seen)
+    said = torch.where(seen, seen_odds, unseen_odds) + noise
+    logits = torch.stack([lifted(outputs, odds - unseen_odds).logits for odds in said])
+    return References(said, seen, ReferenceLogits.of(logits))
 
 
 def imaginary_internals(outputs: Outputs, *, seed: int) -> Internals:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from safecompress.attacks import ATTACKS
+from safecompress.attacks.learnt import FEWEST, can_stand_in
 from safecompress.audits.numbers import number
 from safecompress.checks import (
     Accuracy,
@@ -142,7 +143,8 @@ TIERS = (
     Tier("a neural attack", ("neural",), 0.05, 1.5e-5),
     Tier("a white-box attack", ("white-box",), 0.1, 3e-5),
     Tier("an attack that holds the dense model as well", ("pair",), 0.05, 3e-5),
-    Tier("reference attacks", shadow_attacks(ALL_FORMS), 0.05, 1e-5),
+    Tier("reference attacks", shadow_attacks(ALL_FORMS)[:-1], 0.05, 1e-5),
+    Tier("an attack learnt on references", ("learnt-references", "learnt-known-rows"), 0.3, 5e-5),
     Tier("a quantile regression", ("quantile",), 0.1, 2.5e-4, dear=True),
     Tier("label-only changed copies", ("augmentation",), 0.1, 3e-6, queries=72, dear=True),
     Tier("label-only distances", ("boundary",), 0.1, 3e-6, queries=533, dear=True),
@@ -183,11 +185,13 @@ def _too_few_references(evidence: Pool[Evidence]) -> set[Identity]:
         return set()
     seen = torch.cat([members.seen, nonmembers.seen], dim=1)
     fewest = int(torch.minimum(seen.sum(dim=0), (~seen).sum(dim=0)).min())
-    every, carried = (
-        {identity(ATTACKS.build(request, where="audit")) for request in shadow_attacks(count)}
-        for count in (ALL_FORMS, fewest)
-    )
-    return every - carried
+    learnable = can_stand_in(seen)
+    requests = shadow_attacks(fewest, learnable=learnable)
+    if not learnable and min(members.seen.shape[1], nonmembers.seen.shape[1]) < 2 * FEWEST:
+        requests = requests[:-1]
+    carried = {identity(ATTACKS.build(request, where="audit")) for request in requests}
+    every = (r for kind in (True, False) for r in shadow_attacks(ALL_FORMS, learnable=kind))
+    return {identity(ATTACKS.build(request, where="audit")) for request in every} - carried
 
 
 def audit_suite(

@@ -79,23 +79,26 @@ def dense_checks(attacks: Sequence[Attack], margin: float = MARGIN) -> list[Chec
     ]
 
 
-def shadow_attacks(fewest: int) -> tuple[Request, ...]:
+def shadow_attacks(fewest: int, *, learnable: bool = True) -> tuple[Request, ...]:
     """Return the attacks that reference models allow.
 
     Which form of LiRA is the strongest depends on the model: offline on outputs that were learned
     from another model's, online on those learned from labels, and a row's own variance only with
-    enough references. So every form runs that the references carry.
+    enough references. So every form runs that the references carry. They read the log-odds of the
+    label alone, so an attack runs beside them that learns what a member's whole answer looks like.
 
     Args:
         fewest: the smallest number, over all rows, of references that were trained on the row or of
             references that were not, whichever is smaller.
+        learnable: whether it is known of enough references which rows they saw, so that an attack
+            can learn on them (`can_stand_in`); otherwise it learns on rows of known membership.
     """
     forms: list[Request] = ["lira-offline"]
     if fewest >= _ONLINE:
         forms.append("lira-online")
     if fewest >= _OWN_VARIANCE:
         forms.append({"lira-online": {"variance": "per-example"}})
-    return (*forms, "rmia")
+    return (*forms, "rmia", "learnt-references" if learnable else "learnt-known-rows")
 
 
 def fewest_shadows(count: int, *, members: int, others: int) -> int:

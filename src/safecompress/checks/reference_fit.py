@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from safecompress.checks.skill import Floats, in_errors
 from safecompress.errors import DataError
-from safecompress.protocols import Evidence, Outputs, Pool, References
+from safecompress.protocols import Evidence, Outputs, Pool
 from safecompress.protocols.odds import log_odds
 from safecompress.randomness import permutation
 from safecompress.stats import auc
@@ -90,7 +90,7 @@ def fitting_references(
         found = one.references
         if found is None:
             return one
-        return replace(one, references=References(found.log_odds[index], found.seen[index]))
+        return replace(one, references=found.of_models(index))
 
     return evidence.map(reduced), remarks
 

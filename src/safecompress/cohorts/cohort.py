@@ -228,7 +228,7 @@ class Cohort:
         return tuple(json.loads(fields.get(_LINEAGE, "[]")))
 
     def references(self, numbers: Sequence[int], which: str, ids: Tensor) -> References:
-        """Return log-odds of rows by models of the cohort, and which models trained on which rows.
+        """Return what models of the cohort say of rows, and which models trained on which rows.
 
         Args:
             numbers: the models, all trained.
@@ -242,12 +242,9 @@ class Cohort:
         place = self.places(ids)
         labels = self.plan.rows.labels[place]
         seen = self.plan.seen(max(numbers) + 1)[list(numbers)][:, place]
-        # Files are read one at a time, so that the logits of only one model are in memory.
-        each = [
-            References.of(self.logits(number, which)[place].unsqueeze(0), labels, saw.unsqueeze(0))
-            for number, saw in zip(numbers, seen, strict=True)
-        ]
-        return References(torch.cat([one.log_odds for one in each]), seen)
+        # Files are read one at a time, so that of other rows only one model's logits are in memory.
+        said = torch.stack([self.logits(number, which)[place] for number in numbers])
+        return References.of(said, labels, seen)
 
     def places(self, ids: Tensor) -> Tensor:
         """Return the positions of some rows among the cohort's rows, int64 (m,).

@@ -31,7 +31,7 @@ def matched(others: References, saw: Tensor, *, seed: int) -> References:
     members: with 1,000 rows that makes mean AUCs .0005 too low.
 
     Args:
-        others: log-odds by all models of a cohort but the target.
+        others: answers of all models of a cohort but the target.
         saw: bool (n,), whether the target trained on each row.
         seed: seed of the draws.
 
@@ -55,7 +55,7 @@ def matched(others: References, saw: Tensor, *, seed: int) -> References:
     gone = torch.where(can_go, drawn, -1.0).argmax(dim=0)
     place = torch.arange(len(others.seen) - 1).unsqueeze(1)
     left = place + (place >= gone)
-    return References(others.log_odds.gather(0, left), others.seen.gather(0, left))
+    return others.of_models(left)
 
 
 def _redistributed(seen: Tensor, saw: Tensor, source: torch.Generator) -> Tensor:

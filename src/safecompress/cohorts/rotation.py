@@ -52,7 +52,7 @@ class TargetRotation:
 
     @cached_property
     def everyone(self) -> References:
-        """Log-odds of every row's label by every model, and whether it trained on the row."""
+        """What every model says of every row, and whether it trained on the row."""
         rows = self.cohort.plan.rows
         return References.of(self.logits, rows.labels, self.cohort.plan.seen(self.count))
 
@@ -70,13 +70,14 @@ class TargetRotation:
         return load_stored(stored, self.cohort.plan.config, where=folder)
 
     def others(self, target: int) -> References:
-        """Return the log-odds by all models but the target, less one for each row (`matched`).
+        """Return what all models but the target say, less one for each row (`matched`).
 
         Args:
             target: the model that is attacked, from 0.
         """
-        is_other = torch.arange(self.count) != target
-        others = References(self.everyone.log_odds[is_other], self.everyone.seen[is_other])
+        others = self.everyone.of_models(
+            torch.tensor([k for k in range(self.count) if k != target], dtype=torch.int64)
+        )
         seed = derive(self.cohort.plan.config.seed, "matched", target)
         return matched(others, self.everyone.seen[target], seed=seed)
 

@@ -46,8 +46,8 @@ def shadows_of(
         sealed: the sealed rows.
 
     Returns:
-        By the name of a model, `compressed` and `dense`, the log-odds of the sealed rows by its
-        shadow models; empty if the configuration has no shadow models.
+        By the name of a model, `compressed` and `dense`, what its shadow models say of the sealed
+        rows; empty if the configuration has no shadow models.
 
     Raises:
         NonFiniteError: when a shadow model diverges.
@@ -83,8 +83,8 @@ def shadows_of_run(
         listen: called with an event for each trained model.
 
     Returns:
-        By the name of a model, `compressed` and `dense`, the log-odds of the sealed rows by its
-        shadow models.
+        By the name of a model, `compressed` and `dense`, what its shadow models say of the sealed
+        rows.
 
     Raises:
         ConfigError: when the run began with trained weights, so that their recipe is not known.

@@ -101,7 +101,7 @@ def judge(
         sealed: the opened sealed rows.
         dense: the dense model, for paired differences; None without one.
         models: the compressed model and the baselines, by name.
-        shadows: by the name of a model, the log-odds of the sealed rows by its shadow models.
+        shadows: by the name of a model, what its shadow models say of the sealed rows.
     """
     compressed, rows, looks = models[COMPRESSED], sealed.rows, sealed.looks
     named = ({DENSE: dense} if dense is not None else {}) | dict(models)

@@ -101,6 +101,7 @@ class CompareConfig(Section):
             "lira-online",
             "lira-offline",
             "rmia",
+            "learnt-references",
         ),
         min_length=1,
         description="Membership attacks on every target (`safecompress list attacks`), at least "

@@ -20,6 +20,7 @@ from safecompress.protocols.groups import GroupColumn
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.odds import Residuals, log_odds, residuals
 from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
+from safecompress.protocols.reference_logits import ReferenceLogits
 from safecompress.protocols.references import References
 from safecompress.protocols.rows import (
     Inputs,
@@ -62,6 +63,7 @@ __all__ = [
     "Proposal",
     "ProposalContext",
     "Recipe",
+    "ReferenceLogits",
     "References",
     "Residuals",
     "Rows",

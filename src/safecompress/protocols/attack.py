@@ -29,7 +29,7 @@ class Evidence:
         outputs: the target's outputs.
         parent: the dense parent's outputs on the same rows.
         rows: the rows themselves.
-        references: reference models' log-odds of the same rows.
+        references: what reference models say of the same rows.
         internals: the target's hidden features and gradient norms on the same rows, for white-box
             attacks.
         family: outputs of several compressed versions of the same model on the same rows.
@@ -221,7 +221,7 @@ class Attack(ABC):
         at the judged rows, too, because references are independent of the target's training set.
 
         Args:
-            references: log-odds of all rows, members first.
+            references: what they say of all rows, members first.
         """
         del references
 

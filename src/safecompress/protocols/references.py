@@ -9,6 +9,7 @@ from torch import Tensor
 
 from safecompress.errors import DataError, NonFiniteError
 from safecompress.protocols.odds import log_odds
+from safecompress.protocols.reference_logits import ReferenceLogits
 
 _BLOCK = 1 << 17
 """Number of logits converted to float64 at a time, 1 MB, to bound the memory of the copy."""
@@ -16,12 +17,14 @@ _BLOCK = 1 << 17
 
 @dataclass(frozen=True)
 class References:
-    """Log-odds that reference models (shadow models) give to rows, and which rows they trained on.
+    """What reference models (shadow models) say of rows, and which rows they trained on.
 
     Args:
         log_odds: float64 (k, n), log p_y − log(1 − p_y) of each row's label y by each of k
             references, in nats; finite.
         seen: bool (k, n), whether the row was in that reference's training set.
+        logits: the references' logits of the same rows, for attacks that compare whole answers;
+            None where only the log-odds of the labels are known.
 
     Raises:
         DataError: on other shapes or dtypes, or without a single reference.
@@ -32,6 +35,7 @@ class References:
 
     log_odds: Tensor
     seen: Tensor
+    logits: ReferenceLogits | None = None
 
     def __post_init__(self) -> None:
         given = tuple(self.log_odds.shape)
@@ -39,6 +43,11 @@ class References:
             raise DataError(
                 f"references: log_odds {given}, seen {tuple(self.seen.shape)}; expected (k, n) "
                 "for both, with at least one reference."
+            )
+        if self.logits is not None and tuple(self.logits.models.shape) != given:
+            raise DataError(
+                f"references: log_odds {given}, logits of {self.logits.count} models on "
+                f"{len(self.logits)} rows; expected the same models and rows."
             )
         if self.log_odds.dtype != torch.float64 or self.seen.dtype != torch.bool:
             raise DataError(
@@ -51,7 +60,7 @@ class References:
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, seen: Tensor) -> References:
-        """Compute the log-odds of the labels from the references' logits, in float64.
+        """Compute the log-odds of the labels from the references' logits, and keep both.
 
         Args:
             logits: float (k, n, classes), at least 2 classes, ideally 32-bit or wider: rounding
@@ -86,35 +95,59 @@ class References:
             strict=True,
         )
         odds = torch.cat([log_odds(z.double(), y) for z, y in blocks])
-        return cls(odds.reshape(count, len(labels)), seen)
+        return cls(odds.reshape(count, len(labels)), seen, ReferenceLogits.of(logits))
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.log_odds.shape[1]
 
     def take(self, index: Tensor) -> References:
-        """Return the references' log-odds of some rows.
+        """Return what the references say of some rows.
 
         Args:
             index: int64 positions of the rows, or a bool mask (n,).
         """
-        return References(self.log_odds[:, index], self.seen[:, index])
+        logits = None if self.logits is None else self.logits.take(index)
+        return References(self.log_odds[:, index], self.seen[:, index], logits)
+
+    def of_models(self, index: Tensor) -> References:
+        """Return what some of the references say, which may be others for each row.
+
+        Args:
+            index: int64 (m,), positions of the references, or (m, n), those of each row.
+        """
+        if index.ndim == 1:
+            index = index.unsqueeze(1).expand(len(index), len(self))
+        return References(
+            self.log_odds.gather(0, index),
+            self.seen.gather(0, index),
+            None if self.logits is None else self.logits.of_models(index),
+        )
 
     def together(self, other: References) -> References:
         """Return the rows of both, this one's first.
 
         Args:
-            other: log-odds of other rows by the same reference models in the same order.
+            other: of other rows, by the same reference models in the same order.
 
         Raises:
-            DataError: when the two have different numbers of references.
+            DataError: when the two have different numbers of references or of classes.
         """
         if len(self.seen) != len(other.seen):
             raise DataError(
                 f"references: {len(self.seen)} of one group of rows, {len(other.seen)} of the "
                 "other; expected the same reference models for both."
             )
+        logits = None
+        if self.logits is not None and other.logits is not None:
+            if self.logits.classes != other.logits.classes:
+                raise DataError(
+                    f"references: {self.logits.classes} classes of one group of rows, "
+                    f"{other.logits.classes} of the other; expected the same classes."
+                )
+            logits = self.logits.together(other.logits)
         return References(
             torch.cat([self.log_odds, other.log_odds], dim=1),
             torch.cat([self.seen, other.seen], dim=1),
+            logits,
         )

@@ -1,0 +1,106 @@
+"""`Quadratic`: a logistic regression on numbers, their squares and their products, in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from safecompress.attacks.second_order import SeparationProblem, logistic
+
+_CLIP = 5.0
+"""Standardized numbers are clamped at this value, so that an outlier cannot dominate the fit."""
+_RIDGE = 3.0
+"""Penalty on the weights of standardized columns, in rows."""
+_START_ROWS = 8000
+"""Number of rows whose solution the fit to all rows starts from; most steps cost only them."""
+_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Standardizes columns by their mean and standard deviation over the rows of the fit.
+
+    Args:
+        mean: float64 (columns,).
+        scale: float64 (columns,), > 0.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, raw: Tensor) -> Standard:
+        """Return what standardizes given columns, float64 (n, columns)."""
+        scale = raw.std(dim=0, correction=0)
+        # A constant column carries no information; dividing it by 1 keeps it at zero.
+        return cls(raw.mean(dim=0), torch.where(scale > 1e-12, scale, 1.0))
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        return (raw - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The fitted regression, which maps rows of numbers to the log-odds of the first group.
+
+    Args:
+        numbers: standardizes the numbers.
+        terms: standardizes the numbers and their products.
+        weights: float64 (terms + 1,), the last one of the constant.
+    """
+
+    numbers: Standard
+    terms: Standard
+    weights: Tensor
+
+    @classmethod
+    def fitted(cls, raw: Tensor, first: Tensor) -> Quadratic:
+        """Return the regression that tells rows of the first group from the others.
+
+        Both groups have the same total weight, whatever their sizes.
+
+        Args:
+            raw: float64 (n, numbers), the rows; their first ones should be drawn at random.
+            first: bool (n,), the rows of the first group; both groups must have rows.
+        """
+        numbers = Standard.of(raw)
+        products = _products(numbers(raw))
+        terms = Standard.of(products)
+        design = _with_constant(terms(products))
+        weights = torch.zeros(design.shape[1], dtype=torch.float64)
+        for rows in (_START_ROWS, len(raw)):
+            problem = _problem(design[:rows], first[:rows])
+            if problem is not None:
+                penalty = _RIDGE / len(problem.target)
+                weights = logistic(problem, weights, penalty=penalty, steps=_STEPS)
+        return cls(numbers, terms, weights)
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Return the log-odds of the first group, float64 (n,).
+
+        Args:
+            raw: float64 (n, numbers).
+        """
+        return _with_constant(self.terms(_products(self.numbers(raw)))) @ self.weights
+
+
+def _products(standardized: Tensor) -> Tensor:
+    """Return clipped numbers, their squares and their products."""
+    z = standardized.clamp(-_CLIP, _CLIP)
+    one, other = torch.triu_indices(z.shape[1], z.shape[1])
+    return torch.cat([z, z[:, one] * z[:, other]], dim=1)
+
+
+def _with_constant(columns: Tensor) -> Tensor:
+    return torch.cat([columns, columns.new_ones(len(columns), 1)], dim=1)
+
+
+def _problem(design: Tensor, first: Tensor) -> SeparationProblem | None:
+    """Return the rows with equal weight of both groups; None if one of them is empty."""
+    count = int(first.sum())
+    if count in {0, len(first)}:
+        return None
+    weight = torch.where(first, 0.5 / max(count, 1), 0.5 / max(len(first) - count, 1)).double()
+    return SeparationProblem(design, torch.where(first, 1.0, -1.0).double(), weight)
