@@ -15,7 +15,9 @@ _RIDGE = 3.0
 """Penalty on the weights of standardized columns, in rows."""
 _START_ROWS = 8000
 """Number of rows whose solution the fit to all rows starts from; most steps cost only them."""
-_STEPS = 12
+_STEPS, _LAST_STEPS = 12, 2
+"""Most Newton steps on these rows, and then on all. Close to the solution a step squares the
+error."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Quadratic:
     weights: Tensor
 
     @classmethod
-    def fitted(cls, raw: Tensor, first: Tensor) -> Quadratic:
+    def fitted(cls, raw: Tensor, first: Tensor, weight: Tensor) -> Quadratic:
         """Return the regression that tells rows of the first group from the others.
 
         Both groups have the same total weight, whatever their sizes.
@@ -64,17 +66,19 @@ class Quadratic:
         Args:
             raw: float64 (n, numbers), the rows; their first ones should be drawn at random.
             first: bool (n,), the rows of the first group; both groups must have rows.
+            weight: float64 (n,), > 0, weights of the rows relative to others of their group.
         """
         numbers = Standard.of(raw)
         products = _products(numbers(raw))
         terms = Standard.of(products)
         design = _with_constant(terms(products))
         weights = torch.zeros(design.shape[1], dtype=torch.float64)
-        for rows in (_START_ROWS, len(raw)):
-            problem = _problem(design[:rows], first[:rows])
+        stages = [(_START_ROWS, _STEPS), (len(raw), _LAST_STEPS)]
+        for rows, steps in stages if len(raw) > _START_ROWS else stages[:1]:
+            problem = _problem(design[:rows], first[:rows], weight[:rows])
             if problem is not None:
                 penalty = _RIDGE / len(problem.target)
-                weights = logistic(problem, weights, penalty=penalty, steps=_STEPS)
+                weights = logistic(problem, weights, penalty=penalty, steps=steps)
         return cls(numbers, terms, weights)
 
     def __call__(self, raw: Tensor) -> Tensor:
@@ -97,10 +101,9 @@ def _with_constant(columns: Tensor) -> Tensor:
     return torch.cat([columns, columns.new_ones(len(columns), 1)], dim=1)
 
 
-def _problem(design: Tensor, first: Tensor) -> SeparationProblem | None:
+def _problem(design: Tensor, first: Tensor, weight: Tensor) -> SeparationProblem | None:
     """Return the rows with equal weight of both groups; None if one of them is empty."""
-    count = int(first.sum())
-    if count in {0, len(first)}:
+    if bool(first.all()) or not bool(first.any()):
         return None
-    weight = torch.where(first, 0.5 / max(count, 1), 0.5 / max(len(first) - count, 1)).double()
-    return SeparationProblem(design, torch.where(first, 1.0, -1.0).double(), weight)
+    share = torch.where(first, weight / weight[first].sum(), weight / weight[~first].sum()) / 2
+    return SeparationProblem(design, torch.where(first, 1.0, -1.0).double(), share)

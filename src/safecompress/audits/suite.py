@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from safecompress.attacks import ATTACKS
-from safecompress.attacks.learnt import FEWEST, can_stand_in
+from safecompress.attacks.stand_ins import FEWEST, can_stand_in
 from safecompress.audits.numbers import number
 from safecompress.checks import (
     Accuracy,

@@ -33,6 +33,8 @@ NAMES = {
     "augmentation",
     "boundary",
     "quantile",
+    "learnt-references",
+    "learnt-known-rows",
 }
 
 
@@ -84,7 +86,10 @@ def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):
     needs = {line.split()[0]: line[column:].split()[0] for line in firsts}
     assert set(needs) >= NAMES
     needy = {name for name, need in needs.items() if need == "references"}
-    assert needy == {"lira-online", "lira-offline", "calibrated", "rmia"}
+    assert needy == {
+        *("lira-online", "lira-offline", "calibrated", "rmia"),
+        *("learnt-references", "learnt-known-rows"),
+    }
     assert {name for name, need in needs.items() if need == "internals"} == {
         "white-box",
         "white-box-published",

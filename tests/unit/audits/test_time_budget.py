@@ -55,6 +55,7 @@ def test_without_a_budget_every_tier_runs_whose_evidence_is_there(tmp_path: Path
         "lira-online",
         "lira-online-own-variance",
         "rmia",
+        "learnt-references",
     }
 
 

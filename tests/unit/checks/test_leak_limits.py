@@ -173,7 +173,7 @@ def test_every_form_of_lira_runs_that_its_references_carry(count: int) -> None:
     built = [ATTACKS.build(request, where="test") for request in shadow_attacks(fewest)]
     names = [attack.name for attack in built]
     assert len(set(names)) == len(names)
-    assert {"lira-offline", "rmia"} <= set(names)
+    assert {"lira-offline", "rmia", "learnt-references"} <= set(names)
     assert ("lira-online" in names) is (count // 2 >= 2)
     assert ("lira-online-own-variance" in names) is (count // 2 >= 8)
 
