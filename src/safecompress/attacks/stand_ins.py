@@ -1,7 +1,7 @@
 """`Read`, `Sizes`, `of_stand_ins`, `of_target`: the numbers of whole answers, row by row.
 
 Every row is compared with the same number of references of a kind, drawn by lot: their counts would
-tell members without any leak. A reference that stands in for the target is compared with the others.
+tell members without any leak. A reference that stands in for the target faces the others.
 """
 
 from __future__ import annotations
