@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from safecompress.attacks import ATTACKS
+from safecompress.audits.suite import TIERS, attacks_for
+from safecompress.errors import MissingEvidenceError, UndecidableError
 from safecompress.protocols import Attack, AttackResult, Evidence, Pool
 from safecompress.stats import auc
 from tests.planted_recipes import Cohort, planted
@@ -127,3 +129,25 @@ def _by_id(result: AttackResult) -> torch.Tensor:
     scores = torch.cat([result.scores.members, result.scores.nonmembers])
     ids = torch.cat([result.ids.members, result.ids.nonmembers])
     return scores[ids.argsort()]
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_references_that_can_teach_nothing_are_refused_in_a_sentence(name: str) -> None:
+    pool = planted("nothing", rows=200, references=5, seed=5).evidence()
+    bare = with_references(pool, lambda r: replace(r, logits=None))
+    with pytest.raises(MissingEvidenceError, match="give the references' logits"):
+        attacked(name, bare)
+    every = with_references(pool, lambda r: replace(r, seen=torch.ones_like(r.seen)))
+    with pytest.raises(UndecidableError, match="expected at least 24 of either"):
+        attacked(name, every)
+
+
+def test_what_nobody_saw_teaches_rows_of_known_membership_only() -> None:
+    pool = planted("surer", rows=800, references=5, seed=6).evidence()
+    unknown = with_references(pool, lambda r: replace(r, seen=torch.zeros_like(r.seen)))
+    with pytest.raises(UndecidableError, match="0 examples of members"):
+        attacked("learnt-references", unknown)
+    assert found("learnt-known-rows", unknown) > 0.6
+    for evidence, expected in ((pool, LEARNT[0]), (unknown, LEARNT[1])):
+        tier = next(tier for tier in TIERS if LEARNT[0] in tier.attacks)
+        assert [a.name for a in attacks_for(tier, evidence)] == [expected]

@@ -45,7 +45,7 @@ class Learnt(NamedTuple):
 
 @dataclass(frozen=True)
 class LearntAttack(Attack):
-    """An attack on whole answers; forms of it say what they learn from.
+    """An attack on whole answers; authors write what it learns from, and `score` by `_scored`.
 
     Args:
         draws: number of draws of references that a row's score is the mean over, at least 1.
@@ -63,33 +63,27 @@ class LearntAttack(Attack):
     def __post_init__(self) -> None:
         require_at_least(self, draws=1, rows=1000)
 
-    def score(self, fitted: Learnt, evidence: Evidence) -> Tensor:
-        """Return the mean log-odds of "member" over the draws, float64 (n,).
-
-        Args:
-            fitted: what was learned.
-            evidence: the target's outputs and references on n rows.
-
-        Raises:
-            MissingEvidenceError: when the references' logits are not known.
-        """
+    def _scored(self, fitted: Learnt, evidence: Evidence) -> Tensor:
+        """Return the mean log-odds of "member" over the draws, float64 (n,)."""
         read = Read.of(cast(References, evidence.references), attack=self.name)
         found = of_target(read, evidence.outputs, fitted.sizes, seed=fitted.seed, draws=self.draws)
         scores = torch.stack([fitted.regression(of_draw) for of_draw in found]).mean(dim=0)
         return torch.where(read.references.seen.all(dim=0), fitted.silent, scores)
 
+    def _require(self, members: int, others: int, sizes: Sizes) -> None:
+        """Raise an error where there are too few examples of either kind to learn from."""
+        if min(members, others) < FEWEST:
+            raise UndecidableError(
+                f"{self.name}: {members} examples of members and {others} of non-members to learn "
+                f"from; expected at least {FEWEST} of either, each on a row with more than "
+                f"{sizes.outside} references that did not see it. Train more references, each on "
+                "a random half of all rows, or give more rows."
+            )
+
     def _learnt(
         self, found: Tensor, member: Tensor, weight: Tensor, *, sizes: Sizes, seed: int
     ) -> Learnt:
         """Fit the regression to weighted rows of numbers in random order."""
-        fewest = min(int(member.sum()), int((~member).sum()))
-        if fewest < FEWEST:
-            raise UndecidableError(
-                f"{self.name}: {int(member.sum())} members and {int((~member).sum())} non-members "
-                f"to learn from; expected at least {FEWEST} of either, each with {sizes.outside} "
-                "references that did not see it. Train more references, each on a random half of "
-                "all rows, or give more rows."
-            )
         regression = Quadratic.fitted(found, member, weight)
         return Learnt(regression, sizes, float(regression(found).median()), seed)
 
@@ -127,7 +121,9 @@ class LearntReferencesAttack(LearntAttack):
         order = shuffled(read.keys[carried.numpy()])
         # Whole rows are left out, not stand-ins, which bounds the memory and the time.
         some = read.take(carried[order[: max(1, self.rows // count)]])
-        found, seen = of_stand_ins(some, sizes), some.references.seen.T
+        seen = some.references.seen.T
+        self._require(int(seen.sum()), int((~seen).sum()), sizes)
+        found = of_stand_ins(some, sizes)
         # Of each row, both kinds weigh the same. Otherwise a row that more references saw would
         # have more examples of "member", and the fit would say so of a target that saw it less.
         share = seen.double().mean(dim=1, keepdim=True)
@@ -140,6 +136,18 @@ class LearntReferencesAttack(LearntAttack):
             sizes=sizes,
             seed=SEED,
         )
+
+    def score(self, fitted: Learnt, evidence: Evidence) -> Tensor:
+        """Return the mean log-odds of "member" over the draws, float64 (n,).
+
+        Args:
+            fitted: what was learned.
+            evidence: the target's outputs and references on n rows.
+
+        Raises:
+            MissingEvidenceError: when the references' logits are not known.
+        """
+        return self._scored(fitted, evidence)
 
 
 ATTACKS.add(
@@ -179,9 +187,10 @@ class LearntKnownRowsAttack(LearntAttack):
             for e in (known.members, known.nonmembers)
         ]
         sizes = Sizes.of(torch.cat([read.references.seen for _, read in both], dim=1))
+        able = [(~read.references.seen.all(dim=0)).nonzero().squeeze(1) for _, read in both]
+        self._require(len(able[0]), len(able[1]), sizes)
         found, member, keys = [], [], []
-        for belongs, (evidence, read) in zip((True, False), both, strict=True):
-            some = (~read.references.seen.all(dim=0)).nonzero().squeeze(1)
+        for belongs, (evidence, read), some in zip((True, False), both, able, strict=True):
             outputs = evidence.outputs.take(some)
             found.append(of_target(read.take(some), outputs, sizes, seed=seed, draws=1)[0])
             member.append(torch.full((len(some),), belongs))
@@ -190,6 +199,18 @@ class LearntKnownRowsAttack(LearntAttack):
         weight = torch.ones(len(mixed), dtype=torch.float64)
         rows, labels = torch.cat(found)[mixed], torch.cat(member)[mixed]
         return self._learnt(rows, labels, weight, sizes=sizes, seed=seed)
+
+    def score(self, fitted: Learnt, evidence: Evidence) -> Tensor:
+        """Return the mean log-odds of "member" over the draws, float64 (n,).
+
+        Args:
+            fitted: what was learned.
+            evidence: the target's outputs and references on n rows.
+
+        Raises:
+            MissingEvidenceError: when the references' logits are not known.
+        """
+        return self._scored(fitted, evidence)
 
 
 ATTACKS.add(
