@@ -22,7 +22,6 @@ from safecompress.report import table_markdown
 ATTACKS = (
     "loss",
     "lira-online",
-    {"lira-online": {"variance": "per-example"}},
     "lira-offline",
     "rmia",
     "learnt-references",

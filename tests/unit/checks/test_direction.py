@@ -15,7 +15,7 @@ from safecompress.stats import auc
 from tests.support import count
 
 BLACK_BOX = ("loss", "confidence", "entropy", "modified-entropy", "gap")
-REFERENCED = ("calibrated", "lira-offline", "lira-online", "rmia")
+REFERENCED = ("calibrated", "lira-offline", "lira-online", "rmia", "learnt-references")
 LEARNT = ("neural",)
 
 
@@ -43,10 +43,10 @@ def world(
     odds[:models] += seen[:models]
     odds[models] += leak * seen[models]
     labels = torch.from_numpy(draw.integers(classes, size=total))
-    logits = torch.zeros(total, classes, dtype=torch.float64)
-    logits[torch.arange(total), labels] = torch.from_numpy(odds[models]) + np.log(classes - 1)
-    outputs = Outputs(logits.float(), labels, torch.arange(total))
-    references = References(torch.from_numpy(odds[:models]), torch.from_numpy(seen[:models]))
+    logits = torch.zeros(models + 1, total, classes, dtype=torch.float64)
+    logits[:, torch.arange(total), labels] = torch.from_numpy(odds) + np.log(classes - 1)
+    outputs = Outputs(logits[models].float(), labels, torch.arange(total))
+    references = References.of(logits[:models], labels, torch.from_numpy(seen[:models]))
     evidence = Evidence(outputs, references=references)
     member = torch.from_numpy(seen[models])
     return Pool(evidence.take(member), evidence.take(~member))
