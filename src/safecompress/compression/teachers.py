@@ -18,15 +18,23 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import true_class_log_odds
+from safecompress.compression.jobs import training_steps
 from safecompress.compression.session import Session
+from safecompress.compression.teacher_choice import (
+    RECORD,
+    best_accuracy,
+    chosen_setting,
+    members_of,
+    teacher_model,
+)
+from safecompress.compression.teacher_settings import TeacherSetting, Trial
 from safecompress.config import TeachersConfig, TrainConfig
 from safecompress.data import Splits, content_of_inputs
-from safecompress.errors import DataError, RunFolderError
+from safecompress.errors import DataError, NonFiniteError, RunFolderError
 from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
 from safecompress.protocols import Pool, References, Rows
 from safecompress.randomness import permutation
-from safecompress.train import steps_per_epoch
 
 FOLDER = "teachers"
 
@@ -62,7 +70,7 @@ def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
 
 
 def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
-    """Return approximately how many optimizer steps all teachers take together.
+    """Return how many optimizer steps all teachers take together, at most and approximately.
 
     Args:
         members: number of members.
@@ -70,7 +78,12 @@ def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> 
         train: how each teacher trains.
     """
     rows = members * (config.folds - config.held_out) // config.folds
-    return config.folds * round(train.epochs * steps_per_epoch(rows, train))
+    first = TeacherSetting.of(config)
+    own = training_steps(first.train(train, members=members, rows=rows), rows=rows)
+    if config.choose is None:
+        return config.folds * own
+    longest = round(own * max(config.choose.steps) / first.steps) if first.steps else own
+    return (config.folds - 1 + config.choose.most_trainings) * longest
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,8 @@ def train_teachers(session: Session) -> TeacherOutputs:
     members, steer = splits.members, splits.steer
     unseen = held_out(members, config, seed=session.config.seed)
     paths = [session.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
-    if not all(path.exists() for path in paths):
+    whole = all(path.exists() for path in paths)
+    if not whole:
         # Entering a stage drops the pieces of another one, so a run that was interrupted in a later
         # stage must not enter this one again.
         text = f"teachers: {config.folds}, each without its own share of the members"
@@ -109,9 +123,16 @@ def train_teachers(session: Session) -> TeacherOutputs:
     labels = torch.zeros(len(members), splits.classes)
     odds = torch.zeros(unseen.shape, dtype=torch.float64)
     nonmember_odds = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
+    # Chosen teachers all wait for the choice, also where the first one's file is there.
+    setting = (
+        None if all(path.exists() for path in paths) else _setting(session, unseen[0], paths[0])
+    )
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
-        if not path.exists():
-            _train_teacher(session, number, rows, path)
+        if setting is not None and not path.exists():
+            key = f"teacher {number + 1}"
+            taught = _train_teacher(session, number, rows, setting=setting, key=key)
+            _write(session, path, taught)
+            _tell(session, key, taught)
         outputs = _read(path, splits, rows)
         labels[rows] += outputs["probabilities"]
         odds[number, rows] = outputs["log_odds"]
@@ -134,33 +155,87 @@ def _chosen(odds: Tensor, chosen: Tensor, count: int) -> References:
     return References(log_odds, torch.zeros(log_odds.shape, dtype=torch.bool))
 
 
-def _train_teacher(session: Session, number: int, unseen: Tensor, path: Path) -> None:
-    """Train one teacher on the rows of its folds and write its outputs on the other rows."""
-    members, progress = session.splits.members, session.progress
-    trainer = session.trainers.teacher(number, members.take(torch.nonzero(~unseen).squeeze(1)))
+@dataclass(frozen=True)
+class _Taught:
+    """What a trained teacher says.
+
+    Args:
+        tensors: its outputs on rows that it never saw, as its file holds them.
+        accuracy: share of the members it never saw that it classifies correctly.
+        steps: optimizer steps that its training took.
+    """
+
+    tensors: Mapping[str, Tensor]
+    accuracy: float
+    steps: int
+
+
+def _train_teacher(
+    session: Session, number: int, unseen: Tensor, *, setting: TeacherSetting, key: str
+) -> _Taught:
+    """Train one teacher on the rows of its folds and ask it about the other rows."""
+    progress = session.progress
+    seen, rows = members_of(unseen, session.splits.members)
+    own = teacher_model(session.config, session.splits, setting)
+    module, fresh = (session.module, session.fresh) if own is None else own
+    trainer = session.trainers.teacher(number, seen, module=module, setting=setting)
     # Each teacher starts from other weights: their errors then differ, so that the mean of their
     # outputs is a better label.
-    start = trainer.start(weights=session.fresh(number))
-    key = f"teacher {number + 1}"
+    start = trainer.start(weights=fresh(number))
     done = progress.train_to(key, start, trainer.total_steps, trainer=trainer)
-    rows = members.take(torch.nonzero(unseen).squeeze(1))
     outputs, others = (trainer.outputs(done, r) for r in (rows, session.splits.steer.nonmembers))
     probabilities = outputs.logits.softmax(1)
-    path.parent.mkdir(exist_ok=True)
-    write_tensors(
-        path,
-        {
-            "ids": rows.ids,
-            "probabilities": probabilities,
-            "log_odds": outputs.per_row(true_class_log_odds),
-            "nonmember_ids": others.ids,
-            "nonmembers": others.per_row(true_class_log_odds),
-        },
-    )
     progress.pieces.pop(key, None)
-    progress.commit()
     accuracy = float((probabilities.argmax(1) == rows.labels).double().mean())
-    session.listen(Event("note", f"  {key}: accuracy {accuracy:.3f} on rows it never saw", {}))
+    tensors = {
+        "ids": rows.ids,
+        "probabilities": probabilities,
+        "log_odds": outputs.per_row(true_class_log_odds),
+        "nonmember_ids": others.ids,
+        "nonmembers": others.per_row(true_class_log_odds),
+    }
+    return _Taught(tensors, accuracy, trainer.total_steps)
+
+
+def _write(session: Session, path: Path, taught: _Taught) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_tensors(path, taught.tensors)
+    session.progress.commit()
+
+
+def _tell(session: Session, key: str, taught: _Taught) -> None:
+    text = f"  {key}: accuracy {taught.accuracy:.3f} on rows it never saw"
+    session.listen(Event("note", text, {}))
+
+
+def _setting(session: Session, unseen: Tensor, path: Path) -> TeacherSetting:
+    """Return how all teachers train; a choice leaves the best trial's outputs as teacher 1's.
+
+    Args:
+        session: the run.
+        unseen: bool (members,), the members that teacher 1 never sees.
+        path: the file of teacher 1.
+    """
+    record = path.with_name(RECORD)
+
+    def attempt(setting: TeacherSetting) -> Trial:
+        key = f"teacher 1 ({setting.words()})"
+        try:
+            taught = _train_teacher(session, 0, unseen, setting=setting, key=key)
+        except NonFiniteError as error:
+            session.progress.pieces.pop(key, None)
+            session.listen(Event("note", f"  {key}: diverged, so it is not taken ({error})", {}))
+            path.parent.mkdir(exist_ok=True)
+            return Trial(setting, None, 0)
+        if taught.accuracy > best_accuracy(record):
+            _write(session, path, taught)
+        _tell(session, key, taught)
+        return Trial(setting, taught.accuracy, taught.steps)
+
+    setting = chosen_setting(record, attempt, session.config, session.splits)
+    if session.config.teachers.choose is not None:
+        session.listen(Event("note", f"  teachers train with {setting.words()}", {}))
+    return setting
 
 
 def _read(path: Path, splits: Splits, unseen: Tensor) -> Mapping[str, Tensor]:

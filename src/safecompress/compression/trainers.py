@@ -17,6 +17,7 @@ from safecompress.compression.jobs import (
 )
 from safecompress.compression.progress import Progress
 from safecompress.compression.requirements import build_proposals
+from safecompress.compression.teacher_settings import TeacherSetting
 from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
 from safecompress.protocols import Defense, FirstMaskTraining, Rows
@@ -97,18 +98,23 @@ class Trainers:
         train = self._train_config("sparse")
         return self._trainer("search", train, dense=dense, soft_labels=soft_labels)
 
-    def teacher(self, number: int, rows: Rows) -> Trainer:
+    def teacher(
+        self, number: int, rows: Rows, *, module: nn.Module, setting: TeacherSetting
+    ) -> Trainer:
         """Return the trainer of one teacher.
 
         Args:
             number: the teacher, from 0.
             rows: the members that it is trained on.
+            module: the live module, or one of the teachers' own.
+            setting: how the teachers train.
         """
         notes = self.progress.notes
+        train = self.config.teachers.train or whole_training(self.config, trained=self.trained)
         trainer = Trainer(
-            self.module,
+            module,
             rows,
-            self.config.teachers.train or whole_training(self.config, trained=self.trained),
+            setting.train(train, members=len(self.splits.members), rows=len(rows)),
             seed=derive(self.config.seed, "teacher", number),
             stage="teacher",
             engine=self.config.engine,

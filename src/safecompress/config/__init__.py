@@ -33,6 +33,7 @@ from safecompress.config.sources import (
     TorchSource,
 )
 from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
+from safecompress.config.teacher_choice import TeacherChoiceConfig
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "SparseConfig",
     "SplitConfig",
     "SteerConfig",
+    "TeacherChoiceConfig",
     "TeachersConfig",
     "TorchSource",
     "TrainConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -81,7 +82,7 @@ class Batches:
             rows.labels.to(device),
             rows.ids.to(device),
         )
-        self._augment = config.augment == "crop-flip"
+        self._augment, self._noise = config.augment == "crop-flip", config.noise
         self._seed, self._stage, self._device = seed, stage, device
         self._rank, self._ranks = 0, 1
         self._alone = False
@@ -123,6 +124,9 @@ class Batches:
         if self._augment and isinstance(inputs, Tensor):
             generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
             inputs = crop_flip(inputs, generator)
+        if self._noise:
+            generator = randomness.generator(self._seed, self._stage, "noise", step, self._rank)
+            inputs = map_inputs(partial(_noisy, spread=self._noise, generator=generator), inputs)
         if self.images and isinstance(inputs, Tensor):
             inputs = inputs.contiguous(memory_format=memory_format)
         labels = self._rows.labels.index_select(0, index)
@@ -143,3 +147,14 @@ class Batches:
             self._order, self._epoch = order.to(self._device), epoch
         start = place * self.size
         return self._order[start + self._rank : start + self.size : self._ranks]
+
+
+def _noisy(inputs: Tensor, *, spread: float, generator: torch.Generator) -> Tensor:
+    """Return real-valued inputs with Gaussian noise added; whole numbers are returned as they are.
+
+    The noise is drawn on the CPU, so that every device trains on the same inputs.
+    """
+    if not inputs.is_floating_point():
+        return inputs
+    drawn = torch.randn(inputs.shape, generator=generator) * spread
+    return inputs + drawn.to(inputs.device, inputs.dtype)
