@@ -10,7 +10,7 @@ from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS, UNPAIRING
 from safecompress.protocols import Defense
-from safecompress.train import require_together, steps_per_epoch
+from safecompress.train import require_no_accounting, require_together, steps_per_epoch
 
 Job: TypeAlias = Literal["dense", "student", "pruning", "baseline", "search"]
 """What is trained: the dense model, the student, the dense model towards its first mask (pruning),
@@ -110,6 +110,8 @@ def build_defenses(
             )
     built += [] if own is None else [own]
     require_together(built)
+    if job in {"student", "search"} and config.teachers.transfer_set is not None:
+        require_no_accounting(built)
     return built
 
 

@@ -36,7 +36,8 @@ from safecompress.compression.requirements import (
     needs_teachers,
 )
 from safecompress.compression.teacher_choice import check_choice
-from safecompress.compression.teachers import held_out
+from safecompress.compression.teacher_folds import held_out
+from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES
@@ -184,6 +185,7 @@ def prepare(
     if needs_teachers(config):
         held_out(splits.members, config.teachers, seed=config.seed)
         check_choice(config, splits)
+        TransferRows.of(config, splits)
         fresh(0)
     factory = None if model is None or isinstance(model, nn.Module) else model
     # Weights that saw none of these rows need not know anything about them yet.

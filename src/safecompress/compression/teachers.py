@@ -27,46 +27,18 @@ from safecompress.compression.teacher_choice import (
     members_of,
     teacher_model,
 )
+from safecompress.compression.teacher_folds import held_out, left_out
+from safecompress.compression.teacher_outputs import TeacherOutputs
 from safecompress.compression.teacher_settings import TeacherSetting, Trial
+from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import TeachersConfig, TrainConfig
-from safecompress.data import Splits, content_of_inputs
+from safecompress.data import Splits
 from safecompress.errors import DataError, NonFiniteError, RunFolderError
 from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
-from safecompress.protocols import Pool, References, Rows
-from safecompress.randomness import permutation
+from safecompress.protocols import Pool, References
 
 FOLDER = "teachers"
-
-
-def held_out(members: Rows, config: TeachersConfig, *, seed: int) -> Tensor:
-    """Return which rows each teacher is trained without.
-
-    Args:
-        members: the rows to divide into folds; equal inputs always share a fold.
-        config: number of folds, and how many of them each teacher leaves out.
-        seed: the run's seed.
-
-    Returns:
-        Bool (folds, members); every row is left out by exactly `held_out` teachers.
-
-    Raises:
-        DataError: when there are fewer distinct rows than folds.
-    """
-    content = torch.from_numpy(content_of_inputs([members.inputs])[0])
-    distinct, owner = torch.unique(content, return_inverse=True)
-    if len(distinct) < config.folds:
-        raise DataError(
-            f"teachers.folds is {config.folds}, but the members have only {len(distinct)} distinct "
-            "rows; make fewer folds."
-        )
-    return _left_out(permutation(len(distinct), seed, "teachers", "folds")[owner], config)
-
-
-def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
-    """Return which teachers leave out the rows at these places of the order, bool (folds, n)."""
-    teachers = torch.arange(config.folds).unsqueeze(1)
-    return (place % config.folds - teachers) % config.folds < config.held_out
 
 
 def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
@@ -84,20 +56,6 @@ def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> 
         return config.folds * own
     longest = round(own * max(config.choose.steps) / first.steps) if first.steps else own
     return (config.folds - 1 + config.choose.most_trainings) * longest
-
-
-@dataclass(frozen=True)
-class TeacherOutputs:
-    """The teachers' outputs on rows that they were not trained on.
-
-    Args:
-        labels: mean class probabilities, float32 (members, classes), in the order of the members.
-        references: log-odds of each steering row by the same number of teachers, none of which was
-            trained on it.
-    """
-
-    labels: Tensor
-    references: Pool[References]
 
 
 def train_teachers(session: Session) -> TeacherOutputs:
@@ -123,30 +81,35 @@ def train_teachers(session: Session) -> TeacherOutputs:
     labels = torch.zeros(len(members), splits.classes)
     odds = torch.zeros(unseen.shape, dtype=torch.float64)
     nonmember_odds = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
-    # Chosen teachers all wait for the choice, also where the first one's file is there.
-    setting = (
-        None if all(path.exists() for path in paths) else _setting(session, unseen[0], paths[0])
-    )
+    # The choice leaves the first teacher's file before it ends, so that file tells no setting.
+    setting = None if whole else _setting(session, unseen[0], paths[0])
+    transfer = TransferRows.of(session.config, splits)
+    answers: list[Mapping[str, Tensor]] = []
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
         if setting is not None and not path.exists():
             key = f"teacher {number + 1}"
             taught = _train_teacher(session, number, rows, setting=setting, key=key)
             _write(session, path, taught)
             _tell(session, key, taught)
-        outputs = _read(path, splits, rows)
+        outputs = _read(path, splits, rows, transfer)
         labels[rows] += outputs["probabilities"]
         odds[number, rows] = outputs["log_odds"]
         nonmember_odds[number] = outputs["nonmembers"]
+        answers.append(outputs)
     place = {row: k for k, row in enumerate(members.ids.tolist())}
     steering = torch.tensor([place[row] for row in steer.members.ids.tolist()], dtype=torch.int64)
     # No teacher was trained on non-members. Only as many teachers are used as for a member, because
     # a different number would distinguish non-members from members.
-    dealt = _left_out(torch.arange(len(steer.nonmembers)), config)
+    dealt = left_out(torch.arange(len(steer.nonmembers)), config)
     references = Pool(
         _chosen(odds[:, steering], unseen[:, steering], config.held_out),
         _chosen(nonmember_odds, dealt, config.held_out),
     )
-    return TeacherOutputs(labels / config.held_out, references)
+    asked = config.transfer_set
+    made = None
+    if transfer is not None and asked is not None:
+        made = transfer.labeled(answers, unseen, share=asked.share)
+    return TeacherOutputs(labels / config.held_out, references, made)
 
 
 def _chosen(odds: Tensor, chosen: Tensor, count: int) -> References:
@@ -194,6 +157,13 @@ def _train_teacher(
         "nonmember_ids": others.ids,
         "nonmembers": others.per_row(true_class_log_odds),
     }
+    transfer = TransferRows.of(session.config, session.splits)
+    if transfer is not None:
+        asked = {"crossovers": transfer.crossovers.take(transfer.unseen(unseen))}
+        asked["reference"] = transfer.reference
+        for name, group in asked.items():
+            logits = trainer.outputs(done, group).logits if len(group) else outputs.logits[:0]
+            tensors[name] = logits.softmax(1)
     return _Taught(tensors, accuracy, trainer.total_steps)
 
 
@@ -238,7 +208,9 @@ def _setting(session: Session, unseen: Tensor, path: Path) -> TeacherSetting:
     return setting
 
 
-def _read(path: Path, splits: Splits, unseen: Tensor) -> Mapping[str, Tensor]:
+def _read(
+    path: Path, splits: Splits, unseen: Tensor, transfer: TransferRows | None
+) -> Mapping[str, Tensor]:
     try:
         stored = read_tensors(path)
     except DataError as error:
@@ -251,6 +223,9 @@ def _read(path: Path, splits: Splits, unseen: Tensor) -> Mapping[str, Tensor]:
         "nonmember_ids": (len(others),),
         "nonmembers": (len(others),),
     }
+    if transfer is not None:
+        shapes["crossovers"] = (int(transfer.unseen(unseen).sum()), splits.classes)
+        shapes["reference"] = (len(transfer.reference), splits.classes)
     fits = all(name in stored and stored[name].shape == shape for name, shape in shapes.items())
     if not (
         fits and torch.equal(stored["ids"], rows) and torch.equal(stored["nonmember_ids"], others)

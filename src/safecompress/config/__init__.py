@@ -35,6 +35,7 @@ from safecompress.config.sources import (
 from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
 from safecompress.config.teacher_choice import TeacherChoiceConfig
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
+from safecompress.config.transfer_set import TransferSetConfig
 
 __all__ = [
     "AdmmConfig",
@@ -67,6 +68,7 @@ __all__ = [
     "TeachersConfig",
     "TorchSource",
     "TrainConfig",
+    "TransferSetConfig",
     "VerdictConfig",
     "dump_yaml",
     "load_audit_config",

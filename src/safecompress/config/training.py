@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from safecompress.config.section import Fraction, InputFile, Positive, Request, Section
 from safecompress.config.teacher_choice import TeacherChoiceConfig
+from safecompress.config.transfer_set import TransferSetConfig
 
 
 class ModelConfig(Section):
@@ -180,6 +181,12 @@ class TeachersConfig(Section):
         description="Lets the run choose rate, steps, width and noise of the teachers' training by "
         "their accuracy on members they never saw; `{}` tries the default values. Lengths are then "
         "counted in steps, whatever `equal` says. Left out, nothing is tried.",
+    )
+    transfer_set: TransferSetConfig | None = Field(
+        default=None,
+        description="Rows that the student and the candidates train on beside the members, with "
+        "labels of teachers that saw no part of them; `{}` takes the default values. Left out, "
+        "they train on the members alone.",
     )
 
     @model_validator(mode="after")

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safecompress import compress
+from safecompress.compression.teacher_folds import held_out
 from safecompress.compression.teacher_settings import TeacherSetting, Trial, can_widen, choose
-from safecompress.compression.teachers import held_out, teachers_steps
+from safecompress.compression.teachers import teachers_steps
 from safecompress.config import (
     ModelConfig,
     TeacherChoiceConfig,
