@@ -57,12 +57,13 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
 
 
 def needs_teachers(config: CompressConfig) -> bool:
-    """Return whether the run trains teachers, for a student or for soft labels.
+    """Return whether the run trains teachers, for a student, soft labels or the first mask.
 
     Args:
         config: the run's configuration.
     """
-    return needs_student(config) or _required(config, "soft_labels")
+    labels = build_first_mask(config).needs_soft_labels or _required(config, "soft_labels")
+    return labels or needs_student(config)
 
 
 def needs_student(config: CompressConfig) -> bool:

@@ -303,6 +303,29 @@ def test_a_run_killed_with_a_proposed_student_ends_in_the_same_model(tmp_path, k
     assert result(tmp_path / "whole") == result(tmp_path / "cut")
 
 
+def test_snip_towards_soft_labels_never_meets_a_hard_one(tmp_path):
+    """Once the teachers have spoken, wrong labels of all members change no bit."""
+    sparse = SETTINGS["sparse"] | {"initialize": {"snip-soft": {"temperature": 2}}, "rounds": 0}
+    config = SETTINGS | {"sparse": sparse, "dense": TRAIN}
+    first = compress(make_model, splits(), config=config, out=tmp_path / "a")
+    hard = config | {"sparse": sparse | {"initialize": "snip"}}
+    plain = compress(make_model, splits(), config=hard, out=tmp_path / "hard")
+    other = splits.__wrapped__()
+    other.members.labels[:] = (other.members.labels + 1) % 3
+    at_teachers = stopping_when(lambda event: event.data.get("stage") == "teachers")
+    with pytest.raises(Stopped):
+        compress(make_model, other, config=config, out=tmp_path / "b", on_event=at_teachers)
+    shutil.copytree(tmp_path / "a" / "teachers", tmp_path / "b" / "teachers")
+    second = compress(make_model, other, resume=tmp_path / "b")
+    for name, weight in first.model.state_dict().items():
+        assert torch.equal(weight, second.model.state_dict()[name])
+    differs = [
+        not torch.equal(weight, plain.model.state_dict()[name])
+        for name, weight in first.model.state_dict().items()
+    ]
+    assert any(differs)
+
+
 CROSSED = {"teachers": {"transfer_set": {"crossovers": 2, "share": 0.5}}}
 
 

@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from safecompress.candidate import Candidate
+from safecompress.candidate import Candidate, SoftTarget
 from safecompress.compression.first_masks.acceptance import shown_to
 from safecompress.config import AdmmConfig, GradualConfig, SparseConfig, TrainConfig
-from safecompress.defenses.imagined import network, trainer
+from safecompress.defenses.imagined import CLASSES, MEMBERS, network, trainer
 from safecompress.files import read_tensors, write_tensors
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskTraining
-from safecompress.randomness import derive
+from safecompress.randomness import derive, generator
 from safecompress.train import Trainer
 
 SPARSE = SparseConfig(
@@ -42,6 +43,7 @@ class Situation:
         sparse: the section of the configuration.
         dense: which trained dense model there is.
         teachers: which teachers the student learned from.
+        labels: which soft labels the teachers give the members.
         members: which members there are; the student and all training depend on them.
         held: which weights the module holds, of which nobody may make anything.
         backwards: whether state_dicts come in the opposite order, as they may from files.
@@ -53,6 +55,7 @@ class Situation:
     sparse: SparseConfig = SPARSE
     dense: int = 0
     teachers: int = 0
+    labels: int = 0
     members: int = 0
     held: int = 0
     backwards: bool = False
@@ -73,6 +76,7 @@ class Situation:
             student=self._weights("student", self.teachers, self.members),
             trained=self._trained(mask),
             gradient=self._gradient,
+            soft_gradient=self._soft_gradient,
         )
         return shown_to(mask, made)
 
@@ -84,6 +88,15 @@ class Situation:
     def _gradient(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         plain = trainer(derive(self.seed, "members", self.members))
         return plain.gradient(plain.start(weights=weights), self.sparse.gradient_batches)
+
+    def _soft_gradient(
+        self, weights: Mapping[str, Tensor], target: SoftTarget
+    ) -> Mapping[str, Tensor]:
+        draw = generator(self.seed, "labels", self.labels)
+        labels = torch.rand(MEMBERS, CLASSES, generator=draw).softmax(1)
+        taught = trainer(derive(self.seed, "members", self.members), soft_labels=labels)
+        start = taught.start(weights=weights).evolve(soft_target=target)
+        return taught.gradient(start, self.sparse.gradient_batches)
 
     def _trained(self, mask: FirstMask) -> Candidate | None:
         training = mask.training(self.sparse)
