@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "export_verdicts": f"{_DATA} python -m benchmarks.export_verdicts",
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
+    "moves": f"{_DATA} python -m benchmarks.moves",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
     "soak": "python -m benchmarks.soak",
@@ -42,6 +43,7 @@ COMMANDS: dict[str, str] = {
 }
 """The command that makes the cells of each committed file; capitals are placeholders."""
 COMPARISONS: dict[str, str | None] = {
+    "moves": "student",
     "students": None,
     "table": "safecompress",
     "table-seed500": "safecompress",
