@@ -49,7 +49,7 @@ METHODS: dict[str, list[str]] = {
     "snip": TABLE["snip"]["set"],
     "snip of soft labels": ["sparse.rounds=0", SMALL, "sparse.initialize=snip-soft"],
 }
-MODELS, SEED = 6, 430
+MODELS, SEED = 8, 430
 
 
 def moves() -> dict[str, Any]:
