@@ -44,7 +44,9 @@ def begins(session: Session, mask: FirstMask) -> Any:
     trainer = session.trainers.plain()
     if mask.needs_soft_labels:
         said = torch.rand(len(session.splits.members), session.splits.classes).softmax(1)
-        nothing = References(torch.empty(1, 0), torch.empty(1, 0, dtype=torch.bool))
+        nothing = References(
+            torch.empty(1, 0, dtype=torch.float64), torch.empty(1, 0, dtype=torch.bool)
+        )
         taught = TeacherOutputs(said, Pool(nothing, nothing))
         trainer = session.trainers.search(None, taught=taught)
     return start_candidate(

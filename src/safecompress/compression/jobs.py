@@ -108,6 +108,12 @@ def build_defenses(
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
+        if defense.needs_soft_labels and job not in {"student", "search"}:
+            raise ConfigError(
+                f"{where}: '{defense.name}' needs the labels of teachers, which only the student "
+                "and the candidates have; give it to steer.defenses, with a first mask that has "
+                "no training of its own."
+            )
     built += [] if own is None else [own]
     require_together(built)
     if job in {"student", "search"} and config.teachers.transfer_set is not None:

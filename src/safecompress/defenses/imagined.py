@@ -47,6 +47,16 @@ def toy(seed: int) -> dict[str, Rows]:
     return {n: rows(MEMBERS if n == "members" else 600, 1000 * i) for i, n in enumerate(names)}
 
 
+def soft_labels(seed: int, number: int = 0) -> Tensor:
+    """Return what imagined teachers say of the members, float32 (100, 4).
+
+    Args:
+        seed: seed of the members.
+        number: another number is other teachers.
+    """
+    return torch.rand(MEMBERS, CLASSES, generator=generator(seed, "labels", number)).softmax(1)
+
+
 def network(seed: int) -> nn.Sequential:
     """Return the untrained network.
 

@@ -112,6 +112,11 @@ class TrainingLoss:
                     f"steer.defenses: '{defense.name}' needs the dense model, which this training "
                     "does not have; train one first (dense.epochs), or pass dense."
                 )
+            if defense.needs_soft_labels and context.soft_labels is None:
+                raise ConfigError(
+                    f"steer.defenses: '{defense.name}' needs the labels of teachers, which this "
+                    "training does not have; pass soft_labels."
+                )
         for defense in defenses:
             with _blaming(defense):
                 defense.prepare_(context)

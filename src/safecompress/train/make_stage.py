@@ -74,6 +74,8 @@ def make_stage(
         rows=len(rows),
         batch_size=batches.size,
         stage=name,
+        members=rows,
+        soft_labels=soft_labels,
         dense=None if dense is None else copy.deepcopy(dense).to(fabric.device).eval(),
     )
     _require_input_gradients(defenses, processes=fabric.world_size, precision=settings.precision)

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.compression.first_masks.acceptance import shown_to
 from safecompress.config import AdmmConfig, GradualConfig, SparseConfig, TrainConfig
-from safecompress.defenses.imagined import CLASSES, MEMBERS, network, trainer
+from safecompress.defenses.imagined import network, soft_labels, trainer
 from safecompress.files import read_tensors, write_tensors
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskTraining
-from safecompress.randomness import derive, generator
+from safecompress.randomness import derive
 from safecompress.train import Trainer
 
 SPARSE = SparseConfig(
@@ -92,8 +91,7 @@ class Situation:
     def _soft_gradient(
         self, weights: Mapping[str, Tensor], target: SoftTarget
     ) -> Mapping[str, Tensor]:
-        draw = generator(self.seed, "labels", self.labels)
-        labels = torch.rand(MEMBERS, CLASSES, generator=draw).softmax(1)
+        labels = soft_labels(self.seed, self.labels)
         taught = trainer(derive(self.seed, "members", self.members), soft_labels=labels)
         start = taught.start(weights=weights).evolve(soft_target=target)
         return taught.gradient(start, self.sparse.gradient_batches)
