@@ -2,9 +2,9 @@
 
 Each method is one student, or one first mask, with one change in what its teachers are or in what
 it learns from, so that a row shows what the change alone does to accuracy and to the strongest
-attack. No round of mask updates hides it. It uses the data sets, attacks and protocol of `benchmarks.table` on draws of its own: small
-cohorts at density .05, a trial and no table. The seed and the methods were fixed before any figure
-was seen.
+attack. No round of mask updates hides it. It uses the data sets, attacks
+and protocol of `benchmarks.table` on draws of its own: small cohorts at density .05, a trial and
+no table. The seed and the methods were fixed before any figure was seen.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.moves --data location30 synthetic
 """
