@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
     "learnt_references": f"{_DATA} python -m benchmarks.learnt_references",
+    "moves": f"{_DATA} python -m benchmarks.moves",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
     "soak": "python -m benchmarks.soak",
@@ -44,6 +45,7 @@ COMMANDS: dict[str, str] = {
 """The command that makes the cells of each committed file; capitals are placeholders."""
 COMPARISONS: dict[str, str | None] = {
     "learnt_references": None,
+    "moves": "student",
     "students": None,
     "table": "safecompress",
     "table-seed500": "safecompress",

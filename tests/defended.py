@@ -53,6 +53,8 @@ ON: dict[str, dict[str, Any]] = {
     "relax-loss": {"target": 0.8},
     "ppb": {"weight": 16.0},
     "hamp": {"entropy": 0.8, "weight": 0.1},
+    "past": {"weight": 0.01},
+    "wemem": {"window": 0.5, "weight": 0.2},
     "dropout": {"rate": 0.9},
     "early-stopping": {"looks": 20},
     "distillation": {"rows": "reference"},
@@ -66,7 +68,9 @@ def trainer(seed: int, defenses: Sequence[Defense] = (), **changes: Any) -> Trai
     """Return a trainer of the toy, with the dense model where a defense asks for it."""
     asks_dense = any(d.needs_dense for d in defenses)
     model = dense(seed) if asks_dense else None
-    return imagined.trainer(seed, defenses, dense=model, **changes)
+    asks_teachers = any(d.needs_soft_labels for d in defenses)
+    labels = imagined.soft_labels(seed) if asks_teachers else None
+    return imagined.trainer(seed, defenses, dense=model, soft_labels=labels, **changes)
 
 
 def built(request: Any) -> Defense:

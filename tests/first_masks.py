@@ -14,9 +14,10 @@ from safecompress.compression.pipeline import take_up
 from safecompress.compression.prepare import prepare
 from safecompress.compression.session import Session
 from safecompress.compression.start import start_candidate
+from safecompress.compression.teacher_outputs import TeacherOutputs
 from safecompress.config import dump_yaml
 from safecompress.events import silent
-from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart
+from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskStart, Pool, References
 from safecompress.run.folder import RunFolder
 from safecompress.run.model_file import StoredModel
 from safecompress.topology import Topology, maskable_parameters
@@ -40,10 +41,18 @@ def stored(session: Session, seed: int) -> StoredModel:
 
 
 def begins(session: Session, mask: FirstMask) -> Any:
+    trainer = session.trainers.plain()
+    if mask.needs_soft_labels:
+        said = torch.rand(len(session.splits.members), session.splits.classes).softmax(1)
+        nothing = References(
+            torch.empty(1, 0, dtype=torch.float64), torch.empty(1, 0, dtype=torch.bool)
+        )
+        taught = TeacherOutputs(said, Pool(nothing, nothing))
+        trainer = session.trainers.search(None, taught=taught)
     return start_candidate(
         session,
         mask,
-        trainer=session.trainers.plain(),
+        trainer=trainer,
         dense=stored(session, 1),
         student=stored(session, 2),
     )

@@ -158,6 +158,10 @@ class AsksForTeachers(Mine):
     needs_teachers = True
 
 
+class AsksForLabels(Mine):
+    needs_soft_labels = True
+
+
 class AsksForMembers(Mine):
     looks_at_members = True
 

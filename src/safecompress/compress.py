@@ -17,6 +17,8 @@ from safecompress.compression.judgment import judge, open_sealed
 from safecompress.compression.pipeline import TrainedModels, make_models, take_up
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.session import Session
+from safecompress.compression.teacher_choice import RECORD, choice_record
+from safecompress.compression.teachers import FOLDER as TEACHERS
 from safecompress.config import CompressConfig, dump_yaml, load_config
 from safecompress.data import Splits
 from safecompress.errors import (
@@ -210,6 +212,8 @@ def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
         "dense_precision": settings.get("dense"),
         "stacks": progress.notes.stacks,
     }
+    if (chosen := choice_record(path / TEACHERS / RECORD)) is not None:
+        made_with["teachers"] = chosen
     write_json(path / PROVENANCE, made_with)
     write_json(path / FIGURES, verdict.figures)
     # The verdict is written last: a folder that has one is a finished run.

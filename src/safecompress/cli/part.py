@@ -18,6 +18,7 @@ _FLAGS = {
     "needs_dense": "the dense model",
     "needs_source": "a model in hand",
     "needs_teachers": "teachers",
+    "needs_soft_labels": "teachers' labels",
     "looks_at_members": "members",
 }
 """Needs of first masks, defenses and query attacks in words, by the attribute that says so."""

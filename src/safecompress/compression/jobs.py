@@ -10,7 +10,7 @@ from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS, UNPAIRING
 from safecompress.protocols import Defense
-from safecompress.train import require_together, steps_per_epoch
+from safecompress.train import require_no_accounting, require_together, steps_per_epoch
 
 Job: TypeAlias = Literal["dense", "student", "pruning", "baseline", "search"]
 """What is trained: the dense model, the student, the dense model towards its first mask (pruning),
@@ -108,8 +108,16 @@ def build_defenses(
                 f"{where}: '{defense.name}' needs rows that are neither members nor "
                 "judged; set data.split.reference, e.g. 0.2."
             )
+        if defense.needs_soft_labels and job not in {"student", "search"}:
+            raise ConfigError(
+                f"{where}: '{defense.name}' needs the labels of teachers, which only the student "
+                "and the candidates have; give it to steer.defenses, with a first mask that has "
+                "no training of its own."
+            )
     built += [] if own is None else [own]
     require_together(built)
+    if job in {"student", "search"} and config.teachers.transfer_set is not None:
+        require_no_accounting(built)
     return built
 
 

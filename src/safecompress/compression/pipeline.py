@@ -25,8 +25,9 @@ from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.search import Search
 from safecompress.compression.session import Session
 from safecompress.compression.start import start_candidate, train_student
+from safecompress.compression.teacher_outputs import TeacherOutputs
 from safecompress.compression.teachers import FOLDER as TEACHERS
-from safecompress.compression.teachers import TeacherOutputs, teachers_steps, train_teachers
+from safecompress.compression.teachers import teachers_steps, train_teachers
 from safecompress.compression.trainers import Trainers
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
@@ -86,18 +87,16 @@ def make_models(session: Session, prepared: PreparedRun) -> TrainedModels:
         outputs = teachers()
         if outputs is None:
             raise TypeError("a student has no teachers")
-        return train_student(session, trainer=trainers.student(dense, soft_labels=outputs.labels))
+        return train_student(session, trainer=trainers.student(dense, taught=outputs))
 
     student = _stage(session, STUDENT, make_student) if needs_student(config) else None
 
     def search() -> Candidate:
         outputs = teachers()
-        labels, references = (
-            (None, None) if outputs is None else (outputs.labels, outputs.references)
-        )
+        references = None if outputs is None else outputs.references
         return Search(
             session,
-            trainer=trainers.search(dense, soft_labels=labels),
+            trainer=trainers.search(dense, taught=outputs),
             dense=dense,
             student=student,
             references=references,

@@ -35,7 +35,9 @@ from safecompress.compression.requirements import (
     needs_channels,
     needs_teachers,
 )
-from safecompress.compression.teachers import held_out
+from safecompress.compression.teacher_choice import check_choice
+from safecompress.compression.teacher_folds import held_out
+from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits
 from safecompress.defenses import DEFENSES
@@ -182,6 +184,8 @@ def prepare(
         channel_groups(module, few_inputs(module, splits.members))
     if needs_teachers(config):
         held_out(splits.members, config.teachers, seed=config.seed)
+        check_choice(config, splits)
+        TransferRows.of(config, splits)
         fresh(0)
     factory = None if model is None or isinstance(model, nn.Module) else model
     # Weights that saw none of these rows need not know anything about them yet.

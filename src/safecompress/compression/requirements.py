@@ -5,6 +5,7 @@ from __future__ import annotations
 from safecompress.candidate import UNCHANGED
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.config import CompressConfig
+from safecompress.defenses import DEFENSES
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS
 from safecompress.protocols import FirstMask, Proposal
@@ -57,12 +58,17 @@ def build_proposals(config: CompressConfig) -> tuple[Proposal, ...]:
 
 
 def needs_teachers(config: CompressConfig) -> bool:
-    """Return whether the run trains teachers, for a student or for soft labels.
+    """Return whether the run trains teachers: for a student, soft labels, a first mask, a defense.
 
     Args:
         config: the run's configuration.
     """
-    return needs_student(config) or _required(config, "soft_labels")
+    labels = build_first_mask(config).needs_soft_labels or _required(config, "soft_labels")
+    defended = any(
+        DEFENSES.build(request, where=f"steer.defenses[{i}]").needs_soft_labels
+        for i, request in enumerate(config.steer.defenses)
+    )
+    return labels or defended or needs_student(config)
 
 
 def needs_student(config: CompressConfig) -> bool:

@@ -49,6 +49,10 @@ def start_candidate(
             trainer.start(weights=weights), session.config.sparse.gradient_batches
         )
 
+    def soft_gradient(weights: Mapping[str, Tensor], target: SoftTarget) -> Mapping[str, Tensor]:
+        start = trainer.start(weights=weights).evolve(soft_target=target)
+        return trainer.gradient(start, session.config.sparse.gradient_batches)
+
     context = FirstMaskContext(
         sparse=session.config.sparse,
         seed=derive(session.config.seed, "initialise"),
@@ -58,6 +62,7 @@ def start_candidate(
         student=None if student is None else _copies(student.weights),
         trained=trained,
         gradient=gradient,
+        soft_gradient=soft_gradient,
     )
     start = _checked(session, mask, shown_to(mask, context))
     if start.event is not None:

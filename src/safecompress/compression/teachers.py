@@ -18,51 +18,31 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import true_class_log_odds
+from safecompress.compression.jobs import training_steps
 from safecompress.compression.session import Session
+from safecompress.compression.teacher_choice import (
+    RECORD,
+    best_accuracy,
+    chosen_setting,
+    members_of,
+    teacher_model,
+)
+from safecompress.compression.teacher_folds import held_out, left_out
+from safecompress.compression.teacher_outputs import TeacherOutputs
+from safecompress.compression.teacher_settings import TeacherSetting, Trial
+from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import TeachersConfig, TrainConfig
-from safecompress.data import Splits, content_of_inputs
-from safecompress.errors import DataError, RunFolderError
+from safecompress.data import Splits
+from safecompress.errors import DataError, NonFiniteError, RunFolderError
 from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
-from safecompress.protocols import Pool, References, Rows
-from safecompress.randomness import permutation
-from safecompress.train import steps_per_epoch
+from safecompress.protocols import Pool, References
 
 FOLDER = "teachers"
 
 
-def held_out(members: Rows, config: TeachersConfig, *, seed: int) -> Tensor:
-    """Return which rows each teacher is trained without.
-
-    Args:
-        members: the rows to divide into folds; equal inputs always share a fold.
-        config: number of folds, and how many of them each teacher leaves out.
-        seed: the run's seed.
-
-    Returns:
-        Bool (folds, members); every row is left out by exactly `held_out` teachers.
-
-    Raises:
-        DataError: when there are fewer distinct rows than folds.
-    """
-    content = torch.from_numpy(content_of_inputs([members.inputs])[0])
-    distinct, owner = torch.unique(content, return_inverse=True)
-    if len(distinct) < config.folds:
-        raise DataError(
-            f"teachers.folds is {config.folds}, but the members have only {len(distinct)} distinct "
-            "rows; make fewer folds."
-        )
-    return _left_out(permutation(len(distinct), seed, "teachers", "folds")[owner], config)
-
-
-def _left_out(place: Tensor, config: TeachersConfig) -> Tensor:
-    """Return which teachers leave out the rows at these places of the order, bool (folds, n)."""
-    teachers = torch.arange(config.folds).unsqueeze(1)
-    return (place % config.folds - teachers) % config.folds < config.held_out
-
-
 def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> int:
-    """Return approximately how many optimizer steps all teachers take together.
+    """Return how many optimizer steps all teachers take together, at most and approximately.
 
     Args:
         members: number of members.
@@ -70,21 +50,12 @@ def teachers_steps(members: int, config: TeachersConfig, train: TrainConfig) -> 
         train: how each teacher trains.
     """
     rows = members * (config.folds - config.held_out) // config.folds
-    return config.folds * round(train.epochs * steps_per_epoch(rows, train))
-
-
-@dataclass(frozen=True)
-class TeacherOutputs:
-    """The teachers' outputs on rows that they were not trained on.
-
-    Args:
-        labels: mean class probabilities, float32 (members, classes), in the order of the members.
-        references: log-odds of each steering row by the same number of teachers, none of which was
-            trained on it.
-    """
-
-    labels: Tensor
-    references: Pool[References]
+    first = TeacherSetting.of(config)
+    own = training_steps(first.train(train, members=members, rows=rows), rows=rows)
+    if config.choose is None:
+        return config.folds * own
+    longest = round(own * max(config.choose.steps) / first.steps) if first.steps else own
+    return (config.folds - 1 + config.choose.most_trainings) * longest
 
 
 def train_teachers(session: Session) -> TeacherOutputs:
@@ -101,7 +72,8 @@ def train_teachers(session: Session) -> TeacherOutputs:
     members, steer = splits.members, splits.steer
     unseen = held_out(members, config, seed=session.config.seed)
     paths = [session.folder.path / FOLDER / f"{k + 1}.safetensors" for k in range(config.folds)]
-    if not all(path.exists() for path in paths):
+    whole = all(path.exists() for path in paths)
+    if not whole:
         # Entering a stage drops the pieces of another one, so a run that was interrupted in a later
         # stage must not enter this one again.
         text = f"teachers: {config.folds}, each without its own share of the members"
@@ -109,23 +81,35 @@ def train_teachers(session: Session) -> TeacherOutputs:
     labels = torch.zeros(len(members), splits.classes)
     odds = torch.zeros(unseen.shape, dtype=torch.float64)
     nonmember_odds = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
+    # The choice leaves the first teacher's file before it ends, so that file tells no setting.
+    setting = None if whole else _setting(session, unseen[0], paths[0])
+    transfer = TransferRows.of(session.config, splits)
+    answers: list[Mapping[str, Tensor]] = []
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
-        if not path.exists():
-            _train_teacher(session, number, rows, path)
-        outputs = _read(path, splits, rows)
+        if setting is not None and not path.exists():
+            key = f"teacher {number + 1}"
+            taught = _train_teacher(session, number, rows, setting=setting, key=key)
+            _write(session, path, taught)
+            _tell(session, key, taught)
+        outputs = _read(path, splits, rows, transfer)
         labels[rows] += outputs["probabilities"]
         odds[number, rows] = outputs["log_odds"]
         nonmember_odds[number] = outputs["nonmembers"]
+        answers.append(outputs)
     place = {row: k for k, row in enumerate(members.ids.tolist())}
     steering = torch.tensor([place[row] for row in steer.members.ids.tolist()], dtype=torch.int64)
     # No teacher was trained on non-members. Only as many teachers are used as for a member, because
     # a different number would distinguish non-members from members.
-    dealt = _left_out(torch.arange(len(steer.nonmembers)), config)
+    dealt = left_out(torch.arange(len(steer.nonmembers)), config)
     references = Pool(
         _chosen(odds[:, steering], unseen[:, steering], config.held_out),
         _chosen(nonmember_odds, dealt, config.held_out),
     )
-    return TeacherOutputs(labels / config.held_out, references)
+    asked = config.transfer_set
+    made = None
+    if transfer is not None and asked is not None:
+        made = transfer.labeled(answers, unseen, share=asked.share)
+    return TeacherOutputs(labels / config.held_out, references, made)
 
 
 def _chosen(odds: Tensor, chosen: Tensor, count: int) -> References:
@@ -134,36 +118,99 @@ def _chosen(odds: Tensor, chosen: Tensor, count: int) -> References:
     return References(log_odds, torch.zeros(log_odds.shape, dtype=torch.bool))
 
 
-def _train_teacher(session: Session, number: int, unseen: Tensor, path: Path) -> None:
-    """Train one teacher on the rows of its folds and write its outputs on the other rows."""
-    members, progress = session.splits.members, session.progress
-    trainer = session.trainers.teacher(number, members.take(torch.nonzero(~unseen).squeeze(1)))
+@dataclass(frozen=True)
+class _Taught:
+    """What a trained teacher says.
+
+    Args:
+        tensors: its outputs on rows that it never saw, as its file holds them.
+        accuracy: share of the members it never saw that it classifies correctly.
+        steps: optimizer steps that its training took.
+    """
+
+    tensors: Mapping[str, Tensor]
+    accuracy: float
+    steps: int
+
+
+def _train_teacher(
+    session: Session, number: int, unseen: Tensor, *, setting: TeacherSetting, key: str
+) -> _Taught:
+    """Train one teacher on the rows of its folds and ask it about the other rows."""
+    progress = session.progress
+    seen, rows = members_of(unseen, session.splits.members)
+    own = teacher_model(session.config, session.splits, setting)
+    module, fresh = (session.module, session.fresh) if own is None else own
+    trainer = session.trainers.teacher(number, seen, module=module, setting=setting)
     # Each teacher starts from other weights: their errors then differ, so that the mean of their
     # outputs is a better label.
-    start = trainer.start(weights=session.fresh(number))
-    key = f"teacher {number + 1}"
+    start = trainer.start(weights=fresh(number))
     done = progress.train_to(key, start, trainer.total_steps, trainer=trainer)
-    rows = members.take(torch.nonzero(unseen).squeeze(1))
     outputs, others = (trainer.outputs(done, r) for r in (rows, session.splits.steer.nonmembers))
     probabilities = outputs.logits.softmax(1)
-    path.parent.mkdir(exist_ok=True)
-    write_tensors(
-        path,
-        {
-            "ids": rows.ids,
-            "probabilities": probabilities,
-            "log_odds": outputs.per_row(true_class_log_odds),
-            "nonmember_ids": others.ids,
-            "nonmembers": others.per_row(true_class_log_odds),
-        },
-    )
     progress.pieces.pop(key, None)
-    progress.commit()
     accuracy = float((probabilities.argmax(1) == rows.labels).double().mean())
-    session.listen(Event("note", f"  {key}: accuracy {accuracy:.3f} on rows it never saw", {}))
+    tensors = {
+        "ids": rows.ids,
+        "probabilities": probabilities,
+        "log_odds": outputs.per_row(true_class_log_odds),
+        "nonmember_ids": others.ids,
+        "nonmembers": others.per_row(true_class_log_odds),
+    }
+    transfer = TransferRows.of(session.config, session.splits)
+    if transfer is not None:
+        asked = {"crossovers": transfer.crossovers.take(transfer.unseen(unseen))}
+        asked["reference"] = transfer.reference
+        for name, group in asked.items():
+            logits = trainer.outputs(done, group).logits if len(group) else outputs.logits[:0]
+            tensors[name] = logits.softmax(1)
+    return _Taught(tensors, accuracy, trainer.total_steps)
 
 
-def _read(path: Path, splits: Splits, unseen: Tensor) -> Mapping[str, Tensor]:
+def _write(session: Session, path: Path, taught: _Taught) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_tensors(path, taught.tensors)
+    session.progress.commit()
+
+
+def _tell(session: Session, key: str, taught: _Taught) -> None:
+    text = f"  {key}: accuracy {taught.accuracy:.3f} on rows it never saw"
+    session.listen(Event("note", text, {}))
+
+
+def _setting(session: Session, unseen: Tensor, path: Path) -> TeacherSetting:
+    """Return how all teachers train; a choice leaves the best trial's outputs as teacher 1's.
+
+    Args:
+        session: the run.
+        unseen: bool (members,), the members that teacher 1 never sees.
+        path: the file of teacher 1.
+    """
+    record = path.with_name(RECORD)
+
+    def attempt(setting: TeacherSetting) -> Trial:
+        key = f"teacher 1 ({setting.words()})"
+        try:
+            taught = _train_teacher(session, 0, unseen, setting=setting, key=key)
+        except NonFiniteError as error:
+            session.progress.pieces.pop(key, None)
+            session.listen(Event("note", f"  {key}: diverged, so it is not taken ({error})", {}))
+            path.parent.mkdir(exist_ok=True)
+            return Trial(setting, None, 0)
+        if taught.accuracy > best_accuracy(record):
+            _write(session, path, taught)
+        _tell(session, key, taught)
+        return Trial(setting, taught.accuracy, taught.steps)
+
+    setting = chosen_setting(record, attempt, session.config, session.splits)
+    if session.config.teachers.choose is not None:
+        session.listen(Event("note", f"  teachers train with {setting.words()}", {}))
+    return setting
+
+
+def _read(
+    path: Path, splits: Splits, unseen: Tensor, transfer: TransferRows | None
+) -> Mapping[str, Tensor]:
     try:
         stored = read_tensors(path)
     except DataError as error:
@@ -176,6 +223,9 @@ def _read(path: Path, splits: Splits, unseen: Tensor) -> Mapping[str, Tensor]:
         "nonmember_ids": (len(others),),
         "nonmembers": (len(others),),
     }
+    if transfer is not None:
+        shapes["crossovers"] = (int(transfer.unseen(unseen).sum()), splits.classes)
+        shapes["reference"] = (len(transfer.reference), splits.classes)
     fits = all(name in stored and stored[name].shape == shape for name, shape in shapes.items())
     if not (
         fits and torch.equal(stored["ids"], rows) and torch.equal(stored["nonmember_ids"], others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import nn
 
 from safecompress.compression.jobs import (
     ConfiguredStage,
@@ -17,6 +17,8 @@ from safecompress.compression.jobs import (
 )
 from safecompress.compression.progress import Progress
 from safecompress.compression.requirements import build_proposals
+from safecompress.compression.teacher_outputs import TeacherOutputs
+from safecompress.compression.teacher_settings import TeacherSetting
 from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
 from safecompress.protocols import Defense, FirstMaskTraining, Rows
@@ -76,39 +78,41 @@ class Trainers:
         """
         return self._trainer("pruning", training.config, dense=dense, own=training.defense)
 
-    def student(self, dense: StoredModel | None, *, soft_labels: Tensor) -> Trainer:
+    def student(self, dense: StoredModel | None, *, taught: TeacherOutputs) -> Trainer:
         """Return the trainer of the dense student of the teachers.
 
         Args:
             dense: the dense model, for defenses that use its outputs; None without one.
-            soft_labels: the teachers' labels of the members, float32 (members, classes).
+            taught: what the teachers say.
         """
-        train = self._train_config("student")
-        return self._trainer("student", train, dense=dense, soft_labels=soft_labels)
+        return self._trainer("student", self._train_config("student"), dense=dense, taught=taught)
 
-    def search(self, dense: StoredModel | None, *, soft_labels: Tensor | None) -> Trainer:
+    def search(self, dense: StoredModel | None, *, taught: TeacherOutputs | None) -> Trainer:
         """Return the trainer of the search's candidates.
 
         Args:
             dense: the dense model, for defenses that use its outputs; None without one.
-            soft_labels: the teachers' labels of the members, float32 (members, classes); None
-                if no candidate is trained towards them.
+            taught: what the teachers say; None if no candidate is trained towards it.
         """
-        train = self._train_config("sparse")
-        return self._trainer("search", train, dense=dense, soft_labels=soft_labels)
+        return self._trainer("search", self._train_config("sparse"), dense=dense, taught=taught)
 
-    def teacher(self, number: int, rows: Rows) -> Trainer:
+    def teacher(
+        self, number: int, rows: Rows, *, module: nn.Module, setting: TeacherSetting
+    ) -> Trainer:
         """Return the trainer of one teacher.
 
         Args:
             number: the teacher, from 0.
             rows: the members that it is trained on.
+            module: the live module, or one of the teachers' own.
+            setting: how the teachers train.
         """
         notes = self.progress.notes
+        train = self.config.teachers.train or whole_training(self.config, trained=self.trained)
         trainer = Trainer(
-            self.module,
+            module,
             rows,
-            self.config.teachers.train or whole_training(self.config, trained=self.trained),
+            setting.train(train, members=len(self.splits.members), rows=len(rows)),
             seed=derive(self.config.seed, "teacher", number),
             stage="teacher",
             engine=self.config.engine,
@@ -132,7 +136,7 @@ class Trainers:
         train: TrainConfig,
         *,
         dense: StoredModel | None = None,
-        soft_labels: Tensor | None = None,
+        taught: TeacherOutputs | None = None,
         own: Defense | None = None,
     ) -> Trainer:
         stage = stage_of(job)
@@ -149,7 +153,8 @@ class Trainers:
             reference=self.splits.reference,
             validation=self.splits.steer.nonmembers,
             dense=self._dense_module(dense, defenses),
-            soft_labels=soft_labels,
+            soft_labels=None if taught is None else taught.labels,
+            transfer=None if taught is None else taught.transfer,
             track_moving_average=job == "search" and self._averaged(),
             settings=settings,
             typical=self._typical() if stage == "sparse" and settings is None else None,

@@ -33,7 +33,9 @@ from safecompress.config.sources import (
     TorchSource,
 )
 from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
+from safecompress.config.teacher_choice import TeacherChoiceConfig
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
+from safecompress.config.transfer_set import TransferSetConfig
 
 __all__ = [
     "AdmmConfig",
@@ -62,9 +64,11 @@ __all__ = [
     "SparseConfig",
     "SplitConfig",
     "SteerConfig",
+    "TeacherChoiceConfig",
     "TeachersConfig",
     "TorchSource",
     "TrainConfig",
+    "TransferSetConfig",
     "VerdictConfig",
     "dump_yaml",
     "load_audit_config",

@@ -107,7 +107,8 @@ class SparseConfig(Section):
         "its mask; `gradual-global` and `gradual-layer` first remove its smallest weights bit by "
         "bit; `lottery` keeps its largest weights, back at their untrained values. Of untrained "
         "weights, `scratch` draws a random mask, and `snip` keeps those without which the loss "
-        "would change most; both scale the weights to the mask. `student-global` and "
+        "would change most; both scale the weights to the mask. `snip-soft` does it towards "
+        "labels of teachers. `student-global` and "
         "`student-layer` prune a dense student of the teachers, which inherits nothing from the "
         "dense model.",
     )

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from safecompress.config.section import Fraction, InputFile, Positive, Request, Section
+from safecompress.config.teacher_choice import TeacherChoiceConfig
+from safecompress.config.transfer_set import TransferSetConfig
 
 
 class ModelConfig(Section):
@@ -102,6 +104,13 @@ class TrainConfig(Section):
         description="Random changes to training images: `crop-flip` pads by 4 pixels, crops at "
         "random and flips horizontally. It needs images; `none` trains on the rows as they are.",
     )
+    noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="Standard deviation of Gaussian noise that is added to every input anew in "
+        "each step, in units of the inputs as the model gets them: of a standardized table, 0.5 is "
+        "half of each feature's own spread. It regularizes; inputs that stand for words bear none.",
+    )
     precision: Literal["auto", "fastest", "32-true", "bf16-mixed", "16-mixed"] = Field(
         default="auto",
         description="Number format of training. `auto` follows a rule that depends on the hardware "
@@ -160,6 +169,24 @@ class TeachersConfig(Section):
         default=None,
         description="Training of every teacher. Left out, the teachers are trained as the dense "
         "model is.",
+    )
+    equal: Literal["epochs", "steps"] = Field(
+        default="epochs",
+        description="What a teacher, which has fewer rows, shares with the same training on all "
+        "members: `epochs` shows it each of its rows as often, in fewer steps; `steps` trains it "
+        "for as many steps.",
+    )
+    choose: TeacherChoiceConfig | None = Field(
+        default=None,
+        description="Lets the run choose rate, steps, width and noise of the teachers' training by "
+        "their accuracy on members they never saw; `{}` tries the default values. Lengths are then "
+        "counted in steps, whatever `equal` says. Left out, nothing is tried.",
+    )
+    transfer_set: TransferSetConfig | None = Field(
+        default=None,
+        description="Rows that the student and the candidates train on beside the members, with "
+        "labels of teachers that saw no part of them; `{}` takes the default values. Left out, "
+        "they train on the members alone.",
     )
 
     @model_validator(mode="after")

@@ -13,6 +13,8 @@ from safecompress.defenses import (
     relax_loss as relax_loss,
     ppb as ppb,
     hamp as hamp,
+    past as past,
+    wemem as wemem,
     dropout as dropout,
     early_stopping as early_stopping,
     distillation as distillation,

@@ -21,6 +21,7 @@ from safecompress.defenses.imagined import (
     finished,
     network,
     same_tensors,
+    soft_labels,
     sparse_topology,
     trainer,
 )
@@ -70,7 +71,8 @@ def _trainer(defense: Defense | None, seed: int) -> Trainer:
     if defense is None:
         return trainer(seed)
     dense = finished(seed) if defense.needs_dense else None
-    return trainer(seed, [copy.deepcopy(defense)], dense=dense)
+    labels = soft_labels(seed) if defense.needs_soft_labels else None
+    return trainer(seed, [copy.deepcopy(defense)], dense=dense, soft_labels=labels)
 
 
 def _trained(defense: Defense | None, seed: int, topology: Topology | None = None) -> Candidate:

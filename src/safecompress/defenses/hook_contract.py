@@ -20,6 +20,7 @@ from safecompress.defenses.imagined import (
     finished,
     network,
     same_tensors,
+    soft_labels,
     toy,
 )
 from safecompress.protocols import Batch, Defense, TrainingContext
@@ -39,6 +40,8 @@ def _context(defense: Defense, seed: int, module: nn.Module) -> TrainingContext:
         rows=MEMBERS,
         batch_size=MEMBERS,
         dense=finished(seed) if defense.needs_dense else None,
+        members=rows["members"],
+        soft_labels=soft_labels(seed) if defense.needs_soft_labels else None,
     )
 
 

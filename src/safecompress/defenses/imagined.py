@@ -47,6 +47,16 @@ def toy(seed: int) -> dict[str, Rows]:
     return {n: rows(MEMBERS if n == "members" else 600, 1000 * i) for i, n in enumerate(names)}
 
 
+def soft_labels(seed: int, number: int = 0) -> Tensor:
+    """Return what imagined teachers say of the members, float32 (100, 4).
+
+    Args:
+        seed: seed of the members.
+        number: another number is other teachers.
+    """
+    return torch.rand(MEMBERS, CLASSES, generator=generator(seed, "labels", number)).softmax(1)
+
+
 def network(seed: int) -> nn.Sequential:
     """Return the untrained network.
 
@@ -58,7 +68,12 @@ def network(seed: int) -> nn.Sequential:
 
 
 def trainer(
-    seed: int, defenses: Sequence[Defense] = (), *, dense: nn.Module | None = None, **changes: Any
+    seed: int,
+    defenses: Sequence[Defense] = (),
+    *,
+    dense: nn.Module | None = None,
+    soft_labels: Tensor | None = None,
+    **changes: Any,
 ) -> Trainer:
     """Return a trainer of the network on the members.
 
@@ -66,6 +81,7 @@ def trainer(
         seed: seed of the rows, the network and the training.
         defenses: changes to training.
         dense: the finished dense model, for defenses that need it.
+        soft_labels: class probabilities of the members, float32 (100, 4); None without any.
         **changes: fields of the training configuration that differ from `CONFIG`.
     """
     rows = toy(seed)
@@ -79,6 +95,7 @@ def trainer(
         reference=rows["reference"] if any(d.needs_reference for d in defenses) else None,
         validation=rows["validation"],
         dense=dense,
+        soft_labels=soft_labels,
     )
 
 

@@ -16,6 +16,8 @@ from safecompress.topology import Topology
 
 Gradient = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 """Weights, a state_dict, in; per maskable parameter the mean gradient of the loss at them out."""
+SoftGradient = Callable[[Mapping[str, Tensor], SoftTarget], Mapping[str, Tensor]]
+"""The same, of the loss to a target that soft labels have a part in."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class FirstMaskContext:
         student: those of a dense student of teachers; None unless `needs_teachers`.
         trained: what became of the dense weights in the mask's `training`; None where it has none.
         gradient: computes gradients over batches of members; None unless `looks_at_members`.
+        soft_gradient: the same towards the teachers' labels; None unless `needs_soft_labels`.
     """
 
     sparse: SparseConfig
@@ -55,6 +58,7 @@ class FirstMaskContext:
     student: Mapping[str, Tensor] | None = None
     trained: Candidate | None = None
     gradient: Gradient | None = None
+    soft_gradient: SoftGradient | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class FirstMaskStart:
         topology: a mask for each maskable weight; together they keep exactly
             `round(sparse.density * total)` weights.
         soft_target: how much of the training target comes from soft labels; anything but none
-            needs `needs_teachers`.
+            needs `needs_teachers` or `needs_soft_labels`.
         event: a message for whoever follows the run; None has none.
     """
 
@@ -90,6 +94,8 @@ class FirstMask(ABC):
     must cover its training, too."""
     needs_teachers: bool = False
     """Whether it begins with a dense student of teachers that never saw the rows they label."""
+    needs_soft_labels: bool = False
+    """Whether it looks at labels by teachers that never saw the rows, without a student."""
     looks_at_members: bool = False
     """Whether it looks at members other than through models that are accounted for; DP-SGD then
     promises nothing."""

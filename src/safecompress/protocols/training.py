@@ -66,6 +66,9 @@ class TrainingContext:
         batch_size: average number of rows in a step.
         stage: name of the stage.
         dense: the finished dense model, frozen, in evaluation mode; None before there is one.
+        members: the rows trained on; None where a defense is asked without any.
+        soft_labels: class probabilities of these rows by teachers that never saw them, float32
+            (rows, classes); None without teachers.
     """
 
     classes: int
@@ -79,6 +82,8 @@ class TrainingContext:
     batch_size: int = 0
     stage: str = ""
     dense: nn.Module | None = None
+    members: Rows | None = None
+    soft_labels: Tensor | None = None
 
 
 class Defense(ABC):
@@ -93,6 +98,8 @@ class Defense(ABC):
     """Whether it uses `TrainingContext.reference`."""
     needs_dense: ClassVar[bool] = False
     """Whether it uses the finished dense model."""
+    needs_soft_labels: ClassVar[bool] = False
+    """Whether it uses what teachers that never saw the members say of them."""
     needs_input_gradients: ClassVar[bool] = False
     """Whether it differentiates the batch's logits with respect to its inputs."""
     needs_features: bool = False

@@ -4,10 +4,11 @@ from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.augment import require_images
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
-from safecompress.train.loss import only_penalties, require_together
+from safecompress.train.loss import only_penalties, require_no_accounting, require_together
 from safecompress.train.post_training import PostTraining, input_bounds, quantize_after_training
 from safecompress.train.predict import predict
 from safecompress.train.progress import OnProgress, Progress
+from safecompress.train.transfer_set import TransferSet
 
 __all__ = [
     "Arithmetic",
@@ -15,11 +16,13 @@ __all__ = [
     "PostTraining",
     "Progress",
     "Trainer",
+    "TransferSet",
     "input_bounds",
     "only_penalties",
     "predict",
     "quantize_after_training",
     "require_images",
+    "require_no_accounting",
     "require_together",
     "steps_per_epoch",
 ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from safecompress import randomness
 from safecompress.config import TrainConfig
+from safecompress.data.rows import concatenate
 from safecompress.errors import ConfigError, DataError
 from safecompress.protocols import Inputs, Rows, map_inputs
 from safecompress.train.augment import crop_flip, require_images
+from safecompress.train.transfer_set import TransferSet
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Step:
         inputs: inputs of b rows, augmented.
         labels: int64 (b,), class indices.
         ids: int64 (b,), the rows' ids in their source.
-        index: int64 (b,), the rows' positions among the rows trained on.
+        index: int64 (b,), the rows' positions among the rows trained on; those of a transfer set
+            follow them.
     """
 
     inputs: Inputs
@@ -53,6 +57,7 @@ class Batches:
         seed: the run's seed.
         stage: name of the stage, part of every derived seed.
         device: device of the batches; the rows are moved there once.
+        transfer: rows that take the places of a share of every batch; None without any.
 
     Raises:
         DataError: when there are no rows.
@@ -67,6 +72,7 @@ class Batches:
         seed: int,
         stage: str,
         device: torch.device,
+        transfer: TransferSet | None = None,
     ) -> None:
         if len(rows) == 0:
             raise DataError(f"training ({stage}): there are no rows to train on.")
@@ -76,12 +82,15 @@ class Batches:
         self.steps_per_epoch = steps_per_epoch(len(rows), config)
         self.total_steps = round(config.epochs * self.steps_per_epoch)
         self.images = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 4
+        self._own, self._transfer = len(rows), transfer
+        held = Rows(rows.inputs, rows.labels, rows.ids)
+        held = held if transfer is None else concatenate(held, transfer.rows)
         self._rows = Rows(
-            map_inputs(lambda t: t.to(device), rows.inputs),
-            rows.labels.to(device),
-            rows.ids.to(device),
+            map_inputs(lambda t: t.to(device), held.inputs),
+            held.labels.to(device),
+            held.ids.to(device),
         )
-        self._augment = config.augment == "crop-flip"
+        self._augment, self._noise = config.augment == "crop-flip", config.noise
         self._seed, self._stage, self._device = seed, stage, device
         self._rank, self._ranks = 0, 1
         self._alone = False
@@ -119,10 +128,16 @@ class Batches:
             memory_format: memory format of images.
         """
         index = self._index(step)
+        if self._transfer is not None:
+            source = randomness.generator(self._seed, self._stage, "transfer", step, self._rank)
+            index = self._transfer.placed(index, own=self._own, source=source)
         inputs = map_inputs(lambda t: t.index_select(0, index), self._rows.inputs)
         if self._augment and isinstance(inputs, Tensor):
             generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
             inputs = crop_flip(inputs, generator)
+        if self._noise:
+            generator = randomness.generator(self._seed, self._stage, "noise", step, self._rank)
+            inputs = map_inputs(partial(_noisy, spread=self._noise, generator=generator), inputs)
         if self.images and isinstance(inputs, Tensor):
             inputs = inputs.contiguous(memory_format=memory_format)
         labels = self._rows.labels.index_select(0, index)
@@ -132,14 +147,25 @@ class Batches:
         """Return the positions of one step's rows, int64 (b,)."""
         if self._alone:
             source = randomness.generator(self._seed, self._stage, "alone", step)
-            drawn = torch.rand(len(self._rows), generator=source)
-            index = torch.nonzero(drawn < self.size / len(self._rows)).squeeze(1)
+            drawn = torch.rand(self._own, generator=source)
+            index = torch.nonzero(drawn < self.size / self._own).squeeze(1)
             # A step needs a row, so an empty draw takes the row nearest to being drawn. At 32 rows
             # on average that happens once in 10^13 steps.
             return (index if len(index) else drawn.argmin().unsqueeze(0)).to(self._device)
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            order = randomness.permutation(len(self._rows), self._seed, self._stage, "epoch", epoch)
+            order = randomness.permutation(self._own, self._seed, self._stage, "epoch", epoch)
             self._order, self._epoch = order.to(self._device), epoch
         start = place * self.size
         return self._order[start + self._rank : start + self.size : self._ranks]
+
+
+def _noisy(inputs: Tensor, *, spread: float, generator: torch.Generator) -> Tensor:
+    """Return real-valued inputs with Gaussian noise added; whole numbers are returned as they are.
+
+    The noise is drawn on the CPU, so that every device trains on the same inputs.
+    """
+    if not inputs.is_floating_point():
+        return inputs
+    drawn = torch.randn(inputs.shape, generator=generator) * spread
+    return inputs + drawn.to(inputs.device, inputs.dtype)

@@ -36,6 +36,7 @@ from safecompress.train.sparse_layers import (
 )
 from safecompress.train.step import Pairs, update_averages_
 from safecompress.train.together import train_stack, worth_stacking
+from safecompress.train.transfer_set import TransferSet
 from safecompress.train.workbench import Workbench
 
 
@@ -63,6 +64,8 @@ class Trainer:
         validation: rows that steer, for defenses that watch the model on unseen rows.
         dense: the finished dense model, for defenses that compare with it.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
+        transfer: rows that take the places of a share of every batch, trained towards their soft
+            labels alone; needs `soft_labels`.
         track_moving_average: keep a moving average of dense gradients per maskable parameter.
         settings: precision and memory format, as recorded earlier; by default those of the
             configuration, chosen by rule or by timing where it leaves that open.
@@ -90,6 +93,7 @@ class Trainer:
         validation: Rows | None = None,
         dense: nn.Module | None = None,
         soft_labels: Tensor | None = None,
+        transfer: TransferSet | None = None,
         track_moving_average: bool = False,
         settings: Arithmetic | None = None,
         typical: Topology | None = None,
@@ -101,7 +105,7 @@ class Trainer:
         self._module, self._track = module, track_moving_average
         self._sparse_choice = SparseLayerChoice()
         # The choice looks at whole batches, so several processes share them only afterwards.
-        batches = Batches(rows, config, seed=seed, stage=stage, device=device)
+        batches = Batches(rows, config, seed=seed, stage=stage, device=device, transfer=transfer)
         sparsely = typical is not None and not track_moving_average and only_penalties(defenses)
         self.settings = settings or choose_arithmetic(
             module,
@@ -141,6 +145,7 @@ class Trainer:
             validation=validation,
             dense=dense,
             soft_labels=soft_labels,
+            transfer=transfer,
         )
         self._exchange = Exchange(
             stage=self._stage,

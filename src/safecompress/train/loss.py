@@ -16,6 +16,7 @@ from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext, map_inputs
 from safecompress.train.batches import Step
 from safecompress.train.features import call_with_features
+from safecompress.train.transfer_set import TransferSet
 
 
 def require_together(defenses: Sequence[Defense]) -> None:
@@ -42,6 +43,23 @@ def require_together(defenses: Sequence[Defense]) -> None:
             )
 
 
+def require_no_accounting(defenses: Iterable[Defense]) -> None:
+    """Raise ConfigError when a defense cannot train on the rows of a transfer set.
+
+    Args:
+        defenses: all defenses of a stage that has a transfer set.
+
+    Raises:
+        ConfigError: when a defense accounts for every row of a batch.
+    """
+    for defense in defenses:
+        if defense.samples_alone:
+            raise ConfigError(
+                f"teachers.transfer_set: the defense '{defense.name}' accounts for every row of a "
+                "batch and cannot account for rows made of two members; leave out one of the two."
+            )
+
+
 def only_penalties(defenses: Iterable[Defense]) -> bool:
     """Return whether no defense reads weights, changes gradients or has a state.
 
@@ -58,6 +76,8 @@ class TrainingLoss:
         defenses: changes to the loss, in order; each is prepared for the stage.
         context: the stage's data and settings, from which defenses prepare themselves.
         soft_labels: float32 (rows trained on, classes), class probabilities; None without any.
+        transfer: rows beside those trained on, whose target is always their soft label; needs
+            `soft_labels`. None without any.
 
     Raises:
         ConfigError: when defenses cannot be combined, or one lacks its reference rows or the dense
@@ -70,8 +90,12 @@ class TrainingLoss:
         context: TrainingContext,
         *,
         soft_labels: Tensor | None = None,
+        transfer: TransferSet | None = None,
     ) -> None:
         self._defenses, self._steps = tuple(defenses), context.steps
+        self._own = None if transfer is None else context.rows
+        if soft_labels is not None and transfer is not None:
+            soft_labels = torch.cat([soft_labels, transfer.soft_labels])
         self._soft_labels = None if soft_labels is None else soft_labels.to(context.device)
         self._soft_target = HARD
         self._masks: Mapping[str, Tensor] = {}
@@ -87,6 +111,11 @@ class TrainingLoss:
                 raise ConfigError(
                     f"steer.defenses: '{defense.name}' needs the dense model, which this training "
                     "does not have; train one first (dense.epochs), or pass dense."
+                )
+            if defense.needs_soft_labels and context.soft_labels is None:
+                raise ConfigError(
+                    f"steer.defenses: '{defense.name}' needs the labels of teachers, which this "
+                    "training does not have; pass soft_labels."
                 )
         for defense in defenses:
             with _blaming(defense):
@@ -152,16 +181,25 @@ class TrainingLoss:
 
         Returns:
             Class indices, int64 (b,); class probabilities, float32 (b, classes), where part of the
-            target is soft.
+            target is soft or there is a transfer set.
 
         Raises:
             ConfigError: when part of the target is soft and there are no soft labels.
         """
+        if self._own is not None:
+            return self._mixed(batch, target, own=self._own)
         if not target.share:
             return batch.labels
         targets = target.share * self._soft(target.temperature).index_select(0, batch.index)
         hard = torch.full_like(batch.labels, 1 - target.share, dtype=targets.dtype)
         return targets.scatter_add_(1, batch.labels.unsqueeze(1), hard.unsqueeze(1))
+
+    def _mixed(self, batch: Step, target: SoftTarget, *, own: int) -> Tensor:
+        """Return targets that are soft alone for rows of the transfer set, which have no other."""
+        soft = self._soft(target.temperature).index_select(0, batch.index)
+        share = torch.full_like(soft[:, :1], target.share)
+        share = share.masked_fill((batch.index >= own).unsqueeze(1), 1.0)
+        return (share * soft).scatter_add_(1, batch.labels.unsqueeze(1), 1 - share)
 
     def _soft(self, temperature: float) -> Tensor:
         """Return the soft labels at a temperature, computed once per temperature."""

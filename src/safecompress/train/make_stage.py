@@ -14,10 +14,11 @@ from safecompress.errors import ConfigError
 from safecompress.protocols import Defense, Rows, TrainingContext
 from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
-from safecompress.train.loss import TrainingLoss
+from safecompress.train.loss import TrainingLoss, require_no_accounting
 from safecompress.train.predict import predict
 from safecompress.train.scaler import Scaler
 from safecompress.train.stage import Stage
+from safecompress.train.transfer_set import TransferSet
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -38,6 +39,7 @@ def make_stage(
     validation: Rows | None,
     dense: nn.Module | None,
     soft_labels: Tensor | None,
+    transfer: TransferSet | None,
 ) -> Stage:
     """Return a stage; where a defense asks for it, its batches draw every row independently.
 
@@ -55,6 +57,7 @@ def make_stage(
         validation: rows that steer, for defenses that watch the model on unseen rows.
         dense: the finished dense model, for defenses that compare with it; copied.
         soft_labels: float32 (rows, classes), class probabilities for soft targets.
+        transfer: the rows beside those trained on that are in the batches; None without any.
 
     Raises:
         ConfigError: when a defense is listed twice, lacks its reference rows or the dense model,
@@ -71,10 +74,14 @@ def make_stage(
         rows=len(rows),
         batch_size=batches.size,
         stage=name,
+        members=rows,
+        soft_labels=soft_labels,
         dense=None if dense is None else copy.deepcopy(dense).to(fabric.device).eval(),
     )
     _require_input_gradients(defenses, processes=fabric.world_size, precision=settings.precision)
-    objective = TrainingLoss(defenses, context, soft_labels=soft_labels)
+    if transfer is not None:
+        require_no_accounting(defenses)
+    objective = TrainingLoss(defenses, context, soft_labels=soft_labels, transfer=transfer)
     if objective.samples_alone:
         if fabric.world_size > 1 or settings.precision != "32-true":
             raise ConfigError(

@@ -7,6 +7,7 @@ export (`codes`, `remove_channels`).
 from __future__ import annotations
 
 from safecompress.transforms.channels import ChannelGroup, Channels
+from safecompress.transforms.cluster import Clustered, cluster_weights, clustered
 from safecompress.transforms.exportable import Exportable, exportable
 from safecompress.transforms.inputs import InputQuantizer, attach_, input_quantizers, ranges_of
 from safecompress.transforms.low_rank import factorize
@@ -29,6 +30,7 @@ __all__ = [
     "WEIGHT_BITS",
     "ChannelGroup",
     "Channels",
+    "Clustered",
     "Exportable",
     "InputQuantizer",
     "Quantization",
@@ -36,6 +38,8 @@ __all__ = [
     "affine",
     "attach_",
     "clipped",
+    "cluster_weights",
+    "clustered",
     "codes",
     "exportable",
     "factorize",

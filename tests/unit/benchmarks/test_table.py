@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from benchmarks import students
+from benchmarks import moves, students
 from benchmarks.cells import Cells
 from benchmarks.collect import COMPARISONS
 from benchmarks.pruning_claim import claim
@@ -34,6 +34,12 @@ def test_every_data_set_is_trained_in_one_precision(data, monkeypatch):
 def test_every_method_of_the_table_is_a_configuration(method):
     chosen = METHODS[method]
     config = recipe(chosen["set"], density=chosen.get("densities", [0.05])[0])
+    assert build_proposals(config) or not config.sparse.rounds
+
+
+@pytest.mark.parametrize("method", moves.METHODS)
+def test_every_move_on_trial_is_a_configuration(method):
+    config = recipe(moves.METHODS[method])
     assert build_proposals(config) or not config.sparse.rounds
 
 

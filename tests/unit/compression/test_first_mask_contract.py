@@ -9,6 +9,7 @@ from safecompress.compression.first_masks.contract import violations
 from tests.contracts import assert_caught, cases
 from tests.hostile_first_masks import (
     AlwaysHalf,
+    AsksForLabels,
     AsksForMembers,
     AsksForMore,
     AsksForTeachers,
@@ -71,7 +72,8 @@ BREACHES = {
         (Unsaid(), "needs_dense is 1; expected True or False"),
         (ReadsTheDense(), "raised TypeError: 'NoneType' object is not iterable"),
         (Differentiates(), "raised TypeError: 'NoneType' object is not callable"),
-        (Soft(), "it set a soft target without declaring needs_teachers"),
+        (Soft(), "it set a soft target without declaring needs_teachers or needs_soft_labels"),
+        (AsksForLabels(), "it declares needs_soft_labels, and other soft labels give the same"),
         (SecretTraining(), "it does not declare looks_at_members, and other members give"),
         (UndeclaredTraining(), "it does not declare needs_dense, and another dense model"),
         (LosesCount(), "interrupted and resumed leads to another start"),

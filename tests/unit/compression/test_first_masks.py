@@ -49,6 +49,7 @@ def test_every_first_mask_asks_only_for_what_it_declares(name: str, tmp_path: Pa
     class Watched(FirstMask):
         needs_dense = mask.needs_dense
         needs_teachers = mask.needs_teachers
+        needs_soft_labels = mask.needs_soft_labels
         looks_at_members = mask.looks_at_members
 
         def training(self, sparse: Any) -> Any:
@@ -62,6 +63,7 @@ def test_every_first_mask_asks_only_for_what_it_declares(name: str, tmp_path: Pa
     (shown,) = contexts
     assert (shown.dense is None) == (not mask.needs_dense)
     assert (shown.student is None) == (not mask.needs_teachers)
+    assert (shown.soft_gradient is None) == (not mask.needs_soft_labels)
     assert (shown.gradient is None) == (not mask.looks_at_members)
     assert (shown.trained is None) == (mask.training(session.config.sparse) is None)
 

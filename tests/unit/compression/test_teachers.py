@@ -11,7 +11,9 @@ from torch import nn
 from safecompress import compress, splits_from_arrays
 from safecompress.compression.pipeline import take_up
 from safecompress.compression.prepare import prepare
-from safecompress.compression.teachers import held_out, train_teachers
+from safecompress.compression.teacher_folds import held_out
+from safecompress.compression.teachers import train_teachers
+from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import TeachersConfig, dump_yaml, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
 from safecompress.events import silent
@@ -299,6 +301,70 @@ def test_a_run_killed_with_a_proposed_student_ends_in_the_same_model(tmp_path, k
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name])
     assert result(tmp_path / "whole") == result(tmp_path / "cut")
+
+
+def test_snip_towards_soft_labels_never_meets_a_hard_one(tmp_path):
+    """Once the teachers have spoken, wrong labels of all members change no bit."""
+    sparse = SETTINGS["sparse"] | {"initialize": {"snip-soft": {"temperature": 2}}, "rounds": 0}
+    config = SETTINGS | {"sparse": sparse, "dense": TRAIN}
+    first = compress(make_model, splits(), config=config, out=tmp_path / "a")
+    hard = config | {"sparse": sparse | {"initialize": "snip"}}
+    plain = compress(make_model, splits(), config=hard, out=tmp_path / "hard")
+    other = splits.__wrapped__()
+    other.members.labels[:] = (other.members.labels + 1) % 3
+    at_teachers = stopping_when(lambda event: event.data.get("stage") == "teachers")
+    with pytest.raises(Stopped):
+        compress(make_model, other, config=config, out=tmp_path / "b", on_event=at_teachers)
+    shutil.copytree(tmp_path / "a" / "teachers", tmp_path / "b" / "teachers")
+    second = compress(make_model, other, resume=tmp_path / "b")
+    for name, weight in first.model.state_dict().items():
+        assert torch.equal(weight, second.model.state_dict()[name])
+    differs = [
+        not torch.equal(weight, plain.model.state_dict()[name])
+        for name, weight in first.model.state_dict().items()
+    ]
+    assert any(differs)
+
+
+CROSSED = {"teachers": {"transfer_set": {"crossovers": 2, "share": 0.5}}}
+
+
+def test_no_crossovers_label_depends_on_its_parents_labels(tmp_path):
+    """One member's wrong label changes what is said of others, and of none of its crossovers."""
+    config = SETTINGS | {"steer": STEER} | CROSSED
+    other = splits.__wrapped__()
+    other.members.labels[5] = (other.members.labels[5] + 1) % 3
+    sets = []
+    for name, data in (("a", splits()), ("b", other)):
+        prepared = prepare(load_config(config), make_model, data)
+        folder = RunFolder.create(tmp_path / name, config_yaml=dump_yaml(prepared.config))
+        sets.append(train_teachers(take_up(prepared, folder, silent)).transfer.soft_labels)
+    made = TransferRows.of(load_config(config), splits())
+    parent = (made.first == 5) | (made.second == 5)
+    assert int(parent.sum()) >= 2
+    assert torch.equal(sets[0][parent], sets[1][parent])
+    changed = (sets[0] != sets[1]).any(1)
+    assert float(changed.double().mean()) > 0.5
+
+
+def test_a_student_learns_from_crossovers_and_resumes_in_the_same_bits(tmp_path):
+    plain = student_run(tmp_path / "plain")
+    whole = student_run(tmp_path / "whole", **CROSSED)
+    learning = stopping_when(lambda event: event.data.get("piece") == "student")
+    with pytest.raises(Stopped):
+        student_run(tmp_path / "cut", on_event=learning, **CROSSED)
+    resumed = compress(make_model, splits(), resume=tmp_path / "cut")
+    weights = [run.model.state_dict() for run in (plain, whole, resumed)]
+    assert all(torch.equal(weights[1][name], weights[2][name]) for name in weights[1])
+    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+def test_rows_of_two_members_are_refused_beside_accounted_gradients(tmp_path):
+    pytest.importorskip("opacus")
+    defended = {"steer": STEER | {"defenses": [{"dp-sgd": {"noise": 1.0}}]}}
+    with pytest.raises(ConfigError, match="cannot account for rows made of two members"):
+        student_run(tmp_path / "run", **CROSSED, **defended)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_search_that_was_resumed_goes_on_where_it_was(tmp_path):

@@ -10,7 +10,7 @@ from safecompress.compression.first_masks.magnitude import Magnitude
 from safecompress.compression.first_masks.scratch import Scratch
 from safecompress.compression.first_masks.pruned import Pruned
 from safecompress.compression.first_masks.lottery import Lottery
-from safecompress.compression.first_masks.snip import Snip
+from safecompress.compression.first_masks.snip import Snip, SoftSnip
 from safecompress.compression.first_masks.student import StudentMask
 
 # isort: on
@@ -22,5 +22,6 @@ __all__ = [
     "Pruned",
     "Scratch",
     "Snip",
+    "SoftSnip",
     "StudentMask",
 ]

@@ -25,6 +25,7 @@ def shown_to(mask: FirstMask, context: FirstMaskContext) -> FirstMaskContext:
         dense=context.dense if mask.needs_dense else None,
         student=context.student if mask.needs_teachers else None,
         gradient=context.gradient if mask.looks_at_members else None,
+        soft_gradient=context.soft_gradient if mask.needs_soft_labels else None,
     )
 
 
@@ -65,6 +66,6 @@ def fault_of(
             f"kept {start.topology.nonzeros} weights of {dense.total}; a density of {density:g} "
             f"asks for {wanted}"
         )
-    if start.soft_target.share and not mask.needs_teachers:
-        return "set a soft target without declaring needs_teachers"
+    if start.soft_target.share and not (mask.needs_teachers or mask.needs_soft_labels):
+        return "set a soft target without declaring needs_teachers or needs_soft_labels"
     return ""

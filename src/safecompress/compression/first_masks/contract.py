@@ -39,8 +39,8 @@ def violations(mask: FirstMask, *, seed: int = 0) -> tuple[str, ...]:
     distributions the same, unless it refuses them with a ConfigError. It returns the same for the
     same context, independently of the order of the weights, the global random generators and the
     weights in the module, and does not change its context. Its result depends on the dense model,
-    the teachers and the members exactly if it declares them; undeclared fields are None. If it has
-    a training, an interrupted and resumed training leads to the same start.
+    the teachers, their labels and the members exactly if it declares them; undeclared fields are
+    None. If it has a training, an interrupted and resumed training leads to the same start.
 
     Args:
         mask: the first mask; it is called about twenty times for a network of two layers, and its
@@ -63,7 +63,7 @@ def violations(mask: FirstMask, *, seed: int = 0) -> tuple[str, ...]:
 
 def _declares_yes_or_no(mask: FirstMask, seed: int) -> Iterator[str]:
     del seed
-    for name in ("needs_dense", "needs_teachers", "looks_at_members"):
+    for name in ("needs_dense", "needs_teachers", "needs_soft_labels", "looks_at_members"):
         if not isinstance(said := getattr(mask, name), bool):
             yield f"{name} is {said!r}; expected True or False"
 
@@ -150,6 +150,7 @@ def _looks_at_what_it_declares(mask: FirstMask, seed: int) -> Iterator[str]:
     others = {
         "needs_dense": ("another dense model gives", Situation(seed, dense=1)),
         "needs_teachers": ("other teachers give", Situation(seed, teachers=1)),
+        "needs_soft_labels": ("other soft labels give", Situation(seed, labels=1)),
         "looks_at_members": ("other members give", Situation(seed, members=1)),
     }
     for flag, (other, situation) in others.items():

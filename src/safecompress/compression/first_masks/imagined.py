@@ -13,10 +13,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from safecompress.candidate import Candidate
+from safecompress.candidate import Candidate, SoftTarget
 from safecompress.compression.first_masks.acceptance import shown_to
 from safecompress.config import AdmmConfig, GradualConfig, SparseConfig, TrainConfig
-from safecompress.defenses.imagined import network, trainer
+from safecompress.defenses.imagined import network, soft_labels, trainer
 from safecompress.files import read_tensors, write_tensors
 from safecompress.protocols import FirstMask, FirstMaskContext, FirstMaskTraining
 from safecompress.randomness import derive
@@ -42,6 +42,7 @@ class Situation:
         sparse: the section of the configuration.
         dense: which trained dense model there is.
         teachers: which teachers the student learned from.
+        labels: which soft labels the teachers give the members.
         members: which members there are; the student and all training depend on them.
         held: which weights the module holds, of which nobody may make anything.
         backwards: whether state_dicts come in the opposite order, as they may from files.
@@ -53,6 +54,7 @@ class Situation:
     sparse: SparseConfig = SPARSE
     dense: int = 0
     teachers: int = 0
+    labels: int = 0
     members: int = 0
     held: int = 0
     backwards: bool = False
@@ -73,6 +75,7 @@ class Situation:
             student=self._weights("student", self.teachers, self.members),
             trained=self._trained(mask),
             gradient=self._gradient,
+            soft_gradient=self._soft_gradient,
         )
         return shown_to(mask, made)
 
@@ -84,6 +87,14 @@ class Situation:
     def _gradient(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         plain = trainer(derive(self.seed, "members", self.members))
         return plain.gradient(plain.start(weights=weights), self.sparse.gradient_batches)
+
+    def _soft_gradient(
+        self, weights: Mapping[str, Tensor], target: SoftTarget
+    ) -> Mapping[str, Tensor]:
+        labels = soft_labels(self.seed, self.labels)
+        taught = trainer(derive(self.seed, "members", self.members), soft_labels=labels)
+        start = taught.start(weights=weights).evolve(soft_target=target)
+        return taught.gradient(start, self.sparse.gradient_batches)
 
     def _trained(self, mask: FirstMask) -> Candidate | None:
         training = mask.training(self.sparse)
