@@ -25,6 +25,7 @@ from safecompress.checks import (
 from safecompress.checks.plausibility import require_plausible
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
+from safecompress.compression.limits import limits_of
 from safecompress.compression.model_source import (
     source_module,
     untrained_weights,
@@ -56,7 +57,12 @@ from safecompress.protocols import Pool
 from safecompress.randomness import derive, permutation
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
-from safecompress.topology import Topology, embedding_tables, maskable_parameters
+from safecompress.topology import (
+    Topology,
+    embedding_tables,
+    maskable_parameters,
+    rounded_density,
+)
 from safecompress.train import require_images
 from safecompress.train.predict import predict
 
@@ -106,8 +112,7 @@ class PreparedRun:
     @property
     def target_density(self) -> float:
         """The configured density, rounded to a whole number of maskable weights."""
-        total = Topology.dense(self.module).total
-        return round(self.config.sparse.density * total) / total
+        return rounded_density(self.module, self.config.sparse.density)
 
     def mask_by_magnitude(self) -> Topology:
         """Return the mask of the largest weights before this run's training.
@@ -322,6 +327,14 @@ def _check_columns(config: CompressConfig, splits: Splits) -> None:
 
 def _check_stages(prepared: PreparedRun) -> None:
     config = prepared.config
+    limits_of(
+        OBJECTIVES.build(config.steer.objective, where="steer.objective"),
+        config,
+        prepared.splits,
+        density=prepared.target_density,
+        has_dense=prepared.has_dense,
+        teachers=needs_teachers(config),
+    )
     if build_first_mask(config).needs_dense and not prepared.has_dense:
         others = [n for n, part in FIRST_MASKS.parts.items() if not part.factory().needs_dense]
         raise ConfigError(

@@ -10,7 +10,14 @@ from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
 from safecompress.config.compare import CompareConfig, ComparedDataConfig, MethodConfig
 from safecompress.config.data import DataConfig, PreprocessingConfig, SplitConfig
 from safecompress.config.engine import EngineConfig
-from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig, VerdictConfig
+from safecompress.config.judging import (
+    PRESETS,
+    CheckConfig,
+    Preset,
+    ShadowsConfig,
+    SteerConfig,
+    VerdictConfig,
+)
 from safecompress.config.reading import (
     dump_yaml,
     load_audit_config,
@@ -36,6 +43,7 @@ from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseCo
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
 
 __all__ = [
+    "PRESETS",
     "AdmmConfig",
     "AuditConfig",
     "CheckConfig",
@@ -52,6 +60,7 @@ __all__ = [
     "ModelConfig",
     "NpzSource",
     "PreprocessingConfig",
+    "Preset",
     "PublishedSource",
     "Request",
     "Section",

@@ -1,0 +1,70 @@
+"""`limits_of`: the limits of a run's verdict as its search measures them of every candidate."""
+
+from __future__ import annotations
+
+from safecompress.attacks.lira import CalibratedAttack
+from safecompress.checks import (
+    MEASURES,
+    Objective,
+    SteeringLimits,
+    attacks_of_shadows,
+    steering_limits,
+    suite_from,
+)
+from safecompress.config import CompressConfig
+from safecompress.data import Splits
+from safecompress.errors import ConfigError
+
+_OF_CANDIDATES = frozenset({"groups", "internals", "rows", "span", "target"})
+_OF_DENSE = frozenset({"parent", "parent_target"})
+
+
+def limits_of(
+    objective: Objective,
+    config: CompressConfig,
+    splits: Splits,
+    *,
+    density: float,
+    has_dense: bool,
+    teachers: bool,
+) -> SteeringLimits:
+    """Return the limits that an objective reads, each with a measure that the loop can compute.
+
+    Args:
+        objective: the objective; one that reads no limits costs nothing.
+        config: the run's configuration.
+        splits: the run's rows.
+        density: the target density as a share of whole weights, in (0, 1].
+        has_dense: whether there is a dense model to compare with.
+        teachers: whether the run trains teachers, which serve as reference models of candidates.
+
+    Raises:
+        ConfigError: when the objective reads limits and the loop can measure none of them, or
+            allows a loss against a dense model that the run does not have.
+    """
+    if not objective.reads_limits:
+        return SteeringLimits()
+    shadows = attacks_of_shadows(config, splits)
+    suite = suite_from(config, density=density, relative=has_dense, shadows=shadows)
+    worth = MEASURES.build(config.steer.worth, where="steer.worth")
+    checks = objective.limits(suite, worth=worth)
+    own = [c for c in checks if c.condition.relative and c not in suite.checks]
+    if own and not has_dense:
+        raise ConfigError(
+            f"steer.objective: '{own[0].name}' compares with the dense model, and this run has "
+            "none; train one (dense.epochs), or take another objective or preset, e.g. balanced."
+        )
+    limits = steering_limits(
+        checks,
+        available=_OF_CANDIDATES | (_OF_DENSE if has_dense else frozenset()),
+        stand_in=CalibratedAttack() if teachers else None,
+        relative=has_dense,
+    )
+    if not limits.checks:
+        why = " ".join(limits.notes) or "The verdict has no critical check."
+        raise ConfigError(
+            "steer.objective: it ranks by the verdict's limits, and the loop can measure none of "
+            f"them. {why} Add a limit, such as accuracy or the AUC of loss, or take another "
+            "objective."
+        )
+    return limits
