@@ -17,6 +17,8 @@ def copied_tensors(evidence: Evidence) -> tuple[Tensor, ...]:
     held = [tensor for o in models if o is not None for tensor in (o.logits, o.labels)]
     if evidence.references is not None:
         held += [evidence.references.log_odds, evidence.references.seen]
+    if evidence.judges is not None:
+        held += [evidence.judges.log_odds, evidence.judges.entropy]
     if evidence.internals is not None:
         held += [evidence.internals.features, evidence.internals.gradient_norms]
     if evidence.rows is not None:

@@ -37,7 +37,7 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.events import Event
-from safecompress.protocols import Evidence, InputRange, Pool, References
+from safecompress.protocols import Evidence, InputRange, Judges, Pool, References
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
 from safecompress.train import Trainer
@@ -67,7 +67,9 @@ class CandidateEvaluator:
         session: the run.
         trainer: computes outputs of candidates.
         dense: the dense model, for measures that attack it; None without a dense model.
-        references: the teachers' log-odds of the steering rows; None without teachers.
+        references: log-odds of the steering rows by the judges, or else the teachers; None without
+            either.
+        judges: what the judges say of the steering rows; None without judges.
         limits: the limits whose margins are measured of every candidate.
     """
 
@@ -78,12 +80,13 @@ class CandidateEvaluator:
         trainer: Trainer,
         dense: StoredModel | None,
         references: Pool[References] | None,
+        judges: Pool[Judges] | None,
         limits: SteeringLimits,
     ) -> None:
         self._session, self._trainer, self._references = session, trainer, references
-        self._attacks = steering_attacks(session.config, teachers=references is not None)
+        self._attacks = steering_attacks(session.config, references=references is not None)
         self._measures = steering_measures(session.config)
-        self._limits, self._dense = limits, dense
+        self._limits, self._dense, self._judges = limits, dense, judges
         attacks_need = (attack.requires for attack in self._attacks)
         measures_need = (measure.requires for measure in self._measures)
         self._needed = limits.requires.union(*attacks_need, *measures_need)
@@ -224,6 +227,8 @@ class CandidateEvaluator:
         evidence = outputs.map(Evidence)
         if self._references is not None:
             evidence = evidence.zip(self._references, lambda e, r: replace(e, references=r))
+        if self._judges is not None:
+            evidence = evidence.zip(self._judges, lambda e, j: replace(e, judges=j))
         if "internals" in self._needed:
             watch = Stopwatch()
             internals = steer.map(lambda rows: trainer.internals(candidate, rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safecompress.attacks.lira import CalibratedAttack
+from safecompress.attacks.six_numbers import SixNumbersAttack
 from safecompress.checks import (
     MEASURES,
     Objective,
@@ -11,9 +12,11 @@ from safecompress.checks import (
     steering_limits,
     suite_from,
 )
+from safecompress.compression.requirements import has_references, needs_judges
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.errors import ConfigError
+from safecompress.protocols import Attack
 
 _OF_CANDIDATES = frozenset({"groups", "internals", "rows", "span", "target"})
 _OF_DENSE = frozenset({"parent", "parent_target"})
@@ -26,7 +29,6 @@ def limits_of(
     *,
     density: float,
     has_dense: bool,
-    teachers: bool,
 ) -> SteeringLimits:
     """Return the limits that an objective reads, each with a measure that the loop can compute.
 
@@ -36,7 +38,6 @@ def limits_of(
         splits: the run's rows.
         density: the target density as a share of whole weights, in (0, 1].
         has_dense: whether there is a dense model to compare with.
-        teachers: whether the run trains teachers, which serve as reference models of candidates.
 
     Raises:
         ConfigError: when the objective reads limits and the loop can measure none of them, or
@@ -54,10 +55,11 @@ def limits_of(
             f"steer.objective: '{own[0].name}' compares with the dense model, and this run has "
             "none; train one (dense.epochs), or take another objective or preset, e.g. balanced."
         )
+    available = _OF_CANDIDATES | (_OF_DENSE if has_dense else frozenset())
     limits = steering_limits(
         checks,
-        available=_OF_CANDIDATES | (_OF_DENSE if has_dense else frozenset()),
-        stand_in=CalibratedAttack() if teachers else None,
+        available=available | (frozenset({"judges"}) if needs_judges(config) else frozenset()),
+        stand_in=_stand_in(config),
         relative=has_dense,
     )
     if not limits.checks:
@@ -68,3 +70,10 @@ def limits_of(
             "objective."
         )
     return limits
+
+
+def _stand_in(config: CompressConfig) -> Attack | None:
+    """Return the attack of the loop that stands for those with shadow models; None without one."""
+    if needs_judges(config):
+        return SixNumbersAttack()
+    return CalibratedAttack() if has_references(config) else None

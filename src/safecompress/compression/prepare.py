@@ -33,7 +33,9 @@ from safecompress.compression.model_source import (
 from safecompress.compression.requirements import (
     build_first_mask,
     build_proposals,
+    has_references,
     needs_channels,
+    needs_judges,
     needs_teachers,
 )
 from safecompress.compression.teachers import held_out
@@ -217,15 +219,19 @@ def _check_parts(config: CompressConfig) -> None:
     build_proposals(config)
     if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
-    teachers = needs_teachers(config)
-    built = steering_attacks(config, teachers=teachers)
+    references = has_references(config)
+    built = steering_attacks(config, references=references)
+    judged = frozenset({"judges"}) if needs_judges(config) else frozenset()
     for index, attack in enumerate(built):
-        if isinstance(attack, CalibratedAttack) and teachers:
+        if isinstance(attack, CalibratedAttack) and references:
             continue
-        if missing := attack.requires - {"internals"}:
+        if missing := attack.requires - {"internals"} - judged:
             needs, why = ", ".join(sorted(missing)), ""
             if isinstance(attack, CalibratedAttack):
-                why = ", unless a proposal asks teachers (soft-labels, student)"
+                why = ", unless a proposal asks teachers (soft-labels, student) or judges are "
+                why += "trained (teachers.judges)"
+            elif "judges" in missing:
+                why = "; train some (teachers.judges: 2)"
             raise ConfigError(
                 f"steer.attacks[{index}]: {attack.name} needs {needs}, which the loop does not "
                 f"have{why}; take an attack on outputs or internals alone, e.g. neural or "
@@ -242,7 +248,8 @@ def _check_parts(config: CompressConfig) -> None:
     measured = [attack for measure in measures for attack in measure.uses_attacks]
     require_distinct_names([*built, *measured], where="steer", kind="attacks")
     for index, measure in enumerate(measures):
-        if missing := measure.requires - {"rows", "target", "parent_target"}:
+        available = {"rows", "target", "parent_target"} | judged
+        if missing := measure.requires - available:
             raise ConfigError(
                 f"steer.measures[{index}]: {measure.name} needs {', '.join(sorted(missing))}, "
                 "which the loop does not have."
@@ -333,7 +340,6 @@ def _check_stages(prepared: PreparedRun) -> None:
         prepared.splits,
         density=prepared.target_density,
         has_dense=prepared.has_dense,
-        teachers=needs_teachers(config),
     )
     if build_first_mask(config).needs_dense and not prepared.has_dense:
         others = [n for n, part in FIRST_MASKS.parts.items() if not part.factory().needs_dense]

@@ -26,7 +26,7 @@ from safecompress.errors import (
 )
 from safecompress.events import Event
 from safecompress.models import channel_groups, few_inputs
-from safecompress.protocols import Pool, Proposal, References
+from safecompress.protocols import Judges, Pool, Proposal, References
 from safecompress.randomness import permutation
 from safecompress.run.model_file import StoredModel
 from safecompress.topology import rounded_density
@@ -42,7 +42,9 @@ class Search:
         trainer: trains candidates.
         dense: the dense model; None without one.
         student: the dense student of the teachers; None if the configuration does not use it.
-        references: the teachers' log-odds of the steering rows; None without teachers.
+        references: log-odds of the steering rows by the judges, or else the teachers; None without
+            either.
+        judges: what the judges say of the steering rows; None without judges.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Search:
         dense: StoredModel | None,
         student: StoredModel | None,
         references: Pool[References] | None,
+        judges: Pool[Judges] | None,
     ) -> None:
         self._session, self._progress = session, session.progress
         self._config, self._trainer = session.config, trainer
@@ -68,10 +71,14 @@ class Search:
             session.splits,
             density=rounded_density(session.module, session.config.sparse.density),
             has_dense=dense is not None,
-            teachers=references is not None,
         )
         self._evaluate = CandidateEvaluator(
-            session, trainer=trainer, dense=dense, references=references, limits=self._limits
+            session,
+            trainer=trainer,
+            dense=dense,
+            references=references,
+            judges=judges,
+            limits=self._limits,
         )
         self.timetable = Schedule.of(
             session.config.sparse,

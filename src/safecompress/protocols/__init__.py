@@ -18,6 +18,7 @@ from safecompress.protocols.first_mask import (
 )
 from safecompress.protocols.groups import GroupColumn
 from safecompress.protocols.internals import Internals
+from safecompress.protocols.judges import Judges
 from safecompress.protocols.odds import Residuals, log_odds, residuals
 from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
 from safecompress.protocols.references import References
@@ -54,6 +55,7 @@ __all__ = [
     "InputRange",
     "Inputs",
     "Internals",
+    "Judges",
     "Kept",
     "ModelLike",
     "Norm",

@@ -51,6 +51,7 @@ THREAT_MODEL = (
 _HOLDS_MORE = {
     "parent": "holds the dense model as well as the judged one",
     "family": "holds several compressed versions of the model",
+    "judges": "holds models of the same rows that labeled none of them for the judged model",
     "rows": "knows each record's inputs",
     "target": "may ask the model about other records",
     "internals": "holds the model's file and can compute anything inside it",
