@@ -41,6 +41,7 @@ class SixNumbersAttack(NetworkAttack):
     """
 
     name: ClassVar[str] = "six-numbers"
+    signals: ClassVar[str] = "vector"
     requires: ClassVar[frozenset[str]] = frozenset({"judges"})
 
     def features(self, evidence: Evidence) -> Tensor:

@@ -1,4 +1,4 @@
-"""`limits_of`: the limits of a run's verdict as its search measures them of every candidate."""
+"""`limits_of`, `signals_that_steered`: which of a verdict's limits and attacks steer its search."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from safecompress.attacks.lira import CalibratedAttack
 from safecompress.attacks.six_numbers import SixNumbersAttack
 from safecompress.checks import (
     MEASURES,
+    OBJECTIVES,
     Objective,
     SteeringLimits,
     attacks_of_shadows,
+    steering_attacks,
     steering_limits,
+    steering_measures,
     suite_from,
 )
 from safecompress.compression.requirements import has_references, needs_judges
+from safecompress.compression.session import Session
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack
+from safecompress.topology import rounded_density
 
 _OF_CANDIDATES = frozenset({"groups", "internals", "rows", "span", "target"})
 _OF_DENSE = frozenset({"parent", "parent_target"})
@@ -70,6 +75,26 @@ def limits_of(
             "objective."
         )
     return limits
+
+
+def signals_that_steered(session: Session) -> frozenset[str]:
+    """Return the kinds of attacks by which a run's search chose; none where it chose nothing.
+
+    Args:
+        session: the run.
+    """
+    config, has_dense = session.config, session.trained or session.steps("dense") > 0
+    if not config.sparse.rounds or config.steer.replay is not None:
+        return frozenset()
+    objective = OBJECTIVES.build(config.steer.objective, where="steer.objective")
+    if objective.blind:
+        return frozenset()
+    density = rounded_density(session.module, config.sparse.density)
+    limits = limits_of(objective, config, session.splits, density=density, has_dense=has_dense)
+    measures = [*steering_measures(config), *(check.measure for check in limits.checks)]
+    attacks = [a for measure in measures for a in measure.uses_attacks]
+    attacks += steering_attacks(config, references=has_references(config))
+    return frozenset(attack.signals for attack in attacks)
 
 
 def _stand_in(config: CompressConfig) -> Attack | None:

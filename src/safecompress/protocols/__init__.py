@@ -33,6 +33,7 @@ from safecompress.protocols.rows import (
     per_row_of_both,
     tensors_of,
 )
+from safecompress.protocols.signals import SIGNALS
 from safecompress.protocols.source_rows import SourceRows
 from safecompress.protocols.span import InputRange
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
@@ -40,6 +41,7 @@ from safecompress.protocols.transfer import Source, TransferAttack
 
 __all__ = [
     "NORMS",
+    "SIGNALS",
     "Attack",
     "AttackResult",
     "Ball",

@@ -177,6 +177,8 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
+    signals: ClassVar[str] = ""
+    """The kind of signal that it reads, one of `SIGNALS`; its contract asks for it."""
     requires: ClassVar[frozenset[str]] = frozenset()
     """Names of the `Evidence` fields that the attack needs besides `outputs`."""
     learns: ClassVar[bool] = False
