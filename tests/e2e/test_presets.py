@@ -15,10 +15,14 @@ from typer.testing import CliRunner
 
 from safecompress import Splits, compress, splits_from_arrays
 from safecompress.cli.app import app
-from safecompress.config import PRESETS, load_config
+from safecompress.cohorts.shadow_models import shadow_config
+from safecompress.config import PRESETS, dump_yaml, load_config
 from safecompress.errors import ConfigError
 from safecompress.events import Event
 from safecompress.run.folder import CONFIG, read_history
+from safecompress.run.model_file import StoredModel
+from safecompress.topology import Topology
+from safecompress.transforms import Transforms
 from tests.small_runs import SETTINGS, TRAIN, brisk
 
 # A quarter of the labels are wrong: who fits them knows the members, and who learns the almost flat
@@ -112,6 +116,16 @@ def test_accurate_needs_a_dense_model(tmp_path: Path) -> None:
     config["sparse"] |= {"initialize": "scratch"}
     with pytest.raises(ConfigError, match="compares with the dense model"):
         compress(wide_model, noisy_splits(), config=config, out=tmp_path / "run")
+
+
+def test_the_recipe_of_shadow_models_is_a_configuration_without_preset_and_judges() -> None:
+    """It is written to a file, which refuses a preset beside another objective."""
+    config = load_config(settings(preset="private", teachers={"judges": 2}))
+    weights = {"w": torch.zeros(1)}
+    model = StoredModel(weights, Topology({}), {"lineage": ["keep"]}, Transforms())
+    recipe = shadow_config(config, model, dense=None, sparse=None)
+    assert load_config(yaml.safe_load(dump_yaml(recipe))) == recipe
+    assert (recipe.preset, recipe.teachers.judges) == (None, 0)
 
 
 def test_the_command_line_takes_a_preset(tmp_path: Path) -> None:
