@@ -20,6 +20,7 @@ class MarginAttack(Attack):
     """
 
     name: ClassVar[str] = "margin"
+    signals: ClassVar[str] = "vector"
     rank: int = 2
 
     def score(self, fitted: Any, evidence: Evidence) -> Tensor:

@@ -19,7 +19,7 @@ from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.session import Session
 from safecompress.compression.teacher_choice import RECORD, choice_record
 from safecompress.compression.teachers import FOLDER as TEACHERS
-from safecompress.config import CompressConfig, dump_yaml, load_config
+from safecompress.config import CompressConfig, Preset, dump_yaml, load_config
 from safecompress.data import Splits
 from safecompress.errors import (
     DataError,
@@ -87,6 +87,7 @@ def compress(
     data: Splits | None = None,
     *,
     config: CompressConfig | Mapping[str, Any] | str | Path | None = None,
+    preset: Preset | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     trust_code: bool = False,
@@ -100,6 +101,8 @@ def compress(
         data: the splits; or None to use the configuration's `data`. For a trained module its
             membership must be declared.
         config: settings, see `CompressConfig`; not with `resume`.
+        preset: what the search is to prefer, instead of the configuration's `preset`; not with
+            `resume`.
         out: run folder, new or empty; by default `runs/NAME-seedN`.
         resume: the folder of an interrupted run to continue. Pass the same `model` and `data`
             objects, if any were passed before.
@@ -135,15 +138,18 @@ def compress(
         0.5
     """
     if resume is None:
-        prepared = prepare(load_config({} if config is None else config), model, data)
+        chosen = [] if preset is None else [f"preset={preset}"]
+        settings = load_config({} if config is None else config, assignments=chosen)
+        prepared = prepare(settings, model, data)
         folder = RunFolder.create(
             prepared.default_out() if out is None else Path(out), dump_yaml(prepared.config)
         )
         with _released(folder), _threads(prepared.config.engine.threads):
             return _run(prepared, folder, on_event)
-    if config is not None or out is not None:
+    if config is not None or out is not None or preset is not None:
         raise RunFolderError(
-            f"resume={resume}: the folder holds its own configuration; give neither config nor out."
+            f"resume={resume}: the folder holds its own configuration; give neither config nor out "
+            "nor preset."
         )
     objects = [what for what, it in (("model", model), ("data", data)) if it is not None]
     folder = RunFolder.reopen(Path(resume))

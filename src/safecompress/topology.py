@@ -136,3 +136,14 @@ class Topology:
         for name in names or self.masks:
             if name in tensors and tensors[name].shape == self.masks[name].shape:
                 tensors[name].masked_fill_(~self.masks[name].to(tensors[name].device), 0.0)
+
+
+def rounded_density(module: nn.Module, density: float) -> float:
+    """Return the density nearest to a wanted one that is a share of whole maskable weights.
+
+    Args:
+        module: the model.
+        density: the wanted density, in [0, 1].
+    """
+    total = Topology.dense(module).total
+    return round(density * total) / total

@@ -13,6 +13,7 @@ from safecompress.attacks import (
     gap as gap,
     pair as pair,
     family as family,
+    six_numbers as six_numbers,
     augmentation as augmentation,
     boundary as boundary,
     quantile as quantile,

@@ -54,6 +54,7 @@ class AugmentationAttack(Attack):
     """
 
     name: ClassVar[str] = "augmentation"
+    signals: ClassVar[str] = "neighbors"
     requires: ClassVar[frozenset[str]] = frozenset({"rows", "target"})
     learns: ClassVar[bool] = True
     directed: ClassVar[bool] = False

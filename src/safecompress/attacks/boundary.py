@@ -54,6 +54,7 @@ class BoundaryAttack(Attack):
     """
 
     name: ClassVar[str] = "boundary"
+    signals: ClassVar[str] = "boundary"
     requires: ClassVar[frozenset[str]] = frozenset({"rows", "target"})
     label_only: ClassVar[bool] = True
 

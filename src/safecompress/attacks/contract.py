@@ -20,6 +20,7 @@ from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.attacks.held import copied_tensors
 from safecompress.attacks.imagined import evidence_for, synthetic_outputs
 from safecompress.protocols import (
+    SIGNALS,
     Attack,
     AttackResult,
     Evidence,
@@ -79,6 +80,8 @@ def _declares_what_it_needs(attack: Attack, seed: int) -> Iterator[str]:
     del seed
     known = {field.name for field in fields(Evidence)} - {"outputs"}
     yield from unknown_needs(attack, known)
+    if attack.signals not in SIGNALS:
+        yield f"its signals are {attack.signals!r}; expected one of {', '.join(SIGNALS)}"
     if attack.knowledge not in _KNOWLEDGE:
         names = ", ".join(_KNOWLEDGE)
         yield f"its knowledge is {attack.knowledge!r}; expected one of {names}"

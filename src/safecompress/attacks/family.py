@@ -37,6 +37,7 @@ class FamilyAttack(NetworkAttack):
     """
 
     name: ClassVar[str] = "family"
+    signals: ClassVar[str] = "versions"
     requires: ClassVar[frozenset[str]] = frozenset({"family"})
 
     top: int = 1

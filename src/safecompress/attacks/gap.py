@@ -22,6 +22,7 @@ class GapAttack(Attack):
     """
 
     name: ClassVar[str] = "gap"
+    signals: ClassVar[str] = "label"
     label_only: ClassVar[bool] = True
     two_valued: ClassVar[bool] = True
 

@@ -19,6 +19,8 @@ def copied_tensors(evidence: Evidence) -> tuple[Tensor, ...]:
         held += [evidence.references.log_odds, evidence.references.seen]
         if evidence.references.logits is not None:
             held += evidence.references.logits.stores
+    if evidence.judges is not None:
+        held += [evidence.judges.log_odds, evidence.judges.entropy]
     if evidence.internals is not None:
         held += [evidence.internals.features, evidence.internals.gradient_norms]
     if evidence.rows is not None:

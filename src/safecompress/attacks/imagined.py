@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from safecompress.attacks.metric import by_blocks, true_class_log_odds
+from safecompress.attacks.metric import Terms, by_blocks, true_class_log_odds
 from safecompress.errors import UndecidableError
 from safecompress.protocols import (
     Attack,
     Evidence,
     Internals,
+    Judges,
     Outputs,
     ReferenceLogits,
     References,
@@ -37,6 +38,7 @@ _REFERENCE_SPREAD = 0.5
 deviation of the model's log-odds over rows."""
 
 _SIBLINGS = 4
+_JUDGES = 2
 _VERSION_SPREAD = 0.05
 """Standard deviation of other versions' log-odds around the model's, in the same unit."""
 
@@ -93,7 +95,8 @@ def evidence_for(
     The leak is planted in the evidence that the attack requires:
 
     - outputs, at most with references: the log-odds of leaking rows;
-    - parent or family: the rise of the target's log-odds above theirs, and the family's agreement;
+    - parent, judges or family: the rise of the target's log-odds above theirs, and the family's
+      agreement;
     - rows: the rise of the target's log-odds above what a row's inputs predict;
     - target: the size of the region around a row that is classified like the row;
     - internals: the features and the gradient norms, with unchanged outputs.
@@ -121,6 +124,8 @@ def evidence_for(
         evidence = _with_rows(evidence, leaks, seed=seed)
     if "parent" in needs:
         evidence = _with_parent(evidence, leaks, seed=seed)
+    if "judges" in needs:
+        evidence = _with_judges(evidence, leaks, seed=seed)
     if "family" in needs:
         evidence = _with_family(evidence, leaks, seed=seed)
     if "internals" in needs:
@@ -190,6 +195,21 @@ def imaginary_references(outputs: Outputs, *, seed: int) -> References:
     said = torch.where(seen, seen_odds, unseen_odds) + noise
     logits = torch.stack([lifted(outputs, odds - unseen_odds).logits for odds in said])
     return References(said, seen, ReferenceLogits.of(logits))
+
+
+def imaginary_judges(outputs: Outputs, *, seed: int) -> Judges:
+    """Return two judges whose answers are those of this model with a little noise.
+
+    Args:
+        outputs: outputs on n rows not trained on.
+        seed: seed of the noise.
+    """
+    source = generator(seed, "control", "judges")
+    noise = torch.randn(_JUDGES, len(outputs), generator=source, dtype=torch.float64)
+    answers = [Terms.of(lifted(outputs, _VERSION_SPREAD * _spread(outputs) * n)) for n in noise]
+    # With a single class the log-odds are infinite and carry no information.
+    odds = torch.stack([answer.odds for answer in answers]).nan_to_num(posinf=0.0)
+    return Judges(odds, torch.stack([answer.entropy for answer in answers]))
 
 
 def imaginary_internals(outputs: Outputs, *, seed: int) -> Internals:
@@ -319,6 +339,13 @@ def _with_parent(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
         outputs=lifted(outputs, _VERSION_LIFT * spread * leaks),
         parent=lifted(outputs, _VERSION_SPREAD * spread * noise),
     )
+
+
+def _with_judges(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
+    """Add judges with the model's log-odds plus noise, and raise the model's on leaking rows."""
+    outputs, judges = evidence.outputs, imaginary_judges(evidence.outputs, seed=seed)
+    raised = lifted(outputs, _VERSION_LIFT * _spread(outputs) * leaks)
+    return replace(evidence, outputs=raised, judges=judges)
 
 
 def _with_family(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:

@@ -107,6 +107,7 @@ class LiraAttack(Attack):
 
     form: ClassVar[str] = "lira"
     """Name of the form; with a variance for each row, `-own-variance` follows in the name."""
+    signals: ClassVar[str] = "label"
     requires: ClassVar[frozenset[str]] = frozenset({"references"})
     knowledge: ClassVar[str] = "shadow"
 
@@ -257,6 +258,7 @@ class CalibratedAttack(Attack):
     """
 
     name: ClassVar[str] = "calibrated"
+    signals: ClassVar[str] = "label"
     requires: ClassVar[frozenset[str]] = frozenset({"references"})
     knowledge: ClassVar[str] = "shadow"
 

@@ -219,6 +219,7 @@ class LossAttack(MetricAttack):
     """
 
     name: ClassVar[str] = "loss"
+    signals: ClassVar[str] = "label"
 
     @staticmethod
     def metric(values: Terms) -> Tensor:
@@ -250,6 +251,7 @@ class ConfidenceAttack(MetricAttack):
     """
 
     name: ClassVar[str] = "confidence"
+    signals: ClassVar[str] = "vector"
 
     @staticmethod
     def metric(values: Terms) -> Tensor:
@@ -278,6 +280,7 @@ class EntropyAttack(MetricAttack):
     """
 
     name: ClassVar[str] = "entropy"
+    signals: ClassVar[str] = "vector"
 
     @staticmethod
     def metric(values: Terms) -> Tensor:
@@ -306,6 +309,7 @@ class ModifiedEntropyAttack(MetricAttack):
     """
 
     name: ClassVar[str] = "modified-entropy"
+    signals: ClassVar[str] = "vector"
 
     @staticmethod
     def metric(values: Terms) -> Tensor:

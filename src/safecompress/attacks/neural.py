@@ -32,6 +32,7 @@ class NeuralAttack(NetworkAttack):
     """
 
     name: ClassVar[str] = "neural"
+    signals: ClassVar[str] = "vector"
 
     top: int = 5
 

@@ -83,6 +83,7 @@ class PublishedNeuralAttack(DescendingAttack):
     """
 
     name: ClassVar[str] = "neural-published"
+    signals: ClassVar[str] = "vector"
 
     def network(self, classes: int) -> nn.Module:
         """Return the untrained network.

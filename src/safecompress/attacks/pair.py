@@ -38,6 +38,7 @@ class PairAttack(NetworkAttack):
     """
 
     name: ClassVar[str] = "pair"
+    signals: ClassVar[str] = "versions"
     requires: ClassVar[frozenset[str]] = frozenset({"parent"})
 
     top: int = 5

@@ -67,6 +67,7 @@ class QuantileAttack(Attack):
     """
 
     name: ClassVar[str] = "quantile"
+    signals: ClassVar[str] = "label"
     requires: ClassVar[frozenset[str]] = frozenset({"rows"})
     learns: ClassVar[bool] = True
 

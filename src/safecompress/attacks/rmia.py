@@ -131,6 +131,7 @@ class RmiaAttack(Attack):
     """
 
     name: ClassVar[str] = "rmia"
+    signals: ClassVar[str] = "label"
     requires: ClassVar[frozenset[str]] = frozenset({"references"})
     learns: ClassVar[bool] = True
     knowledge: ClassVar[str] = "shadow"

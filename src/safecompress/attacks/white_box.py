@@ -79,6 +79,7 @@ class WhiteBoxAttack(Attack):
     """
 
     name: ClassVar[str] = "white-box"
+    signals: ClassVar[str] = "inside"
     requires: ClassVar[frozenset[str]] = frozenset({"internals"})
     learns: ClassVar[bool] = True
     directed: ClassVar[bool] = False

@@ -104,6 +104,7 @@ class PublishedWhiteBoxAttack(DescendingAttack):
     """
 
     name: ClassVar[str] = "white-box-published"
+    signals: ClassVar[str] = "inside"
     requires: ClassVar[frozenset[str]] = frozenset({"internals"})
 
     epochs: int = 30

@@ -19,6 +19,7 @@ from safecompress.checks.leak_checks import (
     low_fpr_checks,
     shadow_attacks,
 )
+from safecompress.checks.margins import LimitMargin
 from safecompress.checks.measures import MEASURES, Accuracy, AttackMeasure, Density, Measure
 from safecompress.checks.metrics import (
     Auc,
@@ -39,6 +40,8 @@ from safecompress.checks.presets import (
     steering_measures,
     suite_from,
 )
+from safecompress.checks.smallest_margin import SmallestMargin
+from safecompress.checks.steering_limits import SteeringLimits, steering_limits
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite
 from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
@@ -68,6 +71,7 @@ __all__ = [
     "GainOverMajority",
     "GroupFinding",
     "GroupLeak",
+    "LimitMargin",
     "MacroF1",
     "Measure",
     "Metric",
@@ -76,7 +80,9 @@ __all__ = [
     "Outcome",
     "QuerySavingMeasure",
     "Ranked",
+    "SmallestMargin",
     "Status",
+    "SteeringLimits",
     "Subject",
     "Suite",
     "TprAtFpr",
@@ -102,6 +108,7 @@ __all__ = [
     "rows_to_settle",
     "shadow_attacks",
     "steering_attacks",
+    "steering_limits",
     "steering_measures",
     "suite_from",
 ]

@@ -84,12 +84,12 @@ class Check:
         """
         watch = Stopwatch()
         try:
-            estimate = self._measured(subject, dense, level=level)
+            estimate = self.measured(subject, dense, level=level)
             status = self.condition.judge(estimate)
             doubt = ""
             if status is Status.FAIL and self.critical and among > 1:
                 stricter = corrected_level(level, among)
-                wider = self._measured(subject, dense, level=stricter)
+                wider = self.measured(subject, dense, level=stricter)
                 if self.condition.judge(wider) is not Status.FAIL:
                     status = Status.INCONCLUSIVE
                     doubt = (
@@ -120,8 +120,19 @@ class Check:
             leak=self.measure.leak,
         )
 
-    def _measured(self, subject: Subject, dense: Subject | None, *, level: float) -> Estimate:
-        """Return the estimate that the condition judges."""
+    def measured(self, subject: Subject, dense: Subject | None, *, level: float) -> Estimate:
+        """Return the estimate that the condition judges.
+
+        Args:
+            subject: the model.
+            dense: the dense model on the same rows, for relative conditions.
+            level: confidence level of the interval, in (0, 1).
+
+        Raises:
+            MissingEvidenceError: when evidence, or the dense model of a relative condition, is
+                missing.
+            UndecidableError: when the figure cannot be measured on these rows.
+        """
         upper = self.condition.relation == "at_most"
         if not self.condition.relative:
             measured = self.measure.limited if upper else self.measure.estimate

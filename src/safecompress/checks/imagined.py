@@ -6,12 +6,18 @@ The rules of measures run on it, so that a contract needs no training.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
 from torch import nn
 
-from safecompress.attacks.imagined import MemorizingModel, imaginary_internals, imaginary_references
+from safecompress.attacks.imagined import (
+    MemorizingModel,
+    imaginary_internals,
+    imaginary_judges,
+    imaginary_references,
+)
 from safecompress.checks.measures import Measure
 from safecompress.checks.subject import Subject
 from safecompress.protocols import Evidence, GroupColumn, InputRange, Outputs, Pool, Rows
@@ -25,6 +31,13 @@ CLASSES = 3
 COLUMN = "region"
 """The one column of groups that the rows have where a measure requires groups."""
 GROUPS = ("north", "south", "west")
+
+_OF_OUTPUTS: Mapping[str, Callable[[Outputs, int], object]] = {
+    "references": lambda outputs, seed: imaginary_references(outputs, seed=seed),
+    "judges": lambda outputs, seed: imaginary_judges(outputs, seed=seed),
+    "internals": lambda outputs, seed: imaginary_internals(outputs, seed=seed),
+}
+"""How each field of the evidence that follows from outputs is made."""
 
 _RADIUS = 0.5
 _DENSITY = 0.25
@@ -81,10 +94,8 @@ def _rows_and_model(seed: int) -> tuple[Rows, MemorizingModel]:
 def _with(evidence: Evidence, need: str, *, seed: int) -> Evidence:
     """Return the evidence with one more field."""
     outputs = evidence.outputs
-    if need == "references":
-        return replace(evidence, references=imaginary_references(outputs, seed=seed))
-    if need == "internals":
-        return replace(evidence, internals=imaginary_internals(outputs, seed=seed))
+    if need in _OF_OUTPUTS:
+        return replace(evidence, **{need: _OF_OUTPUTS[need](outputs, seed)})  # type: ignore[arg-type]
     if need == "parent":
         return replace(evidence, parent=_outputs_of(_version(evidence, seed, 0), evidence))
     if need == "parent_target":

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 
+from safecompress.checks.margins import LimitMargin
 from safecompress.checks.objectives import Objective, Outcome, Ranked
 from safecompress.randomness import generator, permutation
 from safecompress.registry.contract import (
@@ -39,6 +40,11 @@ def _round_of(n: int, seed: int) -> list[Outcome]:
             attack_accuracy={"loss": 0.5 + 0.4 * d, "entropy": 0.5 + 0.4 * e},
             round=2,
             risks={"transfer": f},
+            margins=(
+                LimitMargin("accuracy", 0.3 + 0.6 * a, 0.6, "at_least", 0.02, leak=False),
+                LimitMargin("loss.auc", 0.5 + 0.4 * b, 0.7, "at_most", 0.03, leak=True),
+                LimitMargin("transfer", f, 0.5, "at_most", 0.05, leak=True, decisive=False),
+            ),
         )
         for i, (a, b, c, d, e, f) in enumerate(figures)
     ]
@@ -53,6 +59,10 @@ def _better(outcome: Outcome) -> Outcome:
         auc={name: value - _MARGIN for name, value in outcome.auc.items()},
         attack_accuracy={name: v - _MARGIN for name, v in outcome.attack_accuracy.items()},
         risks={name: value - _MARGIN for name, value in outcome.risks.items()},
+        margins=tuple(
+            replace(m, value=m.value + (_MARGIN if m.relation == "at_least" else -_MARGIN))
+            for m in outcome.margins
+        ),
     )
 
 
@@ -73,6 +83,7 @@ def _ranks_every_candidate_once(objective: Objective, seed: int) -> Iterator[str
         "equal candidates": [usual[0]] * 4,
         "candidates that all leak everything": _all_bad(3),
         "candidates without further risks": [replace(o, risks={}) for o in usual],
+        "candidates without limits": [replace(o, margins=()) for o in usual],
         "candidates with figures that are NaN": [_with_nan(o) for o in usual[:2]] + usual[2:],
         "candidates whose figures are all NaN": [_with_nan(o) for o in usual],
     }
@@ -92,7 +103,8 @@ def _with_nan(outcome: Outcome) -> Outcome:
     nan = math.nan
     auc = {**outcome.auc, "entropy": nan}
     accuracy = {**outcome.attack_accuracy, "entropy": nan}
-    return replace(outcome, accuracy=nan, auc=auc, attack_accuracy=accuracy)
+    margins = tuple(replace(margin, value=nan) for margin in outcome.margins)
+    return replace(outcome, accuracy=nan, auc=auc, attack_accuracy=accuracy, margins=margins)
 
 
 def _never_prefers_nan(objective: Objective, seed: int) -> Iterator[str]:

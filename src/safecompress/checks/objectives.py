@@ -15,6 +15,10 @@ from typing import ClassVar, Literal
 
 import torch
 
+from safecompress.checks.check import Check
+from safecompress.checks.margins import LimitMargin
+from safecompress.checks.measures import Measure
+from safecompress.checks.suite import Suite
 from safecompress.errors import ConfigError
 from safecompress.randomness import generator
 from safecompress.registry import Registry
@@ -33,6 +37,7 @@ class Outcome:
         round: round number, from 0.
         risks: further figures by name, smaller is better, such as a transfer rate.
         worth: name of the figure in `accuracy`: `accuracy`, `balanced-accuracy` or `macro-f1`.
+        margins: by how much each limit that the objective reads is kept; empty where it reads none.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Outcome:
     round: int = 0
     risks: dict[str, float] = field(default_factory=dict)
     worth: str = "accuracy"
+    margins: tuple[LimitMargin, ...] = ()
 
     @property
     def leaks(self) -> dict[str, float]:
@@ -86,6 +92,18 @@ class Objective(ABC):
 
     blind: ClassVar[bool] = False
     """Whether it ignores all figures: a control that shows what choosing by figures is worth."""
+    reads_limits: ClassVar[bool] = False
+    """Whether it ranks by `Outcome.margins`; the loop then measures what `limits` returns."""
+
+    def limits(self, suite: Suite, *, worth: Measure) -> tuple[Check, ...]:
+        """Return the limits whose margins it reads; by default none.
+
+        Args:
+            suite: the suite of the verdict.
+            worth: the measure of what a candidate is worth (`steer.worth`).
+        """
+        del suite, worth
+        return ()
 
     @abstractmethod
     def rank(self, outcomes: Sequence[Outcome]) -> list[Ranked]:

@@ -95,19 +95,19 @@ def check_from(config: CheckConfig, *, where: str) -> Check:
     return named_check(measure, condition, name=config.name, critical=config.critical)
 
 
-def steering_attacks(config: CompressConfig, *, teachers: bool) -> list[Attack]:
+def steering_attacks(config: CompressConfig, *, references: bool) -> list[Attack]:
     """Build the attacks that steer the search.
 
     Args:
         config: the run's configuration.
-        teachers: whether the run trains teachers, which serve as reference models of candidates.
+        references: whether the loop has models to compare candidates with, teachers or judges.
 
     Raises:
         ConfigError: on an unknown attack or option.
     """
     requests = list(config.steer.attacks)
     named = {split_request(a, where="steer.attacks")[0] for a in requests}
-    if teachers and config.steer.calibrated and CalibratedAttack.name not in named:
+    if references and config.steer.calibrated and CalibratedAttack.name not in named:
         requests.append(CalibratedAttack.name)
     return [
         ATTACKS.build(request, where=f"steer.attacks[{i}]") for i, request in enumerate(requests)
@@ -185,7 +185,7 @@ def suite_from(
         return Suite(
             tuple(check_from(c, where=f"verdict.checks[{i}]") for i, c in enumerate(checks))
         )
-    more = [attack for attack in steering_attacks(config, teachers=False) if attack.white_box]
+    more = [attack for attack in steering_attacks(config, references=False) if attack.white_box]
     more += [ATTACKS.build(request, where="shadows") for request in shadows]
     return default_suite(
         density=density,

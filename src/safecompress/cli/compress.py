@@ -10,7 +10,7 @@ import typer
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
 from safecompress.compress import Run, compress
-from safecompress.config import load_config
+from safecompress.config import PRESETS, load_config
 from safecompress.errors import ConfigError
 
 Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty.")]
@@ -18,6 +18,9 @@ Seed = Annotated[int | None, typer.Option(help="Fixes every random decision.")]
 Assign = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
+]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", help=f"What to prefer: {', '.join(PRESETS)}.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show rounds and checks only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")]
@@ -28,6 +31,7 @@ def command(
     out: Out = None,
     seed: Seed = None,
     assign: Assign = None,
+    preset: PresetName = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import code that the folder to resume names.")
@@ -42,7 +46,7 @@ def command(
     run = execute(
         config,
         out=out,
-        assignments=settings(assign, seed),
+        assignments=settings(assign, seed, preset),
         resume=resume,
         trust_code=trust_code,
         quiet=quiet,
@@ -51,14 +55,17 @@ def command(
     raise typer.Exit(run.verdict.exit_code)
 
 
-def settings(assign: list[str] | None, seed: int | None) -> list[str]:
-    """Return the overrides of a command line, `--seed` included.
+def settings(assign: list[str] | None, seed: int | None, preset: str | None = None) -> list[str]:
+    """Return the overrides of a command line, `--seed` and `--preset` included.
 
     Args:
         assign: the values of `--set`, each `KEY=VALUE`.
         seed: the value of `--seed`; None where it was not given.
+        preset: the value of `--preset`; None where it was not given.
     """
-    return [*(assign or []), *([] if seed is None else [f"seed={seed}"])]
+    options = {"seed": seed, "preset": preset}
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    return [*(assign or []), *given]
 
 
 def execute(

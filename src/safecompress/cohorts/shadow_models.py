@@ -155,14 +155,17 @@ def shadow_config(
         update={
             "seed": derive(config.seed, "shadows"),
             "out": None,
+            "preset": None,
             "data": None,
             "dense": trained,
             "sparse": config.sparse.model_copy(update={"train": train, "patience": None}),
             # The lineage is fixed, so the loop's tests choose nothing; the cheapest are enough.
+            "teachers": config.teachers.model_copy(update={"judges": 0}),
             "steer": config.steer.model_copy(
                 update={
                     "replay": tuple(compressed.metadata["lineage"]),
                     "attacks": ("loss",),
+                    "measures": (),
                     "objective": {"tm": {"attack": "auc"}},
                     "population": 1,
                 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +18,9 @@ from safecompress.checks import (
     Accuracy,
     Auc,
     BalancedAccuracy,
+    LimitMargin,
     Outcome,
+    SteeringLimits,
     Subject,
     steering_attacks,
     steering_measures,
@@ -33,10 +37,11 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.events import Event
-from safecompress.protocols import Evidence, InputRange, Pool, References
+from safecompress.protocols import Evidence, InputRange, Judges, Pool, References
 from safecompress.randomness import derive
 from safecompress.run.model_file import StoredModel
 from safecompress.train import Trainer
+from safecompress.verdict_names import DENSE
 
 _LEVEL = 0.95
 """Confidence level of the intervals whose upper bounds count as a candidate's risks."""
@@ -62,7 +67,10 @@ class CandidateEvaluator:
         session: the run.
         trainer: computes outputs of candidates.
         dense: the dense model, for measures that attack it; None without a dense model.
-        references: the teachers' log-odds of the steering rows; None without teachers.
+        references: log-odds of the steering rows by the judges, or else the teachers; None without
+            either.
+        judges: what the judges say of the steering rows; None without judges.
+        limits: the limits whose margins are measured of every candidate.
     """
 
     def __init__(
@@ -72,13 +80,18 @@ class CandidateEvaluator:
         trainer: Trainer,
         dense: StoredModel | None,
         references: Pool[References] | None,
+        judges: Pool[Judges] | None,
+        limits: SteeringLimits,
     ) -> None:
         self._session, self._trainer, self._references = session, trainer, references
-        self._attacks = steering_attacks(session.config, teachers=references is not None)
+        self._attacks = steering_attacks(session.config, references=references is not None)
         self._measures = steering_measures(session.config)
-        needed = frozenset().union(*(measure.requires for measure in self._measures))
+        self._limits, self._dense, self._judges = limits, dense, judges
+        attacks_need = (attack.requires for attack in self._attacks)
+        measures_need = (measure.requires for measure in self._measures)
+        self._needed = limits.requires.union(*attacks_need, *measures_need)
         self._parent: nn.Module | None = None
-        if dense is not None and "parent_target" in needed:
+        if dense is not None and "parent_target" in self._needed:
             self._parent = trainer.module_of(dense.candidate()).requires_grad_(False)
         fitted = session.splits.preprocessor
         self._span = None if fitted is None else fitted.input_range
@@ -111,13 +124,7 @@ class CandidateEvaluator:
         return EvaluatedCandidate(tested.name, tested.parent, tested.candidate, outcome, record)
 
     def _measure(self, tested: EvaluatedCandidate) -> tuple[Outcome, dict[str, Any]]:
-        evidence, seconds = self._evidence(tested.candidate)
-        subject = Subject.of(
-            evidence,
-            name=tested.name,
-            density=tested.candidate.topology.density,
-            seed=derive(self._session.config.seed, "steer"),
-        )
+        subject, seconds = self._subject(tested.candidate, name=tested.name)
         auc, attack_accuracy, measures, costs = {}, {}, {}, {}
         for attack in self._attacks:
             stopwatch = Stopwatch()
@@ -152,13 +159,43 @@ class CandidateEvaluator:
             tested.record["round"] - 1,
             risks,
             worth,
+            self._margins(subject, costs),
         )
         return outcome, {
             "accuracy": subject.accuracy,
             "measures": measures,
             "density": subject.density,
             "seconds": seconds | {"tests": costs},
-        } | self._cosine(subject)
+        } | self._cosine(subject) | _recorded(outcome.margins)
+
+    def _subject(self, candidate: Candidate, *, name: str) -> tuple[Subject, dict[str, float]]:
+        """Return a model on the steering rows, and the seconds that each part of it took."""
+        evidence, seconds = self._evidence(candidate)
+        seed = derive(self._session.config.seed, "steer")
+        density = candidate.topology.density
+        return Subject.of(evidence, name=name, density=density, seed=seed), seconds
+
+    @cached_property
+    def _dense_subject(self) -> Subject | None:
+        """The dense model on the steering rows; None without one, or if no limit refers to it."""
+        if self._dense is None or not self._limits.relative | ("parent" in self._needed):
+            return None
+        return self._subject(self._dense.candidate(), name=DENSE)[0]
+
+    def _margins(self, subject: Subject, costs: dict[str, float]) -> tuple[LimitMargin, ...]:
+        """Return by how much a candidate keeps every limit, and note what that took in `costs`."""
+        if not self._limits.checks:
+            return ()
+        stopwatch, dense = Stopwatch(), self._dense_subject
+        if dense is not None and "parent" in self._needed:
+            evidence = subject.evidence.zip(
+                dense.outputs, lambda e, outputs: replace(e, parent=outputs)
+            )
+            subject = replace(subject, evidence=evidence)
+        level = self._session.config.verdict.level
+        margins = self._limits.margins(subject, dense, level=level)
+        costs["limits"] = stopwatch.seconds
+        return margins
 
     def _cosine(self, subject: Subject) -> dict[str, float]:
         """Return the mean cosine of a candidate's input gradients and the dense model's.
@@ -190,12 +227,17 @@ class CandidateEvaluator:
         evidence = outputs.map(Evidence)
         if self._references is not None:
             evidence = evidence.zip(self._references, lambda e, r: replace(e, references=r))
-        if any(attack.white_box for attack in self._attacks):
+        if self._judges is not None:
+            evidence = evidence.zip(self._judges, lambda e, j: replace(e, judges=j))
+        if "internals" in self._needed:
             watch = Stopwatch()
             internals = steer.map(lambda rows: trainer.internals(candidate, rows))
             seconds["internals"] = watch.seconds
             evidence = evidence.zip(internals, lambda e, i: replace(e, internals=i))
-        if self._measures:
+        if "groups" in self._needed:
+            groups = self._session.splits.groups_of(steer)
+            evidence = evidence.zip(groups, lambda e, g: replace(e, groups=g or None))
+        if self._measures or {"rows", "target", "parent_target"} & self._needed:
             target = trainer.module_of(candidate)
             evidence = evidence.zip(
                 steer,
@@ -204,6 +246,14 @@ class CandidateEvaluator:
                 ),
             )
         return evidence, seconds
+
+
+def _recorded(margins: Sequence[LimitMargin]) -> dict[str, dict[str, float | None]]:
+    """Return finite margins by limit, in half widths, for the history; empty without limits."""
+    if not margins:
+        return {}
+    finite = {m.limit: m.margin if math.isfinite(m.margin) else None for m in margins}
+    return {"margins": finite}
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from safecompress.checks import (
 )
 from safecompress.checks.controls import control_checks
 from safecompress.compression.dp_guarantee import guarantee
+from safecompress.compression.limits import signals_that_steered
 from safecompress.compression.session import Session
 from safecompress.data import Ledger
 from safecompress.files import sha256, tensors_digest
@@ -123,6 +124,7 @@ def judge(
         level=corrected_level(session.config.verdict.level, looks),
         on_result=lambda result: session.listen(check_event(result)),
         config=session.config,
+        steered=signals_that_steered(session),
     )
     promised = guarantee(session)
     facts = RunFacts(

@@ -18,9 +18,15 @@ import torch
 from safecompress.candidate import Candidate
 from safecompress.compression.first_masks import Magnitude
 from safecompress.compression.jobs import training_steps, whole_training
+from safecompress.compression.judges import judges_steps, references_of, train_judges
 from safecompress.compression.prepare import PreparedRun
 from safecompress.compression.progress import Progress
-from safecompress.compression.requirements import build_first_mask, needs_student, needs_teachers
+from safecompress.compression.requirements import (
+    build_first_mask,
+    needs_judges,
+    needs_student,
+    needs_teachers,
+)
 from safecompress.compression.schedule import Schedule, round_sizes
 from safecompress.compression.search import Search
 from safecompress.compression.session import Session
@@ -32,6 +38,7 @@ from safecompress.compression.trainers import Trainers
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
 from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
+from safecompress.protocols import Judges, Pool
 from safecompress.run.folder import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, RunFolder
 from safecompress.run.model_file import StoredModel, read_model, write_model
 from safecompress.run.provenance import provenance
@@ -94,15 +101,29 @@ def make_models(session: Session, prepared: PreparedRun) -> TrainedModels:
     def search() -> Candidate:
         outputs = teachers()
         references = None if outputs is None else outputs.references
+        judges = _judges(session)
+        if judges is not None:
+            references = references_of(judges)
         return Search(
             session,
             trainer=trainers.search(dense, taught=outputs),
             dense=dense,
             student=student,
             references=references,
+            judges=judges,
         ).run()
 
     return TrainedModels(dense, baselines, _stage(session, MODEL, search))
+
+
+def _judges(session: Session) -> Pool[Judges] | None:
+    """Train the judges and return what they say of the steering rows; None without judges."""
+    if not needs_judges(session.config):
+        return None
+    started = time.perf_counter()
+    judges = train_judges(session)
+    session.progress.add_seconds("judges", time.perf_counter() - started)
+    return judges
 
 
 def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
@@ -126,6 +147,9 @@ def _steps_ahead(session: Session, prepared: PreparedRun) -> int:
     if needs_teachers(config):
         train = config.teachers.train or whole_training(config, trained=session.trained)
         steps[MODEL] += teachers_steps(members, config.teachers, train)
+    if needs_judges(config):
+        train = config.teachers.train or whole_training(config, trained=session.trained)
+        steps[MODEL] += judges_steps(members, config.teachers, train)
     return sum(n for file, n in steps.items() if not (path / file).exists())
 
 

@@ -25,6 +25,7 @@ from safecompress.checks import (
 from safecompress.checks.plausibility import require_plausible
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
+from safecompress.compression.limits import limits_of
 from safecompress.compression.model_source import (
     source_module,
     untrained_weights,
@@ -32,7 +33,9 @@ from safecompress.compression.model_source import (
 from safecompress.compression.requirements import (
     build_first_mask,
     build_proposals,
+    has_references,
     needs_channels,
+    needs_judges,
     needs_teachers,
 )
 from safecompress.compression.teacher_choice import check_choice
@@ -58,7 +61,12 @@ from safecompress.protocols import Pool
 from safecompress.randomness import derive, permutation
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
-from safecompress.topology import Topology, embedding_tables, maskable_parameters
+from safecompress.topology import (
+    Topology,
+    embedding_tables,
+    maskable_parameters,
+    rounded_density,
+)
 from safecompress.train import require_images
 from safecompress.train.predict import predict
 
@@ -108,8 +116,7 @@ class PreparedRun:
     @property
     def target_density(self) -> float:
         """The configured density, rounded to a whole number of maskable weights."""
-        total = Topology.dense(self.module).total
-        return round(self.config.sparse.density * total) / total
+        return rounded_density(self.module, self.config.sparse.density)
 
     def mask_by_magnitude(self) -> Topology:
         """Return the mask of the largest weights before this run's training.
@@ -216,15 +223,19 @@ def _check_parts(config: CompressConfig) -> None:
     build_proposals(config)
     if config.sparse.rounds and not config.steer.proposals:
         raise ConfigError("steer.proposals: empty; list at least one, or set sparse.rounds: 0.")
-    teachers = needs_teachers(config)
-    built = steering_attacks(config, teachers=teachers)
+    references = has_references(config)
+    built = steering_attacks(config, references=references)
+    judged = frozenset({"judges"}) if needs_judges(config) else frozenset()
     for index, attack in enumerate(built):
-        if isinstance(attack, CalibratedAttack) and teachers:
+        if isinstance(attack, CalibratedAttack) and references:
             continue
-        if missing := attack.requires - {"internals"}:
+        if missing := attack.requires - {"internals"} - judged:
             needs, why = ", ".join(sorted(missing)), ""
             if isinstance(attack, CalibratedAttack):
-                why = ", unless a proposal asks teachers (soft-labels, student)"
+                why = ", unless a proposal asks teachers (soft-labels, student) or judges are "
+                why += "trained (teachers.judges)"
+            elif "judges" in missing:
+                why = "; train some (teachers.judges: 2)"
             raise ConfigError(
                 f"steer.attacks[{index}]: {attack.name} needs {needs}, which the loop does not "
                 f"have{why}; take an attack on outputs or internals alone, e.g. neural or "
@@ -241,7 +252,8 @@ def _check_parts(config: CompressConfig) -> None:
     measured = [attack for measure in measures for attack in measure.uses_attacks]
     require_distinct_names([*built, *measured], where="steer", kind="attacks")
     for index, measure in enumerate(measures):
-        if missing := measure.requires - {"rows", "target", "parent_target"}:
+        available = {"rows", "target", "parent_target"} | judged
+        if missing := measure.requires - available:
             raise ConfigError(
                 f"steer.measures[{index}]: {measure.name} needs {', '.join(sorted(missing))}, "
                 "which the loop does not have."
@@ -326,6 +338,13 @@ def _check_columns(config: CompressConfig, splits: Splits) -> None:
 
 def _check_stages(prepared: PreparedRun) -> None:
     config = prepared.config
+    limits_of(
+        OBJECTIVES.build(config.steer.objective, where="steer.objective"),
+        config,
+        prepared.splits,
+        density=prepared.target_density,
+        has_dense=prepared.has_dense,
+    )
     if build_first_mask(config).needs_dense and not prepared.has_dense:
         others = [n for n, part in FIRST_MASKS.parts.items() if not part.factory().needs_dense]
         raise ConfigError(

@@ -71,6 +71,24 @@ def needs_teachers(config: CompressConfig) -> bool:
     return labels or defended or needs_student(config)
 
 
+def needs_judges(config: CompressConfig) -> bool:
+    """Return whether the run trains judges, models that label nothing and judge candidates.
+
+    Args:
+        config: the run's configuration.
+    """
+    return config.teachers.judges > 0 and config.sparse.rounds > 0
+
+
+def has_references(config: CompressConfig) -> bool:
+    """Return whether the loop has models to compare candidates with: judges, or else teachers.
+
+    Args:
+        config: the run's configuration.
+    """
+    return needs_judges(config) or needs_teachers(config)
+
+
 def needs_student(config: CompressConfig) -> bool:
     """Return whether the first mask or a proposal uses a dense student.
 

@@ -13,6 +13,7 @@ from safecompress.checks.subject import Stopwatch
 from safecompress.compression.attempt import Attempt, DiscardedError
 from safecompress.compression.contexts import ContextBuilder
 from safecompress.compression.evaluation import CandidateEvaluator, EvaluatedCandidate
+from safecompress.compression.limits import limits_of
 from safecompress.compression.requirements import build_first_mask, build_proposals
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.compression.session import Session
@@ -25,9 +26,10 @@ from safecompress.errors import (
 )
 from safecompress.events import Event
 from safecompress.models import channel_groups, few_inputs
-from safecompress.protocols import Pool, Proposal, References
+from safecompress.protocols import Judges, Pool, Proposal, References
 from safecompress.randomness import permutation
 from safecompress.run.model_file import StoredModel
+from safecompress.topology import rounded_density
 from safecompress.train import Trainer
 from safecompress.transforms import ChannelGroup
 
@@ -40,7 +42,9 @@ class Search:
         trainer: trains candidates.
         dense: the dense model; None without one.
         student: the dense student of the teachers; None if the configuration does not use it.
-        references: the teachers' log-odds of the steering rows; None without teachers.
+        references: log-odds of the steering rows by the judges, or else the teachers; None without
+            either.
+        judges: what the judges say of the steering rows; None without judges.
     """
 
     def __init__(
@@ -51,17 +55,30 @@ class Search:
         dense: StoredModel | None,
         student: StoredModel | None,
         references: Pool[References] | None,
+        judges: Pool[Judges] | None,
     ) -> None:
         self._session, self._progress = session, session.progress
         self._config, self._trainer = session.config, trainer
         self._dense, self._student = dense, student
         self._proposals = {p.name: p for p in build_proposals(session.config)}
         self._sizes = round_sizes(session.config)
-        self._evaluate = CandidateEvaluator(
-            session, trainer=trainer, dense=dense, references=references
-        )
         self._objective: Objective = OBJECTIVES.build(
             session.config.steer.objective, where="steer.objective"
+        )
+        self._limits = limits_of(
+            self._objective,
+            session.config,
+            session.splits,
+            density=rounded_density(session.module, session.config.sparse.density),
+            has_dense=dense is not None,
+        )
+        self._evaluate = CandidateEvaluator(
+            session,
+            trainer=trainer,
+            dense=dense,
+            references=references,
+            judges=judges,
+            limits=self._limits,
         )
         self.timetable = Schedule.of(
             session.config.sparse,
@@ -74,6 +91,8 @@ class Search:
         progress, clock = self._progress, self.timetable
         text = f"search: {rounds_in_words(self._config)}"
         progress.enter("search", text, rounds=clock.rounds)
+        for note in self._limits.notes:
+            self._session.listen(Event("note", f"  {note}", {}))
         population = self._population() or self._first_population()
         for number in range(progress.round, clock.rounds):
             if number == len(self._sizes) or self._stale():

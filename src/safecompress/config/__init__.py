@@ -10,7 +10,14 @@ from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
 from safecompress.config.compare import CompareConfig, ComparedDataConfig, MethodConfig
 from safecompress.config.data import DataConfig, PreprocessingConfig, SplitConfig
 from safecompress.config.engine import EngineConfig
-from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig, VerdictConfig
+from safecompress.config.judging import (
+    PRESETS,
+    CheckConfig,
+    Preset,
+    ShadowsConfig,
+    SteerConfig,
+    VerdictConfig,
+)
 from safecompress.config.reading import (
     dump_yaml,
     load_audit_config,
@@ -38,6 +45,7 @@ from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfi
 from safecompress.config.transfer_set import TransferSetConfig
 
 __all__ = [
+    "PRESETS",
     "AdmmConfig",
     "AuditConfig",
     "CheckConfig",
@@ -54,6 +62,7 @@ __all__ = [
     "ModelConfig",
     "NpzSource",
     "PreprocessingConfig",
+    "Preset",
     "PublishedSource",
     "Request",
     "Section",

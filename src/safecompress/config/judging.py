@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,14 @@ from safecompress.config.section import Request, Section, Share
 
 MARGIN = 0.02
 """AUC that a model may by default leak more than the dense one."""
+
+Preset = Literal["accurate", "balanced", "private"]
+PRESETS: Mapping[Preset, Request] = {
+    "accurate": {"margin": {"first": "worth", "enough": 0.0, "loss": 0.0}},
+    "balanced": "margin",
+    "private": {"margin": {"first": "leaks"}},
+}
+"""By the name of a preset the objective that it stands for."""
 
 
 class SteerConfig(Section):
@@ -73,7 +82,7 @@ class SteerConfig(Section):
         default="pareto",
         description="How candidates are ranked (`safecompress list objectives`). `pareto` takes "
         "the largest accuracy × (1 − AUC of the strongest attack); `{bounded: {tolerance: 0.01}}` "
-        "keeps accuracy first.",
+        "keeps accuracy first; `margin` ranks by the verdict's own limits, as the presets do.",
     )
     population: Annotated[int, Field(ge=1)] | None = Field(
         default=None,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from safecompress.config.data import DataConfig
 from safecompress.config.engine import EngineConfig
-from safecompress.config.judging import ShadowsConfig, SteerConfig, VerdictConfig
+from safecompress.config.judging import (
+    PRESETS,
+    Preset,
+    ShadowsConfig,
+    SteerConfig,
+    VerdictConfig,
+)
 from safecompress.config.section import Section
 from safecompress.config.sparse_stage import SparseConfig
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig
@@ -26,6 +33,14 @@ class CompressConfig(Section):
     out: Path | None = Field(
         default=None,
         description="Run folder, new or empty. Left out, it is `runs/NAME-seedN`.",
+    )
+    preset: Preset | None = Field(
+        default=None,
+        description="What the search is to prefer, measured by the limits of the verdict: "
+        "`accurate` takes the least leak without loss of accuracy, `private` the most accurate of "
+        "those that surely keep the limits on leaks, `balanced` the largest of the smallest "
+        "margins. It sets `steer.objective` and leaves the verdict's limits as they are. Left out, "
+        "`steer.objective` decides.",
     )
     data: DataConfig | None = Field(
         default=None,
@@ -75,3 +90,21 @@ class CompressConfig(Section):
         default=EngineConfig(),
         description="The device, the threads, the loggers and the checkpoints.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, given: Any) -> Any:
+        """Set the objective that a preset stands for."""
+        preset = given.get("preset") if isinstance(given, Mapping) else None
+        steer = given.get("steer") or {} if preset in PRESETS else None
+        if isinstance(steer, SteerConfig):
+            steer = steer.model_dump(mode="json", exclude_unset=True)
+        if preset is None or not isinstance(steer, Mapping):
+            return given
+        objective = steer.get("objective")
+        # A stored configuration holds its preset and the objective that the preset set.
+        if objective is not None and objective not in PRESETS.values():
+            raise ValueError(
+                f"preset is {preset!r} and steer.objective is {objective!r}; give one of them"
+            )
+        return {**given, "steer": {**steer, "objective": PRESETS[preset]}}

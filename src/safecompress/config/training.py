@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from safecompress.config.section import Fraction, InputFile, Positive, Request, Section
 from safecompress.config.teacher_choice import TeacherChoiceConfig
@@ -188,6 +188,24 @@ class TeachersConfig(Section):
         "labels of teachers that saw no part of them; `{}` takes the default values. Left out, "
         "they train on the members alone.",
     )
+
+    judges: int = Field(
+        default=0,
+        ge=0,
+        description="Number of further models, trained as the teachers are on another deal of the "
+        "members, that label nothing: each leaves out half of the members, and what it says of "
+        "them lets the attacks `calibrated` and `six-numbers` judge candidates by models they did "
+        "not learn from. 0 for none, or at least 2; each costs one training.",
+    )
+
+    @field_validator("judges")
+    @classmethod
+    def _a_judge_for_every_row(cls, judges: int) -> int:
+        if judges == 1:
+            raise ValueError(
+                "one judge never saw half of the members only; expected at least 2, or 0 for none"
+            )
+        return judges
 
     @model_validator(mode="after")
     def _somebody_is_taught(self) -> TeachersConfig:

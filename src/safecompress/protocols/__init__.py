@@ -18,6 +18,7 @@ from safecompress.protocols.first_mask import (
 )
 from safecompress.protocols.groups import GroupColumn
 from safecompress.protocols.internals import Internals
+from safecompress.protocols.judges import Judges
 from safecompress.protocols.odds import Residuals, log_odds, residuals
 from safecompress.protocols.proposal import Kept, Proposal, ProposalContext
 from safecompress.protocols.reference_logits import ReferenceLogits
@@ -33,6 +34,7 @@ from safecompress.protocols.rows import (
     per_row_of_both,
     tensors_of,
 )
+from safecompress.protocols.signals import SIGNALS
 from safecompress.protocols.source_rows import SourceRows
 from safecompress.protocols.span import InputRange
 from safecompress.protocols.training import Batch, Defense, ModelLike, Recipe, TrainingContext
@@ -40,6 +42,7 @@ from safecompress.protocols.transfer import Source, TransferAttack
 
 __all__ = [
     "NORMS",
+    "SIGNALS",
     "Attack",
     "AttackResult",
     "Ball",
@@ -55,6 +58,7 @@ __all__ = [
     "InputRange",
     "Inputs",
     "Internals",
+    "Judges",
     "Kept",
     "ModelLike",
     "Norm",

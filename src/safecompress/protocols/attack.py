@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
 from safecompress.protocols.groups import GroupColumn
 from safecompress.protocols.internals import Internals
+from safecompress.protocols.judges import Judges
 from safecompress.protocols.references import References
 from safecompress.protocols.rows import Outputs, Pool, Rows
 from safecompress.protocols.span import InputRange
@@ -38,10 +39,11 @@ class Evidence:
         span: the range of the model's inputs.
         groups: by name of an attribute, such as `region`, the group of every row; figures are
             judged within each group, and no attack reads them.
+        judges: figures of the same rows by models that had no part in the target's labels.
 
     Raises:
-        DataError: when `references`, `internals`, `family` or a column of `groups` have another
-            number of rows than `outputs`, or `family` is empty.
+        DataError: when `references`, `internals`, `family`, `judges` or a column of `groups` have
+            another number of rows than `outputs`, or `family` is empty.
     """
 
     outputs: Outputs
@@ -54,11 +56,13 @@ class Evidence:
     parent_target: nn.Module | None = None
     span: InputRange | None = None
     groups: Mapping[str, GroupColumn] | None = None
+    judges: Judges | None = None
 
     def __post_init__(self) -> None:
         beside: dict[str, Sized | None] = {
             "references": self.references,
             "internals": self.internals,
+            "judges": self.judges,
         }
         beside |= {f"groups '{name}'": column for name, column in (self.groups or {}).items()}
         for name, value in beside.items():
@@ -91,6 +95,7 @@ class Evidence:
             self.parent_target,
             self.span,
             None if self.groups is None else {n: g.take(index) for n, g in self.groups.items()},
+            None if self.judges is None else self.judges.take(index),
         )
 
 
@@ -172,6 +177,8 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
+    signals: ClassVar[str] = ""
+    """The kind of signal that it reads, one of `SIGNALS`; its contract asks for it."""
     requires: ClassVar[frozenset[str]] = frozenset()
     """Names of the `Evidence` fields that the attack needs besides `outputs`."""
     learns: ClassVar[bool] = False

@@ -115,6 +115,7 @@ class Leak:
     limit: str
     measured: str
     unmeasured: str
+    signals: str
 
 
 def leak(verdict: Mapping[str, Any]) -> Leak:
@@ -137,7 +138,17 @@ def leak(verdict: Mapping[str, Any]) -> Leak:
         limit="" if limit is None else figure(limit, "auc"),
         measured=count(entry.get("classes_measured")),
         unmeasured=count(entry.get("classes_without_rows")),
+        signals=", ".join(map(_by_signals, mappings(entry.get("by_signals"))[:_MOST_ATTACKS])),
     )
+
+
+def _by_signals(entry: Mapping[str, Any]) -> str:
+    """Return what attacks of one kind find, as a part of a sentence."""
+    auc = mapping(entry.get("auc"))
+    value, low, high = (figure(number(auc.get(key)), "auc") for key in ("value", "low", "high"))
+    kind = text(entry.get("signals"), longest=80) or "undeclared"
+    steered = "; it steered" if entry.get("steered") is True else ""
+    return f"{kind} {value} ({low} to {high}, by {text(entry.get('attack'), longest=80)}{steered})"
 
 
 def _accusation(entry: Mapping[str, Any]) -> AccusationRow:

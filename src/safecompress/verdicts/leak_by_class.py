@@ -10,7 +10,14 @@ from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.protocols import AttackResult
 from safecompress.stats import precision_at_prior, realized_tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
-from safecompress.verdicts.parts import Accusation, ClassLeak, GroupEntry, Leak
+from safecompress.verdicts.parts import (
+    Accusation,
+    ClassLeak,
+    GroupEntry,
+    Leak,
+    SignalEntry,
+    Span,
+)
 from safecompress.verdicts.verdict import Finding
 
 _SHOWN = 20
@@ -63,6 +70,15 @@ def leak_of(finding: Finding, strongest: AttackResult | None) -> Leak | None:
         groups=tuple(map(GroupEntry.of, others)),
         worst_group=None if worst is None else GroupEntry.of(worst),
         limit=of_classes.limit,
+        by_signals=tuple(
+            SignalEntry(
+                signals=found.signals,
+                attack=found.result.attack,
+                auc=Span.of(found.auc),
+                steered=found.steered,
+            )
+            for found in finding.by_signals
+        ),
     )
 
 

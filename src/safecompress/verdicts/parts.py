@@ -293,6 +293,20 @@ class Accusation(Part):
     """Share of the accused that are members, in [0, 1]."""
 
 
+class SignalEntry(Part):
+    """What the strongest attack of one kind of signal finds."""
+
+    signals: Text
+    """The kind: `label`, `vector`, `neighbors`, `boundary`, `inside` or `versions`; empty for
+    attacks that declare none."""
+    attack: Text
+    """The strongest attack of this kind."""
+    auc: Span
+    """Its AUC, in the direction in which it tells members."""
+    steered: bool
+    """Whether attacks of this kind had a part in choosing the model."""
+
+
 class Leak(Part):
     """Where attacks find members, and what the accusations of the strongest are worth."""
 
@@ -312,3 +326,5 @@ class Leak(Part):
     """The class or group with the surest leak; only where a check judges groups."""
     limit: Figure = None
     """Most that the AUC within a class may be; only where a check asks."""
+    by_signals: tuple[SignalEntry, ...] = ()
+    """What the strongest attack of each kind of signal finds, the kind that finds most first."""

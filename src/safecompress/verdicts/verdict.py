@@ -20,6 +20,7 @@ from safecompress.checks import (
     group_clause,
     overall,
 )
+from safecompress.checks.blind_spot import SignalLeak, blind_spot, leaks_by_signals
 from safecompress.checks.by_class import majority_clause
 from safecompress.checks.controls import not_run
 from safecompress.checks.group_leak import group_measures_of, worst_group
@@ -51,6 +52,7 @@ THREAT_MODEL = (
 _HOLDS_MORE = {
     "parent": "holds the dense model as well as the judged one",
     "family": "holds several compressed versions of the model",
+    "judges": "holds models of the same rows that labeled none of them for the judged model",
     "rows": "knows each record's inputs",
     "target": "may ask the model about other records",
     "internals": "holds the model's file and can compute anything inside it",
@@ -137,6 +139,7 @@ class Finding(Outcome):
         next_steps: what to do about it, a sentence each; empty after a PASS.
         group_measures: the suite's measures of the leak within groups of rows.
         worst_group: the group with the surest leak by these; None where none was measured.
+        by_signals: what the strongest attack of each kind finds, the kind that finds most first.
     """
 
     subjects: Mapping[str, Subject]
@@ -146,6 +149,7 @@ class Finding(Outcome):
     level: float
     group_measures: tuple[GroupLeak, ...] = ()
     worst_group: GroupFinding | None = None
+    by_signals: tuple[SignalLeak, ...] = ()
 
     @property
     def subject(self) -> Subject:
@@ -185,6 +189,7 @@ def find(
     level: float,
     on_result: Callable[[CheckResult], None],
     config: CompressConfig | None = None,
+    steered: frozenset[str] = frozenset(),
 ) -> Finding:
     """Run a suite and its controls on one of several models.
 
@@ -201,6 +206,7 @@ def find(
         on_result: called after each check and control, and again with each check that a failed
             control withdraws.
         config: the configuration of the run, for advice; None in an audit.
+        steered: the kinds of attacks by which the judged model was chosen; empty where none were.
     """
     dense, attacks = subjects.get(DENSE), attacks_of(suite)
     asked = {check.name: check for check in suite.checks}
@@ -217,6 +223,13 @@ def find(
     changed = [new for old, new in zip(results, believed, strict=True) if new is not old]
     for late in (*control_results, *changed):
         announce(late)
+    broken = {c.attack for c in control_results if c.status is Status.ERROR}
+    trusted = [attack for attack in attacks if attack.name not in broken and "" not in broken]
+    leaks = leaks_by_signals(subjects[judged], trusted, steered=steered, level=level)
+    blind = blind_spot(leaks, level=level)
+    if blind is not None:
+        on_result(blind)
+        believed = (*believed, blind)
     checks = (*believed, *control_results)
     status = overall(believed, control_results)
     comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
@@ -244,6 +257,7 @@ def find(
         level,
         groups,
         worst,
+        leaks,
         next_steps=next_steps(status, checks, checks=asked, config=config),
     )
 

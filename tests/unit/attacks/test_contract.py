@@ -31,6 +31,7 @@ def test_every_registered_attack_keeps_the_contract(request_):
 @dataclass(frozen=True)
 class Broken(Attack):
     name = "broken"
+    signals = "label"
 
     def score(self, fitted, evidence):
         return -evidence.outputs.losses
@@ -44,9 +45,14 @@ class Hoarder(Broken):
 
 class Thawed(Attack):
     name = "thawed"
+    signals = "label"
 
     def score(self, fitted, evidence):
         return -evidence.outputs.losses
+
+
+class Undeclared(Broken):
+    signals = "gut feeling"
 
 
 class WrongSign(Broken):
@@ -138,6 +144,7 @@ BREACHES = {
     "attacks": [
         (Hoarder(), "built again from its options it is another part"),
         (Thawed(), "not a frozen dataclass"),
+        (Undeclared(), "its signals are 'gut feeling'; expected one of label, vector"),
         (WrongSign(), "planted-leak: broken has AUC 0."),
         (Blind(), "planted-leak: broken has AUC 0.500"),
         (Dice(), "global random generator"),

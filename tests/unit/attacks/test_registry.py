@@ -30,6 +30,7 @@ NAMES = {
     "white-box-published",
     "pair",
     "family",
+    "six-numbers",
     "augmentation",
     "boundary",
     "quantile",

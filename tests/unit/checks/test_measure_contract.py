@@ -31,6 +31,7 @@ EXAMPLES = {
             ("lira-online", "class-advantage"),
             ("pair", "auc"),
             ("white-box", "auc"),
+            ("six-numbers", "auc"),
         )
     ],
     "attribute": [{"column": 3}],
