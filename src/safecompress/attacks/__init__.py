@@ -17,7 +17,9 @@ from safecompress.attacks import (
     boundary as boundary,
     quantile as quantile,
     lira as lira,
+    bavaria as bavaria,
     rmia as rmia,
+    informia as informia,
     white_box as white_box,
     white_box_published as white_box_published,
 )

@@ -26,6 +26,9 @@ NAMES = {
     "lira-offline",
     "calibrated",
     "rmia",
+    "bavaria-online",
+    "bavaria-offline",
+    "informia",
     "white-box",
     "white-box-published",
     "pair",
@@ -84,7 +87,15 @@ def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):
     needs = {line.split()[0]: line[column:].split()[0] for line in firsts}
     assert set(needs) >= NAMES
     needy = {name for name, need in needs.items() if need == "references"}
-    assert needy == {"lira-online", "lira-offline", "calibrated", "rmia"}
+    assert needy == {
+        "lira-online",
+        "lira-offline",
+        "calibrated",
+        "rmia",
+        "bavaria-online",
+        "bavaria-offline",
+        "informia",
+    }
     assert {name for name, need in needs.items() if need == "internals"} == {
         "white-box",
         "white-box-published",

@@ -15,7 +15,15 @@ from safecompress.stats import auc
 from tests.support import count
 
 BLACK_BOX = ("loss", "confidence", "entropy", "modified-entropy", "gap")
-REFERENCED = ("calibrated", "lira-offline", "lira-online", "rmia")
+REFERENCED = (
+    "calibrated",
+    "lira-offline",
+    "lira-online",
+    "rmia",
+    "bavaria-offline",
+    "bavaria-online",
+    "informia",
+)
 LEARNT = ("neural",)
 
 
