@@ -10,7 +10,13 @@ from safecompress.config.audit import AuditConfig, LimitsConfig, seconds_of
 from safecompress.config.compare import CompareConfig, ComparedDataConfig, MethodConfig
 from safecompress.config.data import DataConfig, PreprocessingConfig, SplitConfig
 from safecompress.config.engine import EngineConfig
-from safecompress.config.judging import CheckConfig, ShadowsConfig, SteerConfig, VerdictConfig
+from safecompress.config.judging import (
+    CanariesConfig,
+    CheckConfig,
+    ShadowsConfig,
+    SteerConfig,
+    VerdictConfig,
+)
 from safecompress.config.reading import (
     dump_yaml,
     load_audit_config,
@@ -38,6 +44,7 @@ from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfi
 __all__ = [
     "AdmmConfig",
     "AuditConfig",
+    "CanariesConfig",
     "CheckConfig",
     "CompareConfig",
     "ComparedDataConfig",
