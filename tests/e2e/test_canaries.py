@@ -178,3 +178,20 @@ def test_given_weights_are_refused():
     )
     with pytest.raises(ConfigError, match="coins must be flipped before any training"):
         prepare(load_config(SETTINGS | MEMORIZING | {"verdict": verdict}), make_model(), data)
+
+
+def test_shadow_models_know_nothing_of_canaries(tmp_path):
+    short = TRAIN | {"epochs": 2}
+    made = run(
+        tmp_path / "run",
+        canaries={"count": 40},
+        checks=({"measure": {"attack": {"attack": "rmia"}}, "condition": {"at_most": 0.9}},),
+        dense=short,
+        sparse={"density": 0.9, "rounds": 0, "train": short},
+        shadows={"count": 4, "workers": 1},
+    )
+    (check,) = [c for c in made.verdict.checks if c.name.startswith("rmia")]
+    assert check.estimate is not None
+    configs = [load_config(p) for p in (tmp_path / "run").glob("**/shadows/**/config.yaml")]
+    assert configs
+    assert all(config.verdict.canaries.count == 0 for config in configs)
