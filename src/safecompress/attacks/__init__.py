@@ -20,6 +20,7 @@ from safecompress.attacks import (
     bavaria as bavaria,
     rmia as rmia,
     informia as informia,
+    indirect as indirect,
     white_box as white_box,
     white_box_published as white_box_published,
 )

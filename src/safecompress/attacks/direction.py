@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from safecompress.attacks.imagined import lifted
+from safecompress.attacks.lift import lifted
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
 from safecompress.randomness import generator
 from safecompress.stats.intervals import auc_interval

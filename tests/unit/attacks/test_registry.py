@@ -29,6 +29,7 @@ NAMES = {
     "bavaria-online",
     "bavaria-offline",
     "informia",
+    "indirect",
     "white-box",
     "white-box-published",
     "pair",
