@@ -10,6 +10,7 @@ from safecompress.attacks import (
     metric as metric,
     neural as neural,
     neural_published as neural_published,
+    samia as samia,
     gap as gap,
     pair as pair,
     family as family,

@@ -30,6 +30,7 @@ NAMES = {
     "bavaria-offline",
     "informia",
     "indirect",
+    "samia",
     "white-box",
     "white-box-published",
     "pair",
