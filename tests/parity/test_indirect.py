@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.metric import true_class_log_odds
@@ -72,20 +73,21 @@ def by_hand(pool: Pool[Evidence], *, neighbors: int) -> list[float]:
             for k, row in enumerate(known)
             if row[1] == mine[1]
         )[:neighbors]
-        total = weights = 0.0
-        for distance, k in candidates:
-            row = known[k]
-            alike = [
-                said
-                for said, saw_row, saw_mine in zip(row[3], row[4], mine[4], strict=True)
-                if not saw_mine and saw_row == row[5]
-            ]
-            if alike:
-                weight = candidates[0][0] / distance
-                total += weight * (row[2] - sum(alike) / len(alike))
-                weights += weight
-        scores.append(total / weights if weights else 0.0)
+        scores.append(_weighted(mine, [(d, known[k]) for d, k in candidates]))
     return scores
+
+
+def _weighted(mine, near) -> float:
+    """Return the score of one row, the prediction by scikit-learn's ridge regression."""
+    unseen = [r for r, saw in enumerate(mine[4]) if not saw]
+    if not near or not unseen:
+        return 0.0
+    saw = [[float(row[4][r]) for _, row in near] for r in unseen]
+    said = [[row[3][r] for _, row in near] for r in unseen]
+    predicted = Ridge(alpha=0.25).fit(saw, said).predict([[float(row[5]) for _, row in near]])
+    weights = [near[0][0] / distance for distance, _ in near]
+    above = [row[2] - p for (_, row), p in zip(near, predicted.reshape(-1), strict=True)]
+    return sum(w * a for w, a in zip(weights, above, strict=True)) / sum(weights)
 
 
 @pytest.mark.parametrize("neighbors", [1, 3, 8])

@@ -19,7 +19,7 @@ _APART = 0.05
 """Distance of relatives, relative to that of other rows."""
 _LIFT = 1.5
 """Rise of a relative's log-odds, relative to the deviation of the model's log-odds over rows."""
-_REFERENCES = 16
+_REFERENCES = 64
 _SPREAD = 0.3
 """Standard deviation of the references' log-odds, in the same unit."""
 

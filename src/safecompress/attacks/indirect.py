@@ -22,6 +22,8 @@ from safecompress.protocols import Attack, Evidence, Pool, References, Rows
 _WIDTH = 512
 _NEAREST = 1e-9
 """Added to squared distances, relative to those of typical neighbors, so that none is 0."""
+_PENALTY = 0.25
+"""Ridge penalty on what a neighbor's membership does to φ: a quarter of a reference's weight."""
 _BLOCK = 256
 """Rows compared at a time, so that memory is bounded."""
 
@@ -52,11 +54,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class IndirectAttack(Attack):
-    """Score = mean over near rows j of φ(j) − the mean φ(j) of references without the scored row.
+    """Score = mean over near rows j of φ(j) − what references without the scored row predict there.
 
     The rows j are those of the fit half with the scored row's label that are nearest to it; nearer
     ones have more weight. φ(j) also depends on whether j itself was trained on, which the attacker
-    knows of the fit half, so only references count that agree with the target on that.
+    knows of the fit half. So the mean over references is corrected, by ridge regression, for which
+    of the near rows each of them was trained on.
 
     Args:
         neighbors: number of near rows that are asked about, at least 1.
@@ -135,8 +138,8 @@ class IndirectAttack(Attack):
         other = (labels[:, None] != known.labels) | (distances == 0)
         distances = distances.masked_fill(other, torch.inf)
         near, place = distances.topk(min(self.neighbors, len(known.labels)), dim=1, largest=False)
-        usable, above = _above(known, place, seen)
-        usable &= torch.isfinite(near)
+        usable = torch.isfinite(near) & (~seen).any(dim=0)[:, None]
+        above = _above(known, place, usable, seen)
         floor = _NEAREST * known.columns.shape[1]
         weight = torch.where(usable, (near[:, :1] + floor) / (near + floor), 0.0).nan_to_num(0.0)
         total = weight.sum(dim=1)
@@ -156,16 +159,26 @@ def _columns(evidence: Evidence, seed: int) -> Tensor:
     return input_columns(cast(Rows, evidence.rows), width=_WIDTH, seed=seed, name="indirect")
 
 
-def _above(known: Known, place: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which neighbors have references to compare with, and φ beyond their mean, (n, k).
+def _above(known: Known, place: Tensor, usable: Tensor, seen: Tensor) -> Tensor:
+    """Return the neighbors' φ beyond what references without the scored row predict, (n, k).
+
+    Predicted is a mean over these references, corrected by ridge regression for which of the
+    neighbors each was trained on. Without such references φ itself is returned.
 
     Args:
         known: the rows that neighbors are among.
         place: int64 (n, k), the neighbors' positions.
+        usable: bool (n, k), which of them are neighbors at all.
         seen: bool (references, n), which references saw the scored rows.
     """
-    said, saw = known.references.log_odds[:, place], known.references.seen[:, place]
-    alike = ~seen[:, :, None] & (saw == known.members[place])
-    number = alike.sum(dim=0)
-    mean = torch.where(alike, said, 0.0).sum(dim=0) / number.clamp(min=1)
-    return number > 0, torch.where(number > 0, known.odds[place] - mean, 0.0)
+    counted = (~seen).double()[:, :, None]
+    number = counted.sum(dim=0).clamp(min=1.0)
+    said = known.references.log_odds[:, place]
+    saw = known.references.seen[:, place].double() * usable
+    usual, share = ((counted * t).sum(dim=0) / number for t in (said, saw))
+    x, y = counted * (saw - share), said - usual
+    gram = torch.einsum("rnk,rnl->nkl", x, x) + _PENALTY * torch.eye(place.shape[1]).double()
+    effects = torch.linalg.solve(gram, torch.einsum("rnk,rnl->nkl", x, y))
+    trained = known.members[place].double() * usable
+    predicted = usual + torch.einsum("nk,nkl->nl", trained - share, effects)
+    return known.odds[place] - predicted

@@ -25,6 +25,8 @@ from safecompress.train.predict import predict
 
 _WIDTH, _HEADS, _LAYERS, _FORWARD, _DROPOUT = 64, 4, 3, 128, 0.2
 _TOKENS = 3
+_LEAST = 1e-9
+"""Added to sensitivities before their logarithm is taken: below what 32-bit logits resolve."""
 
 
 class SamiaNetwork(nn.Module):
@@ -51,7 +53,8 @@ class SamiaNetwork(nn.Module):
 
         Args:
             probabilities: the target's, float32 (n, classes), in [0, 1].
-            sensitivities: how much each changes with the inputs, float32 (n, classes), at least 0.
+            sensitivities: the logarithm of how much each changes with the inputs, float32
+                (n, classes).
             labels: int64 (n,).
         """
         truth = one_hot(labels, self.classes).to(probabilities.dtype)
@@ -84,13 +87,15 @@ class SamiaAttack(DescendingAttack):
     Reference: Yuan & Zhang, "Membership Inference Attacks and Defenses in Neural Network Pruning",
     USENIX Security 2022, section 5. There inputs get Gaussian noise of standard deviation 0.001 and
     the network is trained by SGD on shadow models; here inputs change as `Perturbations` do, so
-    that words and yes/no columns have a sensitivity, too, and the network learns on the fit half.
+    that words and yes/no columns have a sensitivity, too, its logarithm is read, because it spans
+    orders of magnitude, and the network learns on the fit half.
     """
 
     name: ClassVar[str] = "samia"
     requires: ClassVar[frozenset[str]] = frozenset({"rows", "target"})
 
-    epochs: int = 30
+    epochs: int = 15
+    batch_size: int = 32
     copies: int = 8
 
     def __post_init__(self) -> None:
@@ -119,7 +124,7 @@ class SamiaAttack(DescendingAttack):
         return partial(self.columns, changes=Perturbations.like(inputs, seed=seed))
 
     def columns(self, evidence: Evidence, changes: Perturbations | None = None) -> Columns:
-        """Return probabilities and sensitivities, float32 (n, classes), and labels, int64 (n,).
+        """Return probabilities, log sensitivities, float32 (n, classes), and labels, int64 (n,).
 
         Args:
             evidence: the target's outputs on n rows, the rows, and the model to ask.
@@ -133,7 +138,8 @@ class SamiaAttack(DescendingAttack):
         for copy in range(self.copies):
             changed = Rows(changes(rows.inputs, level=0, copy=copy), rows.labels, rows.ids)
             moved += (predict(target, changed).logits.double().softmax(dim=1) - said).abs()
-        return said.float(), (moved / self.copies).float(), outputs.labels
+        sensitivities = (moved / self.copies + _LEAST).log()
+        return said.float(), sensitivities.float(), outputs.labels
 
 
 ATTACKS.add(
