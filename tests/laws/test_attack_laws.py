@@ -30,7 +30,7 @@ learns."""
 QUICK = {
     "neural-published": {"epochs": count(8, 100)},
     "white-box-published": {},
-    "samia": {"copies": 4},
+    "samia": {"copies": 2, "epochs": count(6, 15)},
     "boundary": {"steps": count(1, 5)},
     "augmentation": {"copies": count(4, 8)},
 }

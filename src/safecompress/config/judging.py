@@ -134,8 +134,9 @@ class CanariesConfig(Section):
     )
     kind: Literal["mislabeled", "natural"] = Field(
         default="mislabeled",
-        description="`mislabeled` canaries have a wrong label drawn at random, which a model can "
-        "only know by heart; they show most. `natural` ones keep their label and cost no accuracy.",
+        description="Which labels canaries have. `mislabeled` ones have a wrong label drawn at random, "
+        "which a model can only know by heart; they show most. `natural` ones keep their label and "
+        "cost no accuracy.",
     )
 
     @field_validator("count")
@@ -184,7 +185,11 @@ class VerdictConfig(Section):
         description="Confidence level of the intervals, before it is corrected for repeated looks "
         "at the sealed rows. Raise it for fewer false alarms and more inconclusive verdicts.",
     )
-    canaries: CanariesConfig = CanariesConfig()
+    canaries: CanariesConfig = Field(
+        default=CanariesConfig(),
+        description="Rows that coin flips, recorded before any training, put into it or leave out. "
+        "They give a lower bound of the ε of differential privacy.",
+    )
 
 
 class ShadowsConfig(Section):
