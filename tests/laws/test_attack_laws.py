@@ -17,10 +17,11 @@ from safecompress.stats import auc_p_value, clopper_pearson
 from tests.support import count
 
 METRICS = ("loss", "confidence", "entropy", "modified-entropy")
-COSTLY = ("neural-published", "white-box-published", "augmentation", "boundary")
+COSTLY = ("neural-published", "white-box-published", "augmentation", "boundary", "samia")
 SHORT = {
     "neural-published": {"epochs": 2},
     "white-box-published": {"epochs": 1},
+    "samia": {"epochs": 1, "copies": 2},
     "boundary": {"steps": 1},
     "augmentation": {"copies": 4},
 }
@@ -29,6 +30,7 @@ learns."""
 QUICK = {
     "neural-published": {"epochs": count(8, 100)},
     "white-box-published": {},
+    "samia": {"copies": 2, "epochs": count(6, 15)},
     "boundary": {"steps": count(1, 5)},
     "augmentation": {"copies": count(4, 8)},
 }

@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,18 @@ _SCORE_ROWS = 1024
 
 Columns: TypeAlias = tuple[Tensor, ...]
 """A network's positional arguments for some rows, with one leading index per row."""
+
+
+class Trained(NamedTuple):
+    """What such an attack has learned.
+
+    Args:
+        network: the trained network, in evaluation mode.
+        read: makes the network's arguments of evidence.
+    """
+
+    network: nn.Module
+    read: Callable[[Evidence], Columns]
 
 
 @dataclass(frozen=True)
@@ -73,25 +85,37 @@ class DescendingAttack(Attack):
             evidence: what is known about n rows.
         """
 
-    def fit(self, known: Pool[Evidence], *, seed: int) -> nn.Module:
+    def reader(self, known: Pool[Evidence], *, seed: int) -> Callable[[Evidence], Columns]:
+        """Return what makes columns of evidence; `columns`, unless that has something to learn.
+
+        Args:
+            known: evidence about the fit half's members and non-members, sorted by id.
+            seed: seed of everything random.
+        """
+        del known, seed
+        return self.columns
+
+    def fit(self, known: Pool[Evidence], *, seed: int) -> Trained:
         """Return a network trained to tell members from non-members.
 
         Args:
             known: evidence about the fit half's members and non-members.
             seed: seed of the initial weights, the held-out rows and the batches.
         """
-        groups = known.map(lambda e: self.columns(in_id_order(e)))
+        groups = known.map(in_id_order)
+        read = self.reader(groups, seed=seed)
         classes = known.members.outputs.classes
-        return descend(lambda: self.network(classes), groups, self, seed=seed)
+        network = descend(lambda: self.network(classes), groups.map(read), self, seed=seed)
+        return Trained(network, read)
 
-    def score(self, fitted: nn.Module, evidence: Evidence) -> Tensor:
+    def score(self, fitted: Trained, evidence: Evidence) -> Tensor:
         """Return the logit of "member", float64 (n,).
 
         Args:
-            fitted: the trained network.
+            fitted: what `fit` returned.
             evidence: what is known about n rows.
         """
-        return member_logits(fitted, self.columns(evidence))
+        return member_logits(fitted.network, fitted.read(evidence))
 
 
 @torch.enable_grad()

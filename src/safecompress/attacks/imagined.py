@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from safecompress.attacks.imagined_neighbors import with_neighbors
+from safecompress.attacks.lift import lifted
 from safecompress.attacks.metric import Terms, by_blocks, true_class_log_odds
 from safecompress.errors import UndecidableError
 from safecompress.protocols import (
@@ -97,6 +99,7 @@ def evidence_for(
     - outputs, at most with references: the log-odds of leaking rows;
     - parent, judges or family: the rise of the target's log-odds above theirs, and the family's
       agreement;
+    - rows and references: what the target says of rows like those that leak;
     - rows: the rise of the target's log-odds above what a row's inputs predict;
     - target: the size of the region around a row that is classified like the row;
     - internals: the features and the gradient norms, with unchanged outputs.
@@ -116,6 +119,11 @@ def evidence_for(
     evidence, needs = Evidence(outputs), attack.requires
     if "references" in needs:
         evidence = replace(evidence, references=imaginary_references(outputs, seed=seed))
+    if {"rows", "references"} <= needs:
+        evidence = with_neighbors(evidence, leaks, seed=seed)
+        needs = needs - {"rows", "references"}
+        if not needs:
+            return evidence
     if not needs - {"references"}:
         return replace(evidence, outputs=_partly_planted(outputs, leaks, seed=seed))
     if "target" in needs:
@@ -154,20 +162,6 @@ def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
     wanted = surest[drawn] + 1.0
     missing = (wanted - true_class_log_odds(members)).clamp(min=0.0)
     return lifted(members, missing)
-
-
-def lifted(outputs: Outputs, by: Tensor) -> Outputs:
-    """Return outputs with the true-class log-odds raised.
-
-    Args:
-        outputs: outputs on n rows.
-        by: float64 (n,), how much each row's log-odds rise, in nats; negative numbers lower them.
-    """
-    raised = outputs.logits.double().scatter_add(1, outputs.labels[:, None], by[:, None])
-    # Logits near the end of the type's range stay inside it.
-    ends = torch.finfo(outputs.logits.dtype)
-    logits = raised.clamp(ends.min, ends.max).to(outputs.logits.dtype)
-    return Outputs(logits, outputs.labels, outputs.ids)
 
 
 def imaginary_references(outputs: Outputs, *, seed: int) -> References:

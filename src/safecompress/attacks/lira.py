@@ -21,7 +21,7 @@ from safecompress.protocols import Attack, Evidence, References
 
 Variance = Literal["fixed", "per-example"]
 
-_LEAST_SPREAD = 1e-3
+LEAST_SPREAD = 1e-3
 """Least standard deviation in nats: far below the differences between models, but above the
 rounding of 32-bit logits. Saturated references tie, and without a floor rounding would decide the
 score."""
@@ -74,11 +74,11 @@ class Gaussians(NamedTuple):
 
     def pooled(self) -> Tensor:
         """Return the standard deviation around each row's mean, pooled over rows, float64 ()."""
-        return (self.squares.sum() / (self.number - 1.0).sum()).sqrt().clamp(min=_LEAST_SPREAD)
+        return (self.squares.sum() / (self.number - 1.0).sum()).sqrt().clamp(min=LEAST_SPREAD)
 
     def own(self) -> Tensor:
         """Return each row's own standard deviation, float64 (n,)."""
-        return (self.squares / (self.number - 1.0)).sqrt().clamp(min=_LEAST_SPREAD)
+        return (self.squares / (self.number - 1.0)).sqrt().clamp(min=LEAST_SPREAD)
 
 
 class Spread(NamedTuple):

@@ -14,16 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
+from safecompress.attacks.input_columns import input_columns
 from safecompress.attacks.metric import true_class_log_odds
 from safecompress.attacks.network import in_id_order
 from safecompress.attacks.options import require_at_least
 from safecompress.attacks.registry import ATTACKS
-from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows, tensors_of
-from safecompress.randomness import generator
+from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows
 
-_BUCKETS = 65_536
 _PENALTIES = tuple(10.0**k for k in range(-2, 6))
 _SMALLEST = 1e-6
 """Least predicted standard deviation, relative to the log-odds' own; keeps the logarithm finite."""
@@ -116,24 +114,9 @@ class QuantileAttack(Attack):
         The result is float64 (n, columns).
         """
         rows = cast(Rows, evidence.rows)
-        parts = [
-            self._narrow(t.reshape(len(t), -1).cpu(), generator(seed, "quantile", place))
-            for place, t in enumerate(tensors_of(rows.inputs))
-        ]
+        inputs = input_columns(rows, width=self.width, seed=seed, name="quantile")
         labels = torch.nn.functional.one_hot(rows.labels.cpu(), evidence.outputs.classes)
-        return torch.cat([*parts, labels.double()], dim=1).numpy()
-
-    def _narrow(self, x: Tensor, source: torch.Generator) -> Tensor:
-        """Return at most `width` float64 columns; integers are tokens and become a bag of words."""
-        if not x.is_floating_point() and x.dtype != torch.bool:
-            table = torch.randn(_BUCKETS, min(self.width, 64), generator=source)
-            bags: Tensor = embedding_bag(x.long() % _BUCKETS, table, mode="sum")
-            return bags.double()
-        x = x.double()
-        if x.shape[1] <= self.width:
-            return x
-        drawn = torch.randn(x.shape[1], self.width, generator=source, dtype=torch.float64)
-        return torch.mm(x, drawn / float(x.shape[1]) ** 0.5)
+        return torch.cat([inputs, labels.double()], dim=1).numpy()
 
 
 ATTACKS.add(

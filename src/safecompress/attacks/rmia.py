@@ -159,7 +159,8 @@ class RmiaAttack(Attack):
         del seed
         online = self.online
         if online is None:
-            online = all(_on_both_sides(e) for e in (known.members, known.nonmembers))
+            sides = (cast(References, e.references) for e in (known.members, known.nonmembers))
+            online = all(map(on_both_sides, sides))
         p, mean = self._logs(known.nonmembers, online=online)
         return Population((p - mean).sort().values, online)
 
@@ -181,28 +182,11 @@ class RmiaAttack(Attack):
     def _logs(self, evidence: Evidence, *, online: bool) -> tuple[Tensor, Tensor]:
         """Return log p_θ and log p̄ of each row, float64 (n,), at most 0."""
         references = cast(References, evidence.references)
-        self._require(references, online=online)
+        require_references(references, online=online, attack=self.name)
         mean = MeanProbability.of(references, online=online)
         if not online:
             mean = mean.lifted(self.a)
         return -minus_log(evidence.outputs.per_row(true_class_log_odds)), mean.log()
-
-    def _require(self, references: References, *, online: bool) -> None:
-        seen_by_all = references.seen.all(dim=0)
-        seen_by_none = ~references.seen.any(dim=0)
-        count = len(references.seen)
-        if bool(seen_by_all.any()):
-            raise UndecidableError(
-                f"{self.name}: all {count} references saw {int(seen_by_all.sum())} of "
-                f"{len(references)} rows; it needs at least 1 that did not see each row. Train "
-                "more references, each without a random half of all rows."
-            )
-        if online and bool(seen_by_none.any()):
-            raise UndecidableError(
-                f"{self.name}: none of {count} references saw {int(seen_by_none.sum())} of "
-                f"{len(references)} rows; online it needs at least 1 that saw each row. Train more "
-                "references, each on a random half of all rows, or set online: false."
-            )
 
 
 ATTACKS.add(
@@ -214,7 +198,39 @@ ATTACKS.add(
 )
 
 
-def _on_both_sides(evidence: Evidence) -> bool:
-    """Return whether every row was seen by some references and not seen by others."""
-    seen = cast(References, evidence.references).seen
+def on_both_sides(references: References) -> bool:
+    """Return whether every row was seen by some references and not seen by others.
+
+    Args:
+        references: log-odds of n rows.
+    """
+    seen = references.seen
     return bool((seen.any(dim=0) & ~seen.all(dim=0)).all())
+
+
+def require_references(references: References, *, online: bool, attack: str) -> None:
+    """Raise an error when a row lacks references for a mean probability.
+
+    Args:
+        references: log-odds of n rows.
+        online: whether references that saw a row are needed, too.
+        attack: name of the attack, for the error message.
+
+    Raises:
+        UndecidableError: naming how many rows lack references of one kind.
+    """
+    seen_by_all = references.seen.all(dim=0)
+    seen_by_none = ~references.seen.any(dim=0)
+    count = len(references.seen)
+    if bool(seen_by_all.any()):
+        raise UndecidableError(
+            f"{attack}: all {count} references saw {int(seen_by_all.sum())} of "
+            f"{len(references)} rows; it needs at least 1 that did not see each row. Train "
+            "more references, each without a random half of all rows."
+        )
+    if online and bool(seen_by_none.any()):
+        raise UndecidableError(
+            f"{attack}: none of {count} references saw {int(seen_by_none.sum())} of "
+            f"{len(references)} rows; online it needs at least 1 that saw each row. Train more "
+            "references, each on a random half of all rows, or set online: false."
+        )

@@ -1,6 +1,7 @@
 """Checks: measures judged against conditions, suites of them, and objectives that rank."""
 
 from safecompress.checks.attribute import AttributeInference
+from safecompress.checks.canaries import CanaryScores, EpsilonLowerBound
 from safecompress.checks.check import Check, CheckResult, named_check
 from safecompress.checks.conditions import (
     Condition,
@@ -64,10 +65,12 @@ __all__ = [
     "AttributeInference",
     "Auc",
     "BalancedAccuracy",
+    "CanaryScores",
     "Check",
     "CheckResult",
     "Condition",
     "Density",
+    "EpsilonLowerBound",
     "GainOverMajority",
     "GroupFinding",
     "GroupLeak",

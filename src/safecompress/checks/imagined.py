@@ -18,6 +18,7 @@ from safecompress.attacks.imagined import (
     imaginary_judges,
     imaginary_references,
 )
+from safecompress.checks.canaries import CanaryScores
 from safecompress.checks.measures import Measure
 from safecompress.checks.subject import Subject
 from safecompress.protocols import Evidence, GroupColumn, InputRange, Outputs, Pool, Rows
@@ -69,7 +70,18 @@ def imagined_subject(measure: Measure, *, seed: int) -> Subject:
     for field in {"rows", "target", "span"} - measure.requires:
         evidence = replace(evidence, **{field: None})  # type: ignore[arg-type]
     pool = halves.map(evidence.take)
-    return Subject.of(pool, name="imagined", density=_DENSITY, seed=seed)
+    subject = Subject.of(pool, name="imagined", density=_DENSITY, seed=seed)
+    if "canaries" in measure.requires:
+        return replace(subject, canaries=_canaries(seed))
+    return subject
+
+
+def _canaries(seed: int) -> CanaryScores:
+    """Return canaries of a model that has learned most of those it was trained on."""
+    draw = generator(seed, "contract", "canaries")
+    included = torch.rand(ROWS, generator=draw) < 0.5
+    scores = torch.randn(ROWS, generator=draw, dtype=torch.float64) + 3.0 * included
+    return CanaryScores(scores, included, delta=1e-5)
 
 
 def _rows_and_model(seed: int) -> tuple[Rows, MemorizingModel]:

@@ -33,22 +33,29 @@ _CLOSE = 1e-6
 """Relative tolerance: the position of a row in a matrix product may change its last bits."""
 _KNOWLEDGE = ("auditor", "shadow", "none")
 _WORSE = ("higher", "lower")
+_CANARIES = "canaries"
+"""A need that the subject meets and not the evidence: canaries are other rows."""
 
 
 def _says_what_it_needs(measure: Measure, seed: int) -> Iterator[str]:
     if getattr(measure, "worse", None) not in _WORSE:
         yield "it does not say which direction is worse; set worse to 'higher' or 'lower'"
     known = {field.name for field in fields(Evidence)} - {"outputs"}
-    yield from unknown_needs(measure, known)
-    for needed in sorted(measure.requires & known):
-        missing: dict[str, Any] = {needed: None}
-        subject = imagined_subject(measure, seed=seed)
-        pool = subject.evidence.map(lambda e, missing=missing: replace(e, **missing))  # type: ignore[misc]
+    yield from unknown_needs(measure, known | {_CANARIES})
+    for needed in sorted(measure.requires & (known | {_CANARIES})):
+        subject = _without(imagined_subject(measure, seed=seed), needed)
         try:
-            measure.estimate(replace(subject, evidence=pool), level=_LEVEL)
+            measure.estimate(subject, level=_LEVEL)
         except MissingEvidenceError:
             continue
         yield f"it requires '{needed}' and does as well without it"
+
+
+def _without(subject: Subject, needed: str) -> Subject:
+    missing: dict[str, Any] = {needed: None}
+    if needed == _CANARIES:
+        return replace(subject, **missing)
+    return replace(subject, evidence=subject.evidence.map(lambda e: replace(e, **missing)))
 
 
 def _lies_in_its_interval(measure: Measure, seed: int) -> Iterator[str]:

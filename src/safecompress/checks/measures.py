@@ -39,7 +39,7 @@ class Measure(ABC):
 
     @property
     def requires(self) -> frozenset[str]:
-        """Fields of the evidence needed besides `outputs`."""
+        """Fields of the evidence needed besides `outputs`, and `canaries` for a run's canaries."""
         return frozenset()
 
     @property

@@ -162,7 +162,10 @@ def attacks_of_shadows(config: CompressConfig, splits: Splits) -> tuple[Request,
     """
     if not config.shadows.count:
         return ()
-    members, others = len(splits.members), len(splits.steer.nonmembers) + splits.sealed_sizes[1]
+    members, others = (
+        len(splits.ordinary_members),
+        len(splits.steer.nonmembers) + splits.sealed_sizes[1],
+    )
     return shadow_attacks(fewest_shadows(config.shadows.count, members=members, others=others))
 
 

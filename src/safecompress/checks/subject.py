@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from torch import Tensor
 
 from safecompress.data import halves
 from safecompress.protocols import Attack, AttackResult, Evidence, Outputs, Pool
 from safecompress.registry.identity import Identity, identity
+
+if TYPE_CHECKING:
+    from safecompress.checks.canaries import CanaryScores
 
 _Result = TypeVar("_Result")
 
@@ -28,6 +31,7 @@ class Subject:
         density: existing share of the maskable weights, in [0, 1]; None where it is not known.
         seed: seed of everything random in attacks and intervals.
         class_names: names of the classes, by their numbers; empty where they are not known.
+        canaries: what the model suggests of its run's canaries; None without any.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Subject:
     density: float | None
     seed: int
     class_names: tuple[str, ...] = ()
+    canaries: CanaryScores | None = None
     _results: dict[Identity, AttackResult] = field(default_factory=dict, repr=False, compare=False)
     _computed: dict[Identity, object] = field(default_factory=dict, repr=False, compare=False)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from safecompress.cohorts.plan import CohortPlan
 from safecompress.compression.pipeline import copy_stages, make_models, take_up
 from safecompress.compression.prepare import prepare
-from safecompress.config import dump_yaml
+from safecompress.config import CanariesConfig, dump_yaml
 from safecompress.data.rows import named_tensors, rows_from_named
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Listener, silent
@@ -156,7 +156,9 @@ class Cohort:
             return
         path = self.folder / f"{number:04d}"
         seed = derive(self.plan.config.seed, "cohort", number)
-        config = self.plan.config.model_copy(update={"seed": seed})
+        # Canaries say something of one run, and their labels are not those of the cohort's rows.
+        verdict = self.plan.config.verdict.model_copy(update={"canaries": CanariesConfig()})
+        config = self.plan.config.model_copy(update={"seed": seed, "verdict": verdict})
         begun = (path / CONFIG).is_file()
         folder = RunFolder.reopen(path) if begun else RunFolder.create(path, dump_yaml(config))
         threads = torch.get_num_threads()

@@ -113,12 +113,13 @@ def _announced(config: ShadowsConfig) -> str:
 
 
 def _cohort(folder: Path, recipe: CompressConfig, splits: Splits, sealed: Pool[Rows]) -> Cohort:
+    members = splits.ordinary_members
     plan = CohortPlan(
         recipe,
-        concatenate(splits.members, splits.steer.nonmembers, sealed.nonmembers),
+        concatenate(members, splits.steer.nonmembers, sealed.nonmembers),
         class_names=splits.class_names,
-        members=len(splits.members),
-        steer=len(splits.steer.members) / len(splits.members),
+        members=len(members),
+        steer=len(splits.steer.members) / len(members),
         reference=splits.reference,
     )
     return Cohort.begin(folder / FOLDER, plan)

@@ -15,6 +15,7 @@ from safecompress.checks import (
     metric_named,
 )
 from safecompress.checks.controls import control_checks
+from safecompress.compression.canaries import canary_figures, canary_scores
 from safecompress.compression.dp_guarantee import guarantee
 from safecompress.compression.limits import signals_that_steered
 from safecompress.compression.session import Session
@@ -28,7 +29,13 @@ from safecompress.sparse.starved import starved_layers
 from safecompress.topology import Topology, embedding_tables
 from safecompress.verdict_names import COMPRESSED, DENSE, UNTOUCHED
 from safecompress.verdicts.assemble import RunFacts, assemble
-from safecompress.verdicts.document import CompressedModel, DenseFacts, TransformFacts
+from safecompress.verdicts.document import (
+    CanaryFigures,
+    CompressedModel,
+    DenseFacts,
+    DifferentialPrivacy,
+    TransformFacts,
+)
 from safecompress.verdicts.pair_plot_data import pair_figures
 from safecompress.verdicts.plot_data import figures_document, layers_of
 from safecompress.verdicts.verdict import (
@@ -109,7 +116,13 @@ def judge(
     compared = _compared(suite)
     measures = [*compared, *(check.measure for check in suite.checks)]
     needed = frozenset().union(*(measure.requires for measure in measures))
-    subjects = _subjects(session, rows, named, shadows, needed=needed)
+    promised = guarantee(session)
+    subjects = {
+        name: replace(
+            subject, canaries=canary_scores(session, named[name].candidate(), promised=promised)
+        )
+        for name, subject in _subjects(session, rows, named, shadows, needed=needed).items()
+    }
     finding = find(
         subjects,
         COMPRESSED,
@@ -126,14 +139,16 @@ def judge(
         config=session.config,
         steered=signals_that_steered(session),
     )
-    promised = guarantee(session)
+    canaries = _canaries(session, subjects[COMPRESSED], promised, level=finding.level)
+    said = [each.text for each in (promised, canaries) if each is not None]
     facts = RunFacts(
         model=_model_facts(session, compressed, finding),
         looks=looks,
         scope=_scope(suite, session.config.shadows.count),
-        limits=(*([] if promised is None else [promised.text]), *LIMITS, LOOKS),
+        limits=(*said, *LIMITS, LOOKS),
         class_names=tuple(session.splits.class_names),
         promised=promised,
+        canaries=canaries,
         remarks=starved_layers(compressed.topology, embedding_tables(session.module)),
     )
     figures = figures_document(
@@ -145,6 +160,16 @@ def judge(
     )
     document = assemble(finding, facts)
     return Verdict(finding.status, finding.sentence, finding.checks, document, figures)
+
+
+def _canaries(
+    session: Session, compressed: Subject, promised: DifferentialPrivacy | None, *, level: float
+) -> CanaryFigures | None:
+    """Return what the canaries show of the compressed model; None if the run has none."""
+    placed, scores = session.splits.canaries, compressed.canaries
+    if placed is None or scores is None:
+        return None
+    return canary_figures(scores, placed.kind, promised=promised, level=level)
 
 
 def _subjects(

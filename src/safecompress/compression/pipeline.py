@@ -39,7 +39,15 @@ from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Event, Listener
 from safecompress.files import copy_file, make_folder, read_json, tensors_digest, write_json
 from safecompress.protocols import Judges, Pool
-from safecompress.run.folder import DENSE, MODEL, PREPROCESSING, PROVENANCE, STUDENT, RunFolder
+from safecompress.run.folder import (
+    CANARIES,
+    DENSE,
+    MODEL,
+    PREPROCESSING,
+    PROVENANCE,
+    STUDENT,
+    RunFolder,
+)
 from safecompress.run.model_file import StoredModel, read_model, write_model
 from safecompress.run.provenance import provenance
 
@@ -188,7 +196,9 @@ def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Sessi
         # resumed run is bit-identical.
         torch.set_num_threads(recorded["threads"])
     else:
-        # The provenance is written last, because a resumed run that finds it writes neither file.
+        if prepared.splits.canaries is not None:
+            write_json(folder.path / CANARIES, prepared.splits.canaries.to_json())
+        # The provenance is written last, because a resumed run that finds it writes none of these.
         write_json(folder.path / PREPROCESSING, prepared.preprocessing())
         write_json(folder.path / PROVENANCE, made_with)
     if folder.warning:

@@ -22,6 +22,7 @@ from safecompress.checks import (
     steering_measures,
     suite_from,
 )
+from safecompress.checks.measures import measure_from
 from safecompress.checks.plausibility import require_plausible
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.jobs import build_defenses
@@ -42,7 +43,7 @@ from safecompress.compression.teacher_choice import check_choice
 from safecompress.compression.teacher_folds import held_out
 from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import CompressConfig
-from safecompress.data import Splits, halves, load_splits
+from safecompress.data import Splits, halves, load_splits, with_canaries
 from safecompress.defenses import DEFENSES
 from safecompress.errors import (
     ConfigError,
@@ -177,7 +178,7 @@ def prepare(
         model is None and config.model is not None and config.model.weights is not None
     )
     _check_parts(config)
-    splits = _splits(config, data, trained=trained)
+    splits = _with_canaries(config, _splits(config, data, trained=trained), trained=trained)
     module, name = source_module(config, model, splits)
     check_model(module, splits.members, splits.classes)
     if not maskable_parameters(module):
@@ -287,6 +288,31 @@ def _splits(config: CompressConfig, data: Splits | None, *, trained: bool) -> Sp
             "that makes an untrained model."
         )
     return data
+
+
+def _with_canaries(config: CompressConfig, splits: Splits, *, trained: bool) -> Splits:
+    """Return the splits with the canaries that the verdict asks for.
+
+    Raises:
+        ConfigError: when weights were trained before the coins are flipped, or a check needs
+            canaries and there are none.
+        DataError: when there are too few rows for them.
+    """
+    wanted = config.verdict.canaries
+    if wanted.count and trained:
+        raise ConfigError(
+            f"verdict.canaries.count is {wanted.count}, but the weights were given trained: coins "
+            "must be flipped before any training. Train the dense model in this run, or set "
+            "verdict.canaries.count: 0."
+        )
+    for i, check in enumerate(config.verdict.checks):
+        measure = measure_from(check.measure, where=f"verdict.checks[{i}].measure")
+        if "canaries" in measure.requires and not (wanted.count or splits.canaries):
+            raise ConfigError(
+                f"verdict.checks[{i}]: {measure.name} reads canaries, and the run has none; set "
+                "verdict.canaries.count, 100 for example."
+            )
+    return with_canaries(splits, wanted.count, kind=wanted.kind, seed=config.seed)
 
 
 def _given_accuracy(module: nn.Module, splits: Splits, name: str, config: CompressConfig) -> float:

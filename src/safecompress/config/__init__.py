@@ -12,6 +12,7 @@ from safecompress.config.data import DataConfig, PreprocessingConfig, SplitConfi
 from safecompress.config.engine import EngineConfig
 from safecompress.config.judging import (
     PRESETS,
+    CanariesConfig,
     CheckConfig,
     Preset,
     ShadowsConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "PRESETS",
     "AdmmConfig",
     "AuditConfig",
+    "CanariesConfig",
     "CheckConfig",
     "CompareConfig",
     "ComparedDataConfig",

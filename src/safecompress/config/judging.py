@@ -1,4 +1,4 @@
-"""`SteerConfig`, `VerdictConfig`, `ShadowsConfig`: tests in the loop and tests of the verdict."""
+"""`SteerConfig`, `VerdictConfig`, `CanariesConfig`, `ShadowsConfig`: what tests, and when."""
 
 from __future__ import annotations
 
@@ -127,6 +127,38 @@ class CheckConfig(Section):
         return self
 
 
+class CanariesConfig(Section):
+    """Canaries: rows that a recorded coin flip each puts into the training, or leaves out.
+
+    After the run an attacker guesses the coins from the model. How many guesses are right bounds
+    from below the ε of every differential privacy guarantee that the training could have.
+    """
+
+    count: int = Field(
+        default=0,
+        ge=0,
+        description="Number of canaries, taken from the non-members that steer: at least 10, or 0 "
+        "for none. About half are trained on and no canary judges anything else. Of 100 that are "
+        "all guessed right follows ε > 3; more canaries show more, and cost some accuracy.",
+    )
+    kind: Literal["mislabeled", "natural"] = Field(
+        default="mislabeled",
+        description="Which labels canaries have. `mislabeled` ones have a wrong label drawn at "
+        "random, which a model can only know by heart; they show most. `natural` ones keep their label and "
+        "cost no accuracy.",
+    )
+
+    @field_validator("count")
+    @classmethod
+    def _enough(cls, count: int) -> int:
+        if 0 < count < 10:
+            raise ValueError(
+                f"{count} canaries cannot show an ε above 0.7 whatever the training does; "
+                "expected at least 10, or 0 for none"
+            )
+        return count
+
+
 class VerdictConfig(Section):
     """The final judgment on the sealed rows."""
 
@@ -161,6 +193,11 @@ class VerdictConfig(Section):
         default=0.95,
         description="Confidence level of the intervals, before it is corrected for repeated looks "
         "at the sealed rows. Raise it for fewer false alarms and more inconclusive verdicts.",
+    )
+    canaries: CanariesConfig = Field(
+        default=CanariesConfig(),
+        description="Rows that coin flips, recorded before any training, put into it or leave out. "
+        "They give a lower bound of the ε of differential privacy.",
     )
 
 

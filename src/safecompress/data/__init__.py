@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safecompress.data.canaries import Canaries, CanaryKind
 from safecompress.data.duplicates import content_of_inputs
 from safecompress.data.group_columns import (
     GroupsGiven,
@@ -20,6 +21,7 @@ from safecompress.data.outputs_file import (
     recorded_outputs,
     refuse_shared,
 )
+from safecompress.data.place_canaries import with_canaries
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import Column, RawData, raw_from_arrays
 from safecompress.data.registry import SOURCES
@@ -30,6 +32,8 @@ from safecompress.data.splits import SplitReport, Splits, halves
 
 __all__ = [
     "SOURCES",
+    "Canaries",
+    "CanaryKind",
     "Column",
     "DataSource",
     "DistinctRows",
@@ -57,6 +61,7 @@ __all__ = [
     "source_rows",
     "splits_from_arrays",
     "splits_from_dataset",
+    "with_canaries",
     "with_columns",
     "with_group_columns",
 ]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from safecompress.data.canaries import Canaries
 from safecompress.data.duplicates import check_disjoint, content_of_inputs
 from safecompress.data.group_columns import GroupsGiven, both_values, group_columns
 from safecompress.data.ledger import Ledger
@@ -61,7 +62,7 @@ class Splits:
     which members they are.
 
     Args:
-        members: all rows that are trained on.
+        members: all rows that are trained on, canaries last.
         steer: members and non-members by which candidates are chosen; the non-members also
             validate training.
         reference: non-members set aside for defenses, or None.
@@ -71,10 +72,12 @@ class Splits:
         preprocessor: how raw rows became these rows; None for rows given in memory.
         report: counts, duplicates and membership.
         groups: by name, a column of values of all rows, within whose groups figures are judged.
+        canaries: rows of which some are trained on and none steers or judges; None without any.
 
     Raises:
         SplitOverlapError: when a row is in two groups; the message names how many and the first.
-        DataError: when the members are not the steering and the sealed members together.
+        DataError: when the members are not the steering members, the sealed members and the
+            canaries that are trained on, together.
     """
 
     members: Rows
@@ -87,6 +90,7 @@ class Splits:
     report: SplitReport
     _sealed: Pool[Rows] = field(repr=False)
     groups: Mapping[str, RowValues] = field(default_factory=dict)
+    canaries: Canaries | None = None
 
     def __post_init__(self) -> None:
         held_out = {
@@ -95,10 +99,14 @@ class Splits:
         }
         if self.reference is not None:
             held_out["reference"] = self.reference
+        if self.canaries is not None:
+            held_out["canaries held out"] = self.canaries.held_out
         halves_of_members = {
             "sealed.members": self._sealed.members,
             "steer.members": self.steer.members,
         }
+        if self.canaries is not None:
+            halves_of_members["canaries trained on"] = self.canaries.trained_on
         for name, rows in {**held_out, **halves_of_members, "members": self.members}.items():
             check_ids(name, rows)
         for groups in ({**held_out, "members": self.members}, {**held_out, **halves_of_members}):
@@ -111,7 +119,8 @@ class Splits:
         if not torch.equal(halves_ids.sort().values, self.members.ids.sort().values):
             raise DataError(
                 f"splits: the {len(self.members)} members are not the {len(halves_ids)} steering "
-                "and sealed members together; every member must be in exactly one of the two."
+                "and sealed members, and canaries that are trained on, together; every member must "
+                "be in exactly one of these."
             )
 
     def __repr__(self) -> str:
@@ -204,6 +213,13 @@ class Splits:
         ids = rows.map(lambda r: r.ids.numpy())
         return group_columns({name: ids.map(values.at) for name, values in self.groups.items()})
 
+    @property
+    def ordinary_members(self) -> Rows:
+        """The members without canaries: steering and sealed ones."""
+        if self.canaries is None:
+            return self.members
+        return slice_rows(self.members, 0, len(self.members) - len(self.canaries.trained_on))
+
     @cached_property
     def sealed_digest(self) -> str:
         """SHA-256 of the inputs, labels and ids of the sealed members and non-members."""
@@ -223,6 +239,8 @@ class Splits:
         }
         if self.reference is not None:
             digests["reference"] = rows_digest(self.reference)
+        if self.canaries is not None:
+            digests["canaries"] = rows_digest(self.canaries.rows)
         return digests
 
     def open_sealed(

@@ -29,6 +29,8 @@ from safecompress.run.checkpoints import (
 
 CONFIG, HISTORY, PROVENANCE = "config.yaml", "history.jsonl", "provenance.json"
 PREPROCESSING, STATE = "preprocessing.json", "state"
+CANARIES = "canaries.json"
+"""Which rows are canaries, their labels and coins, written before any training."""
 MODEL, STUDENT, DENSE, VERDICT, FIGURES = (
     "model.safetensors",
     "student.safetensors",

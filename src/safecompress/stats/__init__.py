@@ -12,7 +12,7 @@ from safecompress.stats.by_class import (
     mean_of,
     recall_differences,
 )
-from safecompress.stats.epsilon import one_run_epsilon, one_run_p_value
+from safecompress.stats.epsilon import LARGEST_EPSILON, one_run_epsilon, one_run_p_value
 from safecompress.stats.f1 import macro_f1, macro_f1_difference, macro_f1_interval
 from safecompress.stats.intervals import (
     Interval,
@@ -51,6 +51,7 @@ from safecompress.stats.roc import (
 from safecompress.stats.thresholds import best_threshold, class_thresholds
 
 __all__ = [
+    "LARGEST_EPSILON",
     "Interval",
     "Roc",
     "accuracy_difference",

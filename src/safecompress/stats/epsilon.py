@@ -10,7 +10,7 @@ from scipy.special import betainc, gammaln
 
 from safecompress.errors import DataError
 
-_LARGEST = 36.0
+LARGEST_EPSILON = 36.0
 """Largest ε considered: an accuracy of 1 - 2e-16, which no feasible number of guesses refutes."""
 _EXACT = 1e-10
 """Width of the interval of ε at which bisection ends."""
@@ -90,9 +90,9 @@ def one_run_epsilon(
 
     if excess(0.0) > 0:
         return 0.0
-    if excess(_LARGEST) <= 0:
-        return _LARGEST
-    low, high = 0.0, _LARGEST
+    if excess(LARGEST_EPSILON) <= 0:
+        return LARGEST_EPSILON
+    low, high = 0.0, LARGEST_EPSILON
     while high - low > _EXACT:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if excess(middle) <= 0 else (low, middle)

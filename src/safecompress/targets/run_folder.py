@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from safecompress.config import CompressConfig
-from safecompress.data import Ledger, Splits, load_splits
+from safecompress.data import Ledger, Splits, load_splits, with_canaries
 from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_mean
 from safecompress.files import read_json, tensors_digest
 from safecompress.models.given import ModelSource
@@ -141,6 +141,8 @@ def open_run(
     stored = read_model(folder / file)
     columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))
     splits = _splits(config, data, columns)
+    canaries = config.verdict.canaries
+    splits = with_canaries(splits, canaries.count, kind=canaries.kind, seed=config.seed)
     require_same_rows(splits, folder)
     return RunTarget(folder, file, config, splits, stored, model)
 

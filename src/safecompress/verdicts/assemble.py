@@ -23,6 +23,7 @@ from safecompress.verdicts.document import (
     Against,
     AuditedModel,
     AuditVerdict,
+    CanaryFigures,
     CompressedModel,
     CompressVerdict,
     DifferentialPrivacy,
@@ -54,6 +55,7 @@ class RunFacts:
         limits: what the verdict does not say.
         class_names: names of the classes, by their numbers; empty where they are not known.
         promised: what DP-SGD promises; None where no stage used it.
+        canaries: what the run's canaries show; None where it had none.
         remarks: what was noticed about the model and its rows, one sentence each.
     """
 
@@ -63,6 +65,7 @@ class RunFacts:
     limits: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     promised: DifferentialPrivacy | None = None
+    canaries: CanaryFigures | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -139,6 +142,7 @@ def assemble(
             model=facts.model,
             threat_model=ThreatModel(kind="compressed", text=threat_model(outcome.attacks)),
             differential_privacy=facts.promised,
+            canaries=facts.canaries,
         )
     return AuditVerdict(
         **_judged(outcome, facts, strongest),

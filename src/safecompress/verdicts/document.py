@@ -114,6 +114,31 @@ class DifferentialPrivacy(Part):
     """The same in words, or why it does not hold."""
 
 
+class CanaryFigures(Part):
+    """What guesses about canaries show of the ε of any differential privacy guarantee."""
+
+    kind: Literal["mislabeled", "natural"]
+    """Whether the canaries had wrong labels or their own."""
+    count: int
+    """Number of canaries."""
+    included: int
+    """Canaries that were trained on, each by the flip of a fair coin."""
+    guesses: int
+    """Canaries whose coin was guessed."""
+    correct: int
+    """Right guesses."""
+    epsilon: float
+    """Lower bound of ε: the training is not (ε, δ)-differentially private for any smaller ε."""
+    reach: float
+    """The bound that guesses without any error would have given."""
+    delta: float
+    """δ that the bound holds at."""
+    level: float
+    """One-sided confidence in the bound, in (0, 1), corrected for the number of looks."""
+    text: Text
+    """The same in words."""
+
+
 class SimilarityFigures(Part):
     """How alike the audited model and the full one are on rows that neither was trained on."""
 
@@ -208,6 +233,8 @@ class CompressVerdict(JudgedDocument):
     """The compressed model."""
     differential_privacy: DifferentialPrivacy | None = None
     """What DP-SGD promises; only where a stage used it."""
+    canaries: CanaryFigures | None = None
+    """What the run's canaries show; only where it had any."""
 
 
 class AuditVerdict(JudgedDocument):

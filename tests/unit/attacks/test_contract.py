@@ -19,6 +19,7 @@ QUICK = {
     "white-box-published": {},
     "boundary": {"steps": count(1, 5)},
     "augmentation": {"copies": count(4, 8)},
+    "samia": {"copies": 2, "epochs": count(4, 15)},
 }
 REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.all())]
 

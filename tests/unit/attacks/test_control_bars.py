@@ -12,7 +12,7 @@ from safecompress.errors import NonFiniteError, UndecidableError
 from tests.support import count
 from tests.sure_models import FAULTS, FORMS, broken_attack, sure_outputs
 
-SLOW = {"neural-published", "white-box-published", "augmentation", "boundary"}
+SLOW = {"neural-published", "white-box-published", "augmentation", "boundary", "samia"}
 SOUND = sorted(set(ATTACKS.parts) - SLOW)
 MODELS = {
     "n": st.sampled_from([20, 48, 96, 120, 300, 1200]),

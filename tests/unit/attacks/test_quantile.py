@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from safecompress.attacks.contract import synthetic_outputs
-from safecompress.attacks.imagined import evidence_for, lifted
+from safecompress.attacks.imagined import evidence_for
+from safecompress.attacks.lift import lifted
 from safecompress.attacks.metric import LossAttack
 from safecompress.attacks.quantile import QuantileAttack
 from safecompress.errors import ConfigError

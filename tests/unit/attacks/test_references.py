@@ -18,7 +18,17 @@ from safecompress.errors import (
 )
 from safecompress.protocols import Evidence, Pool, References, log_odds
 from safecompress.randomness import generator
-from tests.unit.attacks.worlds import ALL, OFFLINE, ONLINE, found, outputs_of, run, with_seen, world
+from tests.unit.attacks.worlds import (
+    ALL,
+    OF_SPREAD,
+    OFFLINE,
+    ONLINE,
+    found,
+    outputs_of,
+    run,
+    with_seen,
+    world,
+)
 
 
 class TestReferences:
@@ -147,7 +157,7 @@ class TestWhatTheyRefuse:
         with pytest.raises(UndecidableError, match=r"more references, each without a random half"):
             run(attack, pool)
 
-    @pytest.mark.parametrize("attack", ALL[:2] + ALL[3:5], ids=repr)
+    @pytest.mark.parametrize("attack", OF_SPREAD, ids=repr)
     def test_a_single_reference_has_no_spread(self, attack):
         pool = with_seen(world(20, references=1, apart=1.0), torch.zeros_like)
         with pytest.raises(UndecidableError, match="references"):
@@ -186,6 +196,10 @@ class TestWhatTheyRefuse:
             ({"rmia": {"gamma": math.nan}}, "gamma is nan"),
             ({"rmia": {"a": -0.1}}, "a is -0.1"),
             ({"rmia": {"a": 1.1}}, "a is 1.1"),
+            ({"bavaria-online": {"predictive": "t"}}, "student or gaussian"),
+            ({"bavaria-offline": {"predictive": 2}}, "student or gaussian"),
+            ({"informia": {"divergence": "row"}}, "answer or population"),
+            ({"informia": {"a": math.nan}}, "a is nan"),
         ],
     )
     def test_options_out_of_range(self, request_, message):

@@ -26,6 +26,11 @@ NAMES = {
     "lira-offline",
     "calibrated",
     "rmia",
+    "bavaria-online",
+    "bavaria-offline",
+    "informia",
+    "indirect",
+    "samia",
     "white-box",
     "white-box-published",
     "pair",
@@ -90,6 +95,7 @@ def test_the_list_says_what_an_attack_needs(capsys, monkeypatch):
     assert needy == {
         *("lira-online", "lira-offline", "calibrated", "rmia"),
         *("learnt-references", "learnt-known-rows"),
+        *("bavaria-online", "bavaria-offline", "informia"),
     }
     assert {name for name, need in needs.items() if need == "internals"} == {
         "white-box",

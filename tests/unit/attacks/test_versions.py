@@ -10,7 +10,8 @@ import torch
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.contract import synthetic_outputs
 from safecompress.attacks.family import FamilyAttack
-from safecompress.attacks.imagined import evidence_for, lifted
+from safecompress.attacks.imagined import evidence_for
+from safecompress.attacks.lift import lifted
 from safecompress.attacks.metric import true_class_log_odds
 from safecompress.attacks.pair import PairAttack, differences
 from safecompress.errors import ConfigError, DataError, MissingEvidenceError

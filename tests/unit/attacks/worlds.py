@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from safecompress.attacks.lira import CalibratedAttack, LiraOfflineAttack, LiraOnlineAttack
+from safecompress.attacks.bavaria import BavariaAttack, BavariaOfflineAttack, BavariaOnlineAttack
+from safecompress.attacks.informia import InfoRmiaAttack
+from safecompress.attacks.lira import (
+    CalibratedAttack,
+    LiraAttack,
+    LiraOfflineAttack,
+    LiraOnlineAttack,
+)
 from safecompress.attacks.rmia import RmiaAttack
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References
 from safecompress.randomness import generator
@@ -14,13 +21,23 @@ ONLINE = (
     LiraOnlineAttack(),
     LiraOnlineAttack(variance="per-example"),
     RmiaAttack(gamma=1.0, online=True),
+    BavariaOnlineAttack(),
+    BavariaOnlineAttack(predictive="gaussian"),
+    InfoRmiaAttack(online=True),
+    InfoRmiaAttack(divergence="population", online=True),
 )
 OFFLINE = (
     LiraOfflineAttack(),
     LiraOfflineAttack(variance="per-example"),
     RmiaAttack(gamma=1.0, online=False),
+    BavariaOfflineAttack(),
+    BavariaOfflineAttack(predictive="gaussian"),
+    InfoRmiaAttack(online=False),
+    InfoRmiaAttack(divergence="population", online=False),
 )
 ALL = (*ONLINE, *OFFLINE, CalibratedAttack())
+OF_SPREAD = tuple(a for a in ALL if isinstance(a, LiraAttack | BavariaAttack))
+"""Those that read how far references lie apart, and need two of a kind for it."""
 
 
 def outputs_of(odds: torch.Tensor, *, first: int = 0) -> Outputs:

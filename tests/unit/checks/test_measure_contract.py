@@ -45,6 +45,7 @@ EXAMPLES = {
     "macro-f1": [{}],
     "worst-class-recall": [{}],
     "gain-over-majority": [{}],
+    "epsilon-lower-bound": [{}],
 }
 REQUESTS = [{name: options} for name in sorted(EXAMPLES) for options in EXAMPLES[name]]
 
