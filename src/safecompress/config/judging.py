@@ -144,8 +144,8 @@ class CanariesConfig(Section):
     kind: Literal["mislabeled", "natural"] = Field(
         default="mislabeled",
         description="Which labels canaries have. `mislabeled` ones have a wrong label drawn at "
-        "random, which a model can only know by heart; they show most. `natural` ones keep their label and "
-        "cost no accuracy.",
+        "random, which a model can only know by heart; they show most. `natural` ones keep their "
+        "label and cost no accuracy.",
     )
 
     @field_validator("count")
