@@ -39,9 +39,10 @@ from safecompress.checks.presets import (
     steering_measures,
     suite_from,
 )
+from safecompress.checks.query_saving import QuerySavingMeasure
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite
-from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
+from safecompress.checks.transfer import TransferGain, TransferRate
 from safecompress.checks.worth import (
     WORTH,
     GainOverMajority,
@@ -80,6 +81,7 @@ __all__ = [
     "Subject",
     "Suite",
     "TprAtFpr",
+    "TransferGain",
     "TransferRate",
     "WorstClassRecall",
     "at_least",
