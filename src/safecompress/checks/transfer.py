@@ -15,6 +15,7 @@ from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import ConfigError, UndecidableError
 from safecompress.protocols import Estimate
 from safecompress.randomness import derive
+from safecompress.stats import Interval
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,30 @@ class _Transfer(OnParent):
         )
         return pair, outcome
 
-    def _bounds(self, outcome: TransferOutcome, high: float) -> tuple[float, str]:
-        """Return the upper bound, 1 where a rate is only a lower bound, and what to say of it."""
-        note = ""
-        if outcome.partial:
-            note = "; the model gives no gradients, so the rate is a lower bound"
-        if outcome.masked:
-            note = f"; masked gradients, so the rate is a lower bound: {'; '.join(outcome.masks)}"
+    def _estimate(
+        self, span: Interval, outcome: TransferOutcome, watch: Stopwatch, said: str
+    ) -> Estimate:
+        """Return a figure; its upper bound is 1 where the outcome is only a lower bound."""
+        parts = [said]
         if self.questions:
-            note = f"; {self.questions} answers of the dense model were learned{note}"
-        return (1.0 if outcome.partial or outcome.masked else high), note
+            parts.append(f"{self.questions} answers of the dense model were learned")
+        if outcome.partial:
+            parts.append("the model gives no gradients, so the rate is a lower bound")
+        if outcome.masked:
+            parts.insert(
+                0, f"masked gradients, so the rate is a lower bound: {', '.join(outcome.masks)}"
+            )
+        return Estimate(
+            span.value,
+            span.low,
+            1.0 if outcome.partial or outcome.masked else span.high,
+            0,
+            len(outcome.rows),
+            "auditor",
+            watch.seconds,
+            "; ".join(parts),
+            rates=outcome.rates,
+        )
 
 
 @dataclass(frozen=True)
@@ -123,24 +138,10 @@ class TransferRate(_Transfer):
     def estimate(self, subject: Subject, *, level: float) -> Estimate:
         watch = Stopwatch()
         _, outcome = self.attacked(subject)
-        rate = outcome.rate(level=level)
-        high, note = self._bounds(outcome, rate.high)
-        without = ""
+        said = f"strongest attacker: {outcome.worst}"
         if outcome.without:
-            without = f"; without the model {outcome.floor:.0%}"
-        note = f"strongest attacker: {outcome.worst}{without}{note}"
-        n = len(outcome.rows)
-        return Estimate(
-            rate.value,
-            rate.low,
-            high,
-            0,
-            n,
-            "auditor",
-            watch.seconds,
-            note,
-            rates=outcome.rates,
-        )
+            said += f"; without the model {outcome.floor:.0%}"
+        return self._estimate(outcome.rate(level=level), outcome, watch, said)
 
 
 MEASURES.add(
@@ -192,24 +193,12 @@ class TransferGain(_Transfer):
                 "no attacker without it can be compared; measure transfer instead."
             )
         gain = outcome.gain(level=level, seed=derive(subject.seed, "transfer gain"))
-        high, note = self._bounds(outcome, gain.high)
         rate = outcome.rate(level=level).value
-        note = (
+        said = (
             f"{rate:.0%} with the model ({outcome.worst}), {outcome.floor:.0%} without "
-            f"({outcome.worst_without}){note}"
+            f"({outcome.worst_without})"
         )
-        n = len(outcome.rows)
-        return Estimate(
-            gain.value,
-            gain.low,
-            high,
-            0,
-            n,
-            "auditor",
-            watch.seconds,
-            note,
-            rates=outcome.rates,
-        )
+        return self._estimate(gain, outcome, watch, said)
 
 
 MEASURES.add(

@@ -33,7 +33,7 @@ BLURS = (0.8, 1.5)
 """Standard deviations in pixels of the blurs under which gradients are compared."""
 NOISE = 0.2
 """Standard deviation of the noise at whose points gradients are compared, as a fraction of that of
-the inputs: for images about .05 of their range."""
+the inputs, where they cannot be blurred."""
 
 _WEIGHT = "weight"
 _START, _RANGE = "start.", "range."
@@ -44,7 +44,7 @@ class Unpairing(Defense):
     """Add alpha × KL(f ‖ f') + weight × mean |cos(∇x CE(F), ∇x CE(f'))| to the loss.
 
     The mean is over rows and over views of the gradients: as they are, blurred by each of `blurs`
-    where inputs are images, and all of these once more at points with noise, where f' answers as it
+    where inputs are images, and with `noise` all of these once more at noisy points, where f' answers as it
     will when it is published, in evaluation mode. f' is the model in training, F is the dense
     model, whose gradient is a constant, and f is f' as it was at the first step with a weight above
     0. The model's mask and optimizer do not change: the trainer keeps them.
@@ -56,7 +56,8 @@ class Unpairing(Defense):
             as well, each above 0.
         noise: standard deviation of the noise at whose points gradients are compared as well, at
             least 0, as a fraction of the standard deviation of the batch's inputs; 0 compares at
-            the rows alone, which takes about half the time.
+            the rows alone, which takes about half the time. None is 0 for images, for which blurs
+            show the low frequencies, and 0.2 for all other inputs, which cannot be blurred.
 
     Raises:
         ConfigError: on a negative or infinite number.
@@ -74,9 +75,9 @@ class Unpairing(Defense):
         weight: float = 1.0,
         alpha: float = 1.0,
         blurs: Sequence[float] = BLURS,
-        noise: float = NOISE,
+        noise: float | None = None,
     ) -> None:
-        for option, value in (("weight", weight), ("alpha", alpha), ("noise", noise)):
+        for option, value in (("weight", weight), ("alpha", alpha), ("noise", noise or 0.0)):
             if not 0 <= value < float("inf"):
                 raise ConfigError(f"{option} is {value}; expected a finite number, at least 0.")
         if not all(0 < sigma < float("inf") for sigma in blurs):
@@ -147,19 +148,22 @@ class Unpairing(Defense):
         if self._dense is None or not isinstance(batch.inputs, Tensor):
             raise ConfigError(f"{self.name}: prepare_ must be called before the defense is used.")
         views = self._views(batch.inputs, batch.logits, batch)
-        if self.noise:
+        noise = self.noise
+        if noise is None:
+            noise = 0.0 if is_image(batch.inputs) else NOISE
+        if noise:
             around = self._around(batch.inputs, step=batch.step)
-            points = (batch.inputs.detach() + around).requires_grad_()
+            points = (batch.inputs.detach() + noise * around).requires_grad_()
             with evaluating(batch.model):
                 logits = call(batch.model, points)
             views += self._views(points, logits, batch)
         return torch.stack(views)
 
     def _around(self, inputs: Tensor, *, step: int) -> Tensor:
-        """Return the noise of a step, (b, …), fixed by the run's seed and the step."""
+        """Return a step's noise for a `noise` of 1, (b, …), fixed by the run's seed and the step."""
         draw = generator(self._seed, self.name, "noise", step)
         drawn = torch.randn(inputs.shape, generator=draw).to(inputs)
-        return self.noise * inputs.detach().std() * drawn
+        return inputs.detach().std() * drawn
 
     def _views(self, points: Tensor, logits: Tensor, batch: Batch) -> list[Tensor]:
         """Return the cosines at points to which logits are attached, (b,) for each view."""
