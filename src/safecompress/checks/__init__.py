@@ -28,6 +28,7 @@ from safecompress.checks.metrics import (
     is_reversed,
     metric_named,
 )
+from safecompress.checks.noise import AccuracyUnderNoise
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
 from safecompress.checks.overall import overall
 from safecompress.checks.presets import (
@@ -58,6 +59,7 @@ __all__ = [
     "OBJECTIVES",
     "WORTH",
     "Accuracy",
+    "AccuracyUnderNoise",
     "AttackMeasure",
     "AttributeInference",
     "Auc",

@@ -44,10 +44,10 @@ class Unpairing(Defense):
     """Add alpha × KL(f ‖ f') + weight × mean |cos(∇x CE(F), ∇x CE(f'))| to the loss.
 
     The mean is over rows and over views of the gradients: as they are, blurred by each of `blurs`
-    where inputs are images, and with `noise` all of these once more at noisy points, where f' answers as it
-    will when it is published, in evaluation mode. f' is the model in training, F is the dense
-    model, whose gradient is a constant, and f is f' as it was at the first step with a weight above
-    0. The model's mask and optimizer do not change: the trainer keeps them.
+    where inputs are images, and with `noise` all of these once more at noisy points, where f'
+    answers as it will when it is published, in evaluation mode. f' is the model in training, F is
+    the dense model, whose gradient is a constant, and f is f' as it was at the first step with a
+    weight above 0. The model's mask and optimizer do not change: the trainer keeps them.
 
     Args:
         weight: λ, at least 0; 0 adds nothing. A proposal may set another one for its candidate.
@@ -160,7 +160,7 @@ class Unpairing(Defense):
         return torch.stack(views)
 
     def _around(self, inputs: Tensor, *, step: int) -> Tensor:
-        """Return a step's noise for a `noise` of 1, (b, …), fixed by the run's seed and the step."""
+        """Return a step's noise for a `noise` of 1, (b, …), fixed by the seed and the step."""
         draw = generator(self._seed, self.name, "noise", step)
         drawn = torch.randn(inputs.shape, generator=draw).to(inputs)
         return inputs.detach().std() * drawn

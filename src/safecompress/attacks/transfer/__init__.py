@@ -53,7 +53,7 @@ from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
 from safecompress.attacks.transfer.saving import QuerySaving, query_saving, success_curve
 from safecompress.attacks.transfer.smoothed import SmoothedFgsm
 from safecompress.attacks.transfer.smoothing import blurred, is_image, noisy
-from safecompress.attacks.transfer.space import EMBEDDED_RADII, RADII, Space, space_of
+from safecompress.attacks.transfer.space import EMBEDDED_RADII, RADII, Space, single, space_of
 from safecompress.attacks.transfer.square import Square
 from safecompress.attacks.transfer.surrogates import Ensemble, Surrogates, surrogates
 from safecompress.attacks.transfer.units import UnitInputModel
@@ -105,6 +105,7 @@ __all__ = [
     "query_saving",
     "retrained",
     "right_on_both",
+    "single",
     "space_of",
     "success_curve",
     "surrogate_attackers",
