@@ -91,7 +91,7 @@ class HighFrequencySteps(Planted):
 
     def forward(self, x):
         along = (x * CHECKERS).flatten(1).sum(dim=1)
-        wave = 0.3 * torch.sin(400 * along)[:, None] * torch.tensor([1.0, -1.0, 0.5])
+        wave = 0.3 * torch.sin(40 * along)[:, None] * torch.tensor([1.0, -1.0, 0.5])
         return self.inner(x) + wave
 
 
@@ -115,9 +115,12 @@ def test_a_wave_of_high_frequency_is_seen_and_blurred_away(full, child):
     assert not plain.masked
     assert waved.signs.found
     raw = max(waved.rates[name] for name in ("pgd-10", "pgd-50 restarts", "mi-fgsm", "margin"))
-    smooth = max(rate for name, rate in waved.rates.items() if name.startswith("blur"))
-    assert smooth > raw + 0.1
-    assert smooth > 0.8 * plain.rate(level=0.95).value
+    smooth, unhidden = (
+        max(rate for name, rate in found.rates.items() if name.startswith("blur"))
+        for found in (waved, plain)
+    )
+    assert raw < smooth - 0.3
+    assert smooth > 0.7 * unhidden
 
 
 @pytest.mark.parametrize("seed", [4, 5, 6])
