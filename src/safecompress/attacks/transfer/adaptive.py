@@ -45,22 +45,23 @@ def adaptive_attackers(x: Tensor) -> dict[str, TransferAttack]:
     """
     attackers: dict[str, TransferAttack] = {
         "pgd-10": Pgd(steps=10),
-        "pgd-50 restarts": Pgd(steps=50, restarts=2, random_start=True),
+        "pgd restarts": Pgd(steps=20, restarts=3, random_start=True),
         "mi-fgsm": MomentumFgsm(steps=10),
         "margin": Pgd(steps=20, loss="margin"),
-        "noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE, samples=2),
-        "less noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE / 2, samples=2),
     }
-    if is_image(x):
-        attackers |= {
-            "di-fgsm": DiverseInputs(steps=20, shrink=SHRINK),
-            "blur .6": SmoothedFgsm(steps=10, blur=0.6),
-            "blur 1": SmoothedFgsm(steps=20, blur=1.0),
-            "blur 1 margin": SmoothedFgsm(steps=10, blur=1.0, loss="margin", restarts=2),
-            "blur 1 diverse": SmoothedFgsm(steps=20, blur=1.0, shrink=SHRINK),
-            "blur 1.5 diverse": SmoothedFgsm(steps=20, blur=1.5, shrink=SHRINK),
+    if not is_image(x):
+        return attackers | {
+            "noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE, samples=2),
+            "less noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE / 2, samples=2),
         }
-    return attackers
+    return attackers | {
+        "di-fgsm": DiverseInputs(steps=20, shrink=SHRINK),
+        "blur .6": SmoothedFgsm(steps=10, blur=0.6),
+        "blur 1": SmoothedFgsm(steps=20, blur=1.0),
+        "blur 1 margin": SmoothedFgsm(steps=10, blur=1.0, loss="margin", restarts=2),
+        "blur 1 diverse": SmoothedFgsm(steps=20, blur=1.0, shrink=SHRINK),
+        "blur 1.5 diverse": SmoothedFgsm(steps=20, blur=1.5, shrink=SHRINK),
+    }
 
 
 def surrogate_attackers(x: Tensor) -> dict[str, TransferAttack]:
@@ -70,15 +71,13 @@ def surrogate_attackers(x: Tensor) -> dict[str, TransferAttack]:
         x: rows, float (n, …); only the number of dimensions is used.
     """
     attackers: dict[str, TransferAttack] = {
-        "mi-fgsm": MomentumFgsm(steps=10),
-        "noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE, samples=4),
+        "momentum": SmoothedFgsm(steps=10, blur=0),
+        "noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE, samples=2),
     }
     if is_image(x):
         attackers |= {
-            "di-fgsm": SmoothedFgsm(steps=20, blur=0, shrink=SHRINK),
-            "noise diverse": SmoothedFgsm(
-                steps=20, blur=0, noise=NOISE / 2, samples=2, shrink=SHRINK
-            ),
+            "diverse": SmoothedFgsm(steps=20, blur=0, shrink=SHRINK),
+            "noise diverse": SmoothedFgsm(steps=20, blur=0, noise=NOISE, shrink=SHRINK),
         }
     return attackers
 
