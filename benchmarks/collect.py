@@ -41,6 +41,8 @@ COMMANDS: dict[str, str] = {
     "table-seed500": f"{_DATA} {_SEED} {_AGAIN} --out benchmarks/results/table-seed500",
     "training": f"{_DATA} {_ONE} python -m benchmarks.training",
     "transfer": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS",
+    "transfer-adaptive": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS "
+    "--out benchmarks/results/transfer-adaptive",
 }
 """The command that makes the cells of each committed file; capitals are placeholders."""
 COMPARISONS: dict[str, str | None] = {

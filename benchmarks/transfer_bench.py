@@ -41,6 +41,7 @@ class Setting:
         targeted: whether transfer is measured towards a class drawn at random, too.
         hunted: rows attacked by questions.
         budget: questions about a row.
+        questions: rows about which attackers that train a model ask the full one.
         weights: values of λ that unpairing may try.
     """
 
@@ -53,6 +54,7 @@ class Setting:
     targeted: bool
     hunted: int
     budget: int
+    questions: int
     weights: tuple[float, ...]
 
 

@@ -261,6 +261,7 @@ def _judged(
             span=case.span,
             max_transfer=limits.max_transfer,
             max_saving=limits.max_saving,
+            max_gain=limits.max_transfer_gain,
             level=level,
             seed=derive(seed, "against"),
             outputs=case.outputs,

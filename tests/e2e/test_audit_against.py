@@ -86,7 +86,7 @@ def test_a_child_helps_to_attack_its_parent_and_a_stranger_less(full, child, dat
     assert near.value > far.value + 0.05
     assert "strongest attacker" in near.note
     assert near.n_nonmembers <= 150
-    saving = QuerySavingMeasure(norm="l2", radius=0.6, rows=40, budget=500)
+    saving = QuerySavingMeasure(norm="l2", radius=0.6, rows=40, budget=500, epochs=0)
     found = saving.estimate(subject(child, full, data), level=0.95)
     assert found.low > 1
 

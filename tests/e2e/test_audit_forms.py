@@ -140,7 +140,14 @@ def test_a_full_model_a_bit_off_gives_the_same_similarity() -> None:
             nn.functional.cross_entropy(net(x[0]), y[0]).backward()
             steps.step()
     recorded = record(small, (x[0], y[0]), (x[1], y[1]))
-    options: Any = {"span": None, "max_transfer": 1.0, "max_saving": 9.0, "level": 0.95, "seed": 0}
+    options: Any = {
+        "span": None,
+        "max_transfer": 1.0,
+        "max_saving": 9.0,
+        "max_gain": 1.0,
+        "level": 0.95,
+        "seed": 0,
+    }
     told = [
         pair(recorded, model, where="full", **options).similarity.divergence.value
         for model in (full, lambda v: full(v).softmax(1), lambda v: full(v).softmax(1) * (1 + 3e-7))

@@ -12,17 +12,20 @@ from safecompress.attacks.transfer import (
     TRANSFER_ATTACKS,
     EmbeddingInputModel,
     Pgd,
+    Retraining,
     craft,
     retrained,
     space_of,
     transferred,
 )
 from safecompress.errors import ModelError, UndecidableError
-from safecompress.protocols import Ball, Rows
+from safecompress.protocols import Ball
 from tests.wording import CLASSES, LENGTH, WIDTH, WORDS, Sentences, texts
 
-NAMES = [name for name in TRANSFER_ATTACKS.parts if name != "di-fgsm"]
-REQUESTS = [*NAMES, {"pgd": {"restarts": 3, "random_start": True, "early_stop": True}}]
+OF_IMAGES = {"di-fgsm", "ti-fgsm"}
+NAMES = [name for name in TRANSFER_ATTACKS.parts if name not in OF_IMAGES]
+SMOOTHED = {"ti-fgsm": {"blur": 0.0, "noise": 0.1, "samples": 2}}
+REQUESTS = [*NAMES, SMOOTHED, {"pgd": {"restarts": 3, "random_start": True, "early_stop": True}}]
 FULL = Sentences(seed=0)
 SMALL = copy.deepcopy(FULL)
 with torch.no_grad():
@@ -81,7 +84,7 @@ def test_rows_crafted_together_are_those_crafted_one_by_one(request_, norm, towa
 
 
 @norms
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, SMOOTHED], ids=str)
 def test_what_is_crafted_raises_the_loss_it_climbs(name, norm, space):
     x, labels = labeled(space, 30)
     loss = nn.functional.cross_entropy
@@ -101,7 +104,8 @@ def test_both_models_are_left_as_they_were(norm):
     space = space_of(*models, texts(2))
     x, labels = labeled(space, 20)
     transferred(space.full, space.small, x, labels, ball=space.ball(norm), seed=0)
-    made = retrained(space.small, Rows(x, labels, labels), x, epochs=1, seed=0)
+    how = Retraining(epochs=1, noise=0.1, adversarial_steps=2)
+    made = retrained(space.small, x, labels, how=how, near=space.ball("l2"), seed=0)
     assert isinstance(made, EmbeddingInputModel)
     assert not torch.equal(made.model.last, models[1].last)
     # Rows are embedded already: the copy's table has nothing to learn.

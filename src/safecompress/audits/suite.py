@@ -55,6 +55,8 @@ class Limits:
             group, in [0.5, 1]; where the rows of a group cannot settle it, the verdict is not
             decided. None takes `max_auc`, and then such a group is a warning.
         margin: with a baseline, AUC that any attack may gain on it, in [0, 0.5].
+        max_transfer_gain: for a pair, upper bound on what holding the small model adds to the
+            transfer rate of the same attacker without it, in [0, 1]; a failure is a warning.
 
     Raises:
         ConfigError: when a bound is outside its range.
@@ -67,12 +69,17 @@ class Limits:
     max_saving: float = 2.0
     max_group_auc: float | None = None
     margin: float = MARGIN
+    max_transfer_gain: float = 0.1
 
     def __post_init__(self) -> None:
         _as_python_numbers(self)
         if not 0 <= self.max_transfer <= 1:
             raise ConfigError(
                 f"max_transfer is {self.max_transfer:g}; expected a number in [0, 1]."
+            )
+        if not 0 <= self.max_transfer_gain <= 1:
+            raise ConfigError(
+                f"max_transfer_gain is {self.max_transfer_gain:g}; expected a number in [0, 1]."
             )
         if not 1 <= self.max_saving < float("inf"):
             raise ConfigError(f"max_saving is {self.max_saving:g}; expected at least 1.")
@@ -99,7 +106,7 @@ class Limits:
 
 def _as_python_numbers(limits: Limits) -> None:
     """Turn numbers of NumPy into Python's own, which JSON can hold; refuse anything else."""
-    for name in ("max_auc", "max_advantage", "max_transfer", "max_saving"):
+    for name in ("max_auc", "max_advantage", "max_transfer", "max_transfer_gain", "max_saving"):
         if (value := getattr(limits, name)) is not None or name != "max_advantage":
             object.__setattr__(limits, name, number(value, name))
     try:

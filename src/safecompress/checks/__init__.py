@@ -30,6 +30,7 @@ from safecompress.checks.metrics import (
     is_reversed,
     metric_named,
 )
+from safecompress.checks.noise import AccuracyUnderNoise
 from safecompress.checks.objectives import OBJECTIVES, Objective, Outcome, Ranked
 from safecompress.checks.overall import overall
 from safecompress.checks.presets import (
@@ -41,11 +42,12 @@ from safecompress.checks.presets import (
     steering_measures,
     suite_from,
 )
+from safecompress.checks.query_saving import QuerySavingMeasure
 from safecompress.checks.smallest_margin import SmallestMargin
 from safecompress.checks.steering_limits import SteeringLimits, steering_limits
 from safecompress.checks.subject import Subject
 from safecompress.checks.suite import EXIT_CODES, Suite
-from safecompress.checks.transfer import QuerySavingMeasure, TransferRate
+from safecompress.checks.transfer import TransferGain, TransferRate
 from safecompress.checks.worth import (
     WORTH,
     GainOverMajority,
@@ -61,6 +63,7 @@ __all__ = [
     "OBJECTIVES",
     "WORTH",
     "Accuracy",
+    "AccuracyUnderNoise",
     "AttackMeasure",
     "AttributeInference",
     "Auc",
@@ -89,6 +92,7 @@ __all__ = [
     "Subject",
     "Suite",
     "TprAtFpr",
+    "TransferGain",
     "TransferRate",
     "WorstClassRecall",
     "at_least",

@@ -245,6 +245,7 @@ def _limits(config: AuditConfig) -> Limits:
         config.limits.max_saving,
         config.limits.max_group_auc,
         config.limits.margin,
+        config.limits.max_transfer_gain,
     )
 
 

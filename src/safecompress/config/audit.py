@@ -105,6 +105,13 @@ class LimitsConfig(Section):
         description="Where `against` is given: most that the share of rows may be on which inputs "
         "crafted on the target fool the full model.",
     )
+    max_transfer_gain: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Where `against` is given: most that holding the target may add to that share, "
+        "compared with the same attacker without it. More is a warning and not a failure.",
+    )
     max_saving: float = Field(
         default=2.0,
         ge=1,

@@ -8,12 +8,11 @@ and lowering it always lowers the attacker's ability.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize, one_hot, softmax, softplus
 
 from safecompress.attacks.features import (
@@ -37,6 +36,7 @@ from safecompress.protocols import (
 )
 from safecompress.randomness import generator, permutation
 from safecompress.train.features import call_with_features
+from safecompress.train.predict import evaluating
 
 Gain = Literal["confusion", "clamped"]
 AttackerKind = Literal["neural", "white-box", "both"]
@@ -294,7 +294,7 @@ class AdversarialTraining(Defense):
         n = len(batch.labels)
         draws = [self._reference_rows(n, step=batch.step, k=k) for k in range(self.attacker_steps)]
         reference = concatenate(*draws)
-        with _evaluating(batch.model):
+        with evaluating(batch.model), torch.no_grad():
             members = self._attacker_inputs(
                 *self._model_outputs(batch.model, batch.inputs, batch.labels)
             )
@@ -335,18 +335,3 @@ DEFENSES.add(
     reference="Nasr, Shokri & Houmansadr, CCS 2018; gain bounded here",
     cost="inherits dense weights; two more forward passes a batch from `start` on",
 )
-
-
-@contextmanager
-def _evaluating(model: ModelLike) -> Iterator[None]:
-    """Put a module in evaluation mode without gradients, and restore every part's mode after."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    before = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in zip(modules, before, strict=True):
-            module.training = training

@@ -3,26 +3,37 @@
 An attacker with the small model can craft inputs on it and send them to the large model. They fool
 the large model as far as the losses of both rise in the same directions. Unpairing therefore
 reduces the cosine between both input gradients, while the small model keeps its outputs.
+
+The cosine of the gradients as they are can be made small by adding a large gradient of high
+frequency, under which the shared one remains for everybody who blurs. So the cosines of blurred
+gradients, and of those at noisy points, are reduced as well.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from safecompress.attacks.transfer import Aim, input_gradient
+from safecompress.attacks.transfer import Aim, blurred, input_gradient, is_image
 from safecompress.defenses.registry import DEFENSES
 from safecompress.errors import ConfigError
-from safecompress.models.adapt import adapt
+from safecompress.models.adapt import adapt, call
 from safecompress.proposals import UNPAIRING
 from safecompress.protocols import Batch, Defense, TrainingContext
-from safecompress.train.predict import full_precision
+from safecompress.randomness import generator
+from safecompress.train.predict import evaluating, full_precision
 from safecompress.transforms import input_quantizers, ranges_of
+
+BLURS = (0.8, 1.5)
+"""Standard deviations in pixels of the blurs under which gradients are compared."""
+NOISE = 0.2
+"""Standard deviation of the noise at whose points gradients are compared, as a fraction of that of
+the inputs, where they cannot be blurred."""
 
 _WEIGHT = "weight"
 _START, _RANGE = "start.", "range."
@@ -32,13 +43,21 @@ _SMALL = 1e-12
 class Unpairing(Defense):
     """Add alpha × KL(f ‖ f') + weight × mean |cos(∇x CE(F), ∇x CE(f'))| to the loss.
 
-    f' is the model in training, F is the dense model, whose gradient is a constant, and f is f' as
-    it was at the first step with a weight above 0. The model's mask and optimizer do not change:
-    the trainer keeps them.
+    The mean is over rows and over views of the gradients: as they are, blurred by each of `blurs`
+    where inputs are images, and with `noise` all of these once more at noisy points, where f'
+    answers as it will when it is published, in evaluation mode. f' is the model in training, F is
+    the dense model, whose gradient is a constant, and f is f' as it was at the first step with a
+    weight above 0. The model's mask and optimizer do not change: the trainer keeps them.
 
     Args:
         weight: λ, at least 0; 0 adds nothing. A proposal may set another one for its candidate.
         alpha: factor of the term that keeps the outputs the model had before, at least 0.
+        blurs: standard deviations in pixels of the blurs under which images' gradients are compared
+            as well, each above 0.
+        noise: standard deviation of the noise at whose points gradients are compared as well, at
+            least 0, as a fraction of the standard deviation of the batch's inputs; 0 compares at
+            the rows alone, which takes about half the time. None is 0 for images, for which blurs
+            show the low frequencies, and 0.2 for all other inputs, which cannot be blurred.
 
     Raises:
         ConfigError: on a negative or infinite number.
@@ -50,13 +69,25 @@ class Unpairing(Defense):
     needs_dense: ClassVar[bool] = True
     needs_input_gradients: ClassVar[bool] = True
 
-    def __init__(self, *, weight: float = 1.0, alpha: float = 1.0) -> None:
-        for option, value in (("weight", weight), ("alpha", alpha)):
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        alpha: float = 1.0,
+        blurs: Sequence[float] = BLURS,
+        noise: float | None = None,
+    ) -> None:
+        for option, value in (("weight", weight), ("alpha", alpha), ("noise", noise or 0.0)):
             if not 0 <= value < float("inf"):
                 raise ConfigError(f"{option} is {value}; expected a finite number, at least 0.")
-        self.weight, self.alpha = weight, alpha
+        if not all(0 < sigma < float("inf") for sigma in blurs):
+            raise ConfigError(
+                f"blurs is {list(blurs)}; expected finite numbers of pixels, above 0."
+            )
+        self.weight, self.alpha, self.blurs, self.noise = weight, alpha, tuple(blurs), noise
         self._current = weight
         self._dense: nn.Module | None = None
+        self._seed = 0
         self._before: dict[str, Tensor] = {}
         self._ranges: dict[str, Tensor] = {}
         self._teacher: nn.Module | None = None
@@ -73,6 +104,7 @@ class Unpairing(Defense):
         if context.dense is None:
             raise ConfigError(f"{self.name}: needs the dense model.")
         self._dense = copy.deepcopy(context.dense).requires_grad_(False).eval()
+        self._seed = context.seed
         self.load_state_({})
 
     def penalty(self, batch: Batch) -> Tensor | None:
@@ -101,27 +133,49 @@ class Unpairing(Defense):
         return self.alpha * stay + self._current * cosine
 
     def cosines(self, batch: Batch) -> Tensor:
-        """Return the cosine between both models' input gradients, (b,), in [-1, 1].
+        """Return the cosine between both models' input gradients in every view, (views, b).
 
-        Gradients flow to the model in training and not to the dense one.
+        The first view is the gradients as they are; values lie in [-1, 1]. Gradients flow to the
+        model in training and not to the dense one.
 
         Args:
-            batch: its inputs, one tensor to which the logits are attached, labels and logits are
-                read.
+            batch: its inputs, one tensor to which the logits are attached, labels, logits and model
+                are read.
 
         Raises:
             ConfigError: before `prepare_`, or where inputs are not one tensor.
         """
         if self._dense is None or not isinstance(batch.inputs, Tensor):
             raise ConfigError(f"{self.name}: prepare_ must be called before the defense is used.")
+        views = self._views(batch.inputs, batch.logits, batch)
+        noise = self.noise
+        if noise is None:
+            noise = 0.0 if is_image(batch.inputs) else NOISE
+        if noise:
+            around = self._around(batch.inputs, step=batch.step)
+            points = (batch.inputs.detach() + noise * around).requires_grad_()
+            with evaluating(batch.model):
+                logits = call(batch.model, points)
+            views += self._views(points, logits, batch)
+        return torch.stack(views)
+
+    def _around(self, inputs: Tensor, *, step: int) -> Tensor:
+        """Return a step's noise for a `noise` of 1, (b, …), fixed by the seed and the step."""
+        draw = generator(self._seed, self.name, "noise", step)
+        drawn = torch.randn(inputs.shape, generator=draw).to(inputs)
+        return inputs.detach().std() * drawn
+
+    def _views(self, points: Tensor, logits: Tensor, batch: Batch) -> list[Tensor]:
+        """Return the cosines at points to which logits are attached, (b,) for each view."""
         dense = self._dense
-        with full_precision(batch.inputs.device):
-            dense_gradient = input_gradient(
-                lambda x: adapt(dense(x)), batch.inputs.detach(), Aim(batch.labels)
-            )
-        loss = cross_entropy(batch.logits.float(), batch.labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, batch.inputs, create_graph=True)
-        return (_directed(gradient) * _directed(dense_gradient)).sum(dim=1)
+        if dense is None:
+            raise ConfigError(f"{self.name}: prepare_ must be called before the defense is used.")
+        with full_precision(points.device):
+            theirs = input_gradient(lambda x: adapt(dense(x)), points.detach(), Aim(batch.labels))
+        loss = cross_entropy(logits.float(), batch.labels, reduction="sum")
+        (ours,) = torch.autograd.grad(loss, points, create_graph=True)
+        sigmas = (0.0, *self.blurs) if is_image(points) else (0.0,)
+        return [_cosines(blurred(ours, sigma), blurred(theirs, sigma)) for sigma in sigmas]
 
     def _logits_before(self, batch: Batch) -> Tensor:
         """Return the logits of the model as it was when unpairing began."""
@@ -171,6 +225,11 @@ DEFENSES.add(
     reference="after Hong, Carlini & Kurakin, SaTML 2023",
     cost="inherits dense weights; the dense model's gradient and a second backward pass a step",
 )
+
+
+def _cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Return the cosine of each row's two gradients, (b,)."""
+    return (_directed(first) * _directed(second)).sum(dim=1)
 
 
 def _directed(gradient: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Estimate:
         note: a sentence that a reader needs to interpret the figure; empty where none is needed.
         attack: name of the attack that the figure is of, where a measure takes the worst of
             several; otherwise empty.
+        rates: the figures of the single attackers by name, where a measure takes the strongest of
+            several and each is reported; otherwise empty.
     """
 
     value: float
@@ -29,3 +32,4 @@ class Estimate:
     seconds: float = 0.0
     note: str = ""
     attack: str = ""
+    rates: Mapping[str, float] = field(default_factory=dict)

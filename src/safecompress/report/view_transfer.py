@@ -17,7 +17,7 @@ from safecompress.report.view_comparison import Cell
 from safecompress.report.view_curves import Reading
 from safecompress.report.wording import MISSING, Span, Style, count, figure, interval, with_interval
 
-MOST_MATRICES, MOST_ATTACKERS, MOST_EXAMPLES, MOST_POINTS = 6, 12, 4, 200
+MOST_MATRICES, MOST_ATTACKERS, MOST_EXAMPLES, MOST_POINTS, MOST_SIGNS = 6, 16, 4, 200, 6
 _LONGEST_PICTURE = 200_000
 _BASE64 = re.compile(r"iVBORw0KGgo[A-Za-z0-9+/]+={0,2}")
 _QUERY_COUNTS = (1, 10, 100, 1_000, 10_000)
@@ -125,7 +125,10 @@ def _matrix(source: Mapping[str, Any]) -> Matrix:
         f"{figure(number(source.get('radius')), 'plain')} of {unit}. {_white_box_words(source)}"
     )
     masked = source.get("masked") is True
-    words += ": gradients are masked, and the rates say nothing." if masked else "."
+    signs = "; ".join(
+        text(sign, longest=120) for sign in sequence(source.get("masks"))[:MOST_SIGNS]
+    )
+    words += f": gradients are masked, and the rates are lower bounds ({signs})." if masked else "."
     examples = [_example(e) for e in mappings(source.get("examples"))[:MOST_EXAMPLES]]
     valid = tuple(e for e in examples if e is not None)
     return Matrix(text(source.get("measure"), longest=80), words, tuple(attackers), lines, valid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from safecompress.errors import (
     telling_memory_shortage,
 )
 from safecompress.models.adapt import adapt, call
-from safecompress.protocols import Inputs, Outputs, Rows, map_inputs
+from safecompress.protocols import Inputs, ModelLike, Outputs, Rows, map_inputs
 
 
 def predict(module: nn.Module, rows: Rows, *, batch_size: int = 512) -> Outputs:
@@ -153,6 +153,17 @@ def mode(module: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for submodule, flag in flags:
             submodule.training = flag
+
+
+@contextmanager
+def evaluating(model: ModelLike) -> Iterator[None]:
+    """Run a block with a model in training put in evaluation mode; restore every part's flag.
+
+    Args:
+        model: a callable; one that is not a module has no mode.
+    """
+    with mode(model, training=False) if isinstance(model, nn.Module) else nullcontext():
+        yield
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from safecompress.checks import (
     Measure,
     QuerySavingMeasure,
     Status,
+    TransferGain,
     TransferRate,
     rows_to_settle,
 )
@@ -71,7 +72,7 @@ _RULES: Mapping[Kind, Rule] = {
 }
 """By kind, the rule that makes its next step."""
 _OF_MEASURES: Mapping[Kind, tuple[type[Measure], ...]] = {
-    Kind.PARENT: (TransferRate, QuerySavingMeasure),
+    Kind.PARENT: (TransferRate, TransferGain, QuerySavingMeasure),
     Kind.COLUMN: (AttributeInference,),
     Kind.SIZE: (Density,),
 }

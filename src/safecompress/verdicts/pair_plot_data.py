@@ -13,7 +13,7 @@ from torch import Tensor
 
 from safecompress.attacks.transfer import TransferOutcome, success_curve
 from safecompress.checks import Check, QuerySavingMeasure, Subject, TransferRate
-from safecompress.checks.transfer import COPY, Pair
+from safecompress.checks.on_parent import Pair
 from safecompress.errors import SafeCompressError
 from safecompress.protocols import Rows
 from safecompress.stats import clopper_pearson
@@ -54,13 +54,14 @@ def pair_figures(
 
 def _transfer(pair: Pair, outcome: TransferOutcome, *, level: float) -> dict[str, Any]:
     rates = []
-    for name, fooled in outcome.fooled.items():
-        on_copy = name.endswith(f" on {COPY}")
+    for name, fooled in [*outcome.fooled.items(), *outcome.without.items()]:
+        on = outcome.crafted_on.get(name, "")
         rate = clopper_pearson(int(fooled.sum()), len(fooled), level=level)
         rates.append(
             {
-                "attacker": name.removesuffix(f" on {COPY}"),
-                "on": COPY if on_copy else _MODEL,
+                "attacker": name.removesuffix(f" on {on}"),
+                "on": on or _MODEL,
+                "held": name in outcome.fooled,
                 "strongest": name == outcome.worst,
                 "value": rate.value,
                 "low": rate.low,
@@ -72,6 +73,7 @@ def _transfer(pair: Pair, outcome: TransferOutcome, *, level: float) -> dict[str
         "unit": pair.unit,
         "rows": len(outcome.rows),
         "masked": outcome.masked,
+        "masks": list(outcome.masks),
         "white_box": outcome.white_box,
         "white_box_full": outcome.white_box_full,
         "questioned": outcome.questioned,

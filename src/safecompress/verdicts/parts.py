@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, Self
 
+from pydantic import Field
+
 from safecompress.checks import CheckResult, GroupFinding, Status
 from safecompress.stats import surely_below_chance
 from safecompress.verdicts.part import Figure, Part, Text
@@ -74,6 +76,9 @@ class CheckEntry(Part):
     """What to do about a result other than PASS; may be empty."""
     leak: bool = False
     """Whether a failure means that the model is not safe, and not only not good enough."""
+    rates: dict[Text, float] = Field(default_factory=dict)
+    """Of a measure for which the strongest of several attackers counts, the rate of each by its
+    name, those of an attacker without the model included; empty for others."""
 
     @classmethod
     def of(cls, result: CheckResult) -> Self:
@@ -100,6 +105,7 @@ class CheckEntry(Part):
             attack=result.attack,
             advice=result.advice,
             leak=result.leak,
+            rates=dict(e.rates) if e else {},
         )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from safecompress.checks.similarity import similarity
@@ -14,7 +18,8 @@ from safecompress.defenses.unpair_finished import unpaired as unpaired_within
 from safecompress.defenses.unpairing import Unpairing
 from safecompress.errors import ConfigError
 from safecompress.proposals import PROPOSALS
-from safecompress.protocols import ProposalContext, Rows, TrainingContext
+from safecompress.protocols import Batch, ProposalContext, Rows, TrainingContext
+from safecompress.randomness import generator
 from safecompress.topology import Topology
 from safecompress.train import Trainer, quantize_after_training
 from safecompress.train.batches import Step
@@ -150,7 +155,7 @@ def test_training_in_two_pieces_changes_no_bit():
 def test_the_loss_is_its_three_terms():
     dense, module, data = trained(), net(5).eval(), rows(8, seed=9)
     before = copy.deepcopy(module)
-    defense = Unpairing(weight=0.7, alpha=0.3)
+    defense = Unpairing(weight=0.7, alpha=0.3, noise=0)
     context = TrainingContext(3, 10, 0, None, dense=dense)
     loss = TrainingLoss([defense], context)
     step = Step(data.inputs, data.labels, data.ids, data.ids)
@@ -173,6 +178,72 @@ def test_the_loss_is_its_three_terms():
         + 0.7 * cosine.abs().mean()
     )
     assert float(found.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
+
+
+class Images(nn.Module):
+    """A small network of images with a part that answers otherwise in training."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3)
+        )
+
+    def forward(self, x):
+        return self.body(x)
+
+
+def by_scipy(gradient, sigma):
+    """Blur every channel, cut off after the same width, with zeros beyond the edges."""
+    reach = math.ceil(3 * sigma)
+    blur = partial(gaussian_filter, sigma=sigma, radius=reach, mode="constant")
+    channels = gradient.flatten(0, 1).numpy()
+    return torch.from_numpy(np.stack([blur(c) for c in channels])).reshape(gradient.shape)
+
+
+def test_images_are_compared_raw_and_blurred_at_the_rows_and_beside_them():
+    dense, module = Images(1).eval(), Images(2)
+    x = torch.randn(6, 2, 6, 6, generator=torch.Generator().manual_seed(3))
+    labels = torch.arange(6) % 3
+    context = TrainingContext(3, 10, seed=7, reference=None, dense=dense)
+    defense = Unpairing(weight=1.0, alpha=0.0, blurs=(0.8, 1.5), noise=0.2)
+    defense.prepare_(context)
+    inputs = x.clone().requires_grad_()
+    batch = Batch(inputs, labels, labels, module(inputs), module, step=4, progress=0.4)
+    found = defense.cosines(batch).detach()
+    draw = generator(7, "unpairing", "noise", 4)
+    beside = x + 0.2 * x.std() * torch.randn(x.shape, generator=draw)
+
+    def gradient(model, at, training):
+        points = at.clone().requires_grad_()
+        model.train(training)
+        loss = nn.functional.cross_entropy(model(points), labels, reduction="sum")
+        return torch.autograd.grad(loss, points)[0]
+
+    wanted = []
+    # In training mode a call moves the statistics that evaluation reads, so that one comes last.
+    for at, training in ((beside, False), (x, True)):
+        ours, theirs = gradient(module, at, training), gradient(dense, at, False)
+        for sigma in (0.0, 0.8, 1.5):
+            pair = (ours, theirs) if not sigma else (by_scipy(t, sigma) for t in (ours, theirs))
+            a, b = (t.flatten(1) for t in pair)
+            wanted.append(nn.functional.cosine_similarity(a, b, dim=1))
+    assert torch.allclose(found, torch.stack(wanted[3:] + wanted[:3]), atol=1e-4)
+
+
+def test_the_noisy_points_leave_the_model_in_training_and_its_statistics_alone():
+    dense, module = Images(1).eval(), Images(2)
+    defense = Unpairing(weight=1.0, noise=0.2)
+    defense.prepare_(TrainingContext(3, 10, seed=7, reference=None, dense=dense))
+    inputs = torch.randn(6, 2, 6, 6).requires_grad_()
+    batch = Batch(inputs, torch.arange(6) % 3, torch.arange(6), module(inputs), module, 0, 0.0)
+    before = copy.deepcopy(module.state_dict())
+    state = torch.random.get_rng_state()
+    defense.cosines(batch)
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(m.training for m in module.modules())
 
 
 def test_the_second_backward_reaches_the_weights():
@@ -223,9 +294,12 @@ def test_a_proposal_sets_its_candidates_weight():
     assert torch.equal(stored, parent.weights["0.weight"])
 
 
-@pytest.mark.parametrize("options", [{"weight": -1.0}, {"alpha": float("inf")}])
+@pytest.mark.parametrize(
+    "options",
+    [{"weight": -1.0}, {"alpha": float("inf")}, {"noise": -0.1}, {"blurs": (1.0, 0.0)}],
+)
 def test_bad_options_are_refused(options):
-    with pytest.raises(ConfigError, match="expected a finite number"):
+    with pytest.raises(ConfigError, match=r"expected .*finite number"):
         Unpairing(**options)
 
 

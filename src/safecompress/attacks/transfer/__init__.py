@@ -16,6 +16,7 @@ from safecompress.attacks.transfer import (
     pgd as pgd,
     momentum as momentum,
     diverse as diverse,
+    smoothed as smoothed,
     rgf as rgf,
     gfcs as gfcs,
     square as square,
@@ -23,12 +24,10 @@ from safecompress.attacks.transfer import (
 
 # isort: on
 from safecompress.attacks.transfer.adaptive import (
-    MASKED_BELOW,
-    TransferOutcome,
     adaptive_attackers,
     drawn_targets,
-    retrained,
     right_on_both,
+    surrogate_attackers,
     transferred,
 )
 from safecompress.attacks.transfer.aim import Aim, input_gradient
@@ -37,7 +36,9 @@ from safecompress.attacks.transfer.diverse import DiverseInputs
 from safecompress.attacks.transfer.embeddings import EmbeddingInputModel
 from safecompress.attacks.transfer.gfcs import Gfcs
 from safecompress.attacks.transfer.gradients import gives_gradients
+from safecompress.attacks.transfer.masking import GradientSigns, gradient_signs
 from safecompress.attacks.transfer.momentum import MomentumFgsm
+from safecompress.attacks.transfer.outcome import MASKED_BELOW, TransferOutcome
 from safecompress.attacks.transfer.pgd import Fgsm, Pgd
 from safecompress.attacks.transfer.query_attack import (
     BUDGET,
@@ -47,10 +48,14 @@ from safecompress.attacks.transfer.query_attack import (
     hunt_down,
 )
 from safecompress.attacks.transfer.query_transfer import QueryTransfer
+from safecompress.attacks.transfer.retrain import Retraining, forgotten, retrained
 from safecompress.attacks.transfer.rgf import PriorRgf, Rgf
 from safecompress.attacks.transfer.saving import QuerySaving, query_saving, success_curve
-from safecompress.attacks.transfer.space import EMBEDDED_RADII, RADII, Space, space_of
+from safecompress.attacks.transfer.smoothed import SmoothedFgsm
+from safecompress.attacks.transfer.smoothing import blurred, is_image, noisy
+from safecompress.attacks.transfer.space import EMBEDDED_RADII, RADII, Space, single, space_of
 from safecompress.attacks.transfer.square import Square
+from safecompress.attacks.transfer.surrogates import Ensemble, Surrogates, surrogates
 from safecompress.attacks.transfer.units import UnitInputModel
 from safecompress.protocols import InputRange, TransferAttack
 
@@ -64,8 +69,10 @@ __all__ = [
     "Aim",
     "DiverseInputs",
     "EmbeddingInputModel",
+    "Ensemble",
     "Fgsm",
     "Gfcs",
+    "GradientSigns",
     "InputRange",
     "MomentumFgsm",
     "Pgd",
@@ -75,22 +82,33 @@ __all__ = [
     "QuerySaving",
     "QueryTask",
     "QueryTransfer",
+    "Retraining",
     "Rgf",
+    "SmoothedFgsm",
     "Space",
     "Square",
+    "Surrogates",
     "TransferAttack",
     "TransferOutcome",
     "UnitInputModel",
     "adaptive_attackers",
+    "blurred",
     "craft",
     "drawn_targets",
+    "forgotten",
     "gives_gradients",
+    "gradient_signs",
     "hunt_down",
     "input_gradient",
+    "is_image",
+    "noisy",
     "query_saving",
     "retrained",
     "right_on_both",
+    "single",
     "space_of",
     "success_curve",
+    "surrogate_attackers",
+    "surrogates",
     "transferred",
 ]

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from safecompress.attacks.transfer.aim import Aim, input_gradient
 from safecompress.attacks.transfer.iterated import IteratedAttack
-from safecompress.attacks.transfer.momentum import scaled
+from safecompress.attacks.transfer.momentum import require_decay, scaled
 from safecompress.attacks.transfer.registry import TRANSFER_ATTACKS
-from safecompress.errors import ConfigError, UndecidableError
-
-_IMAGE_DIMENSIONS = 4
+from safecompress.attacks.transfer.smoothing import require_images
+from safecompress.errors import ConfigError
+from safecompress.protocols import Ball, Source
 
 
 @final
@@ -46,36 +47,32 @@ class DiverseInputs(IteratedAttack):
             raise ConfigError(f"probability is {self.probability}; expected [0, 1].")
         if not 0 < self.shrink <= 1:
             raise ConfigError(f"shrink is {self.shrink}; expected a share in (0, 1].")
-        if not 0 <= self.decay < float("inf"):
-            raise ConfigError(f"decay is {self.decay}; expected a finite number, at least 0.")
+        require_decay(self.decay)
         if self.step is None:
             object.__setattr__(self, "step", 1 / self.steps)
 
-    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        """Return the images, all of them shrunk and padded alike or all unchanged, (n, …).
+    def gradient(
+        self, source: Source, points: Tensor, aim: Aim, *, ball: Ball, draw: torch.Generator
+    ) -> Tensor:
+        """Return the gradient at the images, all of them shrunk and padded alike or all unchanged.
 
         Args:
+            source: the model the attacker holds.
             points: images, float (n, channels, height, width).
-            source: random generator of the change.
+            aim: the value of the n rows.
+            ball: not used.
+            draw: random generator of the change.
 
         Raises:
             UndecidableError: when the inputs are not images (n, channels, height, width).
         """
-        if points.ndim != _IMAGE_DIMENSIONS:
-            raise UndecidableError(
-                f"{self.name}: needs images (n, channels, height, width), got inputs of shape "
-                f"{tuple(points.shape)}."
-            )
-        chance, size, top, left = torch.rand(4, generator=source).tolist()
-        if chance >= self.probability:
-            return points
-        height, width = points.shape[2:]
-        share = self.shrink + size * (1 - self.shrink)
-        small = max(1, round(share * height)), max(1, round(share * width))
-        shrunk = interpolate(points, size=small, mode="nearest")
-        free = height - small[0], width - small[1]
-        at = round(top * free[0]), round(left * free[1])
-        return pad(shrunk, (at[1], free[1] - at[1], at[0], free[0] - at[0]))
+        del ball
+        require_images(points, where=self.name)
+        if float(torch.rand((), generator=draw)) >= self.probability:
+            return input_gradient(source, points, aim)
+        return input_gradient(
+            lambda p: source(shrunk_and_shifted(p, shrink=self.shrink, draw=draw)), points, aim
+        )
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         return self.decay * before + scaled(gradient)
@@ -88,3 +85,21 @@ TRANSFER_ATTACKS.add(
     reference="Xie et al., CVPR 2019",
     cost="a forward and a backward pass a step",
 )
+
+
+def shrunk_and_shifted(images: Tensor, *, shrink: float, draw: torch.Generator) -> Tensor:
+    """Return images shrunk, and padded with zeros to their size, all of them alike.
+
+    Args:
+        images: float (n, channels, height, width).
+        shrink: smallest side of a shrunk image as a fraction of the image's side, in (0, 1].
+        draw: random generator of the size and the place.
+    """
+    size, top, left = torch.rand(3, generator=draw).tolist()
+    height, width = images.shape[2:]
+    share = shrink + size * (1 - shrink)
+    small = max(1, round(share * height)), max(1, round(share * width))
+    shrunk = interpolate(images, size=small, mode="nearest")
+    free = height - small[0], width - small[1]
+    at = round(top * free[0]), round(left * free[1])
+    return pad(shrunk, (at[1], free[1] - at[1], at[0], free[0] - at[0]))

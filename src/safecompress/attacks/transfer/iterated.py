@@ -52,14 +52,20 @@ class IteratedAttack(TransferAttack):
             raise ConfigError(f"step is {self.step}; expected a positive share of the radius.")
         require_loss(self.loss)
 
-    @abstractmethod
-    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        """Return the inputs at which one step takes gradients, differentiable in the points.
+    def gradient(
+        self, source: Source, points: Tensor, aim: Aim, *, ball: Ball, draw: torch.Generator
+    ) -> Tensor:
+        """Return the gradient that one step follows, (n, …); by default that at the points.
 
         Args:
+            source: the model the attacker holds.
             points: float (n, …).
-            source: random generator of this step; what is drawn applies to all rows alike.
+            aim: the value of the n rows.
+            ball: the points that may be sent; has the input range, and which numbers may change.
+            draw: random generator of this ascent; what is drawn applies to all rows alike.
         """
+        del ball, draw
+        return input_gradient(source, points, aim)
 
     @abstractmethod
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
@@ -121,9 +127,7 @@ class IteratedAttack(TransferAttack):
                     rows = rows[~aim.take(rows).reached(source(points[rows]))]
             if not len(rows):
                 break
-            gradient = input_gradient(
-                lambda p: source(self.model_inputs(p, source=random)), points[rows], aim.take(rows)
-            )
+            gradient = self.gradient(source, points[rows], aim.take(rows), ball=ball, draw=random)
             direction[rows] = self.direction(gradient, direction[rows])
             points[rows] = ball.project(points[rows] + ball.step(direction[rows], size), x[rows])
         return points

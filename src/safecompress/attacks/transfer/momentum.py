@@ -32,14 +32,9 @@ class MomentumFgsm(IteratedAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.decay < float("inf"):
-            raise ConfigError(f"decay is {self.decay}; expected a finite number, at least 0.")
+        require_decay(self.decay)
         if self.step is None:
             object.__setattr__(self, "step", 1 / self.steps)
-
-    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        del source
-        return points
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         return self.decay * before + scaled(gradient)
@@ -52,6 +47,19 @@ TRANSFER_ATTACKS.add(
     reference="Dong et al., CVPR 2018",
     cost="a forward and a backward pass a step",
 )
+
+
+def require_decay(decay: float) -> None:
+    """Raise an error for a factor of the previous direction that is negative or infinite.
+
+    Args:
+        decay: the factor.
+
+    Raises:
+        ConfigError: with the number.
+    """
+    if not 0 <= decay < float("inf"):
+        raise ConfigError(f"decay is {decay}; expected a finite number, at least 0.")
 
 
 def scaled(gradient: Tensor) -> Tensor:

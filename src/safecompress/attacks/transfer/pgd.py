@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-import torch
 from torch import Tensor
 
 from safecompress.attacks.transfer.iterated import IteratedAttack
@@ -24,10 +23,6 @@ class Fgsm(IteratedAttack):
 
     steps: int = 1
     step: float | None = 1.0
-
-    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        del source
-        return points
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         del before
@@ -52,10 +47,6 @@ class Pgd(IteratedAttack):
     """
 
     name: ClassVar[str] = "pgd"
-
-    def model_inputs(self, points: Tensor, *, source: torch.Generator) -> Tensor:
-        del source
-        return points
 
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         del before

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from safecompress.attacks.transfer.adaptive import right_on_both
 from safecompress.attacks.transfer.query_attack import BUDGET, QueryAttack, QueryResult, hunt_down
 from safecompress.attacks.transfer.registry import QUERY_ATTACKS
+from safecompress.attacks.transfer.smoothing import is_image
+from safecompress.attacks.transfer.surrogates import Surrogates
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Ball
 from safecompress.registry.identity import require_distinct_names
 from safecompress.stats import Interval, bootstrap_interval
-
-_IMAGE_DIMENSIONS = 4
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class QuerySaving:
     """Results of query attacks on the full model, all on the same rows.
 
     Args:
-        without: results of the attacks that use no model, by the attack's name.
-        guided: results of the attacks guided by the small model, by the attack's name.
+        without: results of the attacks without the small model, by the attack's name: those that
+            use no model, and those guided by a network of the attacker's own.
+        guided: results of the attacks guided by the small model or by models made from it, by the
+            attack's name.
         seed: seed of the bootstrap.
     """
 
@@ -66,6 +68,19 @@ class QuerySaving:
         table = np.stack(columns, axis=1)
         return bootstrap_interval(ratio, table, level=level, seed=self.seed, edges=(0, np.inf))
 
+    def solved_within(self, questions: int) -> dict[str, float]:
+        """Return the share of rows that each attack solves with so many questions, in [0, 1].
+
+        A median hides rows that fall early.
+
+        Args:
+            questions: number of questions per row, at least 1.
+        """
+        return {
+            name: float((result.solved & (result.asked <= questions)).double().mean())
+            for name, result in {**self.without, **self.guided}.items()
+        }
+
 
 def query_saving(
     full: nn.Module,
@@ -77,6 +92,7 @@ def query_saving(
     seed: int,
     budget: int = BUDGET,
     attacks: Sequence[QueryAttack] | None = None,
+    made: Surrogates | None = None,
     rows: Tensor | None = None,
 ) -> QuerySaving:
     """Run query attacks on the full model, with and without the small model as a guide.
@@ -90,6 +106,8 @@ def query_saving(
         seed: seed of everything random.
         budget: maximum number of queries per row.
         attacks: the attacks to run; None is every built-in attack that works on these inputs.
+        made: models that an attacker made with the small one, which guide attacks as it does, and
+            without it, whose results are among those without the small model.
         rows: int64 positions of the rows to attack, for a comparison of several small models on
             the same rows; None takes the rows that both models classify correctly.
 
@@ -99,21 +117,28 @@ def query_saving(
     """
     chosen = right_on_both(full, small, x, labels) if rows is None else rows
     if attacks is None:
-        names = [n for n in QUERY_ATTACKS.parts if n != "square" or x.ndim == _IMAGE_DIMENSIONS]
+        names = [n for n in QUERY_ATTACKS.parts if n != "square" or is_image(x)]
         attacks = [QUERY_ATTACKS.build(name, where="query attacks") for name in names]
     require_distinct_names(attacks, where="query attacks", kind="attacks")
+    made = made or Surrogates()
+    guides = [("", small, True)] + [
+        (f" on {name}", model, held)
+        for held, models in ((True, made.held), (False, made.own))
+        for name, model in models.items()
+    ]
     results: dict[bool, dict[str, QueryResult]] = {False: {}, True: {}}
     for attack in attacks:
-        results[attack.needs_source][attack.name] = hunt_down(
-            attack,
-            full,
-            x[chosen],
-            labels[chosen],
-            ball=ball,
-            seed=seed,
-            source=small if attack.needs_source else None,
-            budget=budget,
-        )
+        for suffix, guide, held in guides if attack.needs_source else [("", None, False)]:
+            results[held][attack.name + suffix] = hunt_down(
+                attack,
+                full,
+                x[chosen],
+                labels[chosen],
+                ball=ball,
+                seed=seed,
+                source=guide,
+                budget=budget,
+            )
     return QuerySaving(results[False], results[True], seed)
 
 
