@@ -103,6 +103,7 @@ class LearntReferencesAttack(LearntAttack):
     """
 
     name: ClassVar[str] = "learnt-references"
+    signals: ClassVar[str] = "comparison"
     knowledge: ClassVar[str] = "shadow"
 
     def survey(self, references: References) -> Learnt:
@@ -168,6 +169,7 @@ class LearntKnownRowsAttack(LearntAttack):
     """
 
     name: ClassVar[str] = "learnt-known-rows"
+    signals: ClassVar[str] = "comparison"
     learns: ClassVar[bool] = True
     directed: ClassVar[bool] = False
 

@@ -41,7 +41,7 @@ class SixNumbersAttack(NetworkAttack):
     """
 
     name: ClassVar[str] = "six-numbers"
-    signals: ClassVar[str] = "vector"
+    signals: ClassVar[str] = "comparison"
     requires: ClassVar[frozenset[str]] = frozenset({"judges"})
 
     def features(self, evidence: Evidence) -> Tensor:

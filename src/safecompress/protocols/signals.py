@@ -8,7 +8,8 @@ from typing import Final
 SIGNALS: Final[Mapping[str, str]] = {
     "label": "what the model says of the row's own label",
     "vector": "the whole answer, such as how sure it is",
-    "neighbors": "answers to changed copies of the row",
+    "comparison": "the whole answer beside those of models that did not see the row",
+    "neighbors": "answers to changed copies of the row, or to rows near it",
     "boundary": "how far the row lies from where the predicted class changes",
     "inside": "gradients and hidden features",
     "versions": "how several versions of one model differ",
