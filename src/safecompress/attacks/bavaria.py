@@ -166,6 +166,7 @@ class BavariaAttack(Attack):
     """Name of the form; with Gaussians, `-gaussian` follows in the name."""
     requires: ClassVar[frozenset[str]] = frozenset({"references"})
     knowledge: ClassVar[str] = "shadow"
+    signals: ClassVar[str] = "label"
 
     predictive: Predictive = "student"
 

@@ -74,6 +74,7 @@ class IndirectAttack(Attack):
     """
 
     name: ClassVar[str] = "indirect"
+    signals: ClassVar[str] = "neighbors"
     requires: ClassVar[frozenset[str]] = frozenset({"rows", "references"})
     learns: ClassVar[bool] = True
 

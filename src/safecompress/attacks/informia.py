@@ -50,6 +50,7 @@ class InfoRmiaAttack(Attack):
 
     requires: ClassVar[frozenset[str]] = frozenset({"references"})
     knowledge: ClassVar[str] = "shadow"
+    signals: ClassVar[str] = "label"
 
     divergence: Divergence = "answer"
     a: float = 0.3

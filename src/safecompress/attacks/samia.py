@@ -92,6 +92,7 @@ class SamiaAttack(DescendingAttack):
     """
 
     name: ClassVar[str] = "samia"
+    signals: ClassVar[str] = "vector"
     requires: ClassVar[frozenset[str]] = frozenset({"rows", "target"})
 
     epochs: int = 15
