@@ -32,8 +32,8 @@ class SmoothedFgsm(IteratedAttack):
         shrink: smallest side of a shrunk image as a fraction of the image's side, in (0, 1]; 1
             shrinks nothing.
         decay: factor of the previous direction, at least 0, as in MI-FGSM.
-        step: size of a step as a fraction of the radius, > 0; None is 2.5 / steps, because steps that
-            turn do not reach the edge of an L2 ball by 1 / steps.
+        step: size of a step as a fraction of the radius, > 0; None is 2.5 / steps, because steps
+            that turn do not reach the edge of an L2 ball by 1 / steps.
 
     Raises:
         ConfigError: when an option is out of range.
