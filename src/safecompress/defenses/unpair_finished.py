@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from safecompress.config import EngineConfig, TrainConfig
-from safecompress.defenses.unpairing import Unpairing
+from safecompress.defenses.unpairing import BLURS, Unpairing
 from safecompress.errors import ConfigError
 from safecompress.protocols import Rows
 from safecompress.stats import Interval, accuracy_difference
@@ -51,6 +51,8 @@ def unpaired(
     weights: Sequence[float] = WEIGHTS,
     tolerance: float = TOLERANCE,
     alpha: float = 1.0,
+    blurs: Sequence[float] = BLURS,
+    noise: float | None = None,
     topology: Topology | None = None,
     transforms: Transforms = PLAIN,
     engine: EngineConfig | None = None,
@@ -75,6 +77,8 @@ def unpaired(
         weights: values of λ, each at least 0.
         tolerance: accuracy that may be lost, in [0, 1].
         alpha: factor of the term that keeps the small model's outputs, at least 0.
+        blurs: blurs of images' gradients that are compared as well, as in `Unpairing`.
+        noise: noise at whose points gradients are compared as well, as in `Unpairing`.
         topology: which weights exist; None takes those that are not zero, so that weights which
             quantization rounded to zero count as missing.
         transforms: how the small model reads its weights, for example the bits they are rounded to
@@ -102,7 +106,7 @@ def unpaired(
             seed=seed,
             engine=engine or EngineConfig(),
             stage="unpair",
-            defenses=[Unpairing(weight=weight, alpha=alpha)],
+            defenses=[Unpairing(weight=weight, alpha=alpha, blurs=blurs, noise=noise)],
             dense=full,
         )
         start = trainer.start(topology or nonzero_topology(module)).evolve(transforms=transforms)
