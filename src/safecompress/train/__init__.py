@@ -8,6 +8,7 @@ from safecompress.train.loss import only_penalties, require_no_accounting, requi
 from safecompress.train.post_training import PostTraining, input_bounds, quantize_after_training
 from safecompress.train.predict import predict
 from safecompress.train.progress import OnProgress, Progress
+from safecompress.train.side_by_side import Task, Trained, train_side_by_side
 from safecompress.train.transfer_set import TransferSet
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "OnProgress",
     "PostTraining",
     "Progress",
+    "Task",
+    "Trained",
     "Trainer",
     "TransferSet",
     "input_bounds",
@@ -25,4 +28,5 @@ __all__ = [
     "require_no_accounting",
     "require_together",
     "steps_per_epoch",
+    "train_side_by_side",
 ]

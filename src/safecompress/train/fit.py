@@ -14,7 +14,6 @@ from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
 from safecompress.protocols import Defense, Internals, Outputs, Rows
 from safecompress.topology import Topology
-from safecompress.train.active import Active, ActiveWeights, sparse_parts
 from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
 from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
@@ -31,12 +30,11 @@ from safecompress.train.progress import OnProgress, Reporter
 from safecompress.train.sparse_layers import (
     SparseLayerChoice,
     SparseLayers,
-    computing_sparsely,
-    without_own_gradient,
 )
-from safecompress.train.step import Pairs, update_averages_
+from safecompress.train.stage import Stage
 from safecompress.train.together import train_stack, worth_stacking
 from safecompress.train.transfer_set import TransferSet
+from safecompress.train.underway import Underway
 from safecompress.train.workbench import Workbench
 
 
@@ -156,6 +154,11 @@ class Trainer:
         )
 
     @property
+    def module(self) -> nn.Module:
+        """The live module, which holds whatever candidate was used last."""
+        return self._module
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch; rows that do not fill a last batch are left out of that epoch."""
         return self._stage.batches.steps_per_epoch
@@ -240,27 +243,60 @@ class Trainer:
         """
         if steps <= 0:
             return candidate
-        self._exchange.restore_(candidate)
-        active = self._bench.active(candidate)
-        averages = self._exchange.averages(candidate)
-        losses = torch.zeros(steps, device=self._fabric.device)
+        underway = self.begin(candidate, steps)
+        losses = underway.losses
         self._reporter.begin()
-        sparsely = self._sparse_layers(candidate)
-        with kept_memory(), self._stage.training(), computing_sparsely(sparsely):
-            gathered = without_own_gradient(active, sparsely)
+        with kept_memory(), underway.training():
             for index in range(steps):
-                step = candidate.step + index
-                losses[index] = self._step_(step, active, gathered, averages)
+                self._fabric.backward(underway.loss_(index))
+                underway.before_()
+                self._stepper.step()
+                underway.after_()
                 if self._reporter.due():
                     self._report(losses[: index + 1], candidate.step)
-                if self._fabric.loggers and (step + 1) % self.steps_per_epoch == 0:
-                    self._log(losses[max(0, index + 1 - self.steps_per_epoch) : index + 1], step)
-        self._stage.require_finite(losses, candidate.step)
-        if candidate.step + steps >= self.total_steps:
-            self._reporter.report(losses, step=candidate.step + steps)
+                if (
+                    self._fabric.loggers
+                    and (candidate.step + index + 1) % self.steps_per_epoch == 0
+                ):
+                    recent = losses[max(0, index + 1 - self.steps_per_epoch) : index + 1]
+                    self._log(recent, candidate.step + index)
+        trained = underway.collected()
+        if trained.step >= self.total_steps:
+            self._reporter.report(losses, step=trained.step)
         for logger in self._fabric.loggers:
             logger.save()
-        return self._exchange.collected(candidate, averages=averages, steps=steps)
+        return trained
+
+    def begin(self, candidate: Candidate, steps: int) -> Underway:
+        """Load a candidate, so that it can be trained step by step.
+
+        Args:
+            candidate: a candidate of this module.
+            steps: steps that will be taken, at least 1.
+        """
+        self._exchange.restore_(candidate)
+        return Underway(
+            stage=self._stage,
+            bench=self._bench,
+            exchange=self._exchange,
+            optimizer=self._optimizer,
+            model=self._model,
+            candidate=candidate,
+            active=self._bench.active(candidate),
+            averages=self._exchange.averages(candidate),
+            sparsely=self._sparse_layers(candidate),
+            losses=torch.zeros(steps, device=self._fabric.device),
+        )
+
+    @property
+    def joint(self) -> Stage | None:
+        """The stage, where its steps can be taken in one with those of other trainers.
+
+        None in another precision than fp32, under several processes, with loggers, and with
+        defenses that read weights, change gradients or have a state.
+        """
+        apart = not self._alone or self._fabric.loggers or not self._stage.objective.only_penalties
+        return None if apart else self._stage
 
     def trains_together(self, candidates: Sequence[Candidate]) -> bool:
         """Return whether `train_together` can train these candidates, and takes less time.
@@ -309,26 +345,6 @@ class Trainer:
         self._exchange.restore_(candidate)
         return mean_gradient(self._stage, candidate.step, batches=batches, fabric=self._fabric)
 
-    def _step_(
-        self, step: int, active: Active, gathered: Sequence[ActiveWeights], averages: Pairs
-    ) -> Tensor:
-        self._optimizer.param_groups[0]["lr"] = self._stage.learning_rate(step)
-        with self._bench.watched():
-            loss, batch = self._stage.loss(step, self._model)
-        self._fabric.backward(loss)
-        self._stage.objective.before_step_(batch)
-        if averages:
-            update_averages_(averages, scale=self._stage.scaler.scale)
-        for part in gathered:
-            part.read_gradient_()
-        self._stepper.step()
-        for part in sparse_parts(active):
-            part.write_()
-            part.values.grad = None
-        self._bench.forget_gradients_()
-        self._stage.objective.after_step_(batch)
-        return loss.detach()
-
     def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers that compute with their existing weights alone in this stage.
 
@@ -350,6 +366,6 @@ class Trainer:
             self._stage.require_finite(losses, first, weights=False)
         self._reporter.report(losses, step=first + len(losses))
 
-    def _log(self, losses: Tensor, step: int) -> None:
-        rate = self._stage.learning_rate(step)
-        self._fabric.log_dict({"loss": float(losses.mean()), "lr": rate}, step=step + 1)
+    def _log(self, losses: Tensor, done: int) -> None:
+        rate = self._stage.learning_rate(done - 1)
+        self._fabric.log_dict({"loss": float(losses.mean()), "lr": rate}, step=done)
