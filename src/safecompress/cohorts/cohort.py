@@ -15,16 +15,19 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from safecompress.cohorts.plan import CohortPlan
+from safecompress.compression.lockstep import Training, in_lockstep
+from safecompress.compression.model_source import source_module
 from safecompress.compression.pipeline import copy_stages, make_models, take_up
 from safecompress.compression.prepare import prepare
 from safecompress.config import CanariesConfig, dump_yaml
-from safecompress.data.rows import named_tensors, rows_from_named
+from safecompress.data.rows import named_tensors, rows_from_named, size_of
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Listener, silent
 from safecompress.files import (
@@ -41,10 +44,17 @@ from safecompress.randomness import derive
 from safecompress.run.folder import CONFIG, STATE, RunFolder
 from safecompress.run.model_file import StoredModel
 from safecompress.run.trusted import run_config
+from safecompress.train import train_side_by_side
 from safecompress.verdict_names import COMPRESSED, DENSE
 
 PLAN, ROWS, REFERENCE = "plan.json", "rows.safetensors", "reference.safetensors"
 _LINEAGE = "lineage"
+
+MOST_MEMORY = 2**30
+"""Most bytes that models side by side in a process may take, as estimated from their sizes."""
+_COPIES = 40
+"""A run at its peak holds about as many copies of its model: candidates with their momentum, masks,
+and the checkpoint as it is written."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,49 @@ class Cohort:
             StorageError: when the disk is full; the training can go on later.
             RunFolderError: when another process is training this very model.
         """
+        self._train(number, train_side_by_side, model=model, listen=listen)
+
+    def train_together(
+        self,
+        numbers: Sequence[int],
+        *,
+        model: Callable[[], nn.Module] | None = None,
+        listen: Listener = silent,
+    ) -> None:
+        """Train models as `train` does, and to the same bits, but all of them side by side.
+
+        Args:
+            numbers: the models, from 0.
+            model: makes the untrained module if the configuration names none.
+            listen: called with the events of all trainings.
+
+        Raises:
+            NonFiniteError, StorageError, RunFolderError: the first that ended the training of a
+                model; the others are trained to their end before it is raised.
+        """
+        train = partial(self._train, model=model, listen=listen)
+        errors = in_lockstep([partial(train, number) for number in numbers])
+        if error := next((e for e in errors if e is not None), None):
+            raise error
+
+    def at_once(self, model: Callable[[], nn.Module] | None = None) -> int:
+        """Return how many models fit into a process side by side, at least 1.
+
+        Args:
+            model: makes the untrained module if the configuration names none.
+        """
+        module, _ = source_module(self.plan.config, model, self.plan.splits(0))
+        weights = sum(p.numel() * p.element_size() for p in module.parameters())
+        return max(1, MOST_MEMORY // (_COPIES * weights + 2 * size_of(self.plan.rows)))
+
+    def _train(
+        self,
+        number: int,
+        training: Training,
+        *,
+        model: Callable[[], nn.Module] | None,
+        listen: Listener,
+    ) -> None:
         if self.file(number).exists():
             return
         path = self.folder / f"{number:04d}"
@@ -167,7 +220,7 @@ class Cohort:
             shared = self._shared(number)
             if shared is not None:
                 copy_stages(shared, path)
-            session = take_up(prepared, folder, listen)
+            session = take_up(prepared, folder, listen, training)
             made = make_models(session, prepared)
             if shared is not None:
                 copy_stages(path, shared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -62,17 +63,31 @@ def train_cohort(
     # trained after an interruption gets as many as it would have had.
     processes = min(count, config.workers or _default_workers(cohort.plan.config.engine))
     if model is not None or (processes == 1 and config.backend == "local"):
-        for number in todo:
-            cohort.train(number, model=model)
-            reporter.trained(number)
+        for group in _groups(todo, 1, cohort.at_once(model)):
+            cohort.train_together(group, model=model)
+            reporter.trained(group)
         return
     threads = max(1, torch.get_num_threads() // processes)
     if config.backend == "ray":
         from safecompress.cohorts.ray import train_on_ray
 
-        train_on_ray(cohort.folder, todo, threads=threads, trained=reporter.trained)
+        train_on_ray(
+            cohort.folder, todo, threads=threads, trained=lambda number: reporter.trained([number])
+        )
     else:
-        _train_locally(cohort.folder, todo, min(len(todo), processes), threads, reporter.trained)
+        processes = min(len(todo), processes)
+        groups = _groups(todo, processes, cohort.at_once())
+        _train_locally(cohort.folder, groups, processes, threads, reporter.trained)
+
+
+def _groups(todo: Sequence[int], processes: int, at_once: int) -> list[list[int]]:
+    """Return which models are trained side by side; every process gets about as many.
+
+    The bits of a model do not depend on its group, so a resumed cohort may be grouped otherwise.
+    """
+    rounds = math.ceil(len(todo) / (processes * at_once))
+    size = math.ceil(len(todo) / (processes * rounds))
+    return [list(todo[k : k + size]) for k in range(0, len(todo), size)]
 
 
 def _default_workers(engine: EngineConfig) -> int:
@@ -91,36 +106,36 @@ class _ProgressReporter:
         self._started = time.monotonic()
         self._lock = threading.Lock()
 
-    def trained(self, number: int) -> None:
+    def trained(self, numbers: Sequence[int]) -> None:
         with self._lock:
-            self._done += 1
+            self._done += len(numbers)
             each = (time.monotonic() - self._started) / (self._done - self._before)
             eta = each * (self._count - self._done)
             text = f"shadow model {self._done} of {self._count}"
-            data = {"stage": "shadows", "piece": f"shadow {number}", "done": self._done}
+            data = {"stage": "shadows", "piece": f"shadow {numbers[-1]}", "done": self._done}
             data |= {"total": self._count, "rate": 1 / max(each, 1e-9), "eta": eta}
             self._listen(Event("progress", text, data))
 
 
 def _train_locally(
     folder: Path,
-    numbers: Sequence[int],
+    groups: Sequence[Sequence[int]],
     processes: int,
     threads: int,
-    trained: Callable[[int], None],
+    trained: Callable[[Sequence[int]], None],
 ) -> None:
-    """Train models in worker processes; each takes the next number when it has finished one."""
-    left, lock = iter(numbers), threading.Lock()
+    """Train models in worker processes; each takes the next group when it has finished one."""
+    left, lock = iter(groups), threading.Lock()
     workers = [_Worker(folder, threads) for _ in range(processes)]
 
     def serve(worker: _Worker) -> None:
         while True:
             with lock:
-                number = next(left, None)
-            if number is None:
+                group = next(left, None)
+            if group is None:
                 return
-            worker.train(number)
-            trained(number)
+            worker.train(group)
+            trained(group)
 
     with ThreadPoolExecutor(processes) as pool:
         serving = [pool.submit(serve, worker) for worker in workers]
@@ -147,24 +162,24 @@ class _Worker:
         self._process: subprocess.Popen[str] | None = None
         self._ended = False
 
-    def train(self, number: int) -> None:
-        """Train one model in the process, and try again in a new one if the process dies.
+    def train(self, numbers: Sequence[int]) -> None:
+        """Train models side by side in the process, and go on in a new one if the process dies.
 
         Raises:
-            SafeCompressError: the error that the training raised in the process.
-            WorkerError: when `_TRIES` processes have died while training the model.
+            SafeCompressError: the error that a training raised in the process.
+            WorkerError: when `_TRIES` processes have died while training the models.
         """
         codes = []
         for _ in range(_TRIES):
-            answer = self._ask(number)
+            answer = self._ask(numbers)
             if answer:
-                _raise_what_it_raised(number, json.loads(answer))
+                _raise_what_it_raised(numbers, json.loads(answer))
                 return
             codes.append(str(self._leave()))
             if self._ended:
                 raise _EndedError
         raise WorkerError(
-            f"shadow model {number}: {_TRIES} processes died while training it (exit codes "
+            f"{_named(numbers)}: {_TRIES} processes died while training (exit codes "
             f"{', '.join(codes)}; -9 is often a lack of memory). What is trained is kept: resume "
             "with fewer shadows.workers."
         )
@@ -174,13 +189,13 @@ class _Worker:
         self._ended = True
         self._leave()
 
-    def _ask(self, number: int) -> str:
-        """Send a number and return the process's line of JSON; empty if the process has died."""
+    def _ask(self, numbers: Sequence[int]) -> str:
+        """Send numbers and return the process's line of JSON; empty if the process has died."""
         process = self._process = self._process or self._begin()
         if process.stdin is None or process.stdout is None:
             raise TypeError("a worker without pipes")
         try:
-            print(number, file=process.stdin, flush=True)
+            print(*numbers, file=process.stdin, flush=True)
             return process.stdout.readline()
         except (BrokenPipeError, ValueError):
             return ""
@@ -211,8 +226,12 @@ class _Worker:
         return code
 
 
-def _raise_what_it_raised(number: int, answer: Mapping[str, str]) -> None:
+def _named(numbers: Sequence[int]) -> str:
+    return f"shadow model{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
+
+def _raise_what_it_raised(numbers: Sequence[int], answer: Mapping[str, str]) -> None:
     if "error" not in answer:
         return
     kind = getattr(errors, answer["error"], errors.SafeCompressError)
-    raise kind(f"shadow model {number}: {answer['text']}")
+    raise kind(f"{_named(numbers)}: {answer['text']}")

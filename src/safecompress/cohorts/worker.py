@@ -1,8 +1,9 @@
 """`main`: a process that trains the models of a cohort whose numbers it reads from its input.
 
-`python -m safecompress.cohorts.worker FOLDER THREADS` reads numbers from its standard input, one a
-line, and writes a line of JSON for each. It ends when its input ends, so a killed parent leaves no
-process behind; the training can be resumed from the checkpoint in the model's run folder.
+`python -m safecompress.cohorts.worker FOLDER THREADS` reads lines of numbers from its standard
+input, trains the models of a line side by side, and writes a line of JSON for each line. It ends
+when its input ends, so a killed parent leaves no process behind; the training can be resumed from
+the checkpoints in the models' run folders.
 """
 
 from __future__ import annotations
@@ -32,27 +33,27 @@ def main() -> None:
     # Ctrl-C is sent to every process of a terminal. The worker ignores it, because its parent ends
     # it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    numbers: queue.Queue[int] = queue.Queue()
+    numbers: queue.Queue[list[int]] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, numbers), daemon=True).start()
     cohort = Cohort.open(folder)
     while True:
-        number = numbers.get()
-        answer = {"number": number} | _train(cohort, number)
+        group = numbers.get()
+        answer = {"numbers": group} | _train(cohort, group)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def _listen(source: IO[str], numbers: queue.Queue[int]) -> None:
+def _listen(source: IO[str], numbers: queue.Queue[list[int]]) -> None:
     for line in source:
-        numbers.put(int(line))
+        numbers.put([int(number) for number in line.split()])
     # `sys.exit` would end this thread alone. The main thread may be training; ending it loses only
     # the work since the last checkpoint.
     os._exit(0)
 
 
-def _train(cohort: Cohort, number: int) -> dict[str, str]:
+def _train(cohort: Cohort, numbers: list[int]) -> dict[str, str]:
     try:
-        cohort.train(number)
+        cohort.train_together(numbers)
     except SafeCompressError as error:
         # The parent looks the class up in `safecompress.errors`; for a subclass from another
         # package it is given the nearest base class that is defined there.

@@ -19,6 +19,7 @@ from safecompress.candidate import Candidate
 from safecompress.compression.first_masks import Magnitude
 from safecompress.compression.jobs import training_steps, whole_training
 from safecompress.compression.judges import judges_steps, references_of, train_judges
+from safecompress.compression.lockstep import Training
 from safecompress.compression.prepare import PreparedRun
 from safecompress.compression.progress import Progress
 from safecompress.compression.requirements import (
@@ -50,6 +51,7 @@ from safecompress.run.folder import (
 )
 from safecompress.run.model_file import StoredModel, read_model, write_model
 from safecompress.run.provenance import provenance
+from safecompress.train import train_side_by_side
 
 
 @dataclass(frozen=True)
@@ -175,13 +177,19 @@ def copy_stages(source: Path, target: Path) -> None:
             copy_file(source / file, target / file)
 
 
-def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Session:
+def take_up(
+    prepared: PreparedRun,
+    folder: RunFolder,
+    listen: Listener,
+    training: Training = train_side_by_side,
+) -> Session:
     """Begin a run, or continue it from its last checkpoint.
 
     Args:
         prepared: the run to begin or continue.
         folder: its open run folder.
         listen: called with every event.
+        training: trains the run's candidates, perhaps beside those of other runs.
 
     Raises:
         RunFolderError: when the folder's run has another configuration, other data or other
@@ -214,6 +222,7 @@ def take_up(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Sessi
         listen,
         checkpoint_seconds=config.engine.checkpoint_seconds,
         checkpoint=folder.restore(),
+        training=training,
     )
     return Session(
         config=config,

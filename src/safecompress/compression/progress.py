@@ -1,22 +1,46 @@
-"""`Progress`: where a run stands, and training that continues an interrupted run."""
+"""`Progress`, `Piece`: where a run stands, and training that continues an interrupted run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from safecompress.candidate import Candidate
 from safecompress.compression.notes import Notes
-from safecompress.errors import MemoryShortageError, telling_memory_shortage
+from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
 from safecompress.events import Event, Listener
 from safecompress.run.checkpoints import Checkpoint
 from safecompress.run.folder import RunFolder
-from safecompress.train import Trainer
+from safecompress.train import Task, Trained, Trainer, train_side_by_side
 
 CHECKPOINT_SHARE = 0.05
 """A checkpoint may cost at most this share of the time since the one before it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A piece of work: one candidate's way to a step of its stage.
+
+    Args:
+        trainer: trains the candidate.
+        start: the candidate that the piece begins with.
+        end: the step of the stage at which it ends.
+    """
+
+    trainer: Trainer
+    start: Candidate
+    end: int
+
+    def next(self, candidate: Candidate) -> Task:
+        """Return the next epoch of the way.
+
+        Args:
+            candidate: where the piece stands, before its end.
+        """
+        steps = min(self.trainer.steps_per_epoch, self.end - candidate.step)
+        return Task(self.trainer, candidate, steps)
 
 
 class Progress:
@@ -33,6 +57,7 @@ class Progress:
         listen: called with the events of stages and training steps.
         checkpoint_seconds: shortest time between two checkpoints inside a stage.
         checkpoint: where an interrupted run stood; None for a new run.
+        training: trains candidates for this run, perhaps beside those of other runs.
     """
 
     def __init__(
@@ -42,8 +67,10 @@ class Progress:
         *,
         checkpoint_seconds: float,
         checkpoint: Checkpoint | None,
+        training: Callable[[Sequence[Task]], list[Trained]] = train_side_by_side,
     ) -> None:
         self._folder, self._listen, self._pause = folder, listen, checkpoint_seconds
+        self._training = training
         self.stage = ""
         self.round = 0
         self.pieces: dict[str, Candidate] = {}
@@ -79,16 +106,32 @@ class Progress:
         Raises:
             NonFiniteError: when its loss or weights stop being finite.
         """
-        current = self.pieces.get(key, candidate)
-        while current.step < step:
-            started, before = time.monotonic(), current.step
-            current = trainer.train(current, min(trainer.steps_per_epoch, step - current.step))
-            self.pieces[key] = current
-            rate = (current.step - before) / max(time.monotonic() - started, 1e-9)
-            self._steps_left = max(self._steps_left - (current.step - before), 0)
-            self._report(key, current.step, step, rate)
+        return self.train_all({key: Piece(trainer, candidate, step)})[key]
+
+    def train_all(self, pieces: Mapping[str, Piece]) -> dict[str, Candidate]:
+        """Train several pieces of work, side by side where possible, as `train_to` trains one.
+
+        Args:
+            pieces: by the keys that name them within the stage and round; no two of their trainers
+                share a module.
+
+        Raises:
+            NonFiniteError: when the loss or the weights of one stop being finite.
+        """
+        current = {key: self.pieces.get(key, piece.start) for key, piece in pieces.items()}
+        while tasks := {k: pieces[k].next(c) for k, c in current.items() if c.step < pieces[k].end}:
+            started = time.monotonic()
+            trained = self._training(list(tasks.values()))
+            steps = sum(task.steps for task in tasks.values())
+            rate = steps / max(time.monotonic() - started, 1e-9)
+            self._steps_left = max(self._steps_left - steps, 0)
+            for key, result in zip(tasks, trained, strict=True):
+                if isinstance(result, NonFiniteError):
+                    raise result
+                current[key] = self.pieces[key] = result
+                self._report(key, result.step, pieces[key].end, rate)
             self._commit_if_due()
-        self.pieces[key] = current
+        self.pieces |= current
         return current
 
     def train_stack(

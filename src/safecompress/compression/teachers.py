@@ -10,6 +10,7 @@ Self-Distillation Through a Novel Ensemble Architecture", USENIX Security 2022, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.metric import true_class_log_odds
+from safecompress.candidate import Candidate
 from safecompress.compression.jobs import training_steps
+from safecompress.compression.progress import Piece
 from safecompress.compression.session import Session
 from safecompress.compression.teacher_choice import (
     RECORD,
@@ -37,6 +40,7 @@ from safecompress.errors import DataError, NonFiniteError, RunFolderError
 from safecompress.events import Event
 from safecompress.files import read_tensors, tensors_digest, write_tensors
 from safecompress.protocols import Pool, References
+from safecompress.train import Trainer
 
 FOLDER = "teachers"
 
@@ -83,14 +87,12 @@ def train_teachers(session: Session) -> TeacherOutputs:
     nonmember_odds = torch.zeros(config.folds, len(steer.nonmembers), dtype=torch.float64)
     # The choice leaves the first teacher's file before it ends, so that file tells no setting.
     setting = None if whole else _setting(session, unseen[0], paths[0])
+    if setting is not None:
+        missing = {k: path for k, path in enumerate(paths) if not path.exists()}
+        _train_missing(session, missing, unseen, setting)
     transfer = TransferRows.of(session.config, splits)
     answers: list[Mapping[str, Tensor]] = []
     for number, (rows, path) in enumerate(zip(unseen, paths, strict=True)):
-        if setting is not None and not path.exists():
-            key = f"teacher {number + 1}"
-            taught = _train_teacher(session, number, rows, setting=setting, key=key)
-            _write(session, path, taught)
-            _tell(session, key, taught)
         outputs = _read(path, splits, rows, transfer)
         labels[rows] += outputs["probabilities"]
         odds[number, rows] = outputs["log_odds"]
@@ -133,22 +135,63 @@ class _Taught:
     steps: int
 
 
-def _train_teacher(
-    session: Session, number: int, unseen: Tensor, *, setting: TeacherSetting, key: str
-) -> _Taught:
-    """Train one teacher on the rows of its folds and ask it about the other rows."""
-    progress = session.progress
-    seen, rows = members_of(unseen, session.splits.members)
+def _train_missing(
+    session: Session, missing: Mapping[int, Path], unseen: Tensor, setting: TeacherSetting
+) -> None:
+    """Train teachers, side by side where they are small, and write what each says.
+
+    Args:
+        session: the run.
+        missing: the files of the teachers, by number.
+        unseen: bool (folds, members), the members that each teacher never sees.
+        setting: how they train.
+    """
+    own = teacher_model(session.config, session.splits, setting)
+    module = session.module if own is None else own[0]
+    for group in session.trainers.teachers_at_once(list(missing), module):
+        pieces = {
+            k: _piece(session, k, unseen[k], setting=setting, beside=len(group) > 1) for k in group
+        }
+        done = session.progress.train_all({_key(k): piece for k, piece in pieces.items()})
+        for k, piece in pieces.items():
+            taught = _asked(session, piece.trainer, done[_key(k)], unseen[k])
+            session.progress.pieces.pop(_key(k), None)
+            _write(session, missing[k], taught)
+            _tell(session, _key(k), taught)
+
+
+def _key(number: int) -> str:
+    return f"teacher {number + 1}"
+
+
+def _piece(
+    session: Session, number: int, unseen: Tensor, *, setting: TeacherSetting, beside: bool
+) -> Piece:
+    """Return the training of one teacher on the rows of its folds.
+
+    Args:
+        session: the run.
+        number: the teacher, from 0.
+        unseen: bool (members,), the members that it never sees.
+        setting: how it trains.
+        beside: whether others are trained beside it, so that it needs a module of its own.
+    """
+    seen, _ = members_of(unseen, session.splits.members)
     own = teacher_model(session.config, session.splits, setting)
     module, fresh = (session.module, session.fresh) if own is None else own
+    if beside and own is None:
+        module = copy.deepcopy(module)
     trainer = session.trainers.teacher(number, seen, module=module, setting=setting)
     # Each teacher starts from other weights: their errors then differ, so that the mean of their
     # outputs is a better label.
-    start = trainer.start(weights=fresh(number))
-    done = progress.train_to(key, start, trainer.total_steps, trainer=trainer)
+    return Piece(trainer, trainer.start(weights=fresh(number)), trainer.total_steps)
+
+
+def _asked(session: Session, trainer: Trainer, done: Candidate, unseen: Tensor) -> _Taught:
+    """Ask a trained teacher about the rows that it was not trained on."""
+    _, rows = members_of(unseen, session.splits.members)
     outputs, others = (trainer.outputs(done, r) for r in (rows, session.splits.steer.nonmembers))
     probabilities = outputs.logits.softmax(1)
-    progress.pieces.pop(key, None)
     accuracy = float((probabilities.argmax(1) == rows.labels).double().mean())
     tensors = {
         "ids": rows.ids,
@@ -191,7 +234,10 @@ def _setting(session: Session, unseen: Tensor, path: Path) -> TeacherSetting:
     def attempt(setting: TeacherSetting) -> Trial:
         key = f"teacher 1 ({setting.words()})"
         try:
-            taught = _train_teacher(session, 0, unseen, setting=setting, key=key)
+            piece = _piece(session, 0, unseen, setting=setting, beside=False)
+            done = session.progress.train_all({key: piece})[key]
+            taught = _asked(session, piece.trainer, done, unseen)
+            session.progress.pieces.pop(key, None)
         except NonFiniteError as error:
             session.progress.pieces.pop(key, None)
             session.listen(Event("note", f"  {key}: diverged, so it is not taken ({error})", {}))

@@ -21,14 +21,17 @@ from safecompress.compression.teacher_outputs import TeacherOutputs
 from safecompress.compression.teacher_settings import TeacherSetting
 from safecompress.config import CompressConfig, TrainConfig
 from safecompress.data import Splits
+from safecompress.data.rows import size_of
 from safecompress.protocols import Defense, FirstMaskTraining, Rows
 from safecompress.randomness import derive
 from safecompress.run.folder import RunFolder
 from safecompress.run.model_file import StoredModel
 from safecompress.sparse import initialize
 from safecompress.topology import Topology
-from safecompress.train import Trainer, only_penalties
+from safecompress.train import Trainer, only_penalties, small_steps
 
+MOST_COPIED = 2**28
+"""Most bytes of rows that are copied for trainings side by side."""
 TEACHERS = "teachers"
 """Key under which the run's notes store the settings of the teachers' trainers."""
 
@@ -96,6 +99,25 @@ class Trainers:
         """
         return self._trainer("search", self._train_config("sparse"), dense=dense, taught=taught)
 
+    def teachers_at_once(self, numbers: Sequence[int], module: nn.Module) -> list[list[int]]:
+        """Return which teachers are trained side by side: all if they are small, else none.
+
+        Args:
+            numbers: the teachers, from 0.
+            module: the live module, or one of the teachers' own.
+        """
+        train, members = self._teacher_config(), self.splits.members
+        weights = [p for p in module.parameters() if p.requires_grad]
+        together = small_steps(
+            min(train.batch_size, len(members)), sum(p.numel() for p in weights), weights[0].device
+        )
+        if together and len(numbers) * size_of(members) <= MOST_COPIED:
+            return [list(numbers)]
+        return [[number] for number in numbers]
+
+    def _teacher_config(self) -> TrainConfig:
+        return self.config.teachers.train or whole_training(self.config, trained=self.trained)
+
     def teacher(
         self, number: int, rows: Rows, *, module: nn.Module, setting: TeacherSetting
     ) -> Trainer:
@@ -108,7 +130,7 @@ class Trainers:
             setting: how the teachers train.
         """
         notes = self.progress.notes
-        train = self.config.teachers.train or whole_training(self.config, trained=self.trained)
+        train = self._teacher_config()
         trainer = Trainer(
             module,
             rows,

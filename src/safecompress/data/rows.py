@@ -1,4 +1,4 @@
-"""Functions of `Rows`: digests, checks, names of their tensors, parts and concatenation."""
+"""Functions of `Rows`: digests, checks, names and sizes of tensors, parts and concatenation."""
 
 from __future__ import annotations
 
@@ -43,6 +43,15 @@ def named_tensors(rows: Rows) -> list[tuple[str, Tensor]]:
     else:
         named = [(f"inputs.{key}", inputs[key]) for key in sorted(inputs)]
     return [*named, ("labels", rows.labels), ("ids", rows.ids)]
+
+
+def size_of(rows: Rows) -> int:
+    """Return the bytes of all tensors of rows.
+
+    Args:
+        rows: the rows.
+    """
+    return sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(rows))
 
 
 def rows_from_named(tensors: Mapping[str, Tensor]) -> Rows:

@@ -8,7 +8,12 @@ from safecompress.train.loss import only_penalties, require_no_accounting, requi
 from safecompress.train.post_training import PostTraining, input_bounds, quantize_after_training
 from safecompress.train.predict import predict
 from safecompress.train.progress import OnProgress, Progress
-from safecompress.train.side_by_side import Task, Trained, train_side_by_side
+from safecompress.train.side_by_side import (
+    Task,
+    Trained,
+    small_steps,
+    train_side_by_side,
+)
 from safecompress.train.transfer_set import TransferSet
 
 __all__ = [
@@ -27,6 +32,7 @@ __all__ = [
     "require_images",
     "require_no_accounting",
     "require_together",
+    "small_steps",
     "steps_per_epoch",
     "train_side_by_side",
 ]

@@ -82,6 +82,7 @@ class Batches:
         self.steps_per_epoch = steps_per_epoch(len(rows), config)
         self.total_steps = round(config.epochs * self.steps_per_epoch)
         self.images = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 4
+        self.vectors = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 2
         self._own, self._transfer = len(rows), transfer
         held = Rows(rows.inputs, rows.labels, rows.ids)
         held = held if transfer is None else concatenate(held, transfer.rows)

@@ -19,7 +19,7 @@ from safecompress.errors import NonFiniteError
 from safecompress.train.fit import Trainer
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
-from safecompress.train.stage import Stage
+from safecompress.train.perceptrons import Perceptrons
 from safecompress.train.underway import Underway
 
 LARGEST_STEP = {True: 2**22, False: 2**26}
@@ -70,14 +70,15 @@ def train_side_by_side(tasks: Sequence[Task]) -> list[Trained]:
     return [results[place] for place in range(len(tasks))]
 
 
-def small(stage: Stage, weights: int) -> bool:
+def small_steps(rows: int, weights: int, device: torch.device) -> bool:
     """Return whether steps of this size gain from being taken in one.
 
     Args:
-        stage: gives the rows of a batch, and the device.
+        rows: rows of a batch.
         weights: weights that a step moves.
+        device: where they are.
     """
-    return stage.batches.size * weights <= LARGEST_STEP[stage.device.type == "cpu"]
+    return rows * weights <= LARGEST_STEP[device.type == "cpu"]
 
 
 def _alike(task: Task) -> object:
@@ -87,9 +88,9 @@ def _alike(task: Task) -> object:
         return None
     missing = topology.total - topology.nonzeros
     weights = sum(p.numel() for p in stage.module.parameters() if p.requires_grad) - missing
-    if not small(stage, weights):
-        return None
     batches = stage.batches
+    if not small_steps(batches.size, weights, stage.device):
+        return None
     return (
         (stage.device, stage.config.model_dump_json(), stage.name),
         (batches.size, batches.total_steps, task.candidate.step, task.steps),
@@ -106,15 +107,17 @@ def _alone(task: Task) -> Trained:
 def _in_one(tasks: Sequence[Task]) -> list[Trained]:
     begun = [task.trainer.begin(task.candidate, task.steps) for task in tasks]
     optimizer = _shared_optimizer(begun)
+    perceptrons = Perceptrons.of(begun)
     with ExitStack() as blocks:
         blocks.enter_context(kept_memory())
         for one in begun:
             blocks.enter_context(one.training())
         for index in range(tasks[0].steps):
-            torch.autograd.backward([one.loss_(index) for one in begun])  # type: ignore[no-untyped-call]
+            losses = perceptrons.losses(index) if perceptrons else [u.loss_(index) for u in begun]
+            torch.autograd.backward(losses)
             for one in begun:
                 one.before_()
-            optimizer.param_groups[0]["lr"] = begun[0].optimizer.param_groups[0]["lr"]
+            optimizer.param_groups[0]["lr"] = begun[0].learning_rate(index)
             optimizer.step()
             for one in begun:
                 one.after_()

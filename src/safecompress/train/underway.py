@@ -77,15 +77,23 @@ class Underway:
         parts = self.active.values()
         return [part.values if isinstance(part, ActiveWeights) else part for part in parts]
 
+    def learning_rate(self, index: int) -> float:
+        """Return the learning rate of one step.
+
+        Args:
+            index: steps taken before this one since the training began.
+        """
+        return self.stage.learning_rate(self.candidate.step + index)
+
     def loss_(self, index: int) -> Tensor:
         """Return the loss of one step, a scalar attached to the graph, and note it.
 
         Args:
             index: steps taken before this one since the training began.
         """
-        step = self.candidate.step + index
-        self.optimizer.param_groups[0]["lr"] = self.stage.learning_rate(step)
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate(index)
         with self.bench.watched():
+            step = self.candidate.step + index
             loss, self._batch = self.stage.loss(step, self.model)
         self.losses[index] = loss.detach()
         return loss

@@ -19,12 +19,12 @@ def asked(count: int, missing: int, *, workers: int, cores: int) -> tuple[int, i
     """Return with how many threads the missing models are trained, and by how many processes."""
     seen: list[tuple[int, int]] = []
 
-    def train(number: int, **_: Any) -> None:
-        del number
+    def train(numbers: Any, **_: Any) -> None:
+        del numbers
         seen.append((torch.get_num_threads(), 1))
 
-    def locally(folder: Any, numbers: Any, among: int, threads: int, trained: Any) -> None:
-        del folder, numbers, trained
+    def locally(folder: Any, groups: Any, among: int, threads: int, trained: Any) -> None:
+        del folder, groups, trained
         seen.append((threads, among))
 
     config = SimpleNamespace(engine=EngineConfig(accelerator="cpu"))
@@ -32,7 +32,8 @@ def asked(count: int, missing: int, *, workers: int, cores: int) -> tuple[int, i
         missing=lambda count: list(range(count - missing, count)),
         plan=SimpleNamespace(config=config),
         folder=None,
-        train=train,
+        train_together=train,
+        at_once=lambda model=None: 3,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "_train_locally", locally)

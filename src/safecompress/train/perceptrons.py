@@ -1,0 +1,133 @@
+"""`Perceptrons`: the losses of several networks of linear layers and ReLUs, computed as one.
+
+Between its products a small network spends its time on calls: of layers, of activations, of their
+gradients. Here one call serves all networks, except for the products: each of them is made as it
+is made alone, so it has the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from safecompress.models.mlp import MLP
+from safecompress.train.batches import Step
+from safecompress.train.underway import Underway
+
+
+class _Linears(torch.autograd.Function):
+    """k linear layers of the same shape on k batches."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+        """Return outputs (k, n, outputs).
+
+        Args:
+            ctx: keeps what `backward` needs.
+            x: (k, n, inputs).
+            parameters: k weights (outputs, inputs), then k biases (outputs,).
+        """
+        weights, biases = parameters[: len(x)], parameters[len(x) :]
+        ctx.save_for_backward(x, *weights)
+        out = x.new_empty(*x.shape[:2], len(weights[0]))
+        for one, weight, bias, into in zip(x, weights, biases, out, strict=True):
+            torch.addmm(bias, one, weight.t(), out=into)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, the weights and the biases; None for x where not needed.
+
+        Args:
+            ctx: as `forward` left it.
+            gradients: of the outputs, (k, n, outputs).
+        """
+        x, *weights = ctx.saved_tensors
+        of_outputs = gradients[0]
+        of_inputs = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        if of_inputs is not None:
+            for gradient, weight, into in zip(of_outputs, weights, of_inputs, strict=True):
+                torch.mm(gradient, weight, out=into)
+        of_weights = [g.t().mm(one) for g, one in zip(of_outputs, x, strict=True)]
+        of_biases = of_outputs.sum(1).unbind()
+        return of_inputs, *of_weights, *of_biases
+
+
+@dataclass(frozen=True)
+class Perceptrons:
+    """Networks that are alike and under way, made of nothing but linear layers and ReLUs.
+
+    Args:
+        begun: the candidates under way.
+        layers: per network its layers, in the order in which they compute.
+    """
+
+    begun: Sequence[Underway]
+    layers: Sequence[Sequence[nn.Module]]
+
+    @classmethod
+    def of(cls, begun: Sequence[Underway]) -> Perceptrons | None:
+        """Return the networks, or None where one of them computes anything else.
+
+        Args:
+            begun: candidates under way whose modules have the same structure.
+        """
+        layers = [_layers(one) for one in begun]
+        alike = {tuple(map(repr, each)) for each in layers}
+        return cls(begun, layers) if all(layers) and len(alike) == 1 else None
+
+    def losses(self, index: int) -> list[Tensor]:
+        """Return the loss of one step of every network, scalars attached to one graph.
+
+        Args:
+            index: steps taken before this one since the training began.
+        """
+        batches = [one.stage.batch(one.candidate.step + index) for one in self.begun]
+        x = torch.stack([_tensor(batch) for batch in batches])
+        for column in zip(*self.layers, strict=True):
+            first = column[0]
+            if isinstance(first, nn.Flatten):
+                x = x.flatten(2)
+            elif isinstance(first, nn.ReLU):
+                x = torch.relu(x)
+            else:
+                of_layers: list[Any] = [layer.weight for layer in column]
+                of_layers += [layer.bias for layer in column]
+                x = _Linears.apply(x, *of_layers)  # type: ignore[no-untyped-call]
+        losses = []
+        for one, logits, batch in zip(self.begun, x, batches, strict=True):
+            targets = one.stage.objective.targets(batch, one.candidate.soft_target)
+            loss = functional.cross_entropy(logits, targets)
+            one.losses[index] = loss.detach()
+            losses.append(loss)
+        return losses
+
+
+def _tensor(batch: Step) -> Tensor:
+    if not isinstance(batch.inputs, Tensor):
+        raise TypeError("a linear layer takes a tensor")
+    return batch.inputs
+
+
+def _layers(one: Underway) -> list[nn.Module]:
+    """Return a network's layers in order; none where it may compute anything else."""
+    module: Any = one.stage.module
+    if type(module) is MLP:
+        module = module.layers
+    if type(module) is not nn.Sequential or one.sparsely or one.stage.objective.defended:
+        return []
+    modules = list(module)
+    if any(m._forward_hooks or m._forward_pre_hooks for m in one.stage.module.modules()):
+        return []
+    known = (nn.Flatten, nn.ReLU, nn.Linear)
+    plain = all(
+        type(m) in known and (not isinstance(m, nn.Linear) or m.bias is not None) for m in modules
+    )
+    flat = bool(modules) and (isinstance(modules[0], nn.Flatten) or one.stage.batches.vectors)
+    shared = len({id(m) for m in modules}) < len(modules)
+    return modules if plain and flat and not shared else []
