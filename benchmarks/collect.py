@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "audit_speed": f"{_DATA} python -m benchmarks.audit_speed --peer PEER --python ITS_PYTHON "
     "--checkout ITS_REPOSITORY --parts scoring whole",
     "calibrate": "make calibrate",
+    "cost": f"{_DATA} {_ONE} python -m benchmarks.cost",
     "export_verdicts": f"{_DATA} python -m benchmarks.export_verdicts",
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
