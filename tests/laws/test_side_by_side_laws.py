@@ -107,7 +107,7 @@ def check(trainers: list[Trainer], parents: list[Candidate], steps: int) -> None
         assert_same(trained, one)
 
 
-@settings(max_examples=count(12, 300), deadline=None)
+@settings(max_examples=count(8, 300), deadline=None)
 @given(
     features=st.integers(1, 40),
     hidden=st.lists(st.integers(1, 70), max_size=2),

@@ -217,9 +217,9 @@ class ShadowsConfig(Section):
     )
     workers: Annotated[int, Field(gt=0)] | None = Field(
         default=None,
-        description="How many shadow models are trained at once, each in a process of its own. "
-        "Left out, it is one for every core, at most eight, and one on a GPU; lower it where "
-        "memory runs out.",
+        description="How many processes train shadow models; small models of a process are "
+        "trained side by side. Left out, it is one for every core, at most eight, and one on a "
+        "GPU; lower it where memory runs out.",
     )
     backend: Literal["local", "ray"] = Field(
         default="local",
