@@ -74,20 +74,29 @@ class _Member:
         self.threads = torch.get_num_threads()
         self._run = run
         self._answer: Answer = []
+        self._running = False
         self._awake, self._asleep = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._main, daemon=True)
 
     def go_on(self, answer: Answer | None = None) -> None:
         """Wake the run with what it asked for, and return when it asks again or has ended."""
+        self._running = True
         if answer is None:
             self._thread.start()
         else:
             self._answer, self.asked = answer, None
             self._awake.release()
+        self._sleep()
+
+    def _sleep(self) -> None:
         self._asleep.acquire()
+        self._running = False
 
     def interrupt(self) -> None:
-        """End a run that waits for training, as Ctrl-C would."""
+        """End a run that has not ended, as Ctrl-C would the next time it asks for training."""
+        if self._running:
+            # Ctrl-C is raised in the main thread, while this run was awake and unaware of it.
+            self._sleep()
         while self.asked is not None:
             self.go_on(KeyboardInterrupt())
 

@@ -19,6 +19,9 @@ from safecompress.models.mlp import MLP
 from safecompress.train.batches import Step
 from safecompress.train.underway import Underway
 
+ALIGNMENT = 64
+"""Bytes of which the addresses of torch's tensors are multiples on a CPU."""
+
 
 class _Linears(torch.autograd.Function):
     """k linear layers of the same shape on k batches."""
@@ -34,10 +37,8 @@ class _Linears(torch.autograd.Function):
         """
         weights, biases = parameters[: len(x)], parameters[len(x) :]
         ctx.save_for_backward(x, *weights)
-        out = x.new_empty(*x.shape[:2], len(weights[0]))
-        for one, weight, bias, into in zip(x, weights, biases, out, strict=True):
-            torch.addmm(bias, one, weight.t(), out=into)
-        return out
+        each = zip(x, weights, biases, strict=True)
+        return torch.stack([torch.addmm(bias, _aligned(one), w.t()) for one, w, bias in each])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -48,14 +49,21 @@ class _Linears(torch.autograd.Function):
             gradients: of the outputs, (k, n, outputs).
         """
         x, *weights = ctx.saved_tensors
-        of_outputs = gradients[0]
-        of_inputs = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        if of_inputs is not None:
-            for gradient, weight, into in zip(of_outputs, weights, of_inputs, strict=True):
-                torch.mm(gradient, weight, out=into)
-        of_weights = [g.t().mm(one) for g, one in zip(of_outputs, x, strict=True)]
-        of_biases = of_outputs.sum(1).unbind()
-        return of_inputs, *of_weights, *of_biases
+        of_outputs = [_aligned(gradient) for gradient in gradients[0]]
+        of_inputs = None
+        if ctx.needs_input_grad[0]:
+            pairs = zip(of_outputs, weights, strict=True)
+            of_inputs = torch.stack([gradient.mm(weight) for gradient, weight in pairs])
+        of_weights = [g.t().mm(_aligned(one)) for g, one in zip(of_outputs, x, strict=True)]
+        return of_inputs, *of_weights, *(gradient.sum(0) for gradient in of_outputs)
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Return a tensor whose numbers begin at an address where torch's own tensors begin.
+
+    Where they begin elsewhere, a matrix product may add them up in another order.
+    """
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,9 @@ def _layers(one: Underway) -> list[nn.Module]:
     if type(module) is MLP:
         module = module.layers
     if type(module) is not nn.Sequential or one.sparsely or one.stage.objective.defended:
+        return []
+    if one.stage.device.type != "cpu":
+        # A GPU's library takes other kernels for batches that do not begin at round addresses.
         return []
     modules = list(module)
     if any(m._forward_hooks or m._forward_pre_hooks for m in one.stage.module.modules()):

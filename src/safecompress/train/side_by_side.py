@@ -58,6 +58,8 @@ def train_side_by_side(tasks: Sequence[Task]) -> list[Trained]:
     Args:
         tasks: any number, in any order.
     """
+    if len(tasks) == 1:
+        return [_alone(tasks[0])]
     results: dict[int, Trained] = {}
     groups: dict[object, list[int]] = {}
     for place, task in enumerate(tasks):
