@@ -126,3 +126,14 @@ def test_an_interruption_ends_every_run(monkeypatch: pytest.MonkeyPatch) -> None
         in_lockstep([lambda t, n=n: run(n, t) for n in range(3)])
     assert ended == [0, 1, 2]
     assert torch.get_num_threads() == before
+
+
+def test_fewer_fit_side_by_side_the_larger_they_are(tmp_path: Path) -> None:
+    def at_once(width: int) -> int:
+        model = {"name": "mlp", "options": {"hidden": [width, width]}}
+        return Cohort.begin(tmp_path / str(width), plan(model=model)).at_once()
+
+    sizes = [at_once(width) for width in (16, 128, 1024, 3000)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] >= 16
+    assert sizes[-1] == 1

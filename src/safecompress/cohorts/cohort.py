@@ -55,6 +55,8 @@ MOST_MEMORY = 2**30
 _COPIES = 40
 """A run at its peak holds about as many copies of its model: candidates with their momentum, masks,
 and the checkpoint as it is written."""
+_BESIDE = 2**25
+"""Bytes that a run takes beside its model and rows, by a generous estimate."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,8 @@ class Cohort:
         """
         module, _ = source_module(self.plan.config, model, self.plan.splits(0))
         weights = sum(p.numel() * p.element_size() for p in module.parameters())
-        return max(1, MOST_MEMORY // (_COPIES * weights + 2 * size_of(self.plan.rows)))
+        each = _COPIES * weights + 2 * size_of(self.plan.rows) + _BESIDE
+        return max(1, MOST_MEMORY // each)
 
     def _train(
         self,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -85,9 +86,10 @@ def _groups(todo: Sequence[int], processes: int, at_once: int) -> list[list[int]
 
     The bits of a model do not depend on its group, so a resumed cohort may be grouped otherwise.
     """
-    rounds = math.ceil(len(todo) / (processes * at_once))
-    size = math.ceil(len(todo) / (processes * rounds))
-    return [list(todo[k : k + size]) for k in range(0, len(todo), size)]
+    models, rounds = len(todo), math.ceil(len(todo) / (processes * at_once))
+    count = min(models, processes * rounds)
+    ends = [models * k // count for k in range(count + 1)]
+    return [list(todo[begin:end]) for begin, end in pairwise(ends)]
 
 
 def _default_workers(engine: EngineConfig) -> int:

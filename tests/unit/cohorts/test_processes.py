@@ -50,3 +50,15 @@ def test_a_model_gets_as_many_threads_however_many_are_left(count, missing, work
     whole, rest = (asked(count, m, workers=workers, cores=cores) for m in (count, missing))
     assert rest[0] == whole[0]
     assert rest[1] <= missing
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 20))
+def test_groups_fit_into_memory_and_keep_every_process_as_busy(models, workers, at_once):
+    todo = [3 * k for k in range(models)]
+    groups = processes._groups(todo, workers, at_once)
+    assert [number for group in groups for number in group] == todo
+    sizes = [len(group) for group in groups]
+    assert max(sizes) <= at_once
+    assert max(sizes) - min(sizes) <= 1
+    assert len(groups) == models or len(groups) % workers == 0
