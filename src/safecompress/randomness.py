@@ -63,5 +63,10 @@ def seeded(seed: int, *names: str | int) -> Iterator[None]:
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive(seed, *names))
+        if torch.accelerator.is_available():
+            torch.manual_seed(derive(seed, *names))
+        else:
+            # `torch.manual_seed` would also note a stack trace for every accelerator that is not
+            # there, which takes longer than a step of a small network.
+            torch.default_generator.manual_seed(derive(seed, *names))
         yield

@@ -57,6 +57,9 @@ _COPIES = 40
 and the checkpoint as it is written."""
 _BESIDE = 2**25
 """Bytes that a run takes beside its model and rows, by a generous estimate."""
+_LEAST_STEPS = 200
+"""Steps that a model of a cohort trains at least between two chances of a checkpoint. It is one of
+many, so losing a second of it matters less than loading and unloading it every epoch."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ class Cohort:
             shared = self._shared(number)
             if shared is not None:
                 copy_stages(shared, path)
-            session = take_up(prepared, folder, listen, training)
+            session = take_up(prepared, folder, listen, training, least_steps=_LEAST_STEPS)
             made = make_models(session, prepared)
             if shared is not None:
                 copy_stages(path, shared)

@@ -182,6 +182,7 @@ def take_up(
     folder: RunFolder,
     listen: Listener,
     training: Training = train_side_by_side,
+    least_steps: int = 1,
 ) -> Session:
     """Begin a run, or continue it from its last checkpoint.
 
@@ -190,6 +191,7 @@ def take_up(
         folder: its open run folder.
         listen: called with every event.
         training: trains the run's candidates, perhaps beside those of other runs.
+        least_steps: fewest steps of a candidate between two chances of a checkpoint.
 
     Raises:
         RunFolderError: when the folder's run has another configuration, other data or other
@@ -223,6 +225,7 @@ def take_up(
         checkpoint_seconds=config.engine.checkpoint_seconds,
         checkpoint=folder.restore(),
         training=training,
+        least_steps=least_steps,
     )
     return Session(
         config=config,

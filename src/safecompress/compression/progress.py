@@ -33,14 +33,15 @@ class Piece:
     start: Candidate
     end: int
 
-    def next(self, candidate: Candidate) -> Task:
-        """Return the next epoch of the way.
+    def next(self, candidate: Candidate, least_steps: int) -> Task:
+        """Return the next epoch of the way, or more.
 
         Args:
             candidate: where the piece stands, before its end.
+            least_steps: steps to take, where an epoch has fewer and the piece is longer.
         """
-        steps = min(self.trainer.steps_per_epoch, self.end - candidate.step)
-        return Task(self.trainer, candidate, steps)
+        steps = max(self.trainer.steps_per_epoch, least_steps)
+        return Task(self.trainer, candidate, min(steps, self.end - candidate.step))
 
 
 class Progress:
@@ -58,6 +59,8 @@ class Progress:
         checkpoint_seconds: shortest time between two checkpoints inside a stage.
         checkpoint: where an interrupted run stood; None for a new run.
         training: trains candidates for this run, perhaps beside those of other runs.
+        least_steps: fewest steps of a candidate between two chances of a checkpoint, as far as
+            its piece of work has so many; it is at least an epoch.
     """
 
     def __init__(
@@ -68,9 +71,10 @@ class Progress:
         checkpoint_seconds: float,
         checkpoint: Checkpoint | None,
         training: Callable[[Sequence[Task]], list[Trained]] = train_side_by_side,
+        least_steps: int = 1,
     ) -> None:
         self._folder, self._listen, self._pause = folder, listen, checkpoint_seconds
-        self._training = training
+        self._training, self._least_steps = training, least_steps
         self.stage = ""
         self.round = 0
         self.pieces: dict[str, Candidate] = {}
@@ -119,7 +123,11 @@ class Progress:
             NonFiniteError: when the loss or the weights of one stop being finite.
         """
         current = {key: self.pieces.get(key, piece.start) for key, piece in pieces.items()}
-        while tasks := {k: pieces[k].next(c) for k, c in current.items() if c.step < pieces[k].end}:
+        while tasks := {
+            key: pieces[key].next(candidate, self._least_steps)
+            for key, candidate in current.items()
+            if candidate.step < pieces[key].end
+        }:
             started = time.monotonic()
             trained = self._training(list(tasks.values()))
             steps = sum(task.steps for task in tasks.values())

@@ -89,8 +89,8 @@ class Perceptrons:
         alike = {tuple(map(repr, each)) for each in layers}
         return cls(begun, layers) if all(layers) and len(alike) == 1 else None
 
-    def losses(self, index: int) -> list[Tensor]:
-        """Return the loss of one step of every network, scalars attached to one graph.
+    def loss_(self, index: int) -> Tensor:
+        """Return the sum of the losses of one step, a scalar attached to the graph, and note each.
 
         Args:
             index: steps taken before this one since the training began.
@@ -107,13 +107,31 @@ class Perceptrons:
                 of_layers: list[Any] = [layer.weight for layer in column]
                 of_layers += [layer.bias for layer in column]
                 x = _Linears.apply(x, *of_layers)  # type: ignore[no-untyped-call]
-        losses = []
-        for one, logits, batch in zip(self.begun, x, batches, strict=True):
-            targets = one.stage.objective.targets(batch, one.candidate.soft_target)
-            loss = functional.cross_entropy(logits, targets)
-            one.losses[index] = loss.detach()
-            losses.append(loss)
-        return losses
+        targets = [
+            one.stage.objective.targets(batch, one.candidate.soft_target)
+            for one, batch in zip(self.begun, batches, strict=True)
+        ]
+        losses = _cross_entropies(x, targets)
+        for one, loss in zip(self.begun, losses.detach(), strict=True):
+            one.losses[index] = loss
+        return losses.sum()
+
+
+def _cross_entropies(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
+    """Return each network's mean cross-entropy, (k,), whose gradients are those of one alone.
+
+    Args:
+        logits: (k, n, classes).
+        targets: of each network class indices (n,) or probabilities (n, classes).
+    """
+    if len({target.is_floating_point() for target in targets}) > 1:
+        pairs = zip(logits, targets, strict=True)
+        return torch.stack([functional.cross_entropy(z, target) for z, target in pairs])
+    log_likelihood, wanted = logits.log_softmax(2), torch.stack(list(targets))
+    if wanted.is_floating_point():
+        return -(log_likelihood * wanted).sum((1, 2)) / logits.shape[1]
+    chosen = log_likelihood.gather(2, wanted.unsqueeze(2)).squeeze(2)
+    return -chosen.sum(1) / logits.shape[1]
 
 
 def _tensor(batch: Step) -> Tensor:

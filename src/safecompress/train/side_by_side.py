@@ -115,8 +115,10 @@ def _in_one(tasks: Sequence[Task]) -> list[Trained]:
         for one in begun:
             blocks.enter_context(one.training())
         for index in range(tasks[0].steps):
-            losses = perceptrons.losses(index) if perceptrons else [u.loss_(index) for u in begun]
-            torch.autograd.backward(losses)
+            if perceptrons is not None:
+                torch.autograd.backward(perceptrons.loss_(index))
+            else:
+                torch.autograd.backward([one.loss_(index) for one in begun])
             for one in begun:
                 one.before_()
             optimizer.param_groups[0]["lr"] = begun[0].learning_rate(index)
