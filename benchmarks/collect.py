@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "attacks": f"{_DATA} python -m benchmarks.attacks location30 banking77 cifar100-alexnet",
     "audit_speed": f"{_DATA} python -m benchmarks.audit_speed --peer PEER --python ITS_PYTHON "
     "--checkout ITS_REPOSITORY --parts scoring whole",
+    "blind_spots": f"{_DATA} python -m benchmarks.blind_spots",
     "calibrate": "make calibrate",
     "cost": f"{_DATA} {_ONE} python -m benchmarks.cost",
     "export_verdicts": f"{_DATA} python -m benchmarks.export_verdicts",

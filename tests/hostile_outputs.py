@@ -242,6 +242,11 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
     "references of integers": references(member_reference_logits=np.zeros((4, 40, 10), dtype=int)),
     "seen as integers": references(member_reference_seen=np.zeros((4, 40), dtype=int)),
     "seen of other models": references(member_reference_seen=np.zeros((5, 40), dtype=bool)),
+    "references of another recipe": references(
+        recipe=np.array("hamp"), reference_recipe=np.array("plain")
+    ),
+    "a recipe of the references alone": references(reference_recipe=np.array("plain")),
+    "recipes that are no texts": references(recipe=np.array(1), reference_recipe=np.array(1)),
     "references of other counts": references(
         nonmember_reference_logits=REFERENCES["nonmember_reference_logits"][:3],
         nonmember_reference_seen=REFERENCES["nonmember_reference_seen"][:3],

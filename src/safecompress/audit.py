@@ -27,6 +27,7 @@ from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import GroupsGiven, RecordedOutputs, Splits
 from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
+from safecompress.data.own_recipe import reference_clause
 from safecompress.errors import ConfigError, RunFolderError, StorageError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, require_folder, write_json, write_text
@@ -350,7 +351,8 @@ def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str
     """Return in words which attacks ran and which did not, and why."""
     parts = [", ".join(plan.tiers)]
     if case.recorded.references:
-        parts[0] += f" with {case.recorded.references} reference models"
+        own = case.recorded.own_recipe
+        parts[0] += reference_clause(case.recorded.references, own_recipe=own)
     else:
         parts.append("without reference models no shadow-model attack could be run")
     if plan.left_out:

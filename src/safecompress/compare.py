@@ -33,9 +33,10 @@ from safecompress.cohorts.cells import (
 )
 from safecompress.cohorts.cohort import Cohort
 from safecompress.cohorts.matching import matched
+from safecompress.cohorts.outside import outside_judges
 from safecompress.cohorts.plan import CohortPlan, deal, every_row
 from safecompress.cohorts.processes import train_cohort
-from safecompress.cohorts.rotation import TargetRotation
+from safecompress.cohorts.rotation import FILES_KEPT, HELD, TargetRotation
 from safecompress.cohorts.statistics import contest, runs_side_by_side
 from safecompress.config import (
     CompareConfig,
@@ -212,7 +213,7 @@ class _Rows:
 def _require_known_evidence(attacks: Sequence[Attack]) -> None:
     """Raise ConfigError for an attack that a cohort lacks evidence for, or that is listed twice."""
     for attack in attacks:
-        if unknown := attack.requires - {"references", "internals"}:
+        if unknown := attack.requires - HELD:
             raise ConfigError(
                 f"compare: attack '{attack.name}' needs {', '.join(sorted(unknown))}, of which a "
                 "cohort holds nothing; leave it out, or audit single models by it."
@@ -230,18 +231,26 @@ def _rehearse(attacks: Sequence[Attack], rows: _Rows, cell: Cell) -> None:
     training. So the attacks are run on random outputs.
     """
     config, count = cell.recipe, cell.models
+    trained = config.dense is not None and config.dense.epochs
+    if not trained and any("parent" in attack.requires for attack in attacks):
+        raise ConfigError(
+            f"compare: an attack reads the dense model beside the compressed one; '{cell.method}' "
+            "trains none. Give it dense.epochs, or leave the attack out."
+        )
     seen = deal(rows.rows.inputs, members=rows.members, count=count, seed=config.seed)
     source = generator(config.seed, "rehearsal")
     # Two classes, whatever the data have: only the numbers of models decide.
     labels = torch.zeros(len(rows.rows), dtype=torch.int64)
     said = torch.randn(*seen.shape, 2, generator=source)
     outputs = Outputs(said[0], labels, rows.rows.ids)
-    shadow_attacks = [attack for attack in attacks if attack.requires == {"references"}]
+    shadow_attacks = [a for a in attacks if a.requires and a.requires <= {"references", "judges"}]
     if not shadow_attacks:
         return
     try:
         others = matched(References.of(said[1:], labels, seen[1:]), seen[0], seed=config.seed)
-        evidence = Evidence(outputs, references=others)
+        asked = any("judges" in attack.requires for attack in shadow_attacks)
+        judges = outside_judges(others, labels, seed=config.seed) if asked else None
+        evidence = Evidence(outputs, references=others, judges=judges)
         pool = Pool(evidence.take(seen[0]), evidence.take(~seen[0]))
         subject = Subject.of(pool, name=cell.name, density=None, seed=config.seed)
         for attack in shadow_attacks:
@@ -275,7 +284,7 @@ def _make(
         members=rows.members,
         steer=split.steer,
         reference=rows.reference,
-        keep_models=any(attack.white_box for attack in attacks),
+        keep_models=any(attack.requires & FILES_KEPT for attack in attacks),
         shared=folder / SHARED / _dense_key(cell.recipe),
     )
     cohort = Cohort.begin(folder / COHORTS / cell.name, plan)

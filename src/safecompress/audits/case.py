@@ -341,7 +341,7 @@ def _case_of_run(
         if kind not in shadows:
             return recorded
         known = recorded.evidence.zip(shadows[kind], lambda e, r: replace(e, references=r))
-        return replace(recorded, evidence=known, references=asking.shadows.count)
+        return replace(recorded, evidence=known, references=asking.shadows.count, own_recipe=True)
 
     return _case(
         record(module, run.folder / run.file),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from safecompress.checks import Subject
 from safecompress.cohorts.cohort import Cohort
 from safecompress.cohorts.matching import matched
+from safecompress.cohorts.outside import outside_judges
 from safecompress.data import Ledger
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, References, Rows
@@ -29,6 +30,10 @@ from safecompress.verdict_names import COMPRESSED, DENSE
 
 FPRS = (0.001, 0.01)
 _FILES = {DENSE: DENSE_FILE, COMPRESSED: MODEL}
+FILES_KEPT = frozenset({"internals", "target"})
+"""Evidence that is read off the models themselves, so that their files must be kept."""
+HELD = FILES_KEPT | {"references", "judges", "rows", "parent"}
+"""Names of the fields of `Evidence` that a cohort holds about its targets, besides outputs."""
 
 
 @dataclass(frozen=True)
@@ -90,31 +95,46 @@ class TargetRotation:
         splits = self.cohort.plan.splits(target)
         return splits.open_sealed(Ledger(None), model_digest="cohort")[0]
 
-    def evidence(self, target: int, *, white_box: bool = False) -> Pool[Evidence]:
+    def evidence(self, target: int, *, needs: frozenset[str] = frozenset()) -> Pool[Evidence]:
         """Return what an attacker knows about a target's sealed rows.
 
         Args:
             target: the model that is attacked, from 0.
-            white_box: whether to include internals; the model's file must have been kept.
+            needs: names of the fields of `Evidence` that are there besides outputs and references,
+                of `HELD`. For `internals` and `target` the models' files must have been kept; for
+                `parent` the recipe must have a dense stage.
+
+        Raises:
+            DataError: when the target's file is missing or damaged.
+            RunFolderError: when there are no outputs of a dense model.
+            UndecidableError: for `judges`, when every other model saw some row.
         """
-        others, logits = self.others(target), self.logits[target]
+        others = self.others(target)
+        judges = None
+        if "judges" in needs:
+            seed = derive(self.cohort.plan.config.seed, "judges", target)
+            judges = outside_judges(others, self.cohort.plan.rows.labels, seed=seed)
+        dense = self.cohort.logits(target, DENSE) if "parent" in needs else None
+        module = self.module(target) if needs & FILES_KEPT else None
+        inside = "internals" in needs
 
         def of(rows: Rows) -> Evidence:
             place = self.cohort.places(rows.ids)
-            outputs = Outputs(logits[place], rows.labels, rows.ids)
-            return Evidence(outputs, references=others.take(place))
 
-        rows = self.sealed(target)
-        evidence = rows.map(of)
-        if not white_box:
-            return evidence
-        module = self.module(target)
-        return evidence.zip(
-            rows,
-            lambda e, r: Evidence(
-                e.outputs, references=e.references, internals=internals(module, r)
-            ),
-        )
+            def said(logits: Tensor) -> Outputs:
+                return Outputs(logits[place], rows.labels, rows.ids)
+
+            return Evidence(
+                said(self.logits[target]),
+                parent=None if dense is None else said(dense),
+                rows=rows if "rows" in needs else None,
+                references=others.take(place),
+                internals=None if module is None or not inside else internals(module, rows),
+                target=module if "target" in needs else None,
+                judges=None if judges is None else judges.take(place),
+            )
+
+        return self.sealed(target).map(of)
 
     def attacked(self, target: int, attacks: Sequence[Attack]) -> dict[str, Any]:
         """Attack one model on its sealed rows.
@@ -132,10 +152,10 @@ class TargetRotation:
             ConfigError: when two different attacks share a name.
         """
         require_distinct_names(attacks, where="cohort", kind="attacks")
-        white_box = any(attack.white_box for attack in attacks)
+        needs = frozenset().union(*(attack.requires for attack in attacks))
         seed = derive(self.cohort.plan.config.seed, "attacked", target)
         subject = Subject.of(
-            self.evidence(target, white_box=white_box), name=self.kind, density=None, seed=seed
+            self.evidence(target, needs=needs), name=self.kind, density=None, seed=seed
         )
         figures: dict[str, Any] = {}
         for attack in attacks:

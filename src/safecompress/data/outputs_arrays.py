@@ -14,6 +14,7 @@ from safecompress.data.classes import ClassList, class_numbers
 from safecompress.data.labels import label_values
 from safecompress.data.npz_source import list_npz, read_npz
 from safecompress.data.output_form import columns_of
+from safecompress.data.own_recipe import RECIPE, REFERENCE_RECIPE
 from safecompress.data.raw import Array
 from safecompress.errors import ConfigError, DataError
 
@@ -59,6 +60,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     if references:
         names += references
         names += [n for n in (f"{g}_reference_seen" for g in GROUPS) if n in present]
+        names += [n for n in (RECIPE, REFERENCE_RECIPE) if n in present]
     names += [CLASS_NAMES] if CLASS_NAMES in present else []
     numbers = "numbers, labels as numbers of columns or as strings with an array class_names"
     return read_npz(path, {name: name for name in names}, most=MOST_BYTES, kept_as=numbers)

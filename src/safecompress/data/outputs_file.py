@@ -28,6 +28,7 @@ from safecompress.data.outputs_arrays import (
     stated_classes,
     target_outputs,
 )
+from safecompress.data.own_recipe import require_own_recipe
 from safecompress.data.raw import Array
 from safecompress.errors import DataError, NonFiniteError
 from safecompress.protocols import Evidence, GroupColumn, Outputs, Pool, References, Rows
@@ -49,6 +50,7 @@ class RecordedOutputs:
         given: numbers of members and of non-members before repeated rows were left out; None where
             none were.
         doubt: why the model may not have got the inputs it knows, in words; empty without a doubt.
+        own_recipe: whether the reference models are known to be of the model's own recipe.
     """
 
     evidence: Pool[Evidence]
@@ -61,6 +63,7 @@ class RecordedOutputs:
     step: float = 0.0
     given: Pool[int] | None = None
     doubt: str = ""
+    own_recipe: bool = False
 
     @property
     def outputs(self) -> Pool[Outputs]:
@@ -97,6 +100,8 @@ def read_outputs(
       another than that of the model's own outputs.
     - `member_reference_seen` and `nonmember_reference_seen`, optional: bool (models, n), whether a
       row was in that model's training set; without them no row was.
+    - `recipe` and `reference_recipe`, optional: what the model and the references were trained by,
+      a text each, or one for every reference; references of another recipe are refused.
     - `member_group_NAME` and `nonmember_group_NAME`, optional: numbers, texts or yes/no (n,), by
       whose groups the leak is judged, too.
 
@@ -136,7 +141,9 @@ def read_outputs(
     found = _outputs(said.map(form.logits), labels, path)
     recorded = replace(recorded_outputs(found, form, path=path), class_names=names)
     if given is not None and other is not None:
-        recorded = _with_references(recorded, given, other)
+        count = len(given.members[0])
+        own = require_own_recipe(arrays, path, references=count)
+        recorded = replace(_with_references(recorded, given, other), own_recipe=own)
     refuse_shared(recorded)
     return with_file_groups(judged_once(recorded), path, list_npz(path))
 
