@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from safecompress.attacks.transfer.smoothing import noisy, require_noise
+from safecompress.attacks.transfer.smoothing import is_image, noisy, require_noise
 from safecompress.errors import ConfigError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Ball
 from safecompress.randomness import generator, seeded
+from safecompress.train.augment import crop_flip
 
 _ADVERSARIAL_STEP = 1.4
 """Size of a step of the attack in training, times the radius over the number of steps."""
+
+_COLORS = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Retraining:
             input range (of the root mean square of a row's embeddings for text).
         adversarial_steps: steps of the gradient attack on every batch, inside the ball `near`; 0
             trains on the rows as they are.
+        augment: whether images of three colors are shifted by up to an eighth of their height and
+            mirrored at random, each anew in every epoch; other inputs are taken as they are, since
+            a mirrored digit is another sign.
         learning_rate: step size of Adam, > 0.
         batch_size: number of rows in a step, at least 1.
 
@@ -44,6 +50,7 @@ class Retraining:
     epochs: int
     noise: float = 0.0
     adversarial_steps: int = 0
+    augment: bool = True
     learning_rate: float = 1e-3
     batch_size: int = 64
 
@@ -87,6 +94,8 @@ def retrained(
                     # Batch normalization cannot train on a batch of one row.
                     continue
                 rows, wanted = x[index], targets[index].to(device)
+                if how.augment and is_image(rows) and rows.shape[1] == _COLORS:
+                    rows = crop_flip(rows, draw, padding=rows.shape[2] // 8)
                 if how.noise:
                     around = torch.randn(rows.shape, generator=draw)
                     rows = noisy(rows, around, how.noise, ball=near)

@@ -36,7 +36,6 @@ NOISY_COPY = "a copy trained with noise"
 ADVERSARIAL_COPY = "a copy trained adversarially"
 BOTH = "that copy and an own network"
 OWN = "an own network trained with noise"
-PLAIN_OWN = "an own network"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def surrogates(
     Both have the same rows and ask the full model the same questions. With the small model there
     are a copy trained on with noise, one trained on adversarial examples, and an ensemble of the
     first with the attacker's own network; without it that network, of the small model's
-    architecture with weights drawn anew, trained with noise and without.
+    architecture with weights drawn anew and trained with noise.
 
     Args:
         small: the model the attacker holds; it is not changed and takes `x`.
@@ -79,7 +78,7 @@ def surrogates(
         near: the ball of the adversarial examples; has the input range, and which numbers may
             change.
         epochs: passes over the rows of the noisy copy, at least 1; the adversarial copy takes ¾ of
-            them, the own networks twice as many.
+            them, the own network twice as many.
         seed: seed of weights, batches and noise.
         full: the attacked model; required where `questions` are asked.
         questions: number of rows about which the full model is asked; its probabilities replace
@@ -93,23 +92,20 @@ def surrogates(
     targets = _targets(full, x, labels, questions=asked)
     noisy = Retraining(epochs=epochs, noise=NOISE)
     anew = Retraining(epochs=OWN_SHARE * epochs, noise=NOISE)
-    plain = Retraining(epochs=OWN_SHARE * epochs)
     adversarial = Retraining(
         epochs=max(1, round(ADVERSARIAL_SHARE * epochs)), adversarial_steps=ADVERSARIAL_STEPS
     )
-    fresh = forgotten(small, seed=seed)
     copies = {
         name: retrained(model, x, targets, how=how, near=near, seed=seed)
         for name, model, how in (
             (NOISY_COPY, small, noisy),
             (ADVERSARIAL_COPY, small, adversarial),
-            (OWN, fresh, anew),
-            (PLAIN_OWN, fresh, plain),
+            (OWN, forgotten(small, seed=seed), anew),
         )
     }
     both = Ensemble([copies[NOISY_COPY], copies[OWN]])
     held = {name: copies[name] for name in (NOISY_COPY, ADVERSARIAL_COPY)} | {BOTH: both}
-    return Surrogates(held, {name: copies[name] for name in (OWN, PLAIN_OWN)}, asked)
+    return Surrogates(held, {OWN: copies[OWN]}, asked)
 
 
 def _targets(full: nn.Module | None, x: Tensor, labels: Tensor, *, questions: int) -> Tensor:
