@@ -40,7 +40,9 @@ def alone(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Coho
     """Return a cohort of three whose models, and their teachers, were trained one by one."""
     cohort = Cohort.begin(folder, plan(**changes))
     with monkeypatch.context() as patch:
-        patch.setattr(Trainers, "teachers_at_once", lambda _, numbers: [[n] for n in numbers])
+        patch.setattr(
+            Trainers, "teachers_at_once", lambda _, numbers, module: [[n] for n in numbers]
+        )
         for number in range(3):
             cohort.train(number)
     return cohort
