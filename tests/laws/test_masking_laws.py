@@ -211,6 +211,19 @@ def test_a_copy_is_trained_in_its_ball_and_repeats_itself(child):
     assert not all(torch.equal(v, child.state_dict()[k]) for k, v in twice[0].items())
 
 
+def test_images_of_three_colors_are_shifted_and_others_taken_as_they_are(child):
+    x, labels = images(60, 5)
+    gray = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+
+    def weights(model, rows, **options):
+        how = Retraining(epochs=1, **options)
+        made = retrained(model, rows, labels, how=how, near=Ball("l2", 0.2), seed=1)
+        return torch.cat([p.flatten() for p in made.parameters()])
+
+    assert not torch.equal(weights(child, x), weights(child, x, augment=False))
+    assert torch.equal(weights(gray, x[:, :1]), weights(gray, x[:, :1], augment=False))
+
+
 @pytest.mark.parametrize(
     "options", [{"blur": -1.0}, {"noise": math.inf}, {"samples": 0}, {"shrink": 0.0}]
 )
