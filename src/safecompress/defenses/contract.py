@@ -1,4 +1,4 @@
-"""`violations`: the rules that every defense must keep to, also one that a package publishes.
+"""`violations`, `remarks`: the rules that every defense must keep to, and what it does not hide.
 
 >>> from safecompress.defenses import DEFENSES
 >>> violations(DEFENSES.build("entropy", where="example"))
@@ -25,6 +25,7 @@ from safecompress.defenses.imagined import (
     sparse_topology,
     trainer,
 )
+from safecompress.defenses.leaks import leaks
 from safecompress.files import read_tensors, write_tensors
 from safecompress.protocols import Defense
 from safecompress.registry.contract import (
@@ -47,11 +48,12 @@ def violations(defense: Defense, *, seed: int = 0) -> tuple[str, ...]:
     resumed from a file, and the result differs from training without the defense. Its penalty is a
     finite scalar with a finite gradient for all logits. The defense does not draw from a global
     generator between steps, changes neither rows nor the dense model, and leaves no hooks behind.
-    It gets only what it declares that it needs.
+    It gets only what it declares that it needs. It trains any rows, so that models of its own
+    recipe can judge it; what they find is no violation (`remarks`).
 
     Args:
         defense: a defense that was not used yet, strong enough that training with it has another
-            result. It is copied for each of about ten trainings of 80 steps.
+            result. It is copied for each of about twenty trainings of 80 steps.
         seed: seed of the network, its rows and the training.
     """
     rules = (
@@ -62,8 +64,26 @@ def violations(defense: Defense, *, seed: int = 0) -> tuple[str, ...]:
         _resumes_exactly,
         _keeps_missing_weights_zero,
         *HOOK_RULES,
+        _can_be_judged,
     )
     return broken(defense, rules, seed=seed)
+
+
+def remarks(defense: Defense, *, seed: int = 0) -> tuple[str, ...]:
+    """Return where a defense hides members from one kind of attack and not from another, in words.
+
+    A cohort of small networks is trained with it and attacked by their own kind (`leaks`). No
+    remark is a fault of the defense: it says by which attacks it must be judged.
+
+    Args:
+        defense: as for `violations`.
+        seed: seed of the rows, the draws and the trainings.
+
+    Raises:
+        SafeCompressError: when the cohort cannot be trained or attacked; `violations` says why.
+    """
+    remark = leaks(defense, seed=seed).remark
+    return (remark,) if remark else ()
 
 
 def _trainer(defense: Defense | None, seed: int) -> Trainer:
@@ -142,3 +162,10 @@ def _keeps_missing_weights_zero(defense: Defense, seed: int) -> Iterator[str]:
     for name, mask in topology.masks.items():
         if bool(defended.weights[name][~mask].any()):
             yield f"weights of '{name}' that do not exist come back"
+
+
+def _can_be_judged(defense: Defense, seed: int) -> Iterator[str]:
+    """Train and attack a cohort of the recipe: whatever it leaks, this must raise nothing."""
+    for leak in leaks(defense, seed=seed).families:
+        if not bool(torch.isfinite(leak.aucs).all()):
+            yield f"models that it trained on other rows cannot be judged by {leak.attack}"

@@ -73,6 +73,7 @@ def trainer(
     *,
     dense: nn.Module | None = None,
     soft_labels: Tensor | None = None,
+    members: Rows | None = None,
     **changes: Any,
 ) -> Trainer:
     """Return a trainer of the network on the members.
@@ -81,13 +82,14 @@ def trainer(
         seed: seed of the rows, the network and the training.
         defenses: changes to training.
         dense: the finished dense model, for defenses that need it.
-        soft_labels: class probabilities of the members, float32 (100, 4); None without any.
+        soft_labels: class probabilities of the members, float32 (n, 4); None without any.
+        members: rows to train on instead of the hundred of `toy`.
         **changes: fields of the training configuration that differ from `CONFIG`.
     """
     rows = toy(seed)
     return Trainer(
         network(seed),
-        rows["members"],
+        rows["members"] if members is None else members,
         CONFIG.model_copy(update=changes),
         seed=seed,
         engine=ENGINE,

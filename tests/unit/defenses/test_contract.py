@@ -126,6 +126,11 @@ class Nameless(Mine):
     name = None
 
 
+class KnowsItsRows(Mine):
+    def penalty(self, batch):
+        return 1e-3 * (torch.ones(100)[batch.ids] * batch.logits.tanh().square().mean(dim=1)).mean()
+
+
 class Counts(Mine):
     def state(self):
         return {"steps": int(self.steps)}
@@ -149,6 +154,7 @@ BREACHES = {
         (RemembersTheClock(), "the same seed gives different weights"),
         (Nameless(), "its name is None"),
         (Counts(), "'steps' of its state is int; expected a tensor"),
+        (KnowsItsRows(), "can be judged: raised IndexError"),
     ],
 }
 
