@@ -74,7 +74,7 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
     copied = copy.deepcopy(module)
     with seeded(seed, "fresh"):
         for name, part in copied.named_modules():
-            reset = getattr(part, "reset_parameters", None)
+            reset = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
             if callable(reset):
                 reset()
             elif own := next((n for n, _ in part.named_parameters(recurse=False)), None):
@@ -82,7 +82,8 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
                     f"the parameter '{f'{name}.{own}'.lstrip('.')}' cannot be initialized anew: "
                     f"{type(part).__name__} has no reset_parameters."
                 )
-    return {name: tensor.detach().clone() for name, tensor in copied.state_dict().items()}
+    state = copied.state_dict()
+    return {n: t.detach().clone() for n, t in state.items() if isinstance(t, Tensor)}
 
 
 def _read(path: Path) -> dict[str, Tensor]:
