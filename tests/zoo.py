@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import dropout as drop
+from torch.nn.functional import linear
 from torch.nn.utils import parametrizations, prune
 
 FEATURES, CLASSES, WORDS, LENGTH, SIZE = 12, 3, 30, 6, 8
@@ -23,7 +26,7 @@ class Kind:
         rows: what its rows are: `vectors`, `images` or `tokens`.
         refusal: a pattern of the message with which it is refused; empty where it works.
         remark: a pattern of what is said of it; empty where nothing has to be.
-        given: whether it is handed over as an object instead of the callable.
+        given: whether it is handed over as a trained object instead of the callable.
     """
 
     name: str
@@ -138,6 +141,24 @@ def _after_a_step(net: nn.Module) -> nn.Module:
     return net
 
 
+def _scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(nn.Sequential(nn.Linear(FEATURES, CLASSES)))
+
+
+def _no_inputs() -> nn.Module:
+    layer = nn.Linear(1, 16, bias=False)
+    layer.weight = nn.Parameter(torch.zeros(16, 0))
+    return layer
+
+
+def _locked() -> nn.Module:
+    net = Through(nn.ReLU())
+    net.lock = threading.Lock()
+    return net
+
+
 def _mha(dropout: float) -> nn.Module:
     return Do(
         lambda s, x: s.out(s.attend(e := s.table(x), e, e)[0].mean(dim=1)),
@@ -209,10 +230,10 @@ class Transformer(nn.Module):
 
 ZOO = (
     Kind("linear", lambda: through(lambda s, x: x)),
-    Kind("functional dropout", lambda: through(lambda s, x: functional.dropout(x, 0.2, s.training))),
+    Kind("functional dropout", lambda: through(lambda s, x: drop(x, 0.2, s.training))),
     Kind(
         "dropout that never stops",
-        lambda: through(lambda s, x: functional.dropout(x, 0.2)),
+        lambda: through(lambda s, x: drop(x, 0.2)),
         refusal=r"random in evaluation mode from between \(Do\).*training=self\.training",
     ),
     Kind("noise on inputs", lambda: through(lambda s, x: x + torch.randn_like(x) * s.training)),
@@ -236,10 +257,10 @@ ZOO = (
     Kind("LSTM cell", lambda: through(lambda s, x: s.c(x)[0], c=nn.LSTMCell(16, 16))),
     Kind("GRU cell", lambda: through(lambda s, x: s.c(x), c=nn.GRUCell(16, 16))),
     Kind("data parallel", lambda: nn.DataParallel(Through(nn.ReLU())), remark="DataParallel"),
-    Kind("compiled", lambda: torch.compile(Through(nn.ReLU())), remark="OptimizedModule"),
+    Kind("compiled", lambda: torch.compile(Through(nn.ReLU()), backend="eager"), remark="OptimizedModule"),
     Kind(
         "scripted",
-        lambda: torch.jit.script(nn.Sequential(nn.Linear(FEATURES, CLASSES))),
+        _scripted,
         refusal=r"TorchScript.*pass the Python module",
         given=True,
     ),
@@ -251,7 +272,7 @@ ZOO = (
     Kind("overlapping memory", lambda: _shared(whole=False), remark="views of other memory"),
     Kind(
         "tied",
-        lambda: through(lambda s, x: functional.linear(s.a(x), s.a.weight.t()), a=nn.Linear(16, 16)),
+        lambda: through(lambda s, x: linear(s.a(x), s.a.weight.t()), a=nn.Linear(16, 16)),
     ),
     Kind("called twice", lambda: through(lambda s, x: s.a(s.a(x).relu()), a=nn.Linear(16, 16))),
     Kind(
@@ -289,7 +310,11 @@ ZOO = (
         "tokens",
         remark="dense gradients",
     ),
-    Kind("max-norm embedding", lambda: _tokens(nn.Linear(8, 16), nn.Embedding(WORDS, 8, 0, 1.0)), "tokens"),
+    Kind(
+        "max-norm embedding",
+        lambda: _tokens(nn.Linear(8, 16), nn.Embedding(WORDS, 8, 0, 1.0)),
+        "tokens",
+    ),
     Kind("GRU", lambda: _tokens(nn.GRU(8, 16, batch_first=True)), "tokens"),
     Kind(
         "LSTM both ways",
@@ -305,13 +330,20 @@ ZOO = (
             w=nn.Parameter(torch.ones(9, dtype=torch.complex64)),
         ),
     ),
-    Kind("empty parameter", lambda: through(lambda s, x: x + s.a(x[:, :0]), a=_empty())),
-    Kind("batch norm", lambda: Through(nn.BatchNorm1d(16))),
-    Kind("batch norm without averages", lambda: Through(nn.BatchNorm1d(16, track_running_stats=False)),
-         refusal="" ),
     Kind(
-        "not stored", lambda: Through(Forgetful()), refusal=r"stored and loaded.*'between\.seen'"
+        "empty parameter",
+        lambda: through(lambda s, x: x + s.w.sum(), w=nn.Parameter(torch.zeros(0, 4))),
     ),
+    Kind(
+        "empty layer",
+        lambda: through(lambda s, x: x + linear(x[:, :0], s.a.weight), a=_no_inputs()),
+    ),
+    Kind("batch norm", lambda: Through(nn.BatchNorm1d(16))),
+    Kind(
+        "batch norm without averages",
+        lambda: Through(nn.BatchNorm1d(16, track_running_stats=False)),
+    ),
+    Kind("not stored", lambda: Through(Forgetful()), refusal=r"stored and loaded.*'between\.seen'"),
     Kind(
         "nothing trained",
         lambda: Through(nn.ReLU()).requires_grad_(False),
@@ -335,17 +367,24 @@ ZOO = (
     ),
     Kind("lazy", lambda: nn.Sequential(nn.LazyLinear(CLASSES)), refusal="lazy"),
     Kind("on meta", lambda: nn.Linear(FEATURES, CLASSES, device="meta"), refusal="meta device"),
-    Kind("holds a lock", lambda: through(_locked), refusal="", ),
-    Kind("convolution", lambda: _images(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()), "images"),
+    Kind("holds a lock", _locked, refusal="cannot be copied.*locks"),
+    Kind(
+        "convolution", lambda: _images(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()), "images"
+    ),
     Kind(
         "depthwise and transposed",
-        lambda: _images(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.ConvTranspose2d(4, 4, 2)),
+        lambda: _images(
+            nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.ConvTranspose2d(4, 4, 2)
+        ),
         "images",
     ),
     Kind(
         "convolution over depth",
         lambda: nn.Sequential(
-            nn.Unflatten(1, (1, 1)), nn.Conv3d(1, 4, (1, 3, 3)), nn.Flatten(), nn.Linear(144, CLASSES)
+            nn.Unflatten(1, (1, 1)),
+            nn.Conv3d(1, 4, (1, 3, 3)),
+            nn.Flatten(),
+            nn.Linear(144, CLASSES),
         ),
         "images",
     ),

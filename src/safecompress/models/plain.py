@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, prune
 
 from safecompress.errors import FOREIGN, ModelError
@@ -91,7 +92,7 @@ def plain_(module: nn.Module, remark: Remark = ignore) -> nn.Module:
         remark: called with a sentence about every change.
 
     Raises:
-        ModelError: when it is compiled to TorchScript, or its weights are on no device.
+        ModelError: when it is compiled to TorchScript, or its weights have no shape or no values.
     """
     module = _unwrapped(module, remark)
     for name, part in module.named_modules():
@@ -101,6 +102,11 @@ def plain_(module: nn.Module, remark: Remark = ignore) -> nn.Module:
                 "trained here; pass the Python module it was scripted or traced from."
             )
     for name, parameter in module.named_parameters():
+        if is_lazy(parameter):
+            raise ModelError(
+                f"the model's '{name}' is a lazy parameter without a shape; call the model once "
+                "before handing it over, or give the layer its input size."
+            )
         if parameter.device.type == "meta":
             raise ModelError(
                 f"the model's '{name}' is on the meta device and has no values; load its weights "
@@ -167,6 +173,11 @@ def _hooked_(part: nn.Module) -> Iterator[str]:
             torch.nn.utils.remove_weight_norm(part, hook.name)  # type: ignore[attr-defined]
         elif kind == "SpectralNorm":
             torch.nn.utils.remove_spectral_norm(part, hook.name)  # type: ignore[attr-defined]
+            # torch leaves this one behind, and loading a state_dict would then ask for old names.
+            before = part._load_state_dict_pre_hooks
+            for key, other in list(before.items()):
+                if type(getattr(other, "hook", other)).__name__.startswith("SpectralNorm"):
+                    del before[key]
         else:
             continue
         yield kind
