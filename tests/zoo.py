@@ -257,7 +257,11 @@ ZOO = (
     Kind("LSTM cell", lambda: through(lambda s, x: s.c(x)[0], c=nn.LSTMCell(16, 16))),
     Kind("GRU cell", lambda: through(lambda s, x: s.c(x), c=nn.GRUCell(16, 16))),
     Kind("data parallel", lambda: nn.DataParallel(Through(nn.ReLU())), remark="DataParallel"),
-    Kind("compiled", lambda: torch.compile(Through(nn.ReLU()), backend="eager"), remark="OptimizedModule"),
+    Kind(
+        "compiled",
+        lambda: torch.compile(Through(nn.ReLU()), backend="eager"),
+        remark="OptimizedModule",
+    ),
     Kind(
         "scripted",
         _scripted,

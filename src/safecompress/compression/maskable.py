@@ -42,16 +42,20 @@ def choose_maskable_(
         ModelError: when nothing is left to prune.
     """
     patterns = _Patterns(module)
-    included = patterns.all_of(sparse.include, "sparse.include")
     excluded = patterns.all_of(sparse.exclude, "sparse.exclude")
     parameters = dict(module.named_parameters())
-    for each in sorted(included):
-        p = parameters[each]
-        if p.ndim < 2 or not p.numel() or not p.is_floating_point():
+    included: set[str] = set()
+    for pattern in sparse.include:
+        found = patterns.all_of((pattern,), "sparse.include")
+        fit = {n for n in found if _is_matrix(parameters[n])}
+        if not fit:
+            p = parameters[min(found)]
             raise ConfigError(
-                f"sparse.include: '{each}' is {str(p.dtype).removeprefix('torch.')} of shape "
-                f"{tuple(p.shape)}; masks are for real numbers with two or more axes."
+                f"sparse.include: '{pattern}' is '{min(found)}', "
+                f"{str(p.dtype).removeprefix('torch.')} of shape {tuple(p.shape)}; masks are for "
+                "real numbers with two or more axes."
             )
+        included |= fit
     weights = weight_names(module)
     names = ((weights | included) - excluded) - unused.names
     declare_maskable_(module, names)
@@ -78,6 +82,11 @@ def choose_maskable_(
         if size >= _WORTH_SAYING * total:
             remarks.append(f"model: {size:,} parameters ({_listed(sorted(those))}) {what}")
     return remarks
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    """Return whether a mask can be for a parameter, frozen or not."""
+    return parameter.ndim >= 2 and parameter.numel() > 0 and parameter.is_floating_point()
 
 
 class _Patterns:
