@@ -14,6 +14,7 @@ SafeCompressError                     exit 4 on the command line unless a subcla
 ├── UndecidableError                  too few points for the figure (check: INCONCLUSIVE)
 ├── NonFiniteError                    NaN or infinity in outputs or loss (candidate discarded)
 ├── MemoryShortageError               the machine or the GPU has no memory left (likewise)
+├── StackError                        a stack of candidates that cannot be trained (one by one then)
 ├── WorkerError                       other processes with part of the work ended repeatedly
 ├── StorageError                      the disk is full or not writable; earlier work is intact
 └── InterruptedRunError               exit 130: stopped by the user, resumable
@@ -90,6 +91,10 @@ class NonFiniteError(SafeCompressError):
 
 class MemoryShortageError(SafeCompressError):
     """The machine's or the GPU's memory is used up."""
+
+
+class StackError(SafeCompressError):
+    """Candidates of this module cannot be trained as one stack."""
 
 
 class StorageError(SafeCompressError):

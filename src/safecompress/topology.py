@@ -1,4 +1,4 @@
-"""`Topology`, `maskable_parameters`, `embedding_tables`: which weights exist, as masks."""
+"""`Topology`, `maskable_parameters`, `declare_maskable_`, `embedding_tables`: masks of weights."""
 
 from __future__ import annotations
 
@@ -10,21 +10,79 @@ from torch import Tensor, nn
 
 from safecompress.errors import ModelError
 
+_WEIGHTED = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.modules.conv._ConvNd,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+    nn.Embedding,
+    nn.EmbeddingBag,
+)
+"""Modules whose weights multiply what passes through them, or are looked up."""
+_DECLARED = "_safecompress_maskable"
+
 
 def maskable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that a topology may mask, by name.
 
-    These are all trained floating-point parameters with two or more dimensions: weights of linear,
-    convolution and embedding layers. Biases and normalization have one dimension and stay dense.
+    What a parameter is for decides, and not its number of axes: these are the trained weights of
+    linear, convolution, recurrent, attention and embedding modules. Biases, normalization, layer
+    scales, class and positional tokens, and parameters of a module's own stay dense, unless the
+    module says otherwise (`declare_maskable_`).
 
     Args:
         module: any module; a parameter with several names appears under its first one.
     """
-    return {
-        name: p
-        for name, p in module.named_parameters()
-        if p.ndim >= 2 and p.is_floating_point() and p.requires_grad
+    declared = getattr(module, _DECLARED, None)
+    names = weight_names(module) if declared is None else declared
+    return {name: p for name, p in module.named_parameters() if name in names and can_be_masked(p)}
+
+
+def weight_names(module: nn.Module) -> frozenset[str]:
+    """Return the first name of every parameter that is a weight by the module that owns it.
+
+    Args:
+        module: any module.
+    """
+    weights = {
+        id(parameter)
+        for part in module.modules()
+        if isinstance(part, _WEIGHTED) or _is_weighted_elsewhere(part)
+        for name, parameter in part.named_parameters(recurse=False)
+        if "weight" in name
     }
+    return frozenset(name for name, p in module.named_parameters() if id(p) in weights)
+
+
+def can_be_masked(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter has entries that a mask can take away and training can change.
+
+    Args:
+        parameter: of any type and shape.
+    """
+    return (
+        parameter.ndim >= 2
+        and parameter.numel() > 0
+        and parameter.is_floating_point()
+        and parameter.requires_grad
+    )
+
+
+def declare_maskable_(module: nn.Module, names: Iterable[str]) -> None:
+    """Let a module, and copies of it, say which of its parameters a topology may mask.
+
+    Args:
+        module: the module.
+        names: first names of its parameters; those that cannot be masked are passed over.
+    """
+    setattr(module, _DECLARED, frozenset(names))
+
+
+def _is_weighted_elsewhere(part: nn.Module) -> bool:
+    """Return whether a module is the linear layer that GPT-2 has instead of torch's."""
+    return type(part).__name__ == "Conv1D" and type(part).__module__.startswith("transformers.")
 
 
 def embedding_tables(module: nn.Module) -> frozenset[str]:

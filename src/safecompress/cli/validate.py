@@ -64,6 +64,7 @@ def describe(prepared: PreparedRun) -> list[str]:
         f"verdict   {len(suite.checks)} checks; "
         + power_statement(n_members, n_nonmembers, level=level).text,
     ]
+    lines += [f"note      {remark}" for remark in prepared.remarks]
     lines += _starved(prepared)
     lines += _warnings(suite, n_members, n_nonmembers, level=level)
     return [*lines, "valid"]

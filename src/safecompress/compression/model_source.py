@@ -11,11 +11,16 @@ from safecompress.data import Splits
 from safecompress.errors import ConfigError, ModelError
 from safecompress.models import build_model, fresh_weights, load_weights_
 from safecompress.models.given import ModelSource, module_of
+from safecompress.models.plain import Remark, ignore, plain_
 from safecompress.randomness import derive, seeded
+from safecompress.train.state import module_tensors
 
 
 def source_module(
-    config: CompressConfig, model: ModelSource | None, splits: Splits
+    config: CompressConfig,
+    model: ModelSource | None,
+    splits: Splits,
+    remark: Remark = ignore,
 ) -> tuple[nn.Module, str]:
     """Return the module that a run works on, and its name in the report.
 
@@ -24,6 +29,7 @@ def source_module(
         model: a trained module, which is copied; a callable that makes an untrained one; or None
             for the configured model.
         splits: give input shape and classes of a configured model.
+        remark: called with a sentence about everything that was changed to make it plain.
 
     Raises:
         ConfigError: when no model is given or configured.
@@ -31,7 +37,7 @@ def source_module(
     """
     if model is not None:
         with seeded(config.seed, "init"):
-            made = module_of(model)
+            made = module_of(model, remark)
         return made, type(made).__name__
     if config.model is None:
         raise ConfigError("model: missing; name one in the configuration or pass one.")
@@ -43,7 +49,7 @@ def source_module(
     )
     if config.model.weights is not None:
         load_weights_(module, config.model.weights)
-    return module, config.model.name
+    return plain_(module, remark), config.model.name
 
 
 def untrained_weights(
@@ -71,11 +77,12 @@ def untrained_weights(
         named = config.model and config.model.model_copy(update={"weights": None})
         anew = config.model_copy(update={"seed": seed, "model": named})
         made, _ = source_module(anew, model, splits)
-        return {k: v.detach().clone() for k, v in made.state_dict().items()}
+        return module_tensors(made)
     try:
         return fresh_weights(module, seed=seed)
     except ModelError as error:
         raise ModelError(
-            f"{error} The proposal soft-labels trains teachers from untrained weights: give the "
-            "module a reset_parameters method, or list steer.proposals without soft-labels."
+            f"{error} Teachers are trained from untrained weights: give that module a "
+            "reset_parameters method, pass a callable that makes the untrained model, or do "
+            "without teachers (leave student and soft-labels out of steer.proposals)."
         ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,10 @@ def take_up(
         training=training,
         least_steps=least_steps,
     )
+    for remark in prepared.remarks:
+        listen(Event("note", remark, {}))
+    if not prepared.stacks:
+        progress.notes = replace(progress.notes, stacks=False)
     return Session(
         config=config,
         splits=splits,

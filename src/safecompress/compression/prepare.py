@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,16 @@ from safecompress.checks import (
     suite_from,
 )
 from safecompress.checks.measures import measure_from
-from safecompress.checks.plausibility import require_plausible
 from safecompress.compression.first_masks import FIRST_MASKS
+from safecompress.compression.given_weights import given_accuracy
 from safecompress.compression.jobs import build_defenses
 from safecompress.compression.limits import limits_of
+from safecompress.compression.maskable import choose_maskable_
 from safecompress.compression.model_source import (
     source_module,
     untrained_weights,
 )
+from safecompress.compression.rehearsal import rehearse_stages
 from safecompress.compression.requirements import (
     build_first_mask,
     build_proposals,
@@ -42,6 +44,7 @@ from safecompress.compression.requirements import (
 from safecompress.compression.teacher_choice import check_choice
 from safecompress.compression.teacher_folds import held_out
 from safecompress.compression.transfer_rows import TransferRows
+from safecompress.compression.unused import unused_parameters
 from safecompress.config import CompressConfig
 from safecompress.data import Splits, halves, load_splits, with_canaries
 from safecompress.defenses import DEFENSES
@@ -49,7 +52,6 @@ from safecompress.errors import (
     ConfigError,
     DataError,
     MembershipError,
-    ModelError,
     UndecidableError,
 )
 from safecompress.models import (
@@ -58,8 +60,7 @@ from safecompress.models import (
     few_inputs,
 )
 from safecompress.models.given import ModelSource
-from safecompress.protocols import Pool
-from safecompress.randomness import derive, permutation
+from safecompress.randomness import derive
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
 from safecompress.topology import (
@@ -69,10 +70,7 @@ from safecompress.topology import (
     rounded_density,
 )
 from safecompress.train import require_images
-from safecompress.train.predict import predict
-
-_PREDICTED = 4000
-"""Most rows of each group that given weights are asked about before a run."""
+from safecompress.train.state import module_tensors
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,8 @@ class PreparedRun:
         factory: makes the untrained module if the configuration names none; else None.
         accuracy: share of the members that given weights classify correctly; None for a model that
             this run trains, or whose weights saw none of the rows.
+        remarks: sentences about what was changed in the model, and what of it is not pruned.
+        stacks: whether several candidates may be trained as one stack.
     """
 
     config: CompressConfig
@@ -101,6 +101,8 @@ class PreparedRun:
     trained: bool
     factory: Callable[[], nn.Module] | None
     accuracy: float | None = None
+    remarks: tuple[str, ...] = ()
+    stacks: bool = True
 
     @property
     def has_dense(self) -> bool:
@@ -179,14 +181,12 @@ def prepare(
     )
     _check_parts(config)
     splits = _with_canaries(config, _splits(config, data, trained=trained), trained=trained)
-    module, name = source_module(config, model, splits)
+    remarks: list[str] = []
+    module, name = source_module(config, model, splits, remarks.append)
     check_model(module, splits.members, splits.classes)
-    if not maskable_parameters(module):
-        raise ModelError(
-            f"{name}: no weight with two or more dimensions that requires a gradient; there is "
-            "nothing to compress."
-        )
-    initial = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    unused = unused_parameters(module, splits.members)
+    remarks += choose_maskable_(module, config.sparse, unused, name=name)
+    initial = module_tensors(module)
     fresh = partial(untrained_weights, config, model, splits, module)
     if needs_channels(config):
         channel_groups(module, few_inputs(module, splits.members))
@@ -203,19 +203,20 @@ def prepare(
             "out."
         )
     known = trained and splits.report.membership != "unseen"
-    accuracy = _given_accuracy(module, splits, name, config) if known else None
+    accuracy = given_accuracy(module, splits, name, config) if known else None
     prepared = PreparedRun(config, splits, module, initial, fresh, name, trained, factory, accuracy)
     _check_stages(prepared)
     build_defenses(config, splits, "dense")
     build_defenses(config, splits, "search")
     if (training := build_first_mask(config).training(config.sparse)) is not None:
         build_defenses(config, splits, "pruning", own=training.defense)
-    # A density that no mask can meet is found before any training, with any kind of first mask.
-    prepared.mask_by_magnitude()
     if compare_groups:
         _check_blind(config, splits)
         _check_columns(config, splits)
-    return prepared
+    # A density that no mask can meet is found before any training, with any kind of first mask.
+    mask = prepared.mask_by_magnitude()
+    found = rehearse_stages(module, splits.members, config, topology=mask)
+    return replace(prepared, remarks=(*remarks, *found.remarks), stacks=found.stacks)
 
 
 def _check_parts(config: CompressConfig) -> None:
@@ -313,28 +314,6 @@ def _with_canaries(config: CompressConfig, splits: Splits, *, trained: bool) -> 
                 "verdict.canaries.count, 100 for example."
             )
     return with_canaries(splits, wanted.count, kind=wanted.kind, seed=config.seed)
-
-
-def _given_accuracy(module: nn.Module, splits: Splits, name: str, config: CompressConfig) -> float:
-    """Return the accuracy of given weights on a sample of the members.
-
-    Raises:
-        ModelError: when the weights cannot have been trained on these members as they are.
-    """
-    nonmembers = splits.steer.nonmembers
-    rows = Pool(splits.members, nonmembers).map(
-        lambda r: r.take(permutation(len(r), 0, "given weights")[:_PREDICTED])
-    )
-    outputs = rows.map(lambda r: predict(module, r))
-    where = f"{name}, with the weights given"
-    stated = config.verdict.dense_accuracy
-    ask = partial(predict, module)
-    if doubt := require_plausible(outputs, rows, where=where, accuracy=stated, ask=ask):
-        raise ModelError(
-            f"{where}: {doubt} If they are, state the accuracy that they have on rows they were "
-            "not trained on (verdict.dense_accuracy); otherwise a verdict would be a false PASS."
-        )
-    return float(outputs.members.correct.double().mean())
 
 
 def _check_blind(config: CompressConfig, splits: Splits) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 
 from safecompress.candidate import Candidate
 from safecompress.compression.notes import Notes
-from safecompress.errors import MemoryShortageError, NonFiniteError, telling_memory_shortage
+from safecompress.errors import (
+    MemoryShortageError,
+    NonFiniteError,
+    StackError,
+    telling_memory_shortage,
+)
 from safecompress.events import Event, Listener
 from safecompress.run.checkpoints import Checkpoint
 from safecompress.run.folder import RunFolder
@@ -167,11 +172,23 @@ class Progress:
                 with telling_memory_shortage():
                     trained = trainer.train_together(list(current.values()), steps)
             except MemoryShortageError:
-                self._stop_stacking()
+                self._stop_stacking(
+                    "memory: a stack of candidates does not fit, so from here on they are trained "
+                    "one by one; a run with more memory free rounds differently"
+                )
+                return
+            except StackError as error:
+                self._stop_stacking(
+                    "candidates are trained one by one, because the model cannot compute for "
+                    f"several at once ({error})"
+                )
                 return
             current = {
                 key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
             }
+            if not current:
+                # All diverged; `train_to` repeats one of them and raises its error.
+                return
             self.pieces |= current
             done = len(current) * steps
             self._steps_left = max(self._steps_left - done, 0)
@@ -179,12 +196,8 @@ class Progress:
             self._report(f"{len(current)} candidates", first + steps, step, rate)
             self._commit_if_due()
 
-    def _stop_stacking(self) -> None:
+    def _stop_stacking(self, text: str) -> None:
         self.notes = replace(self.notes, stacks=False)
-        text = (
-            "memory: a stack of candidates does not fit, so from here on they are trained one by "
-            "one; a run with more memory free rounds differently"
-        )
         self._listen(Event("note", text, {"stage": self.stage, "stacks": False}))
 
     def plan(self, steps: int) -> None:

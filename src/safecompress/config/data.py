@@ -61,7 +61,8 @@ class PreprocessingConfig(Section):
     features: Literal["auto", "none", "standardize"] = Field(
         default="auto",
         description="What is done to numbers: `standardize` gives them mean 0 and standard "
-        "deviation 1 over the members, `none` leaves them alone. `auto` leaves data of 0 and 1 "
+        "deviation 1 over the members, `none` leaves them alone; whole numbers in an array then "
+        "reach the model as int64, for embeddings. `auto` leaves data of 0 and 1 "
         "alone and standardizes the rest; with given weights it leaves all alone.",
     )
     layout: Literal["auto", "table", "image"] = Field(

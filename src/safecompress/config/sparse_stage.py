@@ -93,6 +93,17 @@ class SparseConfig(Section):
         description="Share of the maskable weights that the compressed model keeps. 0.05 keeps "
         "one in twenty; 1 keeps all.",
     )
+    include: tuple[str, ...] = Field(
+        default=(),
+        description="Parameters to prune beside the weights of linear, convolution, recurrent, "
+        "attention and embedding layers: names, names of layers or types of layers, with the "
+        "wildcards `*` and `?`, such as `pos_embed`, `blocks.*.gamma` or `LayerNorm`.",
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        description="Parameters that stay dense and are not counted in the density, named as in "
+        "`include`, such as `Embedding` or `head`. What both name stays dense.",
+    )
     distribution: Literal["uniform", "er", "erk"] = Field(
         default="erk",
         description="How the kept weights are shared among the layers: `uniform` gives every "

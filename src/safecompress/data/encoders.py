@@ -26,6 +26,7 @@ class ArrayEncoder(Section):
         shape: shape of one row in the source.
         flatten: whether an encoded row is one vector instead of an array of `shape`.
         mean, std: per feature in row-major order; 0 and 1 for features that are left alone.
+        whole: whether rows are whole numbers that stay so, as the indices that embeddings look up.
     """
 
     kind: Literal["array"] = "array"
@@ -33,6 +34,7 @@ class ArrayEncoder(Section):
     flatten: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    whole: bool = False
 
     @classmethod
     def fit(cls, x: Array, rows: NDArray[np.int64], config: PreprocessingConfig) -> ArrayEncoder:
@@ -52,6 +54,7 @@ class ArrayEncoder(Section):
             flatten=config.layout == "table",
             mean=tuple(moments.mean.tolist()),
             std=tuple(moments.std.tolist()),
+            whole=config.features == "none" and x.dtype.kind == "i",
         )
 
     @property
@@ -59,18 +62,23 @@ class ArrayEncoder(Section):
         """Shape of one encoded row."""
         return (len(self.mean),) if self.flatten else self.shape
 
-    def encode(self, x: Array, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return encoded rows, float32 (len(rows), *output_shape).
+    def encode(self, x: Array, rows: NDArray[np.int64]) -> NDArray[np.float32] | NDArray[np.int64]:
+        """Return encoded rows, float32 or, if `whole`, int64 (len(rows), *output_shape).
 
         Args:
             x: all rows of a source, (n, ...).
             rows: int64, indices of the rows to encode.
 
         Raises:
-            DataError: when rows have another shape than those it was fitted on.
+            DataError: when rows have another shape than those it was fitted on, or are no whole
+                numbers and those were.
         """
         check_shape(x, self.shape)
         flat = x.reshape(len(x), -1)
+        if self.whole:
+            if x.dtype.kind not in "iu":
+                raise DataError(f"rows of type {x.dtype}; the model takes whole numbers.")
+            return flat[rows].astype(np.int64).reshape(len(rows), *self.output_shape)
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         out = np.empty((len(rows), flat.shape[1]), dtype=np.float32)
         with np.errstate(over="ignore"):

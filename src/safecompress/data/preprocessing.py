@@ -32,7 +32,7 @@ _ColumnEncoder = Annotated[
 
 
 class Preprocessor(Section):
-    """Turns raw rows into float32 tensors. Preprocessors with the same state are equal.
+    """Turns raw rows into tensors. Preprocessors with the same state are equal.
 
     Args:
         version: version of the JSON format.
@@ -92,7 +92,9 @@ class Preprocessor(Section):
         return InputRange.of_images(self.block.mean, self.block.std)
 
     def transform(self, raw: RawData, rows: Indices) -> Tensor:
-        """Return encoded rows, float32 (len(rows), *input_shape), contiguous and finite.
+        """Return encoded rows, (len(rows), *input_shape), contiguous and finite.
+
+        They are float32, but whole numbers that are left alone are int64, as embeddings need them.
 
         Args:
             raw: rows of a source like the one it was fitted on.
@@ -127,7 +129,7 @@ class Preprocessor(Section):
                 otherwise an array (n, ...) like the one the preprocessing was fitted on.
 
         Returns:
-            float32 (n, *input_shape), finite.
+            (n, *input_shape), float32 or int64 as `transform` returns them, finite.
 
         Raises:
             DataError: when a column is missing, a shape differs, or a value is no number.

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from safecompress.data import Preprocessor
 from safecompress.data.encoders import ArrayEncoder, ImageEncoder, NumericEncoder
 
+_INT64, _DOUBLE = 7, 11
+"""Numbers of the types in ONNX."""
 _MADE = "preprocessed"
 _RAW = "inputs"
 
@@ -35,18 +37,18 @@ def expressible(preprocessor: Preprocessor | None) -> bool:
 def with_preprocessing(graph: Any, preprocessor: Preprocessor, dtype: np.dtype[Any]) -> Any:
     """Return a graph that takes raw rows as a new `onnx.ModelProto`.
 
-    The arithmetic is in fp64, as in training, and the result is rounded to fp32. The input of a
+    The arithmetic is in fp64, as in training, and the result is rounded to fp32; whole numbers that
+    are left alone become int64. The input of a
     table is fp64 (n, columns) in the order of the preprocessor's columns, NaN where a number is
     missing.
 
     Args:
-        graph: `onnx.ModelProto` with one input, float32 (n, *preprocessor.input_shape); it is not
-            changed.
+        graph: `onnx.ModelProto` with one input, (n, *preprocessor.input_shape); it is not changed.
         preprocessor: one for which `expressible` is True.
         dtype: of the raw rows.
     """
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     result = onnx.ModelProto()
     result.CopyFrom(graph)
@@ -67,7 +69,8 @@ def with_preprocessing(graph: Any, preprocessor: Preprocessor, dtype: np.dtype[A
         else:
             nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         last = output
-    nodes.append(helper.make_node("Cast", [last], [_MADE], to=TensorProto.FLOAT))
+    to = before.type.tensor_type.elem_type
+    nodes.append(helper.make_node("Cast", [last], [_MADE], to=to))
     batch = before.type.tensor_type.shape.dim[0].dim_param
     shape = _raw_shape(preprocessor)
     raw = helper.make_tensor_value_info(
@@ -106,8 +109,7 @@ def _raw_type(preprocessor: Preprocessor, dtype: np.dtype[Any]) -> np.dtype[Any]
 
 def _steps(preprocessor: Preprocessor) -> list[tuple[str, NDArray[Any] | None, dict[str, Any]]]:
     """Return (operator, second input, attributes) of the preprocessing, in order."""
-    double = 11  # TensorProto.DOUBLE
-    steps: list[tuple[str, NDArray[Any] | None, dict[str, Any]]] = [("Cast", None, {"to": double})]
+    steps: list[tuple[str, NDArray[Any] | None, dict[str, Any]]] = [("Cast", None, {"to": _DOUBLE})]
     block = preprocessor.block
     if isinstance(block, ImageEncoder):
         if block.channel_axis is None:
@@ -119,8 +121,11 @@ def _steps(preprocessor: Preprocessor) -> list[tuple[str, NDArray[Any] | None, d
         steps.append(("Sub", np.array(block.mean).reshape(channels), {}))
         steps.append(("Div", np.array(block.std).reshape(channels), {}))
     elif isinstance(block, ArrayEncoder):
-        steps.append(("Sub", np.array(block.mean).reshape(block.shape), {}))
-        steps.append(("Div", np.array(block.std).reshape(block.shape), {}))
+        if block.whole:
+            steps = [("Cast", None, {"to": _INT64})]
+        else:
+            steps.append(("Sub", np.array(block.mean).reshape(block.shape), {}))
+            steps.append(("Div", np.array(block.std).reshape(block.shape), {}))
         if block.flatten:
             steps.append(("Reshape", np.array([-1, len(block.mean)], np.int64), {}))
     else:

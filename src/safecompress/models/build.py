@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -129,15 +130,29 @@ def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
 
 
 def _remedy(module: nn.Module, inputs: Any) -> str:
-    """Return what to do about a model that cannot take rows as real numbers."""
-    try:
-        call(module, map_inputs(lambda t: t.long(), inputs))
-    except Exception:
-        return "Check that its input size fits the data; the family mlp accepts any shape."
-    return (
-        "It takes whole numbers, as embeddings do, and rows reach it as float32: let its forward "
-        "begin with x = x.long()."
+    """Return what to do about a model that cannot take these rows."""
+    wrong = {p.dtype for p in module.parameters() if p.is_floating_point()} - {torch.float32}
+    if wrong:
+        types = ", ".join(sorted(str(t).removeprefix("torch.") for t in wrong))
+        return f"Some of its parameters are {types}; convert it: model.float()."
+    remedies = (
+        (
+            Tensor.float,
+            "Its layers take real numbers, and whole numbers reach it as int64: give "
+            "the rows as floats, or let its forward begin with x = x.float().",
+        ),
+        (
+            Tensor.long,
+            "It takes whole numbers, as embeddings do, and rows reach it as float32: "
+            "give them as an array of integers with preprocessing.features: none, or let its "
+            "forward begin with x = x.long().",
+        ),
     )
+    for convert, why in remedies:
+        with suppress(Exception):
+            call(module, map_inputs(convert, inputs))
+            return why
+    return "Check that its input size fits the data; the family mlp accepts any shape."
 
 
 def _check_parameters(module: nn.Module) -> None:

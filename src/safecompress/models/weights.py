@@ -17,6 +17,9 @@ from safecompress.errors import DataError, ModelError
 from safecompress.randomness import seeded
 
 _SHOWN = 5
+_KEYS = ("state_dict", "model_state_dict", "model")
+"""Under which names checkpoints keep a state dict."""
+_COUNTER = "num_batches_tracked"
 
 
 def load_weights_(module: nn.Module, path: Path) -> None:
@@ -25,18 +28,22 @@ def load_weights_(module: nn.Module, path: Path) -> None:
     Args:
         module: the model the weights belong to.
         path: a `.safetensors` file, or a file for `torch.load` with a state dict, either plain or
-            under the key `state_dict` or `model`. A `module.` prefix on every name is removed.
+            under the key `state_dict`, `model_state_dict` or `model`. What wrappers put before
+            names (`module.`, `_orig_mod.`, Lightning's name of the attribute) is removed. Counters
+            of batches that old files lack stay as they are.
 
     Raises:
         ModelError: when the file is missing, unreadable, would run code, or does not fit the model.
     """
-    tensors = _without_prefix(_read(path))
     target = {k: v for k, v in module.state_dict().items() if isinstance(v, Tensor)}
+    tensors = _without_prefix(_read(path), target)
     covered = {t.data_ptr() for name, t in target.items() if name in tensors}
     problems = []
     # A tied parameter has several names, of which files often keep only one.
     if missing := [
-        n for n, t in target.items() if n not in tensors and t.data_ptr() not in covered
+        n
+        for n, t in target.items()
+        if n not in tensors and t.data_ptr() not in covered and not n.endswith(_COUNTER)
     ]:
         problems.append(f"{len(missing)} missing ({_listed(missing)})")
     if unexpected := [name for name in tensors if name not in target]:
@@ -51,7 +58,7 @@ def load_weights_(module: nn.Module, path: Path) -> None:
     if problems:
         raise ModelError(
             f"{path}: the weights do not fit the model: {'; '.join(problems)}. "
-            "Name the family and the options the weights were trained with."
+            "The model must have the layers and the names that the weights were trained with."
         )
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -74,7 +81,7 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
     copied = copy.deepcopy(module)
     with seeded(seed, "fresh"):
         for name, part in copied.named_modules():
-            reset = getattr(part, "reset_parameters", None)
+            reset = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
             if callable(reset):
                 reset()
             elif own := next((n for n, _ in part.named_parameters(recurse=False)), None):
@@ -82,7 +89,8 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
                     f"the parameter '{f'{name}.{own}'.lstrip('.')}' cannot be initialized anew: "
                     f"{type(part).__name__} has no reset_parameters."
                 )
-    return {name: tensor.detach().clone() for name, tensor in copied.state_dict().items()}
+    state = copied.state_dict()
+    return {n: t.detach().clone() for n, t in state.items() if isinstance(t, Tensor)}
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -109,7 +117,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    for key in ("state_dict", "model"):
+    for key in _KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
@@ -117,25 +125,42 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
         if len(tensors) == len(content):
             return tensors
+    found = type(content).__name__
+    if isinstance(content, Mapping):
+        found += f" with the keys {_listed([str(key) for key in content])}" if content else " empty"
     raise ModelError(
-        f"{path}: expected a state dict (names to tensors), plain or under 'state_dict' or "
-        f"'model', found {type(content).__name__}."
+        f"{path}: expected a state dict (names to tensors), plain or under one of "
+        f"{', '.join(_KEYS)}; found {found}. Save model.state_dict()."
     )
 
 
-def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    prefix = "module."
-    if all(name.startswith(prefix) for name in tensors):
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return dict(tensors)
+def _without_prefix(
+    tensors: Mapping[str, Tensor], target: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return tensors without what wrappers put before their names.
+
+    Prefixes that all names share are removed one by one, as long as no name fits the model.
+    """
+    named = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
+    while named and not named.keys() & target.keys():
+        prefixes = {name.partition(".")[0] for name in named if "." in name}
+        if len(prefixes) != 1 or not all("." in name for name in named):
+            break
+        named = {name.partition(".")[2]: tensor for name, tensor in named.items()}
+    return named if named.keys() & target.keys() else dict(tensors)
 
 
 def _fits(given: Tensor, own: Tensor) -> bool:
-    return given.shape == own.shape and given.is_floating_point() == own.is_floating_point()
+    return (
+        given.shape == own.shape
+        and given.layout == own.layout
+        and given.is_floating_point() == own.is_floating_point()
+    )
 
 
 def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+    layout = "" if tensor.layout == torch.strided else "sparse "
+    return f"{layout}{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from safecompress.config import CompressConfig
 from safecompress.data import Preprocessor
@@ -12,6 +12,7 @@ from safecompress.errors import DataError, ModelError, RunFolderError
 from safecompress.files import read_json
 from safecompress.models import build_model
 from safecompress.models.given import ModelSource, module_of
+from safecompress.models.plain import plain_
 from safecompress.run.folder import MODEL, PREPROCESSING
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.run.trusted import run_config
@@ -128,12 +129,14 @@ def load_stored(
             f"{where}: the model file does not say its input_shape and classes."
         ) from error
     module = build_model(config.model, input_shape=input_shape, classes=classes, seed=0)
-    return _filled(module, stored, where)
+    return _filled(plain_(module), stored, where)
 
 
 def _filled(module: nn.Module, stored: StoredModel, where: Path) -> nn.Module:
+    # What a module keeps beside its tensors is not stored; it has it from being made.
+    beside = {n: v for n, v in module.state_dict().items() if not isinstance(v, Tensor)}
     try:
-        module.load_state_dict(dict(stored.weights))
+        module.load_state_dict(beside | dict(stored.weights))
     except RuntimeError as error:
         text = " ".join(str(error).split())[:300]
         raise ModelError(f"{where}: the module does not fit the stored weights: {text}") from error

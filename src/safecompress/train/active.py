@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from safecompress.errors import ModelError
+from safecompress.models.memory import is_packed
 from safecompress.topology import Topology
 from safecompress.transforms import PLAIN, Transforms, quantized_values
 
@@ -47,7 +49,15 @@ class ActiveWeights:
             parameter: the whole parameter, packed without gaps.
             mask: bool of the parameter's shape, True where a weight exists.
             bits: 8 or 4, to which the parameter's copy is rounded; None rounds nothing.
+
+        Raises:
+            ModelError: when the parameter's entries leave gaps in memory.
         """
+        if not is_packed(parameter):
+            raise ModelError(
+                f"a parameter of shape {tuple(parameter.shape)} is a view with gaps in memory; "
+                "give it memory of its own: parameter.data = parameter.data.clone()."
+            )
         in_memory = torch.empty_like(parameter, dtype=torch.bool).copy_(mask)
         positions = _memory(in_memory).nonzero().squeeze(1)
         values = _memory(parameter.detach()).index_select(0, positions)

@@ -19,6 +19,8 @@ MEMORY_FORMATS = {
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 _SAFE_CHANNELS = 16
+_VOLUMES = 5
+"""Axes of the weight of a convolution over volumes."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ def obstacle(module: nn.Module, batches: Batches, device: torch.device) -> str:
     """
     if not batches.images:
         return "it needs images (n, channels, height, width)"
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == _VOLUMES:
+            return f"'{name}' is of a convolution over volumes, for which torch has no such format"
     for name, layer in module.named_modules():
         # oneDNN writes past its buffers in the backward pass of these layers (seen with torch
         # 2.13 below 8 channels, one AVX2 register; 16 is one AVX-512 register).

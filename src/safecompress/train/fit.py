@@ -326,6 +326,9 @@ class Trainer:
         Args:
             candidates: those that `trains_together`, all at the same step.
             steps: at least 1.
+
+        Raises:
+            StackError: when the module's code cannot run for several candidates at once.
         """
         self._bench.clear_()
         self._reporter.begin()

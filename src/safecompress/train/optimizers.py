@@ -27,7 +27,8 @@ def make_optimizer(
         parameters: trained parameters by name, all on one device.
     """
     devices = {p.device.type for p in parameters.values()}
-    fused = devices <= FUSED_DEVICES
+    # The one-kernel optimizers know real numbers only.
+    fused = devices <= FUSED_DEVICES and all(p.is_floating_point() for p in parameters.values())
     options: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
     if config.optimizer == "adamw":
         return torch.optim.AdamW(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from safecompress import randomness
 from safecompress.config import TrainConfig
+from safecompress.models.plain import forget_computed_
 from safecompress.protocols import Batch, ModelLike
 from safecompress.train.batches import Batches, Step
 from safecompress.train.loss import TrainingLoss
@@ -55,13 +56,19 @@ class Stage:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Run a block in training mode, with seeded generators and inside the defenses' blocks."""
+        """Run a block in training mode, with seeded generators and inside the defenses' blocks.
+
+        Afterwards the module keeps no tensor that the block computed, so that it can be copied.
+        """
         with (
             mode(self.module, training=True),
             randomness.seeded(self.seed, self.name),
             self.objective.training(),
         ):
-            yield
+            try:
+                yield
+            finally:
+                forget_computed_(self.module)
 
     def batch(self, step: int) -> Step:
         """Return the batch of one step.

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from safecompress.candidate import Candidate
-from safecompress.errors import NonFiniteError
+from safecompress.errors import (
+    FOREIGN,
+    NonFiniteError,
+    SafeCompressError,
+    StackError,
+    telling_memory_shortage,
+)
 from safecompress.train.memory import kept_memory
 from safecompress.train.stack import LARGEST_STEP, Stack, obstacle
 from safecompress.train.stage import Stage
@@ -53,6 +60,10 @@ def train_stack(
     Returns:
         Per candidate, in order, what it became; an error where a loss or a weight of it became NaN
         or infinite.
+
+    Raises:
+        StackError: when the module's code cannot run for several candidates at once.
+        MemoryShortageError: when memory is used up.
     """
     stack = Stack(
         stage.module,
@@ -66,7 +77,8 @@ def train_stack(
     with kept_memory(), stage.training():
         for index in range(steps):
             step = first + index
-            losses[index] = stack.step_(stage.batch(step), lr=stage.learning_rate(step))
+            with _telling_why():
+                losses[index] = stack.step_(stage.batch(step), lr=stage.learning_rate(step))
     results: list[Candidate | NonFiniteError] = []
     for candidate, own_losses in zip(stack.collected(steps), losses.T, strict=True):
         try:
@@ -76,3 +88,20 @@ def train_stack(
         except NonFiniteError as error:
             results.append(error)
     return results
+
+
+@contextmanager
+def _telling_why() -> Iterator[None]:
+    """Run a stacked step; whatever the module's own code raises becomes a StackError.
+
+    Which code `vmap` can run is known only by trying: it refuses random numbers, branches on values
+    and writing into new tensors, and no list of layers tells where a module does such things.
+    """
+    try:
+        with telling_memory_shortage():
+            yield
+    except SafeCompressError:
+        raise
+    except FOREIGN as error:
+        reason = " ".join(str(error).split())[:160]
+        raise StackError(f"{type(error).__name__}: {reason}") from error

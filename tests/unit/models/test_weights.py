@@ -20,14 +20,41 @@ def equal(a, b):
     return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
 
 
-@pytest.mark.parametrize("key", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "net.model."]
+)
 def test_state_dicts_come_back(tmp_path, key, prefix):
     source, target = net(1), net(2)
     state = {prefix + k: v for k, v in source.state_dict().items()}
     torch.save(state if key is None else {key: state, "epoch": 3}, tmp_path / "w.pt")
     load_weights_(target, tmp_path / "w.pt")
     assert equal(source, target)
+
+
+def test_a_part_that_was_compiled_by_itself_and_old_batch_counters_are_no_obstacle(tmp_path):
+    source, target = net(1), net(2)
+    state = {k.replace("2.", "2._orig_mod."): v for k, v in source.state_dict().items()}
+    del state["1.num_batches_tracked"]
+    torch.save(state, tmp_path / "w.pt")
+    load_weights_(target, tmp_path / "w.pt")
+    assert equal(source, target)
+
+
+def test_a_sparse_tensor_is_refused_before_any_is_loaded(tmp_path):
+    target = net(2)
+    state = net(1).state_dict()
+    state["2.weight"] = state["2.weight"].to_sparse()
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"2\.weight: file sparse float32 \(2, 3\)"):
+        load_weights_(target, tmp_path / "w.pt")
+    assert equal(target, net(2))
+
+
+def test_a_checkpoint_without_a_state_dict_says_what_it_holds(tmp_path):
+    torch.save({"epoch": 3, "weights": net(1).state_dict()}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"model_state_dict.*found dict with the keys epoch, weig"):
+        load_weights_(net(2), tmp_path / "w.pt")
 
 
 def test_safetensors_come_back(tmp_path):
