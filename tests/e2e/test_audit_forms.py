@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safecompress import audit, record
 from safecompress.audits.pair import pair
 from safecompress.errors import UsageError
 from tests.recorded_outputs import Arrays, code, run, saved, with_references
+from tests.target_files import audited, groups, linear_onnx, saved_groups
 
 
 def softmax(z: Any) -> Any:
@@ -153,3 +155,15 @@ def test_a_full_model_a_bit_off_gives_the_same_similarity() -> None:
         for model in (full, lambda v: full(v).softmax(1), lambda v: full(v).softmax(1) * (1 + 3e-7))
     ]
     assert told == pytest.approx([told[0]] * 3, abs=1e-5)
+
+
+def test_json_is_all_that_a_program_reads(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    model, files = linear_onnx(tmp_path / "m.onnx"), saved_groups(tmp_path, groups(400))
+    out = tmp_path / "out"
+    status, said, complaint = audited(model, "--data", *files, "--json", "--out", out)
+    events = [json.loads(line) for line in said.splitlines()]
+    assert events[0]["event"] == "stage"
+    assert events[-1]["event"] == "verdict"
+    assert events[-1]["exit_code"] == status
+    assert complaint == ""

@@ -391,14 +391,3 @@ def test_a_hostile_file_ends_the_command_in_one_line(case: str, tmp_path: Path) 
     assert complaint.startswith("safecompress: ")
     assert "Traceback" not in said
     assert not out.exists()
-
-
-def test_json_is_all_that_a_program_reads(tmp_path: Path) -> None:
-    model, files = linear_onnx(tmp_path / "m.onnx"), saved_groups(tmp_path, groups(400))
-    out = tmp_path / "out"
-    status, said, complaint = audited(model, "--data", *files, "--json", "--out", out)
-    events = [json.loads(line) for line in said.splitlines()]
-    assert events[0]["event"] == "stage"
-    assert events[-1]["event"] == "verdict"
-    assert events[-1]["exit_code"] == status
-    assert complaint == ""

@@ -13,7 +13,6 @@ from safecompress.compression.pipeline import take_up
 from safecompress.compression.prepare import prepare
 from safecompress.compression.teacher_folds import held_out
 from safecompress.compression.teachers import train_teachers
-from safecompress.compression.transfer_rows import TransferRows
 from safecompress.config import TeachersConfig, dump_yaml, load_config
 from safecompress.errors import ConfigError, DataError, ModelError, RunFolderError
 from safecompress.events import silent
@@ -35,9 +34,7 @@ from tests.small_runs import (
     stopping_at,
     taught,
 )
-
-SOFT = {"soft-labels": {"share": 0.7, "mask": "rigl"}}
-STEER = SETTINGS["steer"] | {"proposals": [SOFT, "set"]}
+from tests.students import SOFT, STEER, STUDENT, stopping_when, student_run
 
 
 @pytest.fixture(autouse=True)
@@ -201,22 +198,6 @@ def test_no_teacher_begins_as_another_or_as_the_model_did(trained):
     assert not torch.equal(first[name], prepared.initial[name])
 
 
-STUDENT = {"initialize": "student-global", "student": {"train": TRAIN | {"epochs": 3}}}
-
-
-def student_run(folder, data=None, on_event=silent, **changes):
-    config = SETTINGS | {"sparse": SETTINGS["sparse"] | STUDENT} | changes
-    return compress(make_model, data or splits(), config=config, out=folder, on_event=on_event)
-
-
-def stopping_when(matches):
-    def listen(event):
-        if matches(event):
-            raise Stopped
-
-    return listen
-
-
 def test_a_student_and_what_is_cut_from_it_never_meet_a_hard_label(tmp_path):
     """Once the teachers have spoken, wrong labels of all members change no bit."""
     untouched = {"sparse": SETTINGS["sparse"] | STUDENT | {"rounds": 0}}
@@ -324,47 +305,6 @@ def test_snip_towards_soft_labels_never_meets_a_hard_one(tmp_path):
         for name, weight in first.model.state_dict().items()
     ]
     assert any(differs)
-
-
-CROSSED = {"teachers": {"transfer_set": {"crossovers": 2, "share": 0.5}}}
-
-
-def test_no_crossovers_label_depends_on_its_parents_labels(tmp_path):
-    """One member's wrong label changes what is said of others, and of none of its crossovers."""
-    config = SETTINGS | {"steer": STEER} | CROSSED
-    other = splits.__wrapped__()
-    other.members.labels[5] = (other.members.labels[5] + 1) % 3
-    sets = []
-    for name, data in (("a", splits()), ("b", other)):
-        prepared = prepare(load_config(config), make_model, data)
-        folder = RunFolder.create(tmp_path / name, config_yaml=dump_yaml(prepared.config))
-        sets.append(train_teachers(take_up(prepared, folder, silent)).transfer.soft_labels)
-    made = TransferRows.of(load_config(config), splits())
-    parent = (made.first == 5) | (made.second == 5)
-    assert int(parent.sum()) >= 2
-    assert torch.equal(sets[0][parent], sets[1][parent])
-    changed = (sets[0] != sets[1]).any(1)
-    assert float(changed.double().mean()) > 0.5
-
-
-def test_a_student_learns_from_crossovers_and_resumes_in_the_same_bits(tmp_path):
-    plain = student_run(tmp_path / "plain")
-    whole = student_run(tmp_path / "whole", **CROSSED)
-    learning = stopping_when(lambda event: event.data.get("piece") == "student")
-    with pytest.raises(Stopped):
-        student_run(tmp_path / "cut", on_event=learning, **CROSSED)
-    resumed = compress(make_model, splits(), resume=tmp_path / "cut")
-    weights = [run.model.state_dict() for run in (plain, whole, resumed)]
-    assert all(torch.equal(weights[1][name], weights[2][name]) for name in weights[1])
-    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
-
-
-def test_rows_of_two_members_are_refused_beside_accounted_gradients(tmp_path):
-    pytest.importorskip("opacus")
-    defended = {"steer": STEER | {"defenses": [{"dp-sgd": {"noise": 1.0}}]}}
-    with pytest.raises(ConfigError, match="cannot account for rows made of two members"):
-        student_run(tmp_path / "run", **CROSSED, **defended)
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_search_that_was_resumed_goes_on_where_it_was(tmp_path):
