@@ -9,7 +9,7 @@ import pytest
 from benchmarks import blind_spots_table as tables
 from benchmarks.blind_spots import ATTACKS, DATA, LEFT_OUT, METHODS, blind_spots
 from benchmarks.blind_spots_table import KINDS, MOST, blind, by_kind, placed, strongest
-from benchmarks.cells import Cells
+from benchmarks.cells import Cells, read_lines
 from benchmarks.table import DATA as SETS
 from benchmarks.table import ROOT
 
@@ -20,7 +20,7 @@ from safecompress.config import load_compare_config, load_config
 from safecompress.defenses import DEFENSES
 from safecompress.protocols import SIGNALS
 
-COMMITTED = Cells.of("blind_spots").finished()
+COMMITTED = read_lines(Cells.of("blind_spots").committed)
 
 
 def test_every_registered_defense_has_a_method():
