@@ -88,6 +88,12 @@ def test_no_defense_stands_with_less_than_its_strongest_attack_finds(key):
     assert entries[first + 2] == (", ".join(k for k in KINDS if k in behind) or "none")
 
 
+def test_attacks_that_compare_whole_answers_find_most_as_the_document_says():
+    assert {next(iter(by_kind(cell))) for cell in COMMITTED.values()} == {"comparison"}
+    words = " ".join((ROOT / "docs" / "attacks.md").read_text("utf-8").split())
+    assert "In every cell the attacks that compare whole answers find most." in words
+
+
 def made(**aucs: float):
     """Return a cell of two targets in which the first attack of each kind finds what is given."""
     of_kind = {

@@ -11,9 +11,6 @@ from benchmarks.attacks import KINDS, ROWS, SETS
 from benchmarks.table import ROOT
 
 from tests.claimed_figures import (
-    CLAIMS,
-    DEFENSES,
-    EXEMPT,
     HEADINGS,
     accuracy,
     committed,
@@ -22,6 +19,7 @@ from tests.claimed_figures import (
     shown,
     targets,
 )
+from tests.claims import CLAIMS, DEFENSES, EXEMPT
 
 
 @cache
