@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.blind_spots import DATA, METHODS
-from benchmarks.cells import Cell, Cells
+from benchmarks.cells import Cell, Cells, read_lines
 from safecompress.attacks import ATTACKS
 from safecompress.files import write_text
 from safecompress.protocols import SIGNALS
@@ -164,7 +164,7 @@ def placed(text: str, table: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Return the documents with the tables of the committed cells, by their paths."""
-    cells = Cells.of("blind_spots").finished()
+    cells = read_lines(Cells.of("blind_spots").committed)
     tables = {DOCS / "attacks.md": whole_table(cells), DOCS / "defenses.md": short_table(cells)}
     return {path: placed(path.read_text("utf-8"), table) for path, table in tables.items()}
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import blind_spots_table as tables
 from benchmarks.blind_spots import ATTACKS, DATA, LEFT_OUT, METHODS, blind_spots
 from benchmarks.blind_spots_table import KINDS, MOST, blind, by_kind, placed, strongest
-from benchmarks.cells import Cells
+from benchmarks.cells import Cells, read_lines
 from benchmarks.table import DATA as SETS
 from benchmarks.table import ROOT
 
@@ -20,7 +20,7 @@ from safecompress.config import load_compare_config, load_config
 from safecompress.defenses import DEFENSES
 from safecompress.protocols import SIGNALS
 
-COMMITTED = Cells.of("blind_spots").finished()
+COMMITTED = read_lines(Cells.of("blind_spots").committed)
 
 
 def test_every_registered_defense_has_a_method():
@@ -86,6 +86,12 @@ def test_no_defense_stands_with_less_than_its_strongest_attack_finds(key):
     }
     behind = {kind for kind, mean in best.items() if mean < max(means.values()) - MOST}
     assert entries[first + 2] == (", ".join(k for k in KINDS if k in behind) or "none")
+
+
+def test_attacks_that_compare_whole_answers_find_most_as_the_document_says():
+    assert {next(iter(by_kind(cell))) for cell in COMMITTED.values()} == {"comparison"}
+    words = " ".join((ROOT / "docs" / "attacks.md").read_text("utf-8").split())
+    assert "In every cell the attacks that compare whole answers find most." in words
 
 
 def made(**aucs: float):
