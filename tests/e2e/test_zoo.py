@@ -11,7 +11,7 @@ import torch
 
 from safecompress import Splits, compress, load, splits_from_arrays
 from safecompress.compress import Run
-from safecompress.errors import UsageError
+from safecompress.errors import NonFiniteError, UsageError
 from safecompress.events import Event
 from safecompress.run.folder import MODEL
 from safecompress.run.model_file import read_model
@@ -86,3 +86,19 @@ def test_it_is_compressed_loaded_and_asked_or_refused_with_one_message(
     with torch.inference_mode():
         # Images may be in another memory format, in which sums are taken in another order.
         assert torch.allclose(loaded(rows), done.model(rows), rtol=0, atol=1e-6)
+
+
+def test_the_table_of_kinds_is_that_of_the_zoo() -> None:
+    lines = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8").splitlines()
+    begin = lines.index("| kind | what becomes of it |") + 2
+    table = [line.strip("| ").split(" | ") for line in lines[begin:] if line.startswith("|")]
+    assert [name for name, _ in table] == [kind.name for kind in ZOO]
+    for (name, outcome), kind in zip(table, ZOO, strict=True):
+        assert outcome.startswith("refused: " if kind.refusal else "works"), name
+
+
+def test_where_every_candidate_diverges_the_run_ends_with_the_reason(tmp_path: Path) -> None:
+    train = TRAIN | {"lr": 1e9}
+    config = CONFIG | {"sparse": {"density": 0.4, "rounds": 2, "train": train}}
+    with pytest.raises(NonFiniteError, match=r"NaN or infinite at step \d+; lower"):
+        compress(ZOO[0].make, splits_of("vectors"), config=config, out=tmp_path / "r")

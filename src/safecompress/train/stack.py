@@ -62,6 +62,25 @@ def obstacle(module: nn.Module, candidates: Sequence[Candidate]) -> str:
     return next((why for why, holds in obstacles.items() if holds), "")
 
 
+def _places(module: nn.Module, parameters: Mapping[str, nn.Parameter]) -> dict[str, str]:
+    """Return where each trained parameter is used, once for every layer that holds it.
+
+    Args:
+        module: the module.
+        parameters: its trained parameters, by their first names.
+
+    Returns:
+        The first name of a parameter for each of its places, as `functional_call` names them.
+    """
+    first = {id(p): name for name, p in parameters.items()}
+    return {
+        f"{name}.{own}".lstrip("."): first[id(p)]
+        for name, part in module.named_modules()
+        for own, p in part.named_parameters(recurse=False, remove_duplicate=False)
+        if id(p) in first
+    }
+
+
 def _stacked(tensors: Sequence[Tensor], *, like: Tensor) -> Tensor:
     return torch.stack(list(tensors)).to(like.device)
 
@@ -87,7 +106,7 @@ class Stack:
     ) -> None:
         self._module, self._candidates, self._config = module, tuple(candidates), config
         self._targets = targets
-
+        self._places = _places(module, parameters)
         self._values = {
             name: nn.Parameter(_stacked([c.weights[name] for c in candidates], like=p))
             for name, p in parameters.items()
@@ -136,7 +155,13 @@ class Stack:
 
     def _losses(self, batch: Step) -> Tensor:
         def logits_of(values: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
-            return call(lambda *a, **k: functional_call(self._module, dict(values), a, k), inputs)
+            placed = {place: values[name] for place, name in self._places.items()}
+            # torch's own handling of tied weights leaves stacked ones behind in a layer that the
+            # module holds under two names.
+            return call(
+                lambda *a, **k: functional_call(self._module, placed, a, k, tie_weights=False),
+                inputs,
+            )
 
         logits = vmap(logits_of, in_dims=(0, None))(self._values, batch.inputs)
         targets = [self._targets(batch, candidate) for candidate in self._candidates]

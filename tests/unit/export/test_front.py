@@ -80,6 +80,21 @@ def test_the_graph_prepares_rows_as_training_did(case: str) -> None:
     np.testing.assert_array_equal(one, said[:1])
 
 
+def test_whole_numbers_reach_a_model_that_looks_them_up() -> None:
+    ids = DRAW.integers(0, 9, size=(N, 4)).astype("i4")
+    raw, at = raw_of(ids), np.arange(0, N, 3)
+    fitted = Preprocessor.fit(raw, np.arange(40), PreprocessingConfig(features="none"))
+    prepared = fitted.transform(raw, at)
+    module = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(12, 2))
+    held = ExportContext.of(
+        module, Topology.dense(module), prepared, preprocessor=fitted, raw_type=ids.dtype
+    )
+    (said,) = session(written(held, "onnx")).run(None, {"inputs": ids[at]})
+    with torch.no_grad():
+        expected = module(torch.from_numpy(ids[at]).long()).numpy()
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+
+
 def test_what_operators_on_numbers_cannot_do_stays_outside() -> None:
     words = Column("w", "categorical", np.array(["a", "b"] * (N // 2), dtype=object))
     fitted = Preprocessor.fit(raw_of((*table(), words)), np.arange(40), PreprocessingConfig())
