@@ -98,7 +98,8 @@ CLAIMS: list[tuple[str, str, Callable[[], list[float]]]] = [
         "docs/attacks.md",
         "on Location30 they find {} where `learnt-references` finds {}. Of pruning by magnitude "
         "they find {} of {}. HAMP, whose answers are flat, leaks more there than the dense model "
-        "does: {} against {}; attacks on the answer alone find {}. Whoever holds the dense model as well as a student finds {},",
+        "does: {} against {}; attacks on the answer alone find {}. Whoever holds the dense model "
+        "as well as a student finds {},",
         lambda: [
             *(of_kind(m, k) for m in ("student", "magnitude") for k in ("label", "comparison")),
             *(of_kind(m, "comparison") for m in ("hamp", "dense")),
