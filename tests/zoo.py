@@ -147,6 +147,12 @@ def _scripted() -> nn.Module:
         return torch.jit.script(nn.Sequential(nn.Linear(FEATURES, CLASSES)))
 
 
+def _weight_norm_by_a_hook() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _after_a_step(Through(torch.nn.utils.weight_norm(nn.Linear(16, 16))))
+
+
 def _no_inputs() -> nn.Module:
     layer = nn.Linear(1, 16, bias=False)
     layer.weight = nn.Parameter(torch.zeros(16, 0))
@@ -298,6 +304,12 @@ ZOO = (
         "spectral norm by a hook",
         lambda: _after_a_step(Through(torch.nn.utils.spectral_norm(nn.Linear(16, 16)))),
         remark="SpectralNorm computes",
+        given=True,
+    ),
+    Kind(
+        "weight norm by a hook",
+        _weight_norm_by_a_hook,
+        remark="WeightNorm computes in 'between'",
         given=True,
     ),
     Kind("pruned by torch", _pruned, remark=r"torch\.nn\.utils\.prune", given=True),
