@@ -147,6 +147,12 @@ def _scripted() -> nn.Module:
         return torch.jit.script(nn.Sequential(nn.Linear(FEATURES, CLASSES)))
 
 
+def _weight_norm_by_a_hook() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _after_a_step(Through(torch.nn.utils.weight_norm(nn.Linear(16, 16))))
+
+
 def _no_inputs() -> nn.Module:
     layer = nn.Linear(1, 16, bias=False)
     layer.weight = nn.Parameter(torch.zeros(16, 0))
@@ -300,6 +306,12 @@ ZOO = (
         remark="SpectralNorm computes",
         given=True,
     ),
+    Kind(
+        "weight norm by a hook",
+        _weight_norm_by_a_hook,
+        remark="WeightNorm computes in 'between'",
+        given=True,
+    ),
     Kind("pruned by torch", _pruned, remark=r"torch\.nn\.utils\.prune", given=True),
     Kind("keeps its features", lambda: _after_a_step(through(_stashing, a=nn.Linear(16, 16)))),
     Kind(
@@ -347,7 +359,7 @@ ZOO = (
         "batch norm without averages",
         lambda: Through(nn.BatchNorm1d(16, track_running_stats=False)),
     ),
-    Kind("not stored", lambda: Through(Forgetful()), refusal=r"stored and loaded.*'between\.seen'"),
+    Kind("not stored", lambda: Through(Forgetful()), refusal=r"'between\.seen', which is not"),
     Kind(
         "nothing trained",
         lambda: Through(nn.ReLU()).requires_grad_(False),

@@ -98,7 +98,7 @@ def test_the_table_of_kinds_is_that_of_the_zoo() -> None:
 
 
 def test_where_every_candidate_diverges_the_run_ends_with_the_reason(tmp_path: Path) -> None:
-    train = TRAIN | {"lr": 1e9}
+    train = TRAIN | {"lr": 1e9, "epochs": 2, "batch_size": 8}
     config = CONFIG | {"sparse": {"density": 0.4, "rounds": 2, "train": train}}
     with pytest.raises(NonFiniteError, match=r"NaN or infinite at step \d+; lower"):
         compress(ZOO[0].make, splits_of("vectors"), config=config, out=tmp_path / "r")

@@ -115,6 +115,7 @@ def rehearse(
             start = trainer.start(topology)
             first = trainer.train(start, 1)
             _check_mask(first)
+            _check_buffers(module, live)
         step.place = Place()
         step.text = "being stored and loaded"
         stored = load(save(_untied(first.weights)))
@@ -130,6 +131,23 @@ def _check_mask(candidate: Candidate) -> None:
                 f"the model's '{name}' does not keep its mask: a training step gave values to "
                 "weights that do not exist. Something beside the optimizer writes to it; leave it "
                 "out with sparse.exclude."
+            )
+
+
+def _check_buffers(before: nn.Module, after: nn.Module) -> None:
+    """Check that training changes no buffer that is not stored with the model."""
+    stored = {id(t) for t in after.state_dict(keep_vars=True).values()}
+    changed = dict(after.named_buffers())
+    for name, buffer in before.named_buffers():
+        new = changed.get(name)
+        # One of another shape is a cache, such as positions computed for longer rows.
+        if new is None or id(new) in stored or new.shape != buffer.shape:
+            continue
+        if not torch.equal(new.cpu(), buffer.cpu()):
+            raise ModelError(
+                f"training changes the model's buffer '{name}', which is not stored with it, so "
+                "that the model would answer differently once it is loaded. Register it with "
+                "persistent=True."
             )
 
 
@@ -155,13 +173,10 @@ def _check_answers(
     fresh = copied(module).to(next(made.parameters()).device)
     load_module_(fresh, stored)
     if not _close(before, answers(fresh, rows)):
-        kept = {id(t) for t in made.state_dict(keep_vars=True).values()}
-        lost = [n for n, b in made.named_buffers() if id(b) not in kept]
-        named = f" (such as the buffer '{lost[0]}')" if lost else ""
         raise ModelError(
             "the model answers differently after it was stored and loaded: training changed "
-            f"something that is no parameter and no persistent buffer{named}. Register it as a "
-            "buffer with persistent=True."
+            "something that is no parameter and no persistent buffer, such as an attribute. "
+            "Register it with register_buffer."
         )
 
 

@@ -15,6 +15,7 @@ from safecompress.train.predict import mode
 
 _ROWS = 256
 """Rows that are asked; a part that is only used for some rows is found by many of them."""
+_BATCH = 32
 _SHOWN = 3
 
 
@@ -47,19 +48,26 @@ def unused_parameters(module: nn.Module, rows: Rows) -> Unused:
 
     Args:
         module: any model, left as it is.
-        rows: rows of the data; the first few hundred are asked.
+        rows: rows of the data; of the first few hundred as many are asked as are needed.
     """
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
     if not parameters:
         return Unused()
     device = next(iter(parameters.values())).device
-    few = rows.take(torch.arange(min(_ROWS, len(rows))))
-    inputs = map_inputs(lambda t: t.to(device), few.inputs)
     buffers = [(b, b.clone()) for b in module.buffers()]
+    left = dict(parameters)
     try:
         with mode(module, training=False), seeded(0, "unused"), torch.enable_grad():
-            total = call(module, inputs).sum()
-            gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+            for start in range(0, min(_ROWS, len(rows)), _BATCH):
+                few = rows.take(torch.arange(start, min(start + _BATCH, len(rows))))
+                inputs = map_inputs(lambda t: t.to(device), few.inputs)
+                found = torch.autograd.grad(
+                    call(module, inputs).sum(), list(left.values()), allow_unused=True
+                )
+                pairs = zip(left.items(), found, strict=True)
+                left = {name: p for (name, p), gradient in pairs if gradient is None}
+                if not left:
+                    break
     except FOREIGN:
         # A model whose answers have no gradient is refused by the rehearsal, with the reason.
         return Unused()
@@ -67,5 +75,4 @@ def unused_parameters(module: nn.Module, rows: Rows) -> Unused:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-    left = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None}
-    return Unused(frozenset(left), sum(parameters[name].numel() for name in left))
+    return Unused(frozenset(left), sum(p.numel() for p in left.values()))

@@ -109,3 +109,26 @@ def test_what_a_module_declares_goes_with_its_copies():
     net = Auxiliary()
     _chosen(net, _rows(FEATURES))
     assert set(maskable_parameters(copy.deepcopy(net))) == {"body.weight", "head.weight"}
+
+
+class Experts(nn.Module):
+    """A part that only one row in a hundred reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.usual, self.rare = nn.Linear(FEATURES, 3), nn.Linear(FEATURES, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.usual(x)
+        for row in (x[:, 0] > 100).nonzero().flatten().tolist():
+            out = out.index_add(0, torch.tensor([row]), self.rare(x[row : row + 1]))
+        return out
+
+
+@pytest.mark.parametrize(("row", "found"), [(5, True), (200, True), (300, False)])
+def test_a_part_for_rare_rows_is_found_among_the_first_256(row: int, found: bool):
+    x = torch.zeros(400, FEATURES)
+    x[row, 0] = 200
+    rows = Rows(x, torch.arange(400) % 3, torch.arange(400))
+    unused = unused_parameters(Experts(), rows)
+    assert unused.names == (frozenset() if found else {"rare.weight", "rare.bias"})

@@ -45,6 +45,12 @@ def _written_to(self: Do, x: Tensor) -> Tensor:
     return z * y
 
 
+def _remembering(self: Do, x: Tensor) -> Tensor:
+    if self.training:
+        self.seen = float(x.detach().mean()) + 1
+    return x + getattr(self, "seen", 0.0)
+
+
 @pytest.mark.parametrize(
     ("module", "train", "message"),
     [
@@ -67,7 +73,12 @@ def _written_to(self: Do, x: Tensor) -> Tensor:
         (
             lambda: Through(Forgetful()),
             {},
-            r"after it was stored and loaded.*buffer 'between\.seen'.*persistent=True",
+            r"buffer 'between\.seen', which is not stored.*persistent=True",
+        ),
+        (
+            lambda: Through(Do(_remembering)),
+            {},
+            r"after it was stored and loaded.*an attribute.*register_buffer",
         ),
         (
             lambda: Through(nn.Linear(15, 16)),
@@ -75,7 +86,7 @@ def _written_to(self: Do, x: Tensor) -> Tensor:
             r"failed in layer 'between' \(Linear\) while one training step",
         ),
     ],
-    ids=["batch of one", "in place", "random", "not stored", "shapes"],
+    ids=["batch of one", "in place", "random", "not stored", "an attribute", "shapes"],
 )
 def test_a_fault_names_its_layer_and_its_remedy(module, train, message):
     with pytest.raises(ModelError, match=message):
