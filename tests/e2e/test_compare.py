@@ -116,8 +116,8 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_training(
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match=r"4 models of 'toy', .* are too few"):
         compare(asked | {"models": 4}, out=out)
-    with pytest.raises(ConfigError, match="attack 'boundary' needs rows, target"):
-        compare(asked | {"attacks": ["loss", "boundary"]}, out=out)
+    with pytest.raises(ConfigError, match="attack 'family' needs family"):
+        compare(asked | {"attacks": ["loss", "family"]}, out=out)
     other = {"lira-online": {"variance": "per-example"}}
     methods = asked["methods"] | {"aside": {"set": ["data.split.reference=0.2"]}}
     with pytest.raises(ConfigError, match="method 'aside' changes the data section"):

@@ -47,11 +47,6 @@ def test_every_attack_with_evidence_of_a_cohort_attacks_each_of_its_models(tmp_p
     assert {"six-numbers", "indirect", "pair", "boundary", "white-box"} <= named
 
 
-def test_an_attack_on_what_a_cohort_does_not_hold_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="'family' needs family, of which a cohort holds nothing"):
-        compare(settings(tmp_path, attacks=["family"]), out=tmp_path / "out")
-
-
 def test_an_attacker_with_the_dense_model_needs_one_before_anything_is_trained(tmp_path):
     methods = {"static": {"set": ["sparse.initialize=scratch", "dense.epochs=0"]}}
     with pytest.raises(ConfigError, match="'static' trains none"):
