@@ -33,7 +33,6 @@ COMMANDS: dict[str, str] = {
     "export_verdicts": f"{_DATA} python -m benchmarks.export_verdicts",
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
-    "learnt_references": f"{_DATA} python -m benchmarks.learnt_references",
     "moves": f"{_DATA} python -m benchmarks.moves",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
@@ -48,7 +47,6 @@ COMMANDS: dict[str, str] = {
 }
 """The command that makes the cells of each committed file; capitals are placeholders."""
 COMPARISONS: dict[str, str | None] = {
-    "learnt_references": None,
     "moves": "student",
     "students": None,
     "table": "safecompress",
@@ -56,6 +54,8 @@ COMPARISONS: dict[str, str | None] = {
 }
 """Benchmarks whose cells are those of `safecompress compare`, with the method that others are
 tested against. Their tables are committed as Markdown."""
+UNMADE = frozenset({"moves", "transfer-adaptive"})
+"""Benchmarks without any cell so far; no figure of a document rests on them."""
 
 
 def collect(name: str) -> None:
