@@ -146,8 +146,11 @@ def test_events_tell_the_story(run_folder: tuple[Path, list[Event]]) -> None:
     assert kinds.count("candidate") == 6
     assert kinds.count("selected") == 2
     assert kinds.count("saved") == 3
-    etas = [e.data["eta"] for e in run_folder[1] if e.kind == "progress"]
-    assert etas[-1] < 0.1 * max(etas) + 0.1
+    # In steps, because seconds depend on what else the machine does. Those of candidates that are
+    # the same as another are planned and never taken.
+    told = [e.data for e in run_folder[1] if e.kind == "progress"]
+    left = [data["eta"] * data["rate"] for data in told]
+    assert left[-1] < 0.2 * max(left)
 
 
 def test_same_seed_same_bits_and_another_seed_another_model(
