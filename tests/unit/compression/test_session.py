@@ -20,9 +20,11 @@ from safecompress.compression.notes import Notes
 from safecompress.compression.pipeline import take_up
 from safecompress.compression.prepare import prepare
 from safecompress.compression.session import Session
+from safecompress.compression.teacher_outputs import TeacherOutputs
 from safecompress.config import dump_yaml
 from safecompress.errors import ConfigError
 from safecompress.events import silent
+from safecompress.protocols import Pool, References
 from safecompress.run.folder import RunFolder
 from safecompress.train import Arithmetic
 from safecompress.transforms import Transforms
@@ -128,8 +130,9 @@ def test_a_trainer_knows_what_it_is_given_and_no_more(session: Session) -> None:
     """Soft labels that one trainer was given do not reach another of the same job."""
     steps: dict[str, Any] = {"weights": session.initial}
     labels = torch.full((len(session.splits.members), session.splits.classes), 1 / 3)
-    without = session.trainers.search(None, soft_labels=None)
-    soft = session.trainers.search(None, soft_labels=labels)
+    nothing = References(torch.zeros(1, 1).double(), torch.zeros(1, 1, dtype=torch.bool))
+    without = session.trainers.search(None, taught=None)
+    soft = session.trainers.search(None, taught=TeacherOutputs(labels, Pool(nothing, nothing)))
     start = soft.start(**steps)
     target = start.evolve(soft_target=type(start.soft_target)(1.0, 1.0))
     assert soft.train(target, 1).step == 1
