@@ -68,8 +68,12 @@ class Underway:
         """
         with self.stage.training(), computing_sparsely(self.sparsely):
             yield
+            # The others were written after every step. Once more would undo what a defense has
+            # put into the module since, such as the weights that served unseen rows best.
+            written = {id(part) for part in self._gathered}
             for part in sparse_parts(self.active):
-                part.write_()
+                if id(part) not in written:
+                    part.write_()
 
     @property
     def moved(self) -> list[nn.Parameter]:
