@@ -149,7 +149,7 @@ MEASURES.add(
     TransferRate,
     summary="how often points crafted on the model fool the dense one it was made from",
     reference="Hong, Carlini & Kurakin, SaTML 2023; Tramèr et al., NeurIPS 2020",
-    cost="about 800 forward and backward passes a row, and training: 105 epochs of at most 2,000 "
+    cost="about 900 forward and backward passes a row, and training: 105 epochs of at most 2,000 "
     "rows, once for both norms",
 )
 

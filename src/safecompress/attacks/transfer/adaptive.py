@@ -72,13 +72,10 @@ def surrogate_attackers(x: Tensor) -> dict[str, TransferAttack]:
     """
     attackers: dict[str, TransferAttack] = {
         "momentum": SmoothedFgsm(steps=10, blur=0),
-        "noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE, samples=2),
+        "noise": SmoothedFgsm(steps=20, blur=0, noise=NOISE, samples=4),
     }
     if is_image(x):
-        attackers |= {
-            "diverse": SmoothedFgsm(steps=20, blur=0, shrink=SHRINK),
-            "noise diverse": SmoothedFgsm(steps=20, blur=0, noise=NOISE, shrink=SHRINK),
-        }
+        attackers["diverse"] = SmoothedFgsm(steps=20, blur=0, shrink=SHRINK)
     return attackers
 
 
