@@ -236,7 +236,10 @@ def test_shadow_models_of_a_run_are_trained_once(tmp_path: Path) -> None:
     trained = {p: p.stat().st_mtime_ns for p in (folder / "shadows").glob("0*.safetensors")}
     found = audit(folder, baseline="dense", shadows=4)
     assert {p: p.stat().st_mtime_ns for p in trained} == trained
-    assert "reference attacks with 4 reference models" in found.verdict.document.to_json()["scope"]
+    assert (
+        " with 4 reference models of the model's own recipe"
+        in found.verdict.document.to_json()["scope"]
+    )
     old = figures(ours.verdict.document.to_json(), "compressed")
     new = figures(found.verdict.document.to_json(), "model")
     # LiRA learns nothing but from the shadow models.

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from safecompress.candidate import UNCHANGED, Candidate
+from safecompress.compression import prepare
 from safecompress.errors import InterruptedRunError, MemoryShortageError, NonFiniteError
 from safecompress.run import checkpoints
 from safecompress.run.folder import VERDICT, read_history
@@ -127,15 +128,24 @@ def raising_for(
     wanted: Callable[[Candidate], bool],
     error: BaseException,
 ) -> None:
-    """Make a trainer's method raise for the candidates that are wanted."""
+    """Make a trainer's method raise for the candidates that are wanted, but not in the dry run."""
     original: Callable[..., Any] = getattr(Trainer, method)
+    rehearsed, dry = prepare.rehearse_stages, []
+
+    def rehearsing(*arguments: Any, **options: Any) -> Any:
+        dry.append(True)
+        try:
+            return rehearsed(*arguments, **options)
+        finally:
+            dry.pop()
 
     def raising(self: Trainer, candidate: Candidate, *arguments: Any) -> Any:
-        if wanted(candidate):
+        if not dry and wanted(candidate):
             raise error
         return original(self, candidate, *arguments)
 
     patch.setattr(Trainer, method, raising)
+    patch.setattr(prepare, "rehearse_stages", rehearsing)
 
 
 def by_rigl(candidate: Candidate) -> bool:

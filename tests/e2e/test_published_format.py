@@ -159,7 +159,6 @@ def test_its_file_is_tested_again_measured_and_verified(run: Path, tmp_path: Pat
 
 def test_a_file_that_answers_wrongly_is_not_shipped(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
-    path.write_bytes(b"an older file")
     done = export(run, path, format={NAME: {"shift": 1}})
     assert (str(done.status), done.path, path.exists()) == ("FAIL", None, False)
     failed = {check.name for check in done.checks if str(check.status) == "FAIL"}

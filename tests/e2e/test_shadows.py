@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from safecompress import Splits, compress, load_config
+from safecompress.cohorts.cohort import Cohort
 from safecompress.cohorts.shadow_models import FOLDER
 from safecompress.compression.prepare import prepare
 from safecompress.errors import ConfigError
@@ -49,7 +50,11 @@ def test_a_verdict_without_them_says_so(tmp_path: Path) -> None:
     assert not (run.folder / FOLDER).exists()
 
 
-def test_stopped_among_the_shadow_models_and_resumed_ends_the_same(tmp_path: Path) -> None:
+def test_stopped_among_the_shadow_models_and_resumed_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Side by side, all of them would end at the same moment.
+    monkeypatch.setattr(Cohort, "at_once", lambda self, model=None: 1)
     alone = begin(tmp_path / "alone" / "run", **ALL_CHECKS)
 
     def stop(event: Event) -> None:

@@ -52,6 +52,7 @@ from safecompress.errors import (
     ConfigError,
     DataError,
     MembershipError,
+    MemoryShortageError,
     UndecidableError,
 )
 from safecompress.models import (
@@ -215,7 +216,13 @@ def prepare(
         _check_columns(config, splits)
     # A density that no mask can meet is found before any training, with any kind of first mask.
     mask = prepared.mask_by_magnitude()
-    found = rehearse_stages(module, splits.members, config, topology=mask)
+    try:
+        found = rehearse_stages(module, splits.members, config, topology=mask)
+    except MemoryShortageError as error:
+        raise MemoryShortageError(
+            f"{error}; nothing was begun. Start again with more memory free, or with a smaller "
+            "train.batch_size."
+        ) from error
     return replace(prepared, remarks=(*remarks, *found.remarks), stacks=found.stacks)
 
 

@@ -19,6 +19,8 @@ from safecompress.sparse.distributions import kept_weights, layer_counts
 from safecompress.sparse.selection import largest
 from safecompress.topology import Topology, embedding_tables, maskable_parameters
 
+_SPARED = 4
+"""By this factor a layer may be sparser than the network before it is spared."""
 METHODS = ("magnitude-global", "magnitude-layer", "scratch")
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -36,8 +38,9 @@ def initialize(
 
     Magnitudes of all layers are compared only where they are comparable. An embedding table keeps
     its share by itself, because its entries are often drawn from N(0, 1), and other weights are
-    far smaller. Every other layer keeps at least one weight for each output and input, or its
-    share where that is less, because no signal passes a layer that has nearly no weights.
+    far smaller. Every other layer keeps at least one weight for each output and input, or a
+    quarter of its share where that is less, because no signal passes a layer that has nearly no
+    weights.
 
     Equal magnitudes are settled by position and layer name; the result does not depend on the
     order of the layers. The weights are only read.
@@ -188,7 +191,7 @@ def _floor(tensor: Tensor, density: float) -> int:
     if not tensor.numel():
         return 0
     outputs, inputs = tensor.shape[0], math.prod(tensor.shape[1:2])
-    return max(1, min(math.floor(density * tensor.numel()), outputs + inputs))
+    return max(1, min(math.floor(density * tensor.numel() / _SPARED), outputs + inputs))
 
 
 def _competing(

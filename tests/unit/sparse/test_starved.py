@@ -87,7 +87,7 @@ def test_counts_are_exact_and_floors_are_kept(
     ).layer_counts()
     assert sum(counts.values()) == round(density * total)
     floors = {
-        name: max(1, min(math.floor(density * t.numel()), t.shape[0] + t.shape[1]))
+        name: max(1, min(math.floor(density * t.numel() / 4), t.shape[0] + t.shape[1]))
         for name, t in weights.items()
     }
     assert all(count >= 1 for count in counts.values())
