@@ -152,7 +152,7 @@ class LearntReferencesAttack(LearntAttack):
 
 
 ATTACKS.add(
-    LearntReferencesAttack.name,
+    "learnt-references",
     LearntReferencesAttack,
     summary="learns on the references what a member's whole answer looks like beside theirs",
     reference="after Shokri et al., S&P 2017, and Carlini et al., S&P 2022",
@@ -216,7 +216,7 @@ class LearntKnownRowsAttack(LearntAttack):
 
 
 ATTACKS.add(
-    LearntKnownRowsAttack.name,
+    "learnt-known-rows",
     LearntKnownRowsAttack,
     summary="learns the same on rows of known membership; what references saw need not be known",
     reference="after Nasr et al., S&P 2019",

