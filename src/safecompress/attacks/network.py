@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from safecompress.attacks.options import require_at_least
+from safecompress.attacks.quadratic import Standard
 from safecompress.attacks.second_order import SeparationProblem, logistic, ridge
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import generator
@@ -47,32 +48,16 @@ def in_id_order(rows: Sorted) -> Sorted:
     return rows.take(torch.argsort(outputs.ids, stable=True))
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """Standardizes features by the fit half's mean and standard deviation.
+class Scaling(Standard):
+    """Standardizes features by the fit half's mean and standard deviation, for a network."""
 
-    Args:
-        mean: float64 (features,).
-        scale: float64 (features,), > 0.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    @classmethod
-    def of(cls, raw: Tensor) -> Scaling:
-        """Return the scaling that standardizes given features.
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Return standardized float32 features, clamped to ±5.
 
         Args:
             raw: float64 (n, features).
         """
-        scale = raw.std(dim=0, correction=0)
-        # A constant column carries no information; dividing it by 1 keeps it at zero.
-        return cls(raw.mean(dim=0), torch.where(scale > 1e-12, scale, 1.0))
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        """Return standardized float32 features, clamped to ±5."""
-        return ((raw - self.mean) / self.scale).clamp_(-_CLIP, _CLIP).float()
+        return super().__call__(raw).clamp_(-_CLIP, _CLIP).float()
 
 
 @dataclass(frozen=True)

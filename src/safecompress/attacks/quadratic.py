@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ class Standard:
     scale: Tensor
 
     @classmethod
-    def of(cls, raw: Tensor) -> Standard:
+    def of(cls, raw: Tensor) -> Self:
         """Return what standardizes given columns, float64 (n, columns)."""
         scale = raw.std(dim=0, correction=0)
         # A constant column carries no information; dividing it by 1 keeps it at zero.
