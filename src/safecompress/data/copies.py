@@ -15,8 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import gammaln
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc, gammaln
 
 from safecompress.data.near import Ids, exact_clusters, near_clusters
 from safecompress.errors import DataError
@@ -125,7 +124,7 @@ def shared_rows(first: Ids, second: Ids) -> tuple[int, int]:
         of_size = int(found[sizes == s].sum())
         # The levels of all compositions of all sizes add up to less than the whole.
         level = _LEVEL / (len(_RESOLUTIONS) + 1) / (s * s * (s - 1))
-        certain = float(binom.sf(times - 1, of_size, 0.5)) <= level
+        certain = float(bdtrc(times - 1, of_size, 0.5)) <= level
         if a and b and certain and times >= _MOST_MIXED * of_size:
             rows += np.array([a, b]) * times
     if rows[0] >= _SHARE * len(first) or rows[1] >= _SHARE * len(second):
@@ -271,4 +270,4 @@ def _never_disagree(recorded: Recorded) -> bool:
         return False
     error = float(np.concatenate([wrong[a], wrong[b]]).mean())
     differ = int((labels[a] != labels[b]).sum())
-    return float(binom.cdf(differ, len(a), 2 * error * (1 - error) / _UNEVEN)) <= _LEVEL
+    return float(bdtr(differ, len(a), 2 * error * (1 - error) / _UNEVEN)) <= _LEVEL

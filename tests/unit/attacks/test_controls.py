@@ -207,6 +207,20 @@ def test_constant_inputs_say_nothing():
     assert not result.alarm
 
 
+@pytest.mark.parametrize("classes", [2, 5, 300])
+def test_labels_alone_show_groups_with_other_classes(classes):
+    outcomes = []
+    for seed in range(30):
+        pool = blind_pool(1000, width=0, seed=seed, classes=classes)
+        result = blind(pool, seed)
+        assert (result.looked_at, result.classifier) == ("labels", "frequencies")
+        outcomes.append(result.p_value)
+        other = Rows(pool.members.inputs, pool.members.labels // 2, pool.members.ids)
+        assert blind(Pool(other, pool.nonmembers), seed).alarm
+    assert min(outcomes) > 0.001
+    assert sum(p < 0.3 for p in outcomes) < 18
+
+
 def test_the_same_seed_gives_the_same_blind_baseline():
     pool = blind_pool(300, width=700, seed=4)
     one, two = blind(pool, seed=3), blind(pool, seed=3)
