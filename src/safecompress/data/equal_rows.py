@@ -98,7 +98,7 @@ def _words_at(groups: Sequence[Columns], lengths: Sequence[int], rows: Ids) -> W
 def _digests(words: Words) -> Words:
     """Return a number per row that differs for different rows, but for an accident in 2**60."""
     random = np.random.Generator(np.random.Philox(key=0))
-    factors = random.integers(2**63, size=words.shape[1], dtype=np.uint64) * np.uint64(2)
+    factors = random.integers(2**63, size=words.shape[1:], dtype=np.uint64) * np.uint64(2)
     digests: Words = np.full(len(words), words.shape[1], dtype=np.uint64)
     for column in range(words.shape[1]):
         np.bitwise_xor(digests, words[:, column], out=digests)
