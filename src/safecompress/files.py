@@ -1,6 +1,8 @@
 """Atomic writing of files, reading of JSON and safetensors, and digests.
 
 A reader finds the old version of a file or the new one, never half of each, also after a crash.
+Torch is imported where tensors are read or written, so that a command that writes a text need not
+wait for it.
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor
 
 from safecompress.errors import ConfigError, DataError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -256,6 +258,8 @@ def write_tensors(
     Raises:
         StorageError: when it cannot be written.
     """
+    from safetensors.torch import save
+
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     # `save_file` would create a file that only its owner may read, so the bytes are written here.
     write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
@@ -288,6 +292,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: when the file is missing, truncated or not safetensors.
     """
+    from safetensors.torch import load_file
+
     with reading_safetensors(path):
         return load_file(path)
 
@@ -329,6 +335,8 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     Args:
         tensors: tensors by name.
     """
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(tensors):
         t = tensors[name].detach().cpu().contiguous()

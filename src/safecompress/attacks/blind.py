@@ -49,9 +49,10 @@ class BlindResult:
 
     Args:
         auc: AUC of the classifier with the smaller p-value, on the judged half.
-        p_value: one-sided, against an AUC of at most 0.5, corrected for two classifiers.
+        p_value: one-sided, against an AUC of at most 0.5, corrected for the classifiers tried.
         alarm: whether p < 0.001, which makes every membership figure on these rows void.
-        classifier: `logistic` or `boosting`, the one that `auc` belongs to.
+        classifier: `logistic`, `boosting` or, of labels alone, `frequencies`, the one that `auc`
+            belongs to.
         looked_at: `inputs and labels`, or `labels` where the rows have no inputs.
         n_members, n_nonmembers: numbers of judged rows.
         seconds: wall time of the test.
@@ -89,7 +90,7 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
     means differ most on the fit half, and each row's mean, standard deviation and extremes. Integer
     inputs are treated as tokens and become bags of words. Labels become one-hot columns, or, with
     more than 100 classes, the logarithm of the ratio of their frequencies in the two groups. Rows
-    with empty inputs (n, 0) are classified by their labels alone.
+    with empty inputs (n, 0) are classified by that ratio alone, without a classifier.
 
     Rows that have a `source` are compared by it and not by their inputs. A vocabulary that was
     learned from members treats them otherwise than other rows; that is a leak of the model, for
@@ -116,14 +117,22 @@ def blind_baseline(pool: Pool[Rows], *, halves: Pool[Tensor], seed: int) -> Blin
     known = torch.arange(sum(sizes)) < sizes[0] + sizes[1]
     target = torch.cat([torch.full((n,), g % 2 == 0) for g, n in enumerate(sizes)])
     parts = [part for part in _parts(groups, known) if part.shape[1]]
-    columns = [_reduced(part, known, target, seed=seed) for part in parts]
-    columns.append(_label_columns(torch.cat([rows.labels for rows in groups]), known, target))
-    x = _standardized(torch.cat(columns, dim=1), known).numpy()
-    best_p, best_auc, best_name = 1.0, 0.5, "logistic"
-    for name, classifier in _classifiers(seed).items():
-        scores = _fitted_scores(classifier, x, known.numpy(), target.numpy())
-        members, nonmembers = scores[: sizes[2]], scores[sizes[2] :]
-        p = min(1.0, 2 * auc_p_value(members, nonmembers))
+    labels = torch.cat([rows.labels for rows in groups])
+    if parts:
+        columns = [_reduced(part, known, target, seed=seed) for part in parts]
+        columns.append(_label_columns(labels, known, target))
+        x = _standardized(torch.cat(columns, dim=1), known).numpy()
+        scores = {
+            name: _fitted_scores(classifier, x, known.numpy(), target.numpy())
+            for name, classifier in _classifiers(seed).items()
+        }
+    else:
+        # Nothing is left to fit, and the libraries of classifiers take a second to import.
+        scores = {"frequencies": _frequency_ratio(labels, known, target)[~known].double().numpy()}
+    best_p, best_auc, best_name = 1.0, 0.5, next(iter(scores))
+    for name, score in scores.items():
+        members, nonmembers = score[: sizes[2]], score[sizes[2] :]
+        p = min(1.0, len(scores) * auc_p_value(members, nonmembers))
         if p <= best_p:
             best_p, best_auc, best_name = p, auc(members, nonmembers), name
     return BlindResult(
@@ -201,10 +210,16 @@ def _label_columns(labels: Tensor, known: Tensor, target: Tensor) -> Tensor:
     classes = int(labels.max()) + 1
     if classes <= _MOST_CLASSES:
         return one_hot(labels, classes).float()
+    return _frequency_ratio(labels, known, target)[:, None]
+
+
+def _frequency_ratio(labels: Tensor, known: Tensor, target: Tensor) -> Tensor:
+    """Return by row how much more frequent its class is among members of the fit half, in logs."""
+    classes = int(labels.max()) + 1
     counts = [
         torch.bincount(labels[known & side], minlength=classes) + 1.0 for side in (target, ~target)
     ]
-    return (counts[0] / counts[1]).log()[labels][:, None]
+    return (counts[0] / counts[1]).log()[labels]
 
 
 def _standardized(x: Tensor, known: Tensor) -> Tensor:

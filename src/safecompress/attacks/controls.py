@@ -43,6 +43,8 @@ _FEWEST_JUDGED = 24
 p = 3e-5, below the level of a control even when three dozen attacks share it."""
 
 _ORDINARY_ROWS = 800
+_MOST_ROWS = 20_000
+"""Largest number of rows of a control; two groups of half as many show an AUC of .513."""
 _MOST_QUERIED = 400
 """Largest number of rows for an attack that queries the target, often very many times a row."""
 
@@ -194,12 +196,15 @@ def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> P
             f"controls: {len(outputs)} rows nobody trained on; expected at least {fewest} "
             f"to tell a broken {attack.name} attack from bad luck."
         )
-    most = _MOST_QUERIED if "target" in attack.requires else len(outputs)
+    most = _MOST_QUERIED if "target" in attack.requires else _MOST_ROWS
     order = permutation(len(outputs), seed, "control", "groups")[:most]
-    half = len(order) // 2
-    leaking = torch.zeros(len(outputs), dtype=torch.bool)
-    leaking[order[:half]] = leak
     rows = in_id_order(outputs)
+    if len(order) < len(rows):
+        chosen = order.sort().values
+        rows, order = rows.take(chosen), torch.searchsorted(chosen, order)
+    half = len(order) // 2
+    leaking = torch.zeros(len(rows), dtype=torch.bool)
+    leaking[order[:half]] = leak
     evidence = evidence_for(attack, rows, seed=seed, leaking=leaking)
     return Pool(evidence.take(order[:half]), evidence.take(order[half:]))
 

@@ -27,7 +27,6 @@ from safecompress.checks.metrics import (
     BalancedAccuracy,
     Metric,
     TprAtFpr,
-    is_reversed,
     metric_named,
 )
 from safecompress.checks.noise import AccuracyUnderNoise
@@ -107,7 +106,6 @@ __all__ = [
     "dense_checks",
     "group_clause",
     "group_columns",
-    "is_reversed",
     "low_fpr_checks",
     "metric_named",
     "named_check",

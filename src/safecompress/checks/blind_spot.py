@@ -15,7 +15,7 @@ from torch import Tensor
 
 from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
-from safecompress.checks.metrics import Auc, is_reversed
+from safecompress.checks.metrics import Auc
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import FOREIGN
 from safecompress.protocols import Attack, AttackResult, Estimate, Pool
@@ -58,7 +58,7 @@ def leaks_by_signals(
     for attack in attacks:
         with suppress(*FOREIGN):  # an attack's own check reports what it raises
             result = subject.attacked_by(attack)
-            result = result.turned if is_reversed(result) else result
+            result = result.turned if result.is_reversed else result
             auc = Auc().interval(result, level=level)
             found = SignalLeak(attack.signals, result, auc, attack.signals in steered)
             known = strongest.get(attack.signals)

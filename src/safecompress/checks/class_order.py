@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from safecompress.checks.skill import Floats, Integers, in_errors
 from safecompress.randomness import permutation
+from safecompress.stats.ranks import midranks
 
 _LEVEL = 1e-5
 """Level of the test of all pairs of classes together."""
@@ -113,7 +113,7 @@ def _reversed_pair(p: Floats, labels: Integers) -> bool:
 def _rank_test(first: Floats, second: Floats) -> tuple[float, float]:
     """Return the AUC of `first` above `second` and the probability of one as low by chance."""
     n, m = len(first), len(second)
-    ranks = rankdata(np.concatenate([first, second]))
+    ranks = midranks(np.concatenate([first, second]))
     auc = (ranks[:n].sum() - n * (n + 1) / 2) / (n * m)
     _, ties = np.unique(ranks, return_counts=True)
     total = n + m

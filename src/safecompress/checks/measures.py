@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from safecompress.attacks import ATTACKS
-from safecompress.checks.metrics import Auc, Metric, is_reversed, metric_named
+from safecompress.checks.metrics import Auc, Metric, metric_named
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.config import Request
 from safecompress.errors import MissingEvidenceError
@@ -219,14 +219,14 @@ class AttackMeasure(Measure):
         """
         watch = Stopwatch()
         results = subject.attacked_by(self.attack), dense.attacked_by(self.attack)
-        a, b = (r.turned if is_reversed(r) else r for r in results)
+        a, b = (r.turned if r.is_reversed else r for r in results)
         interval = self.metric.difference(a, b, level=level, seed=subject.seed)
         estimate = self._estimate(interval, self.metric.sizes(a), watch)
         return replace(estimate, note=self._reversed(results[0]))
 
     def _reversed(self, result: AttackResult) -> str:
         """Return a sentence where members score lower than non-members; empty otherwise."""
-        if not is_reversed(result):
+        if not result.is_reversed:
             return ""
         auc = Auc().value(result)
         return (

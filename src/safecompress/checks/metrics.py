@@ -18,7 +18,6 @@ from safecompress.stats import (
     balanced_accuracy,
     balanced_accuracy_difference,
     balanced_accuracy_interval,
-    surely_below_chance,
     tpr_at_fpr,
     tpr_at_fpr_difference,
     tpr_at_fpr_interval,
@@ -209,16 +208,6 @@ class TprAtFpr(Metric):
             level=level,
             seed=seed,
         )
-
-
-def is_reversed(result: AttackResult) -> bool:
-    """Return whether members score lower than non-members, beyond what chance explains.
-
-    Args:
-        result: scores of the attack.
-    """
-    interval = Auc().interval(result, level=0.95)
-    return surely_below_chance(interval.value, interval.high)
 
 
 _NAMED: dict[str, Metric] = {

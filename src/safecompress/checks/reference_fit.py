@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from safecompress.checks.skill import Floats, in_errors
 from safecompress.errors import DataError
@@ -20,6 +19,7 @@ from safecompress.protocols import Evidence, Outputs, Pool
 from safecompress.protocols.odds import log_odds
 from safecompress.randomness import permutation
 from safecompress.stats import auc
+from safecompress.stats.ranks import midranks
 
 _ROWS = 4000
 """Most rows of each group that are compared."""
@@ -173,7 +173,7 @@ def _contradiction(outputs: Pool[Outputs], groups: Pool[_Group]) -> str:
 def _correlation(one: Floats, other: Floats) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(np.corrcoef(midranks(one), midranks(other))[0, 1])
 
 
 def _agreement(references: Floats) -> float:
@@ -221,7 +221,7 @@ def _of_seen(rows: _Group) -> Floats:
     """Return mean log-odds of references that saw a row minus those that did not, by row."""
     seen, unseen = rows.seen.sum(axis=0), (~rows.seen).sum(axis=0)
     both = (seen > 0) & (unseen > 0)
-    ranks = np.stack([rankdata(r) / len(r) for r in rows.references])
+    ranks = np.stack([midranks(r) / len(r) for r in rows.references])
     first = (ranks * rows.seen).sum(axis=0)[both] / seen[both]
     second = (ranks * ~rows.seen).sum(axis=0)[both] / unseen[both]
     return np.asarray(first - second)

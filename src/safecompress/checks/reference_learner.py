@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -30,6 +29,7 @@ from safecompress.checks.skill import (
 )
 from safecompress.protocols import Outputs, Rows, leading_size, map_inputs, tensors_of
 from safecompress.randomness import generator, permutation
+from safecompress.stats.ranks import midranks
 
 _ROWS, _FEWEST = 1500, 120
 """Most and fewest rows, half of them to fit on."""
@@ -185,7 +185,7 @@ def _placements(p: Floats, labels: Integers) -> Floats:
         own = labels == label
         if own.all():
             break
-        below = rankdata(p[:, label])[own] - rankdata(p[own, label])
+        below = midranks(p[:, label])[own] - midranks(p[own, label])
         shares[own] = below / (len(labels) - own.sum())
     return shares
 

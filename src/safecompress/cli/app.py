@@ -12,23 +12,14 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli import (
-    audit,
-    compare,
-    compress,
-    demo,
-    export,
-    init,
-    list_parts,
-    report,
-    validate,
-)
 from safecompress.cli.console import mute_stdout, print_anything, say
+from safecompress.cli.verbs import Verbs, listed
 from safecompress.errors import SafeCompressError
 from safecompress_command import version_line
 
 app = typer.Typer(
     name="safecompress",
+    cls=Verbs,
     help="Make a PyTorch model small, and prove with simulated attacks that it is safe to ship.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,15 +45,7 @@ def _options(
     """Hold the options of the command itself; each verb has its own."""
 
 
-app.command(name="compress")(compress.command)
-app.command(name="audit")(audit.command)
-app.command(name="compare")(compare.command)
-app.command(name="export")(export.command)
-app.command(name="validate")(validate.command)
-app.command(name="report")(report.command)
-app.command(name="init")(init.command)
-app.command(name="list")(list_parts.command)
-app.command(name="demo")(demo.command)
+listed(app)
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from safecompress.errors import ConfigError, StorageError
 from safecompress.files import make_folder, require_file, require_folder, write_text
-from safecompress.report.ours import is_ours
 
 
 def require_outputs(
@@ -47,7 +46,7 @@ def require_outputs(
         for name, given in (inputs or {}).items():
             if given is not None and Path(given).expanduser().resolve() == file.resolve():
                 raise ConfigError(f"{option} {file}: is read as {name}; name another file.")
-        if not force and not is_ours(file, option):
+        if not force and file.exists() and not _is_ours(file, option):
             raise ConfigError(
                 f"{option} {file}: exists and was not written by SafeCompress; name another file, "
                 "or pass --force to replace it."
@@ -72,3 +71,10 @@ def write_outputs(
         except StorageError as error:
             first = first or StorageError(f"{option}: {error}")
     return first
+
+
+def _is_ours(file: Path, option: str) -> bool:
+    # Only here, because reports import torch, which a command that writes a new file need not do.
+    from safecompress.report.ours import is_ours
+
+    return is_ours(file, option)

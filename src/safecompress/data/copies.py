@@ -15,10 +15,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import gammaln
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc, gammaln
 
-from safecompress.data.near import Ids, exact_clusters, near_clusters
+from safecompress.data.equal_rows import first_equal
+from safecompress.data.near import Ids, near_clusters
 from safecompress.errors import DataError
 from safecompress.protocols import Evidence, Pool
 
@@ -97,6 +97,35 @@ class Repeats:
     dropped: int
 
 
+class _Both:
+    """The rows of both groups, members first, and which of them are equal.
+
+    Args:
+        recorded: answers of members and non-members.
+        labels: whether rows with different labels are different.
+    """
+
+    def __init__(self, recorded: Recorded, *, labels: bool = True) -> None:
+        both = (recorded.members, recorded.nonmembers)
+        self._values = np.concatenate([answers.values for answers in both])
+        self._labels = np.concatenate([answers.labels for answers in both]) * labels
+        self._equal = first_equal([[self._values, self._labels]])
+
+    def clusters(self, allowed: float) -> Ids:
+        """Return a number per row, equal for rows that are equal but for `allowed` of their size.
+
+        Args:
+            allowed: largest difference of two outputs, as a share of the largest output of the row;
+                0 for exactly equal rows.
+        """
+        if not allowed:
+            return self._equal
+        scale = np.maximum(np.abs(self._values).max(axis=1, keepdims=True), 1.0)
+        return near_clusters(
+            self._values, self._labels, allowed * scale.astype(np.float64), once=self._equal
+        )
+
+
 def shared_rows(first: Ids, second: Ids) -> tuple[int, int]:
     """Return how many rows of two groups are in the other group, beyond what chance explains.
 
@@ -125,7 +154,7 @@ def shared_rows(first: Ids, second: Ids) -> tuple[int, int]:
         of_size = int(found[sizes == s].sum())
         # The levels of all compositions of all sizes add up to less than the whole.
         level = _LEVEL / (len(_RESOLUTIONS) + 1) / (s * s * (s - 1))
-        certain = float(binom.sf(times - 1, of_size, 0.5)) <= level
+        certain = float(bdtrc(times - 1, of_size, 0.5)) <= level
         if a and b and certain and times >= _MOST_MIXED * of_size:
             rows += np.array([a, b]) * times
     if rows[0] >= _SHARE * len(first) or rows[1] >= _SHARE * len(second):
@@ -144,9 +173,9 @@ def refuse_shared(recorded: Recorded, path: Path, *, step: float = 0.0) -> None:
     Raises:
         DataError: with the number of shared rows.
     """
-    sizes, found = recorded.map(len), (0, 0)
+    sizes, found, both = recorded.map(len), (0, 0), _Both(recorded)
     for allowed in (*_RESOLUTIONS, *((1.01 * step,) if step else ())):
-        clusters = _clusters(recorded, allowed)
+        clusters = both.clusters(allowed)
         first, second = np.split(clusters, [sizes.members])
         found = shared_rows(first, second)
         if _same_sets(first, second):
@@ -182,7 +211,7 @@ def repeats_of(recorded: Recorded) -> Pool[Repeats]:
     Args:
         recorded: answers of members and non-members.
     """
-    clusters = _clusters(recorded, _RESOLUTIONS[1])
+    clusters = _Both(recorded).clusters(_RESOLUTIONS[1])
     first, second = np.split(clusters, [len(recorded.members)])
     copied = _never_disagree(recorded)
 
@@ -220,17 +249,6 @@ def _same_sets(first: Ids, second: Ids) -> bool:
     return float(min(chances)) <= math.log(_LEVEL / (len(_RESOLUTIONS) + 1))
 
 
-def _clusters(recorded: Recorded, allowed: float, *, labels: bool = True) -> Ids:
-    """Return a number per row of both groups, members first, equal for equal rows."""
-    both = (recorded.members, recorded.nonmembers)
-    values = np.concatenate([answers.values for answers in both])
-    exact = np.concatenate([answers.labels for answers in both]) * labels
-    if not allowed:
-        return exact_clusters([values, exact])
-    scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1.0)
-    return near_clusters(values, exact, allowed * scale.astype(np.float64))
-
-
 def _ranks(clusters: Ids) -> tuple[Ids, Ids]:
     """Return each row's rank in its cluster, from 0, and the sizes of the clusters."""
     _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
@@ -255,7 +273,7 @@ def _never_disagree(recorded: Recorded) -> bool:
     less than a factor of `_UNEVEN`. The labels of one row given twice never differ.
     """
     both = (recorded.members, recorded.nonmembers)
-    clusters = _clusters(recorded, _RESOLUTIONS[1], labels=False)
+    clusters = _Both(recorded, labels=False).clusters(_RESOLUTIONS[1])
     usable = ~np.concatenate([answers.saturated for answers in both])
     labels = np.concatenate([answers.labels for answers in both])[usable]
     wrong = np.concatenate([answers.wrong for answers in both])[usable]
@@ -271,4 +289,4 @@ def _never_disagree(recorded: Recorded) -> bool:
         return False
     error = float(np.concatenate([wrong[a], wrong[b]]).mean())
     differ = int((labels[a] != labels[b]).sum())
-    return float(binom.cdf(differ, len(a), 2 * error * (1 - error) / _UNEVEN)) <= _LEVEL
+    return float(bdtr(differ, len(a), 2 * error * (1 - error) / _UNEVEN)) <= _LEVEL

@@ -5,7 +5,6 @@ Two rows are duplicates when their inputs are equal, whatever their labels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -13,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from safecompress.data.equal_rows import Ids, first_equal
 from safecompress.data.raw import Array, RawData, first
 from safecompress.data.text import cut
 from safecompress.errors import SplitOverlapError
-from safecompress.protocols import Inputs, map_inputs
-
-Ids = NDArray[np.int64]
+from safecompress.protocols import Inputs, tensors_of
 
 
 def content_of_raw(raw: RawData, *, max_words: int | None) -> Ids:
@@ -32,7 +30,7 @@ def content_of_raw(raw: RawData, *, max_words: int | None) -> Ids:
         max_words: number of words after which texts are cut; None for whole texts.
     """
     if not isinstance(raw.columns, tuple):
-        return _first_equal(_array_bytes(raw.columns))
+        return first_equal([[raw.columns]])
     parts: list[Iterable[bytes]] = []
     for column in raw.columns:
         if column.kind == "numeric":
@@ -53,10 +51,9 @@ def content_of_inputs(inputs: Iterable[Inputs]) -> list[Ids]:
     Returns:
         One int64 array per group; equal numbers, within or across groups, mean equal inputs.
     """
-    groups = [list(_input_bytes(group)) for group in inputs]
-    numbers = _first_equal(row for group in groups for row in group)
-    cuts = np.cumsum([len(group) for group in groups])[:-1]
-    return np.split(numbers, cuts)
+    groups = [[_as_array(t) for t in tensors_of(group)] for group in inputs]
+    cuts = np.cumsum([len(columns[0]) for columns in groups])[:-1]
+    return np.split(first_equal(groups), cuts)
 
 
 def check_disjoint(groups: Mapping[str, tuple[Ids, Ids]], *, what: str, remedy: str) -> None:
@@ -96,13 +93,8 @@ def repeated(content: Ids) -> NDArray[np.bool_]:
 
 
 def _array_bytes(x: Array) -> Iterator[bytes]:
-    if x.dtype.kind == "f":
-        # Adding zero turns -0.0 into 0.0: they are equal as numbers and must be as bytes.
-        for row in x:
-            yield (row + 0).tobytes()
-    else:
-        for row in x:
-            yield row.tobytes()
+    # Adding zero turns -0.0 into 0.0: they are equal as numbers and must be as bytes.
+    return (row.tobytes() for row in (x + 0 if x.dtype.kind == "f" else x))
 
 
 def _text_bytes(texts: Iterable[str]) -> Iterator[bytes]:
@@ -112,29 +104,11 @@ def _text_bytes(texts: Iterable[str]) -> Iterator[bytes]:
         yield len(data).to_bytes(8, "big") + data
 
 
-def _input_bytes(inputs: Inputs) -> Iterator[bytes]:
-    tensors: list[Tensor] = []
-
-    def collect(tensor: Tensor) -> Tensor:
-        tensors.append(tensor)
-        return tensor
-
-    map_inputs(collect, inputs)
-    parts = [_array_bytes(_as_array(t)) for t in tensors]
-    return (b"".join(row) for row in zip(*parts, strict=True))
-
-
 def _as_array(tensor: Tensor) -> Array:
     plain = tensor.detach().cpu()
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
 def _first_equal(rows: Iterable[bytes]) -> Ids:
-    first_index: dict[bytes, int] = {}
-    return np.array(
-        [
-            first_index.setdefault(hashlib.blake2b(row, digest_size=16).digest(), i)
-            for i, row in enumerate(rows)
-        ],
-        dtype=np.int64,
-    )
+    known: dict[bytes, int] = {}
+    return np.array([known.setdefault(row, i) for i, row in enumerate(rows)], dtype=np.int64)

@@ -43,8 +43,9 @@ def input_clusters(inputs: Pool[Inputs]) -> tuple[Ids, Ids]:
     allowed = np.maximum(
         _NEAR * values.std(axis=0, dtype=np.float64), 2 * np.finfo(values.dtype).eps * large
     )[None]
-    near = near_clusters(values, others, allowed)
-    wide = near_clusters(values, others, _WIDER * allowed)
+    near, wide = (
+        near_clusters(values, others, times * allowed, once=exact) for times in (1.0, _WIDER)
+    )
     distinct = [len(np.unique(clusters)) for clusters in (exact, near, wide)]
     if distinct[0] - distinct[2] > 2 * (distinct[0] - distinct[1]):
         return first, second

@@ -1,13 +1,10 @@
-"""`exact_clusters` and `near_clusters`: rows that are equal but for the last digits.
+"""`near_clusters`: rows that are equal but for the last digits.
 
 The same row computed in another batch, or on another machine, differs in its last digits, so equal
 bytes are too strict a test of two rows being the same.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,38 +19,22 @@ _BLOCK = 1 << 22
 """Entries compared at a time, 32 MB."""
 
 
-def exact_clusters(columns: Sequence[NDArray[Any]]) -> Ids:
-    """Return a number per row, equal for rows with equal entries in all columns, int64 (n,).
-
-    Args:
-        columns: arrays (n, …), numbers; -0.0 equals 0.0.
-    """
-    # Adding zero turns -0.0 into 0.0: they are equal as numbers and must be as bytes.
-    flat = [np.ascontiguousarray(np.add(c.reshape(len(c), -1), 0, dtype=c.dtype)) for c in columns]
-    width = sum(c.dtype.itemsize * c.shape[1] for c in flat)
-    if not width:
-        return np.zeros(len(flat[0]), dtype=np.int64)
-    joined = np.concatenate([c.view(np.uint8).reshape(len(c), -1) for c in flat], axis=1)
-    rows = np.ascontiguousarray(joined).view(np.dtype((np.void, width))).reshape(-1)
-    return np.unique(rows, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
-def near_clusters(values: Numbers, exact: Ids, allowed: NDArray[np.float64]) -> Ids:
+def near_clusters(values: Numbers, exact: Ids, allowed: NDArray[np.float64], *, once: Ids) -> Ids:
     """Return a number per row, equal for rows that are near, directly or through other rows.
 
     Args:
         values: float32 or float64 (n, d), finite.
         exact: int64 (n,), a number per row; rows are near only if these are equal, too.
         allowed: (n, 1) or (1, d), the largest difference of an entry of two near rows.
+        once: `first_equal([[values, exact]])`, which several calls may share.
 
     Returns:
         int64 (n,), equal within a cluster.
     """
-    once = exact_clusters([values, exact])
-    firsts = np.unique(once, return_index=True)[1]
+    _, firsts, which = np.unique(once, return_index=True, return_inverse=True)
     by_row = allowed.shape[0] > 1
     found = _distinct_near(values[firsts], exact[firsts], allowed[firsts] if by_row else allowed)
-    return found[once]
+    return found[which]
 
 
 def _distinct_near(values: Numbers, exact: Ids, allowed: NDArray[np.float64]) -> Ids:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from safecompress.errors import ModelError
 from safecompress.export.compact import zstd
@@ -155,6 +154,9 @@ def _turns(sessions: Mapping[str, Session], rows: Feed, rounds: int) -> dict[str
 
 def _median(ratios: NDArray[np.float64], level: float = 0.95) -> Span:
     """Return a median with its interval from order statistics, which assumes no distribution."""
+    # Only here, because it takes half a second to import.
+    from scipy.stats import binom
+
     ordered = np.sort(ratios)
     n = len(ordered)
     below = max(0, int(binom.ppf((1 - level) / 2, n, 0.5)) - 1)

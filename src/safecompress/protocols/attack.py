@@ -19,6 +19,7 @@ from safecompress.protocols.judges import Judges
 from safecompress.protocols.references import References
 from safecompress.protocols.rows import Outputs, Pool, Rows
 from safecompress.protocols.span import InputRange
+from safecompress.stats.intervals import auc_interval, surely_below_chance
 from safecompress.stats.thresholds import best_threshold, class_thresholds
 
 
@@ -129,6 +130,12 @@ class AttackResult:
     classes: int
     knowledge: str
     seconds: float
+
+    @cached_property
+    def is_reversed(self) -> bool:
+        """Whether members score lower than non-members, beyond what chance explains."""
+        found = auc_interval(self.scores.members, self.scores.nonmembers, level=0.95)
+        return surely_below_chance(found.value, found.high)
 
     @cached_property
     def turned(self) -> AttackResult:

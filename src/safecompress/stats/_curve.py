@@ -42,8 +42,18 @@ class Curve:
             nonmembers: int64 (n,), from 0.
         """
         size = 1 + max(int(members.max()), int(nonmembers.max()))
-        counts = (np.bincount(side, minlength=size)[::-1] for side in (nonmembers, members))
-        false, true = (np.concatenate([[0], np.cumsum(count)]) for count in counts)
+        return cls.of_counts(*(np.bincount(side, minlength=size) for side in (members, nonmembers)))
+
+    @classmethod
+    def of_counts(cls, members: Ints, nonmembers: Ints) -> Curve:
+        """Return the curve of groups of which it is known how many rows have each score.
+
+        Args:
+            members: int64 (k,), numbers of members by score, rising.
+            nonmembers: int64 (k,), numbers of non-members by the same scores.
+        """
+        sides = (nonmembers, members)
+        false, true = (np.concatenate([[0], np.cumsum(side[::-1])]) for side in sides)
         return cls(false, true)
 
     def least(self, accused: Ints) -> Floats:
@@ -116,9 +126,7 @@ def ranked(members: Floats, nonmembers: Floats) -> tuple[Ints, Ints]:
     return codes[: len(members)], codes[len(members) :]
 
 
-def coarsened(
-    members: Floats, nonmembers: Floats, *, fpr: float, steps: int = 1_000
-) -> tuple[Ints, Ints]:
+def coarsened(members: Floats, nonmembers: Floats, *, fpr: float, steps: int) -> tuple[Ints, Ints]:
     """Return ranks that keep all that matters for the envelope at a rate, for many resamples.
 
     Scores down to the twofold of the rate's place keep ranks of their own. Those below it share

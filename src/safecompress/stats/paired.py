@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from safecompress.errors import ConfigError, DataError, NonFiniteError, UndecidableError
-from safecompress.stats._curve import Curve, coarsened
 from safecompress.stats._inputs import (
     Bools,
     Floats,
@@ -35,6 +33,7 @@ from safecompress.stats._proportions import (
     paired_difference,
     tail_of,
 )
+from safecompress.stats._tail_bootstrap import tpr_differences
 from safecompress.stats.low_fpr import tpr_at_fpr
 from safecompress.stats.roc import require_false_positives, threshold_at_fpr
 
@@ -240,21 +239,19 @@ def tpr_at_fpr_difference(
     b = two_scores(b_members, b_nonmembers, "tpr_at_fpr_difference: b")
     _require_same_rows(a, b, "tpr_at_fpr_difference")
     require_false_positives(len(a[1]), fpr=fpr, where="tpr_at_fpr_difference")
-    # Ranks give the same curves as scores, and a resample of ranks need not be sorted.
-    ranks = (*coarsened(*a, fpr=fpr), *coarsened(*b, fpr=fpr))
-    resampled = bootstrap_difference(
-        partial(_tpr_of_ranks, fpr=fpr), *ranks, level=level, seed=seed
-    )
+    tail = tail_of(level)
+    draws = tpr_differences(a, b, fpr=fpr, count=_replicates(tail), seed=seed)
+    resampled = np.quantile(draws, [tail, 1 - tail])
     value = tpr_at_fpr(*a, fpr=fpr) - tpr_at_fpr(*b, fpr=fpr)
     above_a, above_b = (m > threshold_at_fpr(n, fpr=fpr) for m, n in (a, b))
-    fixed = _share_difference(above_a, above_b, tail_of(level))
-    low, high = min(resampled.low, fixed.low), max(resampled.high, fixed.high)
+    fixed = _share_difference(above_a, above_b, tail)
+    low, high = min(float(resampled[0]), fixed.low), max(float(resampled[1]), fixed.high)
     return enclosing(value, low, high, edges=(-1, 1))
 
 
-def _tpr_of_ranks(members: Floats, nonmembers: Floats, *, fpr: float) -> float:
-    curve = Curve.of_codes(members.astype(np.intp), nonmembers.astype(np.intp))
-    return curve.envelope(fpr * len(nonmembers))[0] / len(members)
+def _replicates(tail: float) -> int:
+    """Return enough resamples to leave 20 beyond each end of an interval, and at least 1,000."""
+    return max(1_000, math.ceil(20 / tail))
 
 
 def bootstrap_difference(
@@ -296,7 +293,7 @@ def bootstrap_difference(
     a = two_scores(a_members, a_nonmembers, "bootstrap_difference: a")
     b = two_scores(b_members, b_nonmembers, "bootstrap_difference: b")
     _require_same_rows(a, b, "bootstrap_difference")
-    count = max(1_000, math.ceil(20 / tail)) if replicates is None else replicates
+    count = _replicates(tail) if replicates is None else replicates
     if count * tail < 1:
         raise ConfigError(
             f"bootstrap_difference: replicates={count} reach no further than level "

@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from safecompress.checks import Subject, is_reversed, metric_named
+from safecompress.checks import Subject, metric_named
 from safecompress.errors import FOREIGN
 from safecompress.protocols import Attack, AttackResult
 from safecompress.verdicts.parts import ExposedMember, ExposedMembers, NewlyExposedMembers
@@ -41,7 +41,7 @@ def _strongest(subject: Subject, attacks: Sequence[Attack]) -> tuple[Attack, Att
         # Third-party attacks may raise anything; the check of the attack reports the error.
         with suppress(*FOREIGN):
             result = subject.attacked_by(attack)
-            if is_reversed(result):
+            if result.is_reversed:
                 result = result.turned
             results.append((metric_named("auc").value(result), attack, result))
     return max(results, key=lambda entry: entry[0])[1:] if results else None

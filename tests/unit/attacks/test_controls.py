@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from safecompress.attacks import controls
 from safecompress.attacks.contract import synthetic_outputs
 from safecompress.attacks.controls import blind_baseline, no_leak, planted_leak
 from safecompress.attacks.imagined import plant
@@ -207,6 +208,20 @@ def test_constant_inputs_say_nothing():
     assert not result.alarm
 
 
+@pytest.mark.parametrize("classes", [2, 5, 300])
+def test_labels_alone_show_groups_with_other_classes(classes):
+    outcomes = []
+    for seed in range(30):
+        pool = blind_pool(1000, width=0, seed=seed, classes=classes)
+        result = blind(pool, seed)
+        assert (result.looked_at, result.classifier) == ("labels", "frequencies")
+        outcomes.append(result.p_value)
+        other = Rows(pool.members.inputs, pool.members.labels // 2, pool.members.ids)
+        assert blind(Pool(other, pool.nonmembers), seed).alarm
+    assert min(outcomes) > 0.001
+    assert sum(p < 0.3 for p in outcomes) < 18
+
+
 def test_the_same_seed_gives_the_same_blind_baseline():
     pool = blind_pool(300, width=700, seed=4)
     one, two = blind(pool, seed=3), blind(pool, seed=3)
@@ -216,3 +231,12 @@ def test_the_same_seed_gives_the_same_blind_baseline():
 def test_a_blind_baseline_on_a_handful_of_rows_is_undecidable():
     with pytest.raises(UndecidableError, match="19 rows in one half"):
         blind(blind_pool(38, width=3, seed=0))
+
+
+def test_controls_take_as_many_of_very_many_rows_as_they_need(monkeypatch):
+    monkeypatch.setattr(controls, "_MOST_ROWS", 300)
+    outputs = synthetic_outputs(1000, seed=0)
+    for control in (planted_leak, no_leak):
+        result = control(outputs, LossAttack(), seed=0)
+        assert result.ok
+        assert (result.n_members, result.n_nonmembers) == (150, 150)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from pathlib import Path
 
-import click
 import pytest
 import typer
 
 from safecompress.cli import app
+from safecompress.cli.verbs import VERBS, imported
 
-
-def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
-    """Yield a command and all below it, by the words that call them."""
-    yield path, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from commands(inner, f"{path} {name}")
-
-
-COMMANDS = dict(commands(typer.main.get_command(app), "safecompress"))
+COMMANDS = {
+    "safecompress": typer.main.get_command(app),
+    **{f"safecompress {verb}": imported(verb) for verb in VERBS},
+}
 PARAMETERS = {
     f"{path} {parameter.name}": parameter
     for path, command in COMMANDS.items()
@@ -30,6 +27,31 @@ PARAMETERS = {
 def test_the_tree_holds_the_commands_and_their_options() -> None:
     assert {"safecompress audit", "safecompress compress"} <= COMMANDS.keys()
     assert {"safecompress audit target", "safecompress audit max_auc"} <= PARAMETERS.keys()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_list_shows_the_first_line_of_a_commands_help(verb: str) -> None:
+    first = COMMANDS[f"safecompress {verb}"].help.split("\n\n")[0]
+    assert " ".join(first.split()) == VERBS[verb][1]
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "init new.yaml"])
+def test_a_command_without_a_model_imports_no_torch(words: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from safecompress_command import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", COMMANDS)
