@@ -10,20 +10,18 @@ seen.
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.blind_spots --data location30
     python -m benchmarks.blind_spots_table  # once its cells are collected
 
-The latter writes the table of the committed cells into docs/attacks.md.
+The latter writes the tables of the committed cells into docs/attacks.md, docs/defenses.md and
+docs/selection.md.
 """
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from benchmarks.cells import Cells, add_out
+from benchmarks.comparing import ask_for_cells
 from benchmarks.table import METHODS as TABLE
-from benchmarks.table import SMALL, comparison, defended, say
-from safecompress import compare
+from benchmarks.table import SMALL, comparison, defended
 from safecompress.defenses import DEFENSES
-from safecompress.report import table_markdown
 
 _OPTIONS: dict[str, str] = {
     "adversarial": "{adversarial: {weight: 0.1}}",
@@ -75,7 +73,7 @@ LEFT_OUT: dict[str, str] = {
     "white-box-published": "10 seconds a target",
 }
 """Attacks that no cell has, and why."""
-DATA = ("location30", "synthetic")
+DATA = ("location30", "synthetic", "banking77")
 MODELS, SEED = 8, 470
 
 
@@ -97,18 +95,7 @@ def blind_spots() -> dict[str, Any]:
 
 def main() -> None:
     """Make the missing cells and print the table of all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="*", default=[])
-    parser.add_argument("--method", nargs="*", default=[])
-    parser.add_argument("--workers", type=int)
-    add_out(parser, "blind_spots")
-    options = parser.parse_args()
-    config = blind_spots() | {"workers": options.workers}
-    Cells(options.out).unpack()
-    document = compare(
-        config, out=options.out, data=options.data, methods=options.method, on_event=say
-    )
-    print(table_markdown(document.to_json()))
+    ask_for_cells("blind_spots", blind_spots(), summary=__doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables of the documents on which attacks are blind to which defense, from committed cells.
+"""The tables of the documents on what attacks find in defenses, from committed cells.
 
 A kind of attack finds what the strongest attack of the kind finds, by the mean AUC over a cohort's
 targets. It is blind to a defense where that is more than .03 below what the strongest of all kinds
@@ -28,6 +28,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 MOST = 0.03
 KINDS = tuple(kind for kind in SIGNALS if kind != "versions")
 """The kinds of attack that hold the judged model alone."""
+STEERING = ("loss", "modified-entropy", "neural", "calibrated", "six-numbers")
+"""Attacks that a search can afford for every candidate."""
 _BEGIN = "<!-- Written by `python -m benchmarks.blind_spots_table`; change cells, not this. -->"
 _END = "<!-- End of what is written. -->"
 
@@ -111,6 +113,40 @@ def short_table(cells: Mapping[str, Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def steering_table(cells: Mapping[str, Cell]) -> str:
+    """Return, for each data set, how well a cheap attack orders recipes, as Markdown.
+
+    A row has Spearman's correlation of what the attack finds, and of what the strongest attack that
+    holds the judged model alone finds, over all recipes of the set.
+
+    Args:
+        cells: by key.
+    """
+    found = {data: [cell for _, cell in _of(cells, data) if cell is not None] for data in DATA}
+    # Of two recipes every order is one of two, so fewer than three say nothing.
+    made = [data for data in DATA if len(found[data]) >= 3]
+    head = ["attack that steers", *(f"{data}, {len(found[data])} recipes" for data in made)]
+    lines = [_row(head), "|---" * len(head) + "|"]
+    for attack in STEERING:
+        agree = (agreement(found[data], attack) for data in made)
+        lines.append(_row([f"`{attack}`", *(f"{rho:.2f}" for rho in agree)]))
+    return "\n".join(lines) + "\n"
+
+
+def agreement(cells: Sequence[Cell], attack: str) -> float:
+    """Return Spearman's correlation of an attack's mean AUC with the strongest attack's.
+
+    Args:
+        cells: one a recipe, at least three.
+        attack: the attack's name, which every cell has.
+    """
+    means = [
+        np.mean([target["attacks"][attack]["auc"] for target in cell["targets"]]) for cell in cells
+    ]
+    strongest_means = [next(iter(by_kind(cell).values()))[1].mean() for cell in cells]
+    return float(stats.spearmanr(means, strongest_means).statistic)
+
+
 def _of(cells: Mapping[str, Cell], data: str) -> list[tuple[str, Cell | None]]:
     """Return the cell of every method on a data set; None where there is none."""
     keys = {name: f"{data}-{1 if name == 'dense' else 0.05:g}-{name}" for name in METHODS}
@@ -165,7 +201,11 @@ def placed(text: str, table: str) -> str:
 def documents() -> dict[Path, str]:
     """Return the documents with the tables of the committed cells, by their paths."""
     cells = read_lines(Cells.of("blind_spots").committed)
-    tables = {DOCS / "attacks.md": whole_table(cells), DOCS / "defenses.md": short_table(cells)}
+    tables = {
+        DOCS / "attacks.md": whole_table(cells),
+        DOCS / "defenses.md": short_table(cells),
+        DOCS / "selection.md": steering_table(cells),
+    }
     return {path: placed(path.read_text("utf-8"), table) for path, table in tables.items()}
 
 

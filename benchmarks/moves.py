@@ -11,14 +11,11 @@ no table. The seed and the methods were fixed before any figure was seen.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from benchmarks.cells import Cells, add_out
+from benchmarks.comparing import ask_for_cells
 from benchmarks.table import METHODS as TABLE
-from benchmarks.table import SMALL, comparison, say
-from safecompress import compare
-from safecompress.report import table_markdown
+from benchmarks.table import SMALL, comparison
 
 SHALLOW = "teachers.choose={options: [{hidden: [256]}]}"
 """The default choice of the teachers' training, with a shallower network beside it."""
@@ -71,18 +68,9 @@ def moves() -> dict[str, Any]:
 
 def main() -> None:
     """Make the missing cells and print the table of all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="*", default=["location30", "synthetic"])
-    parser.add_argument("--method", nargs="*", default=[])
-    parser.add_argument("--workers", type=int)
-    add_out(parser, "moves")
-    options = parser.parse_args()
-    config = moves() | {"workers": options.workers}
-    Cells(options.out).unpack()
-    document = compare(
-        config, out=options.out, data=options.data, methods=options.method, on_event=say
+    ask_for_cells(
+        "moves", moves(), summary=__doc__.splitlines()[0], data=["location30", "synthetic"]
     )
-    print(table_markdown(document.to_json()))
 
 
 if __name__ == "__main__":

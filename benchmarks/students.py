@@ -9,14 +9,11 @@ and protocol of `benchmarks.table` on other draws of the rows: cohorts of eight 
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from benchmarks.cells import Cells, add_out
+from benchmarks.comparing import ask_for_cells
 from benchmarks.table import METHODS as TABLE
-from benchmarks.table import SMALL, comparison, say
-from safecompress import compare
-from safecompress.report import table_markdown
+from benchmarks.table import SMALL, comparison
 
 _ONE = ("steer.population=1", "steer.attacks=[loss]", "steer.calibrated=false")
 """Settings with the cheapest attack alone: with one proposal there is nothing to choose."""
@@ -82,18 +79,7 @@ def students() -> dict[str, Any]:
 
 def main() -> None:
     """Make the missing cells and print the table of all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="*", default=[])
-    parser.add_argument("--method", nargs="*", default=[])
-    parser.add_argument("--workers", type=int)
-    add_out(parser, "students")
-    options = parser.parse_args()
-    config = students() | {"workers": options.workers}
-    Cells(options.out).unpack()
-    document = compare(
-        config, out=options.out, data=options.data, methods=options.method, on_event=say
-    )
-    print(table_markdown(document.to_json()))
+    ask_for_cells("students", students(), summary=__doc__.splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -28,11 +28,9 @@ from typing import Any
 import yaml
 
 from benchmarks.cells import RESULTS, Cell, Cells, add_out
+from benchmarks.comparing import make_cells
 from benchmarks.sets import FP32, SETTINGS
-from safecompress import compare
 from safecompress.cohorts.statistics import contest
-from safecompress.events import Event
-from safecompress.report import table_markdown
 from safecompress.verdicts.comparison_document import (
     AttackSpread,
     CohortRow,
@@ -269,11 +267,7 @@ def main() -> None:
     if options.print_config:
         print(yaml.safe_dump(config, sort_keys=False))
         return
-    Cells(out).unpack()
-    document = compare(
-        config, out=out, data=data, densities=densities, methods=methods, on_event=say
-    )
-    print(table_markdown(document.to_json()))
+    make_cells(config, out, data=data, densities=densities, methods=methods)
 
 
 def tabulated(cells: Mapping[str, Cell], *, reference: str | None) -> CohortTable:
@@ -320,12 +314,6 @@ def _point(row: CohortRow) -> str:
 def _plus_minus(span: Mean | Spread | AttackSpread, scale: float, digits: int) -> str:
     values = (scale * span.mean, scale * (span.high - span.low) / 2)
     return " ± ".join(f"{value:.{digits}f}".removeprefix("0") for value in values)
-
-
-def say(event: Event) -> None:
-    """Print each model and each cell."""
-    if event.kind in {"stage", "saved"} or event.data.get("stage") == "shadows":
-        print(event.text, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from benchmarks import blind_spots_table as tables
 from benchmarks.blind_spots import ATTACKS, DATA, LEFT_OUT, METHODS, blind_spots
-from benchmarks.blind_spots_table import KINDS, MOST, blind, by_kind, placed, strongest
+from benchmarks.blind_spots_table import (
+    KINDS,
+    MOST,
+    agreement,
+    blind,
+    by_kind,
+    placed,
+    strongest,
+)
 from benchmarks.cells import Cells, read_lines
 from benchmarks.table import DATA as SETS
 from benchmarks.table import ROOT
@@ -116,6 +124,28 @@ def test_an_attacker_who_holds_another_model_too_blinds_nobody():
     cell = made(versions=0.9)
     assert strongest(cell, "versions")[1].mean() == pytest.approx(0.9)
     assert blind(cell) == ()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_attack_that_orders_recipes_as_the_strongest_does_has_correlation_one(turned):
+    cells = [
+        made(comparison=0.6 + step, label=0.5 + (-step if turned else step))
+        for step in (0.0, 0.1, 0.05)
+    ]
+    (label,) = (
+        n
+        for n in cells[0]["targets"][0]["attacks"]
+        if REGISTERED.parts[n].factory.signals == "label"
+    )
+    assert agreement(cells, label) == pytest.approx(-1 if turned else 1)
+
+
+def test_the_six_numbers_order_recipes_as_the_document_says():
+    """A search may rest on them: their order is that of the strongest attack."""
+    for data in DATA:
+        cells = [cell for key, cell in COMMITTED.items() if key.startswith(f"{data}-")]
+        if len(cells) >= 3:
+            assert agreement(cells, "six-numbers") >= 0.9, data
 
 
 def test_a_document_without_a_place_for_the_table_is_refused():

@@ -200,7 +200,7 @@ def test_every_benchmark_that_makes_cells_has_its_command_and_runs_by_it() -> No
         path.stem
         for path in (ROOT / "benchmarks").glob("*.py")
         if re.search(r"^if __name__ == ", text := path.read_text(), re.MULTILINE)
-        and re.search(r"\.(write|unpack)\(", text)
+        and re.search(r"\.write\(|(make|ask_for)_cells\(", text)
     }
     assert named == makers
     assert all(hasattr(importlib.import_module(f"benchmarks.{name}"), "main") for name in named)

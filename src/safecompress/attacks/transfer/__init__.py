@@ -16,6 +16,7 @@ from safecompress.attacks.transfer import (
     pgd as pgd,
     momentum as momentum,
     diverse as diverse,
+    feature as feature,
     smoothed as smoothed,
     rgf as rgf,
     gfcs as gfcs,
@@ -34,6 +35,7 @@ from safecompress.attacks.transfer.aim import Aim, input_gradient
 from safecompress.attacks.transfer.craft import craft
 from safecompress.attacks.transfer.diverse import DiverseInputs
 from safecompress.attacks.transfer.embeddings import EmbeddingInputModel
+from safecompress.attacks.transfer.feature import FeatureFgsm
 from safecompress.attacks.transfer.gfcs import Gfcs
 from safecompress.attacks.transfer.gradients import gives_gradients
 from safecompress.attacks.transfer.masking import GradientSigns, gradient_signs
@@ -70,6 +72,7 @@ __all__ = [
     "DiverseInputs",
     "EmbeddingInputModel",
     "Ensemble",
+    "FeatureFgsm",
     "Fgsm",
     "Gfcs",
     "GradientSigns",

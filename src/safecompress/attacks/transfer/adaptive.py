@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from safecompress.attacks.transfer.craft import craft
 from safecompress.attacks.transfer.diverse import DiverseInputs
+from safecompress.attacks.transfer.feature import FeatureFgsm
 from safecompress.attacks.transfer.gradients import gives_gradients
 from safecompress.attacks.transfer.masking import gradient_signs
 from safecompress.attacks.transfer.momentum import MomentumFgsm
@@ -38,7 +39,8 @@ SHRINK = 0.75
 def adaptive_attackers(x: Tensor) -> dict[str, TransferAttack]:
     """Return the gradient attacks on the small model itself, by name.
 
-    Some smooth its gradients: on images by a blur, on others by a mean over noise alone.
+    Some smooth its gradients: on images by a blur, on others by a mean over noise alone. One
+    follows a layer inside.
 
     Args:
         x: rows, float (n, …); only the number of dimensions is used.
@@ -48,6 +50,7 @@ def adaptive_attackers(x: Tensor) -> dict[str, TransferAttack]:
         "pgd restarts": Pgd(steps=20, restarts=3, random_start=True),
         "mi-fgsm": MomentumFgsm(steps=10),
         "margin": Pgd(steps=20, loss="margin"),
+        "features": FeatureFgsm(steps=20),
     }
     if not is_image(x):
         return attackers | {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from safecompress.attacks.transfer.asked import AskedModule
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError
-from safecompress.models.adapt import adapt
 from safecompress.protocols import Ball, Source, TransferAttack
 from safecompress.train.predict import full_precision, mode
 
@@ -82,14 +81,10 @@ def craft_context(
             parameter = next(source.parameters(), None)
             device = x.device if parameter is None else parameter.device
             stack.enter_context(mode(source, training=False))
-            model = partial(_logits, source)
+            model = AskedModule(source)
         stack.enter_context(full_precision(device))
         stack.enter_context(torch.enable_grad())
         yield model, device
-
-
-def _logits(module: nn.Module, points: Tensor) -> Tensor:
-    return adapt(module(points))
 
 
 def _no_source(points: Tensor) -> Tensor:

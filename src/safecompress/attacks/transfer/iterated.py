@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -67,6 +68,25 @@ class IteratedAttack(TransferAttack):
         del ball, draw
         return input_gradient(source, points, aim)
 
+    def followed(
+        self, source: Source, x: Tensor, aim: Aim, *, ball: Ball, draw: torch.Generator
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the function of points and of their rows' positions whose result a step follows.
+
+        By default that is `gradient`, which does not depend on the rows themselves.
+
+        Args:
+            source: the model the attacker holds.
+            x: the rows, float (n, …).
+            aim: the value of the n rows.
+            ball: the points that may be sent.
+            draw: random generator of this ascent.
+        """
+        del x
+        return lambda points, rows: self.gradient(
+            source, points, aim.take(rows), ball=ball, draw=draw
+        )
+
     @abstractmethod
     def direction(self, gradient: Tensor, before: Tensor) -> Tensor:
         """Return the direction of a step, (n, …), whose length does not matter.
@@ -121,13 +141,13 @@ class IteratedAttack(TransferAttack):
         size = ball.radius * (2.5 / self.steps if self.step is None else self.step)
         points, direction = start.clone(), torch.zeros_like(start)
         rows = torch.arange(len(x), device=x.device)
+        followed = self.followed(source, x, aim, ball=ball, draw=random)
         for _ in range(self.steps):
             if self.early_stop and len(rows):
                 with torch.no_grad():
                     rows = rows[~aim.take(rows).reached(source(points[rows]))]
             if not len(rows):
                 break
-            gradient = self.gradient(source, points[rows], aim.take(rows), ball=ball, draw=random)
-            direction[rows] = self.direction(gradient, direction[rows])
+            direction[rows] = self.direction(followed(points[rows], rows), direction[rows])
             points[rows] = ball.project(points[rows] + ball.step(direction[rows], size), x[rows])
         return points
