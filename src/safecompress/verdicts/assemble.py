@@ -40,6 +40,7 @@ from safecompress.verdicts.export_document import (
 from safecompress.verdicts.exposed_members import most_exposed, newly_exposed, strongest_of
 from safecompress.verdicts.joint_document import JointVerdict
 from safecompress.verdicts.joint_finding import JointFinding
+from safecompress.verdicts.joint_steps import steps_of_set
 from safecompress.verdicts.joint_words import set_sentences, surest_first, threat_of_set
 from safecompress.verdicts.leak_by_class import leak_of
 from safecompress.verdicts.parts import CheckEntry
@@ -240,7 +241,12 @@ def _joint(finding: JointFinding, facts: JointFacts) -> JointVerdict:
     common = _judged(finding, facts, strongest)
     more = set_sentences(files, best, family, exposed)
     return JointVerdict(
-        **common | {"sentence": " ".join([finding.sentence, *more]), "by_class": ()},
+        **common
+        | {
+            "sentence": " ".join([finding.sentence, *more]),
+            "by_class": (),
+            "next_steps": (*steps_of_set(finding), *finding.next_steps),
+        },
         kind="joint",
         model=facts.model,
         threat_model=ThreatModel(kind="set", text=threat_of_set(len(files), facts.dense)),

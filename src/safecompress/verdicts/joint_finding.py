@@ -143,7 +143,8 @@ def find_jointly(
     checks = (*every, *tested)
     family = scopes[-1]
     sizes = family.subject.outputs.map(len)
-    shown = [s.name for s in scopes if s.alone or s.name == best_pair or s is family]
+    pair = [best_pair] if best_pair and best_pair != family.name else []
+    shown = [family.name, *pair, *(s.name for s in scopes if s.alone)]
     rows = (
         []
         if dense is None or published
