@@ -33,6 +33,7 @@ class JointCase:
         dense: the dense model's outputs on these rows; None where it is not given.
         published: position of the dense model among the files; None where it is secret or not
             given.
+        secret: whether there is a dense model that stays secret.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class JointCase:
     cases: tuple[AuditInput, ...]
     dense: RecordedOutputs | None = None
     published: int | None = None
+    secret: bool = False
 
     @property
     def looks(self) -> int:
@@ -86,6 +88,25 @@ def open_jointly(
         for place, target in enumerate(targets)
     )
     secret = None if holder is None else cases[holder].parent
+    return joined(cases, secret=secret, published=published)
+
+
+def joined(
+    cases: Sequence[AuditInput],
+    *,
+    secret: RecordedOutputs | None = None,
+    published: int | None = None,
+) -> JointCase:
+    """Return files that were opened one by one as a set, on the rows that all have.
+
+    Args:
+        cases: the opened files.
+        secret: outputs of a dense model that is none of them; None without one.
+        published: position of the dense model among them; None where it is none of them.
+
+    Raises:
+        DataError: when the files do not answer for the same classes on the same rows.
+    """
     models = of_same_rows(
         *(case.recorded for case in cases),
         *(() if secret is None else (secret,)),
@@ -93,7 +114,8 @@ def open_jointly(
     )
     files = models[: len(cases)]
     dense = models[-1] if secret is not None else None if published is None else files[published]
-    return JointCase(names_of(files), files, cases, dense, published)
+    names = names_of(files)
+    return JointCase(names, files, tuple(cases), dense, published, secret is not None)
 
 
 def names_of(files: Sequence[RecordedOutputs]) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def _single(
     name, recorded = case.names[place], case.files[place]
     subject = _subject(case, (place,), seed=seed)
     plan = plan_attacks({name: subject}, name, budget, named=named)
-    compared = None if place == case.published else case.dense
+    compared = case.dense if place != case.published else None
     suite = audit_suite(
         limits,
         attacks=plan.attacks,

@@ -144,7 +144,7 @@ def _facts(case: JointCase, judged: JointScopes, named: Sequence[Attack]) -> Joi
 def _dense_is(case: JointCase) -> Literal["published", "secret", "not given"]:
     if case.published is not None:
         return "published"
-    return "not given" if case.dense is None else "secret"
+    return "secret" if case.secret else "not given"
 
 
 def _remarks(case: JointCase) -> tuple[str, ...]:
