@@ -21,15 +21,21 @@ SIDES = ("member", "nonmember")
 
 
 def said_of(
-    draw: np.random.Generator, rows: int, *, signs: Sequence[float], lift: float, noise: float
+    draw: np.random.Generator,
+    rows: int,
+    *,
+    signs: Sequence[float],
+    lifts: Sequence[float] = (),
+    noise: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Return arrays of files that hide a member's lift behind the same noise, each with its sign.
+    """Return arrays of files of one model that differ by a shared noise and a little of their own.
 
     Args:
         draw: random generator.
         rows: members, and as many non-members.
         signs: by file, what the shared noise is multiplied with.
-        lift: how much every file raises the label's logit of a member.
+        lifts: by file, how much it raises the label's logit of a member; without any, nothing
+            leaks.
         noise: standard deviation of the shared noise.
     """
     said: list[dict[str, Any]] = [{} for _ in signs]
@@ -39,7 +45,7 @@ def said_of(
         base = draw.normal(size=(rows, 3))
         base[at] += 2 + draw.normal(size=rows)
         shared = noise * draw.normal(size=rows)
-        for arrays, sign in zip(said, signs, strict=True):
+        for arrays, sign, lift in zip(said, signs, lifts or [0.0] * len(said), strict=True):
             logits = base + 0.2 * draw.normal(size=base.shape)
             logits[at] += (lift if side == "member" else 0.0) + sign * shared
             arrays |= {f"{side}_logits": logits.astype(np.float32), f"{side}_labels": labels}
