@@ -21,7 +21,7 @@ from tests.laws.test_null_audits import at_most_this_often
 from tests.support import calibrating, count
 
 HIDING = ((0.4, 0.0), (0.4, 0.0, 0.0), (0.4, 0.0, 0.4, 0.0))
-"""By file, how much the label's logit of a member is raised; some files raise it and some do not."""
+"""By file, how much the label's logit of a member is raised; some files do not raise it."""
 
 
 def null(seed: int, *, rows: int = 500, files: int = 3) -> JointFinding:
