@@ -103,6 +103,26 @@ def release(
     Raises:
         UsageError: on a run, a format or a folder that a release cannot work with.
         StorageError: when a file cannot be written, or the ledger cannot count the look.
+
+    Example:
+        Two formats for programs that read compact files:
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from safecompress import compress, release
+        >>> brief = {"epochs": 2, "precision": "32-true"}
+        >>> config = {
+        ...     "data": {"source": {"source": "sklearn", "name": "iris"}},
+        ...     "model": {"name": "mlp", "options": {"hidden": [8]}},
+        ...     "dense": brief,
+        ...     "sparse": {"density": 0.5, "rounds": 1, "train": brief},
+        ...     "steer": {"proposals": ["rigl"]},
+        ... }
+        >>> with TemporaryDirectory() as folder:
+        ...     run = compress(config=config, out=f"{folder}/run").folder
+        ...     formats = ["safetensors", "safetensors-int8"]
+        ...     done = release(run, f"{folder}/out", formats=formats)
+        >>> print(done.shipped, done.document.files[0].name, len(done.document.pairs))
+        True run-safetensors.safetensors 1
     """
     out, on_event = Path(out), listener(on_event)
     if dense not in ("secret", "published"):

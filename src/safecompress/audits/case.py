@@ -232,7 +232,7 @@ def open_case(
         group_by=asking.group_by,
         seed=asking.seed,
     )
-    case = case_of(
+    case = _case(
         recorded,
         None if baseline is None else _parent(baseline, asking),
         name=source.path.name if source.path.is_dir() else source.path.stem,
@@ -343,7 +343,7 @@ def _case_of_run(
         known = recorded.evidence.zip(shadows[kind], lambda e, r: replace(e, references=r))
         return replace(recorded, evidence=known, references=asking.shadows.count, own_recipe=True)
 
-    return case_of(
+    return _case(
         record(module, run.folder / run.file),
         None if parent is None else record(parent, Path(str(baseline))),
         name=run.folder.resolve().name,
@@ -353,7 +353,7 @@ def _case_of_run(
     )
 
 
-def case_of(
+def _case(
     recorded: RecordedOutputs,
     parent: RecordedOutputs | None,
     *,
@@ -363,20 +363,6 @@ def case_of(
     looks: int = 1,
     sealed: bool = False,
 ) -> AuditInput:
-    """Return what an audit judges, once outputs and rows are known to belong together.
-
-    Args:
-        recorded: the model's outputs.
-        parent: the baseline's outputs; None without a baseline.
-        name: the model's name in the report.
-        identity: digests of the model; None takes those of its outputs.
-        accuracy: the model's accuracy on rows it was not trained on; None where it is not stated.
-        looks: distinct models judged on these rows, this one included.
-        sealed: whether the rows are a run's sealed rows.
-
-    Raises:
-        UsageError: when outputs, labels and rows contradict each other.
-    """
     if parent is not None:
         recorded, parent = of_same_rows(recorded, parent)
         parent = believable(parent, sealed=sealed)

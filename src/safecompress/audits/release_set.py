@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from safecompress.audits.case import case_of
+from safecompress.audits.case import AuditInput
 from safecompress.audits.joint_case import joined
 from safecompress.audits.joint_verdict import judge_jointly
 from safecompress.audits.suite import Limits
@@ -103,8 +103,17 @@ def judge_release(asked: ReleaseSet, *, on_event: Listener) -> tuple[Verdict, Jo
         if dense is not None:
             recorded.append(record_rows(dense, sealed, path=run.folder / DENSE_FILE))
     names = names_beyond_numbers(run.splits.class_names)
+    # Every file was shown to be faithful to the run's model, so its outputs need no other proof.
     cases = [
-        case_of(replace(r, class_names=names), None, name=r.path.name, looks=looks, sealed=True)
+        AuditInput(
+            name=r.path.name,
+            recorded=replace(r, class_names=names),
+            parent=None,
+            identity={"file": r.path.name, "sha256": digests.get(r.path.name)},
+            baseline_identity=None,
+            looks=looks,
+            sealed=True,
+        )
         for r in recorded
     ]
     case = joined(cases, published=len(cases) - 1 if asked.published else None)
