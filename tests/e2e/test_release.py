@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from safecompress import Limits, compress, release
+from safecompress import Limits, audit_jointly, compress, release
 from safecompress.cli.app import app
+from safecompress.config import ShadowsConfig
 from safecompress.errors import ConfigError, RunFolderError
 from safecompress.verdicts.read import read_document
 
@@ -128,3 +129,18 @@ def test_a_release_destroys_nothing(released: Path, finished: Path, tmp_path: Pa
     refused("named twice", formats=FORMATS[:1] * 2)
     with pytest.raises(RunFolderError, match="holds a run"):
         release(finished, finished, formats=FORMATS)
+
+
+def test_shadow_models_of_a_run_are_read_in_all_of_its_files(run: Path) -> None:
+    """Two models of one run share their shadow models, so one attack learns on both at once."""
+    shadows = ShadowsConfig(count=6, workers=1)
+    found = audit_jointly([run, run / "dense.safetensors"], shadows=shadows).document
+    assert [file.references for file in found.files] == [6, 6]
+    assert "learnt-set" in found.scope
+    named = {check.name: check for check in found.checks}
+    assert named["control: planted leak, learnt-set"].status == "PASS"
+    assert any(
+        check.knowledge == "shadow" and check.n_members == found.power.n_members
+        for check in found.checks
+        if "learnt-set.auc" in check.name
+    )

@@ -38,7 +38,7 @@ def test_a_set_at_the_truth_fails_at_its_level() -> None:
 
 
 def test_attacks_on_several_files_guess_where_nothing_leaks() -> None:
-    trials = count(16, 300)
+    trials = count(10, 300)
     values = {"pair": [], "joint": []}
     for seed in range(trials):
         found = null(seed, rows=250)

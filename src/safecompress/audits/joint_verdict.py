@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from safecompress.audits.believable import doubts_of
@@ -22,7 +23,12 @@ from safecompress.verdict_names import DENSE
 from safecompress.verdicts.assemble import JointFacts, assemble
 from safecompress.verdicts.document import AuditedModel
 from safecompress.verdicts.joint_document import JointVerdict
-from safecompress.verdicts.joint_finding import JointFinding, Scope, find_jointly
+from safecompress.verdicts.joint_finding import (
+    OWN_INPUTS,
+    JointFinding,
+    Scope,
+    find_jointly,
+)
 from safecompress.verdicts.joint_words import names_of
 from safecompress.verdicts.plot_data import figures_document
 from safecompress.verdicts.verdict import (
@@ -102,7 +108,10 @@ def _controls(
         if scope.alone:
             (place,) = scope.files
             file, attacks = case.files[place], scope.attacks
-            doubts = doubts_of(file, None)
+            doubts = tuple(
+                replace(doubt, name=f"control: {OWN_INPUTS}", attack=OWN_INPUTS)
+                for doubt in doubts_of(file, None)
+            )
             if place != where:
                 return (*doubts, *attack_controls(scope.subject, attacks=attacks, among=among))
             rows = file.rows

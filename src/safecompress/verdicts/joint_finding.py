@@ -20,6 +20,9 @@ from safecompress.verdicts.parts import ComparedModel, Span, aucs_of
 from safecompress.verdicts.sentence import is_control, sentence_of
 from safecompress.verdicts.verdict import Finding, attacks_of, compared_model
 
+OWN_INPUTS = "own inputs"
+"""What stands for an attack in the control that a file got the inputs it knows."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -192,7 +195,8 @@ def _named(scope: Scope, control: CheckResult) -> CheckResult:
 def _status(
     scope: Scope, results: Sequence[CheckResult], controls: Sequence[CheckResult]
 ) -> Status:
-    labels = {"", *(scope.label(attack.name) for attack in scope.attacks)}
+    named = (OWN_INPUTS, *(attack.name for attack in scope.attacks))
+    labels = {"", *map(scope.label, named)}
     return overall(results, [control for control in controls if control.attack in labels])
 
 
