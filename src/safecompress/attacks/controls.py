@@ -16,7 +16,6 @@ from torch import Tensor
 from safecompress.attacks.blind import LEVEL, BlindResult, blind_baseline
 from safecompress.attacks.imagined import evidence_for, synthetic_outputs
 from safecompress.attacks.metric import true_class_log_odds
-from safecompress.attacks.network import in_id_order
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import permutation
@@ -204,9 +203,7 @@ def _two_groups(
         )
     most = _MOST_QUERIED if "target" in attack.requires else _MOST_ROWS
     order = permutation(len(outputs), seed, "control", "groups")[:most]
-    rows: Outputs | Evidence = (
-        in_id_order(known) if isinstance(known, Evidence) else in_id_order(known)
-    )
+    rows = known.take(torch.argsort(outputs.ids, stable=True))
     if len(order) < len(outputs):
         chosen = order.sort().values
         rows, order = rows.take(chosen), torch.searchsorted(chosen, order)
