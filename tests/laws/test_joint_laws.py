@@ -106,9 +106,12 @@ def test_several_files_tell_no_less_than_any_of_them(lift: float) -> None:
 
 
 def shadowed(
-    seed: int, *, rows: int = 600, models: int = 12, lift: float = 2.0
+    seed: int, *, rows: int = 600, models: int = 12, lift: float = 2.0, leaks: bool = True
 ) -> tuple[list[dict[str, object]], list[Pool[References]]]:
-    """Return two files and their references: a member's lift shows in the sum of both alone."""
+    """Return two files and their references: a member's lift shows in the sum of both alone.
+
+    Where the target leaks not, its references leak all the same.
+    """
     draw = np.random.default_rng([15, seed])
     labels = draw.integers(0, 3, 2 * rows)
     at = np.arange(2 * rows), labels
@@ -121,7 +124,8 @@ def shadowed(
         shared = 3 * draw.normal(size=2 * rows)
         for file, sign in enumerate((1.0, -1.0)):
             logits[file, model] = base + 0.2 * draw.normal(size=base.shape)
-            logits[file, model][at] += lift * 0.5 * seen[model] + sign * shared
+            knows = 1.0 if leaks or model < models else 0.0
+            logits[file, model][at] += knows * lift * 0.5 * seen[model] + sign * shared
     said, references = [], []
     for file in range(2):
         values = torch.from_numpy(logits[file]).float()
@@ -149,6 +153,18 @@ def test_references_in_every_file_are_read_side_by_side() -> None:
         alone = [figures[s.name].attacks["learnt-references.auc"].value for s in found.singles]
         together = figures[family.name].attacks["learnt-set.auc"].value
         assert together > max(alone) + 0.1
+
+
+def test_what_references_leak_is_not_charged_to_files_that_leak_nothing() -> None:
+    values = []
+    for seed in range(count(2, 100)):
+        said, references = shadowed(seed, rows=300, models=6, leaks=False)
+        found = judged(recorded(said, references), seed=seed)
+        auc_of = found.figures_of[found.scopes[-1].name].attacks["learnt-set.auc"]
+        values.append((auc_of.value, auc_of.low <= 0.5 <= auc_of.high))
+    spread = 0.5 * (1 / 300) ** 0.5 / len(values) ** 0.5
+    assert abs(np.mean([value for value, _ in values]) - 0.5) < 3.5 * spread
+    assert sum(inside for _, inside in values) >= 0.9 * len(values) - 1
 
 
 def test_references_of_other_rows_are_not_read_together() -> None:
