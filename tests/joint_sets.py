@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from safecompress.audits.joint_case import JointCase
 from safecompress.audits.joint_suite import joint_scopes
 from safecompress.audits.suite import Limits
 from safecompress.audits.time_budget import Budget
+from safecompress.checks import CheckResult
 from safecompress.data import RecordedOutputs
 from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
-from safecompress.verdicts.joint_finding import JointFinding, find_jointly
+from safecompress.verdicts.joint_finding import JointFinding, Scope, find_jointly
 
 SIDES = ("member", "nonmember")
 
@@ -87,10 +88,20 @@ def recorded(
     return files
 
 
+def no_controls(scope: Scope, among: int) -> tuple[CheckResult, ...]:
+    del scope, among
+    return ()
+
+
 def judged(
-    files: Sequence[RecordedOutputs], *, seed: int, limits: Limits | None = None
+    files: Sequence[RecordedOutputs],
+    *,
+    seed: int,
+    limits: Limits | None = None,
+    controls: Callable[[Scope, int], tuple[CheckResult, ...]] = no_controls,
+    level: float = 0.95,
 ) -> JointFinding:
-    """Return the results of all scopes of a set, without controls."""
+    """Return the results of all scopes of a set, by default without controls."""
     names = tuple(str(file.path) for file in files)
     case = JointCase(names, tuple(files), ())
     made = joint_scopes(
@@ -101,7 +112,7 @@ def judged(
         dense=None,
         published=False,
         best_pair=made.best_pair,
-        controls=lambda _, __: (),
-        level=0.95,
+        controls=controls,
+        level=level,
         on_result=lambda _: None,
     )

@@ -174,8 +174,10 @@ def _scope(case: JointCase, judged: JointScopes) -> str:
         own = all(file.own_recipe for file in known)
         parts[0] += reference_clause(fewest, own_recipe=own)
     if len(known) < len(case.files):
+        without = len(case.files) - len(known)
         parts.append(
-            f"without reference models in the format of {len(case.files) - len(known)} of the files"
+            f"without reference models no shadow-model attack could be run on {without} of the "
+            "files"
         )
     elif "learnt-set" not in several:
         parts.append("references of the files are not of the same models, so none read them all")

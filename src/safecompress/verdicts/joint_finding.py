@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from safecompress.checks import Check, CheckResult, Status, Subject, Suite, overall
 from safecompress.checks.measures import AttackMeasure
@@ -121,24 +122,16 @@ def find_jointly(
     def with_advice(result: CheckResult) -> CheckResult:
         return advised(result, asked.get(result.name), None)
 
-    among = sum(check.critical for check in asked.values())
-    by_scope: dict[str, tuple[CheckResult, ...]] = {}
-    for scope in scopes:
-        results = []
-        for check in scope.suite.checks:
-            results.append(_of_scope(scope, check, dense, level=level, among=among))
-            on_result(with_advice(results[-1]))
-        by_scope[scope.name] = tuple(results)
-    attacks = sum(len(scope.attacks) for scope in scopes)
-    control_results: dict[str, CheckResult] = {}
-    for scope in scopes:
-        for control in controls(scope, attacks):
-            named = _named(scope, control)
-            control_results.setdefault(named.name, named)
-            on_result(with_advice(named))
-    tested = tuple(control_results.values())
+    def announce(result: CheckResult) -> None:
+        on_result(with_advice(result))
+
+    by_scope = _checked(scopes, dense, level=level, announce=announce)
+    tested = _tested(scopes, controls, announce=announce)
     believed = {name: withdrawn(results, tested) for name, results in by_scope.items()}
     every = tuple(result for results in believed.values() for result in results)
+    for before, after in zip(chain(*by_scope.values()), every, strict=True):
+        if after is not before:
+            announce(after)
     status = overall(every, tested)
     broken = {control.attack for control in tested if control.status is Status.ERROR}
     figures = {s.name: _figures(s, dense, broken, level=level) for s in scopes}
@@ -174,6 +167,38 @@ def find_jointly(
         figures_of=figures,
         best_pair=best_pair,
     )
+
+
+def _checked(
+    scopes: Sequence[Scope],
+    dense: Subject | None,
+    *,
+    level: float,
+    announce: Callable[[CheckResult], None],
+) -> dict[str, list[CheckResult]]:
+    """Return by scope the results of its checks, which share one level with those of all others."""
+    among = sum(check.critical for scope in scopes for check in scope.suite.checks)
+    by_scope: dict[str, list[CheckResult]] = {scope.name: [] for scope in scopes}
+    for scope in scopes:
+        for check in scope.suite.checks:
+            result = _of_scope(scope, check, dense, level=level, among=among)
+            by_scope[scope.name].append(result)
+            announce(result)
+    return by_scope
+
+
+def _tested(
+    scopes: Sequence[Scope],
+    controls: Callable[[Scope, int], tuple[CheckResult, ...]],
+    *,
+    announce: Callable[[CheckResult], None],
+) -> tuple[CheckResult, ...]:
+    """Return the controls of all scopes, each named by its file where it is of one file."""
+    attacks = sum(len(scope.attacks) for scope in scopes)
+    results = [_named(scope, c) for scope in scopes for c in controls(scope, attacks)]
+    for result in results:
+        announce(result)
+    return tuple(results)
 
 
 def _of_scope(

@@ -23,10 +23,17 @@ def threat_of_set(files: int, dense: Literal["published", "secret", "not given"]
         files: number of files.
         dense: whether the dense model is one of them.
     """
+    held, asked = (
+        ("both files", "Each file is attacked alone, and both together. ")
+        if files == 2
+        else (
+            f"all {files} files",
+            "Every file is attacked alone, every two files and all of them together. ",
+        )
+    )
     text = (
-        f"The attacker holds all {files} files of one model, sees the full outputs of each, and "
-        "knows each record's true label. Every file is attacked alone, every two files and all of "
-        "them together. "
+        f"The attacker holds {held} of one model, sees the full outputs of each, and knows each "
+        f"record's true label. {asked}"
     )
     return (text + _DENSE[dense]).strip()
 
