@@ -101,6 +101,8 @@ def test_a_set_that_fails_is_not_released_unless_asked(run: Path, tmp_path: Path
     assert "**FAIL**" in card
     again = release(run, out, formats=FORMATS[:2], limits=limits, allow_failed=True)
     assert (str(again.status), again.shipped) == ("FAIL", True)
+    # What said why it was refused is of the past.
+    assert not done.folder.exists()
     assert sorted(path.name for path in out.glob("*.onnx")) == sorted(FILES[:2])
     document = json.loads((out / f"{FILES[0]}.json").read_text())
     assert (document["status"], document["despite_failure"]) == ("FAIL", True)
@@ -144,3 +146,14 @@ def test_shadow_models_of_a_run_are_read_in_all_of_its_files(run: Path) -> None:
         for check in found.checks
         if "learnt-set.auc" in check.name
     )
+
+
+def test_a_run_that_failed_is_not_released(run: Path, tmp_path: Path) -> None:
+    path, out = run / "verdict.json", tmp_path / "out"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": "FAIL"}))
+    done = release(run, out, formats=["safetensors", "safetensors-int8"])
+    assert (str(done.status), done.exit_code, done.shipped) == ("FAIL", 1, False)
+    assert done.verdict is None
+    names = {path.name for path in done.folder.iterdir()}
+    assert {Path(name).suffix for name in names} == {".json", ".md", ""}
+    assert "Not shipped" in (done.folder / "run-safetensors.safetensors.md").read_text()

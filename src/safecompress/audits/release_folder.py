@@ -7,6 +7,7 @@ folder whose files agree with it holds one whole release.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +89,12 @@ def finish_release(
     Raises:
         StorageError: when a file cannot be written.
     """
+    _clear((place if shipped else place.parent) / REFUSED)
     make_folder(place)
-    names = []
+    names = _moved(work, place, exports) if shipped else []
     for done in exports:
         name = done.document.file.name
         document = _of_set(done.document, verdict, shipped=shipped)
-        if shipped:
-            try:
-                (work / name).replace(place / name)
-            except OSError as error:
-                raise StorageError(f"{place / name}: cannot be written ({error}).") from error
-            names.append(name)
         write_json(place / f"{name}.json", document.to_json())
         write_text(place / f"{name}.md", model_card(document))
         names += [f"{name}.json", f"{name}.md"]
@@ -108,6 +104,18 @@ def finish_release(
         names += _RESULTS
     sums = (f"{sha256(place / name)}  {name}\n" for name in sorted(names))
     write_text(place / SUMS, "".join(sums))
+
+
+def _moved(work: Path, place: Path, exports: Sequence[ExportResult]) -> list[str]:
+    """Move everything that the exports wrote but their documents, and return the names."""
+    documents = {f"{e.document.file.name}{end}" for e in exports for end in (".json", ".md")}
+    names = sorted(path.name for path in work.iterdir() if path.name not in documents)
+    for name in names:
+        try:
+            (work / name).replace(place / name)
+        except OSError as error:
+            raise StorageError(f"{place / name}: cannot be written ({error}).") from error
+    return names
 
 
 def _of_set(document: ExportVerdict, verdict: Verdict | None, *, shipped: bool) -> ExportVerdict:
@@ -142,18 +150,34 @@ def _overall(status: Status) -> Overall:
     return status  # type: ignore[return-value] # of a whole suite
 
 
+def _clear(folder: Path) -> None:
+    """Remove the documents of an earlier release that was refused, unless somebody changed them."""
+    for name in _unchanged(folder):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it is not there, or holds other files
+        folder.rmdir()
+
+
 def _written_by_a_release(folder: Path) -> set[str]:
     """Return the names of files that an earlier release wrote and nobody changed since."""
     try:
         if read_json(folder / VERDICT)["kind"] != "joint":
             return set()
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (SafeCompressError, OSError, KeyError, TypeError, UnicodeDecodeError):
+    except (SafeCompressError, KeyError, TypeError):
         return set()
-    known = set()
+    return _unchanged(folder)
+
+
+def _unchanged(folder: Path) -> set[str]:
+    """Return the names of files that agree with the sums beside them, and that of the sums."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return set()
+    known = {SUMS}
     for line in lines:
         digest, _, name = line.partition("  ")
         path = folder / name
         if name == Path(name).name and path.is_file() and sha256(path) == digest:
             known.add(name)
-    return known | {SUMS}
+    return known
