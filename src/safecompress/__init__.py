@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
     from safecompress.errors import SafeCompressError, UsageError
     from safecompress.export import export, export_module
+    from safecompress.jointly import JointAudit, audit_jointly
+    from safecompress.release import Release, release
     from safecompress.run.load import load, load_preprocessor
     from safecompress.targets.record import record
     from safecompress.verdicts.verdict import Verdict
@@ -35,6 +37,8 @@ _MODULES = {
     "data": ["Splits", "splits_from_arrays", "splits_from_dataset"],
     "errors": ["SafeCompressError", "UsageError"],
     "export": ["export", "export_module"],
+    "jointly": ["JointAudit", "audit_jointly"],
+    "release": ["Release", "release"],
     "run.load": ["load", "load_preprocessor"],
     "targets.record": ["record"],
     "verdicts.verdict": ["Verdict"],
@@ -45,7 +49,9 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "Audit",
     "CompressConfig",
+    "JointAudit",
     "Limits",
+    "Release",
     "Run",
     "SafeCompressError",
     "Splits",
@@ -53,6 +59,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "audit",
+    "audit_jointly",
     "compare",
     "compare_runs",
     "compress",
@@ -62,6 +69,7 @@ __all__ = [
     "load_config",
     "load_preprocessor",
     "record",
+    "release",
     "splits_from_arrays",
     "splits_from_dataset",
 ]

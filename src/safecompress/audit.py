@@ -20,6 +20,7 @@ from safecompress.audits.believable import doubts_of
 from safecompress.audits.case import AuditInput, QueryPlan, open_case
 from safecompress.audits.full_model import Given
 from safecompress.audits.pair import TransferPair, pair
+from safecompress.audits.results import require_results_folder, write_results
 from safecompress.audits.suite import Limits, audit_suite, shown_of_all
 from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject, Suite, corrected_level
@@ -28,15 +29,13 @@ from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds
 from safecompress.data import GroupsGiven, RecordedOutputs, Splits
 from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
 from safecompress.data.own_recipe import reference_clause
-from safecompress.errors import ConfigError, RunFolderError, StorageError
+from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener, silent
-from safecompress.files import make_folder, require_folder, write_json, write_text
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.registry.identity import identity, qualified
-from safecompress.report import junit_xml, write_report
-from safecompress.run.folder import CONFIG, FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.run.folder import REPORT
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
 from safecompress.verdict_names import AUDITED, DENSE
@@ -46,6 +45,8 @@ from safecompress.verdicts.pair_plot_data import pair_figures
 from safecompress.verdicts.parts import ExposedMember, ExposedMembers
 from safecompress.verdicts.plot_data import figures_document
 from safecompress.verdicts.verdict import (
+    CHOSEN,
+    DECLARED,
     LIMITS,
     Verdict,
     attacks_of,
@@ -53,12 +54,6 @@ from safecompress.verdicts.verdict import (
     find,
     on_request,
 )
-
-DECLARED = (
-    "That members were trained on, non-members were not, and both were drawn alike is taken on "
-    "trust, but for what the blind baseline compared."
-)
-CHOSEN = "Rows that were looked at while the model was being chosen make it look safer than it is."
 
 
 @dataclass(frozen=True)
@@ -192,12 +187,7 @@ def audit(
     built = [ATTACKS.build(request, where="attacks") for request in parts(attacks)]
     named = list({identity(attack): attack for attack in built}.values())
     white_box = white_box or any(attack.white_box for attack in named)
-    if folder is not None and (folder / CONFIG).exists():
-        raise RunFolderError(
-            f"{folder}: holds a run, whose verdict stays its own; choose another out."
-        )
-    if folder is not None:
-        require_folder(folder, option="out")
+    require_results_folder(folder)
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=seed,
@@ -231,13 +221,7 @@ def audit(
         "time_budget": None if time_budget is None else budget.seconds,
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
-    try:
-        _write(folder, verdict, made_with)
-    except StorageError as error:
-        # The work is done, so its result is told even if it cannot be kept.
-        raise StorageError(
-            f"{error} The verdict was {verdict.status}: {verdict.sentence}"
-        ) from error
+    write_results(folder, verdict, made_with)
     return Audit(folder, verdict, exposed.attack, exposed.members)
 
 
@@ -364,16 +348,6 @@ def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str
     if paired is not None and paired.left_out:
         parts.append(f"not measured of the pair: {paired.left_out}")
     return "; ".join(parts)
-
-
-def _write(folder: Path, verdict: Verdict, made_with: Mapping[str, Any]) -> None:
-    make_folder(folder)
-    write_json(folder / PROVENANCE, made_with)
-    write_json(folder / FIGURES, verdict.figures)
-    document = verdict.document.to_json()
-    write_json(folder / VERDICT, document)
-    write_text(folder / JUNIT, junit_xml(document, name=folder.resolve().name))
-    write_report(folder)
 
 
 __all__ = ["REPORT", "Audit", "Limits", "audit", "audit_suite"]

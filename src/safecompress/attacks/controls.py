@@ -16,7 +16,6 @@ from torch import Tensor
 from safecompress.attacks.blind import LEVEL, BlindResult, blind_baseline
 from safecompress.attacks.imagined import evidence_for, synthetic_outputs
 from safecompress.attacks.metric import true_class_log_odds
-from safecompress.attacks.network import in_id_order
 from safecompress.errors import UndecidableError
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
 from safecompress.randomness import permutation
@@ -148,11 +147,14 @@ def planted_leak(outputs: Outputs, attack: Attack, *, seed: int) -> ControlResul
     )
 
 
-def no_leak(outputs: Outputs, attack: Attack, *, seed: int, level: float = LEVEL) -> ControlResult:
+def no_leak(
+    outputs: Outputs | Evidence, attack: Attack, *, seed: int, level: float = LEVEL
+) -> ControlResult:
     """Split rows without a leak into two random groups; `ok` when the attack finds no difference.
 
     Args:
-        outputs: outputs on rows that the model was not trained on.
+        outputs: outputs on rows that the model was not trained on, or all evidence about them that
+            the attack requires, of which nothing is then generated.
         attack: the attack to test; what it requires besides outputs is generated.
         seed: seed of the split into two groups and of the attack.
         level: share of sound attacks that fail, in (0, 1).
@@ -188,7 +190,10 @@ def _hidden(here: ControlResult, outputs: Outputs, attack: Attack) -> str:
     )
 
 
-def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> Pool[Evidence]:
+def _two_groups(
+    known: Outputs | Evidence, attack: Attack, *, seed: int, leak: bool
+) -> Pool[Evidence]:
+    outputs = known.outputs if isinstance(known, Evidence) else known
     # An attack that learns is judged on half of its rows.
     fewest = _FEWEST_JUDGED * (4 if attack.learns else 2)
     if len(outputs) < fewest:
@@ -198,14 +203,17 @@ def _two_groups(outputs: Outputs, attack: Attack, *, seed: int, leak: bool) -> P
         )
     most = _MOST_QUERIED if "target" in attack.requires else _MOST_ROWS
     order = permutation(len(outputs), seed, "control", "groups")[:most]
-    rows = in_id_order(outputs)
-    if len(order) < len(rows):
+    rows = known.take(torch.argsort(outputs.ids, stable=True))
+    if len(order) < len(outputs):
         chosen = order.sort().values
         rows, order = rows.take(chosen), torch.searchsorted(chosen, order)
     half = len(order) // 2
-    leaking = torch.zeros(len(rows), dtype=torch.bool)
-    leaking[order[:half]] = leak
-    evidence = evidence_for(attack, rows, seed=seed, leaking=leaking)
+    if isinstance(rows, Evidence):
+        evidence = rows
+    else:
+        leaking = torch.zeros(len(rows), dtype=torch.bool)
+        leaking[order[:half]] = leak
+        evidence = evidence_for(attack, rows, seed=seed, leaking=leaking)
     return Pool(evidence.take(order[:half]), evidence.take(order[half:]))
 
 

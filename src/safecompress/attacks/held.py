@@ -16,9 +16,9 @@ def copied_tensors(evidence: Evidence) -> tuple[Tensor, ...]:
     models = (evidence.outputs, evidence.parent, *(evidence.family or ()))
     held = [tensor for o in models if o is not None for tensor in (o.logits, o.labels)]
     if evidence.references is not None:
-        held += [evidence.references.log_odds, evidence.references.seen]
-        if evidence.references.logits is not None:
-            held += evidence.references.logits.stores
+        for references in (evidence.references, *evidence.references.beside):
+            held += [references.log_odds, references.seen]
+            held += () if references.logits is None else references.logits.stores
     if evidence.judges is not None:
         held += [evidence.judges.log_odds, evidence.judges.entropy]
     if evidence.internals is not None:

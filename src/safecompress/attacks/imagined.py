@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from safecompress.attacks.imagined_neighbors import with_neighbors
+from safecompress.attacks.imagined_set import with_files
 from safecompress.attacks.lift import lifted
 from safecompress.attacks.metric import Terms, by_blocks, true_class_log_odds
 from safecompress.errors import UndecidableError
@@ -96,7 +97,7 @@ def evidence_for(
 
     The leak is planted in the evidence that the attack requires:
 
-    - outputs, at most with references: the log-odds of leaking rows;
+    - outputs, at most with references, in one file or several: the log-odds of leaking rows;
     - parent, judges or family: the rise of the target's log-odds above theirs, and the family's
       agreement;
     - rows and references: what the target says of rows like those that leak;
@@ -124,6 +125,9 @@ def evidence_for(
         needs = needs - {"rows", "references"}
         if not needs:
             return evidence
+    if needs == {"references", "family"}:
+        planted = _partly_planted(outputs, leaks, seed=seed)
+        return with_files(replace(evidence, outputs=planted), seed=seed)
     if not needs - {"references"}:
         return replace(evidence, outputs=_partly_planted(outputs, leaks, seed=seed))
     if "target" in needs:

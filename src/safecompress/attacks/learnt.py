@@ -9,6 +9,7 @@ and all rows can be judged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, cast
 
@@ -81,11 +82,56 @@ class LearntAttack(Attack):
             )
 
     def _learnt(
-        self, found: Tensor, member: Tensor, weight: Tensor, *, sizes: Sizes, seed: int
+        self,
+        found: Tensor,
+        member: Tensor,
+        weight: Tensor,
+        *,
+        sizes: Sizes,
+        seed: int,
+        products: Tensor | None = None,
     ) -> Learnt:
         """Fit the regression to weighted rows of numbers in random order."""
-        regression = Quadratic.fitted(found, member, weight)
+        regression = Quadratic.fitted(found, member, weight, products=products)
         return Learnt(regression, sizes, float(regression(found).median()), seed)
+
+    def _learnt_on_stand_ins(self, files: Sequence[Read], products: Tensor | None = None) -> Learnt:
+        """Fit to every reference as if it were the target, side by side in one file or several."""
+        read = files[0]
+        seen, count = read.references.seen, read.logits.count
+        sizes = Sizes.of(seen)
+        carried = sizes.carried_by(seen).nonzero().squeeze(1)
+        order = shuffled(read.keys[carried.numpy()])
+        # Whole rows are left out, not stand-ins, which bounds the memory and the time.
+        kept = carried[order[: max(1, self.rows // count)]]
+        some = [file.take(kept) for file in files]
+        seen = some[0].references.seen.T
+        self._require(int(seen.sum()), int((~seen).sum()), sizes)
+        found = side_by_side([of_stand_ins(file, sizes) for file in some])
+        # Of each row, both kinds weigh the same. Otherwise a row that more references saw would
+        # have more examples of "member", and the fit would say so of a target that saw it less.
+        share = seen.double().mean(dim=1, keepdim=True)
+        weight = 1.0 / torch.where(seen, share, 1.0 - share)
+        mixed = shuffled(some[0].keys[:, None] ^ salts(SEED, self.name, "order", count=count))
+        return self._learnt(
+            found.flatten(0, 1)[mixed],
+            seen.flatten()[mixed],
+            weight.flatten()[mixed],
+            sizes=sizes,
+            seed=SEED,
+            products=products,
+        )
+
+
+def side_by_side(files: Sequence[Tensor]) -> Tensor:
+    """Return the numbers of every file and, of several, their means over the files.
+
+    Args:
+        files: float64 (…, numbers) of each file.
+    """
+    if len(files) == 1:
+        return files[0]
+    return torch.cat([*files, torch.stack(tuple(files)).mean(dim=0)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -116,27 +162,7 @@ class LearntReferencesAttack(LearntAttack):
             MissingEvidenceError: when the references' logits are not known.
             UndecidableError: when too few rows have been seen by some references and not by others.
         """
-        read = Read.of(references, attack=self.name)
-        sizes, count = Sizes.of(references.seen), read.logits.count
-        carried = sizes.carried_by(references.seen).nonzero().squeeze(1)
-        order = shuffled(read.keys[carried.numpy()])
-        # Whole rows are left out, not stand-ins, which bounds the memory and the time.
-        some = read.take(carried[order[: max(1, self.rows // count)]])
-        seen = some.references.seen.T
-        self._require(int(seen.sum()), int((~seen).sum()), sizes)
-        found = of_stand_ins(some, sizes)
-        # Of each row, both kinds weigh the same. Otherwise a row that more references saw would
-        # have more examples of "member", and the fit would say so of a target that saw it less.
-        share = seen.double().mean(dim=1, keepdim=True)
-        weight = 1.0 / torch.where(seen, share, 1.0 - share)
-        mixed = shuffled(some.keys[:, None] ^ salts(SEED, self.name, "order", count=count))
-        return self._learnt(
-            found.flatten(0, 1)[mixed],
-            seen.flatten()[mixed],
-            weight.flatten()[mixed],
-            sizes=sizes,
-            seed=SEED,
-        )
+        return self._learnt_on_stand_ins([Read.of(references, attack=self.name)])
 
     def score(self, fitted: Learnt, evidence: Evidence) -> Tensor:
         """Return the mean log-odds of "member" over the draws, float64 (n,).

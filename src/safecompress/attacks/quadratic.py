@@ -52,14 +52,18 @@ class Quadratic:
         numbers: standardizes the numbers.
         terms: standardizes the numbers and their products.
         weights: float64 (terms + 1,), the last one of the constant.
+        products: int64 (2, products), which two numbers each product is of.
     """
 
     numbers: Standard
     terms: Standard
     weights: Tensor
+    products: Tensor
 
     @classmethod
-    def fitted(cls, raw: Tensor, first: Tensor, weight: Tensor) -> Quadratic:
+    def fitted(
+        cls, raw: Tensor, first: Tensor, weight: Tensor, *, products: Tensor | None = None
+    ) -> Quadratic:
         """Return the regression that tells rows of the first group from the others.
 
         Both groups have the same total weight, whatever their sizes.
@@ -68,11 +72,15 @@ class Quadratic:
             raw: float64 (n, numbers), the rows; their first ones should be drawn at random.
             first: bool (n,), the rows of the first group; both groups must have rows.
             weight: float64 (n,), > 0, weights of the rows relative to others of their group.
+            products: int64 (2, products), which two numbers each product is of; None takes all
+                squares and all products of two.
         """
         numbers = Standard.of(raw)
-        products = _products(numbers(raw))
-        terms = Standard.of(products)
-        design = _with_constant(terms(products))
+        if products is None:
+            products = torch.triu_indices(raw.shape[1], raw.shape[1])
+        columns = _columns(numbers(raw), products)
+        terms = Standard.of(columns)
+        design = _with_constant(terms(columns))
         weights = torch.zeros(design.shape[1], dtype=torch.float64)
         stages = [(_START_ROWS, _STEPS), (len(raw), _LAST_STEPS)]
         for rows, steps in stages if len(raw) > _START_ROWS else stages[:1]:
@@ -80,7 +88,7 @@ class Quadratic:
             if problem is not None:
                 penalty = _RIDGE / len(problem.target)
                 weights = logistic(problem, weights, penalty=penalty, steps=steps)
-        return cls(numbers, terms, weights)
+        return cls(numbers, terms, weights, products)
 
     def __call__(self, raw: Tensor) -> Tensor:
         """Return the log-odds of the first group, float64 (n,).
@@ -88,13 +96,14 @@ class Quadratic:
         Args:
             raw: float64 (n, numbers).
         """
-        return _with_constant(self.terms(_products(self.numbers(raw)))) @ self.weights
+        columns = _columns(self.numbers(raw), self.products)
+        return _with_constant(self.terms(columns)) @ self.weights
 
 
-def _products(standardized: Tensor) -> Tensor:
-    """Return clipped numbers, their squares and their products."""
+def _columns(standardized: Tensor, products: Tensor) -> Tensor:
+    """Return clipped numbers and their products."""
     z = standardized.clamp(-_CLIP, _CLIP)
-    one, other = torch.triu_indices(z.shape[1], z.shape[1])
+    one, other = products
     return torch.cat([z, z[:, one] * z[:, other]], dim=1)
 
 

@@ -13,6 +13,7 @@ from safecompress.audits.numbers import number
 from safecompress.checks import (
     Accuracy,
     AttackMeasure,
+    Check,
     Suite,
     at_least_dense,
     at_most,
@@ -223,16 +224,7 @@ def audit_suite(
     """
     informing = [a for a in attacks if "parent" in a.requires and a not in named]
     judging = [a for a in attacks if a not in informing]
-    bounds = [(metric_named("auc"), limits.max_auc)]
-    if limits.max_advantage is not None:
-        bounds.append((metric_named("advantage"), limits.max_advantage))
-    bounds += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
-    checks = [
-        named_check(AttackMeasure(attack, metric), at_most(bound))
-        for metric, bound in bounds
-        for attack in judging
-    ]
-    checks += low_fpr_checks(judging, besides=[fpr for _, fpr in limits.max_tpr])
+    checks = limit_checks(limits, judging)
     by_class = next(attack for attack in attacks if _is_built_in(attack, _BY_CLASS))
     measure = AttackMeasure(by_class, metric_named("class-balanced-accuracy"))
     checks.append(named_check(measure, at_most(limits.max_auc)))
@@ -249,6 +241,25 @@ def audit_suite(
         checks += dense_checks(comparable, limits.margin)
     checks += [replace(check, critical=False) for check in auc_checks(informing, limits.max_auc)]
     return Suite(tuple(checks))
+
+
+def limit_checks(limits: Limits, attacks: Sequence[Attack]) -> list[Check]:
+    """Return the checks that attacks keep the bounds over all rows.
+
+    Args:
+        limits: the bounds.
+        attacks: the attacks.
+    """
+    bounds = [(metric_named("auc"), limits.max_auc)]
+    if limits.max_advantage is not None:
+        bounds.append((metric_named("advantage"), limits.max_advantage))
+    bounds += [(metric_named(f"tpr@{fpr:g}"), tpr) for tpr, fpr in limits.max_tpr]
+    checks = [
+        named_check(AttackMeasure(attack, metric), at_most(bound))
+        for metric, bound in bounds
+        for attack in attacks
+    ]
+    return checks + low_fpr_checks(attacks, besides=[fpr for _, fpr in limits.max_tpr])
 
 
 def shown_of_all(attacks: Sequence[Attack]) -> list[AttackMeasure]:

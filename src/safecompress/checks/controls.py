@@ -28,12 +28,22 @@ from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import FOREIGN, MissingEvidenceError, UndecidableError
-from safecompress.protocols import Attack, AttackResult, Estimate, Outputs, Pool, Rows
+from safecompress.protocols import (
+    Attack,
+    AttackResult,
+    Estimate,
+    Evidence,
+    Outputs,
+    Pool,
+    Rows,
+)
 from safecompress.stats import auc, auc_difference, auc_interval, auc_p_value
 
 _CAUGHT = "caught"
 _NOT_ABOVE = f"AUC difference ≤ 0 within its interval (level {1 - 2 * LEVEL:g})"
 _BLIND = "control: blind baseline"
+_VERSIONS = frozenset({"parent", "family"})
+"""What an attack requires that holds several models."""
 
 ControlOutcome: TypeAlias = tuple[bool, Estimate, str]
 """Whether the control passed, what was measured, and what it means in words."""
@@ -45,6 +55,7 @@ def control_checks(
     *,
     attacks: Sequence[Attack],
     untouched: Subject | None = None,
+    among: int = 0,
 ) -> tuple[CheckResult, ...]:
     """Run every control of a verdict.
 
@@ -54,16 +65,42 @@ def control_checks(
         attacks: the attacks of the suite.
         untouched: the same architecture before any training, on the same rows; no attack may tell
             its members from its non-members. None where there is no such model.
+        among: number of attacks whose controls share one level, those of other models included; at
+            least that of `attacks`.
     """
-    level = LEVEL / max(1, len(attacks))
-    chance = f"at chance (p ≥ {level:.2g})"
     at_chance = f"at chance (p ≥ {LEVEL:g})"
-    results = [_control(_BLIND, at_chance, partial(_blind, subject, sealed))]
-    rows = subject.outputs.nonmembers
+    blind = _control(_BLIND, at_chance, partial(_blind, subject, sealed))
+    return (blind, *attack_controls(subject, attacks=attacks, untouched=untouched, among=among))
+
+
+def attack_controls(
+    subject: Subject,
+    *,
+    attacks: Sequence[Attack],
+    untouched: Subject | None = None,
+    among: int = 0,
+) -> tuple[CheckResult, ...]:
+    """Run the controls of attacks on one model, or on several that an attacker holds together.
+
+    Where other models belong to the evidence, as its parent or family, the control without a leak
+    reads what they really say of the non-members; elsewhere an attack's further evidence is
+    imagined.
+
+    Args:
+        subject: the judged model.
+        attacks: the attacks.
+        untouched: as in `control_checks`.
+        among: as in `control_checks`.
+    """
+    level = LEVEL / max(1, len(attacks), among)
+    chance = f"at chance (p ≥ {level:.2g})"
+    rows, known = subject.outputs.nonmembers, subject.evidence.nonmembers
+    results = []
     for attack in attacks:
         of = partial(_control, attack=attack.name)
         planted = partial(_planted, rows, attack, seed=subject.seed)
-        silent = partial(_silent, rows, attack, seed=subject.seed, level=level)
+        held = known if attack.requires & _VERSIONS and _has(known, attack) else rows
+        silent = partial(_silent, held, attack, seed=subject.seed, level=level)
         results.append(of(f"control: planted leak, {attack.name}", _CAUGHT, planted))
         results.append(of(f"control: no leak, {attack.name}", chance, silent))
         if attack.directed:
@@ -126,7 +163,11 @@ def _planted(rows: Outputs, attack: Attack, *, seed: int) -> ControlOutcome:
     return _outcome(planted_leak(rows, attack, seed=seed))
 
 
-def _silent(rows: Outputs, attack: Attack, *, seed: int, level: float) -> ControlOutcome:
+def _has(known: Evidence, attack: Attack) -> bool:
+    return all(getattr(known, name, None) is not None for name in attack.requires)
+
+
+def _silent(rows: Outputs | Evidence, attack: Attack, *, seed: int, level: float) -> ControlOutcome:
     return _outcome(no_leak(rows, attack, seed=seed, level=level))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safecompress.audit import Limits, audit
+from safecompress.audit import Audit, Limits, audit
 from safecompress.cli.compress import Assign, Json, Quiet
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
@@ -17,6 +17,7 @@ from safecompress.cli.outputs import require_outputs, write_outputs
 from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
+from safecompress.jointly import JointAudit, audit_jointly
 from safecompress.report import junit_xml, markdown_summary, render_report
 
 _YAML = {".yaml", ".yml"}
@@ -53,13 +54,20 @@ Text = Annotated[
 
 
 def command(
-    target: Annotated[
-        Path,
+    targets: Annotated[
+        list[Path],
         typer.Argument(
+            metavar="TARGET...",
             help="A configuration (.yaml), an .onnx, a Hugging Face classifier's folder, a run "
-            "folder, or an .npz of recorded outputs."
+            "folder, or an .npz of recorded outputs; several with --jointly.",
         ),
     ],
+    jointly: Annotated[
+        bool,
+        typer.Option(
+            "--jointly", help="Judge files that are published together: one attacker holds all."
+        ),
+    ] = False,
     data: Files = None,
     model: Architecture = None,
     splits: SplitsGiven = None,
@@ -135,9 +143,14 @@ def command(
 ) -> None:
     """Attack a model and say whether it keeps its limits; options win over a configuration.
 
+    With --jointly several files of one model are judged as one attacker's: each alone, every two
+    and all of them. A --baseline among them is published, too; another one is secret.
+
     Ends with the verdict's exit code: 0 pass, 1 fail, 3 inconclusive, 4 error.
     """
+    target, others = _targets(targets, jointly)
     given = {
+        "jointly": [str(path) for path in others] or None,
         "data": _data(data, text or [], label),
         "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "accuracy": accuracy,
@@ -158,6 +171,8 @@ def command(
     }
     config = _config(target, given, assign or [])
     limits = _limits(config)
+    if jointly or config.jointly:
+        _require_joint(config)
     folder = out or config.out or Path("audits") / _name(target, config)
     require_outputs(
         folders={"--out": folder},
@@ -165,6 +180,7 @@ def command(
         inputs={
             "the target": target,
             "the configured target": config.target,
+            **{f"{path}, a target": path for path in config.jointly},
             "--baseline": baseline,
             "--against": against,
             "--data MEMBERS": None if data is None else data[0],
@@ -173,26 +189,34 @@ def command(
         force=force,
     )
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
-        result = audit(
-            config.target,
-            config.data if splits is None else splits_of(splits),
-            model=None if model is None else architecture_of(model),
-            baseline=config.baseline,
-            against=config.against,
-            limits=limits,
-            group_by=config.group_by,
-            attacks=config.attacks,
-            classes=config.classes,
-            accuracy=config.accuracy,
-            shadows=config.shadows,
-            level=config.level,
-            seed=config.seed,
-            time_budget=config.time_budget,
-            outputs=config.outputs,
-            trust_code=trust_code,
-            out=folder,
-            on_event=watcher,
-        )
+        shared: dict[str, Any] = {
+            "model": None if model is None else architecture_of(model),
+            "baseline": config.baseline,
+            "limits": limits,
+            "group_by": config.group_by,
+            "attacks": config.attacks,
+            "classes": config.classes,
+            "accuracy": config.accuracy,
+            "shadows": config.shadows,
+            "level": config.level,
+            "seed": config.seed,
+            "outputs": config.outputs,
+            "trust_code": trust_code,
+            "out": folder,
+            "on_event": watcher,
+        }
+        rows = config.data if splits is None else splits_of(splits)
+        result: Audit | JointAudit
+        if config.jointly:
+            result = audit_jointly([config.target, *config.jointly], rows, **shared)
+        else:
+            result = audit(
+                config.target,
+                rows,
+                against=config.against,
+                time_budget=config.time_budget,
+                **shared,
+            )
     document = result.verdict.document.to_json()
     unwritten = write_outputs(
         {
@@ -205,6 +229,27 @@ def command(
     if unwritten is not None:
         raise unwritten
     raise typer.Exit(result.verdict.exit_code)
+
+
+def _targets(targets: list[Path], jointly: bool) -> tuple[Path, list[Path]]:
+    """Return the first target and those that are judged with it."""
+    first, *others = targets
+    if others and not jointly:
+        raise ConfigError(
+            f"{len(targets)} targets: add --jointly to judge files that are published together as "
+            "one set, or audit each by itself."
+        )
+    if any(path.suffix.lower() in _YAML for path in others):
+        raise ConfigError("a configuration stands first; it names the other files as `jointly`.")
+    return first, others
+
+
+def _require_joint(config: AuditConfig) -> None:
+    if not config.jointly:
+        raise ConfigError("--jointly: name two or more files, which are published together.")
+    for option, value in (("against", config.against), ("time_budget", config.time_budget)):
+        if value is not None:
+            raise ConfigError(f"{option}: is of a single target; leave it out with --jointly.")
 
 
 def _config(target: Path, given: dict[str, Any], assign: list[str]) -> AuditConfig:
@@ -252,4 +297,5 @@ def _limits(config: AuditConfig) -> Limits:
 def _name(target: Path, config: AuditConfig) -> str:
     """Return the name of the results: that of the target, or of the configuration file."""
     path = target if target.suffix.lower() in _YAML else config.target
-    return path.stem if path.is_file() else path.name
+    name = path.stem if path.is_file() else path.name
+    return f"{name}-jointly" if config.jointly and path is config.target else name

@@ -9,6 +9,7 @@ from safecompress.cli.console import mute_stdout, print_json, say
 from safecompress.cli.table import comparison_table
 from safecompress.run.folder import REPORT
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
+from safecompress.verdicts.joint_document import JointVerdict
 from safecompress.verdicts.verdict import Verdict
 
 
@@ -53,7 +54,7 @@ def next_lines(steps: Sequence[str]) -> list[str]:
     return [f"next: {step}" for step in steps]
 
 
-def _looks(document: CompressVerdict | AuditVerdict) -> str:
+def _looks(document: CompressVerdict | AuditVerdict | JointVerdict) -> str:
     """Return why the intervals are wider than asked for; empty at the first look."""
     if document.looks <= 1:
         return ""

@@ -30,6 +30,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "export",
         "Write a run's model as a file, load it in its own runtime and test it on the sealed rows.",
     ),
+    "release": (
+        "release",
+        "Export a run's model in several formats, test each file, and judge all of them together.",
+    ),
     "validate": ("validate", "Check a configuration, its data and its model; train nothing."),
     "report": ("report", "Write the report of finished runs from their files."),
     "init": ("init", "Write a commented starter configuration; never overwrites a file."),

@@ -128,6 +128,12 @@ class AuditConfig(Section):
         description="What is audited: an `.npz` of recorded outputs, an `.onnx`, the folder of a "
         "Hugging Face classifier, or a run folder."
     )
+    jointly: tuple[InputFile, ...] = Field(
+        default=(),
+        description="Further files of the same model that are published with `target`, of the same "
+        "kinds: one attacker holds all of them, and they are judged as one set. If `baseline` is "
+        "among them the dense model is published, too; otherwise it is secret.",
+    )
     baseline: str | None = Field(
         default=None,
         description="The dense model to compare with, of the same kinds as `target`; for a run, "

@@ -34,6 +34,7 @@ def model_card(document: ExportVerdict) -> str:
         f"{_share(tested.accuracy_before)}.",
     ]
     lines += ["", *_table(("check", "status", "value", "interval", "condition"), _checks(document))]
+    lines += _set(document)
     lines += ["", "## Intended use", "", document.use, "", "## The model", ""]
     lines += _table(
         ("", ""), [(name, plain(value)) for name, value in document.model.to_json().items()]
@@ -45,6 +46,23 @@ def model_card(document: ExportVerdict) -> str:
     lines += ["", "## Provenance", ""]
     lines += _table(("what", "SHA-256"), [(plain(k), f"`{v}`") for k, v in document.sha256.items()])
     return "\n".join(lines) + "\n"
+
+
+def _set(document: ExportVerdict) -> list[str]:
+    """Return the section on the files that this one was released with; nothing for a single one."""
+    released = document.released_with
+    if released is None:
+        return []
+    said = plain(released.sentence, longest=LONGEST_SENTENCE)
+    names = ", ".join(plain(name) for name in released.files)
+    return [
+        "",
+        "## The set",
+        "",
+        f"Released together, for an attacker who holds all of them: {names}.",
+        "",
+        f"**{released.verdict}**: {said}",
+    ]
 
 
 def _bulleted(heading: str, items: Sequence[str]) -> list[str]:

@@ -163,7 +163,7 @@ def export(
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     said = source.verdict
     on_event(Event("note", f"the run's verdict is {said.verdict}: {said.sentence}"))
-    context = _context(source, form)
+    context = source.context(form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
     given = _facts(source, form, context)
     content = written(form, context, given)
@@ -217,19 +217,6 @@ def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
     """
     path = Path(path)
     return (form or format_of_file(path)).verify(path)
-
-
-def _context(source: Source, form: Format) -> ExportContext:
-    """Return the context of a run, with its preprocessing where the format can hold it."""
-    front = source.front if form.prepares else None
-    return ExportContext.of(
-        source.shipped.module,
-        source.shipped.topology,
-        source.run.splits.members.inputs,
-        preprocessor=front,
-        raw_type=None if front is None else source.raw_type,
-        numbers=source.shipped.numbers,
-    )
 
 
 def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None) -> None:

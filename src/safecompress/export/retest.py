@@ -88,7 +88,7 @@ def retest(
     level = corrected_level(run.config.verdict.level, looks)
     seed = derive(run.config.seed, "verdict")
     before = record_rows(source.module, sealed, path=run.folder)
-    file = _answers(source, path, form, context, sealed)
+    file = answers_of(source, path, form, context, sealed)
     dense = source.dense()
     parent = None if dense is None else record_rows(dense, sealed, path=run.folder)
 
@@ -156,10 +156,21 @@ def _subject(
     return Subject.of(evidence, name=name, density=density, seed=seed)
 
 
-def _answers(
+def answers_of(
     source: Source, path: Path, form: Format, context: ExportContext, sealed: Pool[Rows]
 ) -> RecordedOutputs:
-    """Record the file's outputs on the sealed rows, raw ones where preprocessing is inside."""
+    """Record the file's outputs on the sealed rows, raw ones where preprocessing is inside.
+
+    Args:
+        source: the run.
+        path: the file.
+        form: its format.
+        context: that the file was written from.
+        sealed: the sealed rows, as the run's model takes them.
+
+    Raises:
+        ModelError: when the file does not load, or fails on the rows.
+    """
     rows = sealed
     if context.preprocessor is not None:
         rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from safecompress.data import Preprocessor, Splits
 from safecompress.data.sources import load_source
 from safecompress.errors import RunFolderError
+from safecompress.export.context import ExportContext
+from safecompress.export.format import Format
 from safecompress.export.front import expressible, raw_rows
 from safecompress.models.given import ModelSource
 from safecompress.run.folder import DENSE, VERDICT
@@ -80,6 +82,22 @@ class Source:
         if self.front is None:
             raise RunFolderError(f"{self.run.folder}: its raw rows are not to be had.")
         return raw_rows(self.front, self._columns, ids.numpy())
+
+    def context(self, form: Format) -> ExportContext:
+        """Return what a file is written from, with preprocessing where the format can hold it.
+
+        Args:
+            form: the format.
+        """
+        front = self.front if form.prepares else None
+        return ExportContext.of(
+            self.shipped.module,
+            self.shipped.topology,
+            self.run.splits.members.inputs,
+            preprocessor=front,
+            raw_type=None if front is None else self.raw_type,
+            numbers=self.shipped.numbers,
+        )
 
     def dense(self) -> nn.Module | None:
         """Return the run's dense model; None where its folder holds none."""

@@ -25,9 +25,12 @@ class References:
         seen: bool (k, n), whether the row was in that reference's training set.
         logits: the references' logits of the same rows, for attacks that compare whole answers;
             None where only the log-odds of the labels are known.
+        beside: what the same reference models say of the same rows in the other files of a set, one
+            entry a file; empty where the model is judged alone.
 
     Raises:
-        DataError: on other shapes or dtypes, or without a single reference.
+        DataError: on other shapes or dtypes, without a single reference, or where `beside` is of
+            other models or rows.
         NonFiniteError: on NaN or infinite log-odds.
 
     Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
@@ -36,6 +39,7 @@ class References:
     log_odds: Tensor
     seen: Tensor
     logits: ReferenceLogits | None = None
+    beside: tuple[References, ...] = ()
 
     def __post_init__(self) -> None:
         given = tuple(self.log_odds.shape)
@@ -57,6 +61,11 @@ class References:
         if not bool(torch.isfinite(self.log_odds).all()):
             bad = int((~torch.isfinite(self.log_odds)).any(dim=0).sum())
             raise NonFiniteError(f"references: {bad} of {given[1]} rows are NaN or infinite.")
+        if not all(torch.equal(self.seen, other.seen) for other in self.beside):
+            raise DataError(
+                "references: those of the files of a set saw other rows; expected the same models, "
+                "each in every file."
+            )
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, seen: Tensor) -> References:
@@ -108,7 +117,8 @@ class References:
             index: int64 positions of the rows, or a bool mask (n,).
         """
         logits = None if self.logits is None else self.logits.take(index)
-        return References(self.log_odds[:, index], self.seen[:, index], logits)
+        beside = tuple(other.take(index) for other in self.beside)
+        return References(self.log_odds[:, index], self.seen[:, index], logits, beside)
 
     def of_models(self, index: Tensor) -> References:
         """Return what some of the references say, which may be others for each row.
@@ -122,6 +132,7 @@ class References:
             self.log_odds.gather(0, index),
             self.seen.gather(0, index),
             None if self.logits is None else self.logits.of_models(index),
+            tuple(other.of_models(index) for other in self.beside),
         )
 
     def together(self, other: References) -> References:
@@ -150,4 +161,5 @@ class References:
             torch.cat([self.log_odds, other.log_odds], dim=1),
             torch.cat([self.seen, other.seen], dim=1),
             logits,
+            tuple(a.together(b) for a, b in zip(self.beside, other.beside, strict=True)),
         )

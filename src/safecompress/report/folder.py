@@ -59,7 +59,7 @@ def read_folder(folder: Path) -> RunFiles:
             f"made for version {SCHEMA_VERSION} and may leave something out."
         )
     # An audit has no rounds and no configuration, so these files are not missing.
-    loop = verdict.get("kind") != "audit"
+    loop = verdict.get("kind") not in ("audit", "joint")
     return RunFiles(
         name=folder.resolve().name or "run",
         verdict=verdict,

@@ -22,6 +22,7 @@ from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, 
 from safecompress.report.view_leak import exposures, leak
 from safecompress.report.view_recall import recalls
 from safecompress.report.view_run import candidates, facts, openness
+from safecompress.report.view_set import AUDITS, set_view
 from safecompress.report.view_transfer import transfer
 from safecompress.report.view_verdict import check_groups, held_controls, hero
 from safecompress.report.wording import seconds
@@ -99,8 +100,9 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "costs": cost_rows(run.figures, run.provenance),
         "checks_took": seconds(mapping(run.provenance.get("seconds")).get("verdict")),
         "open": openness(run.verdict),
-        "searched": run.verdict.get("kind") != "audit",
-        "counted": run.verdict.get("kind") != "audit" or run.verdict.get("looks") != 1,
+        "searched": run.verdict.get("kind") not in AUDITS,
+        "counted": run.verdict.get("kind") not in AUDITS or run.verdict.get("looks") != 1,
+        "files": set_view(run.verdict),
         "exposed": exposures(run.verdict),
         "leak": leak(run.verdict),
         "recalls": recalls(run.verdict),

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from safecompress.report.conditions import condition_words
 from safecompress.report.safe import mapping, mappings, number, sequence, text
+from safecompress.report.view_set import set_lines, set_view
 from safecompress.report.wording import Span
 
 # XML 1.0 forbids these characters, even escaped (production Char).
@@ -53,7 +54,10 @@ def _properties(verdict: Mapping[str, Any]) -> dict[str, object]:
     for name in ("next_steps", "remarks"):
         sentences = [text(item, longest=2000) for item in sequence(verdict.get(name))]
         properties[name] = " ".join(filter(None, sentences)) or None
+    properties |= {f"held.{held}": f"{auc} by {attack}" for held, attack, auc in set_lines(verdict)}
     properties |= {f"model.{k}": model.get(k) for k in ("name", "density", "nonzeros", "accuracy")}
+    files = set_view(verdict)
+    properties |= {"newly_exposed_by_set": files.exposed if files else None}
     properties |= {"threat_model": mapping(verdict.get("threat_model")).get("kind")}
     return {key: value for key, value in properties.items() if value is not None}
 

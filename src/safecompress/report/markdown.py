@@ -8,6 +8,7 @@ from typing import Any
 
 from safecompress.report.conditions import condition_words
 from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, sequence, text
+from safecompress.report.view_set import set_lines, set_view
 from safecompress.report.wording import Span
 
 _MOST_ROWS = 60
@@ -38,6 +39,7 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
         "",
         *_bullets("Next", verdict.get("next_steps")),
         *_bullets("Noticed", verdict.get("remarks")),
+        *_set(verdict),
         "| check | measured | wanted | |",
         "|---|---|---|---|",
     ]
@@ -54,6 +56,17 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
         lines.append(f"| … and {len(checks) - _MOST_ROWS} more | | | |")
     lines += ["", f"Scope: {table_cell(verdict.get('scope')) or 'not stated'}.", ""]
     return "\n".join(lines)
+
+
+def _set(verdict: Mapping[str, Any]) -> list[str]:
+    """Return files that are published together as a table; nothing for a single model."""
+    view = set_view(verdict)
+    if view is None:
+        return []
+    rows = (tuple(map(table_cell, line)) for line in set_lines(verdict))
+    lines = ["| held | strongest attack | its AUC |", "|---|---|---|"]
+    lines += [f"| {held} | {attack} | {auc} |" for held, attack, auc in rows]
+    return [*lines, "", *([table_cell(view.exposed), ""] if view.exposed else [])]
 
 
 def _bullets(label: str, items: object) -> list[str]:

@@ -159,7 +159,7 @@ def judged(verdict: Mapping[str, Any]) -> str:
 
 def _size(verdict: Mapping[str, Any]) -> Tile:
     model = mapping(verdict.get("model"))
-    if verdict.get("kind") == "audit":
+    if verdict.get("kind") in ("audit", "joint"):
         power = mapping(verdict.get("power"))
         rows = f"{count(power.get('n_members'))} + {count(power.get('n_nonmembers'))}"
         return Tile("Rows", rows, "members and non-members whose outputs were recorded")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from safecompress.protocols import AttackResult
 from safecompress.verdict_names import DENSE, SCHEMA_VERSION
@@ -38,9 +38,19 @@ from safecompress.verdicts.export_document import (
     RetestFacts,
 )
 from safecompress.verdicts.exposed_members import most_exposed, newly_exposed, strongest_of
+from safecompress.verdicts.joint_document import JointVerdict
+from safecompress.verdicts.joint_finding import JointFinding
+from safecompress.verdicts.joint_steps import steps_of_set
+from safecompress.verdicts.joint_words import set_sentences, surest_first, threat_of_set
 from safecompress.verdicts.leak_by_class import leak_of
 from safecompress.verdicts.parts import CheckEntry
 from safecompress.verdicts.recall_by_class import recall_by_class
+from safecompress.verdicts.set_exposure import (
+    exposed_by_set,
+    files_of,
+    held_together,
+    strongest_on_several,
+)
 from safecompress.verdicts.verdict import Finding, Outcome, power_statement, threat_model
 
 
@@ -93,6 +103,33 @@ class AuditFacts:
 
 
 @dataclass(frozen=True)
+class JointFacts:
+    """The facts of a verdict that only an audit of several files knows.
+
+    Args:
+        model: the set, as `AuditedModel` holds it.
+        kinds: what each file answers, `logits` or `probabilities`.
+        references: number of references in each file's format.
+        dense: `published`, `secret` or `not given`.
+        looks: distinct models that were judged on these rows, this set included.
+        scope: which attacks ran and which did not, in words.
+        limits: what the verdict does not say.
+        class_names: names of the classes, by their numbers; empty where they are not known.
+        remarks: what was noticed about the files and their rows, one sentence each.
+    """
+
+    model: AuditedModel
+    kinds: tuple[str, ...]
+    references: tuple[int, ...]
+    dense: Literal["published", "secret", "not given"]
+    looks: int
+    scope: str
+    limits: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ExportFacts:
     """The facts of a verdict that only an export knows; the fields are those of `ExportVerdict`."""
 
@@ -115,22 +152,28 @@ def assemble(outcome: Finding, facts: RunFacts) -> CompressVerdict: ...
 @overload
 def assemble(outcome: Finding, facts: AuditFacts) -> AuditVerdict: ...
 @overload
+def assemble(outcome: JointFinding, facts: JointFacts) -> JointVerdict: ...
+@overload
 def assemble(outcome: Outcome, facts: ExportFacts) -> ExportVerdict: ...
 def assemble(
-    outcome: Outcome, facts: RunFacts | AuditFacts | ExportFacts
-) -> CompressVerdict | AuditVerdict | ExportVerdict:
+    outcome: Outcome, facts: RunFacts | AuditFacts | JointFacts | ExportFacts
+) -> CompressVerdict | AuditVerdict | JointVerdict | ExportVerdict:
     """Return the document of a verdict.
 
     Args:
-        outcome: the results of the checks; a `Finding` for runs and audits.
+        outcome: the results of the checks; a `Finding` for runs and audits, a `JointFinding` for
+            audits of several files.
         facts: the facts that only the run, the audit or the export knows.
 
     Raises:
-        TypeError: when the outcome of a run or an audit is no `Finding`.
+        TypeError: when the outcome of a run or an audit is no `Finding`, or that of several files
+            no `JointFinding`.
     """
     if isinstance(facts, ExportFacts):
         return _export(outcome, facts)
-    if not isinstance(outcome, Finding):
+    if isinstance(facts, JointFacts) and isinstance(outcome, JointFinding):
+        return _joint(outcome, facts)
+    if not isinstance(outcome, Finding) or isinstance(facts, JointFacts):
         raise TypeError(
             f"assemble: {type(facts).__name__} come with a Finding, not {type(outcome).__name__}."
         )
@@ -156,7 +199,7 @@ def assemble(
 
 def _judged(
     finding: Finding,
-    facts: RunFacts | AuditFacts,
+    facts: RunFacts | AuditFacts | JointFacts,
     strongest: AttackResult | None,
 ) -> dict[str, Any]:
     """Return the fields that verdicts on runs and on audited models have in common."""
@@ -184,6 +227,37 @@ def _judged(
         "remarks": facts.remarks,
         "next_steps": finding.next_steps,
     }
+
+
+def _joint(finding: JointFinding, facts: JointFacts) -> JointVerdict:
+    found = strongest_on_several(finding)
+    strongest = None if found is None else found[1]
+    several = [scope for scope in finding.scopes if not scope.alone]
+    pairs = {s.name: held_together(finding, s) for s in several if len(s.files) == 2}
+    files = files_of(finding, kinds=facts.kinds, references=facts.references)
+    exposed = exposed_by_set(finding)
+    family = held_together(finding, finding.scopes[-1])
+    best = pairs.get(finding.best_pair)
+    common = _judged(finding, facts, strongest)
+    more = set_sentences(files, best, family, exposed)
+    return JointVerdict(
+        **common
+        | {
+            "sentence": " ".join([finding.sentence, *more]),
+            "by_class": (),
+            "next_steps": (*steps_of_set(finding), *finding.next_steps),
+        },
+        kind="joint",
+        model=facts.model,
+        threat_model=ThreatModel(kind="set", text=threat_of_set(len(files), facts.dense)),
+        files=tuple(files),
+        pairs=tuple(sorted(pairs.values(), key=surest_first)),
+        best_pair=best,
+        family=family,
+        newly_exposed_by_set=exposed,
+        exposed=most_exposed(strongest),
+        dense=facts.dense,
+    )
 
 
 def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:

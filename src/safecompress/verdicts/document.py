@@ -28,14 +28,15 @@ class VerdictDocument(Part):
     schema_version: Literal[1]
     """Version of this schema; raised when a field is removed, renamed or changes its type."""
     kind: Text
-    """`compress`, `audit`, `export`, `comparison` or `runs`."""
+    """`compress`, `audit`, `joint`, `export`, `comparison` or `runs`."""
 
 
 class ThreatModel(Part):
     """What the attacker is assumed to have."""
 
-    kind: Literal["compressed", "outputs"]
-    """`compressed`: of a run's compressed model; `outputs`: of whatever was audited."""
+    kind: Literal["compressed", "outputs", "set"]
+    """`compressed`: of a run's compressed model; `outputs`: of whatever was audited; `set`: of all
+    files that are published together."""
     text: Text
     """The same in words, with what single attacks suppose beyond it."""
 

@@ -135,6 +135,17 @@ class Measured(Part):
     """Only of formats that a runtime computes with as they are."""
 
 
+class ReleasedWith(Part):
+    """The set that a file was released in, judged as one attacker's."""
+
+    files: tuple[Text, ...]
+    """All files that the attacker holds, this one included."""
+    verdict: Overall
+    """The verdict on the set."""
+    sentence: Text
+    """The same in plain words."""
+
+
 class ExportVerdict(VerdictDocument):
     """`FILE.json` beside an exported file: whether the file may be shipped.
 
@@ -175,3 +186,5 @@ class ExportVerdict(VerdictDocument):
     """Whether the file was put in place on request although the model failed."""
     next_steps: tuple[Text, ...] = ()
     """What to do about the status, one sentence each; empty after a PASS."""
+    released_with: ReleasedWith | None = None
+    """The set that the file was released in; only of a file of a release."""

@@ -16,7 +16,7 @@ from safecompress.verdicts.parts import ExposedMember, ExposedMembers, NewlyExpo
 EXPOSED_FPR = 0.01
 """A member is exposed where at most this share of the non-members score as high or higher."""
 
-_FEWEST = round(1 / EXPOSED_FPR)
+FEWEST = round(1 / EXPOSED_FPR)
 """Fewest non-members: among fewer, a single one that scores as high is more than that share."""
 
 _SHOWN = 10
@@ -89,7 +89,7 @@ def newly_exposed(
             continue
         attack, now = strongest
         before = strongest_of(dense, [attack] if group is single else single)
-        if before is not None and min(len(r.scores.nonmembers) for r in (now, before)) >= _FEWEST:
+        if before is not None and min(len(r.scores.nonmembers) for r in (now, before)) >= FEWEST:
             comparisons.append(_compared(now, before))
     return tuple(comparisons)
 
@@ -97,7 +97,7 @@ def newly_exposed(
 def _compared(judged: AttackResult, dense: AttackResult) -> NewlyExposedMembers:
     """Compare two attacks on the members that both scored."""
     scored = judged.ids.members[torch.isin(judged.ids.members, dense.ids.members)].sort().values
-    now, before = (torch.isin(scored, _exposed_ids(r)) for r in (judged, dense))
+    now, before = (torch.isin(scored, exposed_ids(r)) for r in (judged, dense))
     new = now & ~before
     return NewlyExposedMembers(
         attack=judged.attack,
@@ -110,7 +110,12 @@ def _compared(judged: AttackResult, dense: AttackResult) -> NewlyExposedMembers:
     )
 
 
-def _exposed_ids(result: AttackResult) -> Tensor:
+def exposed_ids(result: AttackResult) -> Tensor:
+    """Return the ids of the members that an attack exposes, int64 (m,).
+
+    Args:
+        result: its result, with at least `FEWEST` scored non-members.
+    """
     return result.ids.members[_rates(result) <= EXPOSED_FPR]
 
 

@@ -15,12 +15,16 @@ from safecompress.verdict_names import SCHEMA_VERSION
 from safecompress.verdicts.comparison_document import CohortTable, RunTable
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
 from safecompress.verdicts.export_document import ExportVerdict
+from safecompress.verdicts.joint_document import JointVerdict
 
-Document: TypeAlias = CompressVerdict | AuditVerdict | ExportVerdict | CohortTable | RunTable
+Document: TypeAlias = (
+    CompressVerdict | AuditVerdict | JointVerdict | ExportVerdict | CohortTable | RunTable
+)
 """Every kind of document."""
 KINDS: Mapping[str, type[Document]] = {
     "compress": CompressVerdict,
     "audit": AuditVerdict,
+    "joint": JointVerdict,
     "export": ExportVerdict,
     "comparison": CohortTable,
     "runs": RunTable,

@@ -34,6 +34,7 @@ from safecompress.stats import power
 from safecompress.verdict_names import DENSE
 from safecompress.verdicts.advice import advised, next_steps
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
+from safecompress.verdicts.joint_document import JointVerdict
 from safecompress.verdicts.parts import CheckEntry, ComparedModel, Power, Span
 from safecompress.verdicts.sentence import sentence_of
 
@@ -45,6 +46,11 @@ LIMITS = (
     "attacker who must learn them elsewhere.",
     "Passing is not a formal guarantee such as differential privacy.",
 )
+DECLARED = (
+    "That members were trained on, non-members were not, and both were drawn alike is taken on "
+    "trust, but for what the blind baseline compared."
+)
+CHOSEN = "Rows that were looked at while the model was being chosen make it look safer than it is."
 THREAT_MODEL = (
     "The attacker reaches only the judged model, sees its full outputs, and knows each record's "
     "true label. Where the dense model is out in the world too, more may be possible."
@@ -97,7 +103,7 @@ class Verdict:
     status: Status
     sentence: str
     checks: tuple[CheckResult, ...]
-    document: CompressVerdict | AuditVerdict
+    document: CompressVerdict | AuditVerdict | JointVerdict
     figures: Mapping[str, Any]
 
     @property
@@ -232,7 +238,7 @@ def find(
         believed = (*believed, blind)
     checks = (*believed, *control_results)
     status = overall(believed, control_results)
-    comparison = tuple(_compared(s, dense, compared, level=level) for s in subjects.values())
+    comparison = tuple(compared_model(s, dense, compared, level=level) for s in subjects.values())
     row = next(r for r in comparison if r.name == judged)
     sizes = subjects[judged].outputs.map(len)
     groups = group_measures_of(suite)
@@ -301,9 +307,17 @@ def attacks_of(suite: Suite) -> list[Attack]:
     return list(attacks.values())
 
 
-def _compared(
+def compared_model(
     subject: Subject, dense: Subject | None, measures: Sequence[AttackMeasure], *, level: float
 ) -> ComparedModel:
+    """Return the figures of one of the models that stand side by side.
+
+    Args:
+        subject: the model.
+        dense: the dense model on the same rows; None without one.
+        measures: the measures shown, besides the accuracy.
+        level: confidence level of the intervals, in (0, 1).
+    """
     difference = None
     if dense is not None and subject is not dense:
         difference = _spans((Accuracy(), *measures), subject, dense, level=level)

@@ -41,6 +41,8 @@ NAMES = {
     "quantile",
     "learnt-references",
     "learnt-known-rows",
+    "joint",
+    "learnt-set",
 }
 
 

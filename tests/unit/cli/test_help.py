@@ -26,7 +26,7 @@ PARAMETERS = {
 
 def test_the_tree_holds_the_commands_and_their_options() -> None:
     assert {"safecompress audit", "safecompress compress"} <= COMMANDS.keys()
-    assert {"safecompress audit target", "safecompress audit max_auc"} <= PARAMETERS.keys()
+    assert {"safecompress audit targets", "safecompress audit max_auc"} <= PARAMETERS.keys()
 
 
 @pytest.mark.parametrize("verb", VERBS)

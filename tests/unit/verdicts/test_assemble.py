@@ -120,7 +120,15 @@ def test_names_of_judged_models_stand_in_one_place(path: Path) -> None:
 
 
 def test_an_exports_facts_are_the_fields_that_only_its_document_has() -> None:
-    common = {"schema_version", "kind", "status", "sentence", "checks", "next_steps"}
+    common = {
+        "schema_version",
+        "kind",
+        "status",
+        "sentence",
+        "checks",
+        "next_steps",
+        "released_with",
+    }
     assert {*ExportFacts.__dataclass_fields__} | common == {*ExportVerdict.model_fields}
 
 
