@@ -28,6 +28,7 @@ from safecompress.data.row_values import RowValues
 from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import Splits, assemble
+from safecompress.data.tokens import tokenized
 from safecompress.data.torch_source import one_array, raw_from_dataset
 from safecompress.protocols import Rows
 
@@ -59,6 +60,7 @@ def load_splits(
         seed=seed,
         weights_given=weights_given,
         group_by=group_by,
+        texts=config.source.text_columns,
     )
 
 
@@ -205,6 +207,7 @@ def splits_from_raw(
     seed: int,
     weights_given: bool = False,
     group_by: Sequence[str] = (),
+    texts: Sequence[str] = (),
 ) -> Splits:
     """Split raw rows and preprocess them, learning from members only.
 
@@ -219,10 +222,14 @@ def splits_from_raw(
         seed: seed of every draw.
         weights_given: whether training starts from weights that were trained before.
         group_by: columns within whose groups figures are judged.
+        texts: columns of text that the configuration lists, in the order of a pair.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
+    given, tokens = raw, None
+    if preprocessing.tokenizer is not None:
+        raw, tokens = tokenized(raw, preprocessing, listed=texts)
     if weights_given and preprocessing.features == "auto":
         preprocessing = preprocessing.model_copy(update={"features": "none"})
     declared = declared_members(raw, split, membership)
@@ -235,13 +242,17 @@ def splits_from_raw(
         shares=Shares(split.members, split.steer, split.reference, split.deduplicate),
         seed=seed,
     )
-    columns = columns_named(raw, group_by)
-    preprocessor = Preprocessor.fit(raw, cut.members, preprocessing)
+    columns = columns_named(given, group_by)
+    preprocessor = (
+        Preprocessor.fit(raw, cut.members, preprocessing)
+        if tokens is None
+        else Preprocessor(block=tokens)
+    )
 
     def rows(index: NDArray[Any]) -> Rows:
         ids = torch.from_numpy(index)
         labels = torch.from_numpy(raw.labels[index])
-        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(raw, index))
+        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(given, index))
 
     return assemble(
         rows(cut.members),
