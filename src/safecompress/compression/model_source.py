@@ -12,6 +12,7 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.models import build_model, fresh_weights, load_weights_
 from safecompress.models.given import ModelSource, module_of
 from safecompress.models.plain import Remark, ignore, plain_
+from safecompress.models.tokens import TokenClassifier, read_like_
 from safecompress.randomness import derive, seeded
 from safecompress.train.state import module_tensors
 
@@ -27,7 +28,8 @@ def source_module(
     Args:
         config: names a model, if `model` is None; gives the seed of its initial weights.
         model: a trained module, which is copied; a callable that makes an untrained one; or None
-            for the configured model.
+            for the configured model. A text classifier of transformers becomes a module of token
+            ids, and reads rows as the splits' tokenizer wrote them.
         splits: give input shape and classes of a configured model.
         remark: called with a sentence about everything that was changed to make it plain.
 
@@ -38,7 +40,10 @@ def source_module(
     if model is not None:
         with seeded(config.seed, "init"):
             made = module_of(model, remark)
-        return made, type(made).__name__
+        tokens = None if splits.preprocessor is None else splits.preprocessor.tokens
+        if tokens is not None:
+            read_like_(made, pad=tokens.pad, separator=tokens.separator)
+        return made, type(made.model if isinstance(made, TokenClassifier) else made).__name__
     if config.model is None:
         raise ConfigError("model: missing; name one in the configuration or pass one.")
     module = build_model(
@@ -60,6 +65,9 @@ def untrained_weights(
     number: int,
 ) -> Mapping[str, Tensor]:
     """Return untrained weights for a teacher, different from those of all other models.
+
+    Of a pretrained text encoder these are the pretrained weights with another head, because nothing
+    in them was learned from the run's rows.
 
     Args:
         config: as of `source_module`.

@@ -81,6 +81,29 @@ class TokenClassifier(nn.Module):
                 buffer.copy_(other)
 
 
+def read_like_(module: nn.Module, *, pad: int, separator: int | None) -> None:
+    """Let a text classifier that was given as an object read rows as their tokenizer wrote them.
+
+    Args:
+        module: any module; others than a `TokenClassifier` stay as they are.
+        pad: id of the padding token in the rows.
+        separator: id of the token after each text of a pair; None where rows are single texts.
+
+    Raises:
+        ModelError: when it takes another token for padding.
+    """
+    if not isinstance(module, TokenClassifier):
+        return
+    if int(module.pad) != pad:
+        raise ModelError(
+            f"the model takes token {int(module.pad)} for padding, and the tokenizer fills rows up "
+            f"with {pad}; name the tokenizer that the model was trained with, or correct "
+            "model.config.pad_token_id."
+        )
+    if separator is not None:
+        module.separator.fill_(separator)
+
+
 def adapted(module: nn.Module) -> nn.Module:
     """Return a module as it is, or a text classifier of transformers as a module of token ids.
 
