@@ -28,7 +28,7 @@ def datasets_folder(
     names: Sequence[str] | None = None,
     pieces: int = 1,
 ) -> Path:
-    """Write columns as datasets 4.x does: Arrow streams, and two JSON files; skips without pyarrow.
+    """Write columns as datasets 5 does: Arrow streams, and two JSON files; skips without pyarrow.
 
     Args:
         folder: the folder to make.

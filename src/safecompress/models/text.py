@@ -57,7 +57,6 @@ def hugging_face(
         raise ModelError(
             f"hugging_face: start is '{start}'; expected {', '.join(get_args(Start))}."
         )
-    tokens = TextTokenizer(Path(tokenizer or folder).expanduser().absolute())
     model: Any = pretrained_classifier(
         Path(folder).expanduser().absolute(),
         classes=classes,
@@ -65,6 +64,7 @@ def hugging_face(
         dropout=dropout,
         attention=attention,
     )
+    tokens = TextTokenizer(Path(tokenizer or folder).expanduser().absolute())
     _check_fits(model, tokens, length=input_shape[0], name="hugging_face")
     return TokenClassifier(model, pad=tokens.pad, separator=tokens.separator)
 
