@@ -13,6 +13,7 @@ from safecompress.models import build_model, fresh_weights, load_weights_
 from safecompress.models.given import ModelSource, module_of
 from safecompress.models.plain import Remark, ignore, plain_
 from safecompress.models.tokens import TokenClassifier, read_like_
+from safecompress.models.words import Words, declare_words_
 from safecompress.randomness import derive, seeded
 from safecompress.train.state import module_tensors
 
@@ -24,6 +25,8 @@ def source_module(
     remark: Remark = ignore,
 ) -> tuple[nn.Module, str]:
     """Return the module that a run works on, and its name in the report.
+
+    Where a tokenizer made the rows, the module also says what their ids mean (`words_of`).
 
     Args:
         config: names a model, if `model` is None; gives the seed of its initial weights.
@@ -37,12 +40,20 @@ def source_module(
         ConfigError: when no model is given or configured.
         ModelError: when the callable fails, or returns something else than a module.
     """
+    module, name = _made(config, model, splits, remark)
+    tokens = None if splits.preprocessor is None else splits.preprocessor.tokens
+    if tokens is not None:
+        read_like_(module, pad=tokens.pad, separator=tokens.separator)
+        declare_words_(module, Words(tokens.pad, tokens.special, tokens.mask))
+    return module, name
+
+
+def _made(
+    config: CompressConfig, model: ModelSource | None, splits: Splits, remark: Remark
+) -> tuple[nn.Module, str]:
     if model is not None:
         with seeded(config.seed, "init"):
             made = module_of(model, remark)
-        tokens = None if splits.preprocessor is None else splits.preprocessor.tokens
-        if tokens is not None:
-            read_like_(made, pad=tokens.pad, separator=tokens.separator)
         return made, type(made.model if isinstance(made, TokenClassifier) else made).__name__
     if config.model is None:
         raise ConfigError("model: missing; name one in the configuration or pass one.")
