@@ -62,6 +62,42 @@ def test_ids_alone_give_what_the_tokenizers_masks_and_types_give(classifier, col
         assert torch.allclose(ours(more), right, atol=1e-6)
 
 
+KINDS = {
+    "roberta": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "distilbert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32},
+    "electra": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "albert": {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
+    "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoders_of_other_kinds_compute_what_transformers_computes(text_folder, tmp_path, kind):
+    tokens = TextTokenizer(text_folder)
+    config = transformers.AutoConfig.for_model(
+        kind,
+        vocab_size=tokens.vocabulary,
+        max_position_embeddings=20,
+        pad_token_id=PAD,
+        num_labels=CLASSES,
+        **KINDS[kind],
+    )
+    torch.manual_seed(0)
+    theirs = transformers.AutoModelForSequenceClassification.from_config(config).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = built(tmp_path, tokenizer=str(text_folder), start="nothing").eval()
+    load_weights_(ours, tmp_path / "model.safetensors")
+    given = module_of(theirs).eval()
+    ids = torch.from_numpy(tokens.encode([labeled_texts(9)[0]], longest=LONGEST))
+    with torch.no_grad():
+        right = theirs(input_ids=ids, attention_mask=(ids != PAD).long()).logits
+        for module in (ours, given):
+            assert torch.allclose(module(ids), right, atol=1e-6)
+    started = built(tmp_path, tokenizer=str(text_folder), start="encoder").model.base_model
+    for name, tensor in theirs.base_model.state_dict().items():
+        assert torch.equal(started.state_dict()[name], tensor), name
+
+
 def test_an_object_reads_pairs_once_it_is_told_the_separator(classifier):
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(classifier).eval()
     made = module_of(theirs).eval()
