@@ -59,6 +59,7 @@ def test_a_recipe_of_a_text_model_fits_a_stand_in_for_its_data_and_its_encoder(
         shorter += ["data.split.rows=200", "data.split.members=80"]
     lines = describe(prepare(load_config(recipe, assignments=shorter)))
     assert lines[-1] == "valid"
+    assert any("text: text, 12 of 45 tokens a row" in line for line in lines)
 
 
 @pytest.mark.parametrize("data", ["location30", "cifar100-alexnet"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from safecompress.config.section import Fraction, InputFile, Positive, Request, Section
 from safecompress.config.teacher_choice import TeacherChoiceConfig
 from safecompress.config.transfer_set import TransferSetConfig
+
+_OF_FOLDERS = frozenset({"hugging_face", "bert"})
+"""Families whose options name folders."""
 
 
 class ModelConfig(Section):
@@ -28,8 +32,24 @@ class ModelConfig(Section):
         default=None,
         description="File of starting weights: `.safetensors`, or a state dict that `torch.load` "
         "reads with `weights_only=True`. Given weights count as trained, so `data.split.membership`"
-        " must then be stated. Left out, training starts from random weights.",
+        " must then be stated. Left out, training starts from random weights, or from those of a "
+        "pretrained encoder with a new head.",
     )
+
+    @field_validator("options")
+    @classmethod
+    def _folders_from_anywhere(
+        cls, options: dict[str, Any], info: ValidationInfo
+    ) -> dict[str, Any]:
+        """Make the folders of text models absolute, so that a run goes on from another folder."""
+        if info.data.get("name") not in _OF_FOLDERS:
+            return options
+        return {
+            key: str(Path(value).expanduser().absolute())
+            if key in {"folder", "tokenizer"} and isinstance(value, str)
+            else value
+            for key, value in options.items()
+        }
 
 
 class TrainConfig(Section):

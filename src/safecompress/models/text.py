@@ -1,4 +1,4 @@
-"""`HuggingFace` and `Bert`: text classifiers, from a pretrained folder and from nothing."""
+"""`hugging_face` and `bert`: text classifiers, from a pretrained folder and from nothing."""
 
 from __future__ import annotations
 

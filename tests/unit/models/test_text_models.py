@@ -222,6 +222,14 @@ def test_a_folder_that_cannot_be_used_is_refused(text_folder, tmp_path, change, 
         built(folder)
 
 
+def test_folders_are_found_from_another_folder(text_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(text_folder.parent)
+    config = ModelConfig(name="hugging_face", options={"folder": text_folder.name})
+    monkeypatch.chdir(tmp_path)
+    assert build_model(config, input_shape=(12,), classes=2, seed=0)
+    assert ModelConfig(name="mine:make", options={"folder": "a"}).options == {"folder": "a"}
+
+
 def test_pickled_weights_are_refused(text_folder, tmp_path):
     folder = shutil.copytree(text_folder, tmp_path / "copy")
     (folder / "model.safetensors").unlink()
