@@ -122,7 +122,7 @@ def text_classifier(
     special = SPECIAL[:4]
     texts, y = trained_on or sentences(200, seed=0)
     words = WORDS if trained_on is None else sorted({w for text in texts for w in text.split()})
-    fast = word_tokenizer(words, special)
+    fast = word_tokenizer(words, special, types=False)
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(special) + len(words),

@@ -15,8 +15,16 @@ PAD, UNKNOWN, START, SEPARATOR, MASK = range(5)
 LONGEST = 16
 
 
-def word_tokenizer(words: Sequence[str] = WORDS, special: Sequence[str] = SPECIAL) -> Any:
-    """Return a tokenizer whose tokens are words, numbered after the special ones."""
+def word_tokenizer(
+    words: Sequence[str] = WORDS, special: Sequence[str] = SPECIAL, *, types: bool = True
+) -> Any:
+    """Return a tokenizer whose tokens are words, numbered after the special ones.
+
+    Args:
+        words: the words.
+        special: its special tokens.
+        types: whether it says which of two texts a token belongs to.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -33,7 +41,7 @@ def word_tokenizer(words: Sequence[str] = WORDS, special: Sequence[str] = SPECIA
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=LONGEST,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        model_input_names=["input_ids", *["token_type_ids"] * types, "attention_mask"],
         **{named[token]: token for token in special},
     )
 

@@ -13,14 +13,26 @@ import torch
 
 from safecompress import audit, compress, load, load_preprocessor, splits_from_arrays
 from safecompress.checks.check import Status
+from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.plan import CohortPlan, every_row
 from safecompress.compress import Run
+from safecompress.compression.model_source import source_module
 from safecompress.compression.prepare import prepare
 from safecompress.config import load_config
 from safecompress.errors import ModelError
 from safecompress.events import Event
+from safecompress.models.words import Words, words_of
 from safecompress.run.folder import HISTORY, MODEL, VERDICT
 from safecompress.run.model_file import read_model
-from tests.text_folders import encoder_folder, labeled_texts, written_csv
+from tests.text_folders import (
+    MASK,
+    PAD,
+    SEPARATOR,
+    START,
+    encoder_folder,
+    labeled_texts,
+    written_csv,
+)
 
 transformers = pytest.importorskip("transformers", reason="needs safecompress[transformers]")
 TRAIN = {
@@ -60,6 +72,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(text_folder: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = settings(text_folder, table, shadows={"count": 4, "workers": 1})
+    # What shadow models train with has to know the tokens, too.
+    config["dense"] = TRAIN | {"augment": "mask-words", "decay": "weights", "layer_decay": 0.9}
+    config["sparse"]["train"] = TRAIN | {"augment": "drop-words", "decay": "weights"}
     config["verdict"] = {"checks": [*CHECKS["checks"]]}
     attack = {"measure": {"attack": {"attack": "rmia"}}, "condition": {"at_most": 0.95}}
     config["verdict"]["checks"].append(attack)
@@ -118,6 +133,41 @@ def test_an_audit_judges_the_run_again(run: Run) -> None:
     said = audit(run.folder, time_budget=5)
     assert said.verdict.status is not Status.ERROR
     assert {"loss", "white-box"} & {check.attack for check in said.verdict.checks}
+
+
+def test_a_cohort_opened_in_another_process_knows_the_tokens(
+    text_folder: Path, tmp_path: Path
+) -> None:
+    texts, labels = labeled_texts(60)
+    splits = splits_from_arrays(
+        (texts, ["word1"] * 60),
+        labels,
+        preprocessing={"tokenizer": str(text_folder), "max_length": 16},
+        seed=0,
+    )
+    recipe = load_config({"sparse": {"density": 0.5, "train": TRAIN}})
+    rows = every_row(splits)
+    plan = CohortPlan(recipe, rows, splits.class_names, members=20, tokens=splits.tokens)
+    Cohort.begin(tmp_path / "cohort", plan)
+    again = Cohort.open(tmp_path / "cohort").plan
+    assert again.key == plan.key
+    assert again.splits(0).tokens == splits.tokens is not None
+    module, _ = source_module(
+        recipe, lambda: transformers.BertForSequenceClassification(_tiny()), again.splits(0)
+    )
+    assert int(module.separator) == SEPARATOR
+    assert words_of(module) == Words(PAD, (PAD, START, SEPARATOR, MASK), MASK)
+
+
+def _tiny() -> Any:
+    return transformers.BertConfig(
+        vocab_size=45,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
 
 
 def test_teachers_start_from_the_encoder_with_heads_of_their_own(

@@ -97,7 +97,7 @@ def _columns(splits: Splits) -> str:
 
     Empty for other data.
     """
-    if splits.preprocessor is not None and (tokens := splits.preprocessor.tokens) is not None:
+    if (tokens := splits.tokens) is not None:
         return (
             f"\n          {' and '.join(tokens.columns)}: text, {tokens.length} of "
             f"{tokens.vocabulary:,} tokens a row, by the tokenizer in {tokens.tokenizer}"

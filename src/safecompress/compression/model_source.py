@@ -41,8 +41,7 @@ def source_module(
         ModelError: when the callable fails, or returns something else than a module.
     """
     module, name = _made(config, model, splits, remark)
-    tokens = None if splits.preprocessor is None else splits.preprocessor.tokens
-    if tokens is not None:
+    if (tokens := splits.tokens) is not None:
         read_like_(module, pad=tokens.pad, separator=tokens.separator)
         declare_words_(module, Words(tokens.pad, tokens.special, tokens.mask))
     return module, name
