@@ -19,7 +19,7 @@ from safecompress.compress import Run
 from safecompress.compression.model_source import source_module
 from safecompress.compression.prepare import prepare
 from safecompress.config import load_config
-from safecompress.errors import ModelError
+from safecompress.errors import MembershipError, ModelError
 from safecompress.events import Event
 from safecompress.models.words import Words, words_of
 from safecompress.run.folder import HISTORY, MODEL, VERDICT
@@ -181,6 +181,25 @@ def test_teachers_start_from_the_encoder_with_heads_of_their_own(
             assert torch.equal(weights[f"model.bert.{name}"], tensor), name
     head = "model.classifier.weight"
     assert not torch.equal(first[head], second[head])
+
+
+def test_given_weights_are_trained_and_their_teachers_start_from_the_encoder(
+    text_folder: Path, table: Path, tmp_path: Path
+) -> None:
+    trained = encoder_folder(tmp_path / "trained", classes=2, seed=5)
+    config = settings(text_folder, table, dense=None)
+    config["data"]["split"] = {"membership": "unseen"}
+    config["model"]["weights"] = str(trained / "model.safetensors")
+    prepared = prepare(load_config(config))
+    assert prepared.trained
+    stored = transformers.AutoModelForSequenceClassification.from_pretrained(trained).state_dict()
+    encoder = transformers.AutoModel.from_pretrained(text_folder).state_dict()
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(prepared.initial[f"model.bert.{name}"], stored[f"bert.{name}"])
+    assert torch.equal(prepared.fresh(0)[f"model.bert.{name}"], encoder[name])
+    config["data"]["split"] = {}
+    with pytest.raises(MembershipError):
+        prepare(load_config(config))
 
 
 def test_stopped_and_resumed_it_ends_in_the_same_bits(

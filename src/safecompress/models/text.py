@@ -134,7 +134,7 @@ MODELS.add(
     bert,
     summary="a BERT of any size with random weights",
     reference="Devlin et al., NAACL 2019",
-    cost="4.4 M weights with BERT's own vocabulary, 3.9 M of them embeddings",
+    cost="4.3 M weights with BERT's own vocabulary, 3.9 M of them embeddings",
 )
 
 
