@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import calibration
 from tests.support import calibrating
+from tests.text_folders import encoder_folder
 
 settings.register_profile(
     "safecompress",
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a tiny text encoder and its tokenizer; skips without transformers."""
+    pytest.importorskip("transformers", reason="needs the extra safecompress[transformers]")
+    return encoder_folder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.text_folders import SPECIAL, WORDS, word_tokenizer
+
 CLASSES, FEATURES = 3, 6
-WORDS = [f"word{i}" for i in range(40)]
 Rows = tuple[NDArray[Any], NDArray[Any]]
 WEIGHTS = np.random.default_rng(7).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
@@ -116,26 +117,15 @@ def text_classifier(
             sentences, and all the words there are.
     """
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    special = SPECIAL[:4]
     texts, y = trained_on or sentences(200, seed=0)
     words = WORDS if trained_on is None else sorted({w for text in texts for w in text.split()})
-    numbers = {word: i for i, word in enumerate([*special, *words])}
-    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", model_max_length=16
-    )
+    fast = word_tokenizer(words, special, types=False)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(numbers),
+        vocab_size=len(special) + len(words),
         hidden_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,

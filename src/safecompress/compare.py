@@ -46,6 +46,7 @@ from safecompress.config import (
 )
 from safecompress.data import load_splits
 from safecompress.data.rows import rows_digest
+from safecompress.data.tokens import TokenEncoder
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, require_folder, write_json, write_text
@@ -195,6 +196,7 @@ class _Rows:
     class_names: tuple[str, ...]
     members: int
     reference: Rows | None
+    tokens: TokenEncoder | None
 
     @classmethod
     def load(cls, recipe: CompressConfig) -> _Rows:
@@ -202,7 +204,8 @@ class _Rows:
             raise ConfigError("compare: the configuration has no data section.")
         splits = load_splits(recipe.data, seed=recipe.seed, weights_given=False)
         members = len(splits.members)
-        return cls(every_row(splits), splits.class_names, members, splits.reference)
+        rows = every_row(splits)
+        return cls(rows, splits.class_names, members, splits.reference, splits.tokens)
 
     @cached_property
     def digest(self) -> str:
@@ -284,6 +287,7 @@ def _make(
         members=rows.members,
         steer=split.steer,
         reference=rows.reference,
+        tokens=rows.tokens,
         keep_models=any(attack.requires & FILES_KEPT for attack in attacks),
         shared=folder / SHARED / _dense_key(cell.recipe),
     )

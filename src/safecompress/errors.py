@@ -175,3 +175,14 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=1)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(names)}"
+
+
+def brief(error: BaseException, *, longest: int = 200) -> str:
+    """Return the message of another library's error in one line.
+
+    Args:
+        error: the error; its type's name stands for an empty message.
+        longest: number of characters after which the message is cut.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= longest else text[:longest] + " …"

@@ -21,6 +21,8 @@ _WEIGHTED = (
     nn.EmbeddingBag,
 )
 """Modules whose weights multiply what passes through them, or are looked up."""
+_PLACES = ("position_embeddings", "token_type_embeddings")
+"""What transformers calls tables that say where a token is and not which one."""
 _DECLARED = "_safecompress_maskable"
 
 
@@ -48,8 +50,9 @@ def weight_names(module: nn.Module) -> frozenset[str]:
     """
     weights = {
         id(parameter)
-        for part in module.modules()
+        for place, part in module.named_modules(remove_duplicate=False)
         if isinstance(part, _WEIGHTED) or _is_weighted_elsewhere(part)
+        if not place.endswith(_PLACES)
         for name, parameter in part.named_parameters(recurse=False)
         if "weight" in name
     }

@@ -93,7 +93,15 @@ def _groups(splits: Splits) -> str:
 
 
 def _columns(splits: Splits) -> str:
-    """Return the columns of a table with their kinds, a line each; empty for other data."""
+    """Return the columns of a table with their kinds, a line each, or what texts become.
+
+    Empty for other data.
+    """
+    if (tokens := splits.tokens) is not None:
+        return (
+            f"\n          {' and '.join(tokens.columns)}: text, {tokens.length} of "
+            f"{tokens.vocabulary:,} tokens a row, by the tokenizer in {tokens.tokenizer}"
+        )
     encoders = () if splits.preprocessor is None else splits.preprocessor.columns
     return "".join(f"\n          {e.name}: {e.kind}, {e.width} inputs" for e in encoders)
 

@@ -28,6 +28,7 @@ from safecompress.compression.pipeline import copy_stages, make_models, take_up
 from safecompress.compression.prepare import prepare
 from safecompress.config import CanariesConfig, dump_yaml
 from safecompress.data.rows import named_tensors, rows_from_named, size_of
+from safecompress.data.tokens import TokenEncoder
 from safecompress.errors import DataError, RunFolderError
 from safecompress.events import Listener, silent
 from safecompress.files import (
@@ -126,6 +127,8 @@ class Cohort:
         # was trusted then; the key below shows that it is the same.
         config = run_config(folder, trust_code=True)
         fields |= {"class_names": tuple(fields["class_names"])}
+        if "tokens" in fields:
+            fields["tokens"] = TokenEncoder.model_validate(fields["tokens"])
         fields |= {"reference": reference, "shared": None if shared is None else Path(shared)}
         plan = CohortPlan(config, rows, **fields)
         if plan.key != key:

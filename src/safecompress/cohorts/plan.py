@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from safecompress.config import CompressConfig, dump_yaml
-from safecompress.data import Ledger, Splits, content_of_inputs
+from safecompress.data import Ledger, Preprocessor, Splits, content_of_inputs
 from safecompress.data.rows import concatenate, rows_digest
+from safecompress.data.tokens import TokenEncoder
 from safecompress.errors import DataError
 from safecompress.protocols import Inputs, Rows
 from safecompress.randomness import derive, permutation
@@ -94,6 +95,8 @@ class CohortPlan:
         shared: folder from which dense models and teachers' outputs are copied if they are there,
             and to which they are copied otherwise, as `NUMBER/…`; for cohorts whose recipes differ
             only in what follows them. None shares nothing.
+        tokens: what turned texts into the token ids of the rows; None for other rows. Some settings
+            of training and some models need to know what the ids mean.
     """
 
     config: CompressConfig
@@ -104,6 +107,7 @@ class CohortPlan:
     reference: Rows | None = None
     keep_models: bool = False
     shared: Path | None = None
+    tokens: TokenEncoder | None = None
 
     @cached_property
     def key(self) -> str:
@@ -119,7 +123,7 @@ class CohortPlan:
             "members": self.members,
             "steer": self.steer,
             "keep_models": self.keep_models,
-        }
+        } | ({} if self.tokens is None else {"tokens": self.tokens.model_dump(mode="json")})
 
     def splits(self, number: int) -> Splits:
         """Return the rows of one model as splits: its members, and all others as non-members.
@@ -137,6 +141,8 @@ class CohortPlan:
             steer=self.steer,
             deduplicate=True,
         )
+        if self.tokens is not None:
+            splits = replace(splits, preprocessor=Preprocessor(block=self.tokens))
         return splits if self.reference is None else replace(splits, reference=self.reference)
 
     def seen(self, count: int) -> Tensor:

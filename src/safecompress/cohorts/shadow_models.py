@@ -118,6 +118,7 @@ def _cohort(folder: Path, recipe: CompressConfig, splits: Splits, sealed: Pool[R
         recipe,
         concatenate(members, splits.steer.nonmembers, sealed.nonmembers),
         class_names=splits.class_names,
+        tokens=splits.tokens,
         members=len(members),
         steer=len(splits.steer.members) / len(members),
         reference=splits.reference,

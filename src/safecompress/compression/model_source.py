@@ -12,6 +12,8 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.models import build_model, fresh_weights, load_weights_
 from safecompress.models.given import ModelSource, module_of
 from safecompress.models.plain import Remark, ignore, plain_
+from safecompress.models.tokens import TokenClassifier, read_like_
+from safecompress.models.words import Words, declare_words_
 from safecompress.randomness import derive, seeded
 from safecompress.train.state import module_tensors
 
@@ -24,10 +26,13 @@ def source_module(
 ) -> tuple[nn.Module, str]:
     """Return the module that a run works on, and its name in the report.
 
+    Where a tokenizer made the rows, the module also says what their ids mean (`words_of`).
+
     Args:
         config: names a model, if `model` is None; gives the seed of its initial weights.
         model: a trained module, which is copied; a callable that makes an untrained one; or None
-            for the configured model.
+            for the configured model. A text classifier of transformers becomes a module of token
+            ids, and reads rows as the splits' tokenizer wrote them.
         splits: give input shape and classes of a configured model.
         remark: called with a sentence about everything that was changed to make it plain.
 
@@ -35,10 +40,20 @@ def source_module(
         ConfigError: when no model is given or configured.
         ModelError: when the callable fails, or returns something else than a module.
     """
+    module, name = _made(config, model, splits, remark)
+    if (tokens := splits.tokens) is not None:
+        read_like_(module, pad=tokens.pad, separator=tokens.separator)
+        declare_words_(module, Words(tokens.pad, tokens.special, tokens.mask))
+    return module, name
+
+
+def _made(
+    config: CompressConfig, model: ModelSource | None, splits: Splits, remark: Remark
+) -> tuple[nn.Module, str]:
     if model is not None:
         with seeded(config.seed, "init"):
             made = module_of(model, remark)
-        return made, type(made).__name__
+        return made, type(made.model if isinstance(made, TokenClassifier) else made).__name__
     if config.model is None:
         raise ConfigError("model: missing; name one in the configuration or pass one.")
     module = build_model(
@@ -60,6 +75,9 @@ def untrained_weights(
     number: int,
 ) -> Mapping[str, Tensor]:
     """Return untrained weights for a teacher, different from those of all other models.
+
+    Of a pretrained text encoder these are the pretrained weights with another head, because nothing
+    in them was learned from the run's rows.
 
     Args:
         config: as of `source_module`.

@@ -61,6 +61,7 @@ from safecompress.models import (
     few_inputs,
 )
 from safecompress.models.given import ModelSource
+from safecompress.models.words import words_of
 from safecompress.randomness import derive
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
@@ -70,7 +71,7 @@ from safecompress.topology import (
     maskable_parameters,
     rounded_density,
 )
-from safecompress.train import require_images
+from safecompress.train import WORD_CHANGES, require_images, require_words
 from safecompress.train.state import module_tensors
 
 
@@ -377,8 +378,11 @@ def _check_stages(prepared: PreparedRun) -> None:
         config.sparse.gradual.train,
         config.sparse.student.train,
     ):
-        if stage is not None and stage.augment != "none":
-            require_images(prepared.splits.members.inputs)
+        inputs = prepared.splits.members.inputs
+        if stage is not None and stage.augment in WORD_CHANGES:
+            require_words(inputs, words_of(prepared.module), stage)
+        elif stage is not None and stage.augment != "none":
+            require_images(inputs)
     if config.engine.threads is not None:
         available = torch.get_num_threads()
         if config.engine.threads > 4 * max(available, 1):

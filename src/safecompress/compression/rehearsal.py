@@ -58,7 +58,10 @@ def rehearse_stages(
         ModelError: as `rehearse`.
     """
     stages = [config.sparse.train, *([] if config.dense is None else [config.dense])]
-    kinds = {(s.batch_size, s.optimizer, s.precision, s.memory_format): s for s in stages}
+    kinds = {
+        (s.batch_size, s.optimizer, s.decay, s.layer_decay, s.precision, s.memory_format): s
+        for s in stages
+    }
     found = [
         rehearse(module, rows, s, topology=topology, seed=config.seed, engine=config.engine)
         for s in kinds.values()

@@ -66,7 +66,7 @@ def fixed_parts(config: CompressConfig, splits: Splits) -> tuple[str, ...]:
 
     Returns:
         `width` where the model cannot be widened; `noise` where all inputs are whole numbers above
-        1, because they may be numbers of words.
+        1, because they may be numbers of words, or are token ids, which bear none.
     """
     width = () if can_widen(config.model) else ("width",)
     noise = ("noise",) if _whole_numbers(splits.members) else ()
@@ -76,6 +76,8 @@ def fixed_parts(config: CompressConfig, splits: Splits) -> tuple[str, ...]:
 def _whole_numbers(rows: Rows) -> bool:
     """Return whether all inputs are whole numbers and some are beyond 0 and 1."""
     tensors = [t for t in tensors_of(rows.inputs) if t.is_floating_point()]
+    if not tensors:
+        return True
     whole = all(bool((t == t.round()).all()) for t in tensors)
     return whole and any(bool(((t != 0) & (t != 1)).any()) for t in tensors)
 

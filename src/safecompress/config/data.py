@@ -95,6 +95,30 @@ class PreprocessingConfig(Section):
         description="Number of words after which a text is cut, before duplicates are sought. "
         "Left out, texts stay whole; set it where a few long ones slow training.",
     )
+    tokenizer: InputFile | None = Field(
+        default=None,
+        description="Local folder of a Hugging Face tokenizer, which turns a text, or a pair of "
+        "texts, into token ids for a model that reads them in order. Left out, words are counted.",
+    )
+    max_length: Annotated[int, Field(gt=2)] | None = Field(
+        default=None,
+        description="Most tokens of a row, after which it is cut, before duplicates are sought; "
+        "all rows are filled up to the longest. Left out, it is the tokenizer's own limit; set "
+        "it where a few long texts slow training. It goes with `tokenizer`.",
+    )
+
+    @model_validator(mode="after")
+    def _tokens_or_counts(self) -> PreprocessingConfig:
+        if self.tokenizer is None and self.max_length is not None:
+            raise ValueError("max_length counts tokens and goes with a tokenizer; name its folder")
+        counting = {"vocabulary", "ngrams", "weighting", "max_words"} & self.model_fields_set
+        changed = [n for n in counting if getattr(self, n) != type(self).model_fields[n].default]
+        if self.tokenizer is not None and changed:
+            raise ValueError(
+                f"{min(changed)} counts words, and with a tokenizer none are counted; leave out "
+                "one of the two"
+            )
+        return self
 
 
 class DataConfig(Section):

@@ -75,17 +75,12 @@ class NpzSource(SourceConfig):
         return self.test_path is not None or self.test_x is not None
 
 
-class CsvSource(SourceConfig):
-    """A CSV with a header, or a train and a test file.
+class TableSource(SourceConfig):
+    """Base of the sections of files whose columns have names."""
 
-    Columns not listed are inferred: all numbers → numeric; few distinct values → categorical;
-    otherwise text.
-    """
-
-    source: Literal["csv"] = Field(description="Says that the rows are lines of a CSV file.")
     path: InputFile = Field(
-        description="File of the rows, or of their train part, in UTF-8 with a header. A relative "
-        "path starts at the current folder."
+        description="File of the rows, or of their train part. A relative path starts at the "
+        "current folder."
     )
     test_path: InputFile | None = Field(
         default=None,
@@ -108,15 +103,16 @@ class CsvSource(SourceConfig):
     )
     text: tuple[str, ...] | None = Field(
         default=None,
-        description="Columns of running text, from which words are counted. Left out, columns of "
-        "many distinct values are; list a column that is refused as an identifier but is text.",
+        description="Columns of running text, from which words are counted or which "
+        "`preprocessing.tokenizer` cuts into tokens. Left out, columns of many distinct values "
+        "are; list a column that is refused as an identifier but is text, and of a pair of texts "
+        "the first one first.",
     )
     drop: tuple[str, ...] = Field(
         default=(),
         description="Columns that are not used. Names and numbers that identify a row belong "
         "here, because they would mark the members.",
     )
-    delimiter: str = Field(default=",", description="The one character between two values.")
 
     @property
     def may_have_test_part(self) -> bool:
@@ -127,6 +123,47 @@ class CsvSource(SourceConfig):
     def text_columns(self) -> tuple[str, ...]:
         """Columns of text in the order they are listed."""
         return self.text or ()
+
+
+class CsvSource(TableSource):
+    """A CSV in UTF-8 with a header, or a train and a test file.
+
+    Columns not listed are inferred: all numbers → numeric; few distinct values → categorical;
+    otherwise text.
+    """
+
+    source: Literal["csv"] = Field(description="Says that the rows are lines of a CSV file.")
+    delimiter: str = Field(default=",", description="The one character between two values.")
+
+
+class JsonlSource(TableSource):
+    """A file of one JSON object a line, or a train and a test file.
+
+    The keys of the objects are the columns, whose kinds are found as those of a CSV.
+    """
+
+    source: Literal["jsonl"] = Field(description="Says that the rows are JSON objects, one a line.")
+
+
+class ParquetSource(TableSource):
+    """A Parquet file, or a train and a test file; needs pyarrow.
+
+    The kinds of the columns are found as those of a CSV.
+    """
+
+    source: Literal["parquet"] = Field(description="Says that the rows are in a Parquet file.")
+
+
+class DatasetsSource(TableSource):
+    """A folder that `save_to_disk` of Hugging Face's datasets wrote; needs pyarrow.
+
+    `path` and `test_path` name folders of one part each, such as `imdb/train` and `imdb/test`. The
+    kinds of the columns are found as those of a CSV; names of classes come from the folder.
+    """
+
+    source: Literal["datasets"] = Field(
+        description="Says that the rows are in a folder of Hugging Face's datasets."
+    )
 
 
 class SklearnSource(SourceConfig):
@@ -177,7 +214,15 @@ class TorchSource(SourceConfig):
 
 _BUILT_IN: dict[str, type[SourceConfig]] = {
     get_args(section.model_fields["source"].annotation)[0]: section
-    for section in (NpzSource, CsvSource, SklearnSource, TorchSource)
+    for section in (
+        NpzSource,
+        CsvSource,
+        JsonlSource,
+        ParquetSource,
+        DatasetsSource,
+        SklearnSource,
+        TorchSource,
+    )
 }
 _PUBLISHED = "published"
 SOURCE_TAGS = frozenset({*_BUILT_IN, _PUBLISHED})
@@ -228,6 +273,9 @@ def _tag(given: Any) -> str | None:
 Source: TypeAlias = Annotated[
     Annotated[NpzSource, Tag("npz")]
     | Annotated[CsvSource, Tag("csv")]
+    | Annotated[JsonlSource, Tag("jsonl")]
+    | Annotated[ParquetSource, Tag("parquet")]
+    | Annotated[DatasetsSource, Tag("datasets")]
     | Annotated[SklearnSource, Tag("sklearn")]
     | Annotated[TorchSource, Tag("torch")]
     | Annotated[PublishedSource, Tag(_PUBLISHED)],

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from safecompress.config.section import Fraction, InputFile, Positive, Request, Section
 from safecompress.config.teacher_choice import TeacherChoiceConfig
 from safecompress.config.transfer_set import TransferSetConfig
+
+_OF_FOLDERS = frozenset({"hugging_face", "bert"})
+"""Families whose options name folders."""
 
 
 class ModelConfig(Section):
@@ -28,8 +32,24 @@ class ModelConfig(Section):
         default=None,
         description="File of starting weights: `.safetensors`, or a state dict that `torch.load` "
         "reads with `weights_only=True`. Given weights count as trained, so `data.split.membership`"
-        " must then be stated. Left out, training starts from random weights.",
+        " must then be stated. Left out, training starts from random weights, or from those of a "
+        "pretrained encoder with a new head.",
     )
+
+    @field_validator("options")
+    @classmethod
+    def _folders_from_anywhere(
+        cls, options: dict[str, Any], info: ValidationInfo
+    ) -> dict[str, Any]:
+        """Make the folders of text models absolute, so that a run goes on from another folder."""
+        if info.data.get("name") not in _OF_FOLDERS:
+            return options
+        return {
+            key: str(Path(value).expanduser().absolute())
+            if key in {"folder", "tokenizer"} and isinstance(value, str)
+            else value
+            for key, value in options.items()
+        }
 
 
 class TrainConfig(Section):
@@ -75,10 +95,24 @@ class TrainConfig(Section):
         description="Strength of the pull of all weights towards 0 in every step, as PyTorch's "
         "optimizers define it. Raise it against overfitting; 0 turns it off.",
     )
-    schedule: Literal["multi-step", "cosine", "constant"] = Field(
+    decay: Literal["all", "weights"] = Field(
+        default="all",
+        description="What `weight_decay` pulls: `all` parameters, or `weights` without biases and "
+        "normalization, as transformers are usually trained.",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor of the learning rate from each layer of a list of layers to the one "
+        "before it, down to the embeddings; the last layer and the head have the whole rate. 1 "
+        "gives all the same; 0.9 keeps more of what a pretrained encoder knows.",
+    )
+    schedule: Literal["multi-step", "cosine", "linear", "constant"] = Field(
         default="multi-step",
         description="How the learning rate falls: `multi-step` multiplies it by `gamma` at each "
-        "milestone, `cosine` lowers it to 0 along half a cosine, `constant` keeps it.",
+        "milestone, `cosine` lowers it to 0 along half a cosine, `linear` along a line, `constant` "
+        "keeps it.",
     )
     milestones: tuple[Fraction, ...] = Field(
         default=(0.5, 0.75),
@@ -99,10 +133,17 @@ class TrainConfig(Section):
         description="Share of the stage over which the learning rate rises linearly to its peak. "
         "0 starts at the peak; a few percent help where the first steps diverge.",
     )
-    augment: Literal["none", "crop-flip"] = Field(
+    augment: Literal["none", "crop-flip", "drop-words", "mask-words", "swap-words"] = Field(
         default="none",
-        description="Random changes to training images: `crop-flip` pads by 4 pixels, crops at "
-        "random and flips horizontally. It needs images; `none` trains on the rows as they are.",
+        description="Random changes to training rows, drawn anew in each step: of images "
+        "`crop-flip` pads by 4 pixels, crops at random and flips horizontally; of texts with a "
+        "tokenizer `drop-words` takes words away, `mask-words` hides them and `swap-words` "
+        "exchanges their places. `none` trains on the rows as they are.",
+    )
+    augment_share: Fraction = Field(
+        default=0.1,
+        description="Share of a text's words that `drop-words`, `mask-words` or `swap-words` "
+        "changes on average; words are pieces as the tokenizer cuts them.",
     )
     noise: float = Field(
         default=0.0,

@@ -28,6 +28,8 @@ from safecompress.data.row_values import RowValues
 from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import Splits, assemble
+from safecompress.data.text_rows import raw_from_texts
+from safecompress.data.tokens import tokenized
 from safecompress.data.torch_source import one_array, raw_from_dataset
 from safecompress.protocols import Rows
 
@@ -59,6 +61,7 @@ def load_splits(
         seed=seed,
         weights_given=weights_given,
         group_by=group_by,
+        texts=config.source.text_columns,
     )
 
 
@@ -74,10 +77,11 @@ def splits_from_arrays(
     groups: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Splits:
-    """Split and preprocess arrays or tensors.
+    """Split and preprocess arrays or tensors, or texts where a tokenizer is named.
 
     Args:
-        x: inputs (n, ...), numbers in one array.
+        x: inputs (n, ...), numbers in one array; with `preprocessing={"tokenizer": FOLDER}` a list
+            of texts, or a tuple of two lists for pairs.
         y: labels, class indices or names: a list, an array, a tensor or a column of a data frame,
             (n,) or (n, 1), or one-hot rows (n, classes).
         seed: seed of every draw.
@@ -97,8 +101,11 @@ def splits_from_arrays(
         DataError: and its subclasses, as `load_splits`.
     """
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
-    pair = None if test is None else (one_array(test[0], where="arrays (test part)"), test[1])
-    raw = raw_from_arrays(one_array(x, where="arrays"), y, test=pair, where="arrays")
+    if encoding.tokenizer is not None:
+        raw = raw_from_texts(x, y, test=test)
+    else:
+        pair = None if test is None else (one_array(test[0], where="arrays (test part)"), test[1])
+        raw = raw_from_arrays(one_array(x, where="arrays"), y, test=pair, where="arrays")
     raw = _with_groups(raw, groups or {})
     raw = _with_classes(raw, ClassList.given(classes), weights_given=weights_given)
     return splits_from_raw(
@@ -109,6 +116,7 @@ def splits_from_arrays(
         seed=seed,
         weights_given=weights_given,
         group_by=tuple(groups or ()),
+        texts=[c.name for c in raw.columns] if isinstance(raw.columns, tuple) else (),
     )
 
 
@@ -205,6 +213,7 @@ def splits_from_raw(
     seed: int,
     weights_given: bool = False,
     group_by: Sequence[str] = (),
+    texts: Sequence[str] = (),
 ) -> Splits:
     """Split raw rows and preprocess them, learning from members only.
 
@@ -219,10 +228,14 @@ def splits_from_raw(
         seed: seed of every draw.
         weights_given: whether training starts from weights that were trained before.
         group_by: columns within whose groups figures are judged.
+        texts: columns of text that the configuration lists, in the order of a pair.
 
     Raises:
         DataError: and its subclasses, as `load_splits`.
     """
+    given, tokens = raw, None
+    if preprocessing.tokenizer is not None:
+        raw, tokens = tokenized(raw, preprocessing, listed=texts)
     if weights_given and preprocessing.features == "auto":
         preprocessing = preprocessing.model_copy(update={"features": "none"})
     declared = declared_members(raw, split, membership)
@@ -235,13 +248,17 @@ def splits_from_raw(
         shares=Shares(split.members, split.steer, split.reference, split.deduplicate),
         seed=seed,
     )
-    columns = columns_named(raw, group_by)
-    preprocessor = Preprocessor.fit(raw, cut.members, preprocessing)
+    columns = columns_named(given, group_by)
+    preprocessor = (
+        Preprocessor.fit(raw, cut.members, preprocessing)
+        if tokens is None
+        else Preprocessor(block=tokens)
+    )
 
     def rows(index: NDArray[Any]) -> Rows:
         ids = torch.from_numpy(index)
         labels = torch.from_numpy(raw.labels[index])
-        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(raw, index))
+        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(given, index))
 
     return assemble(
         rows(cut.members),

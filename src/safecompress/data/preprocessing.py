@@ -19,13 +19,14 @@ from safecompress.data.encoders import (
 )
 from safecompress.data.raw import Array, Column, RawData, refuse_rows
 from safecompress.data.text import TextEncoder
+from safecompress.data.tokens import TokenEncoder, new_texts
 from safecompress.errors import DataError
 from safecompress.protocols import InputRange
 
 _GRAY_LEVELS = 255.0
 
 Indices: TypeAlias = "Tensor | NDArray[np.int64] | list[int] | range"
-_BlockEncoder = Annotated[ArrayEncoder | ImageEncoder, Field(discriminator="kind")]
+_BlockEncoder = Annotated[ArrayEncoder | ImageEncoder | TokenEncoder, Field(discriminator="kind")]
 _ColumnEncoder = Annotated[
     NumericEncoder | CategoricalEncoder | TextEncoder, Field(discriminator="kind")
 ]
@@ -36,7 +37,7 @@ class Preprocessor(Section):
 
     Args:
         version: version of the JSON format.
-        block: encoder of an array; None for a table.
+        block: encoder of an array or of token ids; None for a table.
         columns: encoder of each column of a table, in the order of the features.
     """
 
@@ -85,6 +86,11 @@ class Preprocessor(Section):
         return (sum(encoder.width for encoder in self.columns),)
 
     @property
+    def tokens(self) -> TokenEncoder | None:
+        """What turns texts into token ids; None for rows of another kind."""
+        return self.block if isinstance(self.block, TokenEncoder) else None
+
+    @property
     def input_range(self) -> InputRange | None:
         """Range of the inputs of images with 256 gray levels; None where it is not known."""
         if not isinstance(self.block, ImageEncoder) or self.block.scale != _GRAY_LEVELS:
@@ -126,6 +132,7 @@ class Preprocessor(Section):
 
         Args:
             rows: for a table, its columns by name (a mapping of sequences, or a data frame);
+                for texts that a tokenizer cuts the same, or the list of texts of one column;
                 otherwise an array (n, ...) like the one the preprocessing was fitted on.
 
         Returns:
@@ -134,6 +141,8 @@ class Preprocessor(Section):
         Raises:
             DataError: when a column is missing, a shape differs, or a value is no number.
         """
+        if isinstance(self.block, TokenEncoder):
+            return torch.from_numpy(new_texts(self.block, rows))
         columns = np.asarray(rows) if self.block is not None else self._columns_of(rows)
         n = len(columns[0].values) if isinstance(columns, tuple) else len(columns)
         values = self._encode(columns, np.arange(n))

@@ -20,6 +20,7 @@ from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import first
 from safecompress.data.row_values import RowValues
 from safecompress.data.rows import check_ids, check_rows, input_shape, rows_digest, slice_rows
+from safecompress.data.tokens import TokenEncoder
 from safecompress.errors import DataError
 from safecompress.protocols import GroupColumn, Pool, Rows
 from safecompress.randomness import permutation
@@ -212,6 +213,11 @@ class Splits:
         """
         ids = rows.map(lambda r: r.ids.numpy())
         return group_columns({name: ids.map(values.at) for name, values in self.groups.items()})
+
+    @property
+    def tokens(self) -> TokenEncoder | None:
+        """What turned texts into the token ids of the rows; None for other rows."""
+        return None if self.preprocessor is None else self.preprocessor.tokens
 
     @property
     def ordinary_members(self) -> Rows:

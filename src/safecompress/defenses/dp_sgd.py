@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from safecompress.defenses.options import require_factor
 from safecompress.defenses.registry import DEFENSES
-from safecompress.errors import ConfigError
+from safecompress.errors import ConfigError, brief
 from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, Inputs, TrainingContext, map_inputs
 from safecompress.randomness import generator
@@ -90,7 +90,8 @@ class DpSgd(Defense):
             batch: its inputs, labels, masks and step are read.
 
         Raises:
-            ConfigError: before `prepare_`.
+            ConfigError: before `prepare_`, or when the model's code decides something by the values
+                in a row.
         """
         if self._context is None or self._context.module is None:
             raise ConfigError("dp-sgd: prepare_ must be called before it is used.")
@@ -132,7 +133,17 @@ class DpSgd(Defense):
         for start in range(0, len(batch.labels), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             inputs = map_inputs(lambda t, at=part: t[at], batch.inputs)  # type: ignore[misc]
-            rows = by_row(weights, inputs, batch.labels[part])
+            try:
+                rows = by_row(weights, inputs, batch.labels[part])
+            except RuntimeError as error:
+                if "vmap" not in str(error):
+                    raise
+                raise ConfigError(
+                    "dp-sgd: the gradients of single rows cannot be taken, because the model's "
+                    "code decides something by the values in a row, as text models of "
+                    "transformers do; compress it without dp-sgd, or change that code "
+                    f"({brief(error)})."
+                ) from error
             for name, mask in exists.items():
                 rows[name] = rows[name] * mask
             squares = [g.flatten(1).square().sum(1) for g in rows.values()]

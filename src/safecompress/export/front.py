@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from safecompress.data import Preprocessor
 from safecompress.data.encoders import ArrayEncoder, ImageEncoder, NumericEncoder
+from safecompress.data.tokens import TokenEncoder
 
 _INT64, _DOUBLE = 7, 11
 """Numbers of the types in ONNX."""
@@ -22,12 +23,14 @@ _RAW = "inputs"
 def expressible(preprocessor: Preprocessor | None) -> bool:
     """Return whether ONNX operators on numbers can express a run's preprocessing.
 
-    They can for arrays, images and columns of numbers, and cannot for categories and texts.
+    They can for arrays, images and columns of numbers, and cannot for categories, words and tokens.
 
     Args:
         preprocessor: fitted; None, where a run has none, gives False.
     """
     if preprocessor is None:
+        return False
+    if isinstance(preprocessor.block, TokenEncoder):
         return False
     return preprocessor.block is not None or all(
         isinstance(encoder, NumericEncoder) for encoder in preprocessor.columns

@@ -11,6 +11,7 @@ from safecompress.models import (
     alexnet as alexnet,
     vgg as vgg,
     resnet as resnet,
+    text as text,
 )
 
 # isort: on

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -25,8 +26,12 @@ from safecompress.topology import maskable_parameters
 Family: TypeAlias = Callable[..., nn.Module]
 """Called with `input_shape=…, classes=…` and its options."""
 
+_TOKENS = "token ids"
+_MOST_TOKENS = 8
+"""Ids are below; every vocabulary has more."""
 _SHAPES: dict[str, tuple[int, ...]] = {
     "a table": (12,),
+    _TOKENS: (12,),
     "a sequence": (16, 8),
     "images of 3 × 32 × 32": (3, 32, 32),
     "images of 1 × 28 × 28": (1, 28, 28),
@@ -40,11 +45,12 @@ _CLOSE = 1e-4
 def violations(family: Family, *, seed: int = 0) -> tuple[str, ...]:
     """Return what a model family breaks, in words; empty when it keeps to everything.
 
-    Of tables, sequences and images it must take at least one kind, and refuse the others with a
-    ModelError. Of each kind it takes, its models give a finite logit per class in either mode, also
-    of a single row; follow the seed alone; come back from their state_dict; keep rows apart, and
-    their inputs and buffers as they are, in evaluation mode; and have weights that can be masked,
-    every one of which learns.
+    Of tables, token ids, sequences and images it must take at least one kind, and refuse the others
+    with a ModelError: by their shape, or, where the shape is the same, when it is called. Of each
+    kind it takes, its models give a finite logit per class in either mode, also of a single row;
+    follow the seed alone; come back from their state_dict; keep rows apart, and their inputs and
+    buffers as they are, in evaluation mode; and have weights that can be masked, every one of which
+    learns.
 
     Args:
         family: the class or function; options are bound beforehand (`functools.partial`). It is
@@ -72,15 +78,35 @@ def _taken(family: Family, seed: int) -> dict[str, tuple[int, ...]]:
     taken = {}
     for what, shape in _SHAPES.items():
         try:
-            _built(family, shape, _CLASSES[-1], seed)
+            module = _built(family, shape, _CLASSES[-1], seed)
+            if len(shape) == 1 and not _takes(module, what, seed):
+                continue
         except ModelError:
             continue
         taken[what] = shape
     return taken
 
 
-def _inputs(shape: tuple[int, ...], n: int, seed: int) -> Tensor:
-    return torch.randn(n, *shape, generator=generator(seed, "contract", "inputs"))
+def _takes(module: Any, what: str, seed: int) -> bool:
+    """Return whether a model takes rows that have one axis, whatever it makes of them.
+
+    Whole numbers are asked of every model and suit few, so any error about them is a refusal.
+    """
+    try:
+        with torch.no_grad(), seeded(seed, "contract", "taken"):
+            call(copy.deepcopy(module), _inputs(what, 2, seed))
+    except ModelError:
+        return False
+    except Exception:
+        return what != _TOKENS
+    return True
+
+
+def _inputs(what: str, n: int, seed: int) -> Tensor:
+    source, shape = generator(seed, "contract", "inputs"), _SHAPES[what]
+    if what == _TOKENS:
+        return torch.randint(1, _MOST_TOKENS, (n, *shape), generator=source)
+    return torch.randn(n, *shape, generator=source)
 
 
 def _takes_something(family: Family, seed: int) -> Iterator[str]:
@@ -104,9 +130,9 @@ def _gives_a_logit_per_class(family: Family, seed: int) -> Iterator[str]:
                 yield f"of {what} it makes a {type(module).__name__}; expected a torch.nn.Module"
                 return
             labels = torch.arange(2) % classes
-            check_model(module, Rows(_inputs(shape, 2, seed), labels, torch.arange(2)), classes)
+            check_model(module, Rows(_inputs(what, 2, seed), labels, torch.arange(2)), classes)
             with torch.no_grad():
-                one = call(module.eval(), _inputs(shape, 1, seed))
+                one = call(module.eval(), _inputs(what, 1, seed))
             if tuple(one.shape) != (1, classes):
                 yield f"of one row of {what} it gives {tuple(one.shape)}; expected (1, {classes})"
 
@@ -129,7 +155,7 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 def _comes_back_from_its_state(family: Family, seed: int) -> Iterator[str]:
     for what, shape in _taken(family, seed).items():
         module = _built(family, shape, _CLASSES[-1], seed).train()
-        inputs = _inputs(shape, 4, seed)
+        inputs = _inputs(what, 4, seed)
         with torch.no_grad(), seeded(seed, "contract", "training"):
             # Statistics of batches belong to the state as well.
             call(module, inputs)
@@ -144,7 +170,7 @@ def _comes_back_from_its_state(family: Family, seed: int) -> Iterator[str]:
 def _keeps_rows_apart(family: Family, seed: int) -> Iterator[str]:
     for what, shape in _taken(family, seed).items():
         module = _built(family, shape, _CLASSES[-1], seed).eval()
-        inputs = _inputs(shape, 5, seed)
+        inputs = _inputs(what, 5, seed)
         given = inputs.clone()
         before = {name: value.clone() for name, value in module.state_dict().items()}
         with torch.no_grad():
@@ -168,7 +194,7 @@ def _learns_with_every_weight(family: Family, seed: int) -> Iterator[str]:
             yield f"of {what} it has no weight that can be masked (two dimensions or more)"
             continue
         with seeded(seed, "contract", "training"):
-            logits = call(module, _inputs(shape, 8, seed))
+            logits = call(module, _inputs(what, 8, seed))
         labels = torch.arange(len(logits)) % _CLASSES[-1]
         cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
         idle = [n for n, p in module.named_parameters() if p.requires_grad and p.grad is None]

@@ -10,6 +10,7 @@ from torch import nn
 
 from safecompress.errors import FOREIGN, ModelError, SafeCompressError
 from safecompress.models.plain import Remark, copied, ignore, plain_
+from safecompress.models.tokens import adapted
 
 ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
 """A module, or a callable that makes one."""
@@ -17,6 +18,8 @@ ModelSource: TypeAlias = nn.Module | Callable[[], nn.Module]
 
 def module_of(given: ModelSource, remark: Remark = ignore) -> nn.Module:
     """Return a plain module that may be changed: a copy of a given one, or what a callable makes.
+
+    A text classifier of transformers comes as a module of one tensor of token ids.
 
     Args:
         given: a module, which stays as it is, or a callable without arguments.
@@ -29,7 +32,7 @@ def module_of(given: ModelSource, remark: Remark = ignore) -> nn.Module:
     if isinstance(given, torch.jit.ScriptModule):
         return plain_(given)
     if isinstance(given, nn.Module):
-        return plain_(copied(given), remark)
+        return adapted(plain_(copied(given), remark))
     if not callable(given):
         raise ModelError(
             f"model: got {type(given).__name__}; expected a torch.nn.Module or a callable that "
@@ -53,4 +56,4 @@ def module_of(given: ModelSource, remark: Remark = ignore) -> nn.Module:
         raise ModelError(
             f"model: the callable returned {type(made).__name__}, expected a torch.nn.Module."
         )
-    return plain_(made, remark)
+    return adapted(plain_(made, remark))

@@ -43,7 +43,10 @@ def load_weights_(module: nn.Module, path: Path) -> None:
     if missing := [
         n
         for n, t in target.items()
-        if n not in tensors and t.data_ptr() not in covered and not n.endswith(_COUNTER)
+        if n not in tensors
+        and t.data_ptr() not in covered
+        and not n.endswith(_COUNTER)
+        and n not in getattr(module, "not_in_files", ())
     ]:
         problems.append(f"{len(missing)} missing ({_listed(missing)})")
     if unexpected := [name for name in tensors if name not in target]:
@@ -73,14 +76,20 @@ def fresh_weights(module: nn.Module, *, seed: int) -> dict[str, Tensor]:
         seed: fixes the initialization.
 
     Returns:
-        A state dict: every parameter and every buffer set by its module's `reset_parameters`.
+        A state dict: every parameter and every buffer set by its module's `reset_parameters`. A
+        module with a true `resets_inside` sets those of the modules inside it, too.
 
     Raises:
         ModelError: naming the first parameter whose module has no `reset_parameters`.
     """
     copied = copy.deepcopy(module)
+    done: tuple[str, ...] = ()
     with seeded(seed, "fresh"):
         for name, part in copied.named_modules():
+            if name.startswith(done):
+                continue
+            if getattr(part, "resets_inside", False):
+                done = (*done, f"{name}.".lstrip("."))
             reset = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
             if callable(reset):
                 reset()
@@ -137,7 +146,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 def _without_prefix(
     tensors: Mapping[str, Tensor], target: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return tensors without what wrappers put before their names.
+    """Return tensors without what wrappers put before their names, under the model's names.
 
     Prefixes that all names share are removed one by one, as long as no name fits the model.
     """
@@ -147,6 +156,10 @@ def _without_prefix(
         if len(prefixes) != 1 or not all("." in name for name in named):
             break
         named = {name.partition(".")[2]: tensor for name, tensor in named.items()}
+    if not named.keys() & target.keys():
+        # The model itself may be wrapped, as text classifiers are.
+        outer = sorted({name.partition(".")[0] for name in target if "." in name})
+        named = {f"{outer[0]}.{name}": t for name, t in named.items()} if len(outer) == 1 else {}
     return named if named.keys() & target.keys() else dict(tensors)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from safecompress.errors import ModelError
+from safecompress.pretrained import CONFIG as HUGGING_FACE_CONFIG
 from safecompress.run.folder import CONFIG, VERDICT
 from safecompress.targets.ask import ask, rows_for
 from safecompress.targets.given import target_of
-from safecompress.targets.hugging_face import CONFIG as HUGGING_FACE_CONFIG
 from safecompress.targets.hugging_face import open_hugging_face
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.targets.run_folder import RunTarget, open_run

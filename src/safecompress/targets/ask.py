@@ -24,6 +24,7 @@ from safecompress.data import (
 )
 from safecompress.data.classes import read_again
 from safecompress.data.output_kind import OutputKind
+from safecompress.data.tokens import texts_of
 from safecompress.errors import DataError, ModelError, NonFiniteError
 from safecompress.protocols import Pool, Rows, SourceRows
 from safecompress.targets.given import Group, given_inputs, given_rows, numbered
@@ -177,8 +178,8 @@ def _values(target: Target, groups: Groups, data: DataConfig) -> Any:
     """
     raw = groups.raw
     if target.texts:
-        columns = _texts(raw, data)
-        return lambda at: tuple([str(text) for text in column[at]] for column in columns)
+        columns = texts_of(raw, data.source.text_columns)
+        return lambda at: tuple([str(text) for text in column.values[at]] for column in columns)
     if "preprocessing" in data.model_fields_set:
         settings = data.preprocessing
         if "features" not in settings.model_fields_set:
@@ -197,23 +198,6 @@ def _source(
 ) -> SourceRows | None:
     """Return what the model's inputs are made of; None where they are the source's own numbers."""
     if target.texts:
-        columns = [[str(text) for text in column[at]] for column in _texts(raw, data)]
-        return SourceRows.of_texts(columns)
+        texts = texts_of(raw, data.source.text_columns)
+        return SourceRows.of_texts([[str(text) for text in column.values[at]] for column in texts])
     return source_rows(raw, at) if "preprocessing" in data.model_fields_set else None
-
-
-def _texts(raw: RawData, data: DataConfig) -> list[NDArray[Any]]:
-    """Return the text columns, in the order in which the configuration lists them."""
-    present = (
-        {column.name: column.values for column in raw.columns if column.kind == "text"}
-        if isinstance(raw.columns, tuple)
-        else {}
-    )
-    listed = data.source.text_columns
-    names = list(listed or present)
-    if len(names) not in ({1, 2} if listed else {1}):
-        raise DataError(
-            f"{raw.where}: {len(names)} columns of text ({', '.join(names)[:200] or 'none'}); "
-            "this model takes one, or two as a pair: list it under data.source.text (--text)."
-        )
-    return [present[name] for name in names]

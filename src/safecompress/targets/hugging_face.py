@@ -5,29 +5,27 @@ Nothing is downloaded or unpickled, and code in the folder is refused.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from safecompress.errors import ConfigError, DataError, ModelError
-from safecompress.files import read_json
+from safecompress.errors import DataError, ModelError, brief
+from safecompress.pretrained import (
+    check_tokenizer,
+    checked_weights,
+    classifier_names,
+    longest_text,
+    quiet,
+    read_config,
+    transformers,
+)
 from safecompress.protocols import Inputs, Pool, leading_size
-from safecompress.targets.target import Target, brief
+from safecompress.targets.target import Target
 
-INSTALL = "pip install 'safecompress[transformers]'"
-CONFIG = "config.json"
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")
-_MOST_TOKENS = 512
-"""Longest text in tokens where neither the tokenizer nor the model sets a limit."""
 _BATCH = 32
-_HEAD = "ForSequenceClassification"
 
 
 class TextClassifier(nn.Module):
@@ -66,20 +64,17 @@ def open_hugging_face(folder: Path) -> Target:
             weights that do not fit, or no tokenizer.
     """
     _check_config(folder)
-    weights = _checked_weights(folder)
-    _check_tokenizer(folder)
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError(f"{folder}: transformers is not installed; {INSTALL}.") from error
+    weights = checked_weights(folder)
+    check_tokenizer(folder)
+    library = transformers(folder)
     offline = {"local_files_only": True, "trust_remote_code": False}
-    with _silent():
+    with quiet():
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **offline)
+            tokenizer = library.AutoTokenizer.from_pretrained(str(folder), **offline)
         except Exception as error:
             raise ModelError(f"{folder}: its tokenizer cannot be read: {brief(error)}") from error
         try:
-            model, loading = transformers.AutoModelForSequenceClassification.from_pretrained(
+            model, loading = library.AutoModelForSequenceClassification.from_pretrained(
                 str(folder), use_safetensors=True, output_loading_info=True, **offline
             )
         except Exception as error:
@@ -96,7 +91,7 @@ def open_hugging_face(folder: Path) -> Target:
             f"{folder}: its tokenizer has no padding token, so texts cannot be asked together; "
             "set tokenizer.pad_token and save both again."
         )
-    longest = _longest(tokenizer, model.config)
+    longest = longest_text(tokenizer, model.config)
     names = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
     return Target(
         path=folder,
@@ -110,91 +105,17 @@ def open_hugging_face(folder: Path) -> Target:
 
 
 def _check_config(folder: Path) -> None:
-    try:
-        config = read_json(folder / CONFIG)
-    except (DataError, RecursionError) as error:
-        raise ModelError(f"{folder}: {brief(error)}") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{folder / CONFIG}: expected a mapping of settings.")
-    _refuse_code(config, folder / CONFIG)
-    named = config.get("architectures")
-    heads = named if isinstance(named, list) else []
-    if not any(str(name).endswith(_HEAD) for name in heads):
+    config = read_config(folder)
+    if not classifier_names(config):
+        named = config.get("architectures")
+        heads = named if isinstance(named, list) else []
         raise ModelError(
             f"{folder}: holds {', '.join(map(str, heads))[:100] or 'a model of no architecture'}; "
-            f"expected a text classifier, an architecture that ends in {_HEAD}."
-        )
-    if (folder / "adapter_config.json").exists():
-        raise ModelError(
-            f"{folder}: holds an adapter, whose base model is elsewhere; merge both "
-            "(merge_and_unload) and save the whole model."
+            f"expected a text classifier, an architecture that ends in ForSequenceClassification."
         )
     labels = config.get("id2label")
     if (isinstance(labels, dict) and len(labels) < 2) or config.get("num_labels") == 1:
         raise ModelError(f"{folder}: has one output, a regression; expected at least 2 classes.")
-
-
-def _refuse_code(config: Mapping[str, Any], file: Path) -> None:
-    if "auto_map" in config or "custom_pipelines" in config:
-        raise ModelError(
-            f"{file}: wants code of its own to be run (auto_map); refused. Load the model "
-            "yourself, if you trust it, and audit it in Python as any module."
-        )
-
-
-def _checked_weights(folder: Path) -> list[Path]:
-    """Return the files of weights; only safetensors in the folder itself are accepted."""
-    files = [folder / _WEIGHTS]
-    if (folder / _INDEX).exists():
-        try:
-            places = read_json(folder / _INDEX)["weight_map"].values()
-            names = sorted({str(name) for name in places})
-        except (DataError, RecursionError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{folder / _INDEX}: damaged ({brief(error)}).") from error
-        if outside := [name for name in names if Path(name).name != name]:
-            raise ModelError(
-                f"{folder / _INDEX}: wants weights from '{outside[0][:100]}', outside its own "
-                "folder; refused."
-            )
-        files = [folder / name for name in names]
-    if missing := [file for file in files if not file.is_file()]:
-        pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt")]
-        raise ModelError(
-            f"{folder}: no {missing[0].name} in it"
-            + (
-                f", only {pickled[0].name}, a pickle, which may run code when it is read; refused."
-                if pickled
-                else "."
-            )
-            + " Save the model again with save_pretrained, which writes safetensors."
-        )
-    return files
-
-
-def _check_tokenizer(folder: Path) -> None:
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise ModelError(
-            f"{folder}: no tokenizer in it ({', '.join(_TOKENIZERS)}); save the one the model was "
-            "trained with there, too: tokenizer.save_pretrained(folder)."
-        )
-    file = folder / "tokenizer_config.json"
-    if file.is_file():
-        try:
-            settings = read_json(file)
-        except (DataError, RecursionError) as error:
-            raise ModelError(brief(error)) from error
-        if isinstance(settings, dict):
-            _refuse_code(settings, file)
-
-
-def _longest(tokenizer: Any, config: Any) -> int:
-    """Return the largest number of tokens of a text that the model takes."""
-    places = getattr(config, "max_position_embeddings", None)
-    if places is not None and "roberta" in str(config.model_type):
-        # RoBERTa numbers tokens from pad_token_id + 1, so the positions before hold no token.
-        places -= int(config.pad_token_id) + 1
-    limits = [n for n in (tokenizer.model_max_length, places) if n and 0 < n < 1 << 20]
-    return int(min(limits, default=_MOST_TOKENS))
 
 
 def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> Pool[Inputs]:
@@ -247,21 +168,3 @@ def _is_list(given: Any) -> bool:
     return not isinstance(given, str | tuple) and (
         isinstance(given, Sequence) or getattr(given, "ndim", 0) == 1
     )
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Silence the progress bars and messages of transformers, and restore its settings after."""
-    from transformers.utils import logging as library
-
-    progress, level = library.is_progress_bar_enabled(), library.get_verbosity()
-    library.disable_progress_bar()
-    library.set_verbosity(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        library.set_verbosity(level)
-        if progress:
-            library.enable_progress_bar()

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from safecompress.errors import ConfigError, DataError, ModelError
+from safecompress.errors import ConfigError, DataError, ModelError, brief
 from safecompress.protocols import Inputs
 from safecompress.targets.onnx_guard import INSTALL, checked_graph, operators
-from safecompress.targets.target import Target, brief
+from safecompress.targets.target import Target
 
 _TYPES = {
     "tensor(float)": np.float32,

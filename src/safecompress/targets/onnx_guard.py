@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safecompress.errors import ConfigError, ModelError
-from safecompress.targets.target import brief
+from safecompress.errors import ConfigError, ModelError, brief
 
 INSTALL = "pip install 'safecompress[onnx]'"
 MAX_BYTES = 2 << 30

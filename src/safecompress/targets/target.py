@@ -69,14 +69,3 @@ class Target:
         """Names of the classes for reports; empty where nobody named them."""
         classes = self.stated or self.own_classes
         return () if classes is None else names_beyond_numbers(classes.names)
-
-
-def brief(error: BaseException, *, longest: int = 200) -> str:
-    """Return the message of another library's error in one line.
-
-    Args:
-        error: the error; its type's name stands for an empty message.
-        longest: number of characters after which the message is cut.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= longest else text[:longest] + " …"

@@ -2,6 +2,7 @@
 
 from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.augment import require_images
+from safecompress.train.augment_words import WORD_CHANGES, require_words
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
 from safecompress.train.loss import only_penalties, require_no_accounting, require_together
@@ -17,6 +18,7 @@ from safecompress.train.side_by_side import (
 from safecompress.train.transfer_set import TransferSet
 
 __all__ = [
+    "WORD_CHANGES",
     "Arithmetic",
     "OnProgress",
     "PostTraining",
@@ -32,6 +34,7 @@ __all__ = [
     "require_images",
     "require_no_accounting",
     "require_together",
+    "require_words",
     "small_steps",
     "steps_per_epoch",
     "train_side_by_side",

@@ -12,8 +12,10 @@ from safecompress import randomness
 from safecompress.config import TrainConfig
 from safecompress.data.rows import concatenate
 from safecompress.errors import ConfigError, DataError
+from safecompress.models.words import Words
 from safecompress.protocols import Inputs, Rows, map_inputs
 from safecompress.train.augment import crop_flip, require_images
+from safecompress.train.augment_words import WORD_CHANGES, change_words, require_words
 from safecompress.train.transfer_set import TransferSet
 
 
@@ -58,6 +60,7 @@ class Batches:
         stage: name of the stage, part of every derived seed.
         device: device of the batches; the rows are moved there once.
         transfer: rows that take the places of a share of every batch; None without any.
+        words: what token ids mean, where the rows are texts; None where nobody said.
 
     Raises:
         DataError: when there are no rows.
@@ -73,11 +76,16 @@ class Batches:
         stage: str,
         device: torch.device,
         transfer: TransferSet | None = None,
+        words: Words | None = None,
     ) -> None:
         if len(rows) == 0:
             raise DataError(f"training ({stage}): there are no rows to train on.")
         if config.augment == "crop-flip":
             require_images(rows.inputs)
+        self._words = None
+        if config.augment in WORD_CHANGES:
+            require_words(rows.inputs, words, config)
+            self._words = words
         self.size = min(config.batch_size, len(rows))
         self.steps_per_epoch = steps_per_epoch(len(rows), config)
         self.total_steps = round(config.epochs * self.steps_per_epoch)
@@ -91,6 +99,7 @@ class Batches:
             held.labels.to(device),
             held.ids.to(device),
         )
+        self._config = config
         self._augment, self._noise = config.augment == "crop-flip", config.noise
         self._seed, self._stage, self._device = seed, stage, device
         self._rank, self._ranks = 0, 1
@@ -136,6 +145,9 @@ class Batches:
         if self._augment and isinstance(inputs, Tensor):
             generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
             inputs = crop_flip(inputs, generator)
+        if self._words is not None and isinstance(inputs, Tensor):
+            generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
+            inputs = change_words(inputs, self._config, self._words, generator)
         if self._noise:
             generator = randomness.generator(self._seed, self._stage, "noise", step, self._rank)
             inputs = map_inputs(partial(_noisy, spread=self._noise, generator=generator), inputs)

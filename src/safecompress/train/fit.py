@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from safecompress.candidate import Candidate
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
+from safecompress.models.words import words_of
 from safecompress.protocols import Defense, Internals, Outputs, Rows
 from safecompress.topology import Topology
 from safecompress.train.arithmetic import Arithmetic
@@ -24,6 +25,7 @@ from safecompress.train.loss import only_penalties
 from safecompress.train.make_stage import make_stage
 from safecompress.train.memory import kept_memory
 from safecompress.train.optimizers import make_optimizer
+from safecompress.train.parameter_groups import parameter_rules
 from safecompress.train.predict import predict
 from safecompress.train.probe import choose_arithmetic
 from safecompress.train.progress import OnProgress, Reporter
@@ -103,7 +105,15 @@ class Trainer:
         self._module, self._track = module, track_moving_average
         self._sparse_choice = SparseLayerChoice()
         # The choice looks at whole batches, so several processes share them only afterwards.
-        batches = Batches(rows, config, seed=seed, stage=stage, device=device, transfer=transfer)
+        batches = Batches(
+            rows,
+            config,
+            seed=seed,
+            stage=stage,
+            device=device,
+            transfer=transfer,
+            words=words_of(module),
+        )
         sparsely = typical is not None and not track_moving_average and only_penalties(defenses)
         self.settings = settings or choose_arithmetic(
             module,
@@ -119,7 +129,9 @@ class Trainer:
         )
         self._rank, self._ranks = self._fabric.global_rank, self._fabric.world_size
         batches.share_(rank=self._rank, ranks=self._ranks)
-        self._optimizer = make_optimizer(config, self._bench.parameters)
+        rules = parameter_rules(config, module)
+        self._optimizer = make_optimizer(config, self._bench.parameters, rules)
+        self._uniform = not rules
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
         self._alone = self._ranks == 1 and self.settings.precision == "32-true"
         self._model: nn.Module = wrapped
@@ -292,11 +304,12 @@ class Trainer:
     def joint(self) -> Stage | None:
         """The stage, where its steps can be taken in one with those of other trainers.
 
-        None in another precision than fp32, under several processes, with loggers, and with
-        defenses that read weights, change gradients or have a state.
+        None in another precision than fp32, under several processes, with loggers, where parameters
+        have rules of their own, and with defenses that read weights, change gradients or have a
+        state.
         """
-        apart = not self._alone or self._fabric.loggers or not self._stage.objective.only_penalties
-        return None if apart else self._stage
+        apart = not self._alone or self._fabric.loggers or not self._uniform
+        return None if apart or not self._stage.objective.only_penalties else self._stage
 
     def trains_together(self, candidates: Sequence[Candidate]) -> bool:
         """Return whether `train_together` can train these candidates, and takes less time.
@@ -309,6 +322,7 @@ class Trainer:
         """
         return (
             self._alone
+            and self._uniform
             and not self._track
             and not self._fabric.loggers
             and worth_stacking(self._stage, candidates, self._bench.parameters)

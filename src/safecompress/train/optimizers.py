@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from safecompress.config import TrainConfig
 from safecompress.train.active import Active, ActiveWeights
+from safecompress.train.parameter_groups import ParameterRule
 
 FUSED_DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
 """Devices for which torch has optimizers that take a step in one kernel."""
@@ -17,31 +19,54 @@ STEP = "step"
 """Name under which AdamW keeps its count of steps, a float32 scalar."""
 
 
+_NAMES, _SCALE = "names", "scale"
+"""Entries of a group of parameters: their names, and the factor of their learning rate."""
+
+
 def make_optimizer(
-    config: TrainConfig, parameters: Mapping[str, nn.Parameter]
+    config: TrainConfig,
+    parameters: Mapping[str, nn.Parameter],
+    rules: Mapping[str, ParameterRule] = MappingProxyType({}),
 ) -> torch.optim.Optimizer:
     """Return the configured optimizer.
 
     Args:
-        config: optimizer, momentum and weight decay; the trainer sets the rate at every step.
+        config: optimizer, momentum and weight decay; `set_rate_` sets the rate at every step.
         parameters: trained parameters by name, all on one device.
+        rules: those that are not moved like all others, by name.
     """
+    named: dict[ParameterRule, list[str]] = {}
+    for name in parameters:
+        named.setdefault(rules.get(name, ParameterRule(config.weight_decay)), []).append(name)
+    groups = [
+        {
+            "params": [parameters[name] for name in names],
+            "weight_decay": rule.weight_decay,
+            _SCALE: rule.scale,
+            _NAMES: tuple(names),
+        }
+        for rule, names in named.items()
+    ]
     devices = {p.device.type for p in parameters.values()}
     # The one-kernel optimizers know real numbers only.
     fused = devices <= FUSED_DEVICES and all(p.is_floating_point() for p in parameters.values())
     options: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(
-            parameters.values(), lr=config.lr, weight_decay=config.weight_decay, **options
-        )
+        return torch.optim.AdamW(groups, lr=config.lr, **options)
     return torch.optim.SGD(
-        parameters.values(),
-        lr=config.lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-        **options,
+        groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, **options
     )
+
+
+def set_rate_(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step.
+
+    Args:
+        optimizer: as `make_optimizer` returned it.
+        rate: the stage's learning rate.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[_SCALE]
 
 
 def state_keys(config: TrainConfig) -> tuple[str, ...]:
@@ -74,7 +99,9 @@ def load_optimizer_state_(
             weights that do not exist are not used.
     """
     moved = [part.values if isinstance(part, ActiveWeights) else part for part in active.values()]
-    optimizer.param_groups[0]["params"] = moved
+    by_name = dict(zip(active, moved, strict=True))
+    for group in optimizer.param_groups:
+        group["params"] = [by_name[name] for name in group[_NAMES]]
     optimizer.state.clear()
     fused = bool(optimizer.defaults.get("fused"))
     for (name, part), parameter in zip(active.items(), moved, strict=True):

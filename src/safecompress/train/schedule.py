@@ -28,7 +28,9 @@ def learning_rate(config: TrainConfig, step: int, *, total: int) -> float:
     if config.schedule == "multi-step":
         passed = sum(step >= round(share * total) for share in config.milestones)
         return float(config.lr * config.gamma**passed)
+    progress = min(1.0, (step - warm) / max(1, total - warm))
     if config.schedule == "cosine":
-        progress = min(1.0, (step - warm) / max(1, total - warm))
         return config.lr * (1.0 + math.cos(math.pi * progress)) / 2.0
+    if config.schedule == "linear":
+        return config.lr * (1.0 - progress)
     return config.lr

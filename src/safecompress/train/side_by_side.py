@@ -18,7 +18,7 @@ from safecompress.candidate import Candidate
 from safecompress.errors import NonFiniteError
 from safecompress.train.fit import Trainer
 from safecompress.train.memory import kept_memory
-from safecompress.train.optimizers import make_optimizer
+from safecompress.train.optimizers import make_optimizer, set_rate_
 from safecompress.train.perceptrons import Perceptrons
 from safecompress.train.underway import Underway
 
@@ -121,7 +121,7 @@ def _in_one(tasks: Sequence[Task]) -> list[Trained]:
                 torch.autograd.backward([one.loss_(index) for one in begun])
             for one in begun:
                 one.before_()
-            optimizer.param_groups[0]["lr"] = begun[0].learning_rate(index)
+            set_rate_(optimizer, begun[0].learning_rate(index))
             optimizer.step()
             for one in begun:
                 one.after_()

@@ -19,7 +19,7 @@ from safecompress.config import TrainConfig
 from safecompress.models.adapt import call
 from safecompress.protocols import Inputs
 from safecompress.train.batches import Step
-from safecompress.train.optimizers import STEP, make_optimizer, state_keys
+from safecompress.train.optimizers import STEP, make_optimizer, set_rate_, state_keys
 
 LARGEST_STEP = {True: 2**23, False: 2**30}
 """Largest rows of a batch × weights at which a stack of about four is faster; True is for a CPU.
@@ -142,7 +142,7 @@ class Stack:
             batch: the rows of the step, the same for all candidates.
             lr: the learning rate of the step.
         """
-        self._optimizer.param_groups[0]["lr"] = lr
+        set_rate_(self._optimizer, lr)
         losses = self._losses(batch)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         if self._masks:

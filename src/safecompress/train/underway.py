@@ -13,6 +13,7 @@ from safecompress.candidate import Candidate
 from safecompress.protocols import Batch
 from safecompress.train.active import Active, ActiveWeights, sparse_parts
 from safecompress.train.exchange import Exchange
+from safecompress.train.optimizers import set_rate_
 from safecompress.train.sparse_layers import (
     SparseLayers,
     computing_sparsely,
@@ -95,7 +96,7 @@ class Underway:
         Args:
             index: steps taken before this one since the training began.
         """
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate(index)
+        set_rate_(self.optimizer, self.learning_rate(index))
         with self.bench.watched():
             step = self.candidate.step + index
             loss, self._batch = self.stage.loss(step, self.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import pytest
 from safecompress.data import SOURCES, Column, DataSource, RawData, raw_from_arrays
 from safecompress.data.contract import violations
 from safecompress.errors import DataError
+from tests.arrow_files import datasets_folder, parquet_file
 from tests.contracts import assert_caught, cases
 
 ROWS = 12
@@ -227,6 +229,8 @@ def options(tmp_path):
     for part in "ab":
         np.savez(tmp_path / f"{part}.npz", x=np.eye(6, 4), y=np.arange(6) % 2)
         (tmp_path / f"{part}.csv").write_text(lines)
+        rows = [{"v": i / 2, "w": "b", "label": i % 2} for i in range(6)]
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (tmp_path / "rows_of_the_contract.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n"
         "def make(n):\n    return TensorDataset(torch.randn(n, 3), torch.arange(n) % 2)\n"
@@ -234,14 +238,27 @@ def options(tmp_path):
     return {
         "npz": {"path": tmp_path / "a.npz", "test_path": tmp_path / "b.npz"},
         "csv": {"path": tmp_path / "a.csv", "test_path": tmp_path / "b.csv"},
+        "jsonl": {"path": tmp_path / "a.jsonl", "test_path": tmp_path / "b.jsonl"},
+        "parquet": {"path": tmp_path / "a.parquet", "test_path": tmp_path / "b.parquet"},
+        "datasets": {"path": tmp_path / "a", "test_path": tmp_path / "b"},
         "sklearn": {"name": "make_moons", "options": {"n_samples": 20}},
         "torch": {"factory": "rows_of_the_contract:make", "options": {"n": 8}},
     }
 
 
+def written_arrow(folder):
+    """Write the files of the sources that pyarrow reads; skips without it."""
+    for part in "ab":
+        columns = {"v": [i / 2 for i in range(6)], "w": ["b"] * 6, "label": [0, 1] * 3}
+        parquet_file(folder / f"{part}.parquet", columns)
+        datasets_folder(folder / part, columns)
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES.all()))
 def test_every_registered_source_keeps_the_contract(name, options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if name in {"parquet", "datasets"}:
+        written_arrow(tmp_path)
     source = SOURCES.build({name: options.get(name, {})}, where="test")
     assert violations(source) == ()
     assert violations(source, seed=7) == ()

@@ -67,6 +67,20 @@ def test_with_a_wide_clip_and_no_noise_it_is_the_ordinary_gradient() -> None:
     assert all(torch.allclose(found[n], g, atol=1e-6) for n, g in ordinary.items())
 
 
+def test_code_that_decides_by_the_values_of_a_row_is_refused() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network(0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x if x.sum() > 0 else -x)
+
+    rows = toy(0)["members"].take(torch.arange(ROWS))
+    with pytest.raises(ConfigError, match="decides something by the values in a row"):
+        gradients(Branches(), rows)
+
+
 def test_only_weights_that_exist_count_for_the_length() -> None:
     rows = toy(0)["members"].take(torch.arange(ROWS))
     masks = {"0.weight": torch.rand(network(0)[0].weight.shape) < 0.1}

@@ -13,8 +13,14 @@ from safecompress.models import MODELS
 from safecompress.models.contract import violations
 from tests.contracts import assert_caught, cases
 
+FOLDER = "a folder with a text encoder and its tokenizer"
+TEXT = {
+    "bert": [{"tokenizer": FOLDER, "size": 8, "dropout": 0.2}],
+    "hugging_face": [{"folder": FOLDER}, {"folder": FOLDER, "start": "nothing"}],
+}
 SMALL = {
-    **{name: [{"width": 0.1}] for name in MODELS.parts if name != "mlp"},
+    **{name: [{"width": 0.1}] for name in MODELS.parts},
+    **TEXT,
     "mlp": [{}, {"hidden": [8, 6], "dropout": 0.5, "batch_norm": True}, {"hidden": []}],
 }
 FAMILIES = [
@@ -25,7 +31,10 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize(("name", "options"), FAMILIES)
-def test_every_registered_family_keeps_the_contract(name, options):
+def test_every_registered_family_keeps_the_contract(name, options, request):
+    if name in TEXT:
+        folder = request.getfixturevalue("text_folder")
+        options = {k: str(folder) if v == FOLDER else v for k, v in options.items()}
     assert violations(partial(MODELS.all()[name].factory, **options)) == ()
 
 

@@ -21,7 +21,7 @@ def parameters(module):
 
 
 def test_every_family_is_known():
-    assert sorted(MODELS.parts) == sorted(["mlp", *IMAGES])
+    assert sorted(MODELS.parts) == sorted(["mlp", "hugging_face", "bert", *IMAGES])
 
 
 @pytest.mark.parametrize(
