@@ -20,8 +20,8 @@ _FOLDED = frozenset({"Relu", "Clip"})
 """What onnxruntime folds into the rounding that follows; it cuts off what the rounding would."""
 _JOINS = frozenset({"Add", "Mul", "Concat"})
 _CHANGES = _FOLDED | {
-    "AveragePool", "GlobalAveragePool", "LeakyRelu", "Elu", "Tanh", "Sigmoid", "HardSigmoid",
-    "HardSwish",
+    "AveragePool", "GlobalAveragePool", "ReduceMean", "LeakyRelu", "Elu", "Tanh", "Sigmoid",
+    "HardSigmoid", "HardSwish",
 }  # fmt: skip
 _MOVES = frozenset(
     {"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split"}
