@@ -6,10 +6,13 @@ made it, so that equal models give equal files.
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -17,11 +20,14 @@ from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.models.adapt import adapt
-from safecompress.protocols import Inputs, tensors_of
+from safecompress.protocols import Inputs, map_inputs, tensors_of
 
 INSTALL = "pip install 'safecompress[export]'"
 OPSET = 18
 LOGITS, BATCH = "logits", "n"
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 300
+"""Characters of another library's message that are passed on."""
 
 
 class PositionalModule(nn.Module):
@@ -94,11 +100,10 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
             raise ModelError("torch.onnx returned nothing.")
         graph = program.model_proto
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"export: the model cannot be written as ONNX ({type(error).__name__}: {reason}). Its "
-            "forward must be traceable for any batch: no branches on values, no Python numbers "
-            "read off tensors. The safetensors formats take any model."
+            f"export: the model cannot be written as ONNX ({reason_of(error)}). Its forward must "
+            "be traceable for any batch, without branches on values and Python numbers read off "
+            "tensors, and use operations that ONNX has. The safetensors formats take any model."
         ) from error
     finally:
         module.train(training)
@@ -108,6 +113,21 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
     except Exception as error:
         raise ModelError(f"export: the graph is not valid ONNX ({error}).") from error
     return graph
+
+
+def in_fp32(module: nn.Module, members: Inputs) -> tuple[nn.Module, Inputs]:
+    """Return a module and its inputs with real numbers in fp32, which is what files compute in.
+
+    Args:
+        module: a copy is converted where a parameter is of another precision; it stays as it is.
+        members: inputs of the module; they are converted with it.
+    """
+    real = [p for p in module.parameters() if p.is_floating_point()]
+    if all(p.dtype == torch.float32 for p in real):
+        return module, members
+    return deepcopy(module).float(), map_inputs(
+        lambda t: t.float() if t.is_floating_point() else t, members
+    )
 
 
 def input_names(sample: Inputs) -> tuple[str, ...]:
@@ -124,13 +144,33 @@ def input_names(sample: Inputs) -> tuple[str, ...]:
     return tuple(sample)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the type and the first sentences of the error behind another library's error.
+
+    Args:
+        error: what was raised; of a chain of causes the first one holds the reason, and the others
+            say how to report it.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = _COLORS.sub("", str(error)).strip()
+    # Later paragraphs and lines are about logs and stacks.
+    first = " ".join(text.partition("\n")[0].split()).rstrip(".")
+    kind = type(error).__name__
+    return f"{kind}: {first[:_LONGEST]}" if first else kind
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings and log messages of other libraries, which users can do nothing about."""
+    """Silence what other libraries say, which users can do nothing about.
+
+    Their errors are raised, too; what they log and print of them are stacks and whole graphs.
+    """
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
+    unread = io.StringIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(unread), redirect_stderr(unread):
             warnings.simplefilter("ignore")
             yield
     finally:

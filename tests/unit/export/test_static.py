@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +18,13 @@ from safecompress.export import FORMATS, ExportContext
 from safecompress.export.onnx_format import OnnxFormat
 from safecompress.topology import Topology
 from safecompress.transforms import affine
-from tests.export_models import CLASSES, inputs, onnx_graph, session, sparse_model, written
+from tests.export_models import inputs, onnx_graph, session, sparse_model, written
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 FORMS = {name: part.factory() for name, part in FORMATS.parts.items()}
 STATIC = [n for n, form in FORMS.items() if isinstance(form, OnnxFormat) and form.rounds_inputs]
-MOST = {"int8": 0.06, "int4": 0.6}
+MOST = {"int8": 0.06, "int4": 0.35}
 """Errors as a share of the largest logit."""
 
 
@@ -84,9 +85,14 @@ SHARED: dict[str, Callable[[], nn.Module]] = {
 } | {"turned": Turned}
 
 
-def answers(module: nn.Module, x: Tensor, form: str, *, precise: bool = True) -> Tensor:
-    data = written(ExportContext.of(module, Topology.dense(module), x), form)
-    (said,) = session(data, precise=precise).run(None, {"inputs": x.numpy()})
+def context_of(module: nn.Module, x: Tensor) -> ExportContext:
+    return ExportContext.of(module.eval(), Topology.dense(module), x)
+
+
+def answers(held: ExportContext, form: str, *, precise: bool = True) -> Tensor:
+    x = held.members
+    assert isinstance(x, Tensor)
+    (said,) = session(written(held, form), precise=precise).run(None, {"inputs": x.numpy()})
     return torch.from_numpy(said)
 
 
@@ -98,26 +104,19 @@ def said(module: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", list(SHARED))
 def test_a_module_may_be_called_more_than_once(name: str) -> None:
     torch.manual_seed(0)
-    module, x = SHARED[name]().eval(), torch.randn(200, 12)
-    expected = said(module, x)
+    held = context_of(SHARED[name](), torch.randn(200, 12))
+    expected = said(held.module, held.members)
     for form in [*STATIC, "onnx-sparse-int8-dynamic"]:
         for precise in (True, False):
-            found = answers(module, x, form, precise=precise)
+            found = answers(held, form, precise=precise)
             error = (found - expected).abs().max() / expected.abs().max()
             assert float(error) < MOST[FORMS[form].values], form
 
 
 def test_a_shared_weight_is_stored_once() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(50, 12)
-    sizes = [
-        len(written(ExportContext.of(m, Topology.dense(m), x), "onnx-int8"))
-        for m in (Again(bias=True, times=2), Again(bias=True, times=3))
-    ]
-    graph = onnx_graph(ExportContext.of(m := Again(bias=True), Topology.dense(m), x), "onnx-int8")
-    arrays = [onnx.numpy_helper.to_array(i) for i in graph.graph.initializer]
+    graph = onnx_graph(context_of(Again(bias=True), torch.randn(50, 12)), "onnx-int8").graph
+    arrays = [onnx.numpy_helper.to_array(i) for i in graph.initializer]
     assert sum(a.dtype == np.int8 and a.shape == (12, 12) for a in arrays) == 1
-    assert sizes[1] - sizes[0] < 1000
 
 
 class Head(nn.Module):
@@ -167,11 +166,11 @@ ENDINGS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("name", list(ENDINGS))
 def test_logits_are_not_rounded_wherever_the_net_ends(name: str) -> None:
     torch.manual_seed(3)
-    module, x = ENDINGS[name]().eval(), torch.randn(600, 12)
+    module, x = ENDINGS[name](), torch.randn(600, 12)
     distinct = len(said(module, x).unique())
     # Members reach less than other rows do, whose logits must not be cut off there.
     wide = 3 * x[:100]
-    data = written(ExportContext.of(module, Topology.dense(module), x[:20]), "onnx-int8")
+    data = written(context_of(module, x[:20]), "onnx-int8")
     run = session(data, precise=True)
     found = run.run(None, {"inputs": x.numpy()})[0]
     assert len(np.unique(found)) > 0.6 * distinct
@@ -189,64 +188,58 @@ CUTS: dict[str, nn.Module | Callable[[Tensor], Tensor]] = {
 }
 
 
+class Cut(nn.Module):
+    """Two linear layers and an activation that cuts off what the second makes."""
+
+    def __init__(self, cut: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.cut = Again(bias=True, times=1), cut
+        with torch.no_grad():
+            self.inner.b.weight.mul_(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cut(self.inner(x))
+
+
 @pytest.mark.parametrize("name", list(CUTS))
-@pytest.mark.parametrize("form", STATIC)
-def test_a_final_activation_survives(name: str, form: str) -> None:
+def test_a_final_activation_survives(name: str) -> None:
     torch.manual_seed(3)
-    cut = CUTS[name]
-    module = nn.Sequential(Again(bias=True, times=1), nn.Identity()).eval()
-    with torch.no_grad():
-        module[0].b.weight.mul_(8)
-    module.forward = lambda x: cut(nn.Sequential.forward(module, x))  # type: ignore[method-assign]
-
-    class Whole(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = Again(bias=True, times=1)
-            self.inner.load_state_dict(module[0].state_dict())
-
-        def forward(self, x: Tensor) -> Tensor:
-            return cut(self.inner(x))
-
-    whole, x = Whole().eval(), torch.randn(400, 12)
-    expected = said(whole, x)
-    found = answers(whole, x, form)
-    inside = said(whole.inner, x)
-    # Where the layer before is well outside of what the activation keeps, the end is exact.
-    far = (inside - expected).abs() > MOST[FORMS[form].values] * float(inside.abs().max())
-    assert bool(far.any())
-    torch.testing.assert_close(found[far], expected[far])
-    assert bool((found >= expected.min()).all())
-    assert bool((found <= max(expected.max(), inside.max() if "relu" in name else 0) + 1).all())
+    held = context_of(Cut(CUTS[name]), torch.randn(400, 12))
+    inside, expected = (said(m, held.members) for m in (held.module.inner, held.module))
+    for form in STATIC:
+        found = answers(held, form)
+        # Where the last layer is well outside of what the activation keeps, the end is exact.
+        off = MOST[FORMS[form].values] * float(inside.abs().max())
+        far = (inside - expected).abs() > off
+        assert bool(far.any())
+        assert torch.equal(found[far], expected[far]), form
+        assert float((found - expected).abs().max()) < off
 
 
 WIDTHS = {"mlp": [128, 128], "three": [64, 64, 64], "one": [1, 1]}
 
 
-@pytest.mark.parametrize("form", [n for n, f in FORMS.items() if isinstance(f, OnnxFormat)])
-@pytest.mark.parametrize("name", [*WIDTHS, "alexnet", "resnet8", "transformer", "thrice"])
-def test_files_load_without_saturation(name: str, form: str) -> None:
-    torch.manual_seed(0)
+def several(name: str) -> tuple[nn.Module, Tensor]:
+    """Return a net with layers of one shape, and rows."""
     if name in WIDTHS:
-        sizes = [20, *WIDTHS[name], 3]
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        module: nn.Module = nn.Sequential(*(nn.Linear(a, b) for a, b in pairs)).eval()
-        x = torch.randn(32, 20)
-    elif name == "transformer":
+        pairs = itertools.pairwise([20, *WIDTHS[name], 3])
+        return nn.Sequential(*(nn.Linear(a, b) for a, b in pairs)), torch.randn(32, 20)
+    if name == "transformer":
         layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
-        module = nn.Sequential(nn.TransformerEncoder(layer, 2), nn.Flatten(), nn.Linear(64, 3))
-        module, x = module.eval(), torch.randn(32, 4, 16)
-    elif name == "thrice":
-        module, x = Thrice(bias=True).eval(), torch.randn(32, 12)
-    else:
-        (module, _), x = sparse_model(name), inputs(name, 32)
-    if FORMS[form].dynamic and name == "alexnet":
-        return
-    found = answers(module, x, form)
-    expected = said(module, x)
-    assert found.shape == expected.shape
-    alike = torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0)
-    assert float(alike) > (0.8 if FORMS[form].values == "int4" else 0.99)
+        body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        return nn.Sequential(body, nn.Flatten(), nn.Linear(64, 3)), torch.randn(32, 4, 16)
+    return sparse_model(name)[0], inputs(name, 32)
+
+
+@pytest.mark.parametrize("name", [*WIDTHS, "alexnet", "resnet8", "transformer"])
+def test_files_load_without_saturation(name: str) -> None:
+    torch.manual_seed(0)
+    held = context_of(*several(name))
+    expected = said(held.module, held.members)
+    for form in (n for n, f in FORMS.items() if isinstance(f, OnnxFormat)):
+        found = answers(held, form)
+        alike = torch.cosine_similarity(found.flatten(), expected.flatten(), dim=0)
+        assert float(alike) > (0.8 if FORMS[form].values == "int4" else 0.99), form
 
 
 class Normed(nn.Module):
@@ -262,13 +255,13 @@ class Normed(nn.Module):
         return self.out(self.up(self.norm(self.a(x)).relu()).relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("form", STATIC)
-def test_norms_of_several_axes_and_transposed_groups_are_written(form: str) -> None:
+def test_norms_of_several_axes_and_transposed_groups_are_written() -> None:
     torch.manual_seed(0)
-    module, x = Normed().eval(), torch.randn(100, 1, 8, 8)
-    expected = said(module, x)
-    error = (answers(module, x, form) - expected).abs().max() / expected.abs().max()
-    assert float(error) < MOST[FORMS[form].values]
+    held = context_of(Normed(), torch.randn(100, 1, 8, 8))
+    expected = said(held.module, held.members)
+    for form in STATIC:
+        error = (answers(held, form) - expected).abs().max() / expected.abs().max()
+        assert float(error) < MOST[FORMS[form].values], form
 
 
 def test_the_numbers_are_those_of_the_definition() -> None:
@@ -286,7 +279,7 @@ def test_the_numbers_are_those_of_the_definition() -> None:
         np.testing.assert_array_equal(arrays[f"{layer}.weight_scale"], scale.numpy())
         whole = (weight / scale[:, None]).round().to(torch.int8)
         np.testing.assert_array_equal(arrays[f"{layer}.weight_quantized"], whole.numpy())
-        step, zero = affine(torch.stack([given.min(), given.max()]))
+        step, _ = affine(torch.stack([given.min(), given.max()]))
         steps = [a.item() for n, a in arrays.items() if n.endswith("_scale") and a.ndim == 0]
         assert min(abs(s / step.item() - 1) for s in steps) < 1e-5
         bias = arrays[f"{layer}.bias_quantized"] * arrays[f"{layer}.bias_scale"]
@@ -299,9 +292,7 @@ def test_stock_onnxruntime_stays_in_integers(tmp_path: Path) -> None:
     import onnxruntime
 
     module, _ = sparse_model("resnet8")
-    data = written(
-        ExportContext.of(module, Topology.dense(module), inputs("resnet8")), "onnx-sparse-int8"
-    )
+    data = written(context_of(module, inputs("resnet8")), "onnx-sparse-int8")
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(tmp_path / "made.onnx")
@@ -312,4 +303,3 @@ def test_stock_onnxruntime_stays_in_integers(tmp_path: Path) -> None:
     assert ran["QLinearAdd"] >= 3
     assert ran["QGemm"] == layers["Linear"] == 1
     assert not {"Conv", "Gemm", "Add", "ScatterElements", "Slice"} & set(ran)
-    assert module(inputs("resnet8", 1)).shape[1] == CLASSES
