@@ -8,7 +8,7 @@ cannot use the scales that a weight was trained with, and rounds all rows of a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,10 +22,17 @@ from safecompress.export.trained_int8 import as_trained
 from safecompress.transforms import Quantization as Numbers
 
 Array = NDArray[Any]
-_ROUNDED = frozenset({"Gemm", "MatMul", "Gather"})
+_LINEAR = frozenset({"Gemm", "MatMul"})
+_ROUNDED = _LINEAR | {"Gather"}
 
 
-def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -> Any:
+def dynamic(
+    graph: Any,
+    weights: Mapping[str, Array],
+    numbers: Numbers | None,
+    *,
+    kept: Collection[str] = (),
+) -> Any:
     """Return the dynamic int8 form of a graph as a new `onnx.ModelProto`.
 
     Weights are symmetric around zero with a scale per output channel, tables with a scale per row,
@@ -36,6 +43,7 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
         graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
         weights: the module's state by name, quantized weights already rounded.
         numbers: scales that the weights were trained with; None rounds them by their largest value.
+        kept: names of weights in the graph whose layers stay fp32.
 
     Raises:
         ModelError: when the graph has no linear layer, or holds a quantized weight that is not the
@@ -48,9 +56,11 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
     result.CopyFrom(graph)
     writer = IntegerGraph(result.graph)
     ready: set[str] = set()
+    linear = False
     for node in result.graph.node:
         layer = layer_of(node, writer.held)
-        if layer is None or layer.kind not in _ROUNDED:
+        linear |= layer is not None and layer.kind in _LINEAR
+        if layer is None or layer.kind not in _ROUNDED or layer.weight in kept:
             writer.nodes.append(node)
             continue
         array = numpy_helper.to_array(writer.held[layer.weight])
@@ -65,7 +75,7 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
             writer.look_up(node, rounded)
         else:
             _multiply(writer, node, rounded, ready)
-    if not ready:
+    if not linear:
         raise ModelError(
             "export: the model has no linear layer, and dynamic int8 is for those; use onnx-int8 "
             "or onnx-sparse-int8, which round convolutions with ranges from members."

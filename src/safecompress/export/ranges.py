@@ -1,4 +1,4 @@
-"""`ranges_of`: the smallest and largest value of tensors inside a graph over some rows."""
+"""`Ranges`: the smallest and largest value of tensors inside a graph over some rows."""
 
 from __future__ import annotations
 
@@ -17,41 +17,54 @@ BATCH = 64
 """Rows of one call; activations of large images still fit."""
 
 
-def ranges_of(graph: Any, tensors: Collection[str], rows: Feed) -> dict[str, torch.Tensor]:
-    """Return float32 (2,), the smallest and the largest value, for each of some tensors.
+class Ranges:
+    """The smallest and largest value of tensors inside a graph, over some rows.
 
-    The graph computes without optimization, because fused operators leave tensors out.
+    A tensor is measured once, however often it is asked for. The graph computes without
+    optimization, because fused operators leave tensors out.
 
     Args:
         graph: `onnx.ModelProto` in fp32; it is not changed.
-        tensors: names of its inputs or of results of its operators.
         rows: its inputs by name, (n, ...) each.
-
-    Raises:
-        ConfigError: when onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
-    names = sorted(tensors)
-    if not names:
-        return {}
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        _watched(graph, names), options, providers=["CPUExecutionProvider"]
-    )
-    n = len(next(iter(rows.values())))
-    found = []
-    for start in range(0, n, BATCH):
-        feed = {name: array[start : start + BATCH] for name, array in rows.items()}
-        found.append(np.array(session.run(None, feed)).reshape(len(names), 2))
-    every = np.stack(found)
-    pairs = np.stack([every[:, :, 0].min(axis=0), every[:, :, 1].max(axis=0)], axis=1)
-    return dict(zip(names, torch.from_numpy(pairs.astype(np.float32)), strict=True))
+
+    def __init__(self, graph: Any, rows: Feed) -> None:
+        self._graph, self._rows = graph, rows
+        self._known: dict[str, torch.Tensor] = {}
+
+    def of(self, tensors: Collection[str]) -> Mapping[str, torch.Tensor]:
+        """Return float32 (2,), the smallest and the largest value, for at least some tensors.
+
+        Args:
+            tensors: names of inputs of the graph or of results of its operators.
+
+        Raises:
+            ConfigError: when onnxruntime is not installed.
+        """
+        missing = sorted(set(tensors) - self._known.keys())
+        if missing:
+            self._known |= self._measured(missing)
+        return self._known
+
+    def _measured(self, names: list[str]) -> dict[str, torch.Tensor]:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(
+            _watched(self._graph, names), options, providers=["CPUExecutionProvider"]
+        )
+        found = []
+        for start in range(0, len(next(iter(self._rows.values()))), BATCH):
+            feed = {name: array[start : start + BATCH] for name, array in self._rows.items()}
+            found.append(np.array(session.run(None, feed)).reshape(len(names), 2))
+        every = np.stack(found)
+        pairs = np.stack([every[:, :, 0].min(axis=0), every[:, :, 1].max(axis=0)], axis=1)
+        return dict(zip(names, torch.from_numpy(pairs.astype(np.float32)), strict=True))
 
 
 def _watched(graph: Any, names: list[str]) -> bytes:

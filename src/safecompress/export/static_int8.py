@@ -12,13 +12,15 @@ import numpy as np
 
 from safecompress.export.integer_graph import IntegerGraph
 from safecompress.export.packing import quantize
-from safecompress.export.ranges import Feed, ranges_of
+from safecompress.export.ranges import Ranges
 from safecompress.export.rounding_plan import RoundingPlan, plan
 from safecompress.export.tidy import tidy
 from safecompress.transforms import affine
 
 
-def quantized(graph: Any, rows: Feed, *, weights: str = "int8", kept: Collection[str] = ()) -> Any:
+def quantized(
+    graph: Any, ranges: Ranges, *, weights: str = "int8", kept: Collection[str] = ()
+) -> Any:
     """Return the static int8 form of a graph as a new `onnx.ModelProto`.
 
     Zeros stay zeros, so masks survive. Everything from the layers that make the logits to the
@@ -28,7 +30,7 @@ def quantized(graph: Any, rows: Feed, *, weights: str = "int8", kept: Collection
 
     Args:
         graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
-        rows: the graph's inputs by name, for members alone; their activations fix the ranges.
+        ranges: of the graph's tensors, over members alone.
         weights: `int8`, or `int4` for int8 tensors whose values are from -7 to 7.
         kept: names of weights in the graph whose layers stay fp32.
 
@@ -42,7 +44,7 @@ def quantized(graph: Any, rows: Feed, *, weights: str = "int8", kept: Collection
     result.CopyFrom(graph)
     planned = plan(result.graph, kept=kept)
     writer = IntegerGraph(result.graph)
-    bounds = ranges_of(graph, _measured(result.graph, planned), rows)
+    bounds = ranges.of(_measured(result.graph, planned))
     for place, node in enumerate(result.graph.node):
         layer, step = planned.layers.get(place), None
         for position, tensor in enumerate(node.input):
