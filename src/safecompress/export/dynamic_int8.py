@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safecompress.errors import ModelError
 from safecompress.export.integer_graph import IntegerGraph
 from safecompress.export.layers import layer_of
+from safecompress.export.outside import NOTHING, Outside
 from safecompress.export.packing import QuantizedWeight, quantize
 from safecompress.export.tidy import tidy
 from safecompress.export.trained_int8 import as_trained
@@ -32,6 +33,7 @@ def dynamic(
     numbers: Numbers | None,
     *,
     kept: Collection[str] = (),
+    outside: Outside = NOTHING,
 ) -> Any:
     """Return the dynamic int8 form of a graph as a new `onnx.ModelProto`.
 
@@ -44,17 +46,17 @@ def dynamic(
         weights: the module's state by name, quantized weights already rounded.
         numbers: scales that the weights were trained with; None rounds them by their largest value.
         kept: names of weights in the graph whose layers stay fp32.
+        outside: values of large initializers that are not in the graph.
 
     Raises:
         ModelError: when the graph has no linear layer, or holds a quantized weight that is not the
             module's weight times a factor per channel.
     """
     import onnx
-    from onnx import numpy_helper
 
     result = onnx.ModelProto()
     result.CopyFrom(graph)
-    writer = IntegerGraph(result.graph)
+    writer = IntegerGraph(result.graph, outside)
     ready: set[str] = set()
     linear = False
     for node in result.graph.node:
@@ -63,7 +65,7 @@ def dynamic(
         if layer is None or layer.kind not in _ROUNDED or layer.weight in kept:
             writer.nodes.append(node)
             continue
-        array = numpy_helper.to_array(writer.held[layer.weight])
+        array = writer.array(layer.weight)
         integers = None
         if numbers is not None:
             integers = as_trained(layer.weight, array, weights, numbers, values="int8")
@@ -81,7 +83,7 @@ def dynamic(
             "or onnx-sparse-int8, which round convolutions with ranges from members."
         )
     writer.finish()
-    tidy(result)
+    tidy(result, outside)
     return result
 
 

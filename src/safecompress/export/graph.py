@@ -1,4 +1,4 @@
-"""`graph_of`: a module as an ONNX graph in fp32.
+"""`graph_of`, `ExportedGraph`: a module as an ONNX graph in fp32.
 
 The graph has standard operators, an open number of rows, and no names or paths of the machine that
 made it, so that equal models give equal files.
@@ -13,12 +13,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
+from safecompress.export.outside import Outside, taken_out, without_values
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Inputs, map_inputs, tensors_of
 
@@ -58,8 +60,21 @@ class PositionalModule(nn.Module):
         return adapt(self.model(**dict(zip(self._names, inputs, strict=True))))
 
 
-def graph_of(module: nn.Module, sample: Inputs) -> Any:
-    """Return a module as an `onnx.ModelProto` with fp32 weights.
+@dataclass(frozen=True)
+class ExportedGraph:
+    """A module's graph.
+
+    Args:
+        proto: an `onnx.ModelProto`.
+        outside: values of its large initializers, where they are too many for one message.
+    """
+
+    proto: Any
+    outside: Outside
+
+
+def graph_of(module: nn.Module, sample: Inputs) -> ExportedGraph:
+    """Return a module as an ONNX graph with fp32 weights.
 
     Batch normalization after a convolution is folded into it. Weights that nothing is folded into
     keep the names of the module. Inputs are named by `input_names`, the output is `logits`.
@@ -98,6 +113,7 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
             )
         if program is None:
             raise ModelError("torch.onnx returned nothing.")
+        outside = taken_out(program.model)
         graph = program.model_proto
     except Exception as error:
         raise ModelError(
@@ -107,12 +123,12 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
         ) from error
     finally:
         module.train(training)
-    _cleaned(graph, BATCH)
+    renamed = _cleaned(graph, BATCH)
     try:
-        onnx.checker.check_model(graph, full_check=True)
+        onnx.checker.check_model(without_values(graph) if outside else graph, full_check=True)
     except Exception as error:
         raise ModelError(f"export: the graph is not valid ONNX ({error}).") from error
-    return graph
+    return ExportedGraph(graph, {renamed.get(name, name): a for name, a in outside.items()})
 
 
 def in_fp32(module: nn.Module, members: Inputs) -> tuple[nn.Module, Inputs]:
@@ -177,8 +193,11 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _cleaned(graph: Any, batch: str) -> None:
-    """Remove metadata of the exporting machine and the wrapper's name prefix, in place."""
+def _cleaned(graph: Any, batch: str) -> dict[str, str]:
+    """Remove metadata of the exporting machine and the wrapper's name prefix, in place.
+
+    Returns the new names of initializers by the old ones.
+    """
     body = graph.graph
     del graph.metadata_props[:], body.metadata_props[:], body.value_info[:]
     graph.producer_name, graph.producer_version, graph.doc_string = "safecompress", "", ""
@@ -207,3 +226,4 @@ def _cleaned(graph: Any, batch: str) -> None:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in opened:
                 dim.dim_param = opened[dim.dim_param]
+    return renamed

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from safecompress.export.outside import NOTHING, Outside, array_of
 from safecompress.export.packing import QuantizedWeight, steps_with_bias
 from safecompress.transforms import affine
 
@@ -41,19 +42,28 @@ class IntegerGraph:
 
     Args:
         body: an `onnx.GraphProto`.
+        outside: values of its large initializers that are not in it.
 
     Attributes:
         held: its initializers by name.
         nodes: the new nodes so far, in order.
     """
 
-    def __init__(self, body: Any) -> None:
-        self._body = body
+    def __init__(self, body: Any, outside: Outside = NOTHING) -> None:
+        self._body, self._outside = body, outside
         self.held = {i.name: i for i in body.initializer}
         self.nodes: list[Any] = []
         self._put: dict[str, Array] = {}
         self._rounded: dict[tuple[str, float, int], str] = {}
         self._uses: dict[str, int] = {}
+
+    def array(self, name: str) -> Array:
+        """Return the values of an initializer of the graph.
+
+        Args:
+            name: its name.
+        """
+        return array_of(self.held[name], self._outside)
 
     def rounded(self, tensor: str, bounds: torch.Tensor) -> str:
         """Return the name of a tensor rounded to uint8, as fp32 numbers again.
@@ -85,9 +95,7 @@ class IntegerGraph:
             step: quantization step of the layer's input.
             rounded: the layer's weight.
         """
-        from onnx import numpy_helper
-
-        values = numpy_helper.to_array(self.held[name]).astype(np.float64)
+        values = self.array(name).astype(np.float64)
         weight = steps_with_bias(rounded, values, step)
         scale = (step * weight).astype(np.float32)
         large = np.abs(values) > scale.astype(np.float64) * _INT32.max

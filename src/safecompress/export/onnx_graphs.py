@@ -13,6 +13,7 @@ from safecompress.export.context import ExportContext
 from safecompress.export.dynamic_int8 import dynamic
 from safecompress.export.graph import graph_of, in_fp32
 from safecompress.export.layers import layer_of
+from safecompress.export.outside import array_of
 from safecompress.export.ranges import Ranges
 from safecompress.export.static_int8 import quantized
 from safecompress.export.trained_int8 import trained
@@ -29,23 +30,23 @@ class Fp32:
 
     def __init__(self, context: ExportContext) -> None:
         self.module, self.members = in_fp32(context.module, context.members)
-        self.graph = graph_of(self.module, self.members)
+        made = graph_of(self.module, self.members)
+        self.graph, self.outside = made.proto, made.outside
         self.state = {name: t.cpu().numpy() for name, t in self.module.state_dict().items()}
         names = [value.name for value in self.graph.graph.input]
         arrays = [t.numpy() for t in tensors_of(self.members)]
-        self.ranges = Ranges(self.graph, dict(zip(names, arrays, strict=True)))
+        feed = dict(zip(names, arrays, strict=True))
+        self.ranges = Ranges(self.graph, feed, self.outside)
 
     def layers(self) -> dict[str, str]:
         """Return the graph's layers: the names of their weights, and those of the model's layers.
 
         A weight that the graph holds transposed has another name there than in the model.
         """
-        from onnx import numpy_helper
-
         held = {i.name: i for i in self.graph.graph.initializer}
         found = (layer_of(node, held) for node in self.graph.graph.node)
         weights = dict.fromkeys(layer.weight for layer in found if layer is not None)
-        return {name: self._source(name, numpy_helper.to_array(held[name])) for name in weights}
+        return {name: self._source(name, array_of(held[name], self.outside)) for name in weights}
 
     def _source(self, name: str, array: NDArray[Any]) -> str:
         turned = (n for n, a in self.state.items() if a.ndim == 2 and np.array_equal(a.T, array))
@@ -82,7 +83,9 @@ class OnnxGraphs:
     def dynamic(self) -> Any:
         """The graph with linear layers and embedding tables in dynamic int8."""
         made, kept = self._single, self.context.kept
-        return dynamic(made.graph, made.state, self.context.numbers, kept=kept)
+        return dynamic(
+            made.graph, made.state, self.context.numbers, kept=kept, outside=made.outside
+        )
 
     @property
     def _single(self) -> Fp32:
@@ -91,6 +94,13 @@ class OnnxGraphs:
     def _static(self, values: str) -> Any:
         made, numbers = self._single, self.context.numbers
         if numbers is None:
-            return quantized(made.graph, made.ranges, weights=values, kept=self.context.kept)
+            return quantized(
+                made.graph,
+                made.ranges,
+                weights=values,
+                kept=self.context.kept,
+                outside=made.outside,
+            )
         ranges = numbers.ranges or input_bounds(made.module, made.members)
-        return trained(made.graph, made.state, replace(numbers, ranges=ranges), values=values)
+        numbers = replace(numbers, ranges=ranges)
+        return trained(made.graph, made.state, numbers, values=values, outside=made.outside)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from safecompress.errors import ConfigError
 from safecompress.export.graph import INSTALL
+from safecompress.export.outside import NOTHING, Outside
 
 Feed = Mapping[str, NDArray[Any]]
 BATCH = 64
@@ -26,10 +27,11 @@ class Ranges:
     Args:
         graph: `onnx.ModelProto` in fp32; it is not changed.
         rows: its inputs by name, (n, ...) each.
+        outside: values of its large initializers that are not in it.
     """
 
-    def __init__(self, graph: Any, rows: Feed) -> None:
-        self._graph, self._rows = graph, rows
+    def __init__(self, graph: Any, rows: Feed, outside: Outside = NOTHING) -> None:
+        self._graph, self._rows, self._outside = graph, rows, outside
         self._known: dict[str, torch.Tensor] = {}
 
     def of(self, tensors: Collection[str]) -> Mapping[str, torch.Tensor]:
@@ -55,6 +57,13 @@ class Ranges:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
+        if self._outside:
+            # Kernels would copy weights into the order that suits them best.
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            # onnxruntime reads them where they are, and wants them in the order of their rows.
+            arrays = map(np.ascontiguousarray, self._outside.values())
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
+            options.add_external_initializers(list(self._outside), values)
         session = onnxruntime.InferenceSession(
             _watched(self._graph, names), options, providers=["CPUExecutionProvider"]
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safecompress.export.outside import NOTHING, Outside, array_of
 from safecompress.export.packing import pack_halves, step_stream
 
 _NODE_BYTES = 400
@@ -25,7 +26,7 @@ _AXIS, _ONE = "decode.axis", "decode.one"
 _LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
 
 
-def self_decoding(graph: Any, *, values: str) -> Any:
+def self_decoding(graph: Any, *, values: str, outside: Outside = NOTHING) -> Any:
     """Return a graph with every tensor packed that gets smaller by it, as a new `onnx.ModelProto`.
 
     That holds for tensors of every type, except for zero points, which take a byte a channel. Where
@@ -37,6 +38,8 @@ def self_decoding(graph: Any, *, values: str) -> Any:
             `int4` for one in int8. A weight that `fp16` or `int4` cannot hold, or that gets no
             smaller by `int4`, is stored in the wider format. Tensors of another type than that of
             the graph's weights keep their type, without their zeros.
+        outside: values of large initializers that are not in the graph; those that get no smaller
+            stay outside.
     """
     import onnx
     from onnx import TensorProto, numpy_helper
@@ -52,7 +55,7 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     gaps: list[Any] = []
     numbers: list[Any] = []
     for initializer in body.initializer:
-        array = numpy_helper.to_array(initializer)
+        array = array_of(initializer, outside)
         streams = None
         # A zero point is all zeros; of two that are decoded alike, onnxruntime would make one.
         point = initializer.data_type == TensorProto.INT8 and array.ndim < 2

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from safecompress.export.integer_graph import IntegerGraph
+from safecompress.export.outside import NOTHING, Outside
 from safecompress.export.packing import quantize
 from safecompress.export.ranges import Ranges
 from safecompress.export.rounding_plan import RoundingPlan, plan
@@ -19,7 +20,12 @@ from safecompress.transforms import affine
 
 
 def quantized(
-    graph: Any, ranges: Ranges, *, weights: str = "int8", kept: Collection[str] = ()
+    graph: Any,
+    ranges: Ranges,
+    *,
+    weights: str = "int8",
+    kept: Collection[str] = (),
+    outside: Outside = NOTHING,
 ) -> Any:
     """Return the static int8 form of a graph as a new `onnx.ModelProto`.
 
@@ -33,17 +39,17 @@ def quantized(
         ranges: of the graph's tensors, over members alone.
         weights: `int8`, or `int4` for int8 tensors whose values are from -7 to 7.
         kept: names of weights in the graph whose layers stay fp32.
+        outside: values of large initializers that are not in the graph.
 
     Raises:
         ConfigError: when onnxruntime is not installed.
     """
     import onnx
-    from onnx import numpy_helper
 
     result = onnx.ModelProto()
     result.CopyFrom(graph)
     planned = plan(result.graph, kept=kept)
-    writer = IntegerGraph(result.graph)
+    writer = IntegerGraph(result.graph, outside)
     bounds = ranges.of(_measured(result.graph, planned))
     for place, node in enumerate(result.graph.node):
         layer, step = planned.layers.get(place), None
@@ -53,7 +59,7 @@ def quantized(
                 node.input[position] = writer.rounded(tensor, by)
                 step = affine(by)[0] if position == 0 else step
         if layer is not None:
-            array = numpy_helper.to_array(writer.held[layer.weight])
+            array = writer.array(layer.weight)
             rounded = quantize(np.moveaxis(array, layer.axis, 0), weights)
             if layer.kind == "Gather":
                 writer.look_up(node, rounded)
@@ -64,7 +70,7 @@ def quantized(
             node.input[layer.at] = writer.weight(layer.weight, rounded, axis=layer.axis)
         writer.nodes.append(node)
     writer.finish()
-    tidy(result)
+    tidy(result, outside)
     return result
 
 

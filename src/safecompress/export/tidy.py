@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 
-def tidy(model: Any) -> None:
+from safecompress.export.outside import NOTHING, Outside, array_of
+
+
+def tidy(model: Any, outside: Outside = NOTHING) -> None:
     """Remove unused and duplicate initializers and the names of nodes, in place.
 
     Tensors of int8 are not merged. They are weights and their zero points, which onnxruntime
@@ -14,6 +19,7 @@ def tidy(model: Any) -> None:
 
     Args:
         model: an `onnx.ModelProto`.
+        outside: values of its large initializers that are not in it.
     """
     from onnx import TensorProto
 
@@ -28,7 +34,7 @@ def tidy(model: Any) -> None:
     for initializer in body.initializer:
         if initializer.name not in read:
             continue
-        content = (initializer.data_type, tuple(initializer.dims), _content(initializer))
+        content = (initializer.data_type, tuple(initializer.dims), _digest(initializer, outside))
         if content in first and initializer.data_type != TensorProto.INT8:
             renamed[initializer.name] = first[content]
         else:
@@ -54,7 +60,6 @@ def nodes_of(body: Any) -> Iterator[Any]:
                 yield from nodes_of(inner)
 
 
-def _content(initializer: Any) -> bytes:
-    from onnx import numpy_helper
-
-    return bytes(numpy_helper.to_array(initializer).tobytes())
+def _digest(initializer: Any, outside: Outside) -> bytes:
+    array = np.ascontiguousarray(array_of(initializer, outside))
+    return hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest()

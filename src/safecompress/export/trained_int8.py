@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safecompress.errors import ModelError
 from safecompress.export.integer_graph import IntegerGraph
 from safecompress.export.layers import layer_of
+from safecompress.export.outside import NOTHING, Outside
 from safecompress.export.packing import QuantizedWeight, quantize
 from safecompress.export.tidy import tidy
 from safecompress.transforms import Quantization as Numbers
@@ -27,7 +28,14 @@ _FOLDED = 1e-5
 """Relative rounding error of a weight that normalization has been folded into."""
 
 
-def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, values: str) -> Any:
+def trained(
+    graph: Any,
+    weights: Mapping[str, Array],
+    numbers: Numbers,
+    *,
+    values: str,
+    outside: Outside = NOTHING,
+) -> Any:
     """Return the int8 form of a graph with a candidate's own integers, as a new `onnx.ModelProto`.
 
     Where normalization was folded into a weight, its integers change at most their sign, and the
@@ -39,24 +47,24 @@ def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, value
         weights: the module's state by name, quantized weights already rounded.
         numbers: scales of the weights, and ranges of layers' inputs.
         values: `int8`, or `int4`, which rounds weights that were trained with 8 bits again.
+        outside: values of large initializers that are not in the graph.
 
     Raises:
         ModelError: when a quantized weight of the graph is not the module's weight times a factor
             per channel.
     """
     import onnx
-    from onnx import numpy_helper
 
     result = onnx.ModelProto()
     result.CopyFrom(graph)
-    writer = IntegerGraph(result.graph)
+    writer = IntegerGraph(result.graph, outside)
     for node in result.graph.node:
         at = _WEIGHT_AT.get(node.op_type)
         held = None if at is None else writer.held.get(node.input[at])
         if at is None or held is None:
             writer.nodes.append(node)
             continue
-        array = numpy_helper.to_array(held)
+        array = writer.array(held.name)
         found = as_trained(held.name, array, weights, numbers, values=values)
         if found is not None:
             rounded = found.rounded
@@ -73,7 +81,7 @@ def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, value
             node.input[at] = writer.weight(node.input[at], rounded, axis=int(found.turned))
         writer.nodes.append(node)
     writer.finish()
-    tidy(result)
+    tidy(result, outside)
     return result
 
 
