@@ -12,6 +12,8 @@ model whose name ends in `-half` has lost half the channels of every group that 
 it is compared with the whole model as dense fp32. `table` prints what is there, beside the accuracy
 of trained models from `export_verdicts.py`.
 
+`transformer` is of 20,000 words: nine tenths of its weights are in the table.
+
 Weights are random (ERK masks, Gaussian values, batch normalization with random statistics): a cell
 says something about bytes and milliseconds, and nothing about accuracy.
 
@@ -73,7 +75,8 @@ from safecompress.export import FORMATS, ExportContext, loaders
 from safecompress.export.compact import entropy_bytes, zstd
 from safecompress.export.compact_format import CompactFormat
 from safecompress.export.measure import latencies, loading, sizes
-from safecompress.export.onnx_format import OnnxFormat, OnnxGraphs, onnx_session
+from safecompress.export.onnx_format import OnnxFormat, onnx_session
+from safecompress.export.onnx_graphs import Fp32, OnnxGraphs
 from safecompress.export.packing import gap_stream, quantize
 from safecompress.models import MODELS, channel_groups
 from safecompress.proposals import without_channels
@@ -92,11 +95,32 @@ HALF = "-half"
 
 @dataclass(frozen=True)
 class Net:
-    """A model of the benchmark."""
+    """A model of the benchmark; one with words takes their numbers instead of real numbers."""
 
     family: str
     input_shape: tuple[int, ...]
     options: dict[str, Any]
+    words: int = 0
+
+    def rows(self, n: int) -> torch.Tensor:
+        """Return random rows."""
+        if self.words:
+            return torch.randint(self.words, (n, *self.input_shape))
+        return torch.randn(n, *self.input_shape)
+
+
+class Transformer(nn.Module):
+    """A table of word vectors, two encoder layers, and a linear layer over their mean."""
+
+    def __init__(self, words: int, *, width: int) -> None:
+        super().__init__()
+        self.table, self.out = nn.Embedding(words, width), nn.Linear(width, CLASSES)
+        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return logits (n, classes) of words (n, length)."""
+        return self.out(self.encoder(self.table(ids)).mean(dim=1))
 
 
 IMAGE = (3, 32, 32)
@@ -105,8 +129,9 @@ NETS = {
     "alexnet": Net("alexnet", IMAGE, {}),
     "vgg16": Net("vgg16", IMAGE, {}),
     "resnet18": Net("resnet18", IMAGE, {}),
+    "transformer": Net("", (32,), {"width": 128}, words=20_000),
 }
-MODELS_MEASURED = [*NETS, *(f"{name}{HALF}" for name in NETS)]
+MODELS_MEASURED = [*NETS, *(f"{name}{HALF}" for name, net in NETS.items() if not net.words)]
 
 
 def _strong_(module: nn.Module, topology: Topology) -> None:
@@ -127,6 +152,8 @@ def _strong_(module: nn.Module, topology: Topology) -> None:
 def whole_model(net: Net) -> nn.Module:
     """Return an untrained model of the zoo."""
     torch.manual_seed(0)
+    if net.words:
+        return Transformer(net.words, **net.options).eval()
     options = {"input_shape": net.input_shape, "classes": CLASSES, **net.options}
     return MODELS.build({net.family: options}, where="artifact").eval()
 
@@ -160,7 +187,7 @@ def sparse_model(name: str, zeros: float) -> tuple[nn.Module, Topology]:
 def context_of(name: str, zeros: float) -> tuple[ExportContext, torch.Tensor]:
     """Return the export context of a model, with random rows that fix its ranges."""
     module, topology = sparse_model(name, zeros)
-    members = torch.randn(CALIBRATION, *NETS[name.removesuffix(HALF)].input_shape)
+    members = NETS[name.removesuffix(HALF)].rows(CALIBRATION)
     return ExportContext.of(module, topology, members), members
 
 
@@ -175,8 +202,7 @@ def dense_fp32(name: str) -> bytes:
     """Return the file of the whole model, dense, in fp32."""
     net = NETS[name.removesuffix(HALF)]
     module = whole_model(net)
-    rows = torch.randn(2, *net.input_shape)
-    return written(ExportContext.of(module, Topology.dense(module), rows), "onnx")
+    return written(ExportContext.of(module, Topology.dense(module), net.rows(2)), "onnx")
 
 
 def planes(array: NDArray[Any]) -> float:
@@ -214,9 +240,15 @@ def bound(
 
 
 def folded(context: ExportContext) -> dict[str, NDArray[Any]]:
-    """Return the weights of the fp32 graph, normalization folded into them."""
+    """Return the weights of the fp32 graph by the module's names, normalization folded in."""
     graph = context.once(OnnxGraphs).fp32
-    return {i.name: numpy_helper.to_array(i) for i in graph.graph.initializer}
+    found = {i.name: numpy_helper.to_array(i) for i in graph.graph.initializer}
+    for name, layer in context.once(Fp32).layers().items():
+        source = next(n for n in (f"{layer}.weight", layer) if n in context.topology.masks)
+        if source != name:
+            # The graph holds this weight transposed, under a name of its own.
+            found[source] = found.pop(name).T
+    return found
 
 
 def other_formats(

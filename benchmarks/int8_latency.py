@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import torch
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from benchmarks.artifact import HALF, NETS, context_of
@@ -40,7 +41,6 @@ from safecompress.export import FORMATS, ExportContext
 from safecompress.export.graph import quiet
 from safecompress.export.measure import latencies
 from safecompress.export.onnx_format import onnx_session
-from safecompress.export.static_int8 import Batches
 
 CELLS = Cells.of("int8_latency")
 ZEROS = 0.95
@@ -57,6 +57,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one scale a layer": {"per_channel": False},
     "integer operators": {"quant_format": QuantFormat.QOperator},
 }
+
+
+class Batches:
+    """Rows in batches of 64, in the interface of onnxruntime's calibration."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self._left = iter(rows.split(64))
+
+    def get_next(self) -> dict[str, Any] | None:
+        batch = next(self._left, None)
+        return None if batch is None else {"inputs": batch.numpy()}
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -84,7 +95,7 @@ def measure(name: str) -> dict[str, Any]:
                 quantize_static(
                     onnx.load(files["fp32"]),
                     str(files[title]),
-                    Batches({"inputs": members.numpy()}),
+                    Batches(members),
                     **(PLAIN | options),
                 )
         sessions = {title: onnx_session(path, threads=1) for title, path in files.items()}

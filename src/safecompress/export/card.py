@@ -37,7 +37,8 @@ def model_card(document: ExportVerdict) -> str:
     lines += _set(document)
     lines += ["", "## Intended use", "", document.use, "", "## The model", ""]
     lines += _table(
-        ("", ""), [(name, plain(value)) for name, value in document.model.to_json().items()]
+        ("", ""),
+        [(name, plain(v)) for name, v in document.model.to_json().items() if v is not None],
     )
     lines += ["", "## Data", ""]
     lines += _table(("", ""), [(name, plain(value)) for name, value in document.data.items()])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -34,6 +34,7 @@ class ExportContext:
         raw_type: dtype of the raw rows; None without a preprocessor.
         numbers: scales and ranges of quantization-aware training; None where the module was trained
             in fp32.
+        kept: layers that a format which rounds leaves in fp32, by their names in `Format.layers`.
     """
 
     module: nn.Module
@@ -42,6 +43,7 @@ class ExportContext:
     preprocessor: Preprocessor | None = None
     raw_type: np.dtype[Any] | None = None
     numbers: Quantization | None = None
+    kept: frozenset[str] = frozenset()
     _made: dict[Callable[..., Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -85,6 +87,26 @@ class ExportContext:
         at = np.unique(np.linspace(0, n - 1, min(n, CALIBRATION)).astype(np.int64))
         few = map_inputs(lambda t: t[at].cpu(), members)
         return cls(copied, topology, few, preprocessor, raw_type, numbers)
+
+    def keeping(
+        self,
+        kept: Iterable[str],
+        *,
+        sharing: Iterable[Callable[[ExportContext], Any]] = (),
+        prepared: bool = False,
+    ) -> ExportContext:
+        """Return the context with other layers in fp32.
+
+        Args:
+            kept: names of the layers.
+            sharing: arguments of `once` whose results do not depend on the layers.
+            prepared: whether the file takes prepared rows whatever this context's file takes.
+        """
+        other = replace(self, kept=frozenset(kept))
+        if prepared:
+            other = replace(other, preprocessor=None, raw_type=None)
+        other._made.update({make: self.once(make) for make in sharing})
+        return other
 
     def once(self, make: Callable[[ExportContext], T]) -> T:
         """Return `make(self)`, computed at the first call: formats share results that take long.

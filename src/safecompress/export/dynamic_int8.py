@@ -8,22 +8,33 @@ cannot use the scales that a weight was trained with, and rounds all rows of a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
+from safecompress.export.integer_graph import IntegerGraph
+from safecompress.export.layers import layer_of
+from safecompress.export.outside import NOTHING, Outside
 from safecompress.export.packing import QuantizedWeight, quantize
-from safecompress.export.static_int8 import tidy
+from safecompress.export.tidy import tidy
 from safecompress.export.trained_int8 import as_trained
 from safecompress.transforms import Quantization as Numbers
 
 Array = NDArray[Any]
+_LINEAR = frozenset({"Gemm", "MatMul"})
+_ROUNDED = _LINEAR | {"Gather"}
 
 
-def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -> Any:
+def dynamic(
+    graph: Any,
+    weights: Mapping[str, Array],
+    numbers: Numbers | None,
+    *,
+    kept: Collection[str] = (),
+    outside: Outside = NOTHING,
+) -> Any:
     """Return the dynamic int8 form of a graph as a new `onnx.ModelProto`.
 
     Weights are symmetric around zero with a scale per output channel, tables with a scale per row,
@@ -34,108 +45,70 @@ def dynamic(graph: Any, weights: Mapping[str, Array], numbers: Numbers | None) -
         graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
         weights: the module's state by name, quantized weights already rounded.
         numbers: scales that the weights were trained with; None rounds them by their largest value.
+        kept: names of weights in the graph whose layers stay fp32.
+        outside: values of large initializers that are not in the graph.
 
     Raises:
         ModelError: when the graph has no linear layer, or holds a quantized weight that is not the
             module's weight times a factor per channel.
     """
     import onnx
-    from onnx import numpy_helper
 
     result = onnx.ModelProto()
     result.CopyFrom(graph)
-    body = result.graph
-    floats = {i.name: i for i in body.initializer if i.data_type == onnx.TensorProto.FLOAT}
-    writer = _Writer()
-    layers = 0
-    for node in body.node:
-        at = {"Gemm": 1, "MatMul": 1, "Gather": 0}.get(node.op_type)
-        weight = None if at is None else floats.get(node.input[at])
-        if weight is None or len(weight.dims) != 2 or not _plain(node):
+    writer = IntegerGraph(result.graph, outside)
+    ready: set[str] = set()
+    linear = False
+    for node in result.graph.node:
+        layer = layer_of(node, writer.held)
+        linear |= layer is not None and layer.kind in _LINEAR
+        if layer is None or layer.kind not in _ROUNDED or layer.weight in kept:
             writer.nodes.append(node)
             continue
-        array = numpy_helper.to_array(weight)
-        turned = node.op_type != "Gather" and not _option(node, "transB")
+        array = writer.array(layer.weight)
         integers = None
         if numbers is not None:
-            integers = as_trained(weight.name, array, weights, numbers, values="int8")
-        if integers is not None and integers.turned == turned:
+            integers = as_trained(layer.weight, array, weights, numbers, values="int8")
+        if integers is not None and integers.turned == bool(layer.axis):
             rounded = integers.rounded
         else:
-            rounded = quantize(array.T if turned else array, "int8")
-        if node.op_type == "Gather":
+            rounded = quantize(array.T if layer.axis else array, "int8")
+        if layer.kind == "Gather":
             writer.look_up(node, rounded)
         else:
-            writer.multiply(node, rounded)
-            layers += 1
-    if not layers:
+            _multiply(writer, node, rounded, ready)
+    if not linear:
         raise ModelError(
             "export: the model has no linear layer, and dynamic int8 is for those; use onnx-int8 "
             "or onnx-sparse-int8, which round convolutions with ranges from members."
         )
-    del body.node[:]
-    body.node.extend(writer.nodes)
-    for name, stored in writer.put.items():
-        body.initializer.append(numpy_helper.from_array(stored, name))
-    tidy(result)
+    writer.finish()
+    tidy(result, outside)
     return result
 
 
-def _option(node: Any, name: str) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), 0)
+def _multiply(writer: IntegerGraph, node: Any, rounded: QuantizedWeight, ready: set[str]) -> None:
+    """Write x @ W (+ b) in int8, as the pattern that onnxruntime fuses into one kernel.
 
+    Args:
+        writer: takes the nodes.
+        node: the layer.
+        rounded: its weight.
+        ready: tensors that are rounded already; the layer's input is added.
+    """
+    from onnx import TensorProto
 
-def _plain(node: Any) -> bool:
-    """Return whether a node is x @ W (+ b) without factors, or a look-up of whole rows."""
-    factors = (a.f for a in node.attribute if a.name in {"alpha", "beta"})
-    # Of the three operators only Gather has `axis` and only Gemm has `transA`; both default to 0.
-    return not _option(node, "transA") and not _option(node, "axis") and set(factors) <= {1.0}
-
-
-class _Writer:
-    """The new `nodes`, in order, and new initializers (`put`) of a graph that is rewritten."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.put: dict[str, Array] = {}
-        self._inputs: set[str] = set()
-
-    def multiply(self, node: Any, rounded: QuantizedWeight) -> None:
-        """Write x @ W (+ b) in int8, as the pattern that onnxruntime fuses into one kernel."""
-        given, output = node.input[0], node.output[0]
-        number, step, zero = (f"{given}.dynamic_{part}" for part in ("number", "step", "zero"))
-        if given not in self._inputs:
-            self._inputs.add(given)
-            self._add("DynamicQuantizeLinear", [given], [number, step, zero])
-        weight = f"{node.input[1]}_integers"
-        self.put[weight] = np.ascontiguousarray(rounded.values.T)
-        self.put[f"{weight}_scale"] = rounded.scale
-        bias = [name for name in node.input[2:] if name]
-        product = f"{output}.product" if bias else output
-        self._add("Mul", [step, f"{weight}_scale"], [f"{output}.steps"])
-        self._add("MatMulInteger", [number, weight, zero], [f"{output}.whole"])
-        self._cast(f"{output}.whole", f"{output}.cast")
-        self._add("Mul", [f"{output}.cast", f"{output}.steps"], [product])
-        if bias:
-            self._add("Add", [product, *bias], [output])
-
-    def look_up(self, node: Any, rounded: QuantizedWeight) -> None:
-        """Write a look-up as int8 rows times each row's scale."""
-        (table, at), output = node.input, node.output[0]
-        rows = f"{table}_rows"
-        self.put[rows] = rounded.values
-        self.put[f"{rows}_scale"] = rounded.scale[:, None]
-        self._add("Gather", [rows, at], [f"{output}.whole"])
-        self._add("Gather", [f"{rows}_scale", at], [f"{output}.steps"])
-        self._cast(f"{output}.whole", f"{output}.cast")
-        self._add("Mul", [f"{output}.cast", f"{output}.steps"], [output])
-
-    def _add(self, operator: str, inputs: list[str], outputs: list[str]) -> None:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(operator, inputs, outputs))
-
-    def _cast(self, given: str, output: str) -> None:
-        from onnx import TensorProto, helper
-
-        self.nodes.append(helper.make_node("Cast", [given], [output], to=TensorProto.FLOAT))
+    given, output = node.input[0], node.output[0]
+    number, step, zero = (f"{given}.dynamic_{part}" for part in ("number", "step", "zero"))
+    if given not in ready:
+        ready.add(given)
+        writer.add("DynamicQuantizeLinear", [given], number, step, zero)
+    weight, scale = writer.integers(node.input[1], rounded)
+    bias = [name for name in node.input[2:] if name]
+    product = f"{output}.product" if bias else output
+    writer.add("Mul", [step, scale], f"{output}.steps")
+    writer.add("MatMulInteger", [number, weight, zero], f"{output}.whole")
+    writer.add("Cast", [f"{output}.whole"], f"{output}.cast", to=TensorProto.FLOAT)
+    writer.add("Mul", [f"{output}.cast", f"{output}.steps"], product)
+    if bias:
+        writer.add("Add", [product, *bias], output)

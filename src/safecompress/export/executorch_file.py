@@ -108,6 +108,8 @@ class ExecutorchModel:
         return np.concatenate(outputs)
 
     def _ask(self, rows: list[Tensor]) -> NDArray[np.float32]:
+        # Rows of a model in fp64 are rounded to the precision of its program.
+        rows = [t.float() if t.is_floating_point() else t for t in rows]
         try:
             (outputs,) = self._method.execute(rows)
         except RuntimeError as error:

@@ -13,26 +13,29 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
-from safecompress.export.graph import PositionalModule, quiet
+from safecompress.export.graph import PositionalModule, in_fp32, quiet, reason_of
 from safecompress.protocols import Inputs, tensors_of
 
 INSTALL = "pip install 'safecompress[executorch]'"
 MOST_ROWS = 64
 """Most rows of one call; the memory of a program is planned for them when it is made."""
 _CALIBRATION_BATCH = 16
+_LAYERS = ("aten.linear", "aten.conv", "aten.embedding", "aten.addmm", "aten.lstm", "aten.gru")
+"""Operators that read weights, by the beginning of their names."""
 
 
 def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
     """Return a module as the bytes of a `.pte` program.
 
     Int8 is static: the activations of `members` fix the ranges, and weights are symmetric with a
-    scale per output channel, so zeros stay zeros. The layer that makes the logits stays fp32,
-    because logits rounded to 256 levels tie, and ties make a model look safer than it is. Operators
+    scale per output channel, so zeros stay zeros. The layers that make the logits stay fp32, like
+    everything after them, because logits rounded to 256 levels tie, and ties make a model look
+    safer than it is. Operators
     that XNNPACK lacks are left to ExecuTorch's portable ones; `load_method` refuses a program with
     an operator that neither has.
 
     Args:
-        module: float32; it is computed in evaluation mode.
+        module: computed in evaluation mode, in fp32.
         members: model-ready inputs of rows that it was trained on.
         values: `fp32` or `int8`.
 
@@ -44,6 +47,7 @@ def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
+    module, members = in_fp32(module, members)
     by_place = PositionalModule.of(module, members).eval()
     given = tuple(t.cpu() for t in tensors_of(members))
     try:
@@ -54,9 +58,8 @@ def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
             lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             program = bytes(lowered.to_executorch().buffer)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"export: the model cannot be lowered to ExecuTorch ({type(error).__name__}: {reason})."
+            f"export: the model cannot be lowered to ExecuTorch ({reason_of(error)})."
             " Its forward must be traceable for any batch; the ONNX formats take more operators, "
             "the safetensors formats any model."
         ) from error
@@ -117,7 +120,7 @@ def use_threads(threads: int) -> str:
 
 
 def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
-    """Return an exported graph in static int8, except for the layer that makes the logits.
+    """Return an exported graph in static int8, up to the layers that make the logits.
 
     Args:
         module: a graph of operators, from `torch.export`.
@@ -132,16 +135,28 @@ def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
     quantizer = XNNPACKQuantizer().set_global(
         get_symmetric_quantization_config(is_per_channel=True)
     )
-    quantizer.set_filter_function(_not_last(module.graph))
+    quantizer.set_filter_function(before_logits(module.graph))
     watched = prepare_pt2e(module, quantizer)
     for start in range(0, len(given[0]), _CALIBRATION_BATCH):
         watched(*(t[start : start + _CALIBRATION_BATCH] for t in given))
     return convert_pt2e(watched)
 
 
-def _not_last(graph: Any) -> Callable[[Any], bool]:
-    """Return a predicate that is False for the operators whose results are the graph's output."""
-    last = [node.name for node in graph.output_node().all_input_nodes]
+def before_logits(graph: Any) -> Callable[[Any], bool]:
+    """Return a predicate that is False for all operators from the layers of the logits on.
+
+    Args:
+        graph: a `torch.fx.Graph` of operators, whose output is the logits.
+    """
+    last: set[str] = set()
+    ahead = list(graph.output_node().all_input_nodes)
+    while ahead:
+        node = ahead.pop()
+        if node.name in last:
+            continue
+        last.add(node.name)
+        if not any(part in str(node.target) for part in _LAYERS):
+            ahead += node.all_input_nodes
     return lambda node: node.name not in last
 
 

@@ -108,6 +108,25 @@ class Format(ABC):
             ModelError: when the file was changed, cut short, or not written by this format.
         """
 
+    def layers(self, context: ExportContext) -> Mapping[str, str]:
+        """Return the layers that `write` rounds and can leave in fp32; by default none.
+
+        Where rounding changes answers, an export writes the file again with the costliest of them
+        in fp32 (`context.kept`).
+
+        Args:
+            context: that of `write`.
+
+        Returns:
+            By the name that `context.kept` has for a layer, its name in the module.
+        """
+        del context
+        return {}
+
+    def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
+        """Return what `context.once` makes that does not depend on `context.kept`."""
+        return ()
+
     def session(self, path: Path, *, threads: int) -> Session:
         """Open a file to measure its latency; a format whose `computes` is True overrides this.
 

@@ -1,4 +1,4 @@
-"""`graph_of`: a module as an ONNX graph in fp32.
+"""`graph_of`, `ExportedGraph`: a module as an ONNX graph in fp32.
 
 The graph has standard operators, an open number of rows, and no names or paths of the machine that
 made it, so that equal models give equal files.
@@ -6,22 +6,30 @@ made it, so that equal models give equal files.
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
+from safecompress.export.outside import Outside, taken_out, without_values
 from safecompress.models.adapt import adapt
-from safecompress.protocols import Inputs, tensors_of
+from safecompress.protocols import Inputs, map_inputs, tensors_of
 
 INSTALL = "pip install 'safecompress[export]'"
 OPSET = 18
 LOGITS, BATCH = "logits", "n"
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 300
+"""Characters of another library's message that are passed on."""
 
 
 class PositionalModule(nn.Module):
@@ -52,8 +60,21 @@ class PositionalModule(nn.Module):
         return adapt(self.model(**dict(zip(self._names, inputs, strict=True))))
 
 
-def graph_of(module: nn.Module, sample: Inputs) -> Any:
-    """Return a module as an `onnx.ModelProto` with fp32 weights.
+@dataclass(frozen=True)
+class ExportedGraph:
+    """A module's graph.
+
+    Args:
+        proto: an `onnx.ModelProto`.
+        outside: values of its large initializers, where they are too many for one message.
+    """
+
+    proto: Any
+    outside: Outside
+
+
+def graph_of(module: nn.Module, sample: Inputs) -> ExportedGraph:
+    """Return a module as an ONNX graph with fp32 weights.
 
     Batch normalization after a convolution is folded into it. Weights that nothing is folded into
     keep the names of the module. Inputs are named by `input_names`, the output is `logits`.
@@ -92,22 +113,37 @@ def graph_of(module: nn.Module, sample: Inputs) -> Any:
             )
         if program is None:
             raise ModelError("torch.onnx returned nothing.")
+        outside = taken_out(program.model)
         graph = program.model_proto
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"export: the model cannot be written as ONNX ({type(error).__name__}: {reason}). Its "
-            "forward must be traceable for any batch: no branches on values, no Python numbers "
-            "read off tensors. The safetensors formats take any model."
+            f"export: the model cannot be written as ONNX ({reason_of(error)}). Its forward must "
+            "be traceable for any batch, without branches on values and Python numbers read off "
+            "tensors, and use operations that ONNX has. The safetensors formats take any model."
         ) from error
     finally:
         module.train(training)
-    _cleaned(graph, BATCH)
+    renamed = _cleaned(graph, BATCH)
     try:
-        onnx.checker.check_model(graph, full_check=True)
+        onnx.checker.check_model(without_values(graph) if outside else graph, full_check=True)
     except Exception as error:
         raise ModelError(f"export: the graph is not valid ONNX ({error}).") from error
-    return graph
+    return ExportedGraph(graph, {renamed.get(name, name): a for name, a in outside.items()})
+
+
+def in_fp32(module: nn.Module, members: Inputs) -> tuple[nn.Module, Inputs]:
+    """Return a module and its inputs with real numbers in fp32, which is what files compute in.
+
+    Args:
+        module: a copy is converted where a parameter is of another precision; it stays as it is.
+        members: inputs of the module; they are converted with it.
+    """
+    real = [p for p in module.parameters() if p.is_floating_point()]
+    if all(p.dtype == torch.float32 for p in real):
+        return module, members
+    return deepcopy(module).float(), map_inputs(
+        lambda t: t.float() if t.is_floating_point() else t, members
+    )
 
 
 def input_names(sample: Inputs) -> tuple[str, ...]:
@@ -124,21 +160,44 @@ def input_names(sample: Inputs) -> tuple[str, ...]:
     return tuple(sample)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the type and the first sentences of the error behind another library's error.
+
+    Args:
+        error: what was raised; of a chain of causes the first one holds the reason, and the others
+            say how to report it.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = _COLORS.sub("", str(error)).strip()
+    # Later paragraphs and lines are about logs and stacks.
+    first = " ".join(text.partition("\n")[0].split()).rstrip(".")
+    kind = type(error).__name__
+    return f"{kind}: {first[:_LONGEST]}" if first else kind
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings and log messages of other libraries, which users can do nothing about."""
+    """Silence what other libraries say, which users can do nothing about.
+
+    Their errors are raised, too; what they log and print of them are stacks and whole graphs.
+    """
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
+    unread = io.StringIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(unread), redirect_stderr(unread):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
 
 
-def _cleaned(graph: Any, batch: str) -> None:
-    """Remove metadata of the exporting machine and the wrapper's name prefix, in place."""
+def _cleaned(graph: Any, batch: str) -> dict[str, str]:
+    """Remove metadata of the exporting machine and the wrapper's name prefix, in place.
+
+    Returns the new names of initializers by the old ones.
+    """
     body = graph.graph
     del graph.metadata_props[:], body.metadata_props[:], body.value_info[:]
     graph.producer_name, graph.producer_version, graph.doc_string = "safecompress", "", ""
@@ -167,3 +226,4 @@ def _cleaned(graph: Any, batch: str) -> None:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in opened:
                 dim.dim_param = opened[dim.dim_param]
+    return renamed

@@ -23,6 +23,7 @@ from safecompress.data import Splits
 from safecompress.errors import ConfigError, blaming
 from safecompress.events import Event, Listener, silent
 from safecompress.export.context import ExportContext
+from safecompress.export.fallback import falling_back
 from safecompress.export.format import Format
 from safecompress.export.graph import input_names
 from safecompress.export.measure import BATCHES, latencies, loading, sizes
@@ -163,8 +164,8 @@ def export(
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     said = source.verdict
     on_event(Event("note", f"the run's verdict is {said.verdict}: {said.sentence}"))
-    context = source.context(form)
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
+    context, kept = falling_back(source, form, source.context(form), on_event=on_event)
     given = _facts(source, form, context)
     content = written(form, context, given)
     make_folder(path.parent)
@@ -198,7 +199,8 @@ def export(
     checks = (*retested.checks, *limits)
     outcome = Outcome(shipping.status, shipping.sentence, checks, next_steps=shipping.next_steps)
     document = assemble(
-        outcome, _export_facts(source, form, path, content, facts, retested, measured, shipping)
+        outcome,
+        _export_facts(source, form, path, content, facts, retested, measured, shipping, kept=kept),
     )
     put(path, content if shipping.shipped else None, document)
     return ExportResult(path if shipping.shipped else None, shipping.status, checks, document)
@@ -319,6 +321,8 @@ def _export_facts(
     retested: Retest,
     measured: Measured | None,
     shipping: Shipping,
+    *,
+    kept: tuple[str, ...],
 ) -> ExportFacts:
     run, verdict = source.run, source.verdict
     splits = run.splits
@@ -332,6 +336,7 @@ def _export_facts(
             format=f"{form.name}: {form.summary}",
             inputs=_inputs(facts, splits),
             classes=", ".join(splits.class_names),
+            in_fp32=", ".join(kept) or None,
         ),
         data={str(k): str(v) for k, v in splits.report.sizes.items()},
         use=USE,

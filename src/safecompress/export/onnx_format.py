@@ -6,7 +6,7 @@ Files of one context share their graphs: `OnnxGraphs` makes each of them once.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,7 +18,8 @@ from safecompress.export.format import Format, Predict, Session
 from safecompress.export.front import with_preprocessing
 from safecompress.export.graph import INSTALL
 from safecompress.export.integrity import signed, verified
-from safecompress.export.onnx_graphs import OnnxGraphs
+from safecompress.export.onnx_graphs import Fp32, OnnxGraphs
+from safecompress.export.outside import inlined
 from safecompress.export.registry import FORMATS
 from safecompress.export.self_decoding import self_decoding
 from safecompress.targets.onnx_file import open_onnx
@@ -54,7 +55,7 @@ class OnnxFormat(Format, ABC):
         Args:
             context: the model, and the preprocessing if the file takes raw rows.
         """
-        graphs = context.once(OnnxGraphs)
+        graphs, outside = context.once(OnnxGraphs), context.once(Fp32).outside
         if self.dynamic:
             graph = graphs.dynamic
         elif self.values == "int8":
@@ -62,10 +63,20 @@ class OnnxFormat(Format, ABC):
         else:
             graph = graphs.int4 if self.values == "int4" else graphs.fp32
         if self.sparse:
-            graph = self_decoding(graph, values=self.values)
+            graph = self_decoding(graph, values=self.values, outside=outside)
+        graph = inlined(graph, outside)
         if context.preprocessor is not None and context.raw_type is not None:
             graph = with_preprocessing(graph, context.preprocessor, context.raw_type)
         return graph
+
+    def layers(self, context: ExportContext) -> Mapping[str, str]:
+        # Numbers that a candidate was trained with are kept as they were judged.
+        if self.values not in {"int8", "int4"} or context.numbers is not None:
+            return {}
+        return context.once(Fp32).layers()
+
+    def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
+        return (Fp32,)
 
     def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:
         return signed(self.graph(context), facts)

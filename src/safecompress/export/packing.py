@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from safecompress_reader import ESCAPE
 Bytes = NDArray[np.uint8]
 GRIDS = {"int8": 127, "int4": 7}
 """Largest integer of each grid; the smallest is its negative."""
+_AT_ONCE = 1 << 22
+"""Weights that are rounded at once."""
 _BIAS_STEPS = float(1 << 24)
 """Largest integer of a bias whose channel has no weights, well inside int32."""
 
@@ -95,15 +98,25 @@ def quantize(
     flat = np.asarray(weight, np.float32).reshape(len(weight), -1)
     if scale is None:
         scale = _scale(flat, most)
-    rounded = np.clip(np.rint(flat / scale[:, None]), -most, most)
-    return QuantizedWeight(rounded.astype(np.int8).reshape(weight.shape), scale)
+    rounded = np.empty(flat.shape, np.int8)
+    for rows in _blocks(flat):
+        rounded[rows] = np.clip(np.rint(flat[rows] / scale[rows, None]), -most, most)
+    return QuantizedWeight(rounded.reshape(weight.shape), scale)
 
 
 def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
-    largest = np.abs(flat).max(axis=1, initial=0.0)
+    largest = np.zeros(len(flat), np.float32)
+    for rows in _blocks(flat):
+        largest[rows] = np.abs(flat[rows]).max(axis=1, initial=0.0)
     # Dividing by the scale must be possible for channels of zeros and of denormal numbers, too.
     scale = np.where(largest > most * np.finfo(np.float32).tiny, largest / most, 1.0)
     return scale.astype(np.float32)
+
+
+def _blocks(flat: NDArray[np.float32]) -> Iterator[slice]:
+    """Yield the rows of a weight in blocks, so that no second copy of a large one is made."""
+    rows = max(1, _AT_ONCE // max(1, flat.shape[1]))
+    yield from (slice(start, start + rows) for start in range(0, len(flat), rows))
 
 
 def steps_with_bias(

@@ -1,4 +1,4 @@
-"""`retest`: the checks and attacks of a run's suite on an exported file and the sealed rows."""
+"""`retest`, `compared`: a file against its model, and the run's suite on the sealed rows."""
 
 from __future__ import annotations
 
@@ -86,45 +86,96 @@ def retest(
     run = source.run
     sealed, looks = run.open_sealed({"export": form.name, "file": sha256(path)})
     level = corrected_level(run.config.verdict.level, looks)
-    seed = derive(run.config.seed, "verdict")
-    before = record_rows(source.module, sealed, path=run.folder)
-    file = answers_of(source, path, form, context, sealed)
-    dense = source.dense()
-    parent = None if dense is None else record_rows(dense, sealed, path=run.folder)
-
-    suite, left_out = _suite(source, relative=parent is not None)
-    density = run.stored.topology.density
-    subjects = {
-        name: _subject(recorded, parent, name=name, density=density, seed=seed)
-        for name, recorded in ((EXPORTED, file), (AUDITED, before))
-    }
-    dense_subject = (
-        None if parent is None else _subject(parent, None, name=DENSE, density=1.0, seed=seed)
-    )
-    repeated = suite.run(subjects[EXPORTED], dense_subject, level=level)
-    checks = [_same_answers(file, before)] if _must_be_equal(form, context) else []
-    measures = [Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite))]
-    checks += [
-        _unchanged(measure, subjects[EXPORTED], subjects[AUDITED], level=level, among=len(measures))
-        for measure in measures
-    ]
-    for check in checks:
+    found = compared(source, path, form, context, sealed, level=level)
+    for check in found.checks:
         listen(check)
     rows = sealed.map(len)
+    repeated = found.suite.run(found.exported, found.dense, level=level)
     return Retest(
-        tuple(checks),
+        found.checks,
         RetestFacts(
             verdict=overall(repeated),  # type: ignore[arg-type] # the document refuses others
             checks=tuple(map(CheckEntry.of, repeated)),
-            not_repeated=left_out,
+            not_repeated=found.left_out,
             looks=looks,
             level=level,
             rows=RowCounts(members=rows.members, nonmembers=rows.nonmembers),
-            accuracy=subjects[EXPORTED].accuracy,
-            accuracy_before=subjects[AUDITED].accuracy,
-            same_class=_agreement(file, before),
+            accuracy=found.exported.accuracy,
+            accuracy_before=found.audited.accuracy,
+            same_class=found.agreement,
         ),
     )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A file beside the model that it was made of, on the same rows.
+
+    Args:
+        checks: whether the file's answers, accuracy and attacks are those of the model.
+        exported: the file.
+        audited: the model.
+        dense: the dense model; None where the run has none.
+        suite: the checks of the run's suite that a file allows.
+        left_out: the names of the others.
+        agreement: share of the rows for which both name the same class, in [0, 1].
+    """
+
+    checks: tuple[CheckResult, ...]
+    exported: Subject
+    audited: Subject
+    dense: Subject | None
+    suite: Suite
+    left_out: tuple[str, ...]
+    agreement: float
+
+
+def compared(
+    source: Source,
+    path: Path,
+    form: Format,
+    context: ExportContext,
+    rows: Pool[Rows],
+    *,
+    level: float,
+) -> Compared:
+    """Load a file in its own runtime and compare it with the model.
+
+    Args:
+        source: the run.
+        path: the file, which `Format.verify` has accepted.
+        form: its format.
+        context: that the file was written from.
+        rows: members and non-members that are asked.
+        level: confidence level of every interval, in (0, 1).
+
+    Raises:
+        ModelError: when the file does not load, or fails on the rows.
+    """
+    run = source.run
+    seed = derive(run.config.seed, "verdict")
+    before = record_rows(source.module, rows, path=run.folder)
+    file = answers_of(source, path, form, context, rows)
+    dense = source.dense()
+    parent = None if dense is None else record_rows(dense, rows, path=run.folder)
+
+    suite, left_out = _suite(source, relative=parent is not None)
+    density = run.stored.topology.density
+    exported, audited = (
+        _subject(recorded, parent, name=name, density=density, seed=seed)
+        for name, recorded in ((EXPORTED, file), (AUDITED, before))
+    )
+    dense_subject = (
+        None if parent is None else _subject(parent, None, name=DENSE, density=1.0, seed=seed)
+    )
+    checks = [_same_answers(file, before)] if _must_be_equal(form, context) else []
+    measures = [Accuracy(), *(AttackMeasure(attack) for attack in attacks_of(suite))]
+    checks += [
+        _unchanged(measure, exported, audited, level=level, among=len(measures))
+        for measure in measures
+    ]
+    agreement = _agreement(file, before)
+    return Compared(tuple(checks), exported, audited, dense_subject, suite, left_out, agreement)
 
 
 def _suite(source: Source, *, relative: bool) -> tuple[Suite, tuple[str, ...]]:
@@ -157,23 +208,23 @@ def _subject(
 
 
 def answers_of(
-    source: Source, path: Path, form: Format, context: ExportContext, sealed: Pool[Rows]
+    source: Source, path: Path, form: Format, context: ExportContext, asked: Pool[Rows]
 ) -> RecordedOutputs:
-    """Record the file's outputs on the sealed rows, raw ones where preprocessing is inside.
+    """Record the file's outputs on rows, raw ones where preprocessing is inside.
 
     Args:
         source: the run.
         path: the file.
         form: its format.
         context: that the file was written from.
-        sealed: the sealed rows, as the run's model takes them.
+        asked: the rows, as the run's model takes them.
 
     Raises:
         ModelError: when the file does not load, or fails on the rows.
     """
-    rows = sealed
+    rows = asked
     if context.preprocessor is not None:
-        rows = sealed.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
+        rows = asked.map(lambda r: replace(r, inputs=torch.from_numpy(source.raw(r.ids))))
     with blaming(form, f"export: the format '{form.name}'"):
         return record_rows(form.open(path, context), rows, path=path)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safecompress.export.outside import NOTHING, Outside, array_of
 from safecompress.export.packing import pack_halves, step_stream
 
 _NODE_BYTES = 400
@@ -19,21 +20,26 @@ _HALVES_BYTES = 350
 """Bytes of the additional operators that unpack values from half bytes."""
 _PRODUCT_BYTES = 120
 """Bytes of the operator that multiplies two scales."""
+_NUMBERS = frozenset("biuf")
+"""Kinds of types, in numpy's letters, that the operators decode."""
 _AXIS, _ONE = "decode.axis", "decode.one"
 _LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
 
 
-def self_decoding(graph: Any, *, values: str) -> Any:
-    """Return a graph with every weight packed that gets smaller by it, as a new `onnx.ModelProto`.
+def self_decoding(graph: Any, *, values: str, outside: Outside = NOTHING) -> Any:
+    """Return a graph with every tensor packed that gets smaller by it, as a new `onnx.ModelProto`.
 
-    Where no weight gets smaller, the given graph is returned, which is the dense file.
+    That holds for tensors of every type, except for zero points, which take a byte a channel. Where
+    nothing gets smaller, the given graph is returned, which is the dense file.
 
     Args:
         graph: `onnx.ModelProto` with fp32 or int8 weights; it is not changed.
         values: number format of the stored values: `fp32` or `fp16` for a graph in fp32, `int8` or
             `int4` for one in int8. A weight that `fp16` or `int4` cannot hold, or that gets no
-            smaller by `int4`, is stored in the wider format. The fp32 weights of an int8 graph stay
-            fp32, without their zeros.
+            smaller by `int4`, is stored in the wider format. Tensors of another type than that of
+            the graph's weights keep their type, without their zeros.
+        outside: values of large initializers that are not in the graph; those that get no smaller
+            stay outside.
     """
     import onnx
     from onnx import TensorProto, numpy_helper
@@ -42,18 +48,19 @@ def self_decoding(graph: Any, *, values: str) -> Any:
     packed.CopyFrom(graph)
     body = packed.graph
     whole = values in {"int8", "int4"}
-    kinds = {TensorProto.FLOAT: "fp32", TensorProto.INT8: values}
-    kinds = kinds if whole else {TensorProto.FLOAT: values}
+    kinds = {TensorProto.INT8: values} if whole else {TensorProto.FLOAT: values}
     nodes = _derived_scales(body) if whole else []
     # Streams of one kind are adjacent, because general compressors pack similar bytes better.
     rest: list[Any] = []
     gaps: list[Any] = []
     numbers: list[Any] = []
     for initializer in body.initializer:
-        array = numpy_helper.to_array(initializer)
+        array = array_of(initializer, outside)
         streams = None
-        if initializer.data_type in kinds and array.ndim >= 2:
-            streams = _streams(array, kinds[initializer.data_type])
+        # A zero point is all zeros; of two that are decoded alike, onnxruntime would make one.
+        point = initializer.data_type == TensorProto.INT8 and array.ndim < 2
+        if array.dtype.kind in _NUMBERS and not point:
+            streams = _streams(array, kinds.get(initializer.data_type, ""))
         if streams is None:
             rest.append(initializer)
             continue
@@ -113,7 +120,9 @@ def _derived_scales(body: Any) -> list[Any]:
 
 
 def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArray[Any]] | None:
-    """Return the stored steps and values of a weight; None where they are no smaller than it."""
+    """Return the stored steps and values of a tensor; None where they are no smaller than it."""
+    if array.nbytes <= _NODE_BYTES:
+        return None
     steps, kept = step_stream(array)
     cost = _NODE_BYTES
     if values == "int4" and len(kept) > 2 * _HALVES_BYTES and np.abs(kept).max() <= 7:

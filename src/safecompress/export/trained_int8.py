@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.export.packing import QuantizedWeight, quantize, steps_with_bias
-from safecompress.export.static_int8 import tidy
+from safecompress.export.integer_graph import IntegerGraph
+from safecompress.export.layers import layer_of
+from safecompress.export.outside import NOTHING, Outside
+from safecompress.export.packing import QuantizedWeight, quantize
+from safecompress.export.tidy import tidy
 from safecompress.transforms import Quantization as Numbers
 from safecompress.transforms import affine
 
@@ -24,10 +26,16 @@ Array = NDArray[Any]
 _WEIGHT_AT = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
 _FOLDED = 1e-5
 """Relative rounding error of a weight that normalization has been folded into."""
-_INT32 = np.iinfo(np.int32)
 
 
-def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, values: str) -> Any:
+def trained(
+    graph: Any,
+    weights: Mapping[str, Array],
+    numbers: Numbers,
+    *,
+    values: str,
+    outside: Outside = NOTHING,
+) -> Any:
     """Return the int8 form of a graph with a candidate's own integers, as a new `onnx.ModelProto`.
 
     Where normalization was folded into a weight, its integers change at most their sign, and the
@@ -39,35 +47,41 @@ def trained(graph: Any, weights: Mapping[str, Array], numbers: Numbers, *, value
         weights: the module's state by name, quantized weights already rounded.
         numbers: scales of the weights, and ranges of layers' inputs.
         values: `int8`, or `int4`, which rounds weights that were trained with 8 bits again.
+        outside: values of large initializers that are not in the graph.
 
     Raises:
         ModelError: when a quantized weight of the graph is not the module's weight times a factor
             per channel.
     """
     import onnx
-    from onnx import numpy_helper
 
     result = onnx.ModelProto()
     result.CopyFrom(graph)
-    writer = _Writer(result.graph)
+    writer = IntegerGraph(result.graph, outside)
     for node in result.graph.node:
         at = _WEIGHT_AT.get(node.op_type)
         held = None if at is None else writer.held.get(node.input[at])
         if at is None or held is None:
             writer.nodes.append(node)
             continue
-        array = numpy_helper.to_array(held)
+        array = writer.array(held.name)
         found = as_trained(held.name, array, weights, numbers, values=values)
         if found is not None:
             rounded = found.rounded
+            if node.op_type == "Gather" and not found.turned and layer_of(node, writer.held):
+                writer.look_up(node, rounded)
+                continue
             bounds = numbers.ranges.get(found.name.rpartition(".")[0])
             if node.op_type != "Gather" and bounds is not None:
-                step = writer.round_input(node, bounds)
-                rounded = writer.round_bias(node, step, rounded)
-            writer.round_weight(node, at, rounded, turned=found.turned)
+                node.input[0] = writer.rounded(node.input[0], bounds)
+                if len(node.input) > 2 and node.input[2] in writer.held:
+                    step = np.float32(affine(bounds.cpu())[0].item())
+                    bias = writer.bias(node.input[2], step, rounded)
+                    node.input[2], rounded = bias.name, bias.weight
+            node.input[at] = writer.weight(node.input[at], rounded, axis=int(found.turned))
         writer.nodes.append(node)
     writer.finish()
-    tidy(result)
+    tidy(result, outside)
     return result
 
 
@@ -149,83 +163,3 @@ def _folded(name: str, weight: Array, array: Array, rounded: QuantizedWeight) ->
     sign = np.sign(factor).astype(np.int8).reshape(-1, *[1] * (weight.ndim - 1))
     scale = np.where(factor == 0, rounded.scale, rounded.scale * np.abs(factor))
     return QuantizedWeight(rounded.values * sign, scale.astype(np.float32))
-
-
-class _Writer:
-    """A graph that is rewritten: `held` are its initializers by name, `nodes` the new nodes."""
-
-    def __init__(self, body: Any) -> None:
-        self._body = body
-        self.held = {i.name: i for i in body.initializer}
-        self.nodes: list[Any] = []
-        self._put: dict[str, Array] = {}
-        self._inputs: dict[tuple[Any, ...], str] = {}
-
-    def round_input(self, node: Any, bounds: torch.Tensor) -> np.float32:
-        """Round the input of a layer to uint8, and return the quantization step."""
-        step, zero = affine(bounds.cpu())
-        scale, point = np.float32(step.item()), np.uint8(zero.item())
-        key = (node.input[0], float(scale), int(point))
-        if key not in self._inputs:
-            # Layers with different ranges may read the same tensor; each range has its rounding.
-            name = f"{node.input[0]}.rounded{len(self._inputs)}"
-            self._put |= {f"{name}_scale": np.array(scale), f"{name}_zero_point": np.array(point)}
-            by = [f"{name}_scale", f"{name}_zero_point"]
-            self._add("QuantizeLinear", [node.input[0], *by], f"{name}_number")
-            self._add("DequantizeLinear", [f"{name}_number", *by], name)
-            self._inputs[key] = name
-        node.input[0] = self._inputs[key]
-        return scale
-
-    def round_bias(self, node: Any, step: np.float32, rounded: QuantizedWeight) -> QuantizedWeight:
-        """Round a layer's bias to int32, and return the weight with scales that the bias needs.
-
-        A bias that int32 cannot hold stays fp32.
-        """
-        from onnx import numpy_helper
-
-        held = self.held.get(node.input[2]) if len(node.input) > 2 else None
-        if held is None:
-            return rounded
-        bias = numpy_helper.to_array(held).astype(np.float64)
-        weight = steps_with_bias(rounded, bias, step)
-        scale = (step * weight).astype(np.float32)
-        if not (scale > 0).all() or (np.abs(bias) > scale.astype(np.float64) * _INT32.max).any():
-            return rounded
-        name = f"{held.name}_quantized"
-        self._dequantized(name, np.rint(bias / scale).astype(np.int32), scale, 0, held.name)
-        node.input[2] = f"{name}_exact"
-        return QuantizedWeight(rounded.values, weight)
-
-    def round_weight(self, node: Any, at: int, rounded: QuantizedWeight, *, turned: bool) -> None:
-        """Replace a weight by its integers and a `DequantizeLinear` node."""
-        name = node.input[at]
-        stored = rounded.values.T if turned else rounded.values
-        number = f"{name}_quantized"
-        self._dequantized(number, np.ascontiguousarray(stored), rounded.scale, int(turned), name)
-        node.input[at] = f"{number}_exact"
-
-    def _dequantized(
-        self, name: str, numbers: Array, scale: NDArray[np.float32], axis: int, of: str
-    ) -> None:
-        if name in self._put:
-            return
-        by = [f"{of}_scale", f"{of}_zero_point"]
-        zeros = np.zeros(len(scale), numbers.dtype)
-        self._put |= {name: numbers, by[0]: scale, by[1]: zeros}
-        self._add("DequantizeLinear", [name, *by], f"{name}_exact", axis=axis)
-
-    def _add(self, operator: str, inputs: list[str], output: str, **attributes: int) -> None:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-
-    def finish(self) -> None:
-        """Put the new nodes and initializers into the graph."""
-        from onnx import numpy_helper
-
-        nodes = list(self.nodes)
-        del self._body.node[:]
-        self._body.node.extend(nodes)
-        for name, array in self._put.items():
-            self._body.initializer.append(numpy_helper.from_array(np.asarray(array), name))

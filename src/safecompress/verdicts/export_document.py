@@ -35,6 +35,9 @@ class ExportedModel(Part):
     """What the file takes, in words."""
     classes: Text
     """Names of the classes, separated by commas."""
+    in_fp32: Text | None = None
+    """Layers that stay fp32 because their rounding changed answers, the costliest first; null where
+    the format rounds every layer that it can, or none."""
 
 
 class ExportedRun(Part):

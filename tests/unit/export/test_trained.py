@@ -227,7 +227,7 @@ def test_embeddings_and_transposed_weights_and_empty_channels() -> None:
 def test_a_graph_that_is_not_the_models_is_refused() -> None:
     found = fake("mlp")
     state = {n: t.numpy().copy() for n, t in found.made.module.state_dict().items()}
-    graph = graph_of(found.context.module, inputs("mlp"))
+    graph = graph_of(found.context.module, inputs("mlp")).proto
     state["layers.1.weight"] = np.roll(state["layers.1.weight"], 1, axis=1)
     with pytest.raises(ModelError, match="not in the graph as it was trained"):
         trained(graph, state, found.made.numbers, values="int8")
