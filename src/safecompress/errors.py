@@ -9,7 +9,8 @@ SafeCompressError                     exit 4 on the command line unless a subcla
 │   │   ├── SplitOverlapError         rows that must be disjoint are shared
 │   │   └── MembershipError           it is unknown which rows the weights were trained on
 │   ├── ModelError                    a model that cannot be built, loaded or called
-│   └── RunFolderError                a run folder that is busy, foreign, damaged or finished
+│   └── RunFolderError                a run folder that is foreign, damaged or finished
+│       └── BusyRunError              another process is working on it
 ├── MissingEvidenceError              the audit lacks what an attack needs (check: NOT_RUN)
 ├── UndecidableError                  too few points for the figure (check: INCONCLUSIVE)
 ├── NonFiniteError                    NaN or infinity in outputs or loss (candidate discarded)
@@ -75,6 +76,10 @@ class ModelError(UsageError):
 
 class RunFolderError(UsageError):
     """A run folder that is busy, foreign, damaged or already finished."""
+
+
+class BusyRunError(RunFolderError):
+    """A run folder that another process is working on."""
 
 
 class MissingEvidenceError(SafeCompressError):

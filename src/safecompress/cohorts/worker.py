@@ -1,9 +1,10 @@
 """`main`: a process that trains the models of a cohort whose numbers it reads from its input.
 
-`python -m safecompress.cohorts.worker FOLDER THREADS` reads lines of numbers from its standard
-input, trains the models of a line side by side, and writes a line of JSON for each line. It ends
-when its input ends, so a killed parent leaves no process behind; the training can be resumed from
-the checkpoints in the models' run folders.
+`python -P -m safecompress.cohorts.worker FOLDER THREADS [LAST]` reads lines of numbers from its
+standard input, trains the models of a line side by side, and writes a line of JSON for each line.
+It ends when its input ends, so a killed parent leaves no process behind; the training can be
+resumed from the checkpoints in the models' run folders. LAST is a folder where modules are looked
+for last.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from safecompress.errors import SafeCompressError
 def main() -> None:
     """Serve until the input ends."""
     folder, threads = Path(sys.argv[1]), int(sys.argv[2])
+    sys.path.extend(sys.argv[3:])
     # Whatever libraries print goes to standard error, so that it is not read as an answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from safecompress.errors import ConfigError, DataError, RunFolderError
+from safecompress.errors import BusyRunError, ConfigError, DataError, RunFolderError
 from safecompress.files import require_folder, storage_error, sync_folder, write_text
 from safecompress.run.checkpoints import (
     Checkpoint,
@@ -63,13 +63,13 @@ class RunFolder:
         """Take the folder's lock; the operating system frees it when the process ends or is killed.
 
         Raises:
-            RunFolderError: when another process works on it.
+            BusyRunError: when another process works on it.
             StorageError: when the folder is not writable.
         """
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise RunFolderError(
+            raise BusyRunError(
                 f"{self.path}: another process is working on this run; wait for it or use "
                 f"another --out. If none is, on no machine, delete {self.path / '.lock'}."
             ) from error
