@@ -32,9 +32,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.set_num_threads(threads)
-    # Ctrl-C is sent to every process of a terminal. The worker ignores it, because its parent ends
-    # it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the end of a terminal are sent to every process in it. The worker ignores them,
+    # because its parent ends it.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     numbers: queue.Queue[list[int]] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, numbers), daemon=True).start()
     cohort = Cohort.open(folder)
