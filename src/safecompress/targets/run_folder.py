@@ -136,7 +136,8 @@ def open_run(
         )
     given = {"model": model, "data": data}
     objects = [what for what, it in given.items() if it is not None]
-    config = run_config(folder, trust_code=trust_code, given=objects)
+    unneeded = ["out", *objects]
+    config = run_config(folder, trust_code=trust_code, given=objects, unset_in=unneeded)
     _require_objects(config, folder, given)
     stored = read_model(folder / file)
     columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))
