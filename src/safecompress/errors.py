@@ -135,6 +135,21 @@ def telling_memory_shortage() -> Iterator[None]:
 
 
 @contextmanager
+def taming_panics() -> Iterator[None]:
+    """Run a block of a library written in Rust, whose panics are no `Exception` in Python.
+
+    Raises:
+        RuntimeError: for a panic.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
 def blaming(part: object, who: str) -> Iterator[None]:
     """Run a block of somebody else's part; whatever it raises becomes an error that names the part.
 
