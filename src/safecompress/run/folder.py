@@ -189,6 +189,14 @@ class RunFolder:
             raise storage_error(self._history, error) from error
         self._newest = serial
 
+    def finish(self) -> None:
+        """Delete all checkpoints but the last, once the run has its verdict.
+
+        The last one holds no candidates, because every model has its file by then.
+        """
+        if self._standing is not None:
+            drop_others(self._state, self._standing.serial)
+
     def restore(self) -> Checkpoint | None:
         """Return the last committed checkpoint, or None before the first.
 
