@@ -270,6 +270,18 @@ class RunFolder:
                 os.fsync(handle.fileno())
 
 
+def ledger_of(path: Path) -> Path:
+    """Return the file that counts the looks at a run's sealed rows.
+
+    It is beside the folder itself and not beside a link to it, through which looks would be counted
+    anew.
+
+    Args:
+        path: the run folder, or a link to it.
+    """
+    return path.resolve().parent / LEDGER
+
+
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Return a run folder's history, one mapping per candidate; empty without a history file.
 
