@@ -34,7 +34,8 @@ test-newest: ## run the quick tests with the newest versions of everything but t
 test-lowest test-newest:
 	VENV='$(VENV)-$(@:test-%=%)' PYTHON='$(PYTHON)' TORCH_INDEX='$(TORCH_INDEX)' \
 		VERSIONS='$(@:test-%=%)' sh scripts/setup.sh dev
-	$(ONE_THREAD) '$(VENV)-$(@:test-%=%)/bin/python' -m pytest -n $(WORKERS) $(PYTEST_ARGS) $(QUICK)
+	$(ONE_THREAD) '$(VENV)-$(@:test-%=%)/bin/python' -m pytest -n $(WORKERS) \
+		-W ignore::DeprecationWarning $(PYTEST_ARGS) $(QUICK)
 
 calibrate: $(DEV) ## run the laws at full counts (hours); cells in benchmarks/results/calibrate
 	$(ONE_THREAD) SAFECOMPRESS_CALIBRATE=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \

@@ -1,4 +1,4 @@
-"""A run that goes on under other versions says so, and links to a run count no looks of their own."""
+"""A run that goes on under other versions says so, and a link to a run has its count of looks."""
 
 from __future__ import annotations
 

@@ -282,10 +282,9 @@ def _note_changes(
     recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path, listen: Listener
 ) -> None:
     """Say and record that a run goes on under other versions, or on another kind of processor."""
-    found = recorded.get("resumed_with")
-    resumed = (
-        [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-    )
+    resumed = recorded.get("resumed_with", [])
+    if not isinstance(resumed, list) or not all(isinstance(entry, dict) for entry in resumed):
+        raise RunFolderError(f"{path / PROVENANCE}: damaged; put it back, or start again.")
     earlier = resumed[-1] if resumed else recorded
     changed = [key for key in _DECIDE_BITS if earlier.get(key) != now[key]]
     if not changed:
@@ -293,7 +292,7 @@ def _note_changes(
     said = ", ".join(f"{key} {earlier.get(key)} → {now[key]}" for key in changed)
     text = f"resumed with other versions ({said}): the bits are not those of an uninterrupted run"
     listen(Event("note", text, {"path": str(path)}))
-    resumed.append({key: now[key] for key in _DECIDE_BITS})
+    resumed = [*resumed, {key: now[key] for key in _DECIDE_BITS}]
     write_json(path / PROVENANCE, {**recorded, "resumed_with": resumed})
 
 
