@@ -63,7 +63,7 @@ def _set_table(document: JointVerdict) -> None:
         exposed = f"{len(new.rows):,} more" if mine and new is not None else "-"
         name = names_of(several.files)
         table.add_row(name, several.attack or "-", _figure(several.auc), exposed, "")
-    QuietPipeConsole(highlight=False).print(table)
+    Console(highlight=False).print(table)
 
 
 def _figure(span: Span | None) -> str:
