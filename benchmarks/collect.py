@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "moves": f"{_DATA} python -m benchmarks.moves",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
+    "memory": f"{_ONE} python -m benchmarks.memory",
     "soak": "python -m benchmarks.soak",
     "students": f"{_DATA} python -m benchmarks.students",
     "table": f"{_DATA} python -m benchmarks.table",

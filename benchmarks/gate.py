@@ -194,9 +194,7 @@ def run_cell(name: str, seed: int) -> dict[str, Any]:
         model = load(folder)
         assert config.data is not None
         splits = load_splits(config.data, seed=seed, weights_given=False)
-        # Paths of data differ between machines and are no part of a cell.
         settings = (folder / CONFIG).read_text()
-        settings = settings.replace(os.environ["SAFECOMPRESS_DATA"], "${SAFECOMPRESS_DATA}")
     return {
         "recipe": name,
         "seed": seed,

@@ -4,6 +4,8 @@
 # VENV         where it goes (.venv)
 # PYTHON       interpreter to use; empty takes the first one that is new enough
 # TORCH_INDEX  package index for torch alone; empty uses pip's own settings
+# VERSIONS     lowest or newest of those that pyproject.toml allows, torch aside; empty takes those
+#              that the project is tested with, constraints.txt
 #
 # Stamps ($VENV/.installed-*) are written last, so an installation that was cut short is redone. One
 # that was cut short inside pip may have left half a package behind: it starts from an empty folder.
@@ -78,10 +80,17 @@ esac
 echo "setup: installing into $venv; the first time, torch alone takes a minute or more"
 : >"$unfinished"
 install --upgrade pip
+constraints=constraints.txt
+case ${VERSIONS:-} in
+    '') ;;
+    lowest) constraints=$venv/lowest.txt; "$python" scripts/lowest.py >"$constraints" ;;
+    newest) constraints=$venv/newest.txt; grep '^torch==' constraints.txt >"$constraints" ;;
+    *) echo "setup: expected VERSIONS=lowest or newest, got $VERSIONS" >&2; exit 1 ;;
+esac
 if [ -n "${TORCH_INDEX:-}" ]; then
-    install -c constraints.txt --index-url "$TORCH_INDEX" torch
+    install -c "$constraints" --index-url "$TORCH_INDEX" torch
 fi
-install -c constraints.txt -e "$target"
+install -c "$constraints" -e "$target"
 rm -f "$unfinished"
 
 : >"$venv/.installed-runtime"

@@ -27,6 +27,12 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"{version_line()}\n")
         return
-    from safecompress.cli import main as run
-
+    try:
+        from safecompress.cli import main as run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except (ImportError, OSError, MemoryError) as error:
+        # Python would end with exit code 1, which means a failed verdict.
+        sys.stderr.write(f"safecompress: cannot be loaded: {type(error).__name__}: {error}\n")
+        raise SystemExit(4) from None
     run()

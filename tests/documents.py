@@ -65,7 +65,7 @@ def complaint(words: list[str]) -> str | None:
     """
     program, arguments = Path(words[0]).name, words[1:]
     if program == "make":
-        targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         wanted = {word for word in arguments if re.fullmatch(r"[a-z]+", word)}
         unknown = sorted(wanted - targets)
         return f"Makefile has no target {', '.join(unknown)}" if unknown else None

@@ -225,6 +225,7 @@ def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
     # The verdict is written last: a folder that has one is a finished run.
     document = verdict.document.to_json()
     write_json(path / VERDICT, document)
+    session.folder.finish()
     write_text(path / JUNIT, junit_xml(document, name=path.name))
     write_report(path)
     model = session.trainers.plain().module_of(made.compressed.candidate())

@@ -9,7 +9,8 @@ SafeCompressError                     exit 4 on the command line unless a subcla
 │   │   ├── SplitOverlapError         rows that must be disjoint are shared
 │   │   └── MembershipError           it is unknown which rows the weights were trained on
 │   ├── ModelError                    a model that cannot be built, loaded or called
-│   └── RunFolderError                a run folder that is busy, foreign, damaged or finished
+│   └── RunFolderError                a run folder that is foreign, damaged or finished
+│       └── BusyRunError              another process is working on it
 ├── MissingEvidenceError              the audit lacks what an attack needs (check: NOT_RUN)
 ├── UndecidableError                  too few points for the figure (check: INCONCLUSIVE)
 ├── NonFiniteError                    NaN or infinity in outputs or loss (candidate discarded)
@@ -77,6 +78,10 @@ class RunFolderError(UsageError):
     """A run folder that is busy, foreign, damaged or already finished."""
 
 
+class BusyRunError(RunFolderError):
+    """A run folder that another process is working on."""
+
+
 class MissingEvidenceError(SafeCompressError):
     """An attack needs evidence that this audit does not have."""
 
@@ -127,6 +132,21 @@ def telling_memory_shortage() -> Iterator[None]:
             raise
         first = message.splitlines()[0] if message else type(error).__name__
         raise MemoryShortageError(f"out of memory: {first[:200]}") from error
+
+
+@contextmanager
+def taming_panics() -> Iterator[None]:
+    """Run a block of a library written in Rust, whose panics are no `Exception` in Python.
+
+    Raises:
+        RuntimeError: for a panic.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 @contextmanager

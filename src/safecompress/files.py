@@ -258,11 +258,10 @@ def write_tensors(
     Raises:
         StorageError: when it cannot be written.
     """
-    from safetensors.torch import save
+    from safecompress.tensor_stream import write_stream
 
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    # `save_file` would create a file that only its owner may read, so the bytes are written here.
-    write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        write_stream(handle, tensors, metadata)
 
 
 @contextmanager
@@ -341,5 +340,5 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         t = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}|{t.dtype}|{tuple(t.shape)}|".encode())
-        digest.update(t.flatten().view(torch.uint8).numpy().tobytes() if t.numel() else b"")
+        digest.update(t.flatten().view(torch.uint8).numpy().data if t.numel() else b"")
     return digest.hexdigest()

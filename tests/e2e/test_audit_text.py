@@ -28,6 +28,8 @@ pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 MEMBERS = sentences(200, seed=0)
+# Beside words, what makes a pattern like (a+)+b try all partitions of a text.
+MEMBERS[0][0] = MEMBERS[0][0] + " " + "a" * 60
 OTHERS = sentences(200, seed=1)
 DATA = (MEMBERS, OTHERS)
 
@@ -207,6 +209,11 @@ def unpadded(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def panicking(folder: Path) -> None:
+    pattern = {"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated"}
+    edited(folder / "tokenizer.json", pre_tokenizer=pattern | {"invert": False})
+
+
 def cut_weights(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:5000])
@@ -249,6 +256,14 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "a tokenizer of something else": written("tokenizer.json", '{"version": "1.0"}'),
     "a tokenizer's configuration cut short": written("tokenizer_config.json", "{"),
     "no padding token": unpadded,
+    "a billion layers": config(num_hidden_layers=10**9),
+    "more layers than tensors": config(num_hidden_layers=1000),
+    "a table of petabytes": config(max_position_embeddings=10**13),
+    "kernels from elsewhere": config(attn_implementation="evil/kernel"),
+    "hidden kernels from elsewhere": config(_attn_implementation_internal="evil/kernel"),
+    "kernels deep inside": config(text_config={"attn_implementation": {"": "evil/kernel"}}),
+    "quantized weights": config(quantization_config={"quant_method": "evil"}),
+    "a tokenizer that panics": panicking,
 }  # fmt: skip
 
 

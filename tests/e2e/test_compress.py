@@ -307,6 +307,10 @@ def test_resume_refuses_other_data_models_and_settings(
 def test_resuming_a_finished_run_changes_nothing(run_folder: tuple[Path, list[Event]]) -> None:
     folder = run_folder[0]
     before = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix == ".safetensors"}
+    # Nothing is left to go on from but a note that every stage has ended.
+    kept = sorted((folder / "state").iterdir())
+    assert [path.suffix for path in kept] == [".json", ".safetensors"]
+    assert sum(path.stat().st_size for path in kept) < 4096
     run = compress(make_model, make_splits(), resume=folder)
     assert {n: (folder / n).read_bytes() for n in before} == before
     assert run.verdict.document.to_json()["looks"] == 1

@@ -30,6 +30,7 @@ from safecompress.protocols import Rows
 from safecompress.run.folder import MODEL
 from safecompress.run.model_file import read_model
 from safecompress.train import predict
+from tests.planted_modules import plant_modules, ran
 
 CONFIG: dict[str, Any] = {
     "seed": 3,
@@ -171,14 +172,20 @@ def test_trained_in_processes_equals_trained_here(tmp_path: Path) -> None:
     assert len(digests(here.folder)) == 3
 
 
-def test_trained_on_ray_equals_trained_here(tmp_path: Path) -> None:
+def test_trained_on_ray_equals_trained_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra safecompress[ray]")
+    # Ray's processes look into the folder in which Ray is started before they look anywhere else.
+    (project := tmp_path / "project").mkdir()
+    monkeypatch.chdir(project)
+    plant_modules(project)
     cluster, here = (Cohort.begin(tmp_path / name, plan()) for name in ("cluster", "here"))
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
     try:
         train_cohort(cluster, 2, ShadowsConfig(count=4, workers=2, backend="ray"), listen=silent)
     finally:
         ray.shutdown()
+    assert ran(project) == ""
     for number in range(2):
         here.train(number)
     assert digests(cluster.folder) == digests(here.folder)

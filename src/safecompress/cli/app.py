@@ -1,20 +1,15 @@
-"""`app` and `main`: the commands, and the exit codes and messages of uncaught errors.
-
-Exit codes: 0 pass, 1 a critical check failed, 2 usage or bad input, 3 inconclusive, 4 a check or
-the program itself could not do its work, 130 interrupted.
-"""
+"""`app` and `main`: the commands, and where the command line starts."""
 
 from __future__ import annotations
 
-import sys
-import traceback
 from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import mute_stdout, print_anything, say
+from safecompress.cli.console import say
+from safecompress.cli.endings import run_to_an_end
+from safecompress.cli.streams import print_anything
 from safecompress.cli.verbs import Verbs, listed
-from safecompress.errors import SafeCompressError
 from safecompress_command import version_line
 
 app = typer.Typer(
@@ -51,23 +46,4 @@ listed(app)
 def main() -> None:
     """Run the command line; every uncaught exception ends in a message and an exit code."""
     print_anything()
-    try:
-        app()
-    except SafeCompressError as error:
-        _print_error(str(error))
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        _print_error("interrupted.")
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader has closed the pipe (for example `| head`), so no message can be shown.
-        mute_stdout()
-        raise SystemExit(4) from None
-    except Exception as error:
-        traceback.print_exc()
-        _print_error(f"internal error: {error!r}. Please report it with the lines above.")
-        raise SystemExit(4) from None
-
-
-def _print_error(text: str) -> None:
-    sys.stderr.write(f"safecompress: {text}\n")
+    run_to_an_end(app)

@@ -1,16 +1,9 @@
-"""`say`, `EventDisplay`: all that commands print, with a live line on terminals only.
-
-Other programs may close the pipe before the run ends (`| head`); the run then goes on in silence.
-An output whose encoding lacks a character, as pipes on Windows do, gets a plain one in its place.
-"""
+"""`say`, `EventDisplay`: all that commands print, with a live line on terminals only."""
 
 from __future__ import annotations
 
-import codecs
-import io
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -33,42 +26,6 @@ _STATUS = {
     **{"WARN": "yellow", "INCONCLUSIVE": "yellow", "NOT_RUN": "dim"},
 }
 
-_PLAIN = str.maketrans(
-    {
-        **{"≤": "<=", "≥": ">=", "−": "-", "–": "-", "—": "-", "±": "+/-", "×": "x", "→": "->"},
-        **{"…": "...", "·": "*", "•": "*", "†": "+", "½": "1/2", "²": "^2", "∞": "inf"},
-        **{"‘": "'", "’": "'", "“": '"', "”": '"', "ε": "epsilon", "δ": "delta", "ρ": "rho"},
-        **{"ő": "o", "é": "e", "ö": "o", "ü": "u", "ä": "a", "á": "a", "à": "a"},
-        **dict.fromkeys("─━╸╺╴╶", "-"),
-    }
-)
-"""Plain words for the characters of messages that ASCII lacks."""
-_PLAINLY = "safecompress.plainly"
-
-
-def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Return what stands for the characters that an output cannot encode, and where to go on."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return _plain_text(error.object[error.start : error.end]), error.end
-
-
-def _plain_text(text: str) -> str:
-    translated = text.translate(_PLAIN)
-    return translated.encode("ascii", errors="replace").decode("ascii")
-
-
-def print_anything() -> None:
-    """Let standard output and error take every text, whatever their encoding.
-
-    A character that the encoding lacks is printed as ASCII: `<=` for `≤`, `?` where there is
-    nothing like it. Without this, the verdict of an hour's work could end in a UnicodeEncodeError.
-    """
-    codecs.register_error(_PLAINLY, _plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_PLAINLY)
-
 
 def say(text: str) -> None:
     """Print a line, in the encoding of standard output and flushed.
@@ -77,9 +34,6 @@ def say(text: str) -> None:
 
     Args:
         text: the line, without its end.
-
-    Raises:
-        BrokenPipeError: when the reader has closed the pipe.
     """
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -95,7 +49,7 @@ class EventDisplay:
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet, self._json = quiet, as_json
-        self._console = QuietPipeConsole(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True)
         self._live: LiveProgress | None = None
         self._run = RunState()
         self._last_line = time.monotonic()
@@ -116,17 +70,11 @@ class EventDisplay:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Print one event; after the reader of a pipe closed it, print nothing.
+        """Print one event.
 
         Args:
             event: the event.
         """
-        try:
-            self._show(event)
-        except BrokenPipeError:
-            mute_stdout()
-
-    def _show(self, event: Event) -> None:
         self._run.update(event)
         if self._json:
             print_json({"event": event.kind, "text": event.text.strip(), **event.data})
@@ -209,9 +157,6 @@ def print_json(line: Mapping[str, Any]) -> None:
 
     Args:
         line: the object; numbers that are not finite become null.
-
-    Raises:
-        BrokenPipeError: when the reader has closed the pipe.
     """
     sys.stdout.write(json.dumps(_plain(line), default=str, allow_nan=False) + "\n")
     sys.stdout.flush()
@@ -226,21 +171,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(item) for item in value]
     return value
-
-
-class QuietPipeConsole(Console):
-    """A console that reports a closed pipe instead of ending the program with exit code 1."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise, because rich would exit with code 1, which means a failed verdict."""
-        raise BrokenPipeError
-
-
-def mute_stdout() -> None:
-    """Redirect standard output to the null device, after the reader of a pipe has closed it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from safecompress.cli.console import mute_stdout, print_json, say
+from safecompress.cli.console import print_json, say
 from safecompress.cli.table import comparison_table
 from safecompress.run.folder import REPORT
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
@@ -21,28 +21,25 @@ def show_outcome(verdict: Verdict, folder: Path, *, as_json: bool) -> None:
         folder: folder of the report.
         as_json: whether to print JSON.
     """
-    try:
-        if as_json:
-            print_json(
-                {
-                    "event": "verdict",
-                    "text": verdict.sentence,
-                    "status": str(verdict.status),
-                    "exit_code": verdict.exit_code,
-                    "folder": str(folder),
-                    "report": str(folder / REPORT),
-                    "next_steps": list(verdict.document.next_steps),
-                }
-            )
-        else:
-            comparison_table(verdict.document)
-            say(f"\n{verdict.status}: {verdict.sentence}")
-            for line in (*next_lines(verdict.document.next_steps), _looks(verdict.document)):
-                if line:
-                    say(line)
-            say(f"report: {folder / REPORT}")
-    except BrokenPipeError:
-        mute_stdout()
+    if as_json:
+        print_json(
+            {
+                "event": "verdict",
+                "text": verdict.sentence,
+                "status": str(verdict.status),
+                "exit_code": verdict.exit_code,
+                "folder": str(folder),
+                "report": str(folder / REPORT),
+                "next_steps": list(verdict.document.next_steps),
+            }
+        )
+    else:
+        comparison_table(verdict.document)
+        say(f"\n{verdict.status}: {verdict.sentence}")
+        for line in (*next_lines(verdict.document.next_steps), _looks(verdict.document)):
+            if line:
+                say(line)
+        say(f"report: {folder / REPORT}")
 
 
 def next_lines(steps: Sequence[str]) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
-from safecompress.cli.console import QuietPipeConsole
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
 from safecompress.verdicts.joint_document import HeldTogether, JointVerdict
 from safecompress.verdicts.joint_words import names_of
@@ -38,7 +38,7 @@ def comparison_table(document: CompressVerdict | AuditVerdict | JointVerdict) ->
         attack, _, metric = name.partition(".")
         figures = (_figure(m.attacks.get(name)) for m in models)
         table.add_row(f"{attack}\n  {metric}", *figures)
-    QuietPipeConsole(highlight=False).print(table)
+    Console(highlight=False).print(table)
 
 
 def _set_table(document: JointVerdict) -> None:
@@ -63,7 +63,7 @@ def _set_table(document: JointVerdict) -> None:
         exposed = f"{len(new.rows):,} more" if mine and new is not None else "-"
         name = names_of(several.files)
         table.add_row(name, several.attack or "-", _figure(several.auc), exposed, "")
-    QuietPipeConsole(highlight=False).print(table)
+    Console(highlight=False).print(table)
 
 
 def _figure(span: Span | None) -> str:

@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+
+from safecompress.cli.endings import TellingGroup
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "compress": (
@@ -47,7 +48,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
 """Of each command, its module in this package and the first line of its help."""
 
 
-class Verbs(TyperGroup):
+class Verbs(TellingGroup):
     """The commands of an app whose names, as listed, stand for modules of this package."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

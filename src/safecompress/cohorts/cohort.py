@@ -21,15 +21,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from safecompress.cohorts.patience import Patience
 from safecompress.cohorts.plan import CohortPlan
 from safecompress.compression.lockstep import Training, in_lockstep
 from safecompress.compression.model_source import source_module
 from safecompress.compression.pipeline import copy_stages, make_models, take_up
-from safecompress.compression.prepare import prepare
+from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.config import CanariesConfig, dump_yaml
 from safecompress.data.rows import named_tensors, rows_from_named, size_of
 from safecompress.data.tokens import TokenEncoder
-from safecompress.errors import DataError, RunFolderError
+from safecompress.errors import BusyRunError, DataError, RunFolderError
 from safecompress.events import Listener, silent
 from safecompress.files import (
     make_folder,
@@ -95,6 +96,9 @@ class Cohort:
                     f"{folder}: holds models of another recipe or of other rows; delete it to "
                     "train anew, or choose another folder."
                 )
+            if recorded.get("shared") != _absolute(plan.shared):
+                # The folder has moved since; workers would make the shared one in its old place.
+                write_json(path, recorded | {"shared": _absolute(plan.shared)})
             return cls(folder, plan)
         make_folder(folder)
         write_text(folder / CONFIG, dump_yaml(plan.config))
@@ -102,8 +106,7 @@ class Cohort:
         if plan.reference is not None:
             write_tensors(folder / REFERENCE, dict(named_tensors(plan.reference)))
         # The plan is written last, so its presence shows that all other files are complete.
-        shared = None if plan.shared is None else str(plan.shared.resolve())
-        write_json(path, {"key": plan.key, "shared": shared} | plan.to_json())
+        write_json(path, {"key": plan.key, "shared": _absolute(plan.shared)} | plan.to_json())
         return cls(folder, plan)
 
     @classmethod
@@ -168,7 +171,7 @@ class Cohort:
         Raises:
             NonFiniteError: when the training diverges.
             StorageError: when the disk is full; the training can go on later.
-            RunFolderError: when another process is training this very model.
+            BusyRunError: when another process is training this very model.
         """
         self._train(number, train_side_by_side, model=model, listen=listen)
 
@@ -181,19 +184,33 @@ class Cohort:
     ) -> None:
         """Train models as `train` does, and to the same bits, but all of them side by side.
 
+        A model that another process is training is waited for: the lock of a machine that is gone
+        may outlive it by the lease of a network file system.
+
         Args:
             numbers: the models, from 0.
             model: makes the untrained module if the configuration names none.
             listen: called with the events of all trainings.
 
         Raises:
-            NonFiniteError, StorageError, RunFolderError: the first that ended the training of a
-                model; the others are trained to their end before it is raised.
+            NonFiniteError, StorageError: the first that ended the training of a model; the others
+                are trained to their end before it is raised.
+            BusyRunError: when another process holds a model without a sign of life for longer than
+                `Patience` waits.
         """
         train = partial(self._train, model=model, listen=listen)
-        errors = in_lockstep([partial(train, number) for number in numbers])
-        if error := next((e for e in errors if e is not None), None):
-            raise error
+        left, patience, failed = list(numbers), Patience(self.folder), None
+        while left:
+            errors = in_lockstep([partial(train, number) for number in left])
+            busy = [n for n, e in zip(left, errors, strict=True) if isinstance(e, BusyRunError)]
+            others = (e for e in errors if e is not None and not isinstance(e, BusyRunError))
+            failed = failed or next(others, None)
+            if busy and not patience.wait_for(busy):
+                failed = failed or next(e for e in errors if isinstance(e, BusyRunError))
+                break
+            left = busy
+        if failed is not None:
+            raise failed
 
     def at_once(self, model: Callable[[], nn.Module] | None = None) -> int:
         """Return how many models fit into a process side by side, at least 1.
@@ -225,28 +242,41 @@ class Cohort:
         folder = RunFolder.reopen(path) if begun else RunFolder.create(path, dump_yaml(config))
         threads = torch.get_num_threads()
         try:
-            prepared = prepare(config, model, self.plan.splits(number), compare_groups=False)
-            shared = self._shared(number)
-            if shared is not None:
-                copy_stages(shared, path)
-            session = take_up(prepared, folder, listen, training, least_steps=_LEAST_STEPS)
-            made = make_models(session, prepared)
-            if shared is not None:
-                copy_stages(path, shared)
-            trainer = session.trainers.plain()
-
-            def logits(stored: StoredModel) -> Tensor:
-                return trainer.outputs(stored.candidate(), self.plan.rows).logits
-
-            tensors = {COMPRESSED: logits(made.compressed)}
-            if made.dense is not None:
-                tensors[DENSE] = logits(made.dense)
-            lineage = made.compressed.metadata["lineage"]
-            write_tensors(self.file(number), tensors, {_LINEAGE: json.dumps(lineage)})
+            # Another process may have finished the model between the first look and the lock.
+            if not self.file(number).exists():
+                prepared = prepare(config, model, self.plan.splits(number), compare_groups=False)
+                self._fill(number, prepared, folder, listen, training)
         finally:
             folder.release()
             torch.set_num_threads(threads)
         shutil.rmtree(path / STATE if self.plan.keep_models else path, ignore_errors=True)
+
+    def _fill(
+        self,
+        number: int,
+        prepared: PreparedRun,
+        folder: RunFolder,
+        listen: Listener,
+        training: Training,
+    ) -> None:
+        """Make a model in its run folder and write what it says of every row."""
+        shared = self._shared(number)
+        if shared is not None:
+            copy_stages(shared, folder.path)
+        session = take_up(prepared, folder, listen, training, least_steps=_LEAST_STEPS)
+        made = make_models(session, prepared)
+        if shared is not None:
+            copy_stages(folder.path, shared)
+        trainer = session.trainers.plain()
+
+        def logits(stored: StoredModel) -> Tensor:
+            return trainer.outputs(stored.candidate(), self.plan.rows).logits
+
+        tensors = {COMPRESSED: logits(made.compressed)}
+        if made.dense is not None:
+            tensors[DENSE] = logits(made.dense)
+        lineage = made.compressed.metadata["lineage"]
+        write_tensors(self.file(number), tensors, {_LINEAGE: json.dumps(lineage)})
 
     def _shared(self, number: int) -> Path | None:
         return None if self.plan.shared is None else self.plan.shared / f"{number:04d}"
@@ -325,3 +355,7 @@ class Cohort:
         if strangers := int((all_ids[place] != ids).sum()):
             raise DataError(f"cohort: {strangers} of {len(ids)} rows are not among its rows.")
         return place
+
+
+def _absolute(folder: Path | None) -> str | None:
+    return None if folder is None else str(folder.resolve())

@@ -113,7 +113,7 @@ class CohortPlan:
     def key(self) -> str:
         """SHA-256 of everything that the cohort's models depend on, except their numbers."""
         rows = rows_digest(self.rows, *([] if self.reference is None else [self.reference]))
-        parts = [dump_yaml(self.config), rows, json.dumps(self.to_json())]
+        parts = [dump_yaml(self.config, values=True), rows, json.dumps(self.to_json())]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

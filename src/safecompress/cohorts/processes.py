@@ -20,13 +20,19 @@ from torch import nn
 
 from safecompress import errors
 from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.failures import Failures
 from safecompress.config import EngineConfig, ShadowsConfig
-from safecompress.errors import WorkerError
+from safecompress.errors import SafeCompressError, WorkerError
 from safecompress.events import Event, Listener
+from safecompress.imports import isolated_path
 
 _MOST_WORKERS = 8
 """Most processes if `shadows.workers` is not set; each loads torch, about 0.3 GB."""
 
+_HERE = (
+    "a model that is an object cannot be handed to other processes, so the shadow models are "
+    "trained in this one"
+)
 _TRIES = 3
 """Processes that may die while training one model before `WorkerError` is raised."""
 
@@ -54,6 +60,7 @@ def train_cohort(
     Raises:
         NonFiniteError: when a training diverges.
         WorkerError: when processes keep dying on one model.
+        BusyRunError: when another process holds a model for minutes without a sign of life.
         StorageError: when the disk is full; what is trained is kept.
     """
     todo = cohort.missing(count)
@@ -64,21 +71,45 @@ def train_cohort(
     # trained after an interruption gets as many as it would have had.
     processes = min(count, config.workers or _default_workers(cohort.plan.config.engine))
     if model is not None or (processes == 1 and config.backend == "local"):
-        for group in _groups(todo, 1, cohort.at_once(model)):
-            cohort.train_together(group, model=model)
-            reporter.trained(group)
+        if model is not None and (config.backend == "ray" or processes > 1):
+            listen(Event("note", _HERE, {}))
+        _train_here(cohort, todo, model, reporter.trained)
         return
     threads = max(1, torch.get_num_threads() // processes)
     if config.backend == "ray":
         from safecompress.cohorts.ray import train_on_ray
 
         train_on_ray(
-            cohort.folder, todo, threads=threads, trained=lambda number: reporter.trained([number])
+            cohort,
+            todo,
+            threads=threads,
+            most=config.workers,
+            trained=lambda number: reporter.trained([number]),
         )
     else:
         processes = min(len(todo), processes)
         groups = _groups(todo, processes, cohort.at_once())
         _train_locally(cohort.folder, groups, processes, threads, reporter.trained)
+
+
+def _train_here(
+    cohort: Cohort,
+    todo: Sequence[int],
+    model: Callable[[], nn.Module] | None,
+    trained: Callable[[Sequence[int]], None],
+) -> None:
+    """Train models in this process, as many side by side as fit into memory."""
+    failures = Failures()
+    for group in _groups(todo, 1, cohort.at_once(model)):
+        try:
+            cohort.train_together(group, model=model)
+        except SafeCompressError as error:
+            failures.add(error)
+            if not failures.go_on:
+                break
+        else:
+            trained(group)
+    failures.raise_first()
 
 
 def _groups(todo: Sequence[int], processes: int, at_once: int) -> list[list[int]]:
@@ -126,18 +157,27 @@ def _train_locally(
     threads: int,
     trained: Callable[[Sequence[int]], None],
 ) -> None:
-    """Train models in worker processes; each takes the next group when it has finished one."""
-    left, lock = iter(groups), threading.Lock()
+    """Train models in worker processes; each takes the next group when it has finished one.
+
+    Raises:
+        SafeCompressError: the first error of a model, once no other one can be trained.
+    """
+    left, lock, failures = iter(groups), threading.Lock(), Failures()
     workers = [_Worker(folder, threads) for _ in range(processes)]
 
     def serve(worker: _Worker) -> None:
         while True:
             with lock:
-                group = next(left, None)
+                group = next(left, None) if failures.go_on else None
             if group is None:
                 return
-            worker.train(group)
-            trained(group)
+            try:
+                worker.train(group)
+            except SafeCompressError as error:
+                with lock:
+                    failures.add(error)
+            else:
+                trained(group)
 
     with ThreadPoolExecutor(processes) as pool:
         serving = [pool.submit(serve, worker) for worker in workers]
@@ -147,9 +187,9 @@ def _train_locally(
             # Workers end at once, also after an error or Ctrl-C; their checkpoints can be resumed.
             for worker in workers:
                 worker.end()
-    failed = [error for future in serving if (error := future.exception()) is not None]
-    if failed:
-        raise next((e for e in failed if not isinstance(e, _EndedError)), failed[0])
+    for future in serving:
+        future.result()
+    failures.raise_first()
 
 
 class _EndedError(Exception):
@@ -203,15 +243,18 @@ class _Worker:
             return ""
 
     def _begin(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "safecompress.cohorts.worker", str(self._folder)]
-        # The same import path, so that the worker finds the user's own modules.
-        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        # `-P`: Python would put the current folder first on the worker's import path, where a file
+        # called `queue.py` takes the place of Python's own module.
+        command = [sys.executable, "-P", "-m", "safecompress.cohorts.worker", str(self._folder)]
+        # The rest of the path is the same, so that the worker finds what this process finds.
+        path, last = isolated_path()
         return subprocess.Popen(  # noqa: S603
-            [*command, str(self._threads)],
+            [*command, str(self._threads), *last],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(self._threads)},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(self._threads)},
         )
 
     def _leave(self) -> int | None:

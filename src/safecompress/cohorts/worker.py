@@ -1,9 +1,10 @@
 """`main`: a process that trains the models of a cohort whose numbers it reads from its input.
 
-`python -m safecompress.cohorts.worker FOLDER THREADS` reads lines of numbers from its standard
-input, trains the models of a line side by side, and writes a line of JSON for each line. It ends
-when its input ends, so a killed parent leaves no process behind; the training can be resumed from
-the checkpoints in the models' run folders.
+`python -P -m safecompress.cohorts.worker FOLDER THREADS [LAST]` reads lines of numbers from its
+standard input, trains the models of a line side by side, and writes a line of JSON for each line.
+It ends when its input ends, so a killed parent leaves no process behind; the training can be
+resumed from the checkpoints in the models' run folders. LAST is a folder where modules are looked
+for last.
 """
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ from safecompress.errors import SafeCompressError
 def main() -> None:
     """Serve until the input ends."""
     folder, threads = Path(sys.argv[1]), int(sys.argv[2])
+    sys.path.extend(sys.argv[3:])
     # Whatever libraries print goes to standard error, so that it is not read as an answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.set_num_threads(threads)
-    # Ctrl-C is sent to every process of a terminal. The worker ignores it, because its parent ends
-    # it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the end of a terminal are sent to every process in it. The worker ignores them,
+    # because its parent ends it.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     numbers: queue.Queue[list[int]] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, numbers), daemon=True).start()
     cohort = Cohort.open(folder)

@@ -112,6 +112,10 @@ class Attempt:
         child = self.again(self.parent, 0)
         return child.evolve(lineage=(*self.parent.lineage, self.proposal.name))
 
+    def forget(self) -> None:
+        """Let go of the changed parent, once its training has begun; each takes much memory."""
+        self.__dict__.pop("changed", None)
+
     def again(self, candidate: Candidate, update: int) -> Candidate:
         """Return a candidate of this attempt after one more update by the proposal.
 

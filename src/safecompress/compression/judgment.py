@@ -23,7 +23,7 @@ from safecompress.data import Ledger
 from safecompress.files import sha256, tensors_digest
 from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
-from safecompress.run.folder import LEDGER, MODEL
+from safecompress.run.folder import MODEL, ledger_of
 from safecompress.run.model_file import StoredModel
 from safecompress.sparse.starved import starved_layers
 from safecompress.topology import Topology, embedding_tables
@@ -85,7 +85,7 @@ def open_sealed(session: Session, compressed: StoredModel) -> SealedRows:
     Raises:
         StorageError: when the ledger cannot be written; the rows then stay sealed.
     """
-    ledger = Ledger(session.folder.path.parent / LEDGER)
+    ledger = Ledger(ledger_of(session.folder.path))
     digest = tensors_digest(compressed.weights)
     return SealedRows(
         *session.splits.open_sealed(ledger, model_digest=digest, run=session.folder.path.name)

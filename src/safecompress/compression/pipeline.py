@@ -205,6 +205,7 @@ def take_up(
         # Floating-point sums depend on the thread count: reuse the recorded count so that a
         # resumed run is bit-identical.
         torch.set_num_threads(recorded["threads"])
+        _note_changes(recorded, made_with, folder.path, listen)
     else:
         if prepared.splits.canaries is not None:
             write_json(folder.path / CANARIES, prepared.splits.canaries.to_json())
@@ -246,6 +247,13 @@ def take_up(
     )
 
 
+_DECIDE_BITS = (
+    *("safecompress", "python", "torch", "numpy", "scipy"),
+    *("cpu", "instructions", "backend"),
+)
+"""Entries of the provenance on which rounding may depend, beside the number of threads."""
+
+
 def _recorded(path: Path) -> Mapping[str, Any]:
     try:
         recorded = read_json(path)
@@ -268,6 +276,24 @@ def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: P
                 f"{path}: {what} changed since the run began; put it back, or start again in a "
                 "new folder."
             )
+
+
+def _note_changes(
+    recorded: Mapping[str, Any], now: Mapping[str, Any], path: Path, listen: Listener
+) -> None:
+    """Say and record that a run goes on under other versions, or on another kind of processor."""
+    resumed = recorded.get("resumed_with", [])
+    if not isinstance(resumed, list) or not all(isinstance(entry, dict) for entry in resumed):
+        raise RunFolderError(f"{path / PROVENANCE}: damaged; put it back, or start again.")
+    earlier = resumed[-1] if resumed else recorded
+    changed = [key for key in _DECIDE_BITS if earlier.get(key) != now[key]]
+    if not changed:
+        return
+    said = ", ".join(f"{key} {earlier.get(key)} → {now[key]}" for key in changed)
+    text = f"resumed with other versions ({said}): the bits are not those of an uninterrupted run"
+    listen(Event("note", text, {"path": str(path)}))
+    resumed = [*resumed, {key: now[key] for key in _DECIDE_BITS}]
+    write_json(path / PROVENANCE, {**recorded, "resumed_with": resumed})
 
 
 def _stage(session: Session, file: str, train: Callable[[], Candidate]) -> StoredModel:

@@ -195,6 +195,9 @@ class Search:
 
     def _stacked(self, attempts: Sequence[Attempt], number: int) -> dict[str, float]:
         """Train candidates as one stack where possible; return the seconds spent on each."""
+        if not (self._progress.notes.stacks and self._trainer.stacks):
+            # Each candidate is then made just before it is trained, so that not all wait in memory.
+            return {}
         watch = Stopwatch()
         pieces: dict[str, Candidate] = {}
         known: dict[int, dict[str, str]] = {}
@@ -238,10 +241,15 @@ class Search:
         if twin := _twin(attempt, twins):
             raise DiscardedError(f"the same as {twin}")
         begin, judged = candidate.step, self.timetable.judged(attempt.contexts.number)
-        for update in range(updates):
-            piece = f"{attempt.name}/{update + 1}"
-            if update and piece not in self._progress.pieces:
+        pieces = self._progress.pieces
+        names = [f"{attempt.name}/{update + 1}" for update in range(updates)]
+        reached = max((k for k, name in enumerate(names) if name in pieces), default=0)
+        for update, piece in enumerate(names[reached:], start=reached):
+            if update and piece not in pieces:
                 candidate = attempt.again(candidate, update)
+                # The next commit has this piece instead, so nothing needs the one before.
+                pieces.pop(names[update - 1], None)
+            attempt.forget()
             target = begin + (judged - begin) * (update + 1) // updates
             candidate = self._progress.train_to(piece, candidate, target, trainer=self._trainer)
         return candidate

@@ -219,7 +219,8 @@ class ShadowsConfig(Section):
         default=None,
         description="How many processes train shadow models; small models of a process are "
         "trained side by side. Left out, it is one for every core, at most eight, and one on a "
-        "GPU; lower it where memory runs out.",
+        "GPU; lower it where memory runs out. On Ray it is the most tasks at once; left out, there "
+        "are as many as the cluster has room for.",
     )
     backend: Literal["local", "ray"] = Field(
         default="local",

@@ -5,9 +5,7 @@ An error names all problems of a configuration at once.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
@@ -16,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from safecompress.config.audit import AuditConfig
 from safecompress.config.compare import CompareConfig
+from safecompress.config.references import References, as_written, expanded
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Section
 from safecompress.config.sources import SOURCE_TAGS
@@ -23,28 +22,6 @@ from safecompress.config.yaml_loader import dump_text, load_yaml
 from safecompress.errors import ConfigError, did_you_mean
 
 S = TypeVar("S", bound=Section)
-
-_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def _expand(value: Any, *, where: str) -> Any:
-    if isinstance(value, str):
-
-        def replace(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if name not in os.environ:
-                raise ConfigError(
-                    f"{where}: '{value}' names the environment variable {name}, which is not set; "
-                    f"set it, for example: export {name}=/path/to/data"
-                )
-            return os.environ[name]
-
-        return _ENVIRONMENT.sub(replace, value)
-    if isinstance(value, Mapping):
-        return {k: _expand(v, where=f"{where}.{k}" if where else str(k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expand(v, where=f"{where}[{i}]") for i, v in enumerate(value)]
-    return value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -127,18 +104,22 @@ def _copied(value: Any) -> Any:
 
 
 def load_config(
-    source: CompressConfig | Mapping[str, Any] | str | Path, *, assignments: Sequence[str] = ()
+    source: CompressConfig | Mapping[str, Any] | str | Path,
+    *,
+    assignments: Sequence[str] = (),
+    unset_in: Collection[str] = (),
 ) -> CompressConfig:
     """Return a checked configuration.
 
     Args:
         source: a configuration, a mapping of settings, or the path of a YAML file.
         assignments: texts `a.b=value` as of `override`, applied before checking.
+        unset_in: top-level keys whose environment variables need not be set.
 
     Raises:
         ConfigError: with every problem at once, each with its place and its remedy.
     """
-    return _loaded(CompressConfig, source, assignments)
+    return _loaded(CompressConfig, source, assignments, unset_in)
 
 
 def load_audit_config(
@@ -172,19 +153,26 @@ def load_compare_config(
 
 
 def _loaded(
-    section: type[S], source: S | Mapping[str, Any] | str | Path, assignments: Sequence[str]
+    section: type[S],
+    source: S | Mapping[str, Any] | str | Path,
+    assignments: Sequence[str],
+    unset_in: Collection[str] = (),
 ) -> S:
     if isinstance(source, section):
         if not assignments:
             return source
-        source = source.model_dump(mode="json", exclude_unset=True)
+        changed = source.model_dump(mode="json", exclude_unset=True)
+        source = as_written(changed, source.references_)
     where = "config"
     if isinstance(source, str | Path):
         where = str(source)
         source = read_yaml(Path(source))
     given = override(cast(Mapping[str, Any], source), assignments)
-    settings: dict[str, Any] = _expand(given, where="")
-    return load_section(section, settings, where=where)
+    settings, found = expanded(given, unset_in=unset_in)
+    loaded = load_section(section, cast(Mapping[str, Any], settings), where=where)
+    if found:
+        loaded.set_references_(References.of(found, loaded.model_dump(mode="json")))
+    return loaded
 
 
 def load_section(section: type[S], settings: S | Mapping[str, Any] | None, *, where: str) -> S:
@@ -259,10 +247,13 @@ def _sections_in(annotation: Any) -> set[type[BaseModel]]:
     return {s for argument in get_args(annotation) for s in _sections_in(argument)}
 
 
-def dump_yaml(config: CompressConfig) -> str:
+def dump_yaml(config: CompressConfig, *, values: bool = False) -> str:
     """Return a configuration as YAML, with every default written out.
 
     Args:
         config: the configuration of a compression.
+        values: whether environment variables are replaced by their values, for a digest of what
+            the configuration means. Otherwise their names stand there, as they were written.
     """
-    return dump_text(config.model_dump(mode="json"))
+    document = config.model_dump(mode="json")
+    return dump_text(document if values else as_written(document, config.references_))

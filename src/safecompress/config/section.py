@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+
+from safecompress.config.references import References
 
 Request: TypeAlias = str | dict[str, Any]
 """How a configuration names a part of a registry: `name` or `{name: {option: value}}`."""
@@ -26,3 +28,18 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    _references: References = PrivateAttr(default=References())
+
+    @property
+    def references_(self) -> References:
+        """The environment variables that it was written with, where it is a whole configuration."""
+        return self._references
+
+    def set_references_(self, references: References) -> None:
+        """Note the environment variables that it was written with; only for who reads it.
+
+        Args:
+            references: what `expanded` found.
+        """
+        self._references = references

@@ -13,12 +13,14 @@ from torch import nn
 
 from safecompress.errors import ModelError, brief
 from safecompress.pretrained.folder import (
+    CONFIG,
     checked_weights,
     classifier_names,
     quiet,
     read_config,
     transformers,
 )
+from safecompress.pretrained.guard import library_config, require_sizes
 
 Start: TypeAlias = Literal["auto", "encoder", "nothing"]
 Attention: TypeAlias = Literal["sdpa", "eager"]
@@ -58,14 +60,11 @@ def pretrained_classifier(
             "the trained weights."
         )
     library = transformers(folder)
-    try:
-        config = library.AutoConfig.from_pretrained(str(folder), **_OFFLINE)
-    except Exception as error:
-        raise ModelError(f"{folder}: its settings cannot be read: {brief(error)}") from error
+    config = library_config(library, settings, file=folder / CONFIG)
     _prepare_(config, classes=classes, dropout=dropout)
     if start == "nothing":
         return _from_nothing(library, config, attention, where=str(folder))
-    checked_weights(folder)
+    require_sizes(settings, checked_weights(folder), file=folder / CONFIG)
     try:
         with quiet():
             model, loading = library.AutoModelForSequenceClassification.from_pretrained(

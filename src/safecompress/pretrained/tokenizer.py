@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safecompress.errors import DataError, ModelError, brief
+from safecompress.errors import DataError, ModelError, brief, taming_panics
 from safecompress.pretrained.folder import check_tokenizer, quiet, transformers
 
 _MOST_TOKENS = 512
@@ -66,9 +66,10 @@ class TextTokenizer:
         library = transformers(self.folder)
         with quiet():
             try:
-                return library.AutoTokenizer.from_pretrained(
-                    str(self.folder), local_files_only=True, trust_remote_code=False
-                )
+                with taming_panics():
+                    return library.AutoTokenizer.from_pretrained(
+                        str(self.folder), local_files_only=True, trust_remote_code=False
+                    )
             except Exception as error:
                 raise ModelError(
                     f"{self.folder}: its tokenizer cannot be read: {brief(error)}"
@@ -145,7 +146,7 @@ class TextTokenizer:
             DataError: when the ids cannot tell a model what the tokenizer meant.
         """
         try:
-            with quiet():
+            with quiet(), taming_panics():
                 found = self._tokenizer(
                     *(list(column) for column in columns),
                     truncation="longest_first",

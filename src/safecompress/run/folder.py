@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from safecompress.errors import ConfigError, DataError, RunFolderError
+from safecompress.errors import BusyRunError, ConfigError, DataError, RunFolderError
 from safecompress.files import require_folder, storage_error, sync_folder, write_text
 from safecompress.run.checkpoints import (
     Checkpoint,
@@ -63,13 +63,13 @@ class RunFolder:
         """Take the folder's lock; the operating system frees it when the process ends or is killed.
 
         Raises:
-            RunFolderError: when another process works on it.
+            BusyRunError: when another process works on it.
             StorageError: when the folder is not writable.
         """
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise RunFolderError(
+            raise BusyRunError(
                 f"{self.path}: another process is working on this run; wait for it or use "
                 f"another --out. If none is, on no machine, delete {self.path / '.lock'}."
             ) from error
@@ -189,6 +189,14 @@ class RunFolder:
             raise storage_error(self._history, error) from error
         self._newest = serial
 
+    def finish(self) -> None:
+        """Delete all checkpoints but the last, once the run has its verdict.
+
+        The last one holds no candidates, because every model has its file by then.
+        """
+        if self._standing is not None:
+            drop_others(self._state, self._standing.serial)
+
     def restore(self) -> Checkpoint | None:
         """Return the last committed checkpoint, or None before the first.
 
@@ -260,6 +268,18 @@ class RunFolder:
             with self._history.open("rb+") as handle:
                 handle.truncate(committed)
                 os.fsync(handle.fileno())
+
+
+def ledger_of(path: Path) -> Path:
+    """Return the file that counts the looks at a run's sealed rows.
+
+    It is beside the folder itself and not beside a link to it, through which looks would be counted
+    anew.
+
+    Args:
+        path: the run folder, or a link to it.
+    """
+    return path.resolve().parent / LEDGER
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -90,7 +90,9 @@ def load(
     config = None
     if model is None:
         # The rows are not read, so code that makes them does not matter.
-        config = run_config(file.parent, trust_code=trust_code, given=["data"])
+        config = run_config(
+            file.parent, trust_code=trust_code, given=["data"], unset_in=["data", "out"]
+        )
     return load_stored(stored, config, where=path, model=model)
 
 

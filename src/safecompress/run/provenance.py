@@ -64,7 +64,7 @@ def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
     """
     return surroundings() | {
         "seed": config.seed,
-        "config_sha256": hashlib.sha256(dump_yaml(config).encode()).hexdigest(),
+        "config_sha256": hashlib.sha256(dump_yaml(config, values=True).encode()).hexdigest(),
         "splits": splits.digests(),
         "data": asdict(splits.report),
         "seconds": {},

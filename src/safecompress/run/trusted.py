@@ -15,7 +15,9 @@ from safecompress.errors import RunFolderError, SafeCompressError
 from safecompress.run.folder import CONFIG
 
 
-def run_config(folder: Path, *, trust_code: bool, given: Collection[str] = ()) -> CompressConfig:
+def run_config(
+    folder: Path, *, trust_code: bool, given: Collection[str] = (), unset_in: Collection[str] = ()
+) -> CompressConfig:
     """Return the configuration of a run or a cohort.
 
     Args:
@@ -23,12 +25,14 @@ def run_config(folder: Path, *, trust_code: bool, given: Collection[str] = ()) -
         trust_code: whether code that the configuration names as `package.module:callable` may be
             imported and called later.
         given: what the user gives as an object, `model` or `data`, so that its code is not called.
+        unset_in: top-level keys that are not needed, so that their environment variables may be
+            unset.
 
     Raises:
         RunFolderError: when it names code that is not trusted.
         ConfigError: when it is damaged.
     """
-    config = load_config(folder / CONFIG)
+    config = load_config(folder / CONFIG, unset_in=unset_in)
     for what, name in _code_of(config):
         if not trust_code and what not in given:
             raise RunFolderError(
@@ -46,7 +50,7 @@ def resume_command(folder: Path) -> str:
     """
     command = f"safecompress compress --resume {folder}"
     try:
-        asks = any(_code_of(load_config(folder / CONFIG)))
+        asks = any(_code_of(load_config(folder / CONFIG, unset_in=CompressConfig.model_fields)))
     except (SafeCompressError, OSError, RecursionError):
         return command
     return f"{command} --trust-code" if asks else command

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from safecompress.errors import DataError, ModelError, brief
+from safecompress.errors import DataError, ModelError, brief, taming_panics
 from safecompress.pretrained import (
     check_tokenizer,
     checked_weights,
@@ -22,6 +22,7 @@ from safecompress.pretrained import (
     read_config,
     transformers,
 )
+from safecompress.pretrained.guard import library_config, require_sizes
 from safecompress.protocols import Inputs, Pool, leading_size
 from safecompress.targets.target import Target
 
@@ -63,19 +64,27 @@ def open_hugging_face(folder: Path) -> Target:
         ModelError: when the folder holds another kind of model, pickled weights, code of its own,
             weights that do not fit, or no tokenizer.
     """
-    _check_config(folder)
+    settings = _check_config(folder)
     weights = checked_weights(folder)
+    file = folder / "config.json"
+    require_sizes(settings, weights, file=file)
     check_tokenizer(folder)
     library = transformers(folder)
     offline = {"local_files_only": True, "trust_remote_code": False}
     with quiet():
         try:
-            tokenizer = library.AutoTokenizer.from_pretrained(str(folder), **offline)
+            with taming_panics():
+                tokenizer = library.AutoTokenizer.from_pretrained(str(folder), **offline)
         except Exception as error:
             raise ModelError(f"{folder}: its tokenizer cannot be read: {brief(error)}") from error
+        config = library_config(library, settings, file=file)
         try:
             model, loading = library.AutoModelForSequenceClassification.from_pretrained(
-                str(folder), use_safetensors=True, output_loading_info=True, **offline
+                str(folder),
+                config=config,
+                use_safetensors=True,
+                output_loading_info=True,
+                **offline,
             )
         except Exception as error:
             raise ModelError(f"{folder}: the model cannot be read: {brief(error)}") from error
@@ -104,7 +113,7 @@ def open_hugging_face(folder: Path) -> Target:
     )
 
 
-def _check_config(folder: Path) -> None:
+def _check_config(folder: Path) -> Mapping[str, Any]:
     config = read_config(folder)
     if not classifier_names(config):
         named = config.get("architectures")
@@ -116,6 +125,7 @@ def _check_config(folder: Path) -> None:
     labels = config.get("id2label")
     if (isinstance(labels, dict) and len(labels) < 2) or config.get("num_labels") == 1:
         raise ModelError(f"{folder}: has one output, a regression; expected at least 2 classes.")
+    return config
 
 
 def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> Pool[Inputs]:
@@ -127,9 +137,10 @@ def _tokens(tokenizer: Any, texts: Pool[Any], *, longest: int, folder: Path) -> 
         for texts_in, texts_out in zip(columns.members, columns.nonmembers, strict=True)
     ]
     try:
-        encoded = tokenizer(
-            *together, padding=True, truncation=True, max_length=longest, return_tensors="pt"
-        )
+        with taming_panics():
+            encoded = tokenizer(
+                *together, padding=True, truncation=True, max_length=longest, return_tensors="pt"
+            )
         names = [name for name in tokenizer.model_input_names if name in encoded]
         tokens = {str(name): encoded[name] for name in names}
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from safecompress.errors import ConfigError, DataError, ModelError, brief
 from safecompress.protocols import Inputs
 from safecompress.targets.onnx_guard import INSTALL, checked_graph, operators
+from safecompress.targets.onnx_process import LOOPS, LimitedSession
 from safecompress.targets.target import Target
 
 _TYPES = {
@@ -138,8 +139,9 @@ def open_onnx(path: Path) -> Target:
     if not path.is_file():
         raise ModelError(f"{path}: no such file.")
     graph, weights = checked_graph(path)
-    range_per_call = operators(graph) & _RANGE_PER_CALL
-    session = _session(path)
+    used = operators(graph)
+    range_per_call = used & _RANGE_PER_CALL
+    session = _limited(path, weights) if used & LOOPS else _session(path)
     slots = tuple(_slot(node, path) for node in session.get_inputs())
     if not slots:
         raise ModelError(f"{path}: the graph has no inputs.")
@@ -159,6 +161,15 @@ def open_onnx(path: Path) -> Target:
         labels=(),
         files=(path, *weights),
     )
+
+
+def _limited(path: Path, weights: Sequence[Path]) -> Any:
+    """Return a session in a process of its own, for a graph that may never end."""
+    size = sum(file.stat().st_size for file in (path, *weights))
+    try:
+        return LimitedSession(path.resolve(), threads=torch.get_num_threads(), size=size)
+    except ModelError as error:
+        raise ModelError(f"{path}: onnxruntime cannot load it: {brief(error)}") from error
 
 
 def _session(path: Path) -> Any:

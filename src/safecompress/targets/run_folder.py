@@ -20,7 +20,7 @@ from safecompress.errors import ConfigError, DataError, RunFolderError, did_you_
 from safecompress.files import read_json, tensors_digest
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Pool, Rows
-from safecompress.run.folder import LEDGER, MODEL, PROVENANCE, VERDICT
+from safecompress.run.folder import MODEL, PROVENANCE, VERDICT, ledger_of
 from safecompress.run.load import load_stored
 from safecompress.run.model_file import StoredModel, read_model
 from safecompress.run.trusted import resume_command, run_config
@@ -95,7 +95,7 @@ class RunTarget:
         """
         text = tensors_digest(self.stored.weights) + json.dumps(settings, sort_keys=True)
         return self.splits.open_sealed(
-            Ledger(self.folder.parent / LEDGER),
+            Ledger(ledger_of(self.folder)),
             model_digest=hashlib.sha256(text.encode()).hexdigest(),
             run=f"audit of {self.folder.name}/{self.file}",
         )
@@ -136,7 +136,8 @@ def open_run(
         )
     given = {"model": model, "data": data}
     objects = [what for what, it in given.items() if it is not None]
-    config = run_config(folder, trust_code=trust_code, given=objects)
+    unneeded = ["out", *objects]
+    config = run_config(folder, trust_code=trust_code, given=objects, unset_in=unneeded)
     _require_objects(config, folder, given)
     stored = read_model(folder / file)
     columns = tuple(dict.fromkeys([*config.verdict.group_by, *group_by]))

@@ -34,7 +34,7 @@ from safecompress.train.sparse_layers import (
     SparseLayers,
 )
 from safecompress.train.stage import Stage
-from safecompress.train.together import train_stack, worth_stacking
+from safecompress.train.together import small_steps, train_stack, worth_stacking
 from safecompress.train.transfer_set import TransferSet
 from safecompress.train.underway import Underway
 from safecompress.train.workbench import Workbench
@@ -320,12 +320,17 @@ class Trainer:
         Args:
             candidates: at least one.
         """
+        return self.stacks and worth_stacking(self._stage, candidates, self._bench.parameters)
+
+    @property
+    def stacks(self) -> bool:
+        """Whether any candidates would be trained as one stack here, whatever they are."""
         return (
             self._alone
             and self._uniform
             and not self._track
             and not self._fabric.loggers
-            and worth_stacking(self._stage, candidates, self._bench.parameters)
+            and small_steps(self._stage, self._bench.parameters)
         )
 
     def train_together(

@@ -34,12 +34,19 @@ def worth_stacking(
         candidates: at least one.
         parameters: the module's trained parameters, by name.
     """
+    return small_steps(stage, parameters) and not obstacle(stage.module, candidates)
+
+
+def small_steps(stage: Stage, parameters: Mapping[str, nn.Parameter]) -> bool:
+    """Return whether a stack saves time in this stage, if there are candidates that fit into one.
+
+    Args:
+        stage: the stage they are trained in.
+        parameters: the module's trained parameters, by name.
+    """
     weights = sum(p.numel() for p in parameters.values())
-    return (
-        not stage.objective.defended
-        and stage.batches.size * weights <= LARGEST_STEP[stage.device.type == "cpu"]
-        and not obstacle(stage.module, candidates)
-    )
+    largest = LARGEST_STEP[stage.device.type == "cpu"]
+    return not stage.objective.defended and stage.batches.size * weights <= largest
 
 
 def train_stack(

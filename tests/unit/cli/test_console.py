@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from safecompress.cli import console
-from safecompress.cli.console import EventDisplay, QuietPipeConsole, RunState
+from safecompress.cli.console import EventDisplay, RunState
+from safecompress.cli.streams import print_anything
 from safecompress.events import Event
 
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
@@ -213,6 +215,7 @@ def test_a_closed_pipe_does_not_end_the_run(
     os.close(reading)
     with os.fdopen(writing, "w", buffering=1) as nobody:
         monkeypatch.setattr("sys.stdout", nobody)
+        print_anything()
         watch()
         watch(as_json=True)
 
@@ -223,9 +226,9 @@ def test_whatever_is_printed_can_be(encoding: str, monkeypatch: pytest.MonkeyPat
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding, errors="strict")
     monkeypatch.setattr(sys, "stdout", out)
-    console.print_anything()
+    print_anything()
     console.say(text)
-    QuietPipeConsole(highlight=False, soft_wrap=True).print(text)
+    Console(highlight=False, soft_wrap=True).print(text)
     out.flush()
     said = raw.getvalue().decode(encoding)
     for character, plain in (("≤", "<="), ("−", "-"), ("…", "..."), ("→", "->"), ("“", '"')):

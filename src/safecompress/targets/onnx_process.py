@@ -1,0 +1,115 @@
+"""`LimitedSession`: an ONNX file in a process of its own, with a limit on its time and memory.
+
+A graph with loops is a program: it may run for ever, or ask for more memory in every round. No
+check of the file can tell, so such a file is run where it can be stopped. Files without loops do
+as much work as they have operators and need no process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safecompress.errors import ModelError
+from safecompress.targets._onnx_child import read_message, write_message
+
+LOOPS = frozenset({"Loop", "Scan", "SequenceMap"})
+"""Operators that repeat a part of the graph."""
+SECONDS = 60.0
+"""Most seconds for one answer, to at most 64 rows."""
+BYTES = 4 << 30
+"""Most bytes that the process may ask for, beside four times those of its files."""
+
+
+class LimitedSession:
+    """As much of an `InferenceSession` as a target uses, run elsewhere.
+
+    Args:
+        path: the file, resolved.
+        threads: of one operator.
+        size: bytes of the file and its weights.
+
+    Raises:
+        ModelError: when the file cannot be loaded within the limits.
+    """
+
+    def __init__(self, path: Path, *, threads: int, size: int) -> None:
+        self._path = path
+        script = Path(__file__).with_name("_onnx_child.py")
+        command = [sys.executable, "-I", str(script), str(path), str(threads)]
+        self._process = subprocess.Popen(  # noqa: S603 - our own script, by its path
+            [*command, str(BYTES + 4 * size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        weakref.finalize(self, _end, self._process)
+        inputs, outputs = json.loads(str(self._answer()["slots"]))
+        self._inputs, self._outputs = _slots(inputs), _slots(outputs)
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        """Return the graph's inputs with `name`, `type` and `shape`."""
+        return self._inputs
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        """Return the graph's outputs with `name`, `type` and `shape`."""
+        return self._outputs
+
+    def run(self, wanted: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return one output of the graph.
+
+        Args:
+            wanted: its name, alone.
+            feed: the inputs by name.
+
+        Raises:
+            ModelError: when the graph fails, or takes more time or memory than it may.
+        """
+        (name,) = wanted
+        return [self._answer({**feed, "?wanted": np.array(name)})["output"]]
+
+    def _answer(self, question: Mapping[str, NDArray[Any]] | None = None) -> dict[str, Any]:
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise TypeError("a process without pipes")
+        clock = threading.Timer(SECONDS, process.kill)
+        clock.start()
+        try:
+            if question is not None:
+                write_message(process.stdin, dict(question))  # type: ignore[arg-type]
+            answer = read_message(process.stdout)  # type: ignore[arg-type]
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{self._path}: its process ended ({error}).") from error
+        finally:
+            in_time = clock.is_alive()
+            clock.cancel()
+        if answer is None:
+            why = "its process ended, perhaps for lack of memory"
+            if not in_time:
+                why = f"its loops took more than {SECONDS:.0f} s and were stopped"
+            raise ModelError(f"{self._path}: {why}. It runs alone because it has loops.")
+        if "error" in answer:
+            raise ModelError(str(answer["error"])[:300])
+        return answer
+
+
+def _slots(described: Sequence[Sequence[Any]]) -> list[SimpleNamespace]:
+    return [SimpleNamespace(name=name, type=kind, shape=shape) for name, kind, shape in described]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    process.wait()

@@ -1,0 +1,159 @@
+"""However a command ends, its files are whole and its exit code means what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from safecompress.cli import endings
+from safecompress.errors import InterruptedRunError, SafeCompressError
+from safecompress_command import main
+from tests.recorded_outputs import arrays, saved
+
+COMMAND = [sys.executable, "-P", "-c", "from safecompress_command import main; main()"]
+
+
+class PanicException(BaseException):
+    """What such a library raises where it meets a bug of its own."""
+
+
+def subclasses(kind: type[BaseException]) -> list[type[BaseException]]:
+    return [kind, *(deeper for k in kind.__subclasses__() for deeper in subclasses(k))]
+
+
+RAISED = [
+    (MemoryError(), 4),
+    (RecursionError("deep"), 4),
+    (PanicException("a bug in Rust"), 4),
+    (BrokenPipeError(32, "Broken pipe"), 4),
+    (OSError(28, "No space left on device"), 4),
+    (EOFError(), 4),
+    (UnicodeEncodeError("ascii", "≤", 0, 1, "no"), 4),
+    (KeyboardInterrupt(), 130),
+    (endings.EndedError(signal.SIGTERM), 143),
+    (endings.EndedError(signal.SIGHUP), 129),
+    *[(kind("told"), kind.exit_code) for kind in subclasses(SafeCompressError)],  # type: ignore
+]
+
+
+@pytest.mark.parametrize(("raised", "code"), RAISED, ids=lambda value: repr(value)[:40])
+def test_whatever_a_verb_raises_never_looks_like_a_verdict(
+    raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("safecompress.cli.report.write_report", fail)
+    monkeypatch.setattr(sys, "argv", ["safecompress", "report", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert code not in {0, 1, 3}
+    assert "safecompress: " in capsys.readouterr().err
+
+
+def test_a_run_that_a_signal_ended_says_how_to_go_on(monkeypatch, capsys) -> None:
+    def run() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError("go on with: this") from error
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        endings.run_to_an_end(run)
+    assert ended.value.code == 143
+    assert "go on with: this" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_cannot_be_loaded_ends_with_its_own_code(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "safecompress.cli", None)
+    monkeypatch.setattr(sys, "argv", ["safecompress", "list"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    assert "cannot be loaded" in capsys.readouterr().err
+
+
+AUDITS = """
+import os, sys
+from safecompress_command import main
+from safecompress.cli import app
+for console in sys.argv[2:]:
+    if os.fork() == 0:
+        os.chdir(sys.argv[1])
+        sys.argv = ["safecompress", "audit", "outputs.npz", "--out", console]
+        reading, writing = os.pipe()
+        os.close(reading)
+        path = "/dev/full" if console == "full" else f"{console}.txt"
+        os.dup2(writing if console == "pipe" else os.open(path, os.O_WRONLY | os.O_CREAT), 1)
+        if console == "closed":
+            os.close(1)
+            sys.stdout = None
+        else:
+            encoding = {"full": "utf-8", "pipe": "utf-8"}.get(console, console)
+            sys.stdout = open(1, "w", encoding=encoding, closefd=False)
+        main()
+codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in sys.argv[2:]]
+print(codes)
+"""
+
+
+def test_no_console_costs_results_or_changes_the_exit_code(tmp_path: Path) -> None:
+    saved(tmp_path, arrays(60))
+    consoles = ["full", "closed", "pipe", "ascii"]
+    command = [sys.executable, "-c", AUDITS, str(tmp_path), *consoles]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    verdicts = [json.loads((tmp_path / name / "verdict.json").read_text()) for name in consoles]
+    codes = [{"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}[verdict["verdict"]] for verdict in verdicts]
+    assert len(set(codes)) == 1
+    assert done.stdout.splitlines()[-1] == str(codes), done.stderr
+    assert "standard output cannot be written (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert verdicts[0]["verdict"] in (tmp_path / "ascii.txt").read_bytes().decode("ascii")
+
+
+def test_the_end_of_a_terminal_ends_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
+    train = {"epochs": 1, "precision": "32-true"}
+    config = {
+        "data": {"source": {"source": "sklearn", "name": "iris"}},
+        "model": {"name": "mlp", "options": {"hidden": [8]}},
+        "dense": train,
+        "sparse": {"density": 0.5, "rounds": 1, "train": train},
+        "steer": {"proposals": ["rigl"], "attacks": ["loss"]},
+        "engine": {"threads": 2, "accelerator": "cpu"},
+        "shadows": {"count": 4, "workers": 2},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    folder = tmp_path / "run"
+    command = [*COMMAND, "compress", str(tmp_path / "c.yaml"), "--out", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while process.poll() is None and len(workers_of(folder)) < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 129, complaint.decode()
+    assert f"--resume {folder}" in complaint.decode()
+    assert workers_of(folder) == []
+
+
+def workers_of(folder: Path) -> list[str]:
+    """Return the processes that train models in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = process.read_bytes().decode().split("\0")
+            if "safecompress.cohorts.worker" in words and any(str(folder) in w for w in words):
+                found.append(process.parent.name)
+    return found
