@@ -123,6 +123,4 @@ def test_an_audit_replaces_its_own_files_only(outputs: Path, option: str, tmp_pa
     (tmp_path / "empty").touch()
     CliRunner().invoke(app, [*words, option, str(tmp_path / "empty")])
     assert (tmp_path / "empty").stat().st_size > 100
-    assert not any(
-        is_ours(other, o) for o in FORMS if o != option
-    )
+    assert not any(is_ours(other, o) for o in FORMS if o != option)

@@ -14,6 +14,7 @@ from safecompress.cli.outputs import require_outputs, write_outputs
 from safecompress.errors import ConfigError
 from safecompress.report import (
     Evidence,
+    bill_of_materials,
     junit_xml,
     markdown_summary,
     read_evidence,
@@ -24,6 +25,7 @@ from safecompress.report import (
 _FORMS: Mapping[str, Callable[[Evidence], str]] = {
     "--junit": lambda evidence: junit_xml(evidence.document, name=evidence.name),
     "--markdown": lambda evidence: markdown_summary(evidence.document),
+    "--bom": bill_of_materials,
     "--sarif": lambda evidence: sarif_log(evidence.document, artifact=evidence.artifact),
 }
 """By option, what makes the text of a verdict's form."""
@@ -43,12 +45,15 @@ def command(
     sarif: Annotated[
         Path | None, typer.Option(help="Of one verdict: write SARIF 2.1.0 here.")
     ] = None,
+    bom: Annotated[
+        Path | None, typer.Option(help="Of one verdict: write a CycloneDX bill of materials here.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that SafeCompress did not write.")
     ] = False,
 ) -> None:
     """Write the report of finished runs from their files."""
-    files = {"--junit": junit, "--markdown": markdown, "--sarif": sarif}
+    files = {"--junit": junit, "--markdown": markdown, "--sarif": sarif, "--bom": bom}
     asked = {option: path for option, path in files.items() if path is not None}
     if asked and len(runs) != 1:
         raise ConfigError(f"{', '.join(asked)}: one file is of one verdict; name one folder.")

@@ -10,6 +10,7 @@ _MARKS: Mapping[str, re.Pattern[bytes]] = {
     "--junit": re.compile(rb"<testsuites>.*name=\"schema_version\"", re.DOTALL),
     "--html": re.compile(rb"<title>[^<]*SafeCompress (report|comparison)</title>"),
     "--markdown": re.compile(rb"### (PASS|FAIL|INCONCLUSIVE|ERROR): "),
+    "--bom": re.compile(rb"\"bomFormat\": \"CycloneDX\".*\"name\": \"safecompress\"", re.DOTALL),
     "--sarif": re.compile(rb"\"tool\": \{\s*\"driver\": \{\s*\"name\": \"SafeCompress\""),
 }
 """By option, what every file of this kind has near its beginning."""

@@ -21,7 +21,7 @@ EXPORT: dict[str, Any] = {
     "checks": [check("accuracy as before", "FAIL", span(-0.1, 0.01))],
     "retest": {"checks": [check("loss.auc ≤ 0.6", "PASS", span(0.5, 0.01))]},
 }  # fmt: skip
-FORMS = {"--junit": "v.xml", "--markdown": "v.md", "--sarif": "v.sarif"}
+FORMS = {"--junit": "v.xml", "--markdown": "v.md", "--sarif": "v.sarif", "--bom": "v.cdx.json"}
 
 
 @pytest.fixture
