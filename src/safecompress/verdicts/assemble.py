@@ -138,6 +138,7 @@ class ExportFacts:
     model: ExportedModel
     data: Mapping[str, str]
     use: str
+    usage: str
     run: ExportedRun
     retest: RetestFacts
     measured: Measured | None
@@ -271,6 +272,7 @@ def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:
         model=facts.model,
         data=dict(facts.data),
         use=facts.use,
+        usage=facts.usage,
         run=facts.run,
         checks=tuple(map(CheckEntry.of, outcome.checks)),
         retest=facts.retest,
