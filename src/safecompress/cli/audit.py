@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from safecompress.audit import Audit, Limits, audit
-from safecompress.cli.compress import Assign, Json, Quiet
+from safecompress.cli.compress import Assign, Json, Quiet, StandardOption
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import show_outcome
@@ -91,6 +91,7 @@ def command(
         str | None,
         typer.Option(help="The full model that holders of TARGET may attack; of a run, 'dense'."),
     ] = None,
+    standard: StandardOption = None,
     max_auc: Annotated[
         float | None, typer.Option(help="Most that any attack's AUC may be; 0.60 by default.")
     ] = None,
@@ -157,6 +158,7 @@ def command(
         "accuracy": accuracy,
         "baseline": baseline,
         "against": against,
+        "limits.standard": standard,
         "limits.max_auc": max_auc,
         "limits.max_group_auc": max_group_auc,
         "group_by": group_by or None,
@@ -293,6 +295,7 @@ def _limits(config: AuditConfig) -> Limits:
         config.limits.max_group_auc,
         config.limits.margin,
         config.limits.max_transfer_gain,
+        config.limits.standard,
     )
 
 

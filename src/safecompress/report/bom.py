@@ -144,6 +144,8 @@ def _number(value: float | None) -> str:
 def _considerations(document: Mapping[str, Any]) -> dict[str, Any]:
     scope = text(document.get("scope"), longest=LONGEST_SENTENCE)
     said = [f"Tested: {scope}."] if scope else []
+    if standard := text(document.get("standard"), longest=LONGEST_SENTENCE):
+        said.append(standard)
     retest = mapping(document.get("retest"))
     if left_out := [text(name) for name in sequence(retest.get("not_repeated"))]:
         said.append(f"Not repeated on the file: {', '.join(left_out)}.")

@@ -13,7 +13,7 @@ from safecompress.report.view_set import set_lines, set_view
 
 # XML 1.0 forbids these characters, even escaped (production Char).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_PROPERTIES = ("verdict", "sentence", "looks", "level", "scope", "schema_version")
+_PROPERTIES = ("verdict", "sentence", "looks", "level", "scope", "standard", "schema_version")
 
 
 def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:

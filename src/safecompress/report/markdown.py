@@ -56,6 +56,8 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {measured} | {table_cell(wanted)} | {status} |")
     if len(checks) > _MOST_ROWS:
         lines.append(f"| … and {len(checks) - _MOST_ROWS} more | | | |")
+    if standard := table_cell(verdict.get("standard"), longest=LONGEST_SENTENCE):
+        lines += ["", f"Standard: {standard}"]
     lines += ["", f"Scope: {table_cell(verdict.get('scope')) or 'not stated'}.", ""]
     return "\n".join(lines)
 

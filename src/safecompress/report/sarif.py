@@ -52,6 +52,7 @@ def sarif_log(document: Mapping[str, Any], *, artifact: str | None = None) -> st
             "verdict": status,
             "sentence": text(document.get("sentence"), longest=LONGEST_SENTENCE),
             "scope": text(document.get("scope"), longest=LONGEST_SENTENCE),
+            "standard": text(document.get("standard"), longest=LONGEST_SENTENCE),
             "limits": [text(each, longest=LONGEST_SENTENCE) for each in _limits(document)],
         },
     }

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
+from safecompress.config.standards import StandardName
 from safecompress.protocols import AttackResult
 from safecompress.verdict_names import DENSE, SCHEMA_VERSION
 from safecompress.verdicts.comparison_document import (
@@ -51,6 +52,7 @@ from safecompress.verdicts.set_exposure import (
     held_together,
     strongest_on_several,
 )
+from safecompress.verdicts.standard_statement import standard_statement
 from safecompress.verdicts.verdict import Finding, Outcome, power_statement, threat_model
 
 
@@ -67,6 +69,7 @@ class RunFacts:
         promised: what DP-SGD promises; None where no stage used it.
         canaries: what the run's canaries show; None where it had none.
         remarks: what was noticed about the model and its rows, one sentence each.
+        standard: the published standard that the limits follow; None where they follow none.
     """
 
     model: CompressedModel
@@ -77,6 +80,7 @@ class RunFacts:
     promised: DifferentialPrivacy | None = None
     canaries: CanaryFigures | None = None
     remarks: tuple[str, ...] = ()
+    standard: StandardName | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class AuditFacts:
         against: what the model gives away about the full one; None where it was not measured.
         class_names: names of the classes, by their numbers; empty where they are not known.
         remarks: what was noticed about the model and its rows, one sentence each.
+        standard: the published standard that the limits follow; None where they follow none.
     """
 
     model: AuditedModel
@@ -100,6 +105,7 @@ class AuditFacts:
     against: Against | None = None
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    standard: StandardName | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class JointFacts:
         limits: what the verdict does not say.
         class_names: names of the classes, by their numbers; empty where they are not known.
         remarks: what was noticed about the files and their rows, one sentence each.
+        standard: the published standard that the limits follow; None where they follow none.
     """
 
     model: AuditedModel
@@ -127,6 +134,7 @@ class JointFacts:
     limits: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    standard: StandardName | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +233,11 @@ def _judged(
         "leak": leak_of(finding, strongest),
         "by_class": recall_by_class(finding.subject, dense, level=finding.level),
         "newly_exposed": exposed,
+        "standard": standard_statement(
+            facts.standard,
+            finding,
+            files=len(facts.kinds) if isinstance(facts, JointFacts) else 1,
+        ),
         "remarks": facts.remarks,
         "next_steps": finding.next_steps,
     }
