@@ -12,15 +12,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from safecompress.report.bom_components import data_of, hashes_of, libraries_of
 from safecompress.report.document_facts import status_of
 from safecompress.report.evidence import Evidence
 from safecompress.report.figures import MeasuredFigure, figures_of
-from safecompress.report.safe import LONGEST_SENTENCE, mapping, number, sequence, text
+from safecompress.report.safe import LONGEST_SENTENCE, mapping, sequence, text
 from safecompress_command import __version__
 
-_DIGEST = re.compile("[0-9a-f]{64}")
 _MODEL = "model"
-_LIBRARIES = ("torch", "numpy", "scipy")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -33,8 +32,8 @@ def bill_of_materials(evidence: Evidence) -> str:
     Args:
         evidence: the verdict with what lies beside it.
     """
-    data = list(_data(evidence))
-    libraries = list(_libraries(evidence))
+    data = data_of(evidence)
+    libraries = libraries_of(evidence)
     others = [component["bom-ref"] for component in (*data, *libraries)]
     metadata: dict[str, Any] = {
         "tools": {
@@ -70,25 +69,33 @@ def _model(evidence: Evidence, data: list[dict[str, Any]]) -> dict[str, Any]:
         "modelCard": _card(evidence, data),
         "properties": list(_properties(evidence)),
     }
-    component |= _hashes(_digest_of(evidence))
+    component |= hashes_of(_digest_of(evidence))
+    if files := _files(evidence):
+        component["components"] = files
     if pedigree := _pedigree(evidence):
         component["pedigree"] = pedigree
     return component
 
 
+def _files(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return the files of an audited model with their digests; none where they are not known."""
+    digests = mapping(mapping(evidence.provenance.get("audited")).get("sha256"))
+    return [
+        {"type": "file", "bom-ref": f"file:{index}", "name": text(name) or "file", **hashes_of(of)}
+        for index, (name, of) in enumerate(digests.items())
+    ]
+
+
 def _digest_of(evidence: Evidence) -> object:
-    """Return the SHA-256 of the judged file, as its document has it."""
+    """Return the SHA-256 of the judged file, as its document or its provenance has it."""
     document = evidence.document
+    files = mapping(mapping(evidence.provenance.get("audited")).get("sha256"))
+    if len(files) == 1:
+        return next(iter(files.values()))
     name = mapping(document.get("file")).get("name")
     if name is not None:
         return mapping(document.get("sha256")).get(name)
     return mapping(document.get("model")).get("sha256")
-
-
-def _hashes(digest: object) -> dict[str, Any]:
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        return {}
-    return {"hashes": [{"alg": "SHA-256", "content": digest}]}
 
 
 def _pedigree(evidence: Evidence) -> dict[str, Any]:
@@ -99,9 +106,9 @@ def _pedigree(evidence: Evidence) -> dict[str, Any]:
     if document.get("kind") == "export":
         run = text(mapping(document.get("run")).get("name"))
         ancestor |= {"name": f"model of the run {run}".rstrip()}
-        ancestor |= _hashes(mapping(document.get("sha256")).get("model.safetensors"))
+        ancestor |= hashes_of(mapping(document.get("sha256")).get("model.safetensors"))
     else:
-        ancestor |= {"name": "dense model"} | _hashes(evidence.dense_sha256)
+        ancestor |= {"name": "dense model"} | hashes_of(evidence.dense_sha256)
     found: dict[str, Any] = {"ancestors": [ancestor]} if "hashes" in ancestor else {}
     return found | ({"notes": f"Rounds: {', '.join(lineage)}."} if lineage else {})
 
@@ -183,49 +190,3 @@ def _properties(evidence: Evidence) -> Iterator[dict[str, str]]:
     for name, value in known.items():
         if shown := text(value):
             yield {"name": f"safecompress:{name}", "value": shown}
-
-
-def _data(evidence: Evidence) -> Iterator[dict[str, Any]]:
-    """Return a component for every group of rows, with its digest and its size where known."""
-    document, made = evidence.document, evidence.provenance
-    digests = dict(mapping(made.get("splits")))
-    if sealed := mapping(document.get("sha256")).get("sealed rows"):
-        digests.setdefault("sealed", sealed)
-    sizes = mapping(mapping(made.get("data")).get("sizes")) or mapping(document.get("data"))
-    if not sizes:
-        power = mapping(document.get("power"))
-        sizes = {
-            f"judged.{side}": power.get(f"n_{side}")
-            for side in ("members", "nonmembers")
-            if number(power.get(f"n_{side}"))
-        }
-    groups = dict.fromkeys(text(name).partition(".")[0] for name in (*digests, *sizes))
-    for group in filter(None, groups):
-        parts = {
-            text(name): text(size)
-            for name, size in sizes.items()
-            if text(name).partition(".")[0] == group and text(size) not in {"", "0"}
-        }
-        hashes = _hashes(digests.get(group))
-        if not parts and not hashes:
-            continue
-        rows = [{"name": f"safecompress:rows:{n}", "value": of} for n, of in parts.items()]
-        yield {
-            "type": "data",
-            "bom-ref": f"data:{group}",
-            "name": f"rows: {group}",
-            **hashes,
-            "data": [{"type": "dataset", "name": group, "contents": {"properties": rows}}],
-        }
-
-
-def _libraries(evidence: Evidence) -> Iterator[dict[str, Any]]:
-    for name in _LIBRARIES:
-        if version := text(evidence.provenance.get(name)):
-            yield {
-                "type": "library",
-                "bom-ref": f"library:{name}",
-                "name": name,
-                "version": version,
-                "purl": f"pkg:pypi/{name}@{version.partition('+')[0]}",
-            }

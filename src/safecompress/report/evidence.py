@@ -11,7 +11,7 @@ from safecompress.errors import DataError, RunFolderError
 from safecompress.files import read_json, sha256
 from safecompress.report.document_facts import file_of
 from safecompress.report.folder import read_folder
-from safecompress.report.safe import mapping
+from safecompress.report.safe import mapping, text
 
 _MODEL, _DENSE = "model.safetensors", "dense.safetensors"
 
@@ -24,7 +24,7 @@ class Evidence:
         name: name of the folder or of the exported file.
         document: the verdict on a run or an audited model, or the document of an exported file.
         provenance: the contents of provenance.json; of an exported file, what it was made with.
-        artifact: path of the judged file, or its name where the file is elsewhere.
+        artifact: path of the judged file as it was given, or its name where no path is known.
         dense_sha256: SHA-256 of the dense model's file beside the verdict; empty where there is
             none.
     """
@@ -74,10 +74,12 @@ def read_evidence(path: Path) -> Evidence:
 def _of_folder(folder: Path) -> Evidence:
     files = read_folder(folder)
     model, dense = folder / _MODEL, folder / _DENSE
+    audited = mapping(files.provenance.get("audited"))
+    named = text(audited.get("file") or audited.get("model")) or file_of(files.verdict)
     return Evidence(
         name=files.name,
         document=files.verdict,
         provenance=files.provenance,
-        artifact=str(model) if model.is_file() else file_of(files.verdict),
+        artifact=str(model) if model.is_file() else named,
         dense_sha256=sha256(dense) if dense.is_file() else "",
     )

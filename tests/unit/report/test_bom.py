@@ -47,6 +47,10 @@ def test_bills_are_valid_by_the_schema_of_cyclonedx(tmp_path: Path) -> None:
         assert validator.validate_str(text) is None
 
     law()
+    files = {"audited": {"sha256": {"model.onnx": "a" * 64, "w.bin": "b" * 64}}}
+    assert validator.validate_str(bill_of_materials(evidence_of(verdict(), made=files))) is None
+    outputs = {"audited": {"file": "o.npz", "sha256": "c" * 64}}
+    assert validator.validate_str(bill_of_materials(evidence_of(verdict(), made=outputs))) is None
     whole = bill_of_materials(read_evidence(run_with_dense(tmp_path / "run")))
     assert validator.validate_str(whole) is None
     broken = json.loads(whole)
@@ -105,6 +109,29 @@ def test_a_file_descends_from_the_model_of_its_run() -> None:
     assert data["data"][0]["contents"]["properties"] == [rows]
     metrics = model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     assert {m["type"]: m["value"] for m in metrics} == {"accuracy": "0.7", "loss.auc": "0.5"}
+
+
+def test_an_audited_model_has_the_digests_of_its_files(tmp_path: Path) -> None:
+    digests = {"model.onnx": "a" * 64}
+    audited = {"model": "m/model.onnx", "kind": "onnx", "sha256": digests}
+    judged = verdict() | {"kind": "audit", "model": {"name": "m", "outputs": "logits"}}
+    one = bill_of(judged, made={"audited": audited})["metadata"]["component"]
+    assert one["hashes"][0]["content"] == "a" * 64
+    digests["weights.bin"] = "b" * 64
+    two = bill_of(judged, made={"audited": audited})["metadata"]["component"]
+    assert "hashes" not in two
+    assert [file["hashes"][0]["content"] for file in two["components"]] == ["a" * 64, "b" * 64]
+    folder = write_run(tmp_path / "run", verdict_json=judged, provenance_json={"audited": audited})
+    assert read_evidence(folder).artifact == "m/model.onnx"
+
+
+def test_recorded_outputs_are_data_and_no_model() -> None:
+    audited = {"file": "outputs.npz", "sha256": "c" * 64}
+    judged = verdict() | {"kind": "audit", "model": {"name": "outputs"}}
+    bill = bill_of(judged, made={"audited": audited})
+    assert "hashes" not in bill["metadata"]["component"]
+    named = {c["name"]: c["hashes"] for c in bill["components"] if "hashes" in c}
+    assert named["recorded outputs: outputs.npz"][0]["content"] == "c" * 64
 
 
 def test_the_serial_number_is_of_the_contents() -> None:
