@@ -19,6 +19,7 @@ from safecompress.cli import app
 from safecompress.config import load_audit_config, load_config
 from safecompress.config.standards import STANDARDS, Standard
 from safecompress.errors import ConfigError
+from tests import small_runs
 from tests.imagined_verdicts import judged
 from tests.recorded_outputs import arrays, saved
 
@@ -91,6 +92,15 @@ def test_a_verdict_names_the_standard_and_claims_nothing(tmp_path: Path) -> None
     assert "OWASP AISVS" in (tmp_path / "audit" / "report.html").read_text()
     command(path)
     assert "standard" not in json.loads((tmp_path / "audit" / "verdict.json").read_text())
+
+
+def test_a_run_names_the_standard_that_its_limits_follow(tmp_path: Path) -> None:
+    with small_runs.brisk():
+        run = small_runs.begin(tmp_path / "run", verdict={"standard": "aisvs"})
+    document = run.verdict.document
+    assert "AUC at most 0.55" in document.standard
+    assert "2 % found at 1 % and 0.2 % found at 0.1 % false positives" in document.standard
+    assert {"loss.auc ≤ 0.55", "loss.tpr@0.001 ≤ 0.002"} <= {c.name for c in document.checks}
 
 
 def test_too_few_kinds_of_attack_are_said() -> None:
