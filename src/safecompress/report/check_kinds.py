@@ -186,6 +186,10 @@ def kind_of(check: Mapping[str, Any]) -> CheckKind:
 
     >>> kind_of({"name": "loss.auc ≤ 0.6"}).id, kind_of({"name": "accuracy as before"}).id
     ('attack-auc', 'faithful-file')
+    >>> kind_of({"name": "a.npz: class.auc ≤ 0.6"}).id
+    'group-leak'
     """
     name = text(check.get("name"), longest=600)
-    return next((kind for kind in CHECK_KINDS if kind.pattern.match(name)), OTHER)
+    # Of files that are judged together, the names of files stand before what was measured.
+    measured = name if name.startswith("control: ") else name.rpartition(": ")[2]
+    return next((kind for kind in CHECK_KINDS if kind.pattern.match(measured)), OTHER)

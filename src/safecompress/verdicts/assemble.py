@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from safecompress.config.standards import StandardName
-from safecompress.protocols import AttackResult
+from safecompress.protocols import Attack, AttackResult
+from safecompress.registry.identity import identity
 from safecompress.verdict_names import DENSE, SCHEMA_VERSION
 from safecompress.verdicts.comparison_document import (
     CohortRow,
@@ -236,11 +237,20 @@ def _judged(
         "standard": standard_statement(
             facts.standard,
             finding,
+            attacks=_attacks_that_ran(finding),
             files=len(facts.kinds) if isinstance(facts, JointFacts) else 1,
         ),
         "remarks": facts.remarks,
         "next_steps": finding.next_steps,
     }
+
+
+def _attacks_that_ran(finding: Finding) -> tuple[Attack, ...]:
+    """Return the attacks of a finding; those of every file and of every set of files, each once."""
+    if not isinstance(finding, JointFinding):
+        return finding.attacks
+    ran = {identity(a): a for scope in finding.scopes for a in scope.attacks}
+    return tuple(ran.values())
 
 
 def _joint(finding: JointFinding, facts: JointFacts) -> JointVerdict:

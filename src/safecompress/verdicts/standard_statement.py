@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from safecompress.config.standards import STANDARDS, StandardName
+from safecompress.protocols import Attack
 from safecompress.verdicts.verdict import Finding
 
 _BLIND = "control: blind baseline"
 
 
-def standard_statement(name: StandardName | None, finding: Finding, *, files: int = 1) -> str | None:
+def standard_statement(
+    name: StandardName | None, finding: Finding, *, attacks: Sequence[Attack], files: int = 1
+) -> str | None:
     """Return which standard the limits follow, what ran for it, and what it asks beyond.
 
     It never says that a model conforms: whoever files the evidence decides that.
@@ -16,6 +21,7 @@ def standard_statement(name: StandardName | None, finding: Finding, *, files: in
     Args:
         name: the standard; None where the limits follow none, which gives None.
         finding: the results of checks and controls.
+        attacks: all attacks that ran, on each file and on several.
         files: number of files that were judged together.
     """
     if name is None:
@@ -23,8 +29,8 @@ def standard_statement(name: StandardName | None, finding: Finding, *, files: in
     asked = STANDARDS[name]
     percent = [(100 * tpr, 100 * fpr) for tpr, fpr in asked.max_tpr]
     rates = " and ".join(f"{found:.4g} % found at {fpr:.4g} %" for found, fpr in percent)
-    kinds = sorted({attack.signals for attack in finding.attacks} - {""})
-    ran = f"{len(finding.attacks)} attacks of {len(kinds)} kinds ran ({', '.join(kinds)})"
+    kinds = sorted({attack.signals for attack in attacks} - {""})
+    ran = f"{len(attacks)} attacks of {len(kinds)} kinds ran ({', '.join(kinds)})"
     if len(kinds) < asked.kinds:
         ran += f", and it asks for {asked.kinds} kinds or more"
     beyond = f"it also asks for {asked.beyond}"

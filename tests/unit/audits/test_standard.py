@@ -103,10 +103,26 @@ def test_a_run_names_the_standard_that_its_limits_follow(tmp_path: Path) -> None
     assert {"loss.auc ≤ 0.55", "loss.tpr@0.001 ≤ 0.002"} <= {c.name for c in document.checks}
 
 
+def test_files_judged_together_follow_it_and_count_every_attack(tmp_path: Path) -> None:
+    made = arrays(300, leak=1.0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name, made).rename(tmp_path / f"{name}.npz")
+        made = {k: v * 1.5 if "logits" in k else v for k, v in made.items()}
+    code, _ = command(
+        tmp_path / "a.npz", str(tmp_path / "b.npz"), "--jointly", "--standard", "aisvs"
+    )
+    document = json.loads((tmp_path / "audit" / "verdict.json").read_text())
+    assert (code, document["kind"]) == (1, "joint")
+    assert "of 3 kinds ran (label, vector, versions)" in document["standard"]
+    assert "whether these 2 files are all that is released" in document["standard"]
+    assert "b.npz: loss.auc ≤ 0.55" in {check["name"] for check in document["checks"]}
+
+
 def test_too_few_kinds_of_attack_are_said() -> None:
     from safecompress.verdicts.standard_statement import standard_statement
 
-    said = standard_statement("aisvs", judged(()))
+    said = standard_statement("aisvs", judged(()), attacks=())
     assert said is not None
     assert "0 attacks of 0 kinds ran" in said
     assert "it asks for 2 kinds or more" in said
