@@ -292,6 +292,7 @@ def _judged(
         against=None if paired is None else _against(paired),
         class_names=recorded.class_names,
         remarks=recorded.remarks,
+        standard=limits.standard,
     )
     figures = figures_document(
         subjects,

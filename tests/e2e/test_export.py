@@ -92,7 +92,13 @@ def test_every_format_answers_and_leaks_as_the_model_does(form: str, run: Path) 
     stored = json.loads(Path(f"{path}.json").read_text())
     assert stored["sha256"].keys() >= {path.name, "model.safetensors", "verdict.json"}
     card = Path(f"{path}.md").read_text()
-    for part in ("## Verdict", "## Intended use", "## Data", "## Limits", "## Provenance"):
+    for part in (
+        "## Verdict",
+        "## Intended use",
+        "## Data",
+        "## What was attacked",
+        "## Provenance",
+    ):
         assert part in card
 
 

@@ -101,7 +101,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("option", ["--junit", "--html", "--markdown"])
+FORMS = ("--junit", "--html", "--markdown", "--sarif")
+
+
+@pytest.mark.parametrize("option", FORMS)
 def test_an_audit_replaces_its_own_files_only(outputs: Path, option: str, tmp_path: Path) -> None:
     words = ["audit", str(outputs), "--quiet", "--out", str(tmp_path / "audit")]
     before = sha256(outputs)
@@ -120,4 +123,4 @@ def test_an_audit_replaces_its_own_files_only(outputs: Path, option: str, tmp_pa
     (tmp_path / "empty").touch()
     CliRunner().invoke(app, [*words, option, str(tmp_path / "empty")])
     assert (tmp_path / "empty").stat().st_size > 100
-    assert not any(is_ours(other, o) for o in ("--junit", "--html", "--markdown") if o != option)
+    assert not any(is_ours(other, o) for o in FORMS if o != option)

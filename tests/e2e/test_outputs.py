@@ -17,7 +17,7 @@ from safecompress.cli.app import app
 from safecompress.errors import ConfigError, StorageError
 from tests.recorded_outputs import arrays, saved
 
-SIDES = ("--junit", "--html", "--markdown")
+SIDES = ("--junit", "--html", "--markdown", "--sarif")
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def judge_jointly(
         level=corrected_level(level, case.looks),
         on_result=lambda result: on_event(check_event(result)),
     )
-    document = assemble(finding, _facts(case, judged, named))
+    document = assemble(finding, _facts(case, judged, named, limits))
     figures = _figures(finding)
     verdict = Verdict(finding.status, document.sentence, finding.checks, document, figures)
     return verdict, document
@@ -128,7 +128,9 @@ def _controls(
     return controls
 
 
-def _facts(case: JointCase, judged: JointScopes, named: Sequence[Attack]) -> JointFacts:
+def _facts(
+    case: JointCase, judged: JointScopes, named: Sequence[Attack], limits: Limits
+) -> JointFacts:
     accuracies = [float(f.outputs.nonmembers.correct.double().mean()) for f in case.files]
     sealed = all(c.sealed for c in case.cases)
     return JointFacts(
@@ -147,6 +149,7 @@ def _facts(case: JointCase, judged: JointScopes, named: Sequence[Attack]) -> Joi
         limits=(*LIMITS, *([] if sealed else [DECLARED]), CHOSEN, _SHARED),
         class_names=next((f.class_names for f in case.files if f.class_names), ()),
         remarks=_remarks(case),
+        standard=limits.standard,
     )
 
 

@@ -28,8 +28,9 @@ from safecompress.checks.by_class import group_checks, worth_checks
 from safecompress.checks.leak_checks import ALL_FORMS
 from safecompress.config import Request
 from safecompress.config.judging import MARGIN
+from safecompress.config.standards import STANDARDS, StandardName
 from safecompress.data import RecordedOutputs
-from safecompress.errors import ConfigError
+from safecompress.errors import ConfigError, did_you_mean
 from safecompress.protocols import Attack, Evidence, Pool
 from safecompress.registry.identity import Identity, identity
 
@@ -56,6 +57,8 @@ class Limits:
             group, in [0.5, 1]; where the rows of a group cannot settle it, the verdict is not
             decided. None takes `max_auc`, and then such a group is a warning.
         margin: with a baseline, AUC that any attack may gain on it, in [0, 0.5].
+        standard: name of a published standard in `STANDARDS`, whose limits count beside these, the
+            stricter first; None for none.
         max_transfer_gain: for a pair, upper bound on what holding the small model adds to the
             transfer rate of the same attacker without it, in [0, 1]; a failure is a warning.
 
@@ -71,6 +74,7 @@ class Limits:
     max_group_auc: float | None = None
     margin: float = MARGIN
     max_transfer_gain: float = 0.1
+    standard: StandardName | None = None
 
     def __post_init__(self) -> None:
         _as_python_numbers(self)
@@ -103,6 +107,24 @@ class Limits:
                     "0.01@0.001: at most 1 % of the members found where 0.1 % of the non-members "
                     "are taken for members."
                 )
+
+        if self.standard is not None:
+            _tighten(self, self.standard)
+
+
+def _tighten(limits: Limits, name: str) -> None:
+    """Make limits at least as strict as those of a standard."""
+    asked = next((standard for known, standard in STANDARDS.items() if known == name), None)
+    if asked is None:
+        near = did_you_mean(name, STANDARDS)
+        raise ConfigError(f"standard: no standard is called '{name}'{near}")
+    by_class = limits.max_auc if limits.max_group_auc is None else limits.max_group_auc
+    rates: dict[float, float] = {}
+    for tpr, fpr in (*limits.max_tpr, *asked.max_tpr):
+        rates[fpr] = min(tpr, rates.get(fpr, 1.0))
+    object.__setattr__(limits, "max_auc", min(limits.max_auc, asked.max_auc))
+    object.__setattr__(limits, "max_group_auc", min(by_class, asked.max_auc))
+    object.__setattr__(limits, "max_tpr", tuple((tpr, fpr) for fpr, tpr in rates.items()))
 
 
 def _as_python_numbers(limits: Limits) -> None:

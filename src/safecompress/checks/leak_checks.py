@@ -61,6 +61,21 @@ def low_fpr_checks(attacks: Sequence[Attack], *, besides: Iterable[float] = ()) 
     ]
 
 
+def rate_checks(attacks: Sequence[Attack], max_tpr: Sequence[tuple[float, float]]) -> list[Check]:
+    """Return limits on the members found at few false accusations, which the rows must settle.
+
+    Args:
+        attacks: the attacks; one with a single threshold is left out, as in `low_fpr_checks`.
+        max_tpr: pairs (TPR, FPR), both in (0, 1): the limit and the rate that it is taken at.
+    """
+    return [
+        named_check(AttackMeasure(attack, TprAtFpr(fpr)), at_most(tpr))
+        for tpr, fpr in max_tpr
+        for attack in attacks
+        if not attack.two_valued
+    ]
+
+
 def dense_checks(attacks: Sequence[Attack], margin: float = MARGIN) -> list[Check]:
     """Return the checks that no attack is stronger than on the dense model by more than a margin.
 

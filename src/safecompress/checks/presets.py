@@ -21,6 +21,7 @@ from safecompress.checks.leak_checks import (
     dense_checks,
     fewest_shadows,
     low_fpr_checks,
+    rate_checks,
     shadow_attacks,
 )
 from safecompress.checks.measures import Accuracy, AttackMeasure, Density, Measure, measure_from
@@ -28,6 +29,7 @@ from safecompress.checks.metrics import BalancedAccuracy
 from safecompress.checks.suite import Suite
 from safecompress.config import CheckConfig, CompressConfig, Request
 from safecompress.config.judging import MARGIN
+from safecompress.config.standards import STANDARDS, StandardName
 from safecompress.data import Splits
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack
@@ -44,6 +46,7 @@ def default_suite(
     more: Sequence[Attack] = (),
     group_by: Sequence[str] = (),
     margin: float = MARGIN,
+    standard: StandardName | None = None,
 ) -> Suite:
     """Return the suite of a run that names no checks.
 
@@ -53,7 +56,10 @@ def default_suite(
         more: attacks beside the standard ones, judged by the same bounds.
         group_by: columns whose groups are judged beside the classes.
         margin: AUC that the model may leak more than the dense one, at least 0.
+        standard: a published standard whose limits of the leak replace the usual ones.
     """
+    asked = None if standard is None else STANDARDS[standard]
+    max_auc = DEFAULT_MAX_AUC if asked is None else asked.max_auc
     attacks = [ATTACKS.build(name, where="default suite") for name in _STANDARD_ATTACKS]
     attacks += more
     by_class = AttackMeasure(attacks[1], BalancedAccuracy(per_class=True))
@@ -63,12 +69,14 @@ def default_suite(
     if relative:
         checks.append(named_check(Accuracy(), at_least_dense(-DEFAULT_ACCURACY_LOSS)))
     checks += worth_checks(relative=relative)
-    checks += auc_checks(attacks)
+    checks += auc_checks(attacks, max_auc)
     if relative:
         checks += dense_checks(attacks, margin)
-    checks += group_checks(attacks, bound=DEFAULT_MAX_AUC, by=group_by)
-    checks.append(named_check(by_class, at_most(DEFAULT_MAX_AUC)))
-    checks += low_fpr_checks(attacks)
+    checks += group_checks(attacks, bound=max_auc, by=group_by, decisive=asked is not None)
+    checks.append(named_check(by_class, at_most(max_auc)))
+    if asked is not None:
+        checks += rate_checks(attacks, asked.max_tpr)
+    checks += low_fpr_checks(attacks, besides=[fpr for _, fpr in asked.max_tpr] if asked else ())
     return Suite(tuple(checks))
 
 
@@ -196,4 +204,5 @@ def suite_from(
         more=more,
         group_by=config.verdict.group_by,
         margin=config.verdict.margin,
+        standard=config.verdict.standard,
     )

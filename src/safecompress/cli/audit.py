@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from safecompress.audit import Audit, Limits, audit
-from safecompress.cli.compress import Assign, Json, Quiet
+from safecompress.cli.compress import Assign, Json, Quiet, StandardOption
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import show_outcome
@@ -18,7 +18,7 @@ from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
 from safecompress.jointly import JointAudit, audit_jointly
-from safecompress.report import junit_xml, markdown_summary, render_report
+from safecompress.report import junit_xml, markdown_summary, render_report, sarif_log
 
 _YAML = {".yaml", ".yml"}
 Rates = Annotated[
@@ -91,6 +91,7 @@ def command(
         str | None,
         typer.Option(help="The full model that holders of TARGET may attack; of a run, 'dense'."),
     ] = None,
+    standard: StandardOption = None,
     max_auc: Annotated[
         float | None, typer.Option(help="Most that any attack's AUC may be; 0.60 by default.")
     ] = None,
@@ -135,6 +136,7 @@ def command(
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write a short summary here.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0 here.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that SafeCompress did not write.")
     ] = False,
@@ -156,6 +158,7 @@ def command(
         "accuracy": accuracy,
         "baseline": baseline,
         "against": against,
+        "limits.standard": standard,
         "limits.max_auc": max_auc,
         "limits.max_group_auc": max_group_auc,
         "group_by": group_by or None,
@@ -176,7 +179,7 @@ def command(
     folder = out or config.out or Path("audits") / _name(target, config)
     require_outputs(
         folders={"--out": folder},
-        files={"--junit": junit, "--html": html, "--markdown": markdown},
+        files={"--junit": junit, "--html": html, "--markdown": markdown, "--sarif": sarif},
         inputs={
             "the target": target,
             "the configured target": config.target,
@@ -223,6 +226,7 @@ def command(
             "--junit": (junit, lambda: junit_xml(document, name=folder.name)),
             "--html": (html, lambda: render_report(folder)),
             "--markdown": (markdown, lambda: markdown_summary(document)),
+            "--sarif": (sarif, lambda: sarif_log(document, artifact=str(config.target))),
         }
     )
     show_outcome(result.verdict, folder, as_json=as_json)
@@ -291,6 +295,7 @@ def _limits(config: AuditConfig) -> Limits:
         config.limits.max_group_auc,
         config.limits.margin,
         config.limits.max_transfer_gain,
+        config.limits.standard,
     )
 
 

@@ -11,6 +11,7 @@ from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
 from safecompress.compress import Run, compress
 from safecompress.config import PRESETS, load_config
+from safecompress.config.standards import STANDARDS
 from safecompress.errors import ConfigError
 
 Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty.")]
@@ -22,6 +23,12 @@ Assign = Annotated[
 PresetName = Annotated[
     str | None, typer.Option("--preset", help=f"What to prefer: {', '.join(PRESETS)}.")
 ]
+StandardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--standard", metavar="NAME", help=f"Limits after a standard, too: {', '.join(STANDARDS)}."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show rounds and checks only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")]
 
@@ -32,6 +39,7 @@ def command(
     seed: Seed = None,
     assign: Assign = None,
     preset: PresetName = None,
+    standard: StandardOption = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run.")] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import code that the folder to resume names.")
@@ -46,7 +54,7 @@ def command(
     run = execute(
         config,
         out=out,
-        assignments=settings(assign, seed, preset),
+        assignments=settings(assign, seed, preset, standard=standard),
         resume=resume,
         trust_code=trust_code,
         quiet=quiet,
@@ -55,15 +63,22 @@ def command(
     raise typer.Exit(run.verdict.exit_code)
 
 
-def settings(assign: list[str] | None, seed: int | None, preset: str | None = None) -> list[str]:
-    """Return the overrides of a command line, `--seed` and `--preset` included.
+def settings(
+    assign: list[str] | None,
+    seed: int | None,
+    preset: str | None = None,
+    *,
+    standard: str | None = None,
+) -> list[str]:
+    """Return the overrides of a command line, `--seed`, `--preset` and `--standard` included.
 
     Args:
         assign: the values of `--set`, each `KEY=VALUE`.
         seed: the value of `--seed`; None where it was not given.
         preset: the value of `--preset`; None where it was not given.
+        standard: the value of `--standard`; None where it was not given.
     """
-    options = {"seed": seed, "preset": preset}
+    options = {"seed": seed, "preset": preset, "verdict.standard": standard}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     return [*(assign or []), *given]
 

@@ -36,7 +36,12 @@ def show_outcome(verdict: Verdict, folder: Path, *, as_json: bool) -> None:
     else:
         comparison_table(verdict.document)
         say(f"\n{verdict.status}: {verdict.sentence}")
-        for line in (*next_lines(verdict.document.next_steps), _looks(verdict.document)):
+        standard = verdict.document.standard or ""
+        for line in (
+            *next_lines(verdict.document.next_steps),
+            f"standard: {standard}" if standard else "",
+            _looks(verdict.document),
+        ):
             if line:
                 say(line)
         say(f"report: {folder / REPORT}")

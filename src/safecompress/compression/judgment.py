@@ -150,6 +150,7 @@ def judge(
         promised=promised,
         canaries=canaries,
         remarks=starved_layers(compressed.topology, embedding_tables(session.module)),
+        standard=session.config.verdict.standard,
     )
     figures = figures_document(
         subjects,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from safecompress.config.data import DataConfig
 from safecompress.config.judging import MARGIN, ShadowsConfig
 from safecompress.config.section import InputFile, Request, Section, Share
+from safecompress.config.standards import STANDARD_HELP, StandardName
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -68,6 +69,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 class LimitsConfig(Section):
     """What the audited model must keep."""
 
+    standard: StandardName | None = Field(default=None, description=STANDARD_HELP)
     max_auc: float = Field(
         default=0.60,
         ge=0.5,

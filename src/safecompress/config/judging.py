@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from safecompress.config.section import Request, Section, Share
+from safecompress.config.standards import STANDARD_HELP, StandardName
 
 MARGIN = 0.02
 """AUC that a model may by default leak more than the dense one."""
@@ -169,6 +170,10 @@ class VerdictConfig(Section):
         "all rows and within each class, and against the dense model, and the members found at "
         "1 % and 0.1 % false positives.",
     )
+    standard: StandardName | None = Field(
+        default=None,
+        description=f"{STANDARD_HELP} It is about the default suite and takes no `checks`.",
+    )
     group_by: tuple[str, ...] = Field(
         default=(),
         description="Columns of a table, such as `region`, within whose groups the default suite "
@@ -199,6 +204,15 @@ class VerdictConfig(Section):
         description="Rows that coin flips, recorded before any training, put into it or leave out. "
         "They give a lower bound of the ε of differential privacy.",
     )
+
+    @model_validator(mode="after")
+    def _one_suite(self) -> VerdictConfig:
+        if self.standard is not None and self.checks:
+            raise ValueError(
+                f"standard '{self.standard}' sets limits of the default suite, which checks replace"
+                "; give one of them"
+            )
+        return self
 
 
 class ShadowsConfig(Section):

@@ -1,14 +1,18 @@
-"""`model_card`: the Markdown page beside an exported file, made from its verdict document."""
+"""`model_card`: the Markdown page beside an exported file, made from its verdict document.
+
+It begins with metadata that the Hugging Face Hub reads, so it can be a repository's README.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from safecompress.export.card_metadata import front_matter
 from safecompress.report.markdown import table_cell as plain
 from safecompress.report.safe import LONGEST_SENTENCE
 from safecompress.verdicts.export_document import ExportVerdict, Measured
-from safecompress.verdicts.parts import Span
+from safecompress.verdicts.parts import CheckEntry, Span
 
 _FAITHFUL = {True: "yes", False: "no", None: "undecided"}
 
@@ -22,7 +26,8 @@ def model_card(document: ExportVerdict) -> str:
     run, tested = document.run, document.retest
     said = plain(run.sentence, longest=LONGEST_SENTENCE)
     sentence = plain(document.sentence, longest=LONGEST_SENTENCE)
-    lines = [f"# {plain(document.file.name)}", "", f"**{document.status}**: {sentence}"]
+    lines = front_matter(document).splitlines()
+    lines += [f"# {plain(document.file.name)}", "", f"**{document.status}**: {sentence}"]
     lines += _bulleted("Next steps", document.next_steps)
     lines += ["", "## Verdict", "", f"Of the model: **{run.verdict}**. {said}"]
     lines += ["", f"Faithful to the model: {_FAITHFUL[document.faithful]}."]
@@ -33,9 +38,13 @@ def model_card(document: ExportVerdict) -> str:
         f"**{tested.verdict}**. Accuracy {_share(tested.accuracy)}, before export "
         f"{_share(tested.accuracy_before)}.",
     ]
-    lines += ["", *_table(("check", "status", "value", "interval", "condition"), _checks(document))]
+    lines += ["", *_checks(document.checks)]
     lines += _set(document)
-    lines += ["", "## Intended use", "", document.use, "", "## The model", ""]
+    lines += ["", "## Intended use", "", document.use]
+    if document.usage:
+        lines += ["", "## How to use it", "", f"It takes {plain(document.model.inputs)}."]
+        lines += ["", "```python", *document.usage.splitlines(), "```"]
+    lines += ["", "## What was attacked", "", *_attacked(document), "", "## The model", ""]
     lines += _table(
         ("", ""),
         [(name, plain(v)) for name, v in document.model.to_json().items() if v is not None],
@@ -43,7 +52,7 @@ def model_card(document: ExportVerdict) -> str:
     lines += ["", "## Data", ""]
     lines += _table(("", ""), [(name, plain(value)) for name, value in document.data.items()])
     lines += ["", "## Size and speed", "", *_size(document)]
-    lines += _bulleted("Limits", document.limits)
+    lines += _bulleted("What the verdict does not mean", document.limits)
     lines += ["", "## Provenance", ""]
     lines += _table(("what", "SHA-256"), [(plain(k), f"`{v}`") for k, v in document.sha256.items()])
     return "\n".join(lines) + "\n"
@@ -82,8 +91,18 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _checks(document: ExportVerdict) -> list[tuple[str, ...]]:
-    return [
+def _attacked(document: ExportVerdict) -> list[str]:
+    """Return the run's checks, repeated on the file, and the names of those that were not."""
+    tested = document.retest
+    lines = _checks(tested.checks) if tested.checks else ["No check of the run was repeated."]
+    if tested.not_repeated:
+        names = ", ".join(map(plain, tested.not_repeated))
+        lines += ["", f"Of the run's verdict alone, and not repeated on this file: {names}."]
+    return lines
+
+
+def _checks(checks: Sequence[CheckEntry]) -> list[str]:
+    rows = [
         (
             plain(check.name),
             str(check.status),
@@ -91,8 +110,9 @@ def _checks(document: ExportVerdict) -> list[tuple[str, ...]]:
             f"{_number(check.low)} to {_number(check.high)}",
             plain(check.condition),
         )
-        for check in document.checks
+        for check in checks
     ]
+    return _table(("check", "status", "value", "interval", "condition"), rows)
 
 
 def _number(value: float | None) -> str:

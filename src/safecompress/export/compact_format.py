@@ -40,6 +40,11 @@ class CompactFormat(Format, ABC):
     suffixes: ClassVar[tuple[str, ...]] = (".safetensors", ZSTD)
     rounds_inputs: ClassVar[bool] = True
     loader: ClassVar[Path | None] = loaders.COMPACT
+    usage: ClassVar[str] = (
+        "from safecompress_reader import read_compact  # one file; needs no torch\n\n"
+        "found = read_compact({file})\n"
+        "found.weights, found.masks, found.metadata"
+    )
     values: ClassVar[Literal["fp32", "fp16", "int8", "int4"]] = "fp32"
 
     packed: bool = False

@@ -86,6 +86,8 @@ def _says_what_it_is(form: Format, seed: int) -> Iterator[str]:
         yield f"it requires {form.requires!r}; expected a frozenset of the names of extras"
     if not isinstance(form.limits, tuple) or not all(map(_is_line, form.limits)):
         yield f"its limits are {form.limits!r}; expected a tuple of sentences"
+    if form.usage != str(form.usage):
+        yield f"its usage is {form.usage!r}; expected lines of Python, or an empty text"
     if form.loader is not None and not Path(form.loader).is_file():
         yield f"its loader is {form.loader}, which is no file; name a script, or None"
 

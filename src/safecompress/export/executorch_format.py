@@ -37,6 +37,11 @@ class ExecutorchFormat(Format, ABC):
     requires: ClassVar[frozenset[str]] = frozenset({"executorch"})
     computes: ClassVar[bool] = True
     loader: ClassVar[Path | None] = loaders.EXECUTORCH
+    usage: ClassVar[str] = (
+        "from executorch.runtime import Runtime\n\n"
+        'method = Runtime.get().load_program({file}).load_method("forward")\n'
+        "(logits,) = method.execute([rows])"
+    )
     values: ClassVar[Literal["fp32", "int8"]] = "fp32"
 
     def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:

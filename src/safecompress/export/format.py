@@ -58,6 +58,8 @@ class Format(ABC):
             memory; None where they are not measured. Its function `loader(threads)` imports the
             runtime and returns a function from a file's path to a function of a `Feed`.
         limits: sentences for the model card about what an answer depends on besides its row.
+        usage: lines of Python for the model card that load a file, whose name `{file}` stands for;
+            empty where a card shows none.
     """
 
     name: ClassVar[str]
@@ -70,6 +72,7 @@ class Format(ABC):
     computes: ClassVar[bool] = False
     loader: ClassVar[Path | None] = None
     limits: ClassVar[tuple[str, ...]] = ()
+    usage: ClassVar[str] = ""
 
     @abstractmethod
     def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -340,6 +341,7 @@ def _export_facts(
         ),
         data={str(k): str(v) for k, v in splits.report.sizes.items()},
         use=USE,
+        usage=form.usage.replace("{file}", json.dumps(path.name)),
         run=ExportedRun(name=run.folder.name, verdict=verdict.verdict, sentence=verdict.sentence),
         retest=retested.facts,
         measured=measured,

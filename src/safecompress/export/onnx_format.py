@@ -45,6 +45,12 @@ class OnnxFormat(Format, ABC):
     prepares: ClassVar[bool] = True
     computes: ClassVar[bool] = True
     loader: ClassVar[Path | None] = loaders.ONNX
+    usage: ClassVar[str] = (
+        "import onnxruntime\n\n"
+        "session = onnxruntime.InferenceSession({file})\n"
+        "inputs = {wanted.name: rows for wanted in session.get_inputs()}  # an array each\n"
+        "(logits,) = session.run(None, inputs)"
+    )
     values: ClassVar[Literal["fp32", "fp16", "int8", "int4"]] = "fp32"
     dynamic: ClassVar[bool] = False
     sparse: ClassVar[bool] = False

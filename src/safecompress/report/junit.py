@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from safecompress.report.conditions import condition_words
-from safecompress.report.safe import mapping, mappings, number, sequence, text
+from safecompress.report.document_facts import checks_of, said_of_check, status_of
+from safecompress.report.safe import mapping, number, sequence, text
 from safecompress.report.view_set import set_lines, set_view
-from safecompress.report.wording import Span
 
 # XML 1.0 forbids these characters, even escaped (production Char).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_PROPERTIES = ("verdict", "sentence", "looks", "level", "scope", "schema_version")
+_PROPERTIES = ("verdict", "sentence", "looks", "level", "scope", "standard", "schema_version")
 
 
 def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
@@ -26,10 +25,10 @@ def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
     suite does not pass.
 
     Args:
-        verdict: the document of verdict.json.
+        verdict: the document of verdict.json, or of an exported file.
         name: name of the suite, for example that of the run folder.
     """
-    checks = mappings(verdict.get("checks"))
+    checks = checks_of(verdict)
     suite = ET.Element("testsuite", name=_clean(name) or "safecompress")
     properties = ET.SubElement(suite, "properties")
     for key, value in _properties(verdict).items():
@@ -50,7 +49,7 @@ def junit_xml(verdict: Mapping[str, Any], *, name: str) -> str:
 
 def _properties(verdict: Mapping[str, Any]) -> dict[str, object]:
     model = mapping(verdict.get("model"))
-    properties = {key: verdict.get(key) for key in _PROPERTIES}
+    properties = {key: verdict.get(key) for key in _PROPERTIES} | {"verdict": status_of(verdict)}
     for name in ("next_steps", "remarks"):
         sentences = [text(item, longest=2000) for item in sequence(verdict.get(name))]
         properties[name] = " ".join(filter(None, sentences)) or None
@@ -73,7 +72,7 @@ def _add_check(suite: ET.Element, check: Mapping[str, Any], *, classname: str, i
         time=f"{seconds:.3f}",
     )
     status = text(check.get("status"), longest=40)
-    message = _clean(_message(check))
+    message = _clean(said_of_check(check))
     critical = check.get("critical") is not False
     if status == "FAIL":
         _outcome(case, "failure", message, kind=status)
@@ -87,33 +86,17 @@ def _add_check(suite: ET.Element, check: Mapping[str, Any], *, classname: str, i
 
 
 def _add_verdict(suite: ET.Element, verdict: Mapping[str, Any], *, classname: str) -> None:
-    status = text(verdict.get("verdict"), longest=40)
+    status = status_of(verdict)
     reported = suite.findall("testcase/failure") or suite.findall("testcase/error")
     if reported or status in {"PASS", "INCONCLUSIVE"}:
         return
     case = ET.SubElement(suite, "testcase", classname=classname, name="verdict", time="0.000")
     message = _clean(verdict.get("sentence")) or "no verdict was reached"
-    _outcome(case, "failure" if status == "FAIL" else "error", message, kind=status or "ERROR")
+    _outcome(case, "failure" if status == "FAIL" else "error", message, kind=status)
 
 
 def _outcome(case: ET.Element, tag: str, message: str, *, kind: str) -> None:
     ET.SubElement(case, tag, message=message, type=_clean(kind)).text = message
-
-
-def _message(check: Mapping[str, Any]) -> str:
-    span = Span.read(check)
-    parts = []
-    if span.value is not None:
-        parts.append(f"measured {span.value:.4g}")
-        if span.low is not None and span.high is not None:
-            parts[0] += f" [{span.low:.4g}, {span.high:.4g}]"
-    if condition := condition_words(check.get("condition")):
-        parts.append(f"wanted {condition}")
-    if remark := text(check.get("message"), longest=2000):
-        parts.append(remark)
-    if advice := text(check.get("advice"), longest=2000):
-        parts.append(advice)
-    return "; ".join(parts)
 
 
 def _clean(value: object) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from safecompress.report.conditions import condition_words
-from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, sequence, text
+from safecompress.report.document_facts import checks_of, file_of, status_of
+from safecompress.report.safe import LONGEST_SENTENCE, mapping, sequence, text
 from safecompress.report.view_set import set_lines, set_view
 from safecompress.report.wording import Span
 
@@ -29,11 +30,12 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
     """Return the verdict, its checks as a table, and its scope.
 
     Args:
-        verdict: the document of verdict.json.
+        verdict: the document of verdict.json, or of an exported file.
     """
-    model = table_cell(mapping(verdict.get("model")).get("name")) or "model"
+    model = mapping(verdict.get("model"))
+    name = table_cell(model.get("name")) or table_cell(file_of(verdict))
     lines = [
-        f"### {table_cell(verdict.get('verdict')) or 'ERROR'}: {model}",
+        f"### {table_cell(status_of(verdict))}: {name}",
         "",
         table_cell(verdict.get("sentence"), longest=LONGEST_SENTENCE),
         "",
@@ -43,7 +45,7 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
         "| check | measured | wanted | |",
         "|---|---|---|---|",
     ]
-    checks = mappings(verdict.get("checks"))
+    checks = checks_of(verdict)
     for check in checks[:_MOST_ROWS]:
         span = Span.read(check)
         measured = "" if span.value is None else f"{span.value:.3f}"
@@ -54,6 +56,8 @@ def markdown_summary(verdict: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {measured} | {table_cell(wanted)} | {status} |")
     if len(checks) > _MOST_ROWS:
         lines.append(f"| … and {len(checks) - _MOST_ROWS} more | | | |")
+    if standard := table_cell(verdict.get("standard"), longest=LONGEST_SENTENCE):
+        lines += ["", f"Standard: {standard}"]
     lines += ["", f"Scope: {table_cell(verdict.get('scope')) or 'not stated'}.", ""]
     return "\n".join(lines)
 

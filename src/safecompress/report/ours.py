@@ -10,6 +10,8 @@ _MARKS: Mapping[str, re.Pattern[bytes]] = {
     "--junit": re.compile(rb"<testsuites>.*name=\"schema_version\"", re.DOTALL),
     "--html": re.compile(rb"<title>[^<]*SafeCompress (report|comparison)</title>"),
     "--markdown": re.compile(rb"### (PASS|FAIL|INCONCLUSIVE|ERROR): "),
+    "--bom": re.compile(rb"\"bomFormat\": \"CycloneDX\".*\"name\": \"safecompress\"", re.DOTALL),
+    "--sarif": re.compile(rb"\"tool\": \{\s*\"driver\": \{\s*\"name\": \"SafeCompress\""),
 }
 """By option, what every file of this kind has near its beginning."""
 _BEGINNING = 64 * 1024
@@ -20,8 +22,8 @@ def is_ours(path: Path, option: str) -> bool:
 
     Args:
         path: the file.
-        option: the option that names it, `--junit`, `--html` or `--markdown`; files of other
-            options are never known.
+        option: the option that names it, such as `--junit`; files of other options than
+            these are never known.
     """
     if not path.exists():
         return True

@@ -82,7 +82,8 @@ class Tile:
 class Hero:
     """The top of the page; `rest` is what follows the verdict's first sentence.
 
-    `steps` are what to do next, `scope` is what was tested, and `remarks` what was noticed.
+    `steps` are what to do next, `scope` is what was tested, `remarks` what was noticed,
+    and `standard` what the limits follow.
     """
 
     badge: Badge
@@ -91,6 +92,7 @@ class Hero:
     steps: tuple[str, ...]
     scope: str
     remarks: tuple[str, ...]
+    standard: str
     tiles: tuple[Tile, ...]
 
 
@@ -139,6 +141,7 @@ def hero(verdict: Mapping[str, Any]) -> Hero:
         _sentences(verdict.get("next_steps")),
         text(verdict.get("scope"), longest=LONGEST_SENTENCE),
         _sentences(verdict.get("remarks")),
+        text(verdict.get("standard"), longest=LONGEST_SENTENCE),
         (_size(verdict), _accuracy(verdict), _strongest(verdict), _passed(verdict)),
     )
 

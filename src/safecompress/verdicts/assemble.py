@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
-from safecompress.protocols import AttackResult
+from safecompress.config.standards import StandardName
+from safecompress.protocols import Attack, AttackResult
+from safecompress.registry.identity import identity
 from safecompress.verdict_names import DENSE, SCHEMA_VERSION
 from safecompress.verdicts.comparison_document import (
     CohortRow,
@@ -51,6 +53,7 @@ from safecompress.verdicts.set_exposure import (
     held_together,
     strongest_on_several,
 )
+from safecompress.verdicts.standard_statement import standard_statement
 from safecompress.verdicts.verdict import Finding, Outcome, power_statement, threat_model
 
 
@@ -67,6 +70,7 @@ class RunFacts:
         promised: what DP-SGD promises; None where no stage used it.
         canaries: what the run's canaries show; None where it had none.
         remarks: what was noticed about the model and its rows, one sentence each.
+        standard: the published standard that the limits follow; None where they follow none.
     """
 
     model: CompressedModel
@@ -77,6 +81,7 @@ class RunFacts:
     promised: DifferentialPrivacy | None = None
     canaries: CanaryFigures | None = None
     remarks: tuple[str, ...] = ()
+    standard: StandardName | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class AuditFacts:
         against: what the model gives away about the full one; None where it was not measured.
         class_names: names of the classes, by their numbers; empty where they are not known.
         remarks: what was noticed about the model and its rows, one sentence each.
+        standard: the published standard that the limits follow; None where they follow none.
     """
 
     model: AuditedModel
@@ -100,6 +106,7 @@ class AuditFacts:
     against: Against | None = None
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    standard: StandardName | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class JointFacts:
         limits: what the verdict does not say.
         class_names: names of the classes, by their numbers; empty where they are not known.
         remarks: what was noticed about the files and their rows, one sentence each.
+        standard: the published standard that the limits follow; None where they follow none.
     """
 
     model: AuditedModel
@@ -127,6 +135,7 @@ class JointFacts:
     limits: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    standard: StandardName | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,7 @@ class ExportFacts:
     model: ExportedModel
     data: Mapping[str, str]
     use: str
+    usage: str
     run: ExportedRun
     retest: RetestFacts
     measured: Measured | None
@@ -224,9 +234,23 @@ def _judged(
         "leak": leak_of(finding, strongest),
         "by_class": recall_by_class(finding.subject, dense, level=finding.level),
         "newly_exposed": exposed,
+        "standard": standard_statement(
+            facts.standard,
+            finding,
+            attacks=_attacks_that_ran(finding),
+            files=len(facts.kinds) if isinstance(facts, JointFacts) else 1,
+        ),
         "remarks": facts.remarks,
         "next_steps": finding.next_steps,
     }
+
+
+def _attacks_that_ran(finding: Finding) -> tuple[Attack, ...]:
+    """Return the attacks of a finding; those of every file and of every set of files, each once."""
+    if not isinstance(finding, JointFinding):
+        return finding.attacks
+    ran = {identity(a): a for scope in finding.scopes for a in scope.attacks}
+    return tuple(ran.values())
 
 
 def _joint(finding: JointFinding, facts: JointFacts) -> JointVerdict:
@@ -271,6 +295,7 @@ def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:
         model=facts.model,
         data=dict(facts.data),
         use=facts.use,
+        usage=facts.usage,
         run=facts.run,
         checks=tuple(map(CheckEntry.of, outcome.checks)),
         retest=facts.retest,

@@ -209,6 +209,9 @@ class JudgedDocument(VerdictDocument):
     by_class: tuple[ClassRecall, ...] = ()
     """What each class is worth to the model: the at most 20 classes that lost most to compression,
     or without a dense model those with the lowest recall."""
+    standard: Text | None = None
+    """The published standard that the limits follow, what ran for it and what it asks beyond; only
+    where one was asked for."""
     remarks: tuple[Text, ...] = ()
     """What was noticed about the model and its rows when they were read, one sentence each."""
     next_steps: tuple[Text, ...] = ()

@@ -173,6 +173,8 @@ class ExportVerdict(VerdictDocument):
     """What the file is meant for."""
     run: ExportedRun
     """The run it was made from."""
+    usage: Text = ""
+    """Lines of Python that load the file; empty where its format states none."""
     checks: tuple[CheckEntry, ...]
     """Whether the file answers, leaks and errs as the model did, and keeps its limits."""
     retest: RetestFacts
