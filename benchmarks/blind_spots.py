@@ -68,6 +68,8 @@ ATTACKS: tuple[str | dict[str, Any], ...] = (
 """Every attack for which a cohort has evidence, but those that take minutes a target."""
 LEFT_OUT: dict[str, str] = {
     "family": "a cohort holds one version of each model",
+    "joint": "a cohort holds one version of each model",
+    "learnt-set": "a cohort holds one version of each model",
     "samia": "half a minute a target",
     "neural-published": "10 seconds a target",
     "white-box-published": "10 seconds a target",
