@@ -138,7 +138,13 @@ def test_the_end_of_a_terminal_ends_workers_and_says_how_to_go_on(tmp_path: Path
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     folder = tmp_path / "run"
     command = [*COMMAND, "compress", str(tmp_path / "c.yaml"), "--out", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A test run that was begun by `nohup` ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
+    )
     while process.poll() is None and len(workers_of(folder)) < 2:
         time.sleep(0.05)
     process.send_signal(signal.SIGHUP)

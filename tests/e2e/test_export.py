@@ -249,7 +249,8 @@ def test_a_faithful_file_of_a_failed_run_is_a_fail(failed: Path) -> None:
     assert done.document.faithful is True
     assert not path.exists()
     card = Path(f"{path}.md").read_text()
-    assert card.splitlines()[2].startswith("**FAIL**: Not shipped, because the model failed. Not ")
+    text = card.partition("\n---\n")[2].strip().splitlines()
+    assert text[2].startswith("**FAIL**: Not shipped, because the model failed. Not ")
     assert "PASS" not in card.partition("## Verdict")[0]
     assert "Go." in done.document.next_steps
 

@@ -38,30 +38,53 @@ KINDS = {
 }
 
 
+class Full:
+    """A file on a disk that takes half of what is written before it says that it is full."""
+
+    def __init__(self, handle: Any, code: int) -> None:
+        self._handle, self._code = handle, code
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.close()
+
+    def write(self, data: Any) -> int:
+        data = memoryview(data).cast("B")
+        self._handle.write(data[: len(data) // 2])
+        raise OSError(self._code, os.strerror(self._code))
+
+
 def failing_file(
     patch: pytest.MonkeyPatch, operation: str, name: str, number: int, code: int
 ) -> None:
-    """Make the `number`-th time that an operation meets the temporary file of `name` fail."""
-    original: Callable[..., Any] = getattr(Path, operation)
+    """Make the `number`-th time that an operation meets the temporary file of `name` fail.
+
+    The operation `write` is to open the file for writing, which `write_bytes` does, too.
+    """
+    method = "open" if operation == "write" else operation
+    original: Callable[..., Any] = getattr(Path, method)
     met = 0
 
     def fail(self: Path, *arguments: Any, **options: Any) -> Any:
         nonlocal met
-        met += self.name.startswith(f".{name}.")
-        if self.name.startswith(f".{name}.") and met == number:
-            if operation == "write_bytes":
-                # A disk takes what still fits before it says that it is full.
-                original(self, arguments[0][: len(arguments[0]) // 2])
-            raise OSError(code, os.strerror(code))
-        return original(self, *arguments, **options)
+        meant = method != "open" or "wb" in (*arguments, *options.values())
+        meant = meant and self.name.startswith(f".{name}.")
+        met += meant
+        if not meant or met != number:
+            return original(self, *arguments, **options)
+        if method == "open":
+            return Full(original(self, *arguments, **options), code)
+        raise OSError(code, os.strerror(code))
 
-    patch.setattr(Path, operation, fail)
+    patch.setattr(Path, method, fail)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_loses_nothing(kind: str, folder: Path, whole: dict[str, Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        failing_file(patch, "write_bytes", *KINDS[kind], errno.ENOSPC)
+        failing_file(patch, "write", *KINDS[kind], errno.ENOSPC)
         with pytest.raises(StorageError, match="the disk is full") as caught:
             begin(folder)
     assert KINDS[kind][0] in one_message(caught.value, code=4)
@@ -135,7 +158,7 @@ def test_without_room_for_the_configuration_there_is_no_run_and_the_same_folder_
     folder: Path, whole: dict[str, Any]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        failing_file(patch, "write_bytes", CONFIG, 1, errno.ENOSPC)
+        failing_file(patch, "write", CONFIG, 1, errno.ENOSPC)
         with pytest.raises(StorageError, match="the disk is full"):
             begin(folder)
     with pytest.raises(RunFolderError, match="no run to resume"):

@@ -15,6 +15,7 @@ from torch import nn
 
 from safecompress import compress
 from safecompress.cli.console import EventDisplay
+from safecompress.cli.streams import print_anything
 from safecompress.compress import Run
 from safecompress.errors import ConfigError, DataError, RunFolderError, UsageError
 from safecompress.events import Event, Listener, silent
@@ -311,6 +312,8 @@ def test_a_run_whose_reader_has_gone_ends_with_its_verdict(
     os.close(read)
     with os.fdopen(write, "w") as stream, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
+        patch.setattr(sys, "stderr", sys.stderr)
+        print_anything()
         with EventDisplay(as_json=True) as watcher:
             run = go_on(stopped, watcher)
     assert run.verdict.exit_code in {0, 1, 3}

@@ -47,18 +47,22 @@ def print_anything() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_PLAINLY)
-            if isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+            # Python that is told not to buffer has the descriptor where others have a buffer.
+            if isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
                 setattr(sys, name, _lasting(stream, said=name == "stderr"))
 
 
 def _lasting(stream: io.TextIOWrapper, *, said: bool) -> io.TextIOWrapper:
     """Return a stream to the same place that outlives what happens to it."""
     stream.flush()
+    file = _LastingFile(stream.fileno(), said=said)
+    unbuffered = isinstance(stream.buffer, io.FileIO)
     return io.TextIOWrapper(
-        io.BufferedWriter(_LastingFile(stream.fileno(), said=said)),
+        file if unbuffered else io.BufferedWriter(file),
         encoding=stream.encoding,
         errors=_PLAINLY,
         line_buffering=stream.line_buffering or said,
+        write_through=stream.write_through,
     )
 
 
