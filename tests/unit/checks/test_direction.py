@@ -89,7 +89,7 @@ def test_swapped_groups_fail_the_control_of_every_attack_that_sees_the_leak(n, s
 def test_an_attack_that_learns_its_direction_has_no_such_control():
     assert directions(swapped(world(300, leak=4.0, seed=0)), LEARNT) == {}
     directed = {name for name in ATTACKS.parts if ATTACKS.build(name, where="test").directed}
-    assert directed == {*BLACK_BOX, *REFERENCED, "quantile", "boundary", "indirect"}
+    assert directed == {*BLACK_BOX, *REFERENCED, "learnt-set", "quantile", "boundary", "indirect"}
 
 
 def test_the_message_names_what_may_be_wrong():

@@ -210,7 +210,7 @@ def test_other_rows_than_token_ids_are_refused(text_folder, name):
     [
         ({"auto_map": {"AutoModel": "evil.Model"}}, "wants code of its own"),
         ({"quantization_config": {"bits": 8}}, "its weights are quantized"),
-        ({"model_type": "no_such_kind"}, "settings cannot be read"),
+        ({"model_type": "no_such_kind"}, "its model_type 'no_such_kind' is none"),
         ({"vocab_size": 20}, r"45 tokens and the model knows 20|weights lack"),
         ({"num_hidden_layers": 2}, "its weights lack 16 of the encoder's tensors"),
     ],

@@ -116,6 +116,7 @@ def test_public_names_are_exact():
         "multiple",
         "paired",
         "power",
+        "ranks",
         "resampling",
         "roc",
         "thresholds",
