@@ -35,7 +35,7 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-from benchmarks.artifact import HALF, NETS, context_of
+from benchmarks.artifact_nets import HALF, NETS, context_of
 from benchmarks.cells import Cells
 from safecompress.export import FORMATS, ExportContext
 from safecompress.export.graph import quiet
