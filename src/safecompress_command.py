@@ -1,7 +1,7 @@
 """`main`, where the `safecompress` command starts, and `__version__`, the version of the package.
 
-This module stands outside the package because every import from `safecompress` imports torch, which
-takes seconds. The question for the version is answered before that.
+This module stands outside the package so that it imports nothing else: the question for the version
+is answered before the command line is put together.
 """
 
 from __future__ import annotations
