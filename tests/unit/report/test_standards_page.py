@@ -8,6 +8,7 @@ import pytest
 
 from safecompress.config.standards import STANDARDS
 from safecompress.report.check_kinds import CHECK_KINDS
+from safecompress.stats import auc_interval, tpr_at_fpr_interval
 from tests.documents import ROOT
 
 PAGE = (ROOT / "docs" / "standards.md").read_text()
@@ -46,3 +47,23 @@ def test_the_page_is_dated_and_claims_nothing() -> None:
     assert re.search(r"as of \*\*\d{4}-\d\d-\d\d\*\*", PAGE)
     assert "no\nlegal advice" in PAGE or "no legal advice" in PAGE
     assert "no row means that a model conforms" in " ".join(PAGE.split())
+
+
+def test_as_many_rows_settle_the_limits_as_the_page_says() -> None:
+    words = " ".join(PAGE.split())
+    named = re.search(
+        r"exactly that, (\S+) members and as many non-members settle the AUC, (\S+) of each the "
+        r"rate at 1 %, and (\S+) of each the rate at 0.1 %",
+        words,
+    )
+    assert named is not None
+    for_auc, for_one, for_tenth = (int(n.replace(",", "")) for n in named.groups())
+    limits = STANDARDS["aisvs"]
+    # Every member scores as one non-member does: no row tells anything.
+    assert auc_interval(range(for_auc), range(for_auc)).high <= limits.max_auc
+    assert auc_interval(range(200), range(200)).high > limits.max_auc
+    for n, fpr in ((for_one, 0.01), (for_tenth, 0.001)):
+        most = {f: t for t, f in limits.max_tpr}[fpr]
+        assert tpr_at_fpr_interval(range(n), range(n), fpr=fpr).high <= most
+        fewer = range(n * 3 // 4)
+        assert tpr_at_fpr_interval(fewer, fewer, fpr=fpr).high > most
