@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from safecompress.audits.row_order import in_another_order
 from safecompress.data import RecordedOutputs
 from safecompress.errors import DataError
-from safecompress.protocols import Outputs, Pool
+from safecompress.protocols import Outputs, Pool, tensors_of
 
 
 def of_same_rows(
@@ -82,11 +83,26 @@ def _require_same_rows(recorded: RecordedOutputs, other: RecordedOutputs, *, rol
                 f"{other.path}: {second} {group} with labels that differ from the {first} of "
                 f"{recorded.path}; the rows of {role} must be the same, in the same order."
             )
+        if _told_by_order(recorded, other) and in_another_order(_of(a, ours), _of(b, theirs)):
+            raise DataError(
+                f"{other.path}: what it says of the {len(ours)} {group} has nothing to do, within "
+                f"a class, with what {recorded.path} says; the rows of {role} must be the same, in "
+                "the same order, and these seem to be in another order among rows of one label."
+            )
         if not len(ours):
             raise DataError(
                 f"{other.path}: other {group} than those of {recorded.path}; the rows of {role} "
                 "must be the same, in the same order."
             )
+
+
+def _told_by_order(*models: RecordedOutputs) -> bool:
+    """Return whether only its place tells which row an answer of one of the models is about."""
+    return any(not any(t[:1].numel() for t in tensors_of(m.rows.members.inputs)) for m in models)
+
+
+def _of(outputs: Outputs, places: Tensor) -> Outputs:
+    return outputs if len(places) == len(outputs) else outputs.take(places)
 
 
 def _places(models: Sequence[Outputs]) -> list[Tensor]:
