@@ -26,5 +26,7 @@ def lowest(dependencies: list[str]) -> list[str]:
 if __name__ == "__main__":
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    lines = lowest(project["dependencies"]) + [line for line in pinned if line[:7] == "torch=="]
+    # The newest pyarrow needs a newer numpy than the lowest one.
+    bounded = [*project["dependencies"], *project["optional-dependencies"]["arrow"]]
+    lines = lowest(bounded) + [line for line in pinned if line[:7] == "torch=="]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -21,6 +22,13 @@ _BETWEEN = re.compile(r",(?![^{]*\})")
 """A comma between two formats; one inside of braces stands between options."""
 
 
+class Dense(StrEnum):
+    """Where a run's dense model is, as the command line's values."""
+
+    WITHHELD = "secret"
+    PUBLISHED = "published"
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     formats: Annotated[
@@ -31,9 +39,9 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the release.")],
     dense: Annotated[
-        Literal["secret", "published"],
+        Dense,
         typer.Option(help="Whether the run's dense model is out in the world, too."),
-    ] = "secret",
+    ] = Dense.WITHHELD,
     max_auc: Annotated[
         float | None,
         typer.Option(help="Most that any attack's AUC may be; the run's limit by default."),
@@ -69,7 +77,7 @@ def command(
             formats=[
                 part_request(name.strip(), option="--formats") for name in _BETWEEN.split(formats)
             ],
-            dense=dense,
+            dense="published" if dense is Dense.PUBLISHED else "secret",
             limits=None if max_auc is None else Limits(max_auc=max_auc),
             model=None if model is None else architecture_of(model),
             data=None if splits is None else splits_of(splits),

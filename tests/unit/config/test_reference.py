@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import jsonschema
+import pydantic
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -22,11 +23,14 @@ from safecompress.config.options import descriptions, option_groups
 from tests.documents import ROOT
 
 FILES = reference()
+CONSTRAINTS = ROOT / "constraints.txt"
 PAGE = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_of_the_reference_is_current(path: Path) -> None:
+    if path.suffix == ".json" and f"pydantic=={pydantic.VERSION}\n" not in CONSTRAINTS.read_text():
+        pytest.skip("another version of pydantic than that of constraints.txt writes other JSON")
     assert path.read_text(encoding="utf-8") == FILES[path], "run `make docs` and commit the result"
 
 
