@@ -5,12 +5,12 @@ pyarrow reads both; it is an extra, imported when a file is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from safecompress.config import DatasetsSource, ParquetSource, TableSource
-from safecompress.data.cells import CellTable, raw_of_tables, typed_table
+from safecompress.data.cells import CellTable, raw_of_files, typed_table
 from safecompress.data.npz_source import check_file
 from safecompress.data.raw import RawData
 from safecompress.data.registry import SOURCES
@@ -38,7 +38,7 @@ class ParquetRows(ParquetSource, DataSource):
             DataError: when a file cannot be used; the message names the file.
         """
         del seed
-        return _rows(self, _parquet)
+        return raw_of_files(self, lambda path: _parquet(path, self))
 
 
 SOURCES.add("parquet", ParquetRows, summary="numbers, categories and texts in a Parquet file")
@@ -60,15 +60,10 @@ class DatasetsRows(DatasetsSource, DataSource):
             DataError: when a folder cannot be used; the message names it.
         """
         del seed
-        return _rows(self, _datasets)
+        return raw_of_files(self, lambda path: _datasets(path, self))
 
 
 SOURCES.add("datasets", DatasetsRows, summary="a folder that Hugging Face's datasets saved to disk")
-
-
-def _rows(source: TableSource, read: Callable[[Path, TableSource], CellTable]) -> RawData:
-    paths = [source.path, *([] if source.test_path is None else [source.test_path])]
-    return raw_of_tables([read(path, source) for path in paths], source)
 
 
 def _pyarrow(where: Path) -> Any:

@@ -1,8 +1,8 @@
-"""`CellTable`, `raw_of_tables`: the rows of files whose columns have names, from cells of text."""
+"""`CellTable`, `raw_of_files`: the rows of files whose columns have names, from cells of text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ _FEWEST_TO_SUSPECT = 20
 """Fewest rows of a table whose columns are checked for identifiers."""
 
 
-def raw_of_tables(tables: Sequence[CellTable], source: TableSource) -> RawData:
+def raw_of_files(source: TableSource, read: Callable[[Path], CellTable]) -> RawData:
     """Return the rows of a file, or of a train and a test file, with a kind for each column.
 
     The kinds of columns that are not listed are inferred from all rows of the first file, because
@@ -64,13 +64,16 @@ def raw_of_tables(tables: Sequence[CellTable], source: TableSource) -> RawData:
     vocabularies) is learned later and from members only.
 
     Args:
-        tables: the train part, and the test part where there is one.
-        source: which columns are what.
+        source: the file of the train part, that of the test part where there is one, and which
+            columns are what.
+        read: reads one of them.
 
     Raises:
         DataError: when columns or cells cannot be used; the message names the file, and the line if
             the fault is in one.
     """
+    paths = [source.path, *([] if source.test_path is None else [source.test_path])]
+    tables = [read(path) for path in paths]
     if len(tables) > 1:
         _same_columns(*tables)
     train = tables[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from safecompress.config import CsvSource
-from safecompress.data.cells import CellTable, raw_of_tables
+from safecompress.data.cells import CellTable, raw_of_files
 from safecompress.data.npz_source import check_file
 from safecompress.data.raw import RawData
 from safecompress.data.registry import SOURCES
@@ -31,8 +31,7 @@ class CsvRows(CsvSource, DataSource):
                 fault is in one.
         """
         del seed
-        paths = [self.path, *([] if self.test_path is None else [self.test_path])]
-        return raw_of_tables([_read(path, self.delimiter) for path in paths], self)
+        return raw_of_files(self, lambda path: _read(path, self.delimiter))
 
 
 SOURCES.add("csv", CsvRows, summary="numbers, categories and texts in a CSV with a header")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from safecompress.config import JsonlSource
-from safecompress.data.cells import CellTable, raw_of_tables, typed_table
+from safecompress.data.cells import CellTable, raw_of_files, typed_table
 from safecompress.data.npz_source import check_file
 from safecompress.data.raw import RawData
 from safecompress.data.registry import SOURCES
@@ -31,8 +31,7 @@ class JsonlRows(JsonlSource, DataSource):
                 fault is in one.
         """
         del seed
-        paths = [self.path, *([] if self.test_path is None else [self.test_path])]
-        return raw_of_tables([_read(path, self.drop) for path in paths], self)
+        return raw_of_files(self, lambda path: _read(path, self.drop))
 
 
 SOURCES.add("jsonl", JsonlRows, summary="numbers, categories and texts in JSON objects, one a line")
