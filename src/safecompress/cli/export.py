@@ -9,7 +9,13 @@ import typer
 
 from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.console import EventDisplay, print_json, say
-from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
+from safecompress.cli.objects import (
+    Architecture,
+    SplitsGiven,
+    TrustCode,
+    architecture_of,
+    splits_of,
+)
 from safecompress.cli.outcome import next_lines
 from safecompress.cli.part import part_request
 from safecompress.export import FORMATS, export
@@ -37,9 +43,7 @@ def command(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the measured runtime.")] = 1,
     model: Architecture = None,
     splits: SplitsGiven = None,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Import code that the run folder names.")
-    ] = False,
+    trust_code: TrustCode = False,
     allow_failed: Annotated[
         bool,
         typer.Option(

@@ -1,4 +1,4 @@
-"""`--model` and `--splits`: what a run was started with as objects, named on the command line."""
+"""`--model`, `--splits` and `--trust-code`: where a run's model and splits come from."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ SplitsGiven = Annotated[
         metavar="MODULE:CALLABLE",
         help="Makes the splits of a run that was started with splits as an object.",
     ),
+]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Import code that the run folder names.")
 ]
 
 

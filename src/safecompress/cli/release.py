@@ -12,7 +12,13 @@ import typer
 from safecompress.audit import Limits
 from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.console import EventDisplay, print_json, say
-from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
+from safecompress.cli.objects import (
+    Architecture,
+    SplitsGiven,
+    TrustCode,
+    architecture_of,
+    splits_of,
+)
 from safecompress.cli.outcome import next_lines
 from safecompress.cli.part import part_request
 from safecompress.cli.table import comparison_table
@@ -48,9 +54,7 @@ def command(
     ] = None,
     model: Architecture = None,
     splits: SplitsGiven = None,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Import code that the run folder names.")
-    ] = False,
+    trust_code: TrustCode = False,
     allow_failed: Annotated[
         bool,
         typer.Option(
