@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safecompress.attacks import ATTACKS
 from safecompress.audits.arguments import (
     AuditArguments,
+    attacks_named,
     folder_of,
     listener,
     model_or_path,
-    parts,
+    require_output_kind,
 )
 from safecompress.audits.believable import doubts_of
 from safecompress.audits.case import AuditInput, QueryPlan, open_case
@@ -27,14 +27,14 @@ from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
 from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
 from safecompress.data import GroupsGiven, RecordedOutputs, Splits
-from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
+from safecompress.data.output_kind import OutputKind
 from safecompress.data.own_recipe import reference_clause
 from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener, silent
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
-from safecompress.registry.identity import identity, qualified
+from safecompress.registry.identity import qualified
 from safecompress.run.folder import REPORT
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
@@ -168,8 +168,7 @@ def audit(
         FAIL 1
     """
     budget = Budget(_seconds(time_budget), time.perf_counter())
-    if outputs not in OUTPUT_KINDS:
-        raise ConfigError(f"outputs is {outputs!r}; expected one of {', '.join(OUTPUT_KINDS)}.")
+    require_output_kind(outputs)
     target, baseline, against = (
         model_or_path(given, name)
         for given, name in ((target, "target"), (baseline, "baseline"), (against, "against"))
@@ -184,8 +183,7 @@ def audit(
         accuracy=accuracy,
     )
     limits, level, seed = arguments.limits, arguments.level, arguments.seed
-    built = [ATTACKS.build(request, where="attacks") for request in parts(attacks)]
-    named = list({identity(attack): attack for attack in built}.values())
+    named = attacks_named(attacks)
     white_box = white_box or any(attack.white_box for attack in named)
     require_results_folder(folder)
     asking = QueryPlan(

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safecompress.attacks import ATTACKS
 from safecompress.audits.arguments import (
     AuditArguments,
+    attacks_named,
     folder_of,
     listener,
     model_or_path,
-    parts,
+    require_output_kind,
 )
 from safecompress.audits.case import QueryPlan
 from safecompress.audits.full_model import Given
@@ -25,11 +25,11 @@ from safecompress.audits.suite import Limits
 from safecompress.audits.time_budget import Budget
 from safecompress.config import DataConfig, ShadowsConfig, load_section
 from safecompress.data import GroupsGiven, Splits
-from safecompress.data.output_kind import OUTPUT_KINDS, OutputKind
+from safecompress.data.output_kind import OutputKind
 from safecompress.errors import ConfigError
 from safecompress.events import Listener, silent
 from safecompress.models.given import ModelSource
-from safecompress.registry.identity import identity, qualified
+from safecompress.registry.identity import qualified
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
 from safecompress.verdicts.joint_document import JointVerdict
@@ -126,8 +126,7 @@ def audit_jointly(
         FAIL ['PASS', 'PASS']
     """
     started = time.perf_counter()
-    if outputs not in OUTPUT_KINDS:
-        raise ConfigError(f"outputs is {outputs!r}; expected one of {', '.join(OUTPUT_KINDS)}.")
+    require_output_kind(outputs)
     folder, on_event = folder_of(out), listener(on_event)
     arguments = AuditArguments.checked(
         level=level,
@@ -137,8 +136,7 @@ def audit_jointly(
         classes=classes,
         accuracy=accuracy,
     )
-    built = [ATTACKS.build(request, where="attacks") for request in parts(attacks)]
-    named = list({identity(attack): attack for attack in built}.values())
+    named = attacks_named(attacks)
     require_results_folder(folder)
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from safecompress.attacks import ATTACKS
 from safecompress.audits.numbers import number, whole
 from safecompress.audits.suite import Limits
 from safecompress.config import ShadowsConfig
 from safecompress.data.classes import ClassList
+from safecompress.data.output_kind import OUTPUT_KINDS
 from safecompress.errors import ConfigError
 from safecompress.events import Listener, silent
+from safecompress.protocols import Attack
+from safecompress.registry.identity import identity
 
 
 @dataclass(frozen=True)
@@ -114,21 +118,35 @@ def listener(on_event: Any) -> Listener:
     return cast(Listener, on_event)
 
 
-def parts(requests: Any) -> list[Any]:
-    """Return the attacks that a user asks for as a list.
+def attacks_named(requests: Any) -> list[Attack]:
+    """Return the attacks that a user asks for, each once.
 
     Args:
         requests: names, or mappings from a name to options.
 
     Raises:
-        ConfigError: on a single name or another type.
+        ConfigError: on a single name or another type, and on an attack that is not known.
     """
     if isinstance(requests, str | bytes | Mapping) or not isinstance(requests, Iterable):
         raise ConfigError(
             f"attacks: got {requests!r:.80}; expected a list of names, for example "
             '["augmentation"].'
         )
-    return list(requests)
+    built = [ATTACKS.build(request, where="attacks") for request in requests]
+    return list({identity(attack): attack for attack in built}.values())
+
+
+def require_output_kind(outputs: str) -> None:
+    """Check what the user says that outputs are.
+
+    Args:
+        outputs: the kind.
+
+    Raises:
+        ConfigError: naming the known kinds.
+    """
+    if outputs not in OUTPUT_KINDS:
+        raise ConfigError(f"outputs is {outputs!r}; expected one of {', '.join(OUTPUT_KINDS)}.")
 
 
 def model_or_path(target: Any, name: str) -> Any:
