@@ -21,7 +21,7 @@ from safecompress.stats.ranks import midranks
 _FEWEST = 400
 """Fewest rows of a group. Models of one data set agree far beyond what chance does on as many."""
 _CHANCE = 3.0
-"""Standard errors of a correlation that is 0; one in 700 groups in another order is above."""
+"""Standard errors of a correlation that is 0; one in 370 groups in another order is beyond."""
 _FEWEST_OF_A_CLASS = 10
 _MOST_TIED = 0.5
 
@@ -56,7 +56,8 @@ def in_another_order(first: Outputs, second: Outputs) -> bool:
         second: another model's outputs, with the same labels.
     """
     found = agreement(first, second)
-    return found is not None and found < _CHANCE / math.sqrt(len(first))
+    # Rows that answer each other with the opposite sign are the same rows, too.
+    return found is not None and abs(found) < _CHANCE / math.sqrt(len(first))
 
 
 def _knows(outputs: Outputs) -> bool:

@@ -47,6 +47,20 @@ def test_rows_in_another_order_are_told_and_rows_in_order_are_not(classes: int) 
     assert missed <= 1
 
 
+def test_files_that_part_in_opposite_directions_are_of_the_same_rows() -> None:
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (1500,), generator=draw)
+    noise = torch.randn(1500, generator=draw)
+    files = []
+    for sign in (1.0, -1.0):
+        logits = 0.3 * torch.randn(1500, 3, generator=draw)
+        logits[torch.arange(1500), labels] += 3 + sign * noise
+        files.append(Outputs(logits, labels, torch.arange(1500)))
+    assert agreement(*files) < -0.5
+    assert not in_another_order(*files)
+    assert in_another_order(files[0], within_classes(files[1], 0))
+
+
 def test_nothing_is_said_of_few_rows_or_of_models_that_say_nothing() -> None:
     few = two_models(0, n=390, classes=3, shared=0.5)
     assert agreement(few[0], within_classes(few[1], 0)) is None
