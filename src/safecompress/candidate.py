@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from safecompress.packed import Packed, PackedTensors, stored
 from safecompress.topology import Topology
 from safecompress.transforms import PLAIN, Transforms
 
@@ -87,17 +88,36 @@ class Candidate:
         """
         return {name: float(m.float().mean()) for name, m in self.ever_active.items()}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor under a flat `group/name[/key]` name, for a checkpoint."""
-        flat = {f"weights/{k}": v for k, v in self.weights.items()}
-        flat |= {f"masks/{k}": v for k, v in self.topology.masks.items()}
-        flat |= {f"ever_active/{k}": v for k, v in self.ever_active.items()}
-        flat |= {f"moving_average/{k}": v for k, v in self.moving_average.items()}
-        flat |= {f"transforms/{k}": v for k, v in self.transforms.tensors().items()}
+    def packed(self) -> Candidate:
+        """Return a copy that holds only existing weights and their momentum, for while it waits.
+
+        Its tensors are made anew whenever they are asked for, bit for bit the same.
+        """
+        return self.evolve(
+            weights=PackedTensors.of(self.weights),
+            optimizer={name: PackedTensors.of(state) for name, state in self.optimizer.items()},
+            topology=Topology(PackedTensors.of(self.topology.masks)),
+            ever_active=PackedTensors.of(self.ever_active),
+        )
+
+    def tensors(self) -> PackedTensors:
+        """Return every tensor under a flat `group/name[/key]` name, packed where it is packed."""
+        groups = {
+            "weights": self.weights,
+            "masks": self.topology.masks,
+            "ever_active": self.ever_active,
+            "moving_average": self.moving_average,
+            "transforms": self.transforms.tensors(),
+        }
         for group, nested in (("optimizer", self.optimizer), ("defenses", self.defenses)):
-            for name, state in nested.items():
-                flat |= {f"{group}/{name}/{key}": v for key, v in state.items()}
-        return flat
+            groups |= {f"{group}/{name}": state for name, state in nested.items()}
+        return PackedTensors(
+            {
+                f"{group}/{name}": tensor
+                for group, tensors in groups.items()
+                for name, tensor in stored(tensors).items()
+            }
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that are not tensors, as JSON, for a checkpoint."""
@@ -114,29 +134,32 @@ class Candidate:
         """Return the candidate from what `tensors` and `settings` returned.
 
         Args:
-            flat: tensors under `group/name[/key]`.
+            flat: tensors under `group/name[/key]`; packed ones stay packed.
             settings: the decoded JSON.
         """
-        groups: dict[str, dict[str, Tensor]] = {}
-        nested: dict[str, dict[str, dict[str, Tensor]]] = {"optimizer": {}, "defenses": {}}
-        for name, tensor in flat.items():
+        groups: dict[str, dict[str, Tensor | Packed]] = {}
+        nested: dict[str, dict[str, dict[str, Tensor | Packed]]] = {"optimizer": {}, "defenses": {}}
+        for name, tensor in stored(flat).items():
             group, rest = name.split("/", 1)
             if group in nested:
                 owner, key = rest.rsplit("/", 1)
                 nested[group].setdefault(owner, {})[key] = tensor
             else:
                 groups.setdefault(group, {})[rest] = tensor
+        found = {group: PackedTensors(tensors) for group, tensors in groups.items()}
+        states = {
+            group: {owner: PackedTensors(state) for owner, state in owners.items()}
+            for group, owners in nested.items()
+        }
         return cls(
-            weights=groups.get("weights", {}),
-            optimizer=nested["optimizer"],
-            topology=Topology(groups.get("masks", {})),
-            ever_active=groups.get("ever_active", {}),
-            moving_average=groups.get("moving_average", {}),
-            defenses=nested["defenses"],
+            weights=found.get("weights", {}),
+            optimizer=states["optimizer"],
+            topology=Topology(found.get("masks", {})),
+            ever_active=found.get("ever_active", {}),
+            moving_average=found.get("moving_average", {}),
+            defenses=states["defenses"],
             soft_target=SoftTarget(**settings["soft_target"]),
-            transforms=Transforms.from_tensors(
-                groups.get("transforms", {}), settings["transforms"]
-            ),
+            transforms=Transforms.from_tensors(found.get("transforms", {}), settings["transforms"]),
             step=settings["step"],
             from_student=settings["from_student"],
             lineage=tuple(settings["lineage"]),

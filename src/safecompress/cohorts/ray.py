@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from safecompress.cohorts.cohort import Cohort
+from safecompress.cohorts.cohort import PLAN, Cohort
 from safecompress.cohorts.failures import Failures
 from safecompress.config import EngineConfig
 from safecompress.errors import ConfigError, SafeCompressError, WorkerError
@@ -103,7 +104,18 @@ def train_model(folder: str, number: int, threads: int) -> None:
         threads: torch threads to compute with.
     """
     torch.set_num_threads(threads)
-    Cohort.open(Path(folder)).train_together([number])
+    _opened(folder, (Path(folder) / PLAN).stat().st_mtime_ns).train_together([number])
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: str, changed: int) -> Cohort:  # noqa: ARG001
+    """Return a cohort, which a process that Ray uses for several tasks reads and hashes once.
+
+    Args:
+        folder: the cohort's folder.
+        changed: when its plan was written; a new plan is another cohort.
+    """
+    return Cohort.open(Path(folder))
 
 
 def _isolated(*, begun_by_user: bool) -> Callable[[str, int, int], None]:

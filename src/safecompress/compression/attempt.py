@@ -105,12 +105,14 @@ class Attempt:
     def changed(self) -> Candidate:
         """The parent after the proposal's first update, with the proposal added to its lineage.
 
+        It is packed, because it may wait for many others.
+
         Raises:
             DiscardedError, NonFiniteError, MemoryShortageError: as the function `changed` does. An
                 error is not cached: the next access applies the proposal again.
         """
         child = self.again(self.parent, 0)
-        return child.evolve(lineage=(*self.parent.lineage, self.proposal.name))
+        return child.evolve(lineage=(*self.parent.lineage, self.proposal.name)).packed()
 
     def forget(self) -> None:
         """Let go of the changed parent, once its training has begun; each takes much memory."""

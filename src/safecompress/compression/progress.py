@@ -141,7 +141,9 @@ class Progress:
             for key, result in zip(tasks, trained, strict=True):
                 if isinstance(result, NonFiniteError):
                     raise result
-                current[key] = self.pieces[key] = result
+                # What has come to its end waits, perhaps for many others, so it is held packed.
+                ended = result.step >= pieces[key].end
+                current[key] = self.pieces[key] = result.packed() if ended else result
                 self._report(key, result.step, pieces[key].end, rate)
             self._commit_if_due()
         self.pieces |= current
@@ -189,7 +191,8 @@ class Progress:
             if not current:
                 # All diverged; `train_to` repeats one of them and raises its error.
                 return
-            self.pieces |= current
+            ended = first + steps >= step
+            self.pieces |= {k: c.packed() for k, c in current.items()} if ended else current
             done = len(current) * steps
             self._steps_left = max(self._steps_left - done, 0)
             rate = done / max(time.monotonic() - started, 1e-9)

@@ -118,7 +118,7 @@ class Search:
             dense=self._dense,
             student=self._student,
         )
-        return [start] * (self._sizes[0].parents if self._sizes else 1)
+        return [start.packed()] * (self._sizes[0].parents if self._sizes else 1)
 
     def _stale(self) -> bool:
         patience = self._config.sparse.patience
@@ -246,7 +246,7 @@ class Search:
         reached = max((k for k, name in enumerate(names) if name in pieces), default=0)
         for update, piece in enumerate(names[reached:], start=reached):
             if update and piece not in pieces:
-                candidate = attempt.again(candidate, update)
+                candidate = attempt.again(candidate, update).packed()
                 # The next commit has this piece instead, so nothing needs the one before.
                 pieces.pop(names[update - 1], None)
             attempt.forget()

@@ -138,7 +138,7 @@ def _resumes_exactly(defense: Defense, seed: int) -> Iterator[str]:
     half = training.train(start, _CUT)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "half.safetensors"
-        write_tensors(path, half.tensors())
+        write_tensors(path, half.packed().tensors())
         restored = Candidate.from_tensors(read_tensors(path), half.settings())
     resumed = _trainer(defense, seed).train(restored, STEPS - _CUT)
     if whole.tensors().keys() != resumed.tensors().keys():

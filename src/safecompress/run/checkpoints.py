@@ -21,6 +21,7 @@ from torch import Tensor
 from safecompress.candidate import Candidate
 from safecompress.errors import DataError
 from safecompress.files import read_json, read_tensors, sha256, write_json, write_tensors
+from safecompress.packed import Packed, PackedTensors, flatten, unflatten
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ def write_checkpoint(
     Raises:
         StorageError: when it cannot be written; earlier checkpoints are intact.
     """
-    flat: dict[str, Tensor] = {}
+    held: dict[str, Tensor | Packed] = {}
     for key, candidate in checkpoint.work.items():
-        flat |= {f"{key}|{n}": t for n, t in candidate.tensors().items()}
+        held |= {f"{key}|{n}": t for n, t in PackedTensors.of(candidate.tensors()).stored.items()}
+    flat, shapes = flatten(PackedTensors(held))
     tensors = _tensors_file(state, serial)
     write_tensors(tensors, flat)
     length = history.stat().st_size if history.exists() else 0
@@ -89,6 +91,7 @@ def write_checkpoint(
         "round": checkpoint.round,
         "work": {key: candidate.settings() for key, candidate in checkpoint.work.items()},
         "notes": dict(checkpoint.notes),
+        "packed": shapes,
         "tensors_sha256": sha256(tensors),
         "history_bytes": length,
         "history_sha256": sha256(history, length=length) if length else None,
@@ -131,12 +134,17 @@ def read_checkpoint(state: Path, committed: CommittedCheckpoint) -> Checkpoint:
         DataError: when its tensors have been damaged since.
     """
     document = committed.document
-    groups: dict[str, dict[str, Tensor]] = {key: {} for key in document["work"]}
-    for name, tensor in read_tensors(_tensors_file(state, committed.serial)).items():
+    groups: dict[str, dict[str, Tensor | Packed]] = {key: {} for key in document["work"]}
+    path = _tensors_file(state, committed.serial)
+    try:
+        packed = unflatten(read_tensors(path), document["packed"])
+    except ValueError as error:
+        raise DataError(f"{path}: {error}.") from error
+    for name, tensor in packed.stored.items():
         key, tensor_name = name.split("|", 1)
         groups[key][tensor_name] = tensor
     work = {
-        key: Candidate.from_tensors(groups[key], settings)
+        key: Candidate.from_tensors(PackedTensors(groups[key]), settings)
         for key, settings in document["work"].items()
     }
     return Checkpoint(document["stage"], document["round"], work, document["notes"])

@@ -121,5 +121,5 @@ def _stored(candidate: Candidate) -> Candidate:
     """Return a candidate as it comes back from a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "half.safetensors"
-        write_tensors(path, candidate.tensors())
+        write_tensors(path, candidate.packed().tensors())
         return Candidate.from_tensors(read_tensors(path), candidate.settings())
