@@ -52,7 +52,8 @@ def put(path: Path, files: Mapping[Path, bytes] | None, document: ExportVerdict)
     Args:
         path: the file.
         files: its bytes and those of its companions, by their paths; None where it is not
-            shipped. An older file then stays as it is, with its documents, and the new ones are `PATH.refused.json` and `PATH.refused.md`.
+            shipped. An older file then stays as it is, with its documents, and the new ones are
+            `PATH.refused.json` and `PATH.refused.md`.
         document: what is known of the new file.
 
     Raises:

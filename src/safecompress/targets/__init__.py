@@ -1,4 +1,4 @@
-"""What may be audited, given its path: recorded outputs, files of models, Hugging Face folders and runs.
+"""What may be audited: recorded outputs, files of models, Hugging Face folders and runs.
 
 Nothing here unpickles, downloads, or runs code that is part of a file or folder.
 """
@@ -71,8 +71,8 @@ def kind_of(path: Path) -> Kind:
             else "a pickle, which may run code when it is read"
         )
         raise ModelError(
-            f"{path}: {why}; audit an .onnx, .xml or .tflite, a folder of save_pretrained, a run folder, an .npz of "
-            "recorded outputs, or the loaded model in Python: audit(model, data)."
+            f"{path}: {why}; audit an .onnx, .xml or .tflite, a folder of save_pretrained, a run "
+            "folder, an .npz of recorded outputs, or the loaded model in Python: audit(model, data)."
         )
     return "outputs"
 

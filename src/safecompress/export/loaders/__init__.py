@@ -1,4 +1,6 @@
-"""`ONNX`, `EXECUTORCH`, `OPENVINO`, `LITERT`, `COMPACT`: paths of scripts that load a file in a process of its own.
+"""`ONNX`, `EXECUTORCH`, `OPENVINO`, `LITERT`, `COMPACT`: paths of scripts.
+
+Each loads a file in a process of its own.
 
 `_probe.py` runs a script by its path. The script defines `loader(threads)`, which imports the
 runtime and returns `load(path)`. `load` is timed; it returns a function that computes a batch, or
