@@ -71,8 +71,9 @@ def kind_of(path: Path) -> Kind:
             else "a pickle, which may run code when it is read"
         )
         raise ModelError(
-            f"{path}: {why}; audit an .onnx, .xml or .tflite, a folder of save_pretrained, a run "
-            "folder, an .npz of recorded outputs, or the loaded model in Python: audit(model, data)."
+            f"{path}: {why}; audit an .onnx, .xml or .tflite, a folder of save_pretrained, a "
+            "run folder, an .npz of recorded outputs, or the loaded model in Python: "
+            "audit(model, data)."
         )
     return "outputs"
 

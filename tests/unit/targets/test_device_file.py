@@ -45,12 +45,16 @@ def test_no_damaged_ir_ends_this_process(ir: Path, tmp_path: Path) -> None:
         "another operator": (xml.replace(b'type="MatMul"', b'type="Evil"'), weights),
     }
     path = tmp_path / "model.xml"
+    accepted = []
     for what, (graph, numbers) in damaged.items():
         path.write_bytes(graph)
         path.with_suffix(".bin").write_bytes(numbers)
-        with pytest.raises(ModelError):
+        try:
             open_target(path).model(inputs("mlp", 1))
-            pytest.fail(what)
+        except ModelError:
+            continue
+        accepted.append(what)
+    assert not accepted
 
 
 def test_weights_are_taken_from_no_other_folder(ir: Path, tmp_path: Path) -> None:
