@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from safecompress.export import FORMATS, ExportContext
+from safecompress.export import FORMATS, ExportContext, Format
 from safecompress.export.onnx_format import OnnxFormat
 from safecompress.models import MODELS
 from safecompress.sparse import initialize
@@ -50,6 +51,22 @@ class Branching(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return self.out(x) if float(x.sum()) > 0 else self.out(-x)
+
+
+_FIRST_MODULE = {
+    "executorch": "executorch",
+    "export": "onnx",
+    "litert": "litert_torch",
+    "openvino": "openvino",
+}
+"""By the name of an extra a module that only it brings."""
+
+
+def require_extras(form: Format) -> None:
+    """Skip the test where a package that a format needs is not installed."""
+    for extra in sorted(form.requires):
+        reason = f"{form.name} needs pip install 'safecompress[{extra}]'"
+        pytest.importorskip(_FIRST_MODULE[extra], reason=reason)
 
 
 def sparse_model(name: str, density: float = 0.05) -> tuple[nn.Module, Topology]:

@@ -26,6 +26,7 @@ from safecompress.export.packing import QuantizedWeight, quantize
 from safecompress.run.model_file import read_model
 from safecompress_reader import read_compact
 from tests import small_runs
+from tests.export_models import require_extras
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -73,8 +74,7 @@ def looks(run: Path) -> int:
 @pytest.mark.parametrize("form", list(FORMATS.parts))
 def test_every_format_answers_and_leaks_as_the_model_does(form: str, run: Path) -> None:
     made = FORMATS.build(form, where="test")
-    if "executorch" in made.requires:
-        pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
+    require_extras(made)
     path = run.parent / f"m{''.join(made.suffixes)}"
     done = export(run, path, format=form)
     assert str(done.status) == "PASS", done.checks
@@ -350,8 +350,7 @@ def test_numbers_of_a_fake_quantized_run_are_those_of_its_files(tmp_path: Path) 
 @pytest.mark.parametrize("form", ["onnx-sparse-int8-dynamic", "executorch"])
 def test_every_runtime_is_measured_from_the_command_line(form: str, run: Path) -> None:
     made = FORMATS.build(form, where="test")
-    if "executorch" in made.requires:
-        pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
+    require_extras(made)
     path = run.parent / f"m{''.join(made.suffixes)}"
     arguments = ["export", str(run), "--out", str(path), "--format", form, "--measure"]
     result = CliRunner().invoke(app, arguments)

@@ -17,7 +17,7 @@ import pytest
 from safecompress.errors import ModelError
 from safecompress.export import FORMATS, verify
 from safecompress.export.compact_format import CompactFormat
-from safecompress.export.executorch_file import signed_program
+from safecompress.export.signed_program import signed_program
 from safecompress_reader import read_compact
 from tests.export_models import context, written
 from tests.support import count

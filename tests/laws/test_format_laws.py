@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safecompress.errors import ConfigError
 from safecompress.export import FORMATS, Format, verify
 from safecompress.export.registry import format_for
-from tests.export_models import context, inputs
+from safecompress.export.written import write_files
+from tests.export_models import context, inputs, require_extras
 from tests.support import count
 
 pytest.importorskip("onnx")
@@ -26,15 +27,14 @@ CLOSE = 1e-4
 @cache
 def built(name: str) -> Format:
     made = FORMATS.build(name, where="test")
-    if "executorch" in made.requires:
-        pytest.importorskip("executorch", reason="pip install 'safecompress[executorch]'")
+    require_extras(made)
     return made
 
 
 def file_of(name: str, model: str, folder: Path) -> Path:
     made = built(name)
     path = folder / f"m{made.suffixes[0]}"
-    path.write_bytes(made.write(context(model), {"format": made.name}))
+    write_files(made, path, made.write(context(model), {"format": made.name}))
     return path
 
 
@@ -52,7 +52,7 @@ def test_a_file_holds_the_facts_it_was_written_with(
 ) -> None:
     made, facts = built(name), {f"fact.{key}": value for key, value in facts.items()}
     path = tmp_path_factory.mktemp("facts") / f"m{made.suffixes[0]}"
-    path.write_bytes(made.write(context("mlp"), facts))
+    write_files(made, path, made.write(context("mlp"), facts))
     assert facts.items() <= made.verify(path).items()
     # Its name alone says who reads it.
     assert verify(path) == made.verify(path)

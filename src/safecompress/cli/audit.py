@@ -58,8 +58,8 @@ def command(
         list[Path],
         typer.Argument(
             metavar="TARGET...",
-            help="A configuration (.yaml), an .onnx, a Hugging Face classifier's folder, a run "
-            "folder, or an .npz of recorded outputs; several with --jointly.",
+            help="A configuration (.yaml), an .onnx, .xml or .tflite, a Hugging Face classifier's "
+            "folder, a run folder, or an .npz of recorded outputs; several with --jointly.",
         ),
     ],
     jointly: Annotated[

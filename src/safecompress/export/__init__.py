@@ -8,6 +8,8 @@ functions that need them.
 # Importing a module registers its formats; the order here is the order in which they are listed.
 from safecompress.export import onnx_format as _onnx  # isort: skip
 from safecompress.export import executorch_format as _executorch  # isort: skip
+from safecompress.export import openvino_format as _openvino  # isort: skip
+from safecompress.export import litert_format as _litert  # isort: skip
 from safecompress.export import compact_format as _compact  # isort: skip
 from safecompress.export.context import ExportContext
 from safecompress.export.format import Format, Session
@@ -25,4 +27,4 @@ __all__ = [
     "export_module",
     "verify",
 ]
-del _onnx, _executorch, _compact
+del _onnx, _executorch, _openvino, _litert, _compact

@@ -23,6 +23,7 @@ from safecompress.errors import ConfigError
 from safecompress.export.context import ExportContext
 from safecompress.export.damage_contract import refuses_damaged
 from safecompress.export.format import Format
+from safecompress.export.written import paths_of, write_files
 from safecompress.protocols import tensors_of
 from safecompress.randomness import generator, seeded
 from safecompress.registry.contract import (
@@ -141,7 +142,7 @@ class _Trial:
             content = self._content
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{suffix or form.suffixes[0]}"
-            path.write_bytes(content)
+            write_files(form, path, content)
             yield path
 
     def answers_as_the_module(self, form: Format, seed: int) -> Iterator[str]:
@@ -233,8 +234,10 @@ class _Trial:
 
     def refuses_damage(self, form: Format, seed: int) -> Iterator[str]:
         with self._file(form) as path:
-            content = path.read_bytes()
-            yield from refuses_damaged(form, path, content, seed=seed)
+            for place in paths_of(form, path):
+                content = place.read_bytes()
+                yield from refuses_damaged(form, path, content, at=place, seed=seed)
+                place.write_bytes(content)
 
     def has_a_session_where_it_computes(self, form: Format, seed: int) -> Iterator[str]:
         del seed

@@ -15,22 +15,25 @@ _FLIPS = 24
 """Bits that are flipped, one at a time: a format that checks half of its bytes is seen."""
 
 
-def refuses_damaged(form: Format, path: Path, content: bytes, *, seed: int) -> Iterator[str]:
+def refuses_damaged(
+    form: Format, path: Path, content: bytes, *, at: Path, seed: int
+) -> Iterator[str]:
     """Yield the damage that a format's `verify` does not answer with a `ModelError`.
 
     Args:
         form: the format.
-        path: a file to be overwritten, its name as the format wants it.
-        content: of a sound file.
+        path: a sound file, its name as the format wants it.
+        content: of the file at `at`.
+        at: what is overwritten, the file or one of its companions.
         seed: of the bits that are flipped.
     """
     for what, left in _cut(content).items():
-        path.write_bytes(left)
+        at.write_bytes(left)
         if answer := _wrong_answer(form, path):
             yield f"verify of a file {what} {answer}"
     flipped = {}
     for byte, changed in _flipped(content, seed).items():
-        path.write_bytes(changed)
+        at.write_bytes(changed)
         if answer := _wrong_answer(form, path):
             flipped[byte] = answer
     if flipped:

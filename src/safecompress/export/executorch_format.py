@@ -10,11 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from safecompress.export import loaders
 from safecompress.export.context import ExportContext
-from safecompress.export.executorch_file import (
-    ExecutorchModel,
-    signed_program,
-    verified_program,
-)
+from safecompress.export.executorch_model import ExecutorchModel
 from safecompress.export.executorch_program import (
     load_method,
     most_rows,
@@ -24,6 +20,7 @@ from safecompress.export.executorch_program import (
 from safecompress.export.format import Format, Predict, Session
 from safecompress.export.graph import input_names
 from safecompress.export.registry import FORMATS
+from safecompress.export.signed_program import signed_program, verified_program
 
 
 class ExecutorchFormat(Format, ABC):

@@ -19,7 +19,7 @@ from safecompress.export.context import ExportContext
 from safecompress.export.format import Format
 from safecompress.export.retest import compared
 from safecompress.export.source import Source
-from safecompress.export.written import written
+from safecompress.export.written import write_files, written
 from safecompress.protocols import map_inputs, tensors_of
 
 _ASKED = 128
@@ -82,7 +82,7 @@ def _logits(form: Format, context: ExportContext, *, kept: list[str]) -> Tensor:
     few = map_inputs(lambda t: t[:_ASKED], context.members)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = Path(folder) / f"layers{form.suffixes[0]}"
-        path.write_bytes(written(form, rounded, {}))
+        write_files(form, path, written(form, rounded, {}))
         ask = form.open(path, rounded)
         said = ask(**few) if isinstance(few, Mapping) else ask(*tensors_of(few))
     return torch.as_tensor(said).double()
@@ -92,7 +92,7 @@ def _alike(source: Source, form: Format, context: ExportContext) -> bool:
     """Return whether a file answers the steering rows as the model, as far as checks can tell."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"steering{form.suffixes[0]}"
-        path.write_bytes(written(form, context, {}))
+        write_files(form, path, written(form, context, {}))
         found = compared(
             source,
             path,

@@ -44,6 +44,8 @@ class Format(ABC):
         name: on the command line and in documents.
         summary: what the format is good for, in a few words.
         suffixes: endings of its files' names, the usual one first, e.g. `.onnx`.
+        companions: endings of further files that belong to a file and lie beside it, e.g. `.bin`;
+            `split` then says what stands in which.
         requires: extras of this package that it needs, e.g. `export`.
         exact: whether a file computes what the module does, up to the order of additions. Then the
             retest requires the module's own logits; otherwise accuracy and attacks may differ
@@ -65,6 +67,7 @@ class Format(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    companions: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[frozenset[str]] = frozenset()
     exact: ClassVar[bool] = True
     rounds_inputs: ClassVar[bool] = False
@@ -110,6 +113,14 @@ class Format(ABC):
         Raises:
             ModelError: when the file was changed, cut short, or not written by this format.
         """
+
+    def split(self, content: bytes) -> tuple[bytes, ...]:
+        """Return what stands in the file and in each of its companions; by default all in the file.
+
+        Args:
+            content: what `write` returned; the parts, joined, are the content again.
+        """
+        return (content,)
 
     def layers(self, context: ExportContext) -> Mapping[str, str]:
         """Return the layers that `write` rounds and can leave in fp32; by default none.

@@ -33,7 +33,7 @@ from safecompress.export.registry import FORMATS, FormatRequest, format_for, for
 from safecompress.export.retest import Retest, retest
 from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
-from safecompress.export.written import facts_in, written
+from safecompress.export.written import facts_in, files_of, paths_of, write_files, written
 from safecompress.files import make_folder, sha256
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Estimate, tensors_of
@@ -161,7 +161,7 @@ def export(
     path = Path(path)
     form = format_for(format, path)
     _require_limits(form, max_bytes, max_latency_ratio)
-    require_place(path, force=force)
+    require_place(paths_of(form, path), force=force)
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     said = source.verdict
     on_event(Event("note", f"the run's verdict is {said.verdict}: {said.sentence}"))
@@ -172,7 +172,7 @@ def export(
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         file = Path(folder) / path.name
-        file.write_bytes(content)
+        write_files(form, file, content)
         facts = facts_in(file, form, given)
 
         def announce(result: CheckResult) -> None:
@@ -203,7 +203,7 @@ def export(
         outcome,
         _export_facts(source, form, path, content, facts, retested, measured, shipping, kept=kept),
     )
-    put(path, content if shipping.shipped else None, document)
+    put(path, files_of(form, path, content) if shipping.shipped else None, document)
     return ExportResult(path if shipping.shipped else None, shipping.status, checks, document)
 
 
@@ -270,7 +270,10 @@ def _measured(
                 sessions = {n: f.session(path, threads=threads) for n, (f, path) in files.items()}
                 latency = latencies(sessions, feed, threads=threads)
         return Measured(
-            bytes={name: sizes(path.read_bytes()) for name, (_, path) in files.items()},
+            bytes={
+                name: sizes(b"".join(p.read_bytes() for p in paths_of(f, path)))
+                for name, (f, path) in files.items()
+            },
             loading=None
             if form.loader is None
             else loading(file, feed, loader=form.loader, threads=threads),
@@ -349,7 +352,10 @@ def _export_facts(
         despite_failure=shipping.despite,
         limits=(*verdict.limits, _ALIKE, *form.limits),
         sha256={
-            path.name: hashlib.sha256(content).hexdigest(),
+            **{
+                place.name: hashlib.sha256(part).hexdigest()
+                for place, part in files_of(form, path, content).items()
+            },
             **{
                 name: sha256(run.folder / name)
                 for name in (MODEL, VERDICT, CONFIG, PROVENANCE)

@@ -5,6 +5,7 @@ An export replaces only what an export wrote. A file that is refused leaves what
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safecompress.errors import ConfigError, SafeCompressError
@@ -17,19 +18,21 @@ REFUSED = ".refused"
 """What the names of the documents of a refused file hold where an older file keeps its own."""
 
 
-def require_place(path: Path, *, force: bool) -> None:
+def require_place(paths: Sequence[Path], *, force: bool) -> None:
     """Check before any work that a file can be written without destroying anything.
 
     Args:
-        path: the file; its documents are `PATH.json` and `PATH.md`.
+        paths: the file, whose documents are `PATH.json` and `PATH.md`, and its companions.
         force: whether files that no export wrote may be replaced. Those of a run folder never are.
 
     Raises:
         ConfigError: when nothing can be written there, or something else would be lost.
     """
-    require_file(path, option="out")
-    for file in (path, *_documents(path)):
-        if not file.exists() or _exported(path):
+    path, *companions = paths
+    for place in paths:
+        require_file(place, option="out")
+    for file in (path, *companions, *_documents(path)):
+        if not file.exists() or _exported(path, file if file in companions else path):
             continue
         if (file.parent / CONFIG).is_file():
             raise ConfigError(
@@ -43,21 +46,23 @@ def require_place(path: Path, *, force: bool) -> None:
             )
 
 
-def put(path: Path, content: bytes | None, document: ExportVerdict) -> None:
+def put(path: Path, files: Mapping[Path, bytes] | None, document: ExportVerdict) -> None:
     """Write an exported file with its documents, or the documents alone.
 
     Args:
         path: the file.
-        content: its bytes; None where it is not shipped. An older file then stays as it is, with
-            its documents, and the new ones are `PATH.refused.json` and `PATH.refused.md`.
+        files: its bytes and those of its companions, by their paths; None where it is not
+            shipped. An older file then stays as it is, with its documents, and the new ones are
+            `PATH.refused.json` and `PATH.refused.md`.
         document: what is known of the new file.
 
     Raises:
         StorageError: when a file cannot be written.
     """
     beside = path
-    if content is not None:
-        write_bytes(path, content)
+    if files is not None:
+        for place, part in files.items():
+            write_bytes(place, part)
     elif path.exists():
         beside = path.with_name(f"{path.name}{REFUSED}")
     data, card = _documents(beside)
@@ -80,13 +85,13 @@ def _documents(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}.json"), path.with_name(f"{path.name}.md")
 
 
-def _exported(path: Path) -> bool:
-    """Return whether what stands at a path was written by an export: its document says so."""
+def _exported(path: Path, file: Path) -> bool:
+    """Return whether an export to a path wrote a file, or none is there: the document says so."""
     data, _ = _documents(path)
     try:
         document = read_json(data)
         if document["kind"] != "export":
             return False
-        return not path.exists() or document["sha256"].get(path.name) == sha256(path)
+        return not file.exists() or document["sha256"].get(file.name) == sha256(file)
     except (SafeCompressError, OSError, KeyError, TypeError, AttributeError):
         return False

@@ -10,7 +10,8 @@ from torch import nn
 
 from safecompress.export.context import ExportContext
 from safecompress.export.registry import FormatRequest, format_for
-from safecompress.files import make_folder, write_bytes
+from safecompress.export.written import write_files
+from safecompress.files import make_folder
 from safecompress.protocols import Inputs
 from safecompress.topology import Topology
 from safecompress.transforms import Quantization
@@ -52,5 +53,5 @@ def export_module(
     context = ExportContext.of(module, topology, members, numbers=numbers)
     data = form.write(context, {"format": form.name, **(facts or {})})
     make_folder(path.parent)
-    write_bytes(path, data)
+    write_files(form, path, data)
     return path

@@ -1,4 +1,4 @@
-"""`written`, `facts_in`: a format's bytes and the facts in its file, checked."""
+"""`written`, `files_of`, `facts_in`: a format's bytes, where they stand, and the facts in them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from safecompress.errors import ModelError, PartError, blaming
 from safecompress.export.context import ExportContext
 from safecompress.export.format import Format
+from safecompress.files import write_bytes
 
 
 def written(form: Format, context: ExportContext, given: Mapping[str, Any]) -> bytes:
@@ -30,6 +31,55 @@ def written(form: Format, context: ExportContext, given: Mapping[str, Any]) -> b
             f"{type(content).__name__}; expected bytes."
         )
     return content
+
+
+def files_of(form: Format, path: Path, content: bytes) -> dict[Path, bytes]:
+    """Return the bytes of a file and of its companions, the file last, by their paths.
+
+    Args:
+        form: the format.
+        path: the file.
+        content: what the format wrote.
+
+    Raises:
+        PartError: when the format splits its content into other parts than it has files.
+    """
+    with blaming(form, f"export: the format '{form.name}'"):
+        parts = form.split(content)
+    paths = paths_of(form, path)
+    if len(parts) != len(paths) or b"".join(parts) != content:
+        raise PartError(
+            f"export: the format '{form.name}' ({type(form).__module__}) splits its content into "
+            f"{len(parts)} parts; expected {len(paths)} that make up the whole."
+        )
+    # The file comes last: while it is not there, neither is the export.
+    return dict(reversed(list(zip(paths, parts, strict=True))))
+
+
+def paths_of(form: Format, path: Path) -> tuple[Path, ...]:
+    """Return the paths of a file and of its companions, the file first.
+
+    Args:
+        form: the format.
+        path: the file.
+    """
+    return (path, *(path.with_suffix(suffix) for suffix in form.companions))
+
+
+def write_files(form: Format, path: Path, content: bytes) -> None:
+    """Write a file and its companions.
+
+    Args:
+        form: the format.
+        path: the file.
+        content: what the format wrote.
+
+    Raises:
+        PartError: as `files_of`.
+        StorageError: when a file cannot be written.
+    """
+    for place, part in files_of(form, path, content).items():
+        write_bytes(place, part)
 
 
 def facts_in(file: Path, form: Format, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What may be audited, given its path: recorded outputs, ONNX files, Hugging Face folders and runs.
+"""What may be audited: recorded outputs, files of models, Hugging Face folders and runs.
 
 Nothing here unpickles, downloads, or runs code that is part of a file or folder.
 """
@@ -12,6 +12,7 @@ from safecompress.errors import ModelError
 from safecompress.pretrained import CONFIG as HUGGING_FACE_CONFIG
 from safecompress.run.folder import CONFIG, VERDICT
 from safecompress.targets.ask import ask, rows_for
+from safecompress.targets.device_file import open_device_file
 from safecompress.targets.given import target_of
 from safecompress.targets.hugging_face import open_hugging_face
 from safecompress.targets.onnx_file import open_onnx
@@ -30,7 +31,8 @@ __all__ = [
     "target_of",
 ]
 
-Kind: TypeAlias = Literal["outputs", "onnx", "hugging-face", "run"]
+Kind: TypeAlias = Literal["outputs", "onnx", "openvino", "litert", "hugging-face", "run"]
+_FILES: dict[str, Kind] = {".onnx": "onnx", ".xml": "openvino", ".tflite": "litert"}
 _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"}
 
 
@@ -58,8 +60,8 @@ def kind_of(path: Path) -> Kind:
             f"classifier ({HUGGING_FACE_CONFIG}, model.safetensors, tokenizer.json)."
         )
     suffix = path.suffix.lower()
-    if suffix == ".onnx":
-        return "onnx"
+    if suffix in _FILES:
+        return _FILES[suffix]
     if suffix == ".safetensors" and (path.parent / CONFIG).is_file():
         return "run"
     if suffix in _PICKLES | {".safetensors"}:
@@ -69,14 +71,15 @@ def kind_of(path: Path) -> Kind:
             else "a pickle, which may run code when it is read"
         )
         raise ModelError(
-            f"{path}: {why}; audit an .onnx, a folder of save_pretrained, a run folder, an .npz of "
-            "recorded outputs, or the loaded model in Python: audit(model, data)."
+            f"{path}: {why}; audit an .onnx, .xml or .tflite, a folder of save_pretrained, a "
+            "run folder, an .npz of recorded outputs, or the loaded model in Python: "
+            "audit(model, data)."
         )
     return "outputs"
 
 
 def open_target(path: Path) -> Target:
-    """Open an ONNX file or a Hugging Face folder.
+    """Open a model's file or a Hugging Face folder.
 
     Args:
         path: the file, or the folder that `save_pretrained` wrote.
@@ -85,4 +88,7 @@ def open_target(path: Path) -> Target:
         ConfigError: when the package that reads it is not installed.
         ModelError: when it is damaged, is no classifier, or would have to run code of its own.
     """
-    return open_onnx(path) if kind_of(path) == "onnx" else open_hugging_face(path)
+    kind = kind_of(path)
+    if kind in {"openvino", "litert"}:
+        return open_device_file(path, kind)
+    return open_onnx(path) if kind == "onnx" else open_hugging_face(path)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from safecompress.errors import ConfigError, DataError, ModelError, brief
 from safecompress.protocols import Inputs
+from safecompress.targets.file_process import LOOPS, LimitedSession
 from safecompress.targets.onnx_guard import INSTALL, checked_graph, operators
-from safecompress.targets.onnx_process import LOOPS, LimitedSession
 from safecompress.targets.target import Target
 
 _TYPES = {
@@ -37,6 +37,15 @@ _RANGE_PER_CALL = frozenset(
     {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
 )
 """Operators that quantize with one range for all rows of a call."""
+
+
+_ALONE = "Files for it always run in a process of their own."
+_RUNTIMES = {
+    "onnx": ("onnxruntime", "It runs alone because it has loops."),
+    "openvino": ("OpenVINO", _ALONE),
+    "litert": ("LiteRT", _ALONE),
+}
+"""What a runtime is called, and why a file runs in a process of its own, by the runtime."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +150,31 @@ def open_onnx(path: Path) -> Target:
     graph, weights = checked_graph(path)
     used = operators(graph)
     range_per_call = used & _RANGE_PER_CALL
-    session = _limited(path, weights) if used & LOOPS else _session(path)
+    session = limited(path, weights) if used & LOOPS else _session(path)
+    rows = 1 if range_per_call else _BATCH
+    return target_of_session(session, path, weights, kind="onnx", rows=rows)
+
+
+def target_of_session(
+    session: Any, path: Path, weights: Sequence[Path], *, kind: str, rows: int
+) -> Target:
+    """Return a graph that a runtime has opened as a target.
+
+    Args:
+        session: answers as an `InferenceSession` of onnxruntime does.
+        path: the file.
+        weights: further files that were read.
+        kind: of the target.
+        rows: number of rows in a call where the graph does not fix it.
+
+    Raises:
+        ModelError: when it is no classifier of numbers.
+    """
     slots = tuple(_slot(node, path) for node in session.get_inputs())
     if not slots:
         raise ModelError(f"{path}: the graph has no inputs.")
     output = _answer(session.get_outputs(), path)
-    model = OnnxModel(session, slots, output, path, rows=1 if range_per_call else _BATCH)
+    model = OnnxModel(session, slots, output, path, rows=rows)
 
     def inputs(rows: Any) -> Inputs:
         given = _by_slot(rows, slots, path)
@@ -154,7 +182,7 @@ def open_onnx(path: Path) -> Target:
 
     return Target(
         path=path,
-        kind="onnx",
+        kind=kind,
         model=model,
         inputs=lambda pool: pool.map(inputs),
         texts=False,
@@ -163,13 +191,29 @@ def open_onnx(path: Path) -> Target:
     )
 
 
-def _limited(path: Path, weights: Sequence[Path]) -> Any:
-    """Return a session in a process of its own, for a graph that may never end."""
+def limited(path: Path, weights: Sequence[Path], *, runtime: str = "onnx") -> Any:
+    """Return a session in a process of its own, for a graph that may never end.
+
+    Args:
+        path: the file.
+        weights: further files that are read with it.
+        runtime: what computes with it: `onnx`, `openvino` or `litert`.
+
+    Raises:
+        ModelError: when the runtime cannot load it within the limits.
+    """
+    called, reason = _RUNTIMES[runtime]
     size = sum(file.stat().st_size for file in (path, *weights))
     try:
-        return LimitedSession(path.resolve(), threads=torch.get_num_threads(), size=size)
+        return LimitedSession(
+            path.resolve(),
+            runtime=runtime,
+            reason=reason,
+            threads=torch.get_num_threads(),
+            size=size,
+        )
     except ModelError as error:
-        raise ModelError(f"{path}: onnxruntime cannot load it: {brief(error)}") from error
+        raise ModelError(f"{path}: {called} cannot load it: {brief(error)}") from error
 
 
 def _session(path: Path) -> Any:

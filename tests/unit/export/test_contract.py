@@ -18,6 +18,7 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS, Format, Session
 from safecompress.export.contract import violations
 from tests.contracts import assert_caught, cases
+from tests.export_models import require_extras
 
 
 def checked(content):
@@ -271,14 +272,8 @@ def test_a_sound_format_of_somebody_else_passes(form):
     assert violations(form) == ()
 
 
-_FIRST_MODULE = {"executorch": "executorch", "export": "onnx"}
-"""By the name of an extra a module that only it brings."""
-
-
 @pytest.mark.parametrize("name", sorted(FORMATS.all()))
 def test_every_registered_format_keeps_the_contract(name):
     form = FORMATS.build(name, where="test")
-    for extra in sorted(form.requires):
-        reason = f"{name} needs pip install 'safecompress[{extra}]'"
-        pytest.importorskip(_FIRST_MODULE[extra], reason=reason)
+    require_extras(form)
     assert violations(form) == ()

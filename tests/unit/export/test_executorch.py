@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from safecompress import export_module
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export import verify
-from safecompress.export.executorch_file import MAGIC, ExecutorchModel, signed_program
+from safecompress.export.executorch_model import ExecutorchModel
 from safecompress.export.executorch_program import _exported, in_int8
 from safecompress.export.graph import PositionalModule, quiet
+from safecompress.export.signed_program import MAGIC, signed_program
 from safecompress.topology import Topology
 from tests.export_models import Branching, Masked, context, inputs, sparse_model, written
 

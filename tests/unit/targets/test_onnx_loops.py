@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from safecompress.errors import ModelError
-from safecompress.targets import onnx_process
+from safecompress.targets import file_process
 from safecompress.targets.onnx_file import open_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -66,7 +66,7 @@ def test_a_loop_that_ends_gives_its_outputs(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_process, "SECONDS", 2.0)
+    monkeypatch.setattr(file_process, "SECONDS", 2.0)
     started = time.monotonic()
     with pytest.raises(ModelError, match=r"m\.onnx.*took more than 2 s"):
         asked(looped(tmp_path / "m.onnx", rounds=2**62))
@@ -74,7 +74,7 @@ def test_a_loop_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_loop_that_grows_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_process, "BYTES", 1 << 28)
+    monkeypatch.setattr(file_process, "BYTES", 1 << 28)
     with pytest.raises(ModelError, match=r"m\.onnx"):
         asked(looped(tmp_path / "m.onnx", rounds=60, grows=True))
 

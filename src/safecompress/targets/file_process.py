@@ -1,8 +1,9 @@
-"""`LimitedSession`: an ONNX file in a process of its own, with a limit on its time and memory.
+"""`LimitedSession`: a model's file in a process of its own, with a limit on its time and memory.
 
 A graph with loops is a program: it may run for ever, or ask for more memory in every round. No
-check of the file can tell, so such a file is run where it can be stopped. Files without loops do
-as much work as they have operators and need no process.
+check of the file can tell, so such a file is run where it can be stopped. ONNX files without loops
+do as much work as they have operators and need no process. Files for OpenVINO and LiteRT always run
+in one: a damaged one may end the process that reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
-from safecompress.targets._onnx_child import read_message, write_message
+from safecompress.targets._file_child import read_message, write_message
 
 LOOPS = frozenset({"Loop", "Scan", "SequenceMap"})
 """Operators that repeat a part of the graph."""
@@ -36,6 +37,8 @@ class LimitedSession:
 
     Args:
         path: the file, resolved.
+        runtime: what computes with it: `onnx`, `openvino` or `litert`.
+        reason: why it runs alone, as a sentence for messages.
         threads: of one operator.
         size: bytes of the file and its weights.
 
@@ -43,12 +46,12 @@ class LimitedSession:
         ModelError: when the file cannot be loaded within the limits.
     """
 
-    def __init__(self, path: Path, *, threads: int, size: int) -> None:
-        self._path = path
-        script = Path(__file__).with_name("_onnx_child.py")
-        command = [sys.executable, "-I", str(script), str(path), str(threads)]
+    def __init__(self, path: Path, *, runtime: str, reason: str, threads: int, size: int) -> None:
+        self._path, self._reason = path, reason
+        script = Path(__file__).with_name("_file_child.py")
+        command = [sys.executable, "-I", str(script), runtime, str(path)]
         self._process = subprocess.Popen(  # noqa: S603 - our own script, by its path
-            [*command, str(BYTES + 4 * size)],
+            [*command, str(threads), str(BYTES + 4 * size)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -96,8 +99,8 @@ class LimitedSession:
         if answer is None:
             why = "its process ended, perhaps for lack of memory"
             if not in_time:
-                why = f"its loops took more than {SECONDS:.0f} s and were stopped"
-            raise ModelError(f"{self._path}: {why}. It runs alone because it has loops.")
+                why = f"it took more than {SECONDS:.0f} s and was stopped"
+            raise ModelError(f"{self._path}: {why}. {self._reason}")
         if "error" in answer:
             raise ModelError(str(answer["error"])[:300])
         return answer

@@ -1,0 +1,106 @@
+"""`intermediate`, `parts_of`, `verified_ir`: a graph of ONNX as OpenVINO's `.xml` and `.bin`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safecompress.errors import ConfigError, ModelError
+from safecompress.export.graph import quiet, reason_of
+from safecompress.export.integrity import SCHEMA_VERSION, document_digest
+
+INSTALL = "pip install 'safecompress[openvino]'"
+_BEGIN, _END = b"\n<!-- safecompress ", b" -->\n"
+"""Around the facts: a comment after the graph, which OpenVINO does not read."""
+
+
+def intermediate(graph: Any, facts: Mapping[str, Any]) -> bytes:
+    """Return a graph as the bytes of an `.xml`, which holds the facts, followed by its weights.
+
+    OpenVINO's own reader of ONNX converts the graph. `openvino.convert_model` would do the same and
+    report to its makers over the network that it did.
+
+    Args:
+        graph: an `onnx.ModelProto`.
+        facts: JSON values by name, which `verified_ir` returns.
+
+    Raises:
+        ConfigError: when openvino is not installed.
+        ModelError: when OpenVINO does not read the graph.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise ConfigError(f"export: {error.name} is not installed; {INSTALL}.") from error
+    try:
+        with quiet(), tempfile.TemporaryDirectory() as folder:
+            model = openvino.Core().read_model(graph.SerializeToString(deterministic=True))
+            _name_(model)
+            path = Path(folder) / "model.xml"
+            openvino.save_model(model, path, compress_to_fp16=False)
+            xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    except RuntimeError as error:
+        raise ModelError(
+            f"export: OpenVINO does not read the model ({reason_of(error)}); choose onnx."
+        ) from error
+    xml = xml.rstrip()
+    document = {"schema_version": SCHEMA_VERSION, **facts}
+    document |= {"sha256": document_digest(xml + weights, document)}
+    # No text of the facts can end the comment.
+    text = json.dumps(document, sort_keys=True).replace("-", "\\u002d")
+    return xml + _BEGIN + text.encode() + _END + weights
+
+
+def parts_of(content: bytes) -> tuple[bytes, bytes]:
+    """Return the `.xml` and the `.bin` in what `intermediate` returned.
+
+    Args:
+        content: bytes from `intermediate`.
+    """
+    end = content.index(_END, content.index(_BEGIN)) + len(_END)
+    return content[:end], content[end:]
+
+
+def verified_ir(path: Path) -> dict[str, Any]:
+    """Return the facts that an IR was written with.
+
+    Args:
+        path: the `.xml`; the `.bin` is beside it.
+
+    Raises:
+        ModelError: when SafeCompress did not write the files, or they were changed since.
+    """
+    weights = path.with_suffix(".bin")
+    for file in (path, weights):
+        if not file.is_file():
+            raise ModelError(f"{file}: no such file.")
+    xml, begin, rest = path.read_bytes().rpartition(_BEGIN)
+    if not begin or not rest.endswith(_END):
+        raise ModelError(f"{path}: was not exported by SafeCompress, or lost its end.")
+    try:
+        document = json.loads(rest.removesuffix(_END))
+        written = json.dumps(document, sort_keys=True).replace("-", "\\u002d").encode()
+        recorded, version = document.pop("sha256"), document["schema_version"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path}: its signature is damaged ({error!r}).") from error
+    digest = document_digest(xml + weights.read_bytes(), document)
+    if rest != written + _END or recorded != digest:
+        raise ModelError(
+            f"{path}: changed since it was exported, or {weights.name} was (the SHA-256 is not the "
+            "recorded one); put both back from a copy, or export them again."
+        )
+    if version != SCHEMA_VERSION:
+        raise ModelError(f"{path}: schema version {version!r}; expected {SCHEMA_VERSION}.")
+    return dict(document)
+
+
+def _name_(model: Any) -> None:
+    """Number the operators, in place: OpenVINO counts through all that a process ever made."""
+    kept = {node.get_friendly_name() for node in (*model.get_parameters(), *model.get_results())}
+    for number, node in enumerate(model.get_ordered_ops()):
+        if node.get_friendly_name() not in kept or node in model.get_results():
+            node.set_friendly_name(f"{node.get_type_name()}.{number}")
+    model.set_friendly_name("model")
