@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
     "moves": f"{_DATA} python -m benchmarks.moves",
+    "recipes": f"{_DATA} MINILM=/path/to/folder python -m benchmarks.recipes",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
     "memory": f"{_ONE} python -m benchmarks.memory",
