@@ -2,12 +2,12 @@
 
 A cell is a recipe, run in a process of its own until it has a verdict:
 
-    SAFECOMPRESS_DATA=/path/to/data MINILM=/path/to/folder python -m benchmarks.recipes [RECIPE ...]
+    SAFECOMPRESS_DATA=/path/to/data MINILM=/path/to/folder python -m benchmarks.recipes [RECIPE …]
 
-It holds the verdict, accuracy and every attack's AUC of the dense and of the compressed model on the
-sealed rows, sizes, and processor seconds, which a busy machine disturbs less than it does the clock.
-Runs are kept in `--work`; one that was interrupted goes on where it stopped. With `--set` a recipe
-is run in a shorter form, and the cell says so. Without names, all recipes whose environment
+It holds the verdict, accuracy and every attack's AUC of the dense and of the compressed model on
+the sealed rows, sizes, and processor seconds, which a busy machine disturbs less than it does the
+clock. Runs are kept in `--work`; one that was interrupted goes on where it stopped. With `--set` a
+recipe is run in a shorter form, and the cell says so. Without names, all recipes whose environment
 variables are set and that have no cell. `--table` prints the rows of the tables in the documents.
 """
 

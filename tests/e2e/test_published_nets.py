@@ -44,7 +44,7 @@ def test_it_is_compressed_loaded_and_exported(net: Net, tmp_path: Path) -> None:
     torch.manual_seed(0)
     net.make()
     run = compress(net.make, rows_of(texts=net.texts), config=CONFIG, out=tmp_path / "run")
-    rows = run.splits.sealed.nonmembers.inputs
+    rows = run.splits.steer.nonmembers.inputs
     loaded = load(run.folder, model=net.make)
     with torch.inference_mode():
         assert torch.allclose(loaded(rows), run.model(rows), rtol=0, atol=1e-5)
