@@ -22,7 +22,9 @@ data: {source: {source: sklearn, name: iris}}
 model: {name: mlp, options: {hidden: [8]}}
 dense: &brief {epochs: 2, precision: 32-true}
 sparse: {density: 0.5, rounds: 1, train: *brief}
-steer: {proposals: [rigl]}
+steer: {proposals: [rigl], attacks: [loss]}
+baselines: []
+verdict: {checks: [{measure: {attack: {attack: loss}}, condition: {at_most: 0.9}}]}
 """
 
 
