@@ -81,7 +81,7 @@ def efficientnet_lite0() -> nn.Module:
 
 
 NETS = (
-    Net("MobileNetV3 (timm)", of_timm("mobilenetv3_small_050"), quick=True),
+    Net("MobileNetV3 (timm)", of_timm("mobilenetv3_small_050")),
     Net("EfficientNet (timm)", of_timm("test_efficientnet")),
     Net("ConvNeXt (timm)", of_timm("test_convnext")),
     Net("ViT (timm)", of_timm("test_vit", img_size=SIDE), quick=True),
