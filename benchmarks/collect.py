@@ -31,10 +31,12 @@ COMMANDS: dict[str, str] = {
     "calibrate": "make calibrate",
     "cost": f"{_DATA} {_ONE} python -m benchmarks.cost",
     "export_verdicts": f"{_DATA} python -m benchmarks.export_verdicts",
+    "cluster": "python -m benchmarks.cluster",
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
     "moves": f"{_DATA} python -m benchmarks.moves",
     "random_files": f"{_ONE} SAFECOMPRESS_CALIBRATE=1 python -m benchmarks.random_files",
+    "recipes": f"{_DATA} MINILM=/path/to/folder python -m benchmarks.recipes",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
     "selection": f"{_DATA} python -m benchmarks.selection DATA --seeds SEEDS --methods METHODS",
     "memory": f"{_ONE} python -m benchmarks.memory",
@@ -56,7 +58,7 @@ COMPARISONS: dict[str, str | None] = {
 }
 """Benchmarks whose cells are those of `safecompress compare`, with the method that others are
 tested against. Their tables are committed as Markdown."""
-UNMADE = frozenset({"moves", "transfer-adaptive"})
+UNMADE = frozenset({"moves", "recipes", "transfer-adaptive"})
 """Benchmarks without any cell so far; no figure of a document rests on them."""
 
 

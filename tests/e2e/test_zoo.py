@@ -15,7 +15,8 @@ from safecompress.errors import NonFiniteError, UsageError
 from safecompress.events import Event
 from safecompress.run.folder import MODEL
 from safecompress.run.model_file import read_model
-from tests.zoo import CLASSES, FEATURES, LENGTH, SIZE, WORDS, ZOO, Kind
+from tests.zoo import ZOO, Kind
+from tests.zoo_modules import CLASSES, FEATURES, LENGTH, SIZE, WORDS
 
 TRAIN = {"epochs": 1, "lr": 0.01, "batch_size": 40, "precision": "32-true"}
 CONFIG = {

@@ -16,7 +16,7 @@ from safecompress import compress, load, splits_from_arrays
 from safecompress.errors import NonFiniteError, UsageError
 from safecompress.run.model_file import read_model
 from tests.support import count
-from tests.zoo import CLASSES, FEATURES, Auxiliary, Beside, Do, Forgetful, Sign
+from tests.zoo_modules import CLASSES, FEATURES, Auxiliary, Beside, Do, Forgetful, Sign
 
 WIDTH = 16
 SPLITS = splits_from_arrays(

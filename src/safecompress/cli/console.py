@@ -88,7 +88,10 @@ class EventDisplay:
 
     def _progress(self, data: Mapping[str, Any]) -> None:
         what = self._run.describe(str(data["piece"]))
-        speed, eta = f"{data['rate']:.0f} steps/s", f"{duration(data['eta'])} left"
+        unit = "model" if data["stage"] == "shadows" else "step"
+        speed, eta = pace(data["rate"], unit), f"{duration(data['eta'])} left"
+        if shadows := data.get("shadows_after"):
+            eta += f", then {shadows} shadow models"
         if self._live is not None:
             self._live.show(what, done=data["done"], total=data["total"], speed=speed, eta=eta)
         elif not self._quiet and time.monotonic() - self._last_line > _PIPE_SECONDS:
@@ -171,6 +174,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(item) for item in value]
     return value
+
+
+def pace(rate: float, unit: str) -> str:
+    """Return a speed in words.
+
+    Args:
+        rate: units in a second, above 0.
+        unit: what is counted, in the singular.
+
+    >>> pace(99.6, "step"), pace(1.26, "step"), pace(0.0125, "model")
+    ('100 steps/s', '1.3 steps/s', '1 min 20 s a model')
+    """
+    if rate >= 1:
+        return f"{rate:.{0 if rate >= 10 else 1}f} {unit}s/s"
+    return f"{duration(1 / rate)} a {unit}" if rate < 0.1 else f"{1 / rate:.1f} s a {unit}"
 
 
 def duration(seconds: float) -> str:

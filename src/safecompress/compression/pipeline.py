@@ -82,7 +82,8 @@ def make_models(session: Session, prepared: PreparedRun) -> TrainedModels:
         StorageError: when the disk is full; the run can be resumed.
     """
     config, trainers = session.config, session.trainers
-    session.progress.plan(_steps_ahead(session, prepared))
+    ahead = _steps_ahead(session, prepared)
+    session.progress.plan(ahead, shadows=config.shadows.count)
     begun = _stage(session, DENSE, lambda: _train_dense(session))
     dense = begun if prepared.has_dense else None
     baselines: dict[str, StoredModel] = {

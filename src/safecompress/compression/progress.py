@@ -90,6 +90,7 @@ class Progress:
         self._last_commit = time.monotonic()
         self._commit_cost = 0.0
         self._steps_left = 0
+        self._shadows = 0
 
     def enter(self, stage: str, text: str, **data: Any) -> None:
         """Begin a stage, or continue it when the checkpoint was taken inside it.
@@ -203,13 +204,15 @@ class Progress:
         self.notes = replace(self.notes, stacks=False)
         self._listen(Event("note", text, {"stage": self.stage, "stacks": False}))
 
-    def plan(self, steps: int) -> None:
+    def plan(self, steps: int, *, shadows: int) -> None:
         """Set the number of training steps that remain in the run, for the ETA.
 
         Args:
-            steps: optimizer steps, summed over all models.
+            steps: optimizer steps, summed over all models but shadow models.
+            shadows: number of shadow models that come afterwards. How long they take depends on how
+                many fit side by side, so they are named beside the ETA and not counted in it.
         """
-        self._steps_left = steps
+        self._steps_left, self._shadows = steps, shadows
 
     def add_seconds(self, what: str, seconds: float) -> None:
         """Add to the time that a part of the run has taken, before interruptions included.
@@ -246,5 +249,6 @@ class Progress:
             "total": total,
             "rate": rate,
             "eta": self._steps_left / rate,
+            "shadows_after": self._shadows,
         }
         self._listen(Event("progress", text, data))

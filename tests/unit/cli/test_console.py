@@ -115,6 +115,30 @@ def test_a_pipe_hears_of_progress_now_and_then(
     assert len(lines) == 2
 
 
+@pytest.mark.parametrize(
+    ("stage", "rate", "after", "line"),
+    [
+        ("final", 1.26, 4, "75%, 1.3 steps/s, run: 52 s left, then 4 shadow models"),
+        ("final", 0.4, 0, "75%, 2.5 s a step, run: 52 s left"),
+        ("shadows", 0.002, 0, "75%, 8 min 20 s a model, run: 52 s left"),
+    ],
+)
+def test_what_is_slow_is_told_in_seconds_and_shadow_models_are_told_to_come(
+    stage: str,
+    rate: float,
+    after: int,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(0, 10**6, 100))
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    data = {"stage": stage, "piece": "it", "done": 3, "total": 4, "rate": rate, "eta": 52.0}
+    with EventDisplay() as display:
+        display(Event("progress", "it", data | {"shadows_after": after}))
+    assert capsys.readouterr().out == f"  … it: {line}\n"
+
+
 def test_quiet_leaves_candidates_and_progress_out(capsys: pytest.CaptureFixture[str]) -> None:
     watch(quiet=True)
     expected = [e.text for e in RUN if e.kind not in {"progress", "candidate", "note"}]

@@ -14,7 +14,7 @@ from safecompress.config import SparseConfig
 from safecompress.errors import ConfigError
 from safecompress.protocols import Rows
 from safecompress.topology import Topology, maskable_parameters, rounded_density
-from tests.zoo import FEATURES, SIZE, Auxiliary, Transformer
+from tests.zoo_modules import FEATURES, SIZE, Auxiliary, Transformer
 
 N = 40
 

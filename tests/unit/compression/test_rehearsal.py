@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
 
 from safecompress.compression.rehearsal import rehearse
 from safecompress.config import EngineConfig, TrainConfig
@@ -14,7 +15,7 @@ from safecompress.errors import ModelError
 from safecompress.protocols import Rows
 from safecompress.topology import Topology
 from safecompress.train import stack
-from tests.zoo import CLASSES, FEATURES, Do, Forgetful, Through, drop
+from tests.zoo_modules import CLASSES, FEATURES, Do, Forgetful, Through
 
 N = 64
 ENGINE = EngineConfig(accelerator="cpu", devices=1)
