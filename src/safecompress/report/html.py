@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -16,15 +17,19 @@ from safecompress.files import write_text
 from safecompress.report.folder import RunFiles, read_folder
 from safecompress.report.lineage import read_nodes
 from safecompress.report.plots.rounds import MOST_NODES, rounds_tree
+from safecompress.report.plots.spread import spread
 from safecompress.report.safe import mapping, text
+from safecompress.report.view_answers import LONGEST_ANSWER, answers, steps_of, worst
+from safecompress.report.view_checks import checks_view
 from safecompress.report.view_comparison import comparison
 from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
 from safecompress.report.view_leak import exposures, leak
+from safecompress.report.view_left_out import left_out
 from safecompress.report.view_recall import recalls
 from safecompress.report.view_run import candidates, facts, openness
 from safecompress.report.view_set import AUDITS, set_view
 from safecompress.report.view_transfer import transfer
-from safecompress.report.view_verdict import check_groups, held_controls, hero
+from safecompress.report.view_verdict import hero, strongest
 from safecompress.report.wording import seconds
 
 REPORT = "report.html"
@@ -83,12 +88,16 @@ def _context(run: RunFiles) -> dict[str, Any]:
     return {
         "name": text(run.name, longest=120),
         "created": text(run.provenance.get("created"), longest=60),
+        "commit": text(run.provenance.get("commit"), longest=12).rstrip("…"),
         "version": text(run.provenance.get("safecompress"), longest=60),
         "model": text(mapping(run.verdict.get("model")).get("name"), longest=200),
         "notes": [text(note, longest=400) for note in run.notes],
         "hero": hero(run.verdict),
-        "checks": check_groups(run.verdict),
-        "held": held_controls(run.verdict),
+        "answers": answers(run.verdict),
+        "steps": _steps_below(run.verdict),
+        "spread": _spread(run.verdict),
+        "checks": checks_view(run.verdict),
+        "beyond": left_out(run),
         "comparison": comparison(run.verdict),
         "rocs": roc_panels(run.figures, run.verdict),
         "losses": loss_panels(run.figures),
@@ -109,6 +118,21 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "facts": facts(run.verdict, run.provenance, run.config),
         "config": text(run.config, longest=60_000),
     }
+
+
+def _steps_below(verdict: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to do next where the answer on the first screen does not say all of it."""
+    steps = steps_of(verdict)
+    return steps if len(steps) > 1 or len(steps[0]) > LONGEST_ANSWER else ()
+
+
+def _spread(verdict: Mapping[str, Any]) -> Markup:
+    """Draw the strongest attack over all rows beside the worst group."""
+    found, group = strongest(verdict), worst(verdict)
+    if found is None or group is None:
+        return Markup()
+    spans = {"all rows": found.span, group.name: group.span}
+    return spread(spans, group.limit, identity="spread")
 
 
 @cache
