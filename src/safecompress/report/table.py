@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from safecompress.report.html import page
 from safecompress.report.markdown import table_cell
+from safecompress.report.page import page
 from safecompress.report.plots.front import Point, front
 from safecompress.report.safe import mapping, mappings, number, text
 from safecompress.report.wording import MISSING, Span, Style, figure, interval

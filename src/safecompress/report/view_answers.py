@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from safecompress.report.check_kinds import kind_of
-from safecompress.report.conditions import parse_limit
-from safecompress.report.document_facts import checks_of, status_of
+from safecompress.report.document_facts import checks_of, limit_of, status_of
 from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, number, sequence, text
 from safecompress.report.view_set import set_view
 from safecompress.report.view_verdict import Strongest, is_control, strongest
@@ -89,6 +88,7 @@ def _leaks(verdict: Mapping[str, Any]) -> Answer:
     checks = [check for check in _leak_checks(verdict) if check.get("critical") is True]
     failed = sum(check.get("status") == "FAIL" for check in checks)
     broken = any(check.get("status") in {"ERROR", "NOT_RUN"} for check in checks)
+    open_ = sum(check.get("status") == "INCONCLUSIVE" for check in checks)
     unsure = sum(check.get("status") in _UNDECIDED for check in checks)
     if failed:
         words = f"Yes, more than allowed: {failed} of {len(checks)} checks on leaks failed."
@@ -96,28 +96,13 @@ def _leaks(verdict: Mapping[str, Any]) -> Answer:
         words = "Not known: the tests did not run, or cannot be trusted."
     elif not checks:
         words = "Not known: no check on leaks was asked for."
-    elif status_of(verdict) == "INCONCLUSIVE" and unsure:
-        words = f"Not decided: {unsure} of {len(checks)} checks on leaks need more rows."
+    elif open_:
+        words = f"Not decided: {open_} of {len(checks)} checks on leaks."
     elif unsure:
         words = f"No more than allowed in {len(checks) - unsure} checks; {unsure} are undecided."
     else:
         words = f"No more than allowed, by all {len(checks)} checks on leaks."
     return Answer("Does it leak?", words, _strongest(verdict, strongest(verdict)))
-
-
-def limit_of(verdict: Mapping[str, Any], measure: str) -> float | None:
-    """Return the figure that a measure may have at most; None where no check says so.
-
-    Args:
-        verdict: the document of verdict.json.
-        measure: the measure's name, such as `loss.auc`.
-    """
-    for check in checks_of(verdict):
-        name, limit = text(check.get("name"), longest=200), parse_limit(check.get("condition"))
-        if limit is not None and limit.at_most and not limit.relative:
-            if name == measure or name.startswith(f"{measure} "):
-                return limit.bound
-    return None
 
 
 def _strongest(verdict: Mapping[str, Any], found: Strongest | None) -> str:

@@ -175,12 +175,25 @@ def strongest(verdict: Mapping[str, Any]) -> Strongest | None:
     spans = [
         (Span.read(v), text(k, longest=80)) for k, v in attacks.items() if style_of(str(k)) == "auc"
     ]
+    # Of a set, whoever holds only some of its files may find more than whoever holds all.
+    spans += [
+        (Span.read(mapping(held.get("auc"))), text(held.get("attack"), longest=80))
+        for held in _holdings(verdict)
+    ]
     known = [(span.value, name, span) for span, name in spans if span.value is not None]
     if not known:
         return None
     _, name, span = max(known, key=lambda item: item[0])
     dense = Span.read(mapping(mapping(entries.get(DENSE)).get("attacks")).get(name)).value
     return Strongest(name.removesuffix(".auc"), span, dense)
+
+
+def _holdings(verdict: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return what is found by the holders of a file, of a pair and of all files of a set."""
+    if verdict.get("kind") != "joint":
+        return ()
+    several = (mapping(verdict.get("best_pair")), mapping(verdict.get("family")))
+    return (*mappings(verdict.get("files")), *mappings(verdict.get("pairs")), *several)
 
 
 def _strongest(verdict: Mapping[str, Any]) -> Tile:

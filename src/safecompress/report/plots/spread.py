@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from safecompress.report.safe import text
 from safecompress.report.svg import Scale, picture, tag
 from safecompress.report.wording import Span, figure, with_interval
 
-_WIDTH, _MARGIN, _ROW, _TOP, _FOOT = 340.0, 14.0, 34.0, 6.0, 34.0
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP, _FOOT = 340.0, 126.0, 14.0, 28.0, 6.0, 34.0
+_LONGEST_NAME = 20
 _CHANCE = 0.5
 
 
@@ -27,7 +29,7 @@ def spread(spans: Mapping[str, Span], limit: float | None, *, identity: str) -> 
     values = [*known, _CHANCE, *([] if limit is None else [limit])]
     low, high = min(values), max(values)
     pad = 0.06 * (high - low) or 0.01
-    scale = Scale(max(low - pad, 0.0), min(high + pad, 1.0), _MARGIN, _WIDTH - _MARGIN)
+    scale = Scale(max(low - pad, 0.0), min(high + pad, 1.0), _LEFT, _WIDTH - _RIGHT)
     bottom = _TOP + _ROW * len(spans)
     parts = [tag("line", class_="track", x1=scale.start, x2=scale.stop, y1=bottom, y2=bottom)]
     parts += _marks_of_axis(limit, scale, bottom)
@@ -63,13 +65,13 @@ def _marks_of_axis(limit: float | None, scale: Scale, bottom: float) -> list[Mar
 
 
 def _label(words: str, x: float, y: float) -> Markup:
-    anchor = "start" if x < 60 else "end" if x > _WIDTH - 60 else "middle"
+    anchor = "end" if x > _WIDTH - 45 else "middle"
     return tag("text", words, class_="tick", x=x, y=y, text_anchor=anchor)
 
 
 def _row(name: str, span: Span, scale: Scale, top: float) -> list[Markup]:
-    y = top + 24
-    parts = [tag("text", f"{name} {figure(span.value, 'auc')}", class_="axis", x=_MARGIN + 2, y=top + 13)]  # fmt: skip
+    y = top + _ROW / 2
+    parts = [tag("text", text(name, longest=_LONGEST_NAME), class_="axis", x=0, y=y + 4)]
     if span.low is not None and span.high is not None:
         left, right = scale(span.low), scale(span.high)
         parts.append(
