@@ -66,7 +66,7 @@ def render_summary(evidence: Evidence) -> str:
         name=text(evidence.name, longest=_LONGEST_NAME),
         hero=top,
         sentence=short(top.sentence, _LONGEST_SENTENCE),
-        answers=answers(document),
+        answers=answers(document, rest="in the report"),
         lines=[_line(row) for row in rows[:_MOST_ROWS]],
         more=max(0, len(rows) - _MOST_ROWS) + len(view.repeated) + view.more,
         controls=controls,

@@ -175,6 +175,7 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
         explained=_explanation(document),
         notes=[text(note, longest=400) for note in document.get("notes") or []],
         groups=groups,
+        beyond=max(0, len(mappings(document.get("rows"))) - _MOST_ROWS),
         mean=_MEAN,
         means=means,
     )

@@ -45,17 +45,18 @@ class Worst:
     limit: float | None
 
 
-def answers(verdict: Mapping[str, Any]) -> tuple[Answer, ...]:
+def answers(verdict: Mapping[str, Any], *, rest: str = "below") -> tuple[Answer, ...]:
     """Return whether it leaks, where, what to do, and what was and was not judged.
 
     Args:
         verdict: the document of verdict.json, or of an exported file.
+        rest: where the rest of a shortened answer stands.
     """
     judged, left_out = _scope(verdict)
     return (
         _leaks(verdict),
         _where(verdict),
-        _next(verdict),
+        _next(verdict, rest),
         Answer("What was judged", short(judged)),
         Answer("What was not judged", short(left_out)),
     )
@@ -197,12 +198,12 @@ def steps_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     return (first, *more)
 
 
-def _next(verdict: Mapping[str, Any]) -> Answer:
+def _next(verdict: Mapping[str, Any], rest: str) -> Answer:
     first, *others = steps_of(verdict)
-    more = f"{len(others)} more below." if others else ""
+    more = f"{len(others)} more {rest}." if others else ""
     shown = short(first)
     if shown != first:
-        more = "In full below."
+        more = f"In full {rest}."
     return Answer("What to do next", shown, more)
 
 
