@@ -1,4 +1,4 @@
-"""`Evidence`, `read_evidence`, `digests_of`: a verdict document with what lies beside it, in one value."""
+"""`Evidence`, `read_evidence`, `digests_of`: a verdict document with what lies beside it."""
 
 from __future__ import annotations
 

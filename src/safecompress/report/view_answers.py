@@ -87,10 +87,10 @@ def _leak_checks(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _leaks(verdict: Mapping[str, Any]) -> Answer:
     checks = [check for check in _leak_checks(verdict) if check.get("critical") is True]
-    failed = sum(check.get("status") == "FAIL" for check in checks)
-    broken = any(check.get("status") in {"ERROR", "NOT_RUN"} for check in checks)
-    open_ = sum(check.get("status") == "INCONCLUSIVE" for check in checks)
-    unsure = sum(check.get("status") in _UNDECIDED for check in checks)
+    ends = [text(check.get("status"), longest=40) for check in checks]
+    failed, open_ = ends.count("FAIL"), ends.count("INCONCLUSIVE")
+    broken = not {"ERROR", "NOT_RUN"}.isdisjoint(ends)
+    unsure = sum(end in _UNDECIDED for end in ends)
     if failed:
         words = f"Yes, more than allowed: {failed} of {len(checks)} checks on leaks failed."
     elif status_of(verdict) == "ERROR" or broken:

@@ -121,7 +121,9 @@ def openness(verdict: Mapping[str, Any]) -> VerdictLimits:
         looks=count(verdict.get("looks")),
         level=figure(number(verdict.get("level")), "percent"),
         scope=text(verdict.get("scope"), longest=1000) or "not stated",
-        limits=tuple(text(limit, longest=600) for limit in sequence(verdict.get("limits"))[:MOST_LIMITS]),
+        limits=tuple(
+            text(limit, longest=600) for limit in sequence(verdict.get("limits"))[:MOST_LIMITS]
+        ),
     )
 
 

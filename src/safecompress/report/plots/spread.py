@@ -57,11 +57,18 @@ def _marks_of_axis(limit: float | None, scale: Scale, bottom: float) -> list[Mar
         return parts
     x = scale(min(limit, scale.high))
     return [
-        tag("rect", class_="allowed", x=scale.start, y=_TOP, width=x - scale.start, height=bottom - _TOP),
+        tag(
+            "rect",
+            class_="allowed",
+            x=scale.start,
+            y=_TOP,
+            width=x - scale.start,
+            height=bottom - _TOP,
+        ),
         *parts,
         tag("line", class_="bound", x1=x, x2=x, y1=_TOP, y2=bottom + 4),
         _label(f"limit {figure(limit, 'auc')}", x, bottom + 28),
-    ]  # fmt: skip
+    ]
 
 
 def _label(words: str, x: float, y: float) -> Markup:
