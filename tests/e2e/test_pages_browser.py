@@ -32,28 +32,37 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "error": verdict("ERROR"), "audit": AUDIT, "joint": JOINT, "long": LONG,
 }  # fmt: skip
 """Verdicts of every kind and every end; of one of them every text is long."""
-PAGES = ("report", "audit", "joint", "summary", "export", "runs", "cohorts")
+PAGES = ("report", "audit", "joint", "report summary", "export", "runs", "cohorts")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from the name of a page to its file."""
+    """A function from the name of a page, or of a document, to its file."""
     folder = tmp_path_factory.mktemp("pages")
-    small = write_run(folder / "run", history_lines=history(2, 2))
-    write_report(small)
+    drawn = figures(("compressed",))
+    write_run(folder / "report", history_lines=history(2, 2), figures_json=drawn)
+    for name, document in DOCUMENTS.items():
+        write_run(folder / name, verdict_json=document, history_lines=[], figures_json={})
+    for name in ("report", *DOCUMENTS):
+        write_report(folder / name)
     exported = folder / "m.onnx.json"
     exported.write_text(json.dumps(EXPORT))
     pages = {
-        "audit": render_report(write_run(folder / "audit", verdict_json=AUDIT, history_lines=[])),
-        "joint": render_report(write_run(folder / "joint", verdict_json=JOINT, history_lines=[])),
+        "demo": render_report(DEMO),
         "export": render_summary(read_evidence(exported)),
         "runs": table_html(RUNS, name="runs"),
         "cohorts": table_html(COHORTS, name="cohorts"),
     }
     for name, page in pages.items():
         (folder / f"{name}.html").write_text(page)
-    own = {"report": small / "report.html", "summary": small / "summary.html"}
-    return lambda name: own.get(name, folder / f"{name}.html")
+
+    def find(name: str) -> Path:
+        if name in pages:
+            return folder / f"{name}.html"
+        run, _, kind = name.partition(" ")
+        return folder / run / f"{kind or 'report'}.html"
+
+    return find
 
 
 @pytest.fixture(scope="module")
@@ -64,35 +73,36 @@ def browser(made: Callable[[str], Path]) -> Iterator[Browser]:
 
 def bottom(opened: Opened, selector: str) -> float:
     """Return where the lowest of some elements ends, in pixels from the top of the page."""
-    boxes = [element.bounding_box() for element in opened.page.locator(selector).all()]
-    assert boxes
-    return max(box["y"] + box["height"] for box in boxes)
+    ends = opened.page.evaluate(
+        "s => [...document.querySelectorAll(s)].map((e) => e.getBoundingClientRect().bottom)",
+        selector,
+    )
+    return float(max(ends))
 
 
-@pytest.mark.parametrize("screen", SCREENS)
 def test_the_first_screen_answers_what_a_newcomer_asks(
-    browser: Browser, screen: str, tmp_path: Path
+    browser: Browser, made: Callable[[str], Path]
 ) -> None:
-    width, height = SCREENS[screen]
-    for name, document in DOCUMENTS.items():
-        page = write_report(write_run(tmp_path / name, verdict_json=document))
-        with browser.open(page, width=width, height=height) as opened:
+    for name in ("demo", *DOCUMENTS):
+        with browser.open(made(name)) as opened:
             asked = opened.texts(".answers dt")
             assert asked == ["Does it leak?", "Where?", "What to do next", "What was judged",
                              "What was not judged"], name  # fmt: skip
             assert all(opened.texts(".answers b"))
-            assert bottom(opened, ".hero .badge, .sentence, .answers div") <= height, name
+            for width, height in SCREENS.values():
+                opened.page.set_viewport_size({"width": width, "height": height})
+                end = bottom(opened, ".hero .badge, .sentence, .answers div")
+                assert end <= height, (name, width)
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_the_report_of_the_demo_is_short(browser: Browser, screen: str, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    page.write_text(render_report(DEMO))
+def test_the_report_of_the_demo_is_short(
+    browser: Browser, made: Callable[[str], Path], screen: str
+) -> None:
     width, height = SCREENS[screen]
-    with browser.open(page, width=width, height=height) as opened:
+    with browser.open(made("demo"), width=width, height=height) as opened:
         length = opened.page.evaluate("document.documentElement.scrollHeight")
-        assert height < length <= LONGEST[screen]
-        assert bottom(opened, ".sentence, .answers div") <= height
+    assert height < length <= LONGEST[screen]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -176,26 +186,20 @@ def test_a_comparison_sorts_by_every_column(
             assert head.get_attribute("aria-sort") == "descending"
             assert table.locator("[aria-sort]").count() == 1
             known = [[value for value in order if value] for order in orders]
-            numeric = column > 1
-            rank = float if numeric else str
-            assert known[0] == sorted(known[0], key=rank if numeric else str.casefold)
+            rank = float if column > 1 else str
+            assert known[0] == sorted(known[0], key=rank)
+            assert known[1] == sorted(known[1], key=rank, reverse=True)
             assert sorted(orders[0]) == sorted(orders[1])
-            if numeric:
-                assert known[1] == sorted(known[1], key=rank, reverse=True)
 
 
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 def test_a_summary_prints_on_one_sheet(
-    browser: Browser, made: Callable[[str], Path], paper: str, tmp_path: Path
+    browser: Browser, made: Callable[[str], Path], paper: str
 ) -> None:
-    pages = [made("export")]
-    for name, document in DOCUMENTS.items():
-        page = write_report(write_run(tmp_path / name, verdict_json=document))
-        pages.append(page.with_name("summary.html"))
-    for page in pages:
-        with browser.open(page) as opened:
+    for name in ("report summary", "joint summary", "long summary", "export"):
+        with browser.open(made(name)) as opened:
             found = sheets(opened.page.pdf(format=paper, prefer_css_page_size=True))
-        assert len(found) == 1, page
+        assert len(found) == 1, name
         assert found[0][0] < found[0][1]
 
 

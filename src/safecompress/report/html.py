@@ -14,9 +14,9 @@ from safecompress.report.lineage import read_nodes
 from safecompress.report.page import page
 from safecompress.report.plots.rounds import MOST_NODES, rounds_tree
 from safecompress.report.plots.spread import spread
-from safecompress.report.safe import mapping, text
+from safecompress.report.safe import mapping, short, text
 from safecompress.report.summary import write_summary
-from safecompress.report.view_answers import LONGEST_ANSWER, answers, steps_of, worst
+from safecompress.report.view_answers import LONGEST_STEP, answers, steps_of, worst
 from safecompress.report.view_checks import checks_view
 from safecompress.report.view_comparison import comparison
 from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
@@ -69,12 +69,12 @@ def _context(run: RunFiles) -> dict[str, Any]:
         "created": text(run.provenance.get("created"), longest=60),
         "commit": text(run.provenance.get("commit"), longest=12).rstrip("…"),
         "version": text(run.provenance.get("safecompress"), longest=60),
-        "model": text(mapping(run.verdict.get("model")).get("name"), longest=200),
+        "model": short(text(mapping(run.verdict.get("model")).get("name"), longest=200), 60),
         "notes": [text(note, longest=400) for note in run.notes],
         "hero": hero(run.verdict),
         "answers": answers(run.verdict),
         "steps": _steps_below(run.verdict),
-        "steps_whole": len(steps_of(run.verdict)[0]) > LONGEST_ANSWER,
+        "steps_whole": len(steps_of(run.verdict)[0]) > LONGEST_STEP,
         "spread": _spread(run.verdict),
         "checks": checks_view(run.verdict),
         "beyond": left_out(run),
@@ -103,7 +103,7 @@ def _context(run: RunFiles) -> dict[str, Any]:
 def _steps_below(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what to do next and the answer on the first screen does not say, or not all of."""
     first, *others = steps_of(verdict)
-    return (first, *others) if len(first) > LONGEST_ANSWER else tuple(others)
+    return (first, *others) if len(first) > LONGEST_STEP else tuple(others)
 
 
 def _spread(verdict: Mapping[str, Any]) -> Markup:

@@ -11,15 +11,15 @@ from safecompress.files import write_text
 from safecompress.report.document_facts import file_of
 from safecompress.report.evidence import Evidence, digests_of, read_evidence
 from safecompress.report.page import page
-from safecompress.report.safe import mapping, number, sequence, text
-from safecompress.report.view_answers import answers, short
+from safecompress.report.safe import mapping, number, sequence, short, text
+from safecompress.report.view_answers import answers
 from safecompress.report.view_checks import CheckRow, checks_view
 from safecompress.report.view_verdict import hero
 from safecompress.report.wording import count, figure
 
 SUMMARY = "summary.html"
 _MOST_ROWS, _MOST_LIMITS, _MOST_DIGESTS = 8, 4, 3
-_LONGEST_SENTENCE, _LONGEST_LIMIT, _LONGEST_NAME = 240, 150, 70
+_LONGEST_LIMIT, _LONGEST_NAME = 110, 44
 """What fits on one page, whatever the document holds; the whole of it is in the report."""
 
 
@@ -65,7 +65,6 @@ def render_summary(evidence: Evidence) -> str:
         "summary.html.j2",
         name=text(evidence.name, longest=_LONGEST_NAME),
         hero=top,
-        sentence=short(top.sentence, _LONGEST_SENTENCE),
         answers=answers(document, rest="in the report"),
         lines=[_line(row) for row in rows[:_MOST_ROWS]],
         more=max(0, len(rows) - _MOST_ROWS) + len(view.repeated) + view.more,

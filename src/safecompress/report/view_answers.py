@@ -9,12 +9,21 @@ from typing import Any
 
 from safecompress.report.check_kinds import kind_of
 from safecompress.report.document_facts import checks_of, limit_of, status_of
-from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, number, sequence, text
+from safecompress.report.safe import (
+    LONGEST_SENTENCE,
+    mapping,
+    mappings,
+    number,
+    sequence,
+    short,
+    text,
+)
 from safecompress.report.view_set import set_view
 from safecompress.report.view_verdict import Strongest, is_control, strongest
 from safecompress.report.wording import Span, count, figure, interval
 
-LONGEST_ANSWER = 210
+LONGEST_STEP, _LONGEST_SCOPE = 210, 120
+"""Characters of an answer; five of them fit on the first screen of a phone."""
 _NOT_JUDGED = re.compile(r"(no|without|left out|nothing|not measured|references of)\b")
 """How the parts of a scope begin that tell what was not judged."""
 _UNDECIDED = ("WARN", "INCONCLUSIVE", "NOT_RUN")
@@ -57,24 +66,9 @@ def answers(verdict: Mapping[str, Any], *, rest: str = "below") -> tuple[Answer,
         _leaks(verdict),
         _where(verdict),
         _next(verdict, rest),
-        Answer("What was judged", short(judged)),
-        Answer("What was not judged", short(left_out)),
+        Answer("What was judged", short(judged, _LONGEST_SCOPE)),
+        Answer("What was not judged", short(left_out, _LONGEST_SCOPE)),
     )
-
-
-def short(words: str, longest: int = LONGEST_ANSWER) -> str:
-    """Return text that is cut between two words, with an ellipsis, where it is too long.
-
-    Args:
-        words: the text.
-        longest: most characters of the result.
-
-    >>> short("one two three", 9)
-    'one two …'
-    """
-    if len(words) <= longest:
-        return words
-    return words[: longest - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"
 
 
 def _leak_checks(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -138,7 +132,7 @@ def worst(verdict: Mapping[str, Any]) -> Worst | None:
     by = text(group.get("by"), longest=40) or "class"
     return Worst(
         name=f"{by} {text(group.get('name'), longest=60)}".strip(),
-        attack=text(group.get("attack"), longest=60),
+        attack=text(group.get("attack"), longest=40),
         span=Span(value, number(group.get("low")), number(group.get("high"))),
         limit=limit_of(verdict, "class.auc") if limit is None else limit,
     )
@@ -201,7 +195,7 @@ def steps_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
 def _next(verdict: Mapping[str, Any], rest: str) -> Answer:
     first, *others = steps_of(verdict)
     more = f"{len(others)} more {rest}." if others else ""
-    shown = short(first)
+    shown = short(first, LONGEST_STEP)
     if shown != first:
         more = f"In full {rest}."
     return Answer("What to do next", shown, more)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from safecompress.report.document_facts import status_of
-from safecompress.report.safe import LONGEST_SENTENCE, mapping, mappings, number, sequence, text
+from safecompress.report.safe import (
+    LONGEST_SENTENCE,
+    mapping,
+    mappings,
+    number,
+    sequence,
+    short,
+    text,
+)
 from safecompress.report.view_comparison import subjects_of
 from safecompress.report.wording import (
     MISSING,
@@ -21,7 +29,7 @@ from safecompress.report.wording import (
 )
 from safecompress.verdict_names import COMPRESSED, DENSE
 
-_MOST_SENTENCES = 30
+_MOST_SENTENCES, _LONGEST_HEADLINE = 30, 120
 _WORDS = {
     "PASS": "pass",
     "FAIL": "fail",
@@ -81,17 +89,20 @@ class Strongest:
 
 @dataclass(frozen=True)
 class Hero:
-    """The top of the page; `rest` is what follows the verdict's first sentence.
+    """The top of the page.
 
-    `steps` are what to do next, `scope` is what was tested, `remarks` what was noticed,
-    and `standard` what the limits follow.
+    Args:
+        badge: the verdict in one word.
+        sentence: its first sentence, shortened where it is too long for the first screen.
+        rest: what follows it, or the whole where it was shortened.
+        remarks: what was noticed.
+        standard: what the limits follow.
+        tiles: key figures.
     """
 
     badge: Badge
     sentence: str
     rest: str
-    steps: tuple[str, ...]
-    scope: str
     remarks: tuple[str, ...]
     standard: str
     tiles: tuple[Tile, ...]
@@ -106,13 +117,13 @@ def hero(verdict: Mapping[str, Any]) -> Hero:
     status = status_of(verdict) if "status" in verdict else text(verdict.get("verdict"), longest=40)
     sentence = text(verdict.get("sentence"), longest=LONGEST_SENTENCE)
     first, _, rest = _SENTENCE_END.sub("\n", sentence, count=1).partition("\n")
+    if len(first) > _LONGEST_HEADLINE:
+        first, rest = short(first, _LONGEST_HEADLINE), sentence
     known = "No verdict: the tests could not be trusted or did not run."
     return Hero(
         Badge.of(status) if status in {*_SENTENCES, "ERROR"} else Badge(status or "error", "error"),
         first or _SENTENCES.get(status, known),
         rest,
-        _sentences(verdict.get("next_steps")),
-        text(verdict.get("scope"), longest=LONGEST_SENTENCE),
         _sentences(verdict.get("remarks")),
         text(verdict.get("standard"), longest=LONGEST_SENTENCE),
         (_size(verdict), _accuracy(verdict), _strongest(verdict), _passed(verdict)),
