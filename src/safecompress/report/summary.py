@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from safecompress.report.view_verdict import hero
 from safecompress.report.wording import count, figure
 
 SUMMARY = "summary.html"
-_MOST_ROWS, _MOST_LIMITS, _MOST_DIGESTS = 8, 4, 3
-_LONGEST_LIMIT, _LONGEST_NAME = 110, 44
+_MOST_ROWS, _MOST_DIGESTS = 8, 3
+_LONGEST_LIMIT, _ALL_LIMITS, _LONGEST_NAME = 140, 420, 44
 """What fits on one page, whatever the document holds; the whole of it is in the report."""
 
 
@@ -59,7 +59,8 @@ def render_summary(evidence: Evidence) -> str:
     view = checks_view(document)
     rows = [row for group in view.groups for row in group.rows]
     controls = len(view.held)
-    limits = [text(limit, longest=600) for limit in sequence(document.get("limits"))]
+    stated = sequence(document.get("limits"))
+    limits = _limits(stated)
     top = hero(document)
     return page(
         "summary.html.j2",
@@ -70,9 +71,20 @@ def render_summary(evidence: Evidence) -> str:
         more=max(0, len(rows) - _MOST_ROWS) + len(view.repeated) + view.more,
         controls=controls,
         facts=_facts(evidence),
-        limits=[short(limit, _LONGEST_LIMIT) for limit in limits[:_MOST_LIMITS]],
-        more_limits=max(0, len(limits) - _MOST_LIMITS),
+        limits=limits,
+        more_limits=len(stated) - len(limits),
     )
+
+
+def _limits(stated: Sequence[object]) -> list[str]:
+    """Return the first limits, as many as there is room for."""
+    shown: list[str] = []
+    for limit in stated:
+        words = short(text(limit, longest=600), _LONGEST_LIMIT)
+        if sum(map(len, [*shown, words])) > _ALL_LIMITS:
+            break
+        shown.append(words)
+    return shown
 
 
 def _line(row: CheckRow) -> _Line:
