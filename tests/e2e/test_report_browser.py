@@ -199,8 +199,8 @@ def test_all_text_stands_out(browser: Browser, scheme: str, switched: bool) -> N
     with browser.open(color_scheme=scheme) as opened:
         if switched:
             opened.page.get_by_role("button", name="Dark colors").click()
-        opened.page.locator(".tree .hit").first.hover()
         opened.page.evaluate(OPEN_ALL)
+        opened.page.locator(".tree .hit").first.hover()
         found = opened.page.evaluate(CONTRASTS)
         page = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert len(found) > 500
