@@ -1,4 +1,4 @@
-"""Make the pictures of docs/report.md from a run's report.
+"""Make the pictures of docs/report.md from a run's report and its summary.
 
     safecompress demo
     python scripts/report_pictures.py runs/demo docs/images
@@ -27,17 +27,17 @@ def main(run: Path, out: Path) -> None:
         run: folder of a finished run.
         out: folder of the pictures.
     """
-    address = (run / "report.html").resolve().as_uri()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
-        for name, width, height, scheme, prepare in (
-            ("light", 1100, 900, "light", _top),
-            ("dark", 1100, 760, "dark", _curves),
-            ("phone", 360, 760, "light", _checks),
-            ("print", _PAPER, 990, "light", _paper),
+        for name, page, width, height, scheme, prepare in (
+            ("light", "report.html", 1280, 800, "light", _top),
+            ("phone", "report.html", 390, 844, "light", _top),
+            ("dark", "report.html", 1100, 760, "dark", _curves),
+            ("summary", "summary.html", _PAPER, 964, "light", _paper),
         ):
+            address = (run / page).resolve().as_uri()
             picture = _shot(browser, address, (width, height), scheme, prepare)
             picture.save(out / f"report-{name}.png", optimize=True)
         browser.close()
@@ -66,18 +66,14 @@ def _top(page: Page) -> None:
 
 
 def _curves(page: Page) -> None:
+    page.evaluate("document.querySelector('#roc details').open = true")
     page.evaluate("document.querySelector('#roc').scrollIntoView()")
     plots = page.locator("#roc svg[data-reads]")
     plots.last.hover(position={"x": 120, "y": 120})
 
 
-def _checks(page: Page) -> None:
-    page.evaluate("document.querySelector('#checks').scrollIntoView()")
-
-
 def _paper(page: Page) -> None:
     page.emulate_media(media="print")
-    page.evaluate("document.querySelector('#comparison').scrollIntoView()")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,9 @@ CONTRASTS = """
 }
 """
 
+# Opens what the page folds away.
+UNFOLD = "document.querySelectorAll('.fold > details').forEach((d) => { d.open = true; })"
+
 # What sticks out of the page sideways, or is cut off by a box that cannot show all of it. A box
 # that scrolls is left out where `scrolling` says that there is somebody to scroll it.
 CUT_OFF = """
@@ -100,6 +104,16 @@ TABBABLE = """
 """
 
 
+def sheets(document: bytes) -> list[tuple[float, float]]:
+    """Return the width and height of every sheet of a PDF that Chromium made, in points.
+
+    Args:
+        document: the PDF.
+    """
+    found = re.findall(rb"/Type /Page\b.*?/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", document, re.DOTALL)
+    return [(float(width), float(height)) for width, height in found]
+
+
 @dataclass
 class Opened:
     """A page in the browser; what it said and asked for is collected."""
@@ -123,16 +137,19 @@ class Browser:
         self._browser, self._address = browser, report.as_uri()
 
     @contextmanager
-    def open(self, *, width: int = 1280, **options: Any) -> Iterator[Opened]:
-        """Open the report; `options` go to Playwright's `new_context`."""
-        context = self._browser.new_context(viewport={"width": width, "height": 900}, **options)
+    def open(
+        self, page: Path | None = None, *, width: int = 1280, height: int = 900, **options: Any
+    ) -> Iterator[Opened]:
+        """Open a page, the report by default; `options` go to Playwright's `new_context`."""
+        address = self._address if page is None else page.as_uri()
+        context = self._browser.new_context(viewport={"width": width, "height": height}, **options)
         context.add_init_script(WATCH_POLICY)
         context.set_default_timeout(PATIENCE)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda message: opened.console.append(message.text))
         opened.page.on("pageerror", lambda error: opened.console.append(str(error)))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
-        opened.page.goto(self._address)
+        opened.page.goto(address)
         try:
             yield opened
         finally:

@@ -9,7 +9,16 @@ import pytest
 
 from safecompress.report import write_report
 from safecompress.report.wording import figure
-from tests.report_browser import CONTRASTS, CUT_OFF, TABBABLE, Browser, Opened, chromium
+from tests.report_browser import (
+    CONTRASTS,
+    CUT_OFF,
+    TABBABLE,
+    UNFOLD,
+    Browser,
+    Opened,
+    chromium,
+    sheets,
+)
 from tests.report_fixture import figures, history, write_run
 
 HEADS = "table.candidates thead th"
@@ -27,11 +36,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def report(browser: Browser) -> Iterator[Opened]:
     with browser.open() as opened:
+        opened.page.evaluate(UNFOLD)
         yield opened
 
 
 def test_the_page_is_silent_and_asks_for_nothing(report: Opened) -> None:
-    for summary in report.page.locator("summary").all():
+    report.page.evaluate(OPEN_ALL)
+    # From the last: a summary inside another is closed before it.
+    for summary in reversed(report.page.locator("summary").all()):
         summary.click()
     assert report.console == []
     assert report.violations == []
@@ -55,6 +67,20 @@ def test_the_policy_stops_foreign_scripts_styles_and_pictures(report: Opened) ->
     assert report.page.locator("h1").is_visible()
 
 
+def test_a_link_to_a_folded_section_opens_it(browser: Browser) -> None:
+    with browser.open() as opened:
+        links = opened.page.locator("nav a").all()
+        assert len(links) > 8
+        for link in links:
+            link.click()
+            name = link.get_attribute("href")
+            opened.page.wait_for_function(
+                "name => document.querySelector(name).closest('section')"
+                ".matches(':not(.fold), :has(> details[open])')",
+                arg=name,
+            )
+
+
 @pytest.mark.parametrize("how", ["click", "Enter", "Space"])
 def test_tables_sort_both_ways(report: Opened, how: str) -> None:
     def sort(column: str) -> None:
@@ -76,8 +102,8 @@ def test_tables_sort_both_ways(report: Opened, how: str) -> None:
 
 
 def test_checks_sort_by_severity_and_controls_are_folded(report: Opened) -> None:
-    report.page.locator("table.checks").get_by_role("button", name="Status").click()
-    words = report.texts("table.checks tbody:first-of-type td:first-child")
+    report.page.locator("table.checks").first.get_by_role("button", name="Status").click()
+    words = report.texts("#checks > table.checks tbody:first-of-type td:first-child")
     assert words[:3] == ["fail", "inconclusive", "not run"]
     assert set(words[4:]) == {"pass"}
     held = report.page.locator("details.held")
@@ -173,8 +199,8 @@ def test_all_text_stands_out(browser: Browser, scheme: str, switched: bool) -> N
     with browser.open(color_scheme=scheme) as opened:
         if switched:
             opened.page.get_by_role("button", name="Dark colors").click()
-        opened.page.locator(".tree .hit").first.hover()
         opened.page.evaluate(OPEN_ALL)
+        opened.page.locator(".tree .hit").first.hover()
         found = opened.page.evaluate(CONTRASTS)
         page = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert len(found) > 500
@@ -234,9 +260,9 @@ def test_paper_shows_everything(browser: Browser, part: str, width: int, javascr
 def test_the_report_prints_and_closes_again_what_was_closed(report: Opened) -> None:
     closed = report.page.locator("details:not([open])").count()
     document = report.page.pdf(prefer_css_page_size=True)
-    sizes = re.findall(rb"/Type /Page\b.*?/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", document, re.DOTALL)
-    assert len(sizes) >= 5
-    assert any(float(wide) > float(high) for wide, high in sizes), "the rounds lie on their side"
+    found = sheets(document)
+    assert len(found) >= 5
+    assert any(wide > high for wide, high in found), "the rounds lie on their side"
     assert report.page.locator("details:not([open])").count() == closed > 0
 
 
@@ -271,6 +297,11 @@ def test_without_javascript_the_page_is_whole(browser: Browser) -> None:
         assert opened.page.locator("button").count() == 0
         assert opened.page.locator(".readout").count() == 0
         assert all(s.is_visible() for s in opened.page.locator("section").all())
+        folded = opened.page.locator("section.fold")
+        assert folded.count() >= 5
+        for section in folded.all():
+            section.locator("summary").first.click()
+            assert section.locator("details > :not(summary)").first.is_visible()
         first = opened.page.locator("#roc .readings").first
         assert not first.locator("table").is_visible()
         first.locator("summary").click()

@@ -18,7 +18,7 @@ from safecompress.export.card import model_card
 from safecompress.export.job import ExportResult
 from safecompress.export.shipping import worst
 from safecompress.files import make_folder, read_json, sha256, write_json, write_text
-from safecompress.run.folder import FIGURES, JUNIT, PROVENANCE, REPORT, VERDICT
+from safecompress.run.folder import FIGURES, JUNIT, PROVENANCE, REPORT, SUMMARY, VERDICT
 from safecompress.run.provenance import surroundings
 from safecompress.verdicts.document import Overall
 from safecompress.verdicts.export_document import ExportVerdict, ReleasedWith
@@ -27,7 +27,7 @@ from safecompress.verdicts.verdict import Verdict
 SUMS = "SHA256SUMS"
 REFUSED = "refused"
 """Folder inside, for the documents of a release that was refused."""
-_RESULTS = (VERDICT, FIGURES, JUNIT, PROVENANCE, REPORT)
+_RESULTS = (VERDICT, FIGURES, JUNIT, PROVENANCE, REPORT, SUMMARY)
 
 
 def kept_back(verdict: Verdict) -> bool:

@@ -18,7 +18,14 @@ from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
 from safecompress.errors import ConfigError
 from safecompress.jointly import JointAudit, audit_jointly
-from safecompress.report import junit_xml, markdown_summary, render_report, sarif_log
+from safecompress.report import (
+    junit_xml,
+    markdown_summary,
+    read_evidence,
+    render_report,
+    render_summary,
+    sarif_log,
+)
 
 _YAML = {".yaml", ".yml"}
 Rates = Annotated[
@@ -135,6 +142,9 @@ def command(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report here.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Also write the page to print and sign here.")
+    ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write a short summary here.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Also write SARIF 2.1.0 here.")] = None,
     force: Annotated[
@@ -179,7 +189,13 @@ def command(
     folder = out or config.out or Path("audits") / _name(target, config)
     require_outputs(
         folders={"--out": folder},
-        files={"--junit": junit, "--html": html, "--markdown": markdown, "--sarif": sarif},
+        files={
+            "--junit": junit,
+            "--html": html,
+            "--summary": summary,
+            "--markdown": markdown,
+            "--sarif": sarif,
+        },
         inputs={
             "the target": target,
             "the configured target": config.target,
@@ -225,6 +241,7 @@ def command(
         {
             "--junit": (junit, lambda: junit_xml(document, name=folder.name)),
             "--html": (html, lambda: render_report(folder)),
+            "--summary": (summary, lambda: render_summary(read_evidence(folder))),
             "--markdown": (markdown, lambda: markdown_summary(document)),
             "--sarif": (sarif, lambda: sarif_log(document, artifact=str(config.target))),
         }

@@ -18,6 +18,7 @@ from safecompress.report import (
     junit_xml,
     markdown_summary,
     read_evidence,
+    render_summary,
     sarif_log,
     write_report,
 )
@@ -25,6 +26,7 @@ from safecompress.report import (
 _FORMS: Mapping[str, Callable[[Evidence], str]] = {
     "--junit": lambda evidence: junit_xml(evidence.document, name=evidence.name),
     "--markdown": lambda evidence: markdown_summary(evidence.document),
+    "--summary": render_summary,
     "--bom": bill_of_materials,
     "--sarif": lambda evidence: sarif_log(evidence.document, artifact=evidence.artifact),
 }
@@ -42,6 +44,9 @@ def command(
     markdown: Annotated[
         Path | None, typer.Option(help="Of one verdict: write a short summary here.")
     ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Of one verdict: write the page to print and sign here.")
+    ] = None,
     sarif: Annotated[
         Path | None, typer.Option(help="Of one verdict: write SARIF 2.1.0 here.")
     ] = None,
@@ -53,7 +58,13 @@ def command(
     ] = False,
 ) -> None:
     """Write the report of finished runs from their files."""
-    files = {"--junit": junit, "--markdown": markdown, "--sarif": sarif, "--bom": bom}
+    files = {
+        "--junit": junit,
+        "--markdown": markdown,
+        "--summary": summary,
+        "--sarif": sarif,
+        "--bom": bom,
+    }
     asked = {option: path for option, path in files.items() if path is not None}
     if asked and len(runs) != 1:
         raise ConfigError(f"{', '.join(asked)}: one file is of one verdict; name one folder.")

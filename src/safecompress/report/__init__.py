@@ -10,6 +10,7 @@ from safecompress.report.html import render_report, write_report
 from safecompress.report.junit import junit_xml
 from safecompress.report.markdown import markdown_summary
 from safecompress.report.sarif import sarif_log
+from safecompress.report.summary import render_summary
 from safecompress.report.table import table_csv, table_html, table_markdown
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "markdown_summary",
     "read_evidence",
     "render_report",
+    "render_summary",
     "sarif_log",
     "table_csv",
     "table_html",

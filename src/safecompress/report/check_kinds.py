@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from safecompress.report.safe import text
+from safecompress.report.document_facts import measured_name
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,5 @@ def kind_of(check: Mapping[str, Any]) -> CheckKind:
     >>> kind_of({"name": "a.npz: class.auc ≤ 0.6"}).id
     'group-leak'
     """
-    name = text(check.get("name"), longest=600)
-    # Of files that are judged together, the names of files stand before what was measured.
-    measured = name if name.startswith("control: ") else name.rpartition(": ")[2]
+    measured = measured_name(check)
     return next((kind for kind in CHECK_KINDS if kind.pattern.match(measured)), OTHER)

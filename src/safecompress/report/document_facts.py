@@ -1,11 +1,11 @@
-"""`status_of`, `checks_of`, `file_of`, `said_of_check`: what every verdict document says."""
+"""What every verdict document says: `status_of`, `checks_of`, `limit_of`, `file_of` and more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from safecompress.report.conditions import condition_words
+from safecompress.report.conditions import condition_words, parse_limit
 from safecompress.report.safe import mapping, mappings, text
 from safecompress.report.wording import Span
 
@@ -30,6 +30,35 @@ def checks_of(document: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """
     repeated = mapping(document.get("retest")).get("checks")
     return (*mappings(document.get("checks")), *mappings(repeated))
+
+
+def limit_of(verdict: Mapping[str, Any], measure: str) -> float | None:
+    """Return the figure that a measure may have at most or at least; None where no check says so.
+
+    Limits relative to the dense model are left out, because they are of a difference.
+
+    Args:
+        verdict: the document of verdict.json.
+        measure: the measure's name, such as `loss.auc`.
+    """
+    for check in checks_of(verdict):
+        name = measured_name(check)
+        if name == measure or name.startswith(f"{measure} "):
+            limit = parse_limit(check.get("condition"))
+            if limit is not None and not limit.relative:
+                return limit.bound
+    return None
+
+
+def measured_name(check: Mapping[str, Any]) -> str:
+    """Return what a check measures and asks, without the name of the file that it is about.
+
+    Args:
+        check: an entry of the list `checks`.
+    """
+    name = text(check.get("name"), longest=600)
+    # Of files that are judged together, the names of files stand before what was measured.
+    return name if name.startswith("control: ") else name.rpartition(": ")[2]
 
 
 def file_of(document: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`Evidence` and `read_evidence`: a verdict document with what lies beside it, in one value."""
+"""`Evidence`, `read_evidence`, `digests_of`: a verdict document with what lies beside it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ class Evidence:
     provenance: Mapping[str, Any]
     artifact: str
     dense_sha256: str = ""
+
+
+def digests_of(evidence: Evidence) -> dict[str, str]:
+    """Return the SHA-256 of the judged files by name; none where they are not known.
+
+    Args:
+        evidence: the verdict.
+    """
+    document, audited = evidence.document, mapping(evidence.provenance.get("audited"))
+    name, file = Path(evidence.artifact).name, mapping(document.get("file")).get("name")
+    if file is not None:
+        found: Mapping[str, object] = {text(file): mapping(document.get("sha256")).get(file)}
+    elif isinstance(audited.get("sha256"), Mapping):
+        found = mapping(audited.get("sha256"))
+    elif "sha256" in audited:
+        found = {name: audited.get("sha256")}
+    else:
+        found = {key: mapping(entry).get("sha256") for key, entry in audited.items()}
+    found = found or {name: mapping(document.get("model")).get("sha256")}
+    return {text(key): text(digest) for key, digest in found.items() if text(digest)}
 
 
 def read_evidence(path: Path) -> Evidence:

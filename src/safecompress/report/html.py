@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from functools import cache
-from importlib.resources import files as package_files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from safecompress.files import write_text
 from safecompress.report.folder import RunFiles, read_folder
 from safecompress.report.lineage import read_nodes
+from safecompress.report.page import page
 from safecompress.report.plots.rounds import MOST_NODES, rounds_tree
-from safecompress.report.safe import mapping, text
+from safecompress.report.plots.spread import spread
+from safecompress.report.safe import mapping, short, text
+from safecompress.report.summary import write_summary
+from safecompress.report.view_answers import LONGEST_STEP, answers, steps_of, worst
+from safecompress.report.view_checks import checks_view
 from safecompress.report.view_comparison import comparison
 from safecompress.report.view_curves import cost_rows, layer_rows, loss_panels, roc_panels
 from safecompress.report.view_leak import exposures, leak
+from safecompress.report.view_left_out import left_out
 from safecompress.report.view_recall import recalls
 from safecompress.report.view_run import candidates, facts, openness
 from safecompress.report.view_set import AUDITS, set_view
 from safecompress.report.view_transfer import transfer
-from safecompress.report.view_verdict import check_groups, held_controls, hero
+from safecompress.report.view_verdict import hero, strongest
 from safecompress.report.wording import seconds
 
 REPORT = "report.html"
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` into a run folder, atomically, and return its path.
+    """Write `report.html` and `summary.html` into a run folder, atomically.
+
+    Returns the path of the report.
 
     Args:
         folder: the folder of a run or an audit.
@@ -42,6 +46,7 @@ def write_report(folder: Path) -> Path:
     """
     path = Path(folder) / REPORT
     write_text(path, render_report(Path(folder)))
+    write_summary(Path(folder))
     return path
 
 
@@ -57,38 +62,22 @@ def render_report(folder: Path) -> str:
     return page("report.html.j2", **_context(read_folder(Path(folder))))
 
 
-def page(template: str, **values: Any) -> str:
-    """Return a page from one of this package's templates, with style and script embedded.
-
-    Args:
-        template: file name of the template.
-        values: variables of the template.
-    """
-    style, script = _asset("report.css"), _asset("report.js")
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            style=_trusted(style),
-            style_digest=_digest(style),
-            script=_trusted(script),
-            script_digest=_digest(script),
-            **values,
-        )
-    )
-
-
 def _context(run: RunFiles) -> dict[str, Any]:
     nodes = read_nodes(run.history)
     return {
         "name": text(run.name, longest=120),
         "created": text(run.provenance.get("created"), longest=60),
+        "commit": text(run.provenance.get("commit"), longest=12).rstrip("…"),
         "version": text(run.provenance.get("safecompress"), longest=60),
-        "model": text(mapping(run.verdict.get("model")).get("name"), longest=200),
+        "model": short(text(mapping(run.verdict.get("model")).get("name"), longest=200), 60),
         "notes": [text(note, longest=400) for note in run.notes],
         "hero": hero(run.verdict),
-        "checks": check_groups(run.verdict),
-        "held": held_controls(run.verdict),
+        "answers": answers(run.verdict),
+        "steps": _steps_below(run.verdict),
+        "steps_whole": len(steps_of(run.verdict)[0]) > LONGEST_STEP,
+        "spread": _spread(run.verdict),
+        "checks": checks_view(run.verdict),
+        "beyond": left_out(run),
         "comparison": comparison(run.verdict),
         "rocs": roc_panels(run.figures, run.verdict),
         "losses": loss_panels(run.figures),
@@ -111,27 +100,16 @@ def _context(run: RunFiles) -> dict[str, Any]:
     }
 
 
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("safecompress.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _steps_below(verdict: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to do next and the answer on the first screen does not say, or not all of."""
+    first, *others = steps_of(verdict)
+    return (first, *others) if len(first) > LONGEST_STEP else tuple(others)
 
 
-@cache
-def _asset(name: str) -> str:
-    return package_files("safecompress.report").joinpath("templates", name).read_text("utf-8")
-
-
-def _digest(content: str) -> str:
-    """Return the hash by which a content security policy allows embedded code: SHA-256, base64."""
-    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-
-
-def _trusted(content: str) -> Markup:
-    """Mark a file of this package as safe markup; text from a run must never be marked so."""
-    return Markup(content)  # noqa: S704 - our own stylesheet and script
+def _spread(verdict: Mapping[str, Any]) -> Markup:
+    """Draw the strongest attack over all rows beside the worst group."""
+    found, group = strongest(verdict), worst(verdict)
+    if found is None or group is None:
+        return Markup()
+    spans = {"all rows": found.span, group.name: group.span}
+    return spread(spans, group.limit, identity="spread")

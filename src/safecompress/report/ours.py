@@ -9,6 +9,7 @@ from pathlib import Path
 _MARKS: Mapping[str, re.Pattern[bytes]] = {
     "--junit": re.compile(rb"<testsuites>.*name=\"schema_version\"", re.DOTALL),
     "--html": re.compile(rb"<title>[^<]*SafeCompress (report|comparison)</title>"),
+    "--summary": re.compile(rb"<title>[^<]*SafeCompress summary</title>"),
     "--markdown": re.compile(rb"### (PASS|FAIL|INCONCLUSIVE|ERROR): "),
     "--bom": re.compile(rb"\"bomFormat\": \"CycloneDX\".*\"name\": \"safecompress\"", re.DOTALL),
     "--sarif": re.compile(rb"\"tool\": \{\s*\"driver\": \{\s*\"name\": \"SafeCompress\""),

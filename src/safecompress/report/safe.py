@@ -19,6 +19,21 @@ _UNFIT = re.compile(
 )
 
 
+def short(words: str, longest: int) -> str:
+    """Return text that is cut between two words, with an ellipsis, where it is too long.
+
+    Args:
+        words: the text.
+        longest: most characters of the result.
+
+    >>> short("one two three", 9)
+    'one two …'
+    """
+    if len(words) <= longest:
+        return words
+    return words[: longest - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"
+
+
 def number(value: object) -> float | None:
     """Return a finite float, or None for anything else (NaN, infinity, text, null, booleans).
 

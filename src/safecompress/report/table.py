@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from safecompress.report.html import page
 from safecompress.report.markdown import table_cell
+from safecompress.report.page import page
 from safecompress.report.plots.front import Point, front
 from safecompress.report.safe import mapping, mappings, number, text
 from safecompress.report.wording import MISSING, Span, Style, figure, interval
@@ -175,6 +175,7 @@ def table_html(document: Mapping[str, Any], *, name: str) -> str:
         explained=_explanation(document),
         notes=[text(note, longest=400) for note in document.get("notes") or []],
         groups=groups,
+        beyond=max(0, len(mappings(document.get("rows"))) - _MOST_ROWS),
         mean=_MEAN,
         means=means,
     )

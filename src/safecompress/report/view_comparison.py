@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from safecompress.report.document_facts import limit_of
 from safecompress.report.plots.forest import forest
 from safecompress.report.plots.subjects import css_class, ordered
 from safecompress.report.safe import mapping, mappings, number, text
@@ -96,14 +97,21 @@ def comparison(verdict: Mapping[str, Any]) -> Comparison:
         measure: {n: Span.read(_entry(e).get(measure)) for n, e in entries.items()}
         for measure in ["density", "accuracy", *list(names)[:MOST_MEASURES]]
     }
-    shared = _domain([s for m, row in spans.items() if style_of(m) == "auc" for s in row.values()])
+    limits = {measure: limit_of(verdict, measure) for measure in spans}
+    shared = _domain(
+        [s for m, row in spans.items() if style_of(m) == "auc" for s in row.values()],
+        [limits[m] for m in spans if style_of(m) == "auc"],
+    )
     rows = []
     for index, (measure, row) in enumerate(spans.items()):
         style = style_of(measure)
-        domain = shared if style == "auc" else _domain(row.values(), chance=False)
+        limit = limits[measure]
+        domain = shared if style == "auc" else _domain(row.values(), [limit], chance=False)
         picture = Markup()
         if measure != "density" and domain is not None:
-            picture = forest(row, style=style, domain=domain, identity=f"compare-{index + 1}")
+            picture = forest(
+                row, style=style, domain=domain, identity=f"compare-{index + 1}", limit=limit
+            )
         label, _, metric = measure_label(text(measure, longest=120)).partition(" · ")
         gaps = [
             Span.read(mapping(entries[n].get("difference_to_dense")).get(measure)) for n in compared
@@ -130,10 +138,13 @@ def _cell(span: Span, style: Style, *, signed: bool = False) -> Cell:
     return Cell(figure(span.value, style, signed=signed), interval(span, style, signed=signed))
 
 
-def _domain(spans: Iterable[Span], *, chance: bool = True) -> tuple[float, float] | None:
+def _domain(
+    spans: Iterable[Span], limits: Iterable[float | None], *, chance: bool = True
+) -> tuple[float, float] | None:
     known = [x for span in spans for x in span.known]
     if not known:
         return None
+    known += [limit for limit in limits if limit is not None]
     if chance:
         known.append(0.5)
     low, high = min(known), max(known)

@@ -10,7 +10,7 @@ from safecompress.report.safe import mapping, mappings, number, sequence, text
 from safecompress.report.view_verdict import Badge
 from safecompress.report.wording import MISSING, Value, count, figure
 
-_MOST_EXPOSED, _MOST_ATTACKS, _MOST_CLASSES = 100, 10, 100
+MOST_EXPOSED, MOST_ATTACKS, MOST_CLASSES = 100, 10, 100
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def exposures(verdict: Mapping[str, Any]) -> Exposures:
     """
     entry = mapping(verdict.get("exposed"))
     rows = []
-    for member in mappings(entry.get("members"))[:_MOST_EXPOSED]:
+    for member in mappings(entry.get("members"))[:MOST_EXPOSED]:
         place, score = number(member.get("row")), number(member.get("score"))
         rate = number(member.get("false_positive_rate"))
         rows.append(
@@ -61,7 +61,7 @@ def exposures(verdict: Mapping[str, Any]) -> Exposures:
                 Value.of(rate, figure(rate, "percent")),
             )
         )
-    new = tuple(map(_newly_exposed, mappings(verdict.get("newly_exposed"))[:_MOST_ATTACKS]))
+    new = tuple(map(_newly_exposed, mappings(verdict.get("newly_exposed"))[:MOST_ATTACKS]))
     return Exposures(text(entry.get("attack"), longest=80), tuple(rows), new)
 
 
@@ -70,14 +70,14 @@ def _newly_exposed(entry: Mapping[str, Any]) -> NewlyExposedRow:
     # Thousands are not separated, because 1,234 in a list would read as two rows.
     numbers = map(number, sequence(entry.get("rows")))
     rows = [MISSING if row is None else f"{row:.0f}" for row in numbers]
-    more = f" and {len(rows) - _MOST_EXPOSED} more" if len(rows) > _MOST_EXPOSED else ""
+    more = f" and {len(rows) - MOST_EXPOSED} more" if len(rows) > MOST_EXPOSED else ""
     return NewlyExposedRow(
         attack=text(entry.get("attack"), longest=80),
         dense_attack=text(entry.get("dense_attack"), longest=80),
         rate=Value.of(rate, figure(rate, "percent")),
         dense_only_rate=Value.of(dense_only, figure(dense_only, "percent")),
         allowed=figure(number(entry.get("false_positive_rate")), "percent"),
-        rows=(", ".join(rows[:_MOST_EXPOSED]) or "none") + more,
+        rows=(", ".join(rows[:MOST_EXPOSED]) or "none") + more,
     )
 
 
@@ -127,18 +127,18 @@ def leak(verdict: Mapping[str, Any]) -> Leak:
     entry = mapping(verdict.get("leak"))
     limit = number(entry.get("limit"))
     classes, groups = (
-        tuple(_group_row(each, limit) for each in mappings(entry.get(key))[:_MOST_CLASSES])
+        tuple(_group_row(each, limit) for each in mappings(entry.get(key))[:MOST_CLASSES])
         for key in ("classes", "groups")
     )
     return Leak(
         attack=text(entry.get("attack"), longest=80),
-        accusations=tuple(map(_accusation, mappings(entry.get("accusations"))[:_MOST_ATTACKS])),
+        accusations=tuple(map(_accusation, mappings(entry.get("accusations"))[:MOST_ATTACKS])),
         classes=classes,
         groups=groups,
         limit="" if limit is None else figure(limit, "auc"),
         measured=count(entry.get("classes_measured")),
         unmeasured=count(entry.get("classes_without_rows")),
-        signals=", ".join(map(_by_signals, mappings(entry.get("by_signals"))[:_MOST_ATTACKS])),
+        signals=", ".join(map(_by_signals, mappings(entry.get("by_signals"))[:MOST_ATTACKS])),
     )
 
 

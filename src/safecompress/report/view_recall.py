@@ -9,7 +9,7 @@ from typing import Any
 from safecompress.report.safe import mappings, number, text
 from safecompress.report.wording import MISSING, Span, Value, count, figure, with_interval
 
-_MOST_CLASSES = 100
+MOST_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def recalls(verdict: Mapping[str, Any]) -> Recalls:
     Args:
         verdict: the document of verdict.json.
     """
-    rows = tuple(map(_row, mappings(verdict.get("by_class"))[:_MOST_CLASSES]))
+    rows = tuple(map(_row, mappings(verdict.get("by_class"))[:MOST_CLASSES]))
     return Recalls(rows, any(row.dense.key for row in rows))
 
 

@@ -12,7 +12,7 @@ from safecompress.report.safe import mapping, number, sequence, text
 from safecompress.report.view_comparison import measure_label
 from safecompress.report.wording import MISSING, Value, count, figure, seconds, style_of
 
-MOST_CANDIDATES, _MOST_FACTS, _DEEPEST = 1000, 300, 6
+MOST_CANDIDATES, MOST_LIMITS, _MOST_FACTS, _DEEPEST = 1000, 40, 300, 6
 _SEED = re.compile(r"^seed:\s*(\d{1,30})\s*$", re.MULTILINE)
 
 
@@ -121,7 +121,9 @@ def openness(verdict: Mapping[str, Any]) -> VerdictLimits:
         looks=count(verdict.get("looks")),
         level=figure(number(verdict.get("level")), "percent"),
         scope=text(verdict.get("scope"), longest=1000) or "not stated",
-        limits=tuple(text(limit, longest=600) for limit in sequence(verdict.get("limits"))[:40]),
+        limits=tuple(
+            text(limit, longest=600) for limit in sequence(verdict.get("limits"))[:MOST_LIMITS]
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from safecompress.report.safe import mapping, mappings, number, sequence, text
 from safecompress.report.view_verdict import Badge
 from safecompress.report.wording import MISSING, Span, Value, count, figure, interval
 
-_MOST_FILES, _MOST_PAIRS, _MOST_ROWS = 30, 70, 100
+MOST_FILES, MOST_PAIRS, _MOST_ROWS = 30, 70, 100
 AUDITS = ("audit", "joint")
 """Kinds of documents of models that were not searched for here."""
 
@@ -55,10 +55,10 @@ def set_view(verdict: Mapping[str, Any]) -> SetView | None:
     several = [held for held in (best, family) if held]
     if len(several) == 2 and best.get("files") == family.get("files"):
         several = [family]
-    others = [p for p in mappings(verdict.get("pairs"))[:_MOST_PAIRS] if p not in several]
+    others = [p for p in mappings(verdict.get("pairs"))[:MOST_PAIRS] if p not in several]
     new = mapping(verdict.get("newly_exposed_by_set"))
     return SetView(
-        files=tuple(map(_file, mappings(verdict.get("files"))[:_MOST_FILES])),
+        files=tuple(map(_file, mappings(verdict.get("files"))[:MOST_FILES])),
         together=tuple(map(_held, several)),
         pairs=tuple(map(_held, others)),
         exposed=_exposed(new),
@@ -92,7 +92,7 @@ def _file(entry: Mapping[str, Any]) -> HeldRow:
 
 
 def _held(entry: Mapping[str, Any]) -> HeldRow:
-    names = [text(name, longest=120) for name in sequence(entry.get("files"))[:_MOST_FILES]]
+    names = [text(name, longest=120) for name in sequence(entry.get("files"))[:MOST_FILES]]
     shown = " + ".join(names) if len(names) < 5 else f"all {len(names)} files"
     return _row(shown or MISSING, entry, badge=None, exposed="", accuracy="")
 

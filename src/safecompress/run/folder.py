@@ -38,7 +38,7 @@ MODEL, STUDENT, DENSE, VERDICT, FIGURES = (
     "verdict.json",
     "figures.json",
 )
-REPORT, JUNIT = "report.html", "junit.xml"
+REPORT, SUMMARY, JUNIT = "report.html", "summary.html", "junit.xml"
 LEDGER = "sealed-ledger.jsonl"
 """File beside the run folders: which models were judged on which sealed rows."""
 

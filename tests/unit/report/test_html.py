@@ -190,7 +190,7 @@ def test_the_report_is_written_whole(tmp_path: Path) -> None:
     path = write_report(folder)
     assert path == folder / "report.html"
     assert path.read_text(encoding="utf-8") == render_report(folder)
-    assert {p.name for p in folder.iterdir()} == before
+    assert {p.name for p in folder.iterdir()} == {*before, "summary.html"}
 
 
 def test_a_hostile_report_can_be_written(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from safecompress.report.plots.losses import Histogram
 from safecompress.report.plots.roc import Curve, floor_of, roc_panel
 from safecompress.report.plots.rounds import rounds_tree
 from safecompress.report.svg import Scale, decades, path, round_ticks, tag
-from safecompress.report.view_verdict import check_groups
+from safecompress.report.view_checks import checks_view
 from safecompress.report.wording import (
     Span,
 )
@@ -128,9 +128,9 @@ def test_a_figure_at_its_bound_is_drawn_at_its_bound(value: float, bound: float)
 def test_a_passed_check_does_not_look_missed_because_its_condition_is_rounded() -> None:
     given_ = {"name": "density", "status": "PASS", "condition": "≤ 0.0500077",
               "value": 0.050007735, "low": 0.050007735, "high": 0.050007735}  # fmt: skip
-    (group,) = check_groups({"checks": [given_]})
+    (group,) = checks_view({"checks": [given_]}).groups
     assert (group.rows[0].figure.shown, group.rows[0].condition) == ("5.0%", "≤ 5.0%")
-    (group,) = check_groups({"checks": [given_ | {"status": "FAIL"}]})
+    (group,) = checks_view({"checks": [given_ | {"status": "FAIL"}]}).groups
     assert group.rows[0].figure.shown != "5.0%"
 
 

@@ -14,7 +14,12 @@ _WIDTH, _MARGIN, _ROW = 170.0, 12.0, 13.0
 
 
 def forest(
-    spans: Mapping[str, Span], *, style: Style, domain: tuple[float, float], identity: str
+    spans: Mapping[str, Span],
+    *,
+    style: Style,
+    domain: tuple[float, float],
+    identity: str,
+    limit: float | None = None,
 ) -> Markup:
     """Return one row of marks per model.
 
@@ -23,6 +28,8 @@ def forest(
         style: how the figures are written.
         domain: ends of the axis, shared by rows that may be compared.
         identity: id of the picture, unique on the page.
+        limit: what the figure of the judged model may be at most or at least; None where no check
+            says so.
     """
     if not any(span.value is not None for span in spans.values()):
         return Markup()
@@ -34,6 +41,10 @@ def forest(
     if style == "auc" and low <= 0.5 <= high:
         middle = scale(0.5)
         parts.append(tag("line", class_="chance", x1=middle, x2=middle, y1=2, y2=bottom))
+    if limit is not None:
+        parts.append(
+            tag("line", class_="bound", x1=scale(limit), x2=scale(limit), y1=2, y2=bottom + 3)
+        )
     for value, anchor in ((low, "start"), (high, "end")):
         parts.append(
             tag(
@@ -58,7 +69,8 @@ def forest(
         width=_WIDTH,
         height=height,
         title="Figures of the models side by side",
-        description="; ".join(descriptions),
+        description="; ".join(descriptions)
+        + ("" if limit is None else f"; limit {figure(limit, style)}"),
     )
 
 

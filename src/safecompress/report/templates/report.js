@@ -170,6 +170,14 @@ function addReadOut(plot) {
   Object.entries({ role: "slider", tabindex: 0, "aria-valuetext": HINT, ...range }).forEach(([key, value]) => plot.setAttribute(key, value));
 }
 
+// A link to a folded section opens it.
+function unfold() {
+  const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+  const section = target && target.closest(".fold");
+  if (section) section.querySelector("details").open = true;
+}
+window.addEventListener("hashchange", unfold);
+
 // On paper everything is open; afterwards as it was.
 let opened = [];
 window.addEventListener("beforeprint", () => {
@@ -179,6 +187,8 @@ window.addEventListener("beforeprint", () => {
 window.addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
 
 document.addEventListener("DOMContentLoaded", () => {
+  unfold();
+  every("nav a").forEach((link) => link.addEventListener("click", () => setTimeout(unfold)));
   addColorSwitch();
   every("table[data-sortable]").forEach(makeSortable);
   every("[data-toggle]").forEach(makeToggle);
