@@ -316,6 +316,28 @@ def _stage(session: Session, file: str, train: Callable[[], Candidate]) -> Store
     return read_model(path)
 
 
+def take_in(session: Session, prepared: PreparedRun, candidate: Candidate) -> TrainedModels:
+    """Return the models of a run whose training is somebody else's, and write those without a file.
+
+    Args:
+        session: the run; its configuration trains neither a dense model nor baselines.
+        prepared: what the run began with.
+        candidate: the finished model.
+    """
+    begun = begun_weights(session)
+    compressed = _stage(session, MODEL, lambda: candidate)
+    return TrainedModels(begun if prepared.has_dense else None, {}, compressed)
+
+
+def begun_weights(session: Session) -> StoredModel:
+    """Return the weights that a run began with, and write their file if there is none yet.
+
+    Args:
+        session: a run whose configuration does not train a dense model.
+    """
+    return _stage(session, DENSE, lambda: _train_dense(session))
+
+
 def _train_dense(session: Session) -> Candidate:
     """Train the dense model, or take the given weights as they are."""
     trainer = session.trainers.dense()
