@@ -1,4 +1,4 @@
-"""`sparse_training`, `SparseTraining`: masks, tests and a verdict for a training loop of your own."""
+"""`sparse_training`, `SparseTraining`: masks, tests and a verdict for a loop of your own."""
 
 from __future__ import annotations
 

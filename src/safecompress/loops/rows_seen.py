@@ -38,6 +38,7 @@ class RowsSeen:
         inputs = splits.members.inputs
         self._keys = tuple(inputs) if isinstance(inputs, Mapping) else ()
         self._types = [t.dtype for t in tensors_of(inputs)]
+        self._shapes = {t.shape[1:] for t in tensors_of(inputs)}
         members = self._hashed(inputs)
         others = splits.held_out(self._hashed)
         # Where a duplicate is allowed on both sides, its row counts as a member's.
@@ -116,8 +117,9 @@ class RowsSeen:
         named = dict(args[0]) if args and isinstance(args[0], Mapping) else kwargs
         if self._keys:
             return [named[key] for key in self._keys if isinstance(named.get(key), Tensor)]
-        values = (v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
-        return list(values)[: len(self._types)]
+        # Beside the inputs a model may be given labels, weights or masks.
+        values = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
+        return [v for v in values if v.shape[1:] in self._shapes][: len(self._types)]
 
     def _to_(self, device: torch.device) -> None:
         if self.seen.device != device or self._members.device != device:
@@ -145,7 +147,10 @@ def _hash(tensors: list[Tensor], types: list[torch.dtype]) -> Tensor:
         flat = tensor.detach().to(kind).flatten(1) + 0
         bits = flat.view(_INTEGERS[flat.element_size()]).long() if flat.numel() else flat.long()
         factors = torch.randint(
-            -(2**62), 2**62, (bits.shape[1],), generator=torch.Generator().manual_seed(_SEED + number)
+            -(2**62),
+            2**62,
+            (bits.shape[1],),
+            generator=torch.Generator().manual_seed(_SEED + number),
         )
         total += (bits * (2 * factors + 1).to(bits.device)).sum(1)
     return total

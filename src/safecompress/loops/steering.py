@@ -1,4 +1,4 @@
-"""`SteeringTests`: performance and safety tests of a model while a loop of the user's own trains it."""
+"""`SteeringTests`: performance and safety tests of a model between a loop's epochs."""
 
 from __future__ import annotations
 
