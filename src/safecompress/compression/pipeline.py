@@ -270,8 +270,9 @@ def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: P
         ("splits", "the data"),
         ("model_sha256", "the model's starting weights"),
         ("config_sha256", "the configuration"),
+        ("training_code", "the code of a loss or an augmentation"),
     ):
-        if recorded.get(key) != now[key]:
+        if recorded.get(key) != now.get(key):
             raise RunFolderError(
                 f"{path}: {what} changed since the run began; put it back, or start again in a "
                 "new folder."

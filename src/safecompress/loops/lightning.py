@@ -23,7 +23,7 @@ else:
 
 
 class SafeCompressCallback(Callback):
-    """Keeps a model sparse that Lightning trains, tests it between epochs, and judges it at the end.
+    """Keeps a model sparse that Lightning trains, tests it between epochs, judges it at the end.
 
     Figures are logged under `safecompress/…`. Checkpoints hold the masks, so that
     `fit(ckpt_path=…)` goes on with the same bits.

@@ -12,7 +12,12 @@ from safecompress import Splits, load
 from safecompress.errors import MembershipError
 from safecompress.protocols import Rows
 
-SPARSE = {"sparse": {"density": 0.3, "rounds": 2, "include": [], "exclude": ["*Embedding"]}}
+FEW_CHECKS = {
+    "checks": [
+        {"measure": {"attack": {"attack": "loss", "metric": "auc"}}, "condition": {"at_most": 0.6}}
+    ]
+}
+SPARSE = {"sparse": {"density": 0.3, "rounds": 2}, "verdict": FEW_CHECKS}
 EPOCHS = 3
 
 
@@ -137,7 +142,7 @@ class TestLightning:
                 return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
         torch.manual_seed(0)
-        callback = SafeCompressCallback(splits, SPARSE_TABLE, out=folder / "run", **options)
+        callback = SafeCompressCallback(splits, SPARSE, out=folder / "run", **options)
         rows = splits.members
         loader = torch.utils.data.DataLoader(
             torch.utils.data.TensorDataset(rows.inputs, rows.labels), batch_size=16, num_workers=0
@@ -168,5 +173,3 @@ class TestLightning:
         make = lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))  # noqa: E731
         assert same(load(resumed.run.folder, model=make), whole.run.model)
 
-
-SPARSE_TABLE = {"sparse": {"density": 0.3, "rounds": 2}}
