@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from safecompress.errors import SafeCompressError, UsageError
     from safecompress.export import export, export_module
     from safecompress.jointly import JointAudit, audit_jointly
-    from safecompress.loops.handle import SparseTraining, sparse_training
+    from safecompress.loops.handle import SparseTraining
     from safecompress.release import Release, release
     from safecompress.run.load import load, load_preprocessor
     from safecompress.targets.record import record
@@ -39,7 +39,7 @@ _MODULES = {
     "errors": ["SafeCompressError", "UsageError"],
     "export": ["export", "export_module"],
     "jointly": ["JointAudit", "audit_jointly"],
-    "loops.handle": ["SparseTraining", "sparse_training"],
+    "loops.handle": ["SparseTraining"],
     "release": ["Release", "release"],
     "run.load": ["load", "load_preprocessor"],
     "targets.record": ["record"],
@@ -73,7 +73,6 @@ __all__ = [
     "load_preprocessor",
     "record",
     "release",
-    "sparse_training",
     "splits_from_arrays",
     "splits_from_dataset",
 ]

@@ -139,7 +139,13 @@ def test_a_loop_of_ones_own_ends_where_the_engine_ends(
     torch.manual_seed(seed)
     rows = Rows(torch.randn(24, 5), torch.randint(3, (24,)), torch.arange(24))
     config = TrainConfig(
-        **{"epochs": 3, "batch_size": 8, "optimizer": optimizer, "lr": 0.05, "schedule": "constant"},
+        **{
+            "epochs": 3,
+            "batch_size": 8,
+            "optimizer": optimizer,
+            "lr": 0.05,
+            "schedule": "constant",
+        },
         **{"precision": "32-true", "weight_decay": 0.1},
     )
     module = net()
@@ -190,9 +196,7 @@ def test_what_no_mask_fits_is_refused() -> None:
     module = net()
     topology = drawn_masks(module, 0, 0.5)
     with pytest.raises(ConfigError, match="LBFGS"):
-        LiveMasks(
-            module, torch.optim.LBFGS(module.parameters()), topology, after_step=lambda: None
-        )
+        LiveMasks(module, torch.optim.LBFGS(module.parameters()), topology, after_step=lambda: None)
     table = nn.Sequential(nn.Embedding(5, 4, sparse=True))
     masks = Topology({"0.weight": torch.rand(5, 4) < 0.5})
     LiveMasks(table, torch.optim.SGD(table.parameters(), lr=1), masks, after_step=lambda: None)

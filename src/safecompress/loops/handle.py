@@ -1,8 +1,7 @@
-"""`sparse_training`, `SparseTraining`: masks, tests and a verdict for a loop of your own."""
+"""`SparseTraining`: masks, tests and a verdict for a loop of your own."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +9,18 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from safecompress.candidate import Candidate
 from safecompress.compress import Run, judge_models
 from safecompress.compression.pipeline import take_in
 from safecompress.config import CompressConfig
 from safecompress.data import Splits
-from safecompress.errors import DataError, ModelError, RunFolderError, UsageError
+from safecompress.errors import RunFolderError, UsageError
 from safecompress.events import Event, Listener, silent
 from safecompress.loops.begin import begin
 from safecompress.loops.rows_seen import RowsSeen
+from safecompress.loops.state import require_loaded, restored_, saved_state
 from safecompress.loops.steering import SteeringTests
 from safecompress.protocols import Rows
 from safecompress.randomness import seeded
@@ -31,7 +31,6 @@ from safecompress.train.state import load_module_
 
 Choice: TypeAlias = Literal["last", "best"]
 """Which model is judged: the last, or the best of those that were tested."""
-_BEST, _NOW = "best|", "now|"
 
 
 class SparseTraining:
@@ -76,7 +75,7 @@ class SparseTraining:
     ) -> None:
         if steps < 1 or choose not in {"last", "best"}:
             raise UsageError(
-                f"sparse_training: steps is {steps} and choose {choose!r}; expected at least 1 "
+                f"SparseTraining: steps is {steps} and choose {choose!r}; expected at least 1 "
                 "step, and 'last' or 'best'."
             )
         self._record = OwnLoop(by, steps, members=len(splits.members), augmented=augmented)
@@ -177,17 +176,7 @@ class SparseTraining:
         Call it between two steps. Its values are tensors on the CPU and one text of JSON, so
         `torch.save` and safetensors take it.
         """
-        best = self._tests.best
-        facts = {
-            "now": self._now.settings(),
-            "best": None if best is None else best.settings(),
-            "records": self._tests.records,
-            "without_gain": self._tests.without_gain,
-        }
-        tensors = {f"{_NOW}{k}": v.clone() for k, v in self._now.tensors().items()}
-        if best is not None:
-            tensors |= {f"{_BEST}{k}": v.clone() for k, v in best.tensors().items()}
-        return {"facts": json.dumps(facts), **tensors, **self._seen.state()}
+        return saved_state(self._now, self._tests, self._seen)
 
     def finish(self) -> Run:
         """Judge the trained model on the sealed rows, and finish the run folder.
@@ -239,32 +228,10 @@ class SparseTraining:
             load_module_(live, start.weights)
             masks = LiveMasks(live, optimizer, start.topology, after_step=self._after_step_)
             return start.evolve(weights={}, optimizer={}), masks
-        now = self._restored(resume)
+        now = restored_(resume, self._tests, self._seen)
+        require_loaded(now, live)
         masks = LiveMasks(live, optimizer, now.topology, after_step=self._after_step_)
         return now, masks
-
-    def _restored(self, state: Mapping[str, Any]) -> Candidate:
-        try:
-            facts = json.loads(state["facts"])
-            now = Candidate.from_tensors(_group(state, _NOW), facts["now"])
-            if facts["best"] is not None:
-                self._tests.best = Candidate.from_tensors(_group(state, _BEST), facts["best"])
-            self._tests.records = list(facts["records"])
-            self._tests.without_gain = int(facts["without_gain"])
-            self._seen.load_(state)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"resume: not what state_dict() of a loop returned ({error!r})."
-            ) from error
-        for name, (parameter, mask) in zip(
-            now.topology.masks, now.topology.bind(self._begun.live), strict=True
-        ):
-            if bool(parameter.detach().masked_select(~mask).any()):
-                raise ModelError(
-                    f"resume: '{name}' has values where no weight exists; load the weights and the "
-                    "optimizer of the same checkpoint before sparse_training."
-                )
-        return now
 
     def _after_step_(self) -> None:
         now = self._now = self._now.evolve(step=self._now.step + 1)
@@ -282,21 +249,3 @@ class SparseTraining:
     def _gather_if_due_(self) -> None:
         if self._begun.updates.reads_gradient(self.step + 1):
             self._masks.gather_()
-
-
-def sparse_training(
-    model: nn.Module, optimizer: torch.optim.Optimizer, splits: Splits, **options: Any
-) -> SparseTraining:
-    """Keep a model sparse while a loop of your own trains it: see `SparseTraining`.
-
-    Args:
-        model: the plain module.
-        optimizer: the optimizer of its parameters.
-        splits: the rows; the loop trains on `splits.members`.
-        **options: further arguments of `SparseTraining`: `steps` and `config` at least.
-    """
-    return SparseTraining(model, optimizer, splits, **options)
-
-
-def _group(state: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""`sparse_training`: a plain loop with masks, tests, checkpoints and a verdict."""
+"""`SparseTraining`: a plain loop with masks, tests, checkpoints and a verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from safecompress import SparseTraining, Splits, compress, load, sparse_training
+from safecompress import SparseTraining, Splits, compress, load
 from safecompress.errors import (
     ConfigError,
     MembershipError,
@@ -42,7 +42,7 @@ def begun(splits: Splits, out: Path, **options: Any) -> tuple[Any, Any, SparseTr
     torch.manual_seed(0)
     model = options.pop("model", None) or make()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    loop = sparse_training(
+    loop = SparseTraining(
         model, optimizer, splits, **{"steps": STEPS, "config": config(), "out": out} | options
     )
     return model, optimizer, loop
@@ -89,9 +89,7 @@ def test_the_run_folder_is_that_of_any_run(whole: Any) -> None:
     assert "shadow" in run.verdict.document.scope
 
 
-def test_it_is_not_resumed_as_if_the_engine_had_trained_it(
-    splits: Splits, tmp_path: Path
-) -> None:
+def test_it_is_not_resumed_as_if_the_engine_had_trained_it(splits: Splits, tmp_path: Path) -> None:
     _, _, loop = begun(splits, tmp_path / "run")
     loop.close()
     with pytest.raises(RunFolderError, match="loop of your own"):
@@ -100,9 +98,7 @@ def test_it_is_not_resumed_as_if_the_engine_had_trained_it(
         begun(splits, tmp_path / "run")
 
 
-def test_a_resumed_loop_ends_in_the_same_bits(
-    splits: Splits, whole: Any, tmp_path: Path
-) -> None:
+def test_a_resumed_loop_ends_in_the_same_bits(splits: Splits, whole: Any, tmp_path: Path) -> None:
     model, optimizer, loop = begun(splits, tmp_path / "run")
     with loop:
         take_steps(splits, model, optimizer, loop, 7)
@@ -114,14 +110,12 @@ def test_a_resumed_loop_ends_in_the_same_bits(
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     options = {"steps": STEPS, "config": config(), "out": tmp_path / "run"}
     with pytest.raises(ModelError, match="load the weights"):
-        sparse_training(model, optimizer, splits, **options, resume=back["masks"])
+        SparseTraining(model, optimizer, splits, **options, resume=back["masks"])
     model.load_state_dict(back["model"])
     optimizer.load_state_dict(back["optimizer"])
     with pytest.raises(RunFolderError, match="steps"):
-        sparse_training(
-            model, optimizer, splits, **options | {"steps": 99}, resume=back["masks"]
-        )
-    with sparse_training(model, optimizer, splits, **options, resume=back["masks"]) as loop:
+        SparseTraining(model, optimizer, splits, **options | {"steps": 99}, resume=back["masks"])
+    with SparseTraining(model, optimizer, splits, **options, resume=back["masks"]) as loop:
         take_steps(splits, model, optimizer, loop, STEPS)
         run = loop.finish()
     assert same(run.model, whole[0])

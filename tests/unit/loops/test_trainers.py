@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer and Lightning with the callback: verdicts, logs, and the same bits again."""
+"""Hugging Face's Trainer and Lightning with the callback: verdicts, logs, the same bits again."""
 
 import json
 from pathlib import Path
@@ -101,7 +101,9 @@ class TestHuggingFace:
         resumed.train(resume_from_checkpoint=True)
         second = callback.run
         assert same(first.model, second.model)
-        history = [(p / "history.jsonl").read_text().splitlines() for p in (first.folder, second.folder)]
+        history = [
+            (p / "history.jsonl").read_text().splitlines() for p in (first.folder, second.folder)
+        ]
         assert [_untimed(line) for line in history[0]] == [_untimed(line) for line in history[1]]
 
     def test_rows_that_are_held_out_are_found(self, tmp_path: Path) -> None:
@@ -123,7 +125,12 @@ def _untimed(line: str) -> dict[str, Any]:
 class TestLightning:
     @staticmethod
     def trained(
-        folder: Path, splits: Splits, *, resume: str | None = None, stop: bool = False, **options: Any
+        folder: Path,
+        splits: Splits,
+        *,
+        resume: str | None = None,
+        stop: bool = False,
+        **options: Any,
     ) -> Any:
         lightning = pytest.importorskip("lightning.pytorch")
         from safecompress.loops.lightning import SafeCompressCallback
@@ -172,4 +179,3 @@ class TestLightning:
         assert same(whole.run.model, resumed.run.model)
         make = lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))  # noqa: E731
         assert same(load(resumed.run.folder, model=make), whole.run.model)
-
