@@ -47,6 +47,7 @@ from safecompress.run.folder import (
     VERDICT,
     RunFolder,
 )
+from safecompress.run.own_loop import own_loop_of
 from safecompress.run.trusted import resume_command, run_config
 from safecompress.verdict_names import COMPRESSED
 from safecompress.verdicts.verdict import Verdict
@@ -154,6 +155,11 @@ def compress(
     objects = [what for what, it in (("model", model), ("data", data)) if it is not None]
     folder = RunFolder.reopen(Path(resume))
     with _released(folder):
+        if own_loop_of(folder.path) is not None:
+            raise RunFolderError(
+                f"{resume}: a loop of your own trains its model; go on with that loop, from its "
+                "checkpoint, with resume=True."
+            )
         kept = run_config(folder.path, trust_code=trust_code, given=objects)
         prepared = prepare(kept, model, data)
         with _threads(prepared.config.engine.threads):
@@ -198,10 +204,17 @@ def _released(folder: RunFolder) -> Iterator[None]:
 def _run(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Run:
     """Make the models (dense model, baselines, search) and judge them."""
     session = take_up(prepared, folder, listen)
-    return _judge(session, prepared, make_models(session, prepared))
+    return judge_models(session, prepared, make_models(session, prepared))
 
 
-def _judge(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
+def judge_models(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:
+    """Judge a run's finished models on the sealed rows, and finish its folder.
+
+    Args:
+        session: the run.
+        prepared: what the run began with.
+        made: its models.
+    """
     sealed = open_sealed(session, made.compressed)
     shadows = shadows_of(session, prepared, made, sealed.rows)
     session.listen(Event("stage", "verdict on the sealed rows", {"stage": "verdict"}))

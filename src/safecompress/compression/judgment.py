@@ -25,6 +25,7 @@ from safecompress.protocols import Evidence, Pool, References, Rows
 from safecompress.randomness import derive
 from safecompress.run.folder import MODEL, ledger_of
 from safecompress.run.model_file import StoredModel
+from safecompress.run.own_loop import own_loop_of
 from safecompress.sparse.starved import starved_layers
 from safecompress.topology import Topology, embedding_tables
 from safecompress.verdict_names import COMPRESSED, DENSE, UNTOUCHED
@@ -141,6 +142,8 @@ def judge(
     )
     canaries = _canaries(session, subjects[COMPRESSED], promised, level=finding.level)
     said = [each.text for each in (promised, canaries) if each is not None]
+    own = own_loop_of(session.folder.path)
+    said += [] if own is None else own.sentences
     facts = RunFacts(
         model=_model_facts(session, compressed, finding),
         looks=looks,

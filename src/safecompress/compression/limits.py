@@ -21,6 +21,7 @@ from safecompress.config import CompressConfig
 from safecompress.data import Splits
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack
+from safecompress.run.own_loop import own_loop_of
 from safecompress.topology import rounded_density
 
 _OF_CANDIDATES = frozenset({"groups", "internals", "rows", "span", "target"})
@@ -84,10 +85,13 @@ def signals_that_steered(session: Session) -> frozenset[str]:
         session: the run.
     """
     config, has_dense = session.config, session.trained or session.steps("dense") > 0
-    if not config.sparse.rounds or config.steer.replay is not None:
+    own = own_loop_of(session.folder.path)
+    # Whoever trains by a loop of their own may look at every test, and stop or choose by it.
+    chose = config.sparse.rounds > 0 if own is None else own.tests > 0
+    if not chose or config.steer.replay is not None:
         return frozenset()
     objective = OBJECTIVES.build(config.steer.objective, where="steer.objective")
-    if objective.blind:
+    if objective.blind and own is None:
         return frozenset()
     density = rounded_density(session.module, config.sparse.density)
     limits = limits_of(objective, config, session.splits, density=density, has_dense=has_dense)

@@ -271,8 +271,9 @@ def _refuse_changes(recorded: Mapping[str, Any], now: Mapping[str, Any], path: P
         ("splits", "the data"),
         ("model_sha256", "the model's starting weights"),
         ("config_sha256", "the configuration"),
+        ("training_code", "the code of a loss or an augmentation"),
     ):
-        if recorded.get(key) != now[key]:
+        if recorded.get(key) != now.get(key):
             raise RunFolderError(
                 f"{path}: {what} changed since the run began; put it back, or start again in a "
                 "new folder."
@@ -315,6 +316,28 @@ def _stage(session: Session, file: str, train: Callable[[], Candidate]) -> Store
         progress.commit()
         session.listen(Event("saved", f"saved {path}", {"path": str(path)}))
     return read_model(path)
+
+
+def take_in(session: Session, prepared: PreparedRun, candidate: Candidate) -> TrainedModels:
+    """Return the models of a run whose training is somebody else's, and write those without a file.
+
+    Args:
+        session: the run; its configuration trains neither a dense model nor baselines.
+        prepared: what the run began with.
+        candidate: the finished model.
+    """
+    begun = begun_weights(session)
+    compressed = _stage(session, MODEL, lambda: candidate)
+    return TrainedModels(begun if prepared.has_dense else None, {}, compressed)
+
+
+def begun_weights(session: Session) -> StoredModel:
+    """Return the weights that a run began with, and write their file if there is none yet.
+
+    Args:
+        session: a run whose configuration does not train a dense model.
+    """
+    return _stage(session, DENSE, lambda: _train_dense(session))
 
 
 def _train_dense(session: Session) -> Candidate:

@@ -45,7 +45,7 @@ from safecompress.compression.teacher_choice import check_choice
 from safecompress.compression.teacher_folds import held_out
 from safecompress.compression.transfer_rows import TransferRows
 from safecompress.compression.unused import unused_parameters
-from safecompress.config import CompressConfig
+from safecompress.config import CompressConfig, is_code
 from safecompress.data import Splits, halves, load_splits, with_canaries
 from safecompress.defenses import DEFENSES
 from safecompress.errors import (
@@ -381,7 +381,7 @@ def _check_stages(prepared: PreparedRun) -> None:
         inputs = prepared.splits.members.inputs
         if stage is not None and stage.augment in WORD_CHANGES:
             require_words(inputs, words_of(prepared.module), stage)
-        elif stage is not None and stage.augment != "none":
+        elif stage is not None and stage.augment != "none" and not is_code(stage.augment):
             require_images(inputs)
     if config.engine.threads is not None:
         available = torch.get_num_threads()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
 from safecompress.compression.model_faults import Step, random_layer, telling_fault
-from safecompress.config import CompressConfig, EngineConfig, TrainConfig
+from safecompress.compression.requirements import needs_teachers
+from safecompress.config import CompressConfig, EngineConfig, TrainConfig, is_code, stages_of
 from safecompress.errors import ModelError, NonFiniteError, StackError
 from safecompress.models.place import Place, watching_place
 from safecompress.models.plain import copied
@@ -19,6 +20,7 @@ from safecompress.protocols import Rows
 from safecompress.topology import Topology
 from safecompress.train import Trainer
 from safecompress.train.engine import trains_alone
+from safecompress.train.own_code import require_soft_targets
 from safecompress.train.predict import answers
 from safecompress.train.state import load_module_
 
@@ -57,11 +59,19 @@ def rehearse_stages(
     Raises:
         ModelError: as `rehearse`.
     """
-    stages = [config.sparse.train, *([] if config.dense is None else [config.dense])]
+    own = [s for s in stages_of(config) if is_code(s.loss) or is_code(s.augment)]
+    stages = [config.sparse.train, *([] if config.dense is None else [config.dense]), *own]
     kinds = {
-        (s.batch_size, s.optimizer, s.decay, s.layer_decay, s.precision, s.memory_format): s
+        (
+            *(s.batch_size, s.optimizer, s.decay, s.layer_decay, s.precision, s.memory_format),
+            *(s.loss, s.augment if is_code(s.augment) else ""),
+        ): s
         for s in stages
     }
+    if needs_teachers(config):
+        classes = answers(module, rows.take(torch.arange(1))).shape[-1]
+        for path in {s.loss for s in stages if s.loss is not None}:
+            require_soft_targets(path, classes)
     found = [
         rehearse(module, rows, s, topology=topology, seed=config.seed, engine=config.engine)
         for s in kinds.values()
@@ -100,7 +110,8 @@ def rehearse(
     step = Step()
     few = rows.take(torch.arange(min(train.batch_size, len(rows))))
     brief = train.model_copy(
-        update={"epochs": 1.0, "warmup": 0.0, "augment": "none", "lr": min(train.lr, _SMALL_RATE)}
+        update={"epochs": 1.0, "warmup": 0.0, "lr": min(train.lr, _SMALL_RATE)}
+        | ({} if is_code(train.augment) else {"augment": "none"})
     )
     with telling_fault(step):
         live = copied(module)

@@ -19,6 +19,7 @@ from safecompress.config.judging import (
     SteerConfig,
     VerdictConfig,
 )
+from safecompress.config.own_code import is_code, stages_of, training_code
 from safecompress.config.reading import (
     dump_yaml,
     load_audit_config,
@@ -90,6 +91,7 @@ __all__ = [
     "TransferSetConfig",
     "VerdictConfig",
     "dump_yaml",
+    "is_code",
     "load_audit_config",
     "load_compare_config",
     "load_config",
@@ -98,4 +100,6 @@ __all__ = [
     "parse_yaml",
     "read_yaml",
     "seconds_of",
+    "stages_of",
+    "training_code",
 ]

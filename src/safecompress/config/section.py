@@ -13,6 +13,8 @@ Request: TypeAlias = str | dict[str, Any]
 """How a configuration names a part of a registry: `name` or `{name: {option: value}}`."""
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+"""Import path of a function of the user's own, `package.module:function`."""
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 # Paths are made absolute when they are read, so that a run can be resumed from another folder.
 InputFile = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from safecompress.config.section import Fraction, InputFile, Positive, Request, Section
+from safecompress.config.section import (
+    Fraction,
+    ImportPath,
+    InputFile,
+    Positive,
+    Request,
+    Section,
+)
 from safecompress.config.teacher_choice import TeacherChoiceConfig
 from safecompress.config.transfer_set import TransferSetConfig
 
@@ -133,12 +140,23 @@ class TrainConfig(Section):
         description="Share of the stage over which the learning rate rises linearly to its peak. "
         "0 starts at the peak; a few percent help where the first steps diverge.",
     )
-    augment: Literal["none", "crop-flip", "drop-words", "mask-words", "swap-words"] = Field(
-        default="none",
-        description="Random changes to training rows, drawn anew in each step: of images "
-        "`crop-flip` pads by 4 pixels, crops at random and flips horizontally; of texts with a "
-        "tokenizer `drop-words` takes words away, `mask-words` hides them and `swap-words` "
-        "exchanges their places. `none` trains on the rows as they are.",
+    loss: ImportPath | None = Field(
+        default=None,
+        description="Function of your own, `package.module:function`, that is minimized instead of "
+        "cross-entropy. It takes logits (n, classes) and targets, class numbers (n,) or, where "
+        "teachers label, class probabilities (n, classes), and returns a scalar. Defenses add "
+        "their penalties to it.",
+    )
+    augment: Literal["none", "crop-flip", "drop-words", "mask-words", "swap-words"] | ImportPath = (
+        Field(
+            default="none",
+            description="Random changes to training rows, drawn anew in each step: of images "
+            "`crop-flip` pads by 4 pixels, crops at random and flips horizontally; of texts with a "
+            "tokenizer `drop-words` takes words away, `mask-words` hides them and `swap-words` "
+            "exchanges their places. `none` trains on the rows as they are. "
+            "`package.module:function` is a function of your own, which takes a batch's inputs "
+            "and a torch generator for its random numbers, and returns inputs of the same form.",
+        )
     )
     augment_share: Fraction = Field(
         default=0.1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,7 +22,7 @@ from safecompress.data.row_values import RowValues
 from safecompress.data.rows import check_ids, check_rows, input_shape, rows_digest, slice_rows
 from safecompress.data.tokens import TokenEncoder
 from safecompress.errors import DataError
-from safecompress.protocols import GroupColumn, Pool, Rows
+from safecompress.protocols import GroupColumn, Inputs, Pool, Rows
 from safecompress.randomness import permutation
 
 
@@ -235,6 +235,15 @@ class Splits:
     def sealed_sizes(self) -> tuple[int, int]:
         """Number of sealed members and of sealed non-members."""
         return len(self._sealed.members), len(self._sealed.nonmembers)
+
+    def held_out(self, figure: Callable[[Inputs], Tensor]) -> Tensor:
+        """Return a figure of every non-member, sorted, so that no place tells which are sealed.
+
+        Args:
+            figure: returns one number for each row of some inputs, (n,).
+        """
+        rows = (self.steer.nonmembers, self._sealed.nonmembers)
+        return torch.cat([figure(each.inputs) for each in rows]).sort().values
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of the rows of every group, for provenance."""

@@ -38,6 +38,8 @@ MODEL, STUDENT, DENSE, VERDICT, FIGURES = (
     "verdict.json",
     "figures.json",
 )
+OWN_LOOP = "own-loop.json"
+"""Where a loop of the user's own trains the model, what is known of that training."""
 REPORT, SUMMARY, JUNIT = "report.html", "summary.html", "junit.xml"
 LEDGER = "sealed-ledger.jsonl"
 """File beside the run folders: which models were judged on which sealed rows."""
@@ -119,10 +121,10 @@ class RunFolder:
                 f"{path}: holds a finished run. Choose another --out, or delete the folder."
             )
         if (path / CONFIG).exists():
-            raise RunFolderError(
-                f"{path}: holds an unfinished run. Go on with: "
-                f"safecompress compress --resume {path}"
-            )
+            how = f"safecompress compress --resume {path}"
+            if (path / OWN_LOOP).exists():
+                how = "the same loop, from its checkpoint, with resume=True"
+            raise RunFolderError(f"{path}: holds an unfinished run. Go on with: {how}")
         foreign = [
             str(p.relative_to(path))
             for p in (*path.glob("*"), *path.glob("state/*"))

@@ -89,9 +89,9 @@ def load(
     stored = read_model(file)
     config = None
     if model is None:
-        # The rows are not read, so code that makes them does not matter.
+        # Rows are not read and nothing is trained, so code for that does not matter.
         config = run_config(
-            file.parent, trust_code=trust_code, given=["data"], unset_in=["data", "out"]
+            file.parent, trust_code=trust_code, given=["data", "training"], unset_in=["data", "out"]
         )
     return load_stored(stored, config, where=path, model=model)
 

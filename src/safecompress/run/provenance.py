@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -16,8 +18,11 @@ import numpy
 import scipy
 import torch
 
-from safecompress.config import CompressConfig, dump_yaml
+from safecompress.config import CompressConfig, dump_yaml, training_code
 from safecompress.data import Splits
+from safecompress.errors import ConfigError
+from safecompress.files import sha256
+from safecompress.imports import current_folder_importable, import_callable
 from safecompress.run.checkout import Revision, revision
 from safecompress_command import __version__
 
@@ -62,13 +67,33 @@ def provenance(config: CompressConfig, splits: Splits) -> dict[str, Any]:
         config: the run's configuration.
         splits: the rows that the run trains on and is judged on.
     """
-    return surroundings() | {
-        "seed": config.seed,
-        "config_sha256": hashlib.sha256(dump_yaml(config, values=True).encode()).hexdigest(),
-        "splits": splits.digests(),
-        "data": asdict(splits.report),
-        "seconds": {},
-    }
+    return (
+        surroundings()
+        | {
+            "seed": config.seed,
+            "config_sha256": hashlib.sha256(dump_yaml(config, values=True).encode()).hexdigest(),
+            "splits": splits.digests(),
+            "data": asdict(splits.report),
+            "seconds": {},
+        }
+        | _training_code(config)
+    )
+
+
+def _training_code(config: CompressConfig) -> dict[str, Any]:
+    """Return the SHA-256 of the file of every loss and augmentation of the user's own.
+
+    The entry is absent where a configuration names none.
+    """
+    found: dict[str, str | None] = {}
+    for path in training_code(config):
+        with current_folder_importable():
+            function = import_callable(path, where="train", error=ConfigError)
+        file = None
+        with suppress(TypeError):
+            file = inspect.getsourcefile(inspect.unwrap(function))
+        found[path] = None if file is None else sha256(Path(file))
+    return {"training_code": found} if found else {}
 
 
 @cache

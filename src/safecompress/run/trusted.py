@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from safecompress.config import CompressConfig, load_config
+from safecompress.config import CompressConfig, load_config, training_code
 from safecompress.errors import RunFolderError, SafeCompressError
 from safecompress.run.folder import CONFIG
 
@@ -24,7 +24,8 @@ def run_config(
         folder: its folder.
         trust_code: whether code that the configuration names as `package.module:callable` may be
             imported and called later.
-        given: what the user gives as an object, `model` or `data`, so that its code is not called.
+        given: what the user gives as an object (`model`, `data`) or what is not done (`training`),
+            so that its code is not called.
         unset_in: top-level keys that are not needed, so that their environment variables may be
             unset.
 
@@ -57,9 +58,10 @@ def resume_command(folder: Path) -> str:
 
 
 def _code_of(config: CompressConfig) -> Iterator[tuple[str, str]]:
-    """Yield what a configuration makes by code: `model` or `data`, and the import path."""
+    """Yield what a configuration makes by code (`model`, `data`, `training`), and the path."""
     named = {
         "model": "" if config.model is None else config.model.name,
         "data": "" if config.data is None else config.data.source.code,
     }
-    return ((what, name) for what, name in named.items() if ":" in name)
+    yield from ((what, name) for what, name in named.items() if ":" in name)
+    yield from (("training", path) for path in training_code(config))

@@ -6,6 +6,7 @@ from safecompress.train.augment_words import WORD_CHANGES, require_words
 from safecompress.train.batches import steps_per_epoch
 from safecompress.train.fit import Trainer
 from safecompress.train.loss import only_penalties, require_no_accounting, require_together
+from safecompress.train.masks import LiveMasks
 from safecompress.train.post_training import PostTraining, input_bounds, quantize_after_training
 from safecompress.train.predict import predict
 from safecompress.train.progress import OnProgress, Progress
@@ -20,6 +21,7 @@ from safecompress.train.transfer_set import TransferSet
 __all__ = [
     "WORD_CHANGES",
     "Arithmetic",
+    "LiveMasks",
     "OnProgress",
     "PostTraining",
     "Progress",

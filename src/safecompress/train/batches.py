@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from safecompress import randomness
-from safecompress.config import TrainConfig
+from safecompress.config import TrainConfig, is_code
 from safecompress.data.rows import concatenate
 from safecompress.errors import ConfigError, DataError
 from safecompress.models.words import Words
 from safecompress.protocols import Inputs, Rows, map_inputs
 from safecompress.train.augment import crop_flip, require_images
 from safecompress.train.augment_words import WORD_CHANGES, change_words, require_words
+from safecompress.train.own_code import input_change
 from safecompress.train.transfer_set import TransferSet
 
 
@@ -100,6 +101,7 @@ class Batches:
             held.ids.to(device),
         )
         self._config = config
+        self._change = input_change(config.augment) if is_code(config.augment) else None
         self._augment, self._noise = config.augment == "crop-flip", config.noise
         self._seed, self._stage, self._device = seed, stage, device
         self._rank, self._ranks = 0, 1
@@ -148,6 +150,9 @@ class Batches:
         if self._words is not None and isinstance(inputs, Tensor):
             generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
             inputs = change_words(inputs, self._config, self._words, generator)
+        if self._change is not None:
+            generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
+            inputs = self._change(inputs, generator)
         if self._noise:
             generator = randomness.generator(self._seed, self._stage, "noise", step, self._rank)
             inputs = map_inputs(partial(_noisy, spread=self._noise, generator=generator), inputs)

@@ -1,4 +1,4 @@
-"""`TrainingLoss`: cross-entropy to hard or soft labels plus the penalties of the defenses."""
+"""`TrainingLoss`: the loss to hard or soft labels plus the penalties of the defenses."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safecompress.models.adapt import call
 from safecompress.protocols import Batch, Defense, ModelLike, TrainingContext, map_inputs
 from safecompress.train.batches import Step
 from safecompress.train.features import call_with_features
+from safecompress.train.own_code import LossFunction
 from safecompress.train.transfer_set import TransferSet
 
 
@@ -70,7 +71,7 @@ def only_penalties(defenses: Iterable[Defense]) -> bool:
 
 
 class TrainingLoss:
-    """Cross-entropy and the penalties of defenses.
+    """Cross-entropy, or a loss of the user's own, and the penalties of defenses.
 
     Args:
         defenses: changes to the loss, in order; each is prepared for the stage.
@@ -78,6 +79,11 @@ class TrainingLoss:
         soft_labels: float32 (rows trained on, classes), class probabilities; None without any.
         transfer: rows beside those trained on, whose target is always their soft label; needs
             `soft_labels`. None without any.
+        loss: a function of the user's own instead of cross-entropy; None for that.
+
+    Attributes:
+        own: whether the loss is a function of the user's own.
+        base: the loss without penalties, of logits (n, classes) and targets.
 
     Raises:
         ConfigError: when defenses cannot be combined, or one lacks its reference rows or the dense
@@ -91,7 +97,10 @@ class TrainingLoss:
         *,
         soft_labels: Tensor | None = None,
         transfer: TransferSet | None = None,
+        loss: LossFunction | None = None,
     ) -> None:
+        self.own = loss is not None
+        self.base: LossFunction = loss or functional.cross_entropy
         self._defenses, self._steps = tuple(defenses), context.steps
         self._own = None if transfer is None else context.rows
         if soft_labels is not None and transfer is not None:
@@ -142,7 +151,7 @@ class TrainingLoss:
         targets = self.targets(batch, self._soft_target)
         if targets.is_floating_point():
             targets = targets.to(logits.dtype)
-        loss = functional.cross_entropy(logits, targets)
+        loss = self.base(logits, targets)
         if not self._defenses:
             return loss, None
         context = Batch(

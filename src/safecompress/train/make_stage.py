@@ -15,6 +15,7 @@ from safecompress.protocols import Defense, Rows, TrainingContext
 from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
 from safecompress.train.loss import TrainingLoss, require_no_accounting
+from safecompress.train.own_code import loss_function
 from safecompress.train.predict import predict
 from safecompress.train.scaler import Scaler
 from safecompress.train.stage import Stage
@@ -81,8 +82,19 @@ def make_stage(
     _require_input_gradients(defenses, processes=fabric.world_size, precision=settings.precision)
     if transfer is not None:
         require_no_accounting(defenses)
-    objective = TrainingLoss(defenses, context, soft_labels=soft_labels, transfer=transfer)
+    objective = TrainingLoss(
+        defenses,
+        context,
+        soft_labels=soft_labels,
+        transfer=transfer,
+        loss=None if config.loss is None else loss_function(config.loss),
+    )
     if objective.samples_alone:
+        if objective.own:
+            raise ConfigError(
+                f"train.loss: '{config.loss}' cannot be used beside a defense that accounts for "
+                "the gradient of every single row; leave out one of the two."
+            )
         if fabric.world_size > 1 or settings.precision != "32-true":
             raise ConfigError(
                 "defenses: gradients of single rows need one device and precision 32-true; set "

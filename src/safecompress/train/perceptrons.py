@@ -140,12 +140,17 @@ def _tensor(batch: Step) -> Tensor:
     return batch.inputs
 
 
+def _has_own(one: Underway) -> bool:
+    """Return whether a network's loss is more than cross-entropy."""
+    return one.stage.objective.defended or one.stage.objective.own
+
+
 def _layers(one: Underway) -> list[nn.Module]:
     """Return a network's layers in order; none where it may compute anything else."""
     module: Any = one.stage.module
     if type(module) is MLP:
         module = module.layers
-    if type(module) is not nn.Sequential or one.sparsely or one.stage.objective.defended:
+    if type(module) is not nn.Sequential or one.sparsely or _has_own(one):
         return []
     if one.stage.device.type != "cpu":
         # A GPU's library takes other kernels for batches that do not begin at round addresses.

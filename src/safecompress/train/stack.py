@@ -20,6 +20,7 @@ from safecompress.models.adapt import call
 from safecompress.protocols import Inputs
 from safecompress.train.batches import Step
 from safecompress.train.optimizers import STEP, make_optimizer, set_rate_, state_keys
+from safecompress.train.own_code import LossFunction
 
 LARGEST_STEP = {True: 2**23, False: 2**30}
 """Largest rows of a batch × weights at which a stack of about four is faster; True is for a CPU.
@@ -103,9 +104,10 @@ class Stack:
         config: TrainConfig,
         parameters: Mapping[str, nn.Parameter],
         targets: Targets,
+        loss: LossFunction = functional.cross_entropy,
     ) -> None:
         self._module, self._candidates, self._config = module, tuple(candidates), config
-        self._targets = targets
+        self._targets, self._loss = targets, loss
         self._places = _places(module, parameters)
         self._values = {
             name: nn.Parameter(_stacked([c.weights[name] for c in candidates], like=p))
@@ -165,9 +167,7 @@ class Stack:
 
         logits = vmap(logits_of, in_dims=(0, None))(self._values, batch.inputs)
         targets = [self._targets(batch, candidate) for candidate in self._candidates]
-        return torch.stack(
-            [functional.cross_entropy(z, t) for z, t in zip(logits, targets, strict=True)]
-        )
+        return torch.stack([self._loss(z, t) for z, t in zip(logits, targets, strict=True)])
 
     def collected(self, steps: int) -> list[Candidate]:
         """Return every candidate with all that training has changed, in the order given.

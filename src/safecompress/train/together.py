@@ -78,6 +78,7 @@ def train_stack(
         stage.config,
         parameters,
         lambda batch, candidate: stage.objective.targets(batch, candidate.soft_target),
+        stage.objective.base,
     )
     first = candidates[0].step
     losses = torch.zeros(steps, len(candidates), device=stage.device)
