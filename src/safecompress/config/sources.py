@@ -75,6 +75,34 @@ class NpzSource(SourceConfig):
         return self.test_path is not None or self.test_x is not None
 
 
+class NpySource(SourceConfig):
+    """Arrays in `.npy` files that need not fit into memory: one pair, or a train and a test pair.
+
+    Rows are read from disk as they are needed, and encoded rows are kept on disk, too, in
+    `preprocessing.scratch`. Pickled arrays are refused.
+    """
+
+    source: Literal["npy"] = Field(description="Says that the rows are arrays in `.npy` files.")
+    x: InputFile = Field(
+        description="File of the inputs, whose first dimension counts the rows. A relative path "
+        "starts at the current folder."
+    )
+    y: InputFile = Field(description="File of the labels: class indices or class names.")
+    test_x: InputFile | None = Field(
+        default=None, description="File of the test part's inputs. Left out, there is no test part."
+    )
+    test_y: InputFile | None = Field(
+        default=None,
+        description="File of the test part's labels; it goes with `test_x`. Left out, there is no "
+        "test part.",
+    )
+
+    @property
+    def may_have_test_part(self) -> bool:
+        """Whether files of a test part are named."""
+        return self.test_x is not None
+
+
 class TableSource(SourceConfig):
     """Base of the sections of files whose columns have names."""
 
@@ -216,6 +244,7 @@ _BUILT_IN: dict[str, type[SourceConfig]] = {
     get_args(section.model_fields["source"].annotation)[0]: section
     for section in (
         NpzSource,
+        NpySource,
         CsvSource,
         JsonlSource,
         ParquetSource,
@@ -272,6 +301,7 @@ def _tag(given: Any) -> str | None:
 
 Source: TypeAlias = Annotated[
     Annotated[NpzSource, Tag("npz")]
+    | Annotated[NpySource, Tag("npy")]
     | Annotated[CsvSource, Tag("csv")]
     | Annotated[JsonlSource, Tag("jsonl")]
     | Annotated[ParquetSource, Tag("parquet")]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig, load_section
 from safecompress.data.classes import ClassList, class_numbers, read_again
+from safecompress.data.disk import is_mapped
 from safecompress.data.duplicates import content_of_raw
 from safecompress.data.group_columns import columns_named
 from safecompress.data.group_values import values_of
@@ -255,10 +256,13 @@ def splits_from_raw(
         else Preprocessor(block=tokens)
     )
 
+    on_disk = preprocessing.scratch is not None or is_mapped(raw.columns)
+
     def rows(index: NDArray[Any]) -> Rows:
         ids = torch.from_numpy(index)
         labels = torch.from_numpy(raw.labels[index])
-        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(given, index))
+        inputs = preprocessor.transform(raw, index, on_disk=on_disk, folder=preprocessing.scratch)
+        return Rows(inputs, labels, ids, source_rows(given, index))
 
     return assemble(
         rows(cut.members),
