@@ -34,6 +34,7 @@ from safecompress.config.section import Request, Section
 from safecompress.config.sources import (
     CsvSource,
     DatasetsSource,
+    ImagesSource,
     JsonlSource,
     NpySource,
     NpzSource,
@@ -65,6 +66,7 @@ __all__ = [
     "DenseConfig",
     "EngineConfig",
     "GradualConfig",
+    "ImagesSource",
     "JsonlSource",
     "LimitsConfig",
     "MethodConfig",

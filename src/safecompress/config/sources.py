@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from safecompress.config.section import InputFile, Section
 
@@ -101,6 +101,48 @@ class NpySource(SourceConfig):
     def may_have_test_part(self) -> bool:
         """Whether files of a test part are named."""
         return self.test_x is not None
+
+
+class ImagesSource(SourceConfig):
+    """A folder with one subfolder of JPEG and PNG files for each class.
+
+    Classes are numbered in the alphabetical order of their folders, and images come in the order of
+    their paths. Hidden files and files of other types are left out. Images are turned as their EXIF
+    data say, and transparent ones are laid on white.
+    """
+
+    source: Literal["images"] = Field(description="Says that the rows are images in folders.")
+    path: InputFile = Field(
+        description="Folder of the rows, or of their train part; its subfolders are the classes. "
+        "A relative path starts at the current folder."
+    )
+    test_path: InputFile | None = Field(
+        default=None,
+        description="Folder of the test part, with subfolders of the same names. Left out, there "
+        "is none.",
+    )
+    size: Annotated[int, Field(gt=0)] | tuple[Annotated[int, Field(gt=0)], ...] | None = Field(
+        default=None,
+        description="Height and width in pixels, or one number for both, to which images are "
+        "scaled (bilinear) until they cover it, and then cut around their middle. Left out, all "
+        "must have one size, and are not scaled.",
+    )
+    color: Literal["auto", "gray", "rgb"] = Field(
+        default="auto",
+        description="Whether rows have one channel (`gray`) or three (`rgb`). `auto` takes one "
+        "where every image is gray, and three otherwise.",
+    )
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> ImagesSource:
+        if isinstance(self.size, tuple) and len(self.size) != 2:
+            raise ValueError(f"size: {list(self.size)}; expected [height, width], or one number")
+        return self
+
+    @property
+    def may_have_test_part(self) -> bool:
+        """Whether a folder of a test part is named."""
+        return self.test_path is not None
 
 
 class TableSource(SourceConfig):
@@ -245,6 +287,7 @@ _BUILT_IN: dict[str, type[SourceConfig]] = {
     for section in (
         NpzSource,
         NpySource,
+        ImagesSource,
         CsvSource,
         JsonlSource,
         ParquetSource,
@@ -302,6 +345,7 @@ def _tag(given: Any) -> str | None:
 Source: TypeAlias = Annotated[
     Annotated[NpzSource, Tag("npz")]
     | Annotated[NpySource, Tag("npy")]
+    | Annotated[ImagesSource, Tag("images")]
     | Annotated[CsvSource, Tag("csv")]
     | Annotated[JsonlSource, Tag("jsonl")]
     | Annotated[ParquetSource, Tag("parquet")]

@@ -61,7 +61,8 @@ def taken(x: Array, rows: Array | slice) -> Array:
     if mapping is None:
         return x[rows]
     block = np.array(x[rows])
-    if hasattr(mmap, "MADV_DONTNEED"):
+    # Of a private mapping that can be written, this would undo what its owner wrote.
+    if not x.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
     return block
 
