@@ -177,16 +177,16 @@ def _write_table(path: Path, count: int) -> Any:
     import numpy as np
 
     draw = np.random.default_rng(0)
-    file = np.lib.format.open_memmap(path, "w+", np.float32, (count, _COLUMNS))
     weights, labels = draw.normal(size=_COLUMNS), np.empty(count, dtype=np.int64)
-    for start in range(0, count, 100_000):
-        block = draw.normal(size=(min(100_000, count - start), _COLUMNS)).astype(np.float32)
-        file[start : start + len(block)] = block
-        noise = 3 * draw.normal(size=len(block))
-        labels[start : start + len(block)] = block @ weights + noise > 0
-    # A mapping in memory would count as this process's until it is gone.
-    file.flush()
-    file._mmap.close()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (count, _COLUMNS)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, count, 100_000):
+            size = min(100_000, count - start)
+            block = draw.normal(size=(size, _COLUMNS)).astype(np.float32)
+            file.write(block.tobytes())
+            noise = 3 * draw.normal(size=size)
+            labels[start : start + size] = block @ weights + noise > 0
     return labels
 
 

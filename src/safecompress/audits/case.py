@@ -25,6 +25,7 @@ from safecompress.data import (
 )
 from safecompress.data.classes import ClassList, names_beyond_numbers, require_names
 from safecompress.data.output_kind import OutputKind
+from safecompress.data.predictions import holds_predictions, read_predictions
 from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
@@ -152,6 +153,8 @@ class QueryPlan:
         Args:
             path: the `.npz`.
         """
+        if holds_predictions(path):
+            return read_predictions(path)
         return read_outputs(path, outputs=self.outputs, classes=self.classes)
 
     def announce(self, name: str, rows: Pool[Rows]) -> None:
