@@ -241,7 +241,7 @@ class NetworkAttack(Attack):
         n = len(evidence.outputs)
         if n <= _BLOCK_ROWS:
             return fitted(self.features(evidence))
-        blocks = torch.arange(n).split(_BLOCK_ROWS)
+        blocks = torch.split(torch.arange(n), _BLOCK_ROWS)
         return torch.cat([fitted(self.features(evidence.take(block))) for block in blocks])
 
     def _features_in_id_order(self, evidence: Evidence, *, seed: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 
 from safecompress.audits.believable import believable
 from safecompress.audits.full_model import Data, Given, Model, full_model, full_of_run
+from safecompress.audits.other_tasks import refuse_together
 from safecompress.audits.row_groups import with_row_groups
 from safecompress.audits.same_rows import of_same_rows
 from safecompress.audits.time_budget import Budget, require_time_to_ask
@@ -367,6 +368,7 @@ def _case(
     sealed: bool = False,
 ) -> AuditInput:
     if parent is not None:
+        refuse_together((recorded, parent), "a baseline")
         recorded, parent = of_same_rows(recorded, parent)
         parent = believable(parent, sealed=sealed)
     recorded = believable(recorded, accuracy=accuracy, sealed=sealed)

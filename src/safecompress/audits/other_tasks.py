@@ -1,4 +1,4 @@
-"""`TASK_TIERS`, `task_suite`, `refuse_for_task`: audits of regression and multi-label models.
+"""`TASK_TIERS`, `task_suite` and what is refused: audits of regression and multi-label models.
 
 Their attacks read one signal, the loss of a row and what reference models' losses say of it.
 Attacks that read answers of classes have no meaning there and do not run.
@@ -67,6 +67,23 @@ def refuse_for_task(
         raise ConfigError(
             f"{recorded.path}: {wrong[0]} does not go with a {recorded.kind} model; {IN_AND_OUT}."
         )
+
+
+def refuse_together(files: Sequence[RecordedOutputs], what: str) -> None:
+    """Refuse to compare models where one of them is of such a task.
+
+    Args:
+        files: the models' outputs.
+        what: what they would be compared for.
+
+    Raises:
+        ConfigError: naming the model, what is in and what is out.
+    """
+    for recorded in files:
+        if is_other_task(recorded):
+            raise ConfigError(
+                f"{recorded.path}: {what} does not go with a {recorded.kind} model; {IN_AND_OUT}."
+            )
 
 
 def task_suite(limits: Limits, *, attacks: Sequence[Attack]) -> Suite:

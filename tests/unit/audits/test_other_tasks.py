@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from safecompress import Limits, audit, record, record_predictions
+from safecompress import Limits, audit, audit_jointly, record, record_predictions
 from safecompress.data.predictions import read_predictions
 from safecompress.errors import ConfigError, DataError, UsageError
 
@@ -141,6 +142,15 @@ def test_what_has_no_meaning_for_the_task_is_refused_in_one_sentence() -> None:
     for named, given in cases.items():
         with pytest.raises(ConfigError, match=f"{named} does not go with a regression model"):
             audit(recorded, **given)
+
+
+def test_such_models_are_not_compared_with_others() -> None:
+    x, y = _numbers()
+    recorded = record_predictions(*_halves(x[:, 0], y), task="regression")
+    with pytest.raises(ConfigError, match="a baseline does not go with a regression model"):
+        audit(recorded, baseline=recorded)
+    with pytest.raises(ConfigError, match="a joint audit does not go with a regression model"):
+        audit_jointly([recorded, replace(recorded, path=Path("other"))])
 
 
 def test_predictions_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
