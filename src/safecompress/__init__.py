@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from safecompress.compress import Run, compress
     from safecompress.config import CompressConfig, load_config
     from safecompress.data import Splits, splits_from_arrays, splits_from_dataset
+    from safecompress.data.predictions import record_predictions
     from safecompress.errors import SafeCompressError, UsageError
     from safecompress.export import export, export_module
     from safecompress.jointly import JointAudit, audit_jointly
@@ -42,6 +43,7 @@ _MODULES = {
     "loops.handle": ["SparseTraining"],
     "release": ["Release", "release"],
     "run.load": ["load", "load_preprocessor"],
+    "data.predictions": ["record_predictions"],
     "targets.record": ["record"],
     "verdicts.verdict": ["Verdict"],
 }
@@ -72,6 +74,7 @@ __all__ = [
     "load_config",
     "load_preprocessor",
     "record",
+    "record_predictions",
     "release",
     "splits_from_arrays",
     "splits_from_dataset",

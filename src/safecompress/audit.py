@@ -19,9 +19,15 @@ from safecompress.audits.arguments import (
 from safecompress.audits.believable import doubts_of
 from safecompress.audits.case import AuditInput, QueryPlan, open_case
 from safecompress.audits.full_model import Given
+from safecompress.audits.other_tasks import (
+    TASK_TIERS,
+    is_other_task,
+    refuse_for_task,
+    task_suite,
+)
 from safecompress.audits.pair import TransferPair, pair
 from safecompress.audits.results import require_results_folder, write_results
-from safecompress.audits.suite import Limits, audit_suite, shown_of_all
+from safecompress.audits.suite import TIERS, Limits, audit_suite, shown_of_all
 from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
@@ -209,6 +215,17 @@ def audit(
         settings |= {"group_by": sorted(group_by)}
     verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
+    if is_other_task(case.recorded):
+        asked = {
+            "baseline": baseline is not None,
+            "against": against is not None,
+            "white_box": white_box,
+            "groups": bool(groups or group_by),
+            "classes": classes is not None,
+            "accuracy": accuracy is not None,
+            "outputs": outputs != "auto",
+        }
+        refuse_for_task(case.recorded, asked, limits, named)
     verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
     if folder is None:
         return Audit(None, verdict, exposed.attack, exposed.members)
@@ -252,13 +269,19 @@ def _judged(
         recorded = paired.recorded
     subjects = _subjects(recorded, case.parent, seed=derive(seed, "audit"))
     judged = subjects[AUDITED]
-    plan = plan_attacks(subjects, AUDITED, budget, named=named)
-    suite = audit_suite(
-        limits,
-        attacks=plan.attacks,
-        named=named,
-        baseline=case.parent,
-        group_by=tuple(recorded.groups.members),
+    other = is_other_task(recorded)
+    tiers = TASK_TIERS if other else TIERS
+    plan = plan_attacks(subjects, AUDITED, budget, named=named, tiers=tiers)
+    suite = (
+        task_suite(limits, attacks=plan.attacks)
+        if other
+        else audit_suite(
+            limits,
+            attacks=plan.attacks,
+            named=named,
+            baseline=case.parent,
+            group_by=tuple(recorded.groups.members),
+        )
     )
     if paired is not None:
         suite = Suite((*suite.checks, *paired.checks))
@@ -281,7 +304,7 @@ def _judged(
             name=case.name,
             accuracy=finding.accuracy_of(AUDITED),
             outputs=recorded.kind,
-            classes=recorded.outputs.members.classes,
+            classes=0 if other else recorded.outputs.members.classes,
             references=recorded.references,
         ),
         looks=case.looks,
@@ -324,7 +347,12 @@ def _subjects(
         evidence_by_name = {DENSE: parent.evidence, AUDITED: both}
     return {
         name: Subject.of(
-            evidence, name=name, density=None, seed=seed, class_names=recorded.class_names
+            evidence,
+            name=name,
+            density=None,
+            seed=seed,
+            class_names=recorded.class_names,
+            classifies=not is_other_task(recorded),
         )
         for name, evidence in evidence_by_name.items()
     }

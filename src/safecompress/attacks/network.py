@@ -20,7 +20,7 @@ from safecompress.attacks.options import require_at_least
 from safecompress.attacks.quadratic import Standard
 from safecompress.attacks.second_order import SeparationProblem, logistic, ridge
 from safecompress.protocols import Attack, Evidence, Outputs, Pool
-from safecompress.randomness import generator
+from safecompress.randomness import generator, permutation
 
 _CLIP = 5.0
 """Standardized features are clamped at this value, so that an outlier cannot dominate the fit."""
@@ -30,6 +30,12 @@ _FAN_IN = 3
 
 _PLACING_ROWS = 512
 """Number of rows whose quantiles place the units; more rows would hardly change them."""
+
+_MOST_ROWS = 1 << 17
+"""Most rows of each group that a network is fitted on; its hundred weights need no more."""
+
+_BLOCK_ROWS = 1 << 17
+"""Rows that are scored at a time, which bounds the memory of the hidden layer."""
 
 _PENALTIES = tuple(10.0 ** (-k / 2) for k in range(9))
 """Ridge penalties to choose from, 1 to 1e-4, for standardized units and row weights of sum 1."""
@@ -220,7 +226,7 @@ class NetworkAttack(Attack):
             seed: seed of the hidden layer.
         """
         options = NetworkOptions(self.hidden, self.kinks, self.steps)
-        groups = known.map(self._features_in_id_order)
+        groups = known.map(lambda evidence: self._features_in_id_order(evidence, seed=seed))
         return Network.learned(groups, options, seed=seed, name=self.name)
 
     @final
@@ -232,8 +238,19 @@ class NetworkAttack(Attack):
             fitted: the fitted network.
             evidence: what is known about n rows.
         """
-        return fitted(self.features(evidence))
+        n = len(evidence.outputs)
+        if n <= _BLOCK_ROWS:
+            return fitted(self.features(evidence))
+        blocks = torch.split(torch.arange(n), _BLOCK_ROWS)
+        return torch.cat([fitted(self.features(evidence.take(block))) for block in blocks])
 
-    def _features_in_id_order(self, evidence: Evidence) -> Tensor:
-        """Return the rows' features sorted by id; the fit must not depend on the row order."""
-        return self.features(evidence)[torch.argsort(evidence.outputs.ids, stable=True)]
+    def _features_in_id_order(self, evidence: Evidence, *, seed: int) -> Tensor:
+        """Return features of rows sorted by id, because a fit must not depend on the row order.
+
+        Of more rows than a fit needs, some are drawn.
+        """
+        order = torch.argsort(evidence.outputs.ids, stable=True)
+        if len(order) <= _MOST_ROWS:
+            return self.features(evidence)[order]
+        drawn = permutation(len(order), seed, "attack", self.name, "rows")[:_MOST_ROWS]
+        return self.features(evidence.take(order[drawn.sort().values]))

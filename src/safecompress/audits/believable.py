@@ -14,6 +14,7 @@ from safecompress.checks.conditions import Status
 from safecompress.checks.plausibility import require_plausible
 from safecompress.checks.reference_fit import fitting_references
 from safecompress.data import RecordedOutputs
+from safecompress.data.predictions import TASKS
 from safecompress.train.predict import predict
 from safecompress.verdict_names import AUDITED, DENSE
 
@@ -34,6 +35,9 @@ def believable(
         DataError: when reference outputs cannot belong to the rows.
     """
     where = str(recorded.path)
+    if recorded.kind in TASKS:
+        evidence, more = fitting_references(recorded.evidence, where=where)
+        return replace(recorded, evidence=evidence, remarks=(*recorded.remarks, *more))
     rows = None if sealed else recorded.rows
     target = recorded.evidence.members.target
     doubt = require_plausible(

@@ -11,6 +11,7 @@ from torch import nn
 
 from safecompress.audits.believable import believable
 from safecompress.audits.full_model import Data, Given, Model, full_model, full_of_run
+from safecompress.audits.other_tasks import refuse_together
 from safecompress.audits.row_groups import with_row_groups
 from safecompress.audits.same_rows import of_same_rows
 from safecompress.audits.time_budget import Budget, require_time_to_ask
@@ -25,6 +26,7 @@ from safecompress.data import (
 )
 from safecompress.data.classes import ClassList, names_beyond_numbers, require_names
 from safecompress.data.output_kind import OutputKind
+from safecompress.data.predictions import holds_predictions, read_predictions
 from safecompress.errors import ConfigError, DataError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import sha256, tensors_digest
@@ -152,6 +154,8 @@ class QueryPlan:
         Args:
             path: the `.npz`.
         """
+        if holds_predictions(path):
+            return read_predictions(path)
         return read_outputs(path, outputs=self.outputs, classes=self.classes)
 
     def announce(self, name: str, rows: Pool[Rows]) -> None:
@@ -364,6 +368,7 @@ def _case(
     sealed: bool = False,
 ) -> AuditInput:
     if parent is not None:
+        refuse_together((recorded, parent), "a baseline")
         recorded, parent = of_same_rows(recorded, parent)
         parent = believable(parent, sealed=sealed)
     recorded = believable(recorded, accuracy=accuracy, sealed=sealed)

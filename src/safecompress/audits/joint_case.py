@@ -11,6 +11,7 @@ from torch import Tensor
 
 from safecompress.audits.case import AuditInput, QueryPlan, open_case
 from safecompress.audits.full_model import Given
+from safecompress.audits.other_tasks import refuse_together
 from safecompress.audits.same_rows import of_same_rows
 from safecompress.config import ShadowsConfig
 from safecompress.data import RecordedOutputs, Splits
@@ -107,6 +108,7 @@ def joined(
     Raises:
         DataError: when the files do not answer for the same classes on the same rows.
     """
+    refuse_together([case.recorded for case in cases], "a joint audit")
     models = of_same_rows(
         *(case.recorded for case in cases),
         *(() if secret is None else (secret,)),

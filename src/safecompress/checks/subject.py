@@ -32,6 +32,8 @@ class Subject:
         seed: seed of everything random in attacks and intervals.
         class_names: names of the classes, by their numbers; empty where they are not known.
         canaries: what the model suggests of its run's canaries; None without any.
+        classifies: whether the outputs are of classes; False where they stand for losses, so that
+            accuracy and figures by class mean nothing.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Subject:
     seed: int
     class_names: tuple[str, ...] = ()
     canaries: CanaryScores | None = None
+    classifies: bool = True
     _results: dict[Identity, AttackResult] = field(default_factory=dict, repr=False, compare=False)
     _computed: dict[Identity, object] = field(default_factory=dict, repr=False, compare=False)
 
@@ -53,6 +56,7 @@ class Subject:
         density: float | None,
         seed: int,
         class_names: tuple[str, ...] = (),
+        classifies: bool = True,
     ) -> Subject:
         """Build the subject of a model's outputs, or of all evidence on it.
 
@@ -62,6 +66,7 @@ class Subject:
             density: existing share of the maskable weights, in [0, 1]; None where it is not known.
             seed: seed of attacks and intervals; with the row ids it determines the halves.
             class_names: names of the classes, by their numbers; empty where they are not known.
+            classifies: whether the outputs are of classes.
         """
         evidence = outputs.map(_as_evidence)
         return cls(
@@ -71,6 +76,7 @@ class Subject:
             density=density,
             seed=seed,
             class_names=class_names,
+            classifies=classifies,
         )
 
     @property

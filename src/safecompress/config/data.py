@@ -107,6 +107,14 @@ class PreprocessingConfig(Section):
         "it where a few long texts slow training. It goes with `tokenizer`.",
     )
 
+    scratch: InputFile | None = Field(
+        default=None,
+        description="Folder for the encoded rows of a source that is read from disk as it is "
+        "needed (`npy`); they take as much room there as in memory, and the file is gone when the "
+        "process ends. Left out, it is the system's folder for temporary files; name one where "
+        "that is too small. With any other source, naming a folder keeps encoded rows on disk.",
+    )
+
     @model_validator(mode="after")
     def _tokens_or_counts(self) -> PreprocessingConfig:
         if self.tokenizer is None and self.max_length is not None:

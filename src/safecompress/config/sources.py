@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from safecompress.config.section import InputFile, Section
 
@@ -73,6 +73,76 @@ class NpzSource(SourceConfig):
     def may_have_test_part(self) -> bool:
         """Whether a test part is named, in a file of its own or in the same."""
         return self.test_path is not None or self.test_x is not None
+
+
+class NpySource(SourceConfig):
+    """Arrays in `.npy` files that need not fit into memory: one pair, or a train and a test pair.
+
+    Rows are read from disk as they are needed, and encoded rows are kept on disk, too, in
+    `preprocessing.scratch`. Pickled arrays are refused.
+    """
+
+    source: Literal["npy"] = Field(description="Says that the rows are arrays in `.npy` files.")
+    x: InputFile = Field(
+        description="File of the inputs, whose first dimension counts the rows. A relative path "
+        "starts at the current folder."
+    )
+    y: InputFile = Field(description="File of the labels: class indices or class names.")
+    test_x: InputFile | None = Field(
+        default=None, description="File of the test part's inputs. Left out, there is no test part."
+    )
+    test_y: InputFile | None = Field(
+        default=None,
+        description="File of the test part's labels; it goes with `test_x`. Left out, there is no "
+        "test part.",
+    )
+
+    @property
+    def may_have_test_part(self) -> bool:
+        """Whether files of a test part are named."""
+        return self.test_x is not None
+
+
+class ImagesSource(SourceConfig):
+    """A folder with one subfolder of JPEG and PNG files for each class.
+
+    Classes are numbered in the alphabetical order of their folders, and images come in the order of
+    their paths. Hidden files and files of other types are left out. Images are turned as their EXIF
+    data say, and transparent ones are laid on white.
+    """
+
+    source: Literal["images"] = Field(description="Says that the rows are images in folders.")
+    path: InputFile = Field(
+        description="Folder of the rows, or of their train part; its subfolders are the classes. "
+        "A relative path starts at the current folder."
+    )
+    test_path: InputFile | None = Field(
+        default=None,
+        description="Folder of the test part, with subfolders of the same names. Left out, there "
+        "is none.",
+    )
+    size: Annotated[int, Field(gt=0)] | tuple[Annotated[int, Field(gt=0)], ...] | None = Field(
+        default=None,
+        description="Height and width in pixels, or one number for both, to which images are "
+        "scaled (bilinear) until they cover it, and then cut around their middle. Left out, all "
+        "must have one size, and are not scaled.",
+    )
+    color: Literal["auto", "gray", "rgb"] = Field(
+        default="auto",
+        description="Whether rows have one channel (`gray`) or three (`rgb`). `auto` takes one "
+        "where every image is gray, and three otherwise.",
+    )
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> ImagesSource:
+        if isinstance(self.size, tuple) and len(self.size) != 2:
+            raise ValueError(f"size: {list(self.size)}; expected [height, width], or one number")
+        return self
+
+    @property
+    def may_have_test_part(self) -> bool:
+        """Whether a folder of a test part is named."""
+        return self.test_path is not None
 
 
 class TableSource(SourceConfig):
@@ -216,6 +286,8 @@ _BUILT_IN: dict[str, type[SourceConfig]] = {
     get_args(section.model_fields["source"].annotation)[0]: section
     for section in (
         NpzSource,
+        NpySource,
+        ImagesSource,
         CsvSource,
         JsonlSource,
         ParquetSource,
@@ -272,6 +344,8 @@ def _tag(given: Any) -> str | None:
 
 Source: TypeAlias = Annotated[
     Annotated[NpzSource, Tag("npz")]
+    | Annotated[NpySource, Tag("npy")]
+    | Annotated[ImagesSource, Tag("images")]
     | Annotated[CsvSource, Tag("csv")]
     | Annotated[JsonlSource, Tag("jsonl")]
     | Annotated[ParquetSource, Tag("parquet")]

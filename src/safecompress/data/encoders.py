@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safecompress.config import PreprocessingConfig, Section
-from safecompress.data.moments import channel_moments, chunks, fit_moments
+from safecompress.data.disk import chunks, taken
+from safecompress.data.moments import channel_moments, fit_moments
 from safecompress.data.raw import Array
 from safecompress.errors import DataError
 
@@ -83,7 +84,7 @@ class ArrayEncoder(Section):
         out = np.empty((len(rows), flat.shape[1]), dtype=np.float32)
         with np.errstate(over="ignore"):
             for part in chunks(len(rows), row_bytes=8 * flat.shape[1]):
-                out[part] = (flat[rows[part]].astype(np.float64) - mean) / std
+                out[part] = (taken(flat, rows[part]).astype(np.float64) - mean) / std
         return out.reshape(len(rows), *self.output_shape)
 
 
@@ -157,7 +158,7 @@ class ImageEncoder(Section):
         levels = np.arange(256, dtype=np.float64)
         with np.errstate(over="ignore"):
             for part in chunks(len(rows), row_bytes=8 * int(np.prod(self.shape))):
-                block = x[rows[part]]
+                block = taken(x, rows[part])
                 for c, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
                     pixels = _channel(block, self.channel_axis, c)
                     if x.dtype == np.uint8:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safecompress.data.disk import taken
+
 Ids = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Columns = Sequence[NDArray[Any]]
 
-_BLOCK = 1 << 25
+_BLOCK = 1 << 23
 """Bytes of rows digested or compared at a time."""
 
 
@@ -64,7 +66,7 @@ def _blocks(columns: Columns) -> Iterator[Words]:
     """Yield the rows of a group as words, a block at a time."""
     rows = max(1, _BLOCK // max(1, _row_bytes(columns)))
     for start in range(0, len(columns[0]), rows):
-        yield _words([c[start : start + rows] for c in columns])
+        yield _words([taken(c, slice(start, start + rows)) for c in columns])
 
 
 def _words(columns: Columns) -> Words:
@@ -90,7 +92,7 @@ def _words_at(groups: Sequence[Columns], lengths: Sequence[int], rows: Ids) -> W
     for start, length, columns in zip(starts[:-1], lengths, groups, strict=True):
         inside = (rows >= start) & (rows < start + length)
         if inside.any():
-            own = _words([c[rows[inside] - start] for c in columns])
+            own = _words([taken(c, rows[inside] - start) for c in columns])
             words[inside, : own.shape[1]] = own
     return words
 

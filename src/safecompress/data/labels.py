@@ -18,6 +18,10 @@ from safecompress.errors import DataError
 
 _LARGEST = 2.0**53
 """Largest float64 below which every whole number is exact."""
+_OTHER_TASK = (
+    ", only recorded predictions can be audited (record_predictions); all else is for models that "
+    "choose one of several classes."
+)
 _FORMS = (
     "expected one label for every row: class numbers or class names, as a list, an array, a tensor "
     "or a column of a data frame"
@@ -141,7 +145,8 @@ def _one_hot(array: NDArray[Any], names: list[Any] | None, where: str) -> LabelV
     if not len(numbers) or not (np.isin(numbers, (0, 1)).all() and (ones == 1).all()):
         raise DataError(
             f"{shape} and are not one-hot (one 1 in every row, the rest 0); {_FORMS}. Of "
-            "probabilities of classes, give the true classes: labels.argmax(axis=1)."
+            "probabilities of classes, give the true classes: labels.argmax(axis=1). Of several "
+            f"labels at once{_OTHER_TASK}"
         )
     chosen = numbers.argmax(axis=1).astype(np.int64)
     if names is None:
@@ -214,6 +219,6 @@ def _whole(array: NDArray[Any], where: str) -> NDArray[np.int64]:
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
             f"{where}: labels that are no whole numbers in {int(bad.sum())} rows (first: "
-            f"{values[row]:g} in row {row}); {_FORMS}."
+            f"{values[row]:g} in row {row}); {_FORMS}. Of numbers to predict{_OTHER_TASK}"
         )
     return values.astype(np.int64)

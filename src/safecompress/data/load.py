@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from safecompress.config import DataConfig, PreprocessingConfig, SplitConfig, load_section
 from safecompress.data.classes import ClassList, class_numbers, read_again
+from safecompress.data.disk import is_mapped
 from safecompress.data.duplicates import content_of_raw
+from safecompress.data.frames import holds_numbers_alone, is_frame, raw_from_frame
 from safecompress.data.group_columns import columns_named
 from safecompress.data.group_values import values_of
 from safecompress.data.membership import (
@@ -25,12 +27,14 @@ from safecompress.data.partition import Shares, partition
 from safecompress.data.preprocessing import Preprocessor
 from safecompress.data.raw import Column, Kind, RawData, encode_labels, raw_from_arrays
 from safecompress.data.row_values import RowValues
+from safecompress.data.sequences import are_sequences, padded
 from safecompress.data.source_rows import source_rows
 from safecompress.data.sources import load_source
 from safecompress.data.splits import Splits, assemble
 from safecompress.data.text_rows import raw_from_texts
 from safecompress.data.tokens import tokenized
 from safecompress.data.torch_source import one_array, raw_from_dataset
+from safecompress.errors import ConfigError
 from safecompress.protocols import Rows
 
 
@@ -80,8 +84,10 @@ def splits_from_arrays(
     """Split and preprocess arrays or tensors, or texts where a tokenizer is named.
 
     Args:
-        x: inputs (n, ...), numbers in one array; with `preprocessing={"tokenizer": FOLDER}` a list
-            of texts, or a tuple of two lists for pairs.
+        x: inputs (n, ...), numbers in one array, which may be a mapped file; a data frame of
+            numbers, categories and texts; a list of arrays of different lengths, which are filled
+            up with zeros to the longest; with `preprocessing={"tokenizer": FOLDER}` a list of
+            texts, or a tuple of two lists for pairs.
         y: labels, class indices or names: a list, an array, a tensor or a column of a data frame,
             (n,) or (n, 1), or one-hot rows (n, classes).
         seed: seed of every draw.
@@ -101,11 +107,7 @@ def splits_from_arrays(
         DataError: and its subclasses, as `load_splits`.
     """
     config, encoding, membership = _declared(split, preprocessing, weights_given=weights_given)
-    if encoding.tokenizer is not None:
-        raw = raw_from_texts(x, y, test=test)
-    else:
-        pair = None if test is None else (one_array(test[0], where="arrays (test part)"), test[1])
-        raw = raw_from_arrays(one_array(x, where="arrays"), y, test=pair, where="arrays")
+    raw, encoding = _raw(x, y, test, encoding)
     raw = _with_groups(raw, groups or {})
     raw = _with_classes(raw, ClassList.given(classes), weights_given=weights_given)
     return splits_from_raw(
@@ -118,6 +120,32 @@ def splits_from_arrays(
         group_by=tuple(groups or ()),
         texts=[c.name for c in raw.columns] if isinstance(raw.columns, tuple) else (),
     )
+
+
+def _raw(
+    x: Any, y: Any, test: tuple[Any, Any] | None, encoding: PreprocessingConfig
+) -> tuple[RawData, PreprocessingConfig]:
+    """Return rows in memory as raw data, and how they are encoded.
+
+    Zeros that fill up a sequence are no values, so sequences are never standardized.
+    """
+    if encoding.tokenizer is not None:
+        return raw_from_texts(x, y, test=test), encoding
+    parts = [x, *([] if test is None else [test[0]])]
+    if any(is_frame(part) and not holds_numbers_alone(part) for part in parts):
+        return raw_from_frame(x, y, test=test), encoding
+    if any(are_sequences(part) for part in parts):
+        if encoding.features == "standardize":
+            raise ConfigError(
+                "preprocessing.features is 'standardize', but rows differ in length and are filled "
+                "up with zeros, which would be standardized, too; scale the values before."
+            )
+        encoding = encoding.model_copy(update={"features": "none"})
+        parts = list(padded(parts, where="arrays"))
+    pair = None if test is None else (one_array(parts[1], where="arrays (test part)"), test[1])
+    return raw_from_arrays(
+        one_array(parts[0], where="arrays"), y, test=pair, where="arrays"
+    ), encoding
 
 
 def splits_from_dataset(
@@ -255,10 +283,13 @@ def splits_from_raw(
         else Preprocessor(block=tokens)
     )
 
+    on_disk = preprocessing.scratch is not None or is_mapped(raw.columns)
+
     def rows(index: NDArray[Any]) -> Rows:
         ids = torch.from_numpy(index)
         labels = torch.from_numpy(raw.labels[index])
-        return Rows(preprocessor.transform(raw, index), labels, ids, source_rows(given, index))
+        inputs = preprocessor.transform(raw, index, on_disk=on_disk, folder=preprocessing.scratch)
+        return Rows(inputs, labels, ids, source_rows(given, index))
 
     return assemble(
         rows(cut.members),

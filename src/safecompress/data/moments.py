@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from safecompress.data.disk import chunks, taken
 from safecompress.data.raw import Array
 from safecompress.errors import DataError
-
-_CHUNK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,17 @@ def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
         return Moments(mean, std)
     total, squares = np.zeros(width), np.zeros(width)
     binary, constant = np.ones(width, dtype=bool), np.ones(width, dtype=bool)
-    start = x[rows[0]]
+    start = x[rows[0]].copy()
     with np.errstate(over="ignore", invalid="ignore"):
         for part in chunks(len(rows), row_bytes=8 * width):
-            block = x[rows[part]]
+            block = taken(x, rows[part])
             total += block.sum(axis=0, dtype=np.float64)
             binary &= ((block == 0) | (block == 1)).all(axis=0)
             constant &= (block == start).all(axis=0)
         # The mean of equal values can differ from them in the last bit.
         mean = np.where(constant, start.astype(np.float64), total / len(rows))
         for part in chunks(len(rows), row_bytes=8 * width):
-            squares += ((x[rows[part]].astype(np.float64) - mean) ** 2).sum(axis=0)
+            squares += ((taken(x, rows[part]).astype(np.float64) - mean) ** 2).sum(axis=0)
         std = np.sqrt(squares / len(rows))
     if not np.isfinite(mean).all() or not np.isfinite(std).all():
         raise DataError(
@@ -66,18 +64,6 @@ def fit_moments(x: Array, rows: NDArray[np.int64], features: str) -> Moments:
     if features == "auto":
         mean[binary], std[binary] = 0.0, 1.0
     return Moments(mean, std)
-
-
-def chunks(n: int, *, row_bytes: int) -> Iterator[slice]:
-    """Yield slices of `n` rows that take at most 8 MiB each, or one row.
-
-    Args:
-        n: number of rows.
-        row_bytes: memory of one row, in bytes.
-    """
-    size = max(1, _CHUNK_BYTES // max(row_bytes, 1))
-    for begin in range(0, n, size):
-        yield slice(begin, min(begin + size, n))
 
 
 def channel_moments(pixels: Array, rows: NDArray[np.int64], scale: float) -> tuple[float, float]:
@@ -94,7 +80,7 @@ def channel_moments(pixels: Array, rows: NDArray[np.int64], scale: float) -> tup
     if pixels.dtype == np.uint8:
         counts = np.zeros(256, dtype=np.int64)
         for part in chunks(len(rows), row_bytes=8 * int(np.prod(pixels.shape[1:]))):
-            counts += np.bincount(pixels[rows[part]].ravel(), minlength=256)
+            counts += np.bincount(taken(pixels, rows[part]).ravel(), minlength=256)
         levels = np.arange(256) / scale
         mean = float(counts @ levels / counts.sum())
         std = float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))

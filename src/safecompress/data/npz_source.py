@@ -27,7 +27,7 @@ MAX_ARRAY_BYTES = 16 << 30
 memory is allocated."""
 _MAX_RATIO = 1040
 """Largest compression ratio. Deflate reaches 1032, so a larger one means a forged entry."""
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
@@ -41,6 +41,7 @@ _DAMAGE = (
     MemoryError,
     tokenize.TokenError,
 )
+"""What NumPy and the standard library raise on damaged or hostile files of arrays."""
 
 
 class NpzRows(NpzSource, DataSource):
@@ -184,7 +185,7 @@ def _read_member(
             shape, dtype = _read_header(handle, where, kept_as)
             declared = dtype.itemsize * int(np.prod(shape, dtype=object))
             expected = handle.tell() + declared
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{where} is damaged ({_brief(error)}).") from error
     if declared > most:
         raise DataError(
@@ -199,7 +200,7 @@ def _read_member(
     try:
         with archive.open(info) as handle:
             return np.asarray(npy.read_array(handle, allow_pickle=False))
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{where} is damaged ({_brief(error)}).") from error
     except MemoryError as error:
         raise DataError(f"{where} needs {declared / 2**30:,.1f} GiB of memory.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from safecompress.config import PreprocessingConfig, Section
+from safecompress.data.disk import ScratchFile, chunks
 from safecompress.data.encoders import (
     ArrayEncoder,
     CategoricalEncoder,
@@ -97,7 +99,9 @@ class Preprocessor(Section):
             return None
         return InputRange.of_images(self.block.mean, self.block.std)
 
-    def transform(self, raw: RawData, rows: Indices) -> Tensor:
+    def transform(
+        self, raw: RawData, rows: Indices, *, on_disk: bool = False, folder: Path | None = None
+    ) -> Tensor:
         """Return encoded rows, (len(rows), *input_shape), contiguous and finite.
 
         They are float32, but whole numbers that are left alone are int64, as embeddings need them.
@@ -105,27 +109,43 @@ class Preprocessor(Section):
         Args:
             raw: rows of a source like the one it was fitted on.
             rows: indices of the rows to encode.
+            on_disk: whether they are written to a scratch file, of which the tensor is a view.
+            folder: where that file is; None for the system's folder of temporary files.
 
         Raises:
             DataError: when `raw` has other columns or shapes than the preprocessing was fitted on,
                 or values that overflow float32.
+            StorageError: when the file cannot be written.
         """
         index = _indices(rows)
+        bad = np.zeros(len(raw), dtype=bool)
         try:
-            values = self._encode(raw.columns, index)
+            if on_disk:
+                values = self._on_disk(raw, index, bad, folder)
+            else:
+                values = self._encode(raw.columns, index)
+                _mark_bad_(bad, index, values)
         except DataError as error:
             raise DataError(f"{raw.where}: {error}") from error
-        # A finite sum proves that all values are finite; only otherwise is each value checked.
-        if not bool(torch.isfinite(values.sum())):
-            finite = torch.isfinite(values.flatten(1)).all(dim=1).numpy()
-            bad = np.zeros(len(raw), dtype=bool)
-            bad[index[~finite]] = True
-            refuse_rows(
-                bad,
-                f"{raw.where}: values too large for float32",
-                "rescale them, or remove what stands for a missing value",
-            )
+        refuse_rows(
+            bad,
+            f"{raw.where}: values too large for float32",
+            "rescale them, or remove what stands for a missing value",
+        )
         return values
+
+    def _on_disk(
+        self, raw: RawData, index: NDArray[np.int64], bad: NDArray[np.bool_], folder: Path | None
+    ) -> Tensor:
+        """Return encoded rows in a scratch file; mark those that are not finite in `bad`."""
+        head = self._encode(raw.columns, index[:0]).numpy()
+        row_bytes = head.dtype.itemsize * int(np.prod(head.shape[1:]))
+        with ScratchFile(len(index), head.shape[1:], head.dtype, folder=folder) as file:
+            for part in chunks(len(index), row_bytes=row_bytes):
+                values = self._encode(raw.columns, index[part])
+                _mark_bad_(bad, index[part], values)
+                file.write(values.numpy())
+            return file.tensor()
 
     def apply(self, rows: Any) -> Tensor:
         """Return new rows, without labels, as the model takes them.
@@ -234,6 +254,14 @@ def _column_values(values: list[Any], encoder: _ColumnEncoder) -> Array:
         return np.array([np.nan if v is None or v == "" else float(v) for v in values])
     except (TypeError, ValueError) as error:
         raise DataError(f"new rows: column '{encoder.name}' is numeric: {error}.") from error
+
+
+def _mark_bad_(bad: NDArray[np.bool_], index: NDArray[np.int64], values: Tensor) -> None:
+    """Mark the rows whose encoded values are not finite."""
+    # A finite sum proves that all values are finite; only otherwise is each value checked.
+    if not bool(torch.isfinite(values.sum())):
+        finite = torch.isfinite(values.flatten(1)).all(dim=1).numpy()
+        bad[index[~finite]] = True
 
 
 def _indices(rows: Indices) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from safecompress.data.disk import ScratchFile, chunks, is_mapped, taken
 from safecompress.data.labels import LabelValues, joined, label_values
 from safecompress.errors import DataError
 
@@ -204,9 +205,11 @@ def check_array(x: Array, *, where: str) -> Array:
     if 0 in x.shape[1:]:
         raise DataError(f"{where}: inputs have shape {x.shape}, so no features.")
     if x.dtype.kind == "f":
-        finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1) if len(x) else np.ones(0, bool)
+        flat, finite = x.reshape(len(x), -1), np.ones(len(x), dtype=bool)
+        for part in chunks(len(x), row_bytes=x[:1].nbytes):
+            finite[part] = np.isfinite(taken(flat, part)).all(axis=1)
         refuse_rows(
-            np.asarray(~finite),
+            ~finite,
             f"{where}: NaN or infinity",
             "drop these rows or fill the values in",
         )
@@ -241,7 +244,7 @@ def raw_from_arrays(
                 f"test part {test_x.shape[1:]} and {test_x.dtype}; expected the same in both."
             )
         test_from = len(x)
-        x, labels = np.concatenate([x, test_x]), joined(labels, test_labels, where=where)
+        x, labels = _stacked(x, test_x), joined(labels, test_labels, where=where)
     numbers, names = encode_labels(labels, where=where)
     return RawData(x, numbers, names, test_from, where)
 
@@ -256,6 +259,17 @@ def _check_pair(x: Array, y: Any, *, where: str) -> tuple[Array, LabelValues]:
     if len(x) == 0:
         raise DataError(f"{where}: no rows; expected at least one labeled row.")
     return x, labels
+
+
+def _stacked(x: Array, test_x: Array) -> Array:
+    """Return the rows of both parts, on disk where one of them is."""
+    if not (is_mapped(x) or is_mapped(test_x)):
+        return np.concatenate([x, test_x])
+    with ScratchFile(len(x) + len(test_x), x.shape[1:], np.result_type(x, test_x)) as file:
+        for rows in (x, test_x):
+            for part in chunks(len(rows), row_bytes=rows[:1].nbytes):
+                file.write(taken(rows, part))
+        return file.array()
 
 
 def _family(x: Array) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from safecompress.data.disk import ScratchFile, chunks, is_mapped
 from safecompress.data.raw import first
 from safecompress.errors import DataError, SplitOverlapError
 from safecompress.protocols import Inputs, Rows, map_inputs, tensors_of
@@ -22,9 +23,10 @@ def rows_digest(*groups: Rows) -> str:
     digest = hashlib.sha256()
     for rows in groups:
         for name, tensor in named_tensors(rows):
-            plain = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}|{plain.dtype}|{tuple(plain.shape)}|".encode())
-            if plain.numel():
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            row_bytes = tensor.element_size() * tensor.shape[1:].numel()
+            for part in chunks(len(tensor) if tensor.numel() else 0, row_bytes=row_bytes):
+                plain = tensor[part].detach().cpu().contiguous()
                 digest.update(plain.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -51,7 +53,7 @@ def size_of(rows: Rows) -> int:
     Args:
         rows: the rows.
     """
-    return sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(rows))
+    return rows.row_bytes * len(rows) + sum(t.nbytes for t in (rows.labels, rows.ids))
 
 
 def rows_from_named(tensors: Mapping[str, Tensor]) -> Rows:
@@ -98,8 +100,20 @@ def concatenate(*groups: Rows) -> Rows:
     """
     first_group, *others = (dict(named_tensors(rows)) for rows in groups)
     return rows_from_named(
-        {name: torch.cat([t, *(o[name] for o in others)]) for name, t in first_group.items()}
+        {name: _joined([t, *(o[name] for o in others)]) for name, t in first_group.items()}
     )
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Return tensors one after the other, on disk where one of them is."""
+    if not any(is_mapped(part) for part in parts):
+        return torch.cat(parts)
+    head = parts[0][:0].numpy()
+    with ScratchFile(sum(map(len, parts)), head.shape[1:], head.dtype) as file:
+        for part in parts:
+            for piece in chunks(len(part), row_bytes=part.element_size() * part[:1].numel()):
+                file.write(part[piece].numpy())
+        return file.tensor()
 
 
 def input_shape(rows: Rows) -> tuple[int, ...]:
@@ -108,7 +122,8 @@ def input_shape(rows: Rows) -> tuple[int, ...]:
     Args:
         rows: the rows.
     """
-    return tuple(named_tensors(rows)[0][1].shape[1:])
+    none = rows.take(torch.zeros(0, dtype=torch.int64))
+    return tuple(named_tensors(none)[0][1].shape[1:])
 
 
 def check_ids(name: str, rows: Rows) -> None:
@@ -153,8 +168,11 @@ def check_rows(name: str, rows: Rows, classes: int) -> None:
     if low < 0 or high >= classes:
         raise DataError(f"{name}: labels run from {low} to {high}; expected 0 to {classes - 1}.")
     for what, tensor in named_tensors(rows):
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # A finite sum proves that all values are finite, without a copy.
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum())):
             bad = ~torch.isfinite(tensor.reshape(len(tensor), -1)).all(dim=1)
+            if not bool(bad.any()):
+                continue
             raise DataError(
                 f"{name}.{what}: NaN or infinity in {int(bad.sum())} rows "
                 f"({first(rows.ids[bad].tolist())}); drop them or fill the values in."

@@ -6,6 +6,8 @@ from safecompress.config import Source
 
 # Importing these modules registers the built-in sources, in the order in which they are listed.
 from safecompress.data import npz_source as _npz  # isort: skip
+from safecompress.data import npy_source as _npy  # isort: skip
+from safecompress.data import image_source as _images  # isort: skip
 from safecompress.data import csv_source as _csv  # isort: skip
 from safecompress.data import jsonl_source as _jsonl  # isort: skip
 from safecompress.data import arrow_source as _arrow  # isort: skip
@@ -15,7 +17,7 @@ from safecompress.data.raw import RawData, faults_of
 from safecompress.data.registry import SOURCES
 from safecompress.errors import FOREIGN, DataError, SafeCompressError
 
-del _npz, _csv, _jsonl, _arrow, _sklearn, _torch
+del _npz, _npy, _images, _csv, _jsonl, _arrow, _sklearn, _torch
 
 
 def load_source(source: Source, *, seed: int | None = None) -> RawData:

@@ -104,7 +104,7 @@ def check_model(module: nn.Module, rows: Rows, classes: int) -> None:
     index = torch.arange(2) % max(1, len(rows))
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
-    inputs = map_inputs(lambda t: t[index].to(device), rows.inputs)
+    inputs = map_inputs(lambda t: t.to(device), rows.batch(index))
     training = module.training
     buffers = [(b, b.clone()) for b in module.buffers()]
     try:

@@ -45,7 +45,7 @@ def few_inputs(module: nn.Module, rows: Rows) -> Inputs:
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     index = torch.arange(4) % max(1, len(rows))
-    return map_inputs(lambda t: t[index].to(device), rows.inputs)
+    return map_inputs(lambda t: t.to(device), rows.batch(index))
 
 
 def channel_groups(module: nn.Module, inputs: Inputs) -> tuple[ChannelGroup, ...]:

@@ -17,6 +17,10 @@ from safecompress.protocols.source_rows import SourceRows
 _BLOCK = 1 << 20
 """Number of logits converted to float64 at a time, 8 MB, to bound the memory of the copy."""
 
+TAKEN_BYTES = 64 << 20
+"""Bytes beyond which `Rows.take` refers to inputs instead of copying them, and `Outputs.per_row`
+does not keep what it computes."""
+
 _JOINED = 1 << 17
 """Largest number of logits in two groups together at which they are read in one pass."""
 
@@ -118,19 +122,99 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def batch(self, index: Tensor) -> Inputs:
+        """Return the inputs of some of the rows, copied.
+
+        Args:
+            index: int64 positions of the rows, from 0.
+        """
+        return map_inputs(lambda t: t.index_select(0, index.to(t.device)), self.inputs)
+
+    def to(self, device: torch.device) -> Rows:
+        """Return the inputs, labels and ids on a device.
+
+        Args:
+            device: where to.
+        """
+        inputs = map_inputs(lambda t: t.to(device), self.inputs)
+        return Rows(inputs, self.labels.to(device), self.ids.to(device))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row's inputs."""
+        return sum(t.element_size() * t.shape[1:].numel() for t in tensors_of(self.inputs))
+
     def take(self, index: Tensor) -> Rows:
         """Return some of the rows.
+
+        Many rows are not copied: the result refers to these and copies what is asked of it, so that
+        groups of rows that are on disk or share memory do not fill it again.
 
         Args:
             index: int64 positions of the rows, or a bool mask (n,).
         """
-        return Rows(
-            map_inputs(lambda t: t[index], self.inputs),
+        count = int(index.sum()) if index.dtype == torch.bool else len(index)
+        if count * self.row_bytes > TAKEN_BYTES:
+            return TakenRows.of(self, torch.arange(len(self))[index.cpu()])
+        return Rows(map_inputs(lambda t: t[index], self.inputs), *self._beside(index))
+
+    def _beside(self, index: Tensor) -> tuple[Tensor, Tensor, SourceRows | None, Table | None]:
+        """Return what stands beside the inputs of some of the rows."""
+        return (
             self.labels[index],
             self.ids[index],
             None if self.source is None else self.source.take(index),
             None if self.table is None else self.table.take(index),
         )
+
+
+class TakenRows(Rows):
+    """Some of the rows of others, whose inputs are copied each time they are asked for.
+
+    Whoever needs only some inputs at a time asks for a `batch`.
+    """
+
+    _whole: Rows
+    _index: Tensor
+
+    def __new__(cls, *fields: Any, **named: Any) -> Any:
+        """Return plain rows where fields are given, as `dataclasses.replace` does."""
+        return Rows(*fields, **named) if fields or named else object.__new__(cls)
+
+    @classmethod
+    def of(cls, rows: Rows, index: Tensor) -> TakenRows:
+        """Refer to some rows of others.
+
+        Args:
+            rows: the others.
+            index: int64 positions of the rows.
+        """
+        taken: TakenRows = cls.__new__(cls)
+        labels, ids, source, table = rows._beside(index)
+        taken.__dict__.update(labels=labels, ids=ids, source=source, table=table)
+        whole, places = rows, index
+        if isinstance(rows, TakenRows):
+            whole, places = rows._whole, rows._index[index]
+        taken.__dict__.update(_whole=whole, _index=places)
+        return taken
+
+    @property
+    def inputs(self) -> Inputs:
+        """A copy of all inputs; see `Rows.inputs`."""
+        return self._whole.batch(self._index)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row's inputs."""
+        return self._whole.row_bytes
+
+    def batch(self, index: Tensor) -> Inputs:
+        """Return the inputs of some of the rows, copied.
+
+        Args:
+            index: int64 positions of the rows.
+        """
+        return self._whole.batch(self._index[index])
 
 
 @dataclass(frozen=True)
@@ -205,12 +289,17 @@ class Outputs:
     def per_row(self, function: Callable[[Outputs], Tensor]) -> Tensor:
         """Return `function(self)`, (n, …), computed once; `take` passes the result on.
 
+        Figures of more than 64 MiB are computed each time instead of being kept.
+
         Args:
             function: maps outputs to one value per row, which must depend on that row alone. The
                 cache is keyed by the function.
         """
         if function not in self._kept:
-            self._kept[function] = function(self)
+            values = function(self)
+            if values.nbytes > TAKEN_BYTES:
+                return values
+            self._kept[function] = values
         return self._kept[function]
 
     def take(self, index: Tensor) -> Outputs:

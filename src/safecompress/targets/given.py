@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.data.classes import ClassList, class_numbers
+from safecompress.data.frames import is_frame
 from safecompress.data.labels import LabelValues, label_values
+from safecompress.data.sequences import are_sequences, padded
 from safecompress.errors import DataError, ModelError
 from safecompress.protocols import Inputs, Pool, Rows, tensors_of
 from safecompress.targets.calling import as_module, fitted
@@ -22,7 +24,6 @@ from safecompress.targets.tables import (
     RowTable,
     columns_as_numbers,
     columns_of,
-    is_frame,
     same_columns,
     table_of,
 )
@@ -172,6 +173,8 @@ def _pair(given: Any, where: str, expected: str) -> tuple[Any, Any]:
 
 def _inputs(target: Target, given: Pool[Any]) -> tuple[Pool[Inputs], Pool[RowTable] | None]:
     """Return the inputs as tensors, and as tables where the model takes these."""
+    if are_sequences(given.members) or are_sequences(given.nonmembers):
+        given = Pool(*padded([given.members, given.nonmembers], where="data"))
     if target.files:
         return target.inputs(given), None
     if isinstance(target.model, nn.Module):

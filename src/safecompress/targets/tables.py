@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from safecompress.data.frames import is_frame
 from safecompress.protocols import Inputs, Pool
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -72,17 +73,6 @@ def table_of(given: Any) -> RowTable | None:
     if isinstance(given, list | tuple) and given and all(isinstance(v, str | dict) for v in given):
         return RowTable(list(given))
     return None
-
-
-def is_frame(given: Any) -> bool:
-    """Return whether inputs are a data frame or one of its columns.
-
-    Args:
-        given: any inputs.
-    """
-    if isinstance(given, np.ndarray | Tensor | list | tuple | dict):
-        return False
-    return hasattr(given, "iloc") or (hasattr(given, "columns") and hasattr(given, "get_columns"))
 
 
 def is_sparse(given: Any) -> bool:

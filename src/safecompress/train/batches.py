@@ -10,7 +10,7 @@ from torch import Tensor
 
 from safecompress import randomness
 from safecompress.config import TrainConfig, is_code
-from safecompress.data.rows import concatenate
+from safecompress.data.rows import concatenate, size_of
 from safecompress.errors import ConfigError, DataError
 from safecompress.models.words import Words
 from safecompress.protocols import Inputs, Rows, map_inputs
@@ -38,6 +38,10 @@ class Step:
     index: Tensor
 
 
+_MOST_MOVED = 4 << 30
+"""Most bytes of rows that are moved to a GPU as a whole."""
+
+
 def steps_per_epoch(rows: int, config: TrainConfig) -> int:
     """Return the steps of one epoch; rows that do not fill a last batch are left out.
 
@@ -59,7 +63,8 @@ class Batches:
         config: epochs, batch size and augmentation.
         seed: the run's seed.
         stage: name of the stage, part of every derived seed.
-        device: device of the batches; the rows are moved there once.
+        device: device of the batches; up to 4 GiB of rows are moved there once, and of more rows
+            each batch.
         transfer: rows that take the places of a share of every batch; None without any.
         words: what token ids mean, where the rows are texts; None where nobody said.
 
@@ -81,25 +86,24 @@ class Batches:
     ) -> None:
         if len(rows) == 0:
             raise DataError(f"training ({stage}): there are no rows to train on.")
+        first = rows.batch(torch.zeros(1, dtype=torch.int64))
         if config.augment == "crop-flip":
-            require_images(rows.inputs)
+            require_images(first)
         self._words = None
         if config.augment in WORD_CHANGES:
-            require_words(rows.inputs, words, config)
+            require_words(first, words, config)
             self._words = words
         self.size = min(config.batch_size, len(rows))
         self.steps_per_epoch = steps_per_epoch(len(rows), config)
         self.total_steps = round(config.epochs * self.steps_per_epoch)
-        self.images = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 4
-        self.vectors = isinstance(rows.inputs, Tensor) and rows.inputs.ndim == 2
+        self.images = isinstance(first, Tensor) and first.ndim == 4
+        self.vectors = isinstance(first, Tensor) and first.ndim == 2
         self._own, self._transfer = len(rows), transfer
-        held = Rows(rows.inputs, rows.labels, rows.ids)
-        held = held if transfer is None else concatenate(held, transfer.rows)
-        self._rows = Rows(
-            map_inputs(lambda t: t.to(device), held.inputs),
-            held.labels.to(device),
-            held.ids.to(device),
+        held = rows if transfer is None else _joined(rows, transfer.rows)
+        self._rows = (
+            held if device.type == "cpu" or size_of(held) > _MOST_MOVED else held.to(device)
         )
+        self._labels, self._ids = held.labels.to(device), held.ids.to(device)
         self._config = config
         self._change = input_change(config.augment) if is_code(config.augment) else None
         self._augment, self._noise = config.augment == "crop-flip", config.noise
@@ -143,7 +147,7 @@ class Batches:
         if self._transfer is not None:
             source = randomness.generator(self._seed, self._stage, "transfer", step, self._rank)
             index = self._transfer.placed(index, own=self._own, source=source)
-        inputs = map_inputs(lambda t: t.index_select(0, index), self._rows.inputs)
+        inputs = map_inputs(lambda t: t.to(self._device), self._rows.batch(index))
         if self._augment and isinstance(inputs, Tensor):
             generator = randomness.generator(self._seed, self._stage, "augment", step, self._rank)
             inputs = crop_flip(inputs, generator)
@@ -158,8 +162,8 @@ class Batches:
             inputs = map_inputs(partial(_noisy, spread=self._noise, generator=generator), inputs)
         if self.images and isinstance(inputs, Tensor):
             inputs = inputs.contiguous(memory_format=memory_format)
-        labels = self._rows.labels.index_select(0, index)
-        return Step(inputs, labels, self._rows.ids.index_select(0, index), index)
+        labels, ids = self._labels.index_select(0, index), self._ids.index_select(0, index)
+        return Step(inputs, labels, ids, index)
 
     def _index(self, step: int) -> Tensor:
         """Return the positions of one step's rows, int64 (b,)."""
@@ -176,6 +180,11 @@ class Batches:
             self._order, self._epoch = order.to(self._device), epoch
         start = place * self.size
         return self._order[start + self._rank : start + self.size : self._ranks]
+
+
+def _joined(rows: Rows, others: Rows) -> Rows:
+    """Return rows and others after them, without what the source has beside the inputs."""
+    return concatenate(Rows(rows.inputs, rows.labels, rows.ids), others)
 
 
 def _noisy(inputs: Tensor, *, spread: float, generator: torch.Generator) -> Tensor:

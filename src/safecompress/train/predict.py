@@ -89,7 +89,7 @@ def outputs_on(rows: Rows, logits: Tensor) -> Outputs:
 
 def _answers(module: nn.Module, rows: Rows, index: Tensor, device: torch.device) -> Tensor:
     """Return the outputs for one batch; whatever the model raises becomes a ModelError."""
-    inputs = map_inputs(lambda t: t[index].to(device), rows.inputs)
+    inputs = map_inputs(lambda t: t.to(device), rows.batch(index))
     try:
         with telling_memory_shortage():
             if rows.table is None:

@@ -97,9 +97,10 @@ class AuditedModel(Part):
     accuracy: Figure
     """Accuracy on the non-members, in [0, 1]; null where it could not be measured."""
     outputs: Text
-    """What it answers: `logits` or `probabilities`."""
+    """What it answers: `logits` or `probabilities` of one of several classes, `regression` for
+    numbers, `multi-label` for several labels at once."""
     classes: int
-    """Number of classes."""
+    """Number of classes; 0 where it does not choose one of several classes."""
     references: int
     """Reference (shadow) models whose outputs on the same rows were there."""
 

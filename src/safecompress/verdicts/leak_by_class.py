@@ -42,8 +42,9 @@ def leak_of(finding: Finding, strongest: AttackResult | None) -> Leak | None:
         return None
     asked = {measure.by: measure for measure in finding.group_measures}
     of_classes = asked.pop(CLASS, GroupLeak(finding.alone))
-    classes = _surest(of_classes, finding)
-    if not classes:
+    classified = finding.subject.classifies
+    classes = _surest(of_classes, finding) if classified else ()
+    if classified and not classes:
         # One attack that breaks must not hide where another finds members.
         groups = classes_of(finding.subject)
         classes = findings_of([strongest], groups, by=CLASS, level=finding.level).surest

@@ -21,6 +21,8 @@ def recall_by_class(
         dense: the dense model on the same rows; None without one.
         level: confidence that no interval of one kind misses, in (0, 1) (Bonferroni).
     """
+    if not subject.classifies:
+        return ()
     outputs = subject.outputs.nonmembers
     counts = torch.bincount(outputs.labels).tolist()
     at = corrected_level(level, sum(n > 0 for n in counts))

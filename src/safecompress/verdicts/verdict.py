@@ -324,7 +324,7 @@ def compared_model(
     return ComparedModel(
         name=subject.name,
         density=subject.density,
-        accuracy=_span(Accuracy(), subject, None, level=level),
+        accuracy=_span(Accuracy(), subject, None, level=level) if subject.classifies else None,
         attacks=_spans(measures, subject, None, level=level),
         difference_to_dense=difference,
     )

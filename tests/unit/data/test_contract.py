@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from safecompress.data import SOURCES, Column, DataSource, RawData, raw_from_arrays
 from safecompress.data.contract import violations
@@ -228,6 +229,12 @@ def options(tmp_path):
     lines = "v,w,label\n" + "".join(f"{i},b,{i % 2}\n" for i in range(6))
     for part in "ab":
         np.savez(tmp_path / f"{part}.npz", x=np.eye(6, 4), y=np.arange(6) % 2)
+        np.save(tmp_path / f"x{part}.npy", np.eye(6, 4))
+        np.save(tmp_path / f"y{part}.npy", np.arange(6) % 2)
+        for place in range(6):
+            (tmp_path / f"images-{part}" / "ab"[place % 2]).mkdir(parents=True, exist_ok=True)
+            image = Image.new("RGB", (3, 3), (40 * place, 0, 0))
+            image.save(tmp_path / f"images-{part}" / "ab"[place % 2] / f"{place}.png")
         (tmp_path / f"{part}.csv").write_text(lines)
         rows = [{"v": i / 2, "w": "b", "label": i % 2} for i in range(6)]
         (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -237,6 +244,11 @@ def options(tmp_path):
     )
     return {
         "npz": {"path": tmp_path / "a.npz", "test_path": tmp_path / "b.npz"},
+        "npy": {
+            **{"x": tmp_path / "xa.npy", "y": tmp_path / "ya.npy"},
+            **{"test_x": tmp_path / "xb.npy", "test_y": tmp_path / "yb.npy"},
+        },
+        "images": {"path": tmp_path / "images-a", "test_path": tmp_path / "images-b"},
         "csv": {"path": tmp_path / "a.csv", "test_path": tmp_path / "b.csv"},
         "jsonl": {"path": tmp_path / "a.jsonl", "test_path": tmp_path / "b.jsonl"},
         "parquet": {"path": tmp_path / "a.parquet", "test_path": tmp_path / "b.parquet"},
