@@ -2,9 +2,9 @@
 
     python scripts/build_site.py build/site
 
-Needs the extra `docs`; asks nothing outside. The pages are those of the repository, at their places,
-so that a link which works there works here; what is written from docstrings and registries is
-in `reference/`. A link or an anchor that leads nowhere ends the build with exit code 1.
+Needs the extra `docs`; asks nothing outside. The pages are those of the repository, at their
+places, so that a link which works there works here; what is written from docstrings and registries
+is in `reference/`. A link or an anchor that leads nowhere ends the build with exit code 1.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ def gather(stage: Path) -> None:
     pages[_HOME] += navigation(places)
     listed: set[Path] = set()
     for path, text in pages.items():
-        if path.suffix == ".md":
-            text = text if _TITLE.search(text) else f"# {path.stem}\n\n{text}"
-            text = linked(text, path, lambda target: _staged(target, stage, listed))
-        _write(stage / path, text)
+        title = "" if path.suffix != ".md" or _TITLE.search(text) else f"# {path.stem}\n\n"
+        moved = linked(text, path, lambda target: _staged(target, stage, listed))
+        _write(stage / path, title + (moved if path.suffix == ".md" else text))
     for folder in listed:
         _write(stage / folder / _HOME, folder_page(ROOT / folder))
         for file in filter(Path.is_file, (ROOT / folder).iterdir()):

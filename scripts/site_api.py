@@ -1,4 +1,4 @@
-"""Pages of the site on the public names, which docs/api.md lists; their text is their docstrings'."""
+"""Pages of the site on the public names, which docs/api.md lists, from their docstrings."""
 
 from __future__ import annotations
 

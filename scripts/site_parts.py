@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmarks.blind_spots_table import MOST, blind, by_kind
 from benchmarks.cells import Cell, Cells, read_lines
-from scripts.site_map import toctree
 
 from safecompress.cli.list_parts import KINDS
 from safecompress.cli.part import part_document
@@ -42,21 +41,21 @@ def part_pages() -> Iterator[tuple[str, str]]:
         lines += table(("name", "what it does", "source"), rows)
         yield (
             f"{folder}/index",
-            "\n".join([*lines, "", toctree(f"{folder}/{p['name']}" for p in parts)]),
+            "\n".join(lines),
         )
         for part in parts:
             yield f"{folder}/{part['name']}", _part_page(part)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown.
+    r"""Return the lines of a table in Markdown.
 
     Args:
         head: titles of the columns.
         rows: Markdown of the cells.
 
-    >>> table(("a", "b"), [("1|2", "x\\ny")])
-    ['| a | b |', '|---|---|', '| 1\\\\|2 | x y |']
+    >>> table(("a", "b"), [("1|2", "x\ny")])
+    ['| a | b |', '|---|---|', '| 1\\|2 | x y |']
     """
     cells = (" | ".join(" ".join(c.split()).replace("|", "\\|") for c in row) for row in rows)
     return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {row} |" for row in cells)]
@@ -64,12 +63,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _part_page(part: Mapping[str, Any]) -> str:
     summary, text = part["summary"], part["text"]
-    lines = [
-        f"# `{part['name']}`",
-        "",
-        summary[:1].upper() + summary[1:].removesuffix(".") + ".",
-        "",
-    ]
+    # Over a hundred parts would bury all else in the navigation; the index of their kind has them.
+    lines = ["---", "orphan: true", "---", "", f"# `{part['name']}`", "", _sentence(summary), ""]
     if text := text.removeprefix(summary).strip():
         lines += [_markdown(text), ""]
     options = [
@@ -85,6 +80,10 @@ def _part_page(part: Mapping[str, Any]) -> str:
     }
     lines += ["", "## Facts", "", *table(("", ""), facts.items())]
     return "\n".join([*lines, *_blind_spots(part)]) + "\n"
+
+
+def _sentence(summary: str) -> str:
+    return summary[:1].upper() + summary[1:].removesuffix(".") + "."
 
 
 def _default(option: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ CONFIGS: Mapping[str, type[Section]] = {
 _HEAD = """\
 # All options
 
-<!-- Written by `make reference` from the classes in src/safecompress/config; change those, not this. -->
+<!-- Written by `make reference` from src/safecompress/config; change the classes, not this. -->
 
 This page lists every option of every configuration; [the configuration](configuration.md) explains
 how they work together. An option without a default must be given, and – stands for one that is left

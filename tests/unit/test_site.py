@@ -61,7 +61,7 @@ def test_pages_are_gathered_with_all_that_they_link_to(tmp_path: Path) -> None:
 
 
 def test_a_page_without_a_place_in_the_navigation_is_refused() -> None:
-    with pytest.raises(ValueError, match="give .*docs/new"):
+    with pytest.raises(ValueError, match=r"give .*docs/new"):
         site_map.navigation(_places() | {"docs/new"})
     with pytest.raises(ValueError, match="no page is called docs/audit"):
         site_map.navigation(_places() - {"docs/audit"})
