@@ -27,6 +27,13 @@ from scripts.site_parts import part_pages  # noqa: E402
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile("^# ", re.MULTILINE)
+_OUTSIDE = re.compile(
+    r"""<(?:script|link|img|iframe|source|video|audio|embed|object)\b[^>]*?"""
+    r"""\b(?:src|href|srcset|data)=["']?(?:https?:)?//[^>]*>"""
+    r"""|(?:url\(|@import )\s*["']?(?:https?:)?//[^)\s]*""",
+    re.IGNORECASE,
+)
+"""What makes a browser load something from another host; a link that a reader follows does not."""
 _HOME = Path("index.md")
 
 
@@ -99,6 +106,20 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def loaded_from_outside(site: Path) -> list[str]:
+    """Return what pages would load from other hosts, such as fonts and scripts, by page.
+
+    Args:
+        site: folder of a built site.
+    """
+    files = [path for path in sorted(site.rglob("*")) if path.suffix in (".html", ".css", ".svg")]
+    return [
+        f"{path.relative_to(site)}: {match[0]}"
+        for path in files
+        for match in _OUTSIDE.finditer(path.read_text("utf-8"))
+    ]
+
+
 def main(out: Path) -> int:
     """Build the site.
 
@@ -106,7 +127,8 @@ def main(out: Path) -> int:
         out: its folder, which is emptied first.
 
     Returns:
-        The exit code: 0, or 1 where a link leads nowhere or Sphinx warns of anything else.
+        The exit code: 0, or 1 where a link leads nowhere, a page loads something from outside, or
+        Sphinx warns of anything else.
     """
     from sphinx.cmd.build import main as sphinx
 
@@ -117,6 +139,9 @@ def main(out: Path) -> int:
         strict = ["--quiet", "--fail-on-warning", "--keep-going"]
         places = ["-c", str(ROOT / "scripts/sphinx"), "-d", f"{scratch}/doctrees"]
         code = sphinx([*strict, *places, str(stage), str(out)])
+    if code == 0 and (found := loaded_from_outside(out)):
+        sys.stderr.write("\n".join(["pages must load nothing from outside:", *found, ""]))
+        return 1
     if code == 0:
         sys.stdout.write(f"{out / 'index.html'}\n")
     return code

@@ -67,6 +67,23 @@ def test_a_page_without_a_place_in_the_navigation_is_refused() -> None:
         site_map.navigation(_places() - {"docs/audit"})
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("a.html", '<script async src="https://cdn.example/a.js"></script>', True),
+        ("a.html", "<link rel='stylesheet' href='//fonts.example/css'>", True),
+        ("a.css", "@import url(https://fonts.example/css);", True),
+        ("a.html", '<a href="https://example.org">elsewhere</a> <img src="b.png">', False),
+        ("a.css", "a { background: url(data:image/png;base64,AAAA) }", False),
+    ],
+)
+def test_what_a_page_loads_from_outside_is_found(
+    tmp_path: Path, name: str, text: str, found: bool
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert bool(build_site.loaded_from_outside(tmp_path)) == found
+
+
 @pytest.mark.parametrize("module", [build_site, site_parts])
 def test_the_examples_of_the_scripts_hold(module: object) -> None:
     assert doctest.testmod(module).failed == 0
