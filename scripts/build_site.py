@@ -27,6 +27,8 @@ from scripts.site_parts import part_pages  # noqa: E402
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile("^# ", re.MULTILINE)
+STRICT = ("--quiet", "--fail-on-warning", "--keep-going", "-c", str(ROOT / "scripts/sphinx"))
+"""How Sphinx is called: any warning, as of a link that leads nowhere, is an error."""
 _OUTSIDE = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio|embed|object)\b[^>]*?"""
     r"""\b(?:src|href|srcset|data)=["']?(?:https?:)?//[^>]*>"""
@@ -136,9 +138,7 @@ def main(out: Path) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         stage = Path(scratch) / "pages"
         gather(stage)
-        strict = ["--quiet", "--fail-on-warning", "--keep-going"]
-        places = ["-c", str(ROOT / "scripts/sphinx"), "-d", f"{scratch}/doctrees"]
-        code = sphinx([*strict, *places, str(stage), str(out)])
+        code = sphinx([*STRICT, "-d", f"{scratch}/doctrees", str(stage), str(out)])
     if code == 0 and (found := loaded_from_outside(out)):
         sys.stderr.write("\n".join(["pages must load nothing from outside:", *found, ""]))
         return 1

@@ -8,8 +8,6 @@ import nbformat
 import pytest
 from scripts.run_notebooks import NOTEBOOKS, executed, gist
 
-pytest.importorskip("nbclient")
-
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_ends_as_it_is_stored(path: Path) -> None:

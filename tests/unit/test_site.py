@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import doctest
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from scripts import build_site, site_map, site_parts
-
-pytest.importorskip("sphinx")
-
 from scripts.site_api import api_pages, public_modules
 
 import safecompress
@@ -58,6 +57,16 @@ def test_pages_are_gathered_with_all_that_they_link_to(tmp_path: Path) -> None:
     named = re.findall(r"^/(.+)$", (tmp_path / "index.md").read_text("utf-8"), re.MULTILINE)
     assert all(list(tmp_path.glob(f"{name}.*")) for name in named)
     assert len(named) == len(set(named))
+
+
+def test_a_link_and_an_anchor_that_lead_nowhere_end_the_build(tmp_path: Path) -> None:
+    (tmp_path / "index.md").write_text("# One\n\n[a](#one) [b](#two) [c](no.md) [d](p.md#three)\n")
+    (tmp_path / "p.md").write_text("---\norphan: true\n---\n\n# Page\n\n[e](index.md#one)\n")
+    command = [sys.executable, "-m", "sphinx", *build_site.STRICT, tmp_path, tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("WARNING") == 3
+    assert all(word in done.stderr for word in ("'two'", "'no.md'", "'three'"))
 
 
 def test_a_page_without_a_place_in_the_navigation_is_refused() -> None:
