@@ -21,7 +21,7 @@ DEV     := $(VENV)/.installed-dev
 SETUP   := VENV='$(VENV)' PYTHON='$(PYTHON)' TORCH_INDEX='$(TORCH_INDEX)' sh scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-lowest test-newest calibrate lint docs bench setup clean help
+.PHONY: demo test test-lowest test-newest calibrate lint docs reference notebooks bench setup clean help
 
 demo: $(RUNTIME) ## compress a small model on embedded data; its report is runs/demo/report.html
 	$(BIN)/safecompress demo
@@ -47,7 +47,13 @@ lint: $(DEV) ## check style, formatting, types and the order of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 
-docs: $(DEV) ## write docs/options.md, docs/schemas and docs/verdict.schema.json anew
+docs: $(DEV) ## build the documents as a site in build/site; a link to nowhere is an error
+	$(ONE_THREAD) $(BIN)/python scripts/build_site.py build/site
+
+notebooks: $(DEV) ## run docs/notebooks and store them with their outputs
+	$(ONE_THREAD) $(BIN)/python scripts/run_notebooks.py
+
+reference: $(DEV) ## write docs/options.md, docs/schemas and docs/verdict.schema.json anew
 	$(BIN)/python scripts/write_reference.py
 	$(BIN)/python -m safecompress.verdicts.schema docs/verdict.schema.json
 

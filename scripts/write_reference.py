@@ -2,7 +2,7 @@
 
     python scripts/write_reference.py
 
-Everything is read off the classes of `safecompress.config`; `make docs` runs this, and a test
+Everything is read off the classes of `safecompress.config`; `make reference` runs this, and a test
 fails where the committed files are not what it writes.
 """
 
@@ -27,7 +27,7 @@ CONFIGS: Mapping[str, type[Section]] = {
 _HEAD = """\
 # All options
 
-<!-- Written by `make docs` from the classes in src/safecompress/config; change those, not this. -->
+<!-- Written by `make reference` from src/safecompress/config; change the classes, not this. -->
 
 This page lists every option of every configuration; [the configuration](configuration.md) explains
 how they work together. An option without a default must be given, and – stands for one that is left

@@ -31,7 +31,7 @@ PAGE = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
 def test_a_file_of_the_reference_is_current(path: Path) -> None:
     if path.suffix == ".json" and f"pydantic=={pydantic.VERSION}\n" not in CONSTRAINTS.read_text():
         pytest.skip("another version of pydantic than that of constraints.txt writes other JSON")
-    assert path.read_text(encoding="utf-8") == FILES[path], "run `make docs` and commit the result"
+    assert path.read_text(encoding="utf-8") == FILES[path], "run `make reference` and commit it"
 
 
 def test_the_examples_of_types_and_ranges_hold() -> None:

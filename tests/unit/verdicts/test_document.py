@@ -44,7 +44,7 @@ EVERY = st.one_of([documents(kind) for kind in KINDS])
 
 
 def test_the_committed_schema_is_the_documents_own() -> None:
-    assert json.loads(SCHEMA.read_text()) == json_schema(), "make docs"
+    assert json.loads(SCHEMA.read_text()) == json_schema(), "make reference"
 
 
 def test_every_field_and_every_part_is_described() -> None:
