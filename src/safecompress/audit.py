@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safecompress.audits.arguments import (
     folder_of,
     listener,
     model_or_path,
+    name_of,
     require_output_kind,
 )
 from safecompress.audits.believable import doubts_of
@@ -25,7 +27,13 @@ from safecompress.audits.suite import Limits, audit_suite, shown_of_all
 from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
-from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
+from safecompress.config import (
+    DataConfig,
+    GivenTrackers,
+    ShadowsConfig,
+    load_section,
+    seconds_of,
+)
 from safecompress.data import GroupsGiven, RecordedOutputs, Splits
 from safecompress.data.output_kind import OutputKind
 from safecompress.data.own_recipe import reference_clause
@@ -38,6 +46,7 @@ from safecompress.registry.identity import qualified
 from safecompress.run.folder import REPORT
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
+from safecompress.tracking import Job, checked_trackers, code_of, tracking, verdict_results
 from safecompress.verdict_names import AUDITED, DENSE
 from safecompress.verdicts.assemble import AuditFacts, assemble
 from safecompress.verdicts.document import Against, AuditedModel, SimilarityFigures
@@ -94,6 +103,7 @@ def audit(
     trust_code: bool = False,
     outputs: OutputKind = "auto",
     out: str | Path | None = None,
+    trackers: GivenTrackers = (),
     on_event: Listener = silent,
 ) -> Audit:
     """Attack a model through its outputs and judge whether it keeps the limits.
@@ -148,6 +158,8 @@ def audit(
             model return, where their numbers leave it open.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance;
             those of an earlier audit are replaced. None writes nothing.
+        trackers: experiment trackers to write to as well, by name or as `{name: {option: value}}`:
+            `csv`, `tensorboard`, `mlflow`, `wandb`. One that fails is named in a note.
         on_event: called with an event for every check and before a model is queried.
 
     Raises:
@@ -186,6 +198,7 @@ def audit(
     named = attacks_named(attacks)
     white_box = white_box or any(attack.white_box for attack in named)
     require_results_folder(folder)
+    trackers = checked_trackers(trackers, folder=folder)
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=seed,
@@ -208,19 +221,26 @@ def audit(
     if group_by:
         settings |= {"group_by": sorted(group_by)}
     verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
-    case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
-    verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
-    if folder is None:
-        return Audit(None, verdict, exposed.attack, exposed.members)
+    job = Job("audit", name_of(target, folder), verdict_on, folder, code_of(surroundings()))
+    with tracking(trackers, job, on_event) as tracked:
+        asking = replace(asking, listen=tracked)
+        case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
+        verdict, exposed = _judged(case, limits, named, level, seed, budget, tracked)
+        if folder is not None:
+            _write(folder, verdict, case, seed, budget)
+        tracked.results(lambda: verdict_results(verdict.document.to_json(), folder))
+    return Audit(folder, verdict, exposed.attack, exposed.members)
+
+
+def _write(folder: Path, verdict: Verdict, case: AuditInput, seed: int, budget: Budget) -> None:
     made_with = surroundings() | {
         "seed": seed,
         "audited": case.identity,
         "baseline": case.baseline_identity,
-        "time_budget": None if time_budget is None else budget.seconds,
+        "time_budget": budget.seconds if isfinite(budget.seconds) else None,
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
     write_results(folder, verdict, made_with)
-    return Audit(folder, verdict, exposed.attack, exposed.members)
 
 
 def _judged(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from safecompress.audit import Audit, Limits, audit
-from safecompress.cli.compress import Assign, Json, Quiet, StandardOption
+from safecompress.cli.compress import Assign, Json, Quiet, StandardOption, Track, tracked
 from safecompress.cli.console import EventDisplay
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import show_outcome
@@ -140,6 +140,7 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that SafeCompress did not write.")
     ] = False,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -172,7 +173,7 @@ def command(
         "outputs": outputs,
         "seed": seed,
     }
-    config = _config(target, given, assign or [])
+    config = _config(target, given, [*(assign or []), *tracked(track)])
     limits = _limits(config)
     if jointly or config.jointly:
         _require_joint(config)
@@ -206,6 +207,7 @@ def command(
             "outputs": config.outputs,
             "trust_code": trust_code,
             "out": folder,
+            "trackers": config.trackers,
             "on_event": watcher,
         }
         rows = config.data if splits is None else splits_of(splits)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.compress import Json, Quiet
+from safecompress.cli.compress import Json, Quiet, Track, tracked
 from safecompress.cli.console import EventDisplay, say
 from safecompress.cli.outputs import require_outputs
 from safecompress.compare import compare, compare_runs
@@ -33,6 +33,7 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
     ] = None,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -42,13 +43,15 @@ def command(
     """
     require_outputs(folders={"--out": out}, files={})
     if targets[0].suffix.lower() not in _YAML:
-        if data or density or method or assign:
-            raise ConfigError("--data, --density, --method and --set choose cells of a .yaml.")
+        if data or density or method or assign or track:
+            raise ConfigError(
+                "--data, --density, --method, --set and --track are for the cells of a .yaml."
+            )
         document: CohortTable | RunTable = compare_runs(targets, out=out)
     else:
         if len(targets) > 1:
             raise ConfigError("give one comparison, or any number of run folders.")
-        config = load_compare_config(targets[0], assignments=assign or [])
+        config = load_compare_config(targets[0], assignments=[*(assign or []), *tracked(track)])
         with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
             document = compare(
                 config,

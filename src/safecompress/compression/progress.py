@@ -144,7 +144,9 @@ class Progress:
                 # What has come to its end waits, perhaps for many others, so it is held packed.
                 ended = result.step >= pieces[key].end
                 current[key] = self.pieces[key] = result.packed() if ended else result
-                self._report(key, result.step, pieces[key].end, rate)
+                trainer = pieces[key].trainer
+                losses = {key: trainer.mean_losses[0]}
+                self._report(key, result.step, pieces[key].end, rate, losses, trainer)
             self._commit_if_due()
         self.pieces |= current
         return current
@@ -185,6 +187,7 @@ class Progress:
                     f"several at once ({error})"
                 )
                 return
+            keys = list(current)
             current = {
                 key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
             }
@@ -196,7 +199,9 @@ class Progress:
             done = len(current) * steps
             self._steps_left = max(self._steps_left - done, 0)
             rate = done / max(time.monotonic() - started, 1e-9)
-            self._report(f"{len(current)} candidates", first + steps, step, rate)
+            by_key = zip(keys, trainer.mean_losses, strict=True)
+            losses = {key: loss for key, loss in by_key if key in current}
+            self._report(f"{len(current)} candidates", first + steps, step, rate, losses, trainer)
             self._commit_if_due()
 
     def _stop_stacking(self, text: str) -> None:
@@ -237,7 +242,15 @@ class Progress:
         if time.monotonic() - self._last_commit >= wait:
             self.commit()
 
-    def _report(self, key: str, done: int, total: int, rate: float) -> None:
+    def _report(
+        self,
+        key: str,
+        done: int,
+        total: int,
+        rate: float,
+        losses: Mapping[str, float],
+        trainer: Trainer,
+    ) -> None:
         text = f"{self.stage} {key}: step {done}/{total}, {rate:.0f} steps/s"
         data = {
             "stage": self.stage,
@@ -246,5 +259,8 @@ class Progress:
             "total": total,
             "rate": rate,
             "eta": self._steps_left / rate,
+            # Mean training losses by piece since the last report, and the last step's rate.
+            "losses": losses,
+            "lr": trainer.learning_rate(done - 1),
         }
         self._listen(Event("progress", text, data))

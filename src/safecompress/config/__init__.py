@@ -46,6 +46,16 @@ from safecompress.config.sources import (
 )
 from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
 from safecompress.config.teacher_choice import TeacherChoiceConfig
+from safecompress.config.trackers import (
+    FolderOptions,
+    GivenTrackers,
+    MlflowOptions,
+    TrackerOptions,
+    TrackerRequest,
+    TrackersConfig,
+    WandbOptions,
+    named,
+)
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
 from safecompress.config.transfer_set import TransferSetConfig
 
@@ -63,10 +73,13 @@ __all__ = [
     "DatasetsSource",
     "DenseConfig",
     "EngineConfig",
+    "FolderOptions",
+    "GivenTrackers",
     "GradualConfig",
     "JsonlSource",
     "LimitsConfig",
     "MethodConfig",
+    "MlflowOptions",
     "ModelConfig",
     "NpzSource",
     "ParquetSource",
@@ -86,14 +99,19 @@ __all__ = [
     "TeacherChoiceConfig",
     "TeachersConfig",
     "TorchSource",
+    "TrackerOptions",
+    "TrackerRequest",
+    "TrackersConfig",
     "TrainConfig",
     "TransferSetConfig",
     "VerdictConfig",
+    "WandbOptions",
     "dump_yaml",
     "load_audit_config",
     "load_compare_config",
     "load_config",
     "load_section",
+    "named",
     "override",
     "parse_yaml",
     "read_yaml",
