@@ -37,12 +37,14 @@ from safecompress.config import (
 from safecompress.data import GroupsGiven, RecordedOutputs, Splits
 from safecompress.data.output_kind import OutputKind
 from safecompress.data.own_recipe import reference_clause
+from safecompress.display import shown
 from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener, silent
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.registry.identity import qualified
+from safecompress.report import verdict_card
 from safecompress.run.folder import REPORT
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
@@ -81,6 +83,12 @@ class Audit:
     strongest: str
     exposed: tuple[ExposedMember, ...]
 
+    def __repr__(self) -> str:
+        return f"<Audit {self.verdict.status} in {self.folder}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.verdict.document.to_json(), kind="Audit", folder=self.folder)
+
 
 def audit(
     target: Given,
@@ -104,6 +112,7 @@ def audit(
     outputs: OutputKind = "auto",
     out: str | Path | None = None,
     trackers: GivenTrackers = (),
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> Audit:
     """Attack a model through its outputs and judge whether it keeps the limits.
@@ -160,6 +169,7 @@ def audit(
             those of an earlier audit are replaced. None writes nothing.
         trackers: experiment trackers to write to as well, by name or as `{name: {option: value}}`:
             `csv`, `tensorboard`, `mlflow`, `wandb`. One that fails is named in a note.
+        progress: whether to show on standard error, or in one line of a notebook, how far it is.
         on_event: called with an event for every check and before a model is queried.
 
     Raises:
@@ -222,7 +232,7 @@ def audit(
         settings |= {"group_by": sorted(group_by)}
     verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
     job = Job("audit", name_of(target, folder), verdict_on, folder, code_of(surroundings()))
-    with tracking(trackers, job, on_event) as tracked:
+    with shown(progress, on_event) as heard, tracking(trackers, job, heard) as tracked:
         asking = replace(asking, listen=tracked)
         case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
         verdict, exposed = _judged(case, limits, named, level, seed, budget, tracked)

@@ -48,6 +48,7 @@ from safecompress.config import (
 from safecompress.data import load_splits
 from safecompress.data.rows import rows_digest
 from safecompress.data.tokens import TokenEncoder
+from safecompress.display import shown
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, require_folder, write_json, write_text
@@ -74,6 +75,7 @@ def compare(
     densities: Sequence[float] = (),
     methods: Sequence[str] = (),
     trackers: GivenTrackers | None = None,
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> CohortTable:
     """Compute the cells of a comparison that have no file yet, and write its table.
@@ -87,6 +89,7 @@ def compare(
         methods: only these methods; empty takes all.
         trackers: experiment trackers to write the table to as well, as in `compress`; by default
             those of the configuration.
+        progress: whether to show on standard error, or in one line of a notebook, how far it is.
         on_event: called with an event for every model and every cell.
 
     Returns:
@@ -139,7 +142,8 @@ def compare(
         _rehearse(attacks, rows[name], cell)
         require_same_rows(folder, everything, cell, rows[name].digest)
     settings = config.model_dump(mode="json")
-    with tracking(requests, _job(folder, settings), on_event) as tracked:
+    job = Job("compare", folder.resolve().name, settings, folder, code_of(surroundings()))
+    with shown(progress, on_event) as heard, tracking(requests, job, heard) as tracked:
         for cell in wanted:
             if cell_file(folder, cell).exists():
                 read_cell(folder, cell, config)
@@ -151,10 +155,6 @@ def compare(
         _write(folder, document)
         tracked.results(lambda: table_results(document.to_json(), folder))
     return document
-
-
-def _job(folder: Path, settings: Mapping[str, Any]) -> Job:
-    return Job("compare", folder.resolve().name, settings, folder, code_of(surroundings()))
 
 
 def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -> RunTable:

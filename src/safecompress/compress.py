@@ -28,6 +28,7 @@ from safecompress.config import (
     parse_yaml,
 )
 from safecompress.data import Splits
+from safecompress.display import shown
 from safecompress.errors import (
     DataError,
     InterruptedRunError,
@@ -45,7 +46,7 @@ from safecompress.files import (
     write_text,
 )
 from safecompress.models.given import ModelSource
-from safecompress.report import junit_xml, write_report
+from safecompress.report import junit_xml, verdict_card, write_report
 from safecompress.run.folder import (
     CONFIG,
     FIGURES,
@@ -77,6 +78,12 @@ class Run:
     verdict: Verdict
     splits: Splits
 
+    def __repr__(self) -> str:
+        return f"<Run {self.verdict.status} in {self.folder}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.verdict.document.to_json(), kind="Run", folder=self.folder)
+
     def export(self, path: str | Path, **options: Any) -> ExportResult:
         """Write the model as a file to ship and test it again.
 
@@ -101,6 +108,7 @@ def compress(
     resume: str | Path | None = None,
     trust_code: bool = False,
     trackers: GivenTrackers | None = None,
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> Run:
     """Compress a model under simulated attacks and judge the result.
@@ -121,6 +129,7 @@ def compress(
         trackers: experiment trackers to write to as well, by name or as `{name: {option: value}}`:
             `csv`, `tensorboard`, `mlflow`, `wandb`; by default those of the configuration. One that
             fails is named in a note. Not with `resume`.
+        progress: whether to show on standard error, or in one line of a notebook, how far it is.
         on_event: called with every `Event`.
 
     Returns:
@@ -159,8 +168,9 @@ def compress(
         folder = RunFolder.create(
             prepared.default_out() if out is None else Path(out), dump_yaml(prepared.config)
         )
-        with _released(folder), _threads(prepared.config.engine.threads):
-            return _run(prepared, folder, on_event)
+        threads = prepared.config.engine.threads
+        with _released(folder), _threads(threads), shown(progress, on_event) as listen:
+            return _run(prepared, folder, listen)
     if any(given is not None for given in (config, out, preset, trackers)):
         raise RunFolderError(
             f"resume={resume}: the folder holds its own configuration; give neither config nor out "
@@ -171,8 +181,9 @@ def compress(
     with _released(folder):
         kept = run_config(folder.path, trust_code=trust_code, given=objects)
         prepared = prepare(kept, model, data)
-        with _threads(prepared.config.engine.threads):
-            return _run(prepared, folder, on_event)
+        threads = prepared.config.engine.threads
+        with _threads(threads), shown(progress, on_event) as listen:
+            return _run(prepared, folder, listen)
 
 
 @contextmanager

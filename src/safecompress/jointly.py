@@ -27,10 +27,12 @@ from safecompress.audits.time_budget import Budget
 from safecompress.config import DataConfig, GivenTrackers, ShadowsConfig, load_section
 from safecompress.data import GroupsGiven, Splits
 from safecompress.data.output_kind import OutputKind
+from safecompress.display import shown
 from safecompress.errors import ConfigError
 from safecompress.events import Listener, silent
 from safecompress.models.given import ModelSource
 from safecompress.registry.identity import qualified
+from safecompress.report import verdict_card
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
 from safecompress.tracking import Job, checked_trackers, code_of, tracking, verdict_results
@@ -52,6 +54,12 @@ class JointAudit:
     verdict: Verdict
     document: JointVerdict
 
+    def __repr__(self) -> str:
+        return f"<JointAudit {self.verdict.status} in {self.folder}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.verdict.document.to_json(), kind="JointAudit", folder=self.folder)
+
 
 def audit_jointly(
     targets: Sequence[Given],
@@ -72,6 +80,7 @@ def audit_jointly(
     outputs: OutputKind = "auto",
     out: str | Path | None = None,
     trackers: GivenTrackers = (),
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> JointAudit:
     """Judge files that are published together: one attacker holds all of them.
@@ -101,6 +110,7 @@ def audit_jointly(
         outputs: `logits` or `probabilities`, what every target's outputs are; `auto` reads it off.
         out: folder of the results, as in `audit`. None writes nothing.
         trackers: experiment trackers to write to as well, as in `audit`.
+        progress: whether to show how far it is, as in `audit`.
         on_event: called with an event for every check and before a model is queried.
 
     Raises:
@@ -167,7 +177,7 @@ def audit_jointly(
     }
     first = next(iter(_listed(targets)), None)
     job = Job("audit", name_of(first, folder), settings, folder, code_of(surroundings()))
-    with tracking(trackers, job, on_event) as tracked:
+    with shown(progress, on_event) as heard, tracking(trackers, job, heard) as tracked:
         asking = replace(asking, listen=tracked)
         case = open_jointly(
             [model_or_path(target, "targets") for target in _listed(targets)],

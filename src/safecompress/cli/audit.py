@@ -10,12 +10,12 @@ import typer
 
 from safecompress.audit import Audit, Limits, audit
 from safecompress.cli.compress import Assign, Json, Quiet, StandardOption, Track, tracked
-from safecompress.cli.console import EventDisplay
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import show_outcome
 from safecompress.cli.outputs import require_outputs, write_outputs
 from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
+from safecompress.display.console import EventDisplay
 from safecompress.errors import ConfigError
 from safecompress.jointly import JointAudit, audit_jointly
 from safecompress.report import junit_xml, markdown_summary, render_report, sarif_log
@@ -207,6 +207,7 @@ def command(
             "outputs": config.outputs,
             "trust_code": trust_code,
             "out": folder,
+            "progress": False,
             "trackers": config.trackers,
             "on_event": watcher,
         }

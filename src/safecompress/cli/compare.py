@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.compress import Json, Quiet, Track, tracked
-from safecompress.cli.console import EventDisplay, say
 from safecompress.cli.outputs import require_outputs
 from safecompress.compare import compare, compare_runs
 from safecompress.config import load_compare_config
+from safecompress.display.console import EventDisplay, say
 from safecompress.errors import ConfigError
 from safecompress.report import table_markdown
 from safecompress.verdicts.comparison_document import CohortTable, RunTable
@@ -59,6 +59,7 @@ def command(
                 data=data or (),
                 densities=density or (),
                 methods=method or (),
+                progress=False,
                 on_event=watcher,
             )
     if not as_json:

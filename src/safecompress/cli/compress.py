@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
 from safecompress.cli.part import part_request
 from safecompress.compress import Run, compress
 from safecompress.config import PRESETS, load_config
 from safecompress.config.standards import STANDARDS
 from safecompress.config.trackers import TRACKER_NAMES
+from safecompress.display.console import EventDisplay
 from safecompress.errors import ConfigError
 
 Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty.")]
@@ -144,11 +144,11 @@ def execute(
         raise ConfigError("--resume takes its settings from the folder; drop the other options.")
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         if resume is not None:
-            run = compress(resume=resume, trust_code=trust_code, on_event=watcher)
+            run = compress(resume=resume, trust_code=trust_code, progress=False, on_event=watcher)
         else:
             loaded = load_config(config or {}, assignments=assignments)
             target = out if out is not None else _default_out(loaded.out, config, loaded.seed)
-            run = compress(config=loaded, out=target, on_event=watcher)
+            run = compress(config=loaded, out=target, progress=False, on_event=watcher)
     show_outcome(run.verdict, run.folder, as_json=as_json)
     return run
 

@@ -78,6 +78,16 @@ def page(template: str, **values: Any) -> str:
     )
 
 
+def fragment(template: str, **values: Any) -> str:
+    """Return a piece of a page from one of this package's templates, without script.
+
+    Args:
+        template: file name of the template.
+        values: variables of the template, which are escaped.
+    """
+    return _environment().get_template(template).render(**values)
+
+
 def _context(run: RunFiles) -> dict[str, Any]:
     nodes = read_nodes(run.history)
     return {
