@@ -46,10 +46,11 @@ def by_hand(model: Any, x: Any, y: Any, train: Any, test: Any) -> float:
 
 @pytest.mark.parametrize("cv", SPLITTERS, ids=repr)
 def test_the_score_is_of_the_rows_that_each_model_was_fitted_on(cv: Any) -> None:
-    scorer = leak_scorer(X, Y, cv=cv, groups=GROUPS)
+    grouped = {"groups": GROUPS} if isinstance(cv, GroupKFold) else {}
+    scorer = leak_scorer(X, Y, cv=cv, **grouped)
     model = LogisticRegression(C=100)
     kept = {"return_estimator": True, "return_indices": True}
-    done = cross_validate(model, X, Y, cv=cv, groups=GROUPS, scoring=scorer, **kept)
+    done = cross_validate(model, X, Y, cv=cv, scoring=scorer, **grouped, **kept)
     expected = [
         by_hand(m, X, Y, train, test)
         for m, train, test in zip(
@@ -59,13 +60,13 @@ def test_the_score_is_of_the_rows_that_each_model_was_fitted_on(cv: Any) -> None
     assert done["test_score"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_search_can_choose_by_it_in_several_processes_too() -> None:
+def test_a_search_can_choose_by_it() -> None:
     scoring = {"accuracy": "accuracy", "leak": leak_scorer(X, Y, cv=3)}
     grid = {"max_depth": [1, 20]}
-    search = GridSearchCV(TREE, grid, cv=3, scoring=scoring, refit="leak", n_jobs=1)
+    search = GridSearchCV(TREE, grid, cv=3, scoring=scoring, refit="leak")
     results = search.fit(X, Y).cv_results_
     shallow, deep = results["mean_test_leak"]
-    assert deep < -0.2 < shallow
+    assert deep < -0.1 < shallow
     assert search.best_params_ == {"max_depth": 1}
 
 

@@ -13,7 +13,7 @@ from safecompress.report import markdown_summary, table_markdown
 
 _UNSAFE = re.compile(r"[^\w\-. /]", re.ASCII)
 """Characters that a tracker refuses in the name of a figure."""
-_WORDS = {"≤": "max", "≥": "min", "−": "-", "@": "-at-"}
+_WORDS = {"≤": "max", "≥": "min", "−": "-", "+": "plus", "@": "-at-", ":": "", ",": ""}
 """By such a character in the names of checks, what stands for it."""
 _OF_RUN = (
     *("verdict.json", "report.html", "junit.xml", "figures.json"),
@@ -104,7 +104,7 @@ def finite(figures: Mapping[str, Any]) -> dict[str, float]:
         figures: by name; None and numbers that are not finite are left out.
 
     >>> finite({"control: planted": 0.5, "loss": float("nan")})
-    {'control_ planted': 0.5}
+    {'control planted': 0.5}
     """
     return {
         _UNSAFE.sub("_", name.translate(str.maketrans(_WORDS))): float(value)

@@ -14,6 +14,7 @@ import yaml
 
 from safecompress import audit, compress
 from safecompress.run.folder import read_history
+from safecompress.tracking.results import finite
 from tests.recorded_outputs import arrays, saved
 from tests.tracker_stores import board_figures, wandb_figures
 
@@ -97,8 +98,7 @@ def _expected(done: Any) -> dict[str, float]:
     found = {
         f"{n}{end}": getattr(s, field) for n, s in spans.items() for end, field in ends.items()
     }
-    words = {"≤": "max", "≥": "min", "−": "-", "@": "-at-", ":": "_"}
-    plain = {n.translate(str.maketrans(words)): v for n, v in found.items() if v is not None}
+    plain = finite(found)
     assert len(plain) == sum(v is not None for v in found.values()), "two figures of one name"
     return plain
 
