@@ -29,7 +29,7 @@ for line in sys.stdin.read().splitlines():
     except SystemExit:
         pass
     print("--")
-heavy = {"torch", "numpy", "pydantic", "lightning_fabric"} & set(sys.modules)
+heavy = {"torch", "numpy", "scipy", "lightning_fabric"} & set(sys.modules)
 print(sorted(heavy))
 """
 
