@@ -147,12 +147,16 @@ def completions() -> dict[str, Any]:
     """Return the contents of `completions.json`, read off the commands; imports all of them."""
     from safecompress.cli.list_parts import KINDS
     from safecompress.cli.verbs import VERBS, imported
-    from safecompress.config import PRESETS, AuditConfig, CompareConfig, CompressConfig
+    from safecompress.config import PRESETS, AuditConfig, CompareConfig, CompressConfig, Section
     from safecompress.config.options import option_groups
     from safecompress.config.standards import STANDARDS
     from safecompress.config.trackers import TRACKER_NAMES
 
-    configs = {"compress": CompressConfig, "audit": AuditConfig, "compare": CompareConfig}
+    configs: dict[str, type[Section]] = {
+        "compress": CompressConfig,
+        "audit": AuditConfig,
+        "compare": CompareConfig,
+    }
     values: dict[str, list[str]] = {kind: list(r.parts) for kind, r in KINDS.items()}
     values |= {"kinds": list(KINDS), "presets": list(PRESETS), "standards": list(STANDARDS)}
     values["trackers"] = list(TRACKER_NAMES)

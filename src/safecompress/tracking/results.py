@@ -13,7 +13,9 @@ from safecompress.report import markdown_summary, table_markdown
 
 _UNSAFE = re.compile(r"[^\w\-. /]", re.ASCII)
 """Characters that a tracker refuses in the name of a figure."""
-_WORDS = {"≤": "max", "≥": "min", "−": "-", "+": "plus", "@": "-at-", ":": "", ",": ""}
+_WORDS = str.maketrans(
+    {"≤": "max", "≥": "min", "−": "-", "+": "plus", "@": "-at-", ":": "", ",": ""}
+)
 """By such a character in the names of checks, what stands for it."""
 _OF_RUN = (
     *("verdict.json", "report.html", "junit.xml", "figures.json"),
@@ -107,7 +109,7 @@ def finite(figures: Mapping[str, Any]) -> dict[str, float]:
     {'control planted': 0.5}
     """
     return {
-        _UNSAFE.sub("_", name.translate(str.maketrans(_WORDS))): float(value)
+        _UNSAFE.sub("_", name.translate(_WORDS)): float(value)
         for name, value in figures.items()
         if value is not None and math.isfinite(value)
     }
