@@ -53,7 +53,7 @@ SETTINGS: dict[str, Any] = {
 }
 DEFENDED: dict[str, Any] = {
     "steer": SETTINGS["steer"] | {"defenses": ["adversarial"]},
-    "engine": SETTINGS["engine"] | {"loggers": ["csv"]},
+    "trackers": ["csv"],
 }
 
 

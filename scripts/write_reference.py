@@ -1,4 +1,4 @@
-"""Write the reference of all options: docs/options.md, and a JSON schema of every configuration.
+"""Write docs/options.md, a JSON schema of every configuration, and what shells complete.
 
     python scripts/write_reference.py
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import safecompress.cli
+from safecompress.cli.completion import FILE, completions_file
 from safecompress.config import AuditConfig, CompareConfig, CompressConfig, Section
 from safecompress.config.options import Option, OptionGroup, option_groups
 
@@ -23,6 +25,7 @@ CONFIGS: Mapping[str, type[Section]] = {
     "compare": CompareConfig,
 }
 """Per command the class of its configuration."""
+COMPLETIONS = Path(safecompress.cli.__file__).parent / FILE
 
 _HEAD = """\
 # All options
@@ -50,6 +53,7 @@ def reference() -> dict[Path, str]:
     files = {DOCS / "options.md": options_page()}
     for command, config in CONFIGS.items():
         files[DOCS / "schemas" / f"{command}.json"] = schema_file(config)
+    files[COMPLETIONS] = completions_file()
     return files
 
 

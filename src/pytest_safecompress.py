@@ -89,6 +89,7 @@ def assert_safe(
         classes=classes,
         accuracy=accuracy,
         seed=seed,
+        progress=False,
     )
     accepted = {Status.PASS, Status.INCONCLUSIVE} if inconclusive else {Status.PASS}
     if result.verdict.status not in accepted:
@@ -139,7 +140,7 @@ class Safety:
         from safecompress.audit import audit
         from safecompress.run.folder import REPORT
 
-        result = audit(model, data, out=self._folder / "audit", **options)
+        result = audit(model, data, out=self._folder / "audit", **({"progress": False} | options))
         return Path(result.folder or self._folder) / REPORT
 
 

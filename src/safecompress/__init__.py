@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from safecompress.errors import SafeCompressError, UsageError
     from safecompress.export import export, export_module
     from safecompress.jointly import JointAudit, audit_jointly
+    from safecompress.leak_scorer import leak_scorer
     from safecompress.loops.handle import SparseTraining
     from safecompress.release import Release, release
     from safecompress.run.load import load, load_preprocessor
@@ -40,6 +41,7 @@ _MODULES = {
     "errors": ["SafeCompressError", "UsageError"],
     "export": ["export", "export_module"],
     "jointly": ["JointAudit", "audit_jointly"],
+    "leak_scorer": ["leak_scorer"],
     "loops.handle": ["SparseTraining"],
     "release": ["Release", "release"],
     "run.load": ["load", "load_preprocessor"],
@@ -70,6 +72,7 @@ __all__ = [
     "compress",
     "export",
     "export_module",
+    "leak_scorer",
     "load",
     "load_config",
     "load_preprocessor",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safecompress.audits.arguments import (
     folder_of,
     listener,
     model_or_path,
+    name_of,
     require_output_kind,
 )
 from safecompress.audits.believable import doubts_of
@@ -31,19 +33,28 @@ from safecompress.audits.suite import TIERS, Limits, audit_suite, shown_of_all
 from safecompress.audits.time_budget import Budget, TimePlan, plan_attacks
 from safecompress.checks import Subject, Suite, corrected_level
 from safecompress.checks.controls import control_checks
-from safecompress.config import DataConfig, ShadowsConfig, load_section, seconds_of
+from safecompress.config import (
+    DataConfig,
+    GivenTrackers,
+    ShadowsConfig,
+    load_section,
+    seconds_of,
+)
 from safecompress.data import GroupsGiven, RecordedOutputs, Splits
 from safecompress.data.output_kind import OutputKind
 from safecompress.data.own_recipe import reference_clause
+from safecompress.display import shown
 from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener, silent
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Attack
 from safecompress.randomness import derive
 from safecompress.registry.identity import qualified
+from safecompress.report import verdict_card
 from safecompress.run.folder import REPORT
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
+from safecompress.tracking import Job, checked_trackers, code_of, tracking, verdict_results
 from safecompress.verdict_names import AUDITED, DENSE
 from safecompress.verdicts.assemble import AuditFacts, assemble
 from safecompress.verdicts.document import Against, AuditedModel, SimilarityFigures
@@ -78,6 +89,12 @@ class Audit:
     strongest: str
     exposed: tuple[ExposedMember, ...]
 
+    def __repr__(self) -> str:
+        return f"<Audit {self.verdict.status} in {self.folder}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.verdict.document.to_json(), kind="Audit", folder=self.folder)
+
 
 def audit(
     target: Given,
@@ -100,6 +117,8 @@ def audit(
     trust_code: bool = False,
     outputs: OutputKind = "auto",
     out: str | Path | None = None,
+    trackers: GivenTrackers = (),
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> Audit:
     """Attack a model through its outputs and judge whether it keeps the limits.
@@ -154,6 +173,9 @@ def audit(
             model return, where their numbers leave it open.
         out: folder for `verdict.json`, `report.html`, `junit.xml`, the figures and the provenance;
             those of an earlier audit are replaced. None writes nothing.
+        trackers: experiment trackers to write to as well, by name or as `{name: {option: value}}`:
+            `csv`, `tensorboard`, `mlflow`, `wandb`. One that fails is named in a note.
+        progress: whether to show on standard error, or in one line of a notebook, how far it is.
         on_event: called with an event for every check and before a model is queried.
 
     Raises:
@@ -192,6 +214,7 @@ def audit(
     named = attacks_named(attacks)
     white_box = white_box or any(attack.white_box for attack in named)
     require_results_folder(folder)
+    trackers = checked_trackers(trackers, folder=folder)
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=seed,
@@ -214,30 +237,37 @@ def audit(
     if group_by:
         settings |= {"group_by": sorted(group_by)}
     verdict_on = settings | {"white_box": white_box, "attacks": sorted(map(qualified, named))}
-    case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
-    if is_other_task(case.recorded):
-        asked = {
-            "baseline": baseline is not None,
-            "against": against is not None,
-            "white_box": white_box,
-            "groups": bool(groups or group_by),
-            "classes": classes is not None,
-            "accuracy": accuracy is not None,
-            "outputs": outputs != "auto",
-        }
-        refuse_for_task(case.recorded, asked, limits, named)
-    verdict, exposed = _judged(case, limits, named, level, seed, budget, on_event)
-    if folder is None:
-        return Audit(None, verdict, exposed.attack, exposed.members)
+    job = Job("audit", name_of(target, folder), verdict_on, folder, code_of(surroundings()))
+    with shown(progress, on_event) as heard, tracking(trackers, job, heard) as tracked:
+        asking = replace(asking, listen=tracked)
+        case = open_case(target, asking, baseline=baseline, verdict_on=verdict_on, against=against)
+        if is_other_task(case.recorded):
+            asked = {
+                "baseline": baseline is not None,
+                "against": against is not None,
+                "white_box": white_box,
+                "groups": bool(groups or group_by),
+                "classes": classes is not None,
+                "accuracy": accuracy is not None,
+                "outputs": outputs != "auto",
+            }
+            refuse_for_task(case.recorded, asked, limits, named)
+        verdict, exposed = _judged(case, limits, named, level, seed, budget, tracked)
+        if folder is not None:
+            _write(folder, verdict, case, seed, budget)
+        tracked.results(lambda: verdict_results(verdict.document.to_json(), folder))
+    return Audit(folder, verdict, exposed.attack, exposed.members)
+
+
+def _write(folder: Path, verdict: Verdict, case: AuditInput, seed: int, budget: Budget) -> None:
     made_with = surroundings() | {
         "seed": seed,
         "audited": case.identity,
         "baseline": case.baseline_identity,
-        "time_budget": None if time_budget is None else budget.seconds,
+        "time_budget": budget.seconds if isfinite(budget.seconds) else None,
         "seconds": {"verdict": time.perf_counter() - budget.started},
     }
     write_results(folder, verdict, made_with)
-    return Audit(folder, verdict, exposed.attack, exposed.members)
 
 
 def _judged(

@@ -41,12 +41,14 @@ from safecompress.cohorts.statistics import contest, runs_side_by_side
 from safecompress.config import (
     CompareConfig,
     CompressConfig,
+    GivenTrackers,
     ShadowsConfig,
     load_compare_config,
 )
 from safecompress.data import load_splits
 from safecompress.data.rows import rows_digest
 from safecompress.data.tokens import TokenEncoder
+from safecompress.display import shown
 from safecompress.errors import ConfigError, RunFolderError, UndecidableError
 from safecompress.events import Event, Listener, silent
 from safecompress.files import make_folder, read_json, require_folder, write_json, write_text
@@ -56,6 +58,7 @@ from safecompress.registry.identity import require_distinct_names
 from safecompress.report import table_csv, table_html, table_markdown
 from safecompress.run.folder import PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
+from safecompress.tracking import Job, checked_trackers, code_of, table_results, tracking
 from safecompress.verdicts.comparison_document import CohortTable, RunTable
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
 from safecompress.verdicts.read import read_verdict
@@ -71,6 +74,8 @@ def compare(
     data: Sequence[str] = (),
     densities: Sequence[float] = (),
     methods: Sequence[str] = (),
+    trackers: GivenTrackers | None = None,
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> CohortTable:
     """Compute the cells of a comparison that have no file yet, and write its table.
@@ -82,6 +87,9 @@ def compare(
         data: only these data sets; empty takes all.
         densities: only these densities, in (0, 1]; empty takes all.
         methods: only these methods; empty takes all.
+        trackers: experiment trackers to write the table to as well, as in `compress`; by default
+            those of the configuration.
+        progress: whether to show on standard error, or in one line of a notebook, how far it is.
         on_event: called with an event for every model and every cell.
 
     Returns:
@@ -122,6 +130,8 @@ def compare(
     config = load_compare_config(config)
     folder = Path(out)
     require_folder(folder, option="out")
+    given = config.trackers if trackers is None else trackers
+    requests = checked_trackers(given, folder=folder)
     attacks = [ATTACKS.build(a, where=f"attacks[{i}]") for i, a in enumerate(config.attacks)]
     everything = list(cells(config))
     wanted = chosen(everything, config, data=data, densities=densities, methods=methods)
@@ -131,15 +141,19 @@ def compare(
     for name, cell in unfinished.items():
         _rehearse(attacks, rows[name], cell)
         require_same_rows(folder, everything, cell, rows[name].digest)
-    for cell in wanted:
-        if cell_file(folder, cell).exists():
-            read_cell(folder, cell, config)
-        else:
-            _make(cell, config, rows[cell.data], attacks, folder, on_event)
-    finished = [cell for cell in everything if cell_file(folder, cell).exists()]
-    documents = [read_cell(folder, cell, config) for cell in finished]
-    document = contest(documents, reference=config.reference)
-    _write(folder, document)
+    settings = config.model_dump(mode="json")
+    job = Job("compare", folder.resolve().name, settings, folder, code_of(surroundings()))
+    with shown(progress, on_event) as heard, tracking(requests, job, heard) as tracked:
+        for cell in wanted:
+            if cell_file(folder, cell).exists():
+                read_cell(folder, cell, config)
+            else:
+                _make(cell, config, rows[cell.data], attacks, folder, tracked)
+        finished = [cell for cell in everything if cell_file(folder, cell).exists()]
+        documents = [read_cell(folder, cell, config) for cell in finished]
+        document = contest(documents, reference=config.reference)
+        _write(folder, document)
+        tracked.results(lambda: table_results(document.to_json(), folder))
     return document
 
 
@@ -281,7 +295,7 @@ def _make(
         raise TypeError("a cell without data")
     split = cell.recipe.data.split
     plan = CohortPlan(
-        cell.recipe.model_copy(update={"data": None, "out": None}),
+        cell.recipe.model_copy(update={"data": None, "out": None, "trackers": ()}),
         rows.rows,
         rows.class_names,
         members=rows.members,
@@ -325,7 +339,7 @@ def _dense_key(recipe: CompressConfig) -> str:
     settings = recipe.model_dump(mode="json")
     # The list names the sections that they do not depend on, so that a section added by a later
     # version counts until it is listed here.
-    for later in ("steer", "verdict", "shadows", "baselines", "out"):
+    for later in ("steer", "verdict", "shadows", "baselines", "out", "trackers"):
         settings.pop(later, None)
     if recipe.dense is None or not recipe.dense.epochs:
         # Without a dense stage, teachers train like the sparse stage (`whole_training`).

@@ -19,8 +19,16 @@ from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.session import Session
 from safecompress.compression.teacher_choice import RECORD, choice_record
 from safecompress.compression.teachers import FOLDER as TEACHERS
-from safecompress.config import CompressConfig, Preset, dump_yaml, load_config
+from safecompress.config import (
+    CompressConfig,
+    GivenTrackers,
+    Preset,
+    dump_yaml,
+    load_config,
+    parse_yaml,
+)
 from safecompress.data import Splits
+from safecompress.display import shown
 from safecompress.errors import (
     DataError,
     InterruptedRunError,
@@ -38,7 +46,7 @@ from safecompress.files import (
     write_text,
 )
 from safecompress.models.given import ModelSource
-from safecompress.report import junit_xml, write_report
+from safecompress.report import junit_xml, verdict_card, write_report
 from safecompress.run.folder import (
     CONFIG,
     FIGURES,
@@ -48,7 +56,9 @@ from safecompress.run.folder import (
     RunFolder,
 )
 from safecompress.run.own_loop import own_loop_of
+from safecompress.run.provenance import surroundings
 from safecompress.run.trusted import resume_command, run_config
+from safecompress.tracking import Job, checked_trackers, code_of, tracking, verdict_results
 from safecompress.verdict_names import COMPRESSED
 from safecompress.verdicts.verdict import Verdict
 
@@ -68,6 +78,12 @@ class Run:
     model: nn.Module
     verdict: Verdict
     splits: Splits
+
+    def __repr__(self) -> str:
+        return f"<Run {self.verdict.status} in {self.folder}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.verdict.document.to_json(), kind="Run", folder=self.folder)
 
     def export(self, path: str | Path, **options: Any) -> ExportResult:
         """Write the model as a file to ship and test it again.
@@ -92,6 +108,8 @@ def compress(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     trust_code: bool = False,
+    trackers: GivenTrackers | None = None,
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> Run:
     """Compress a model under simulated attacks and judge the result.
@@ -109,6 +127,10 @@ def compress(
             objects, if any were passed before.
         trust_code: whether code that the folder to resume names as its model or data may be
             imported and called; code that `config` names is yours and always is.
+        trackers: experiment trackers to write to as well, by name or as `{name: {option: value}}`:
+            `csv`, `tensorboard`, `mlflow`, `wandb`; by default those of the configuration. One that
+            fails is named in a note. Not with `resume`.
+        progress: whether to show on standard error, or in one line of a notebook, how far it is.
         on_event: called with every `Event`.
 
     Returns:
@@ -141,16 +163,19 @@ def compress(
     if resume is None:
         chosen = [] if preset is None else [f"preset={preset}"]
         settings = load_config({} if config is None else config, assignments=chosen)
-        prepared = prepare(settings, model, data)
+        given = settings.trackers if trackers is None else trackers
+        checked = checked_trackers(given, folder=Path())
+        prepared = prepare(settings.model_copy(update={"trackers": checked}), model, data)
         folder = RunFolder.create(
             prepared.default_out() if out is None else Path(out), dump_yaml(prepared.config)
         )
-        with _released(folder), _threads(prepared.config.engine.threads):
-            return _run(prepared, folder, on_event)
-    if config is not None or out is not None or preset is not None:
+        threads = prepared.config.engine.threads
+        with _released(folder), _threads(threads), shown(progress, on_event) as listen:
+            return _run(prepared, folder, listen)
+    if any(given is not None for given in (config, out, preset, trackers)):
         raise RunFolderError(
             f"resume={resume}: the folder holds its own configuration; give neither config nor out "
-            "nor preset."
+            "nor preset nor trackers."
         )
     objects = [what for what, it in (("model", model), ("data", data)) if it is not None]
     folder = RunFolder.reopen(Path(resume))
@@ -162,8 +187,9 @@ def compress(
             )
         kept = run_config(folder.path, trust_code=trust_code, given=objects)
         prepared = prepare(kept, model, data)
-        with _threads(prepared.config.engine.threads):
-            return _run(prepared, folder, on_event)
+        threads = prepared.config.engine.threads
+        with _threads(threads), shown(progress, on_event) as listen:
+            return _run(prepared, folder, listen)
 
 
 @contextmanager
@@ -203,8 +229,15 @@ def _released(folder: RunFolder) -> Iterator[None]:
 
 def _run(prepared: PreparedRun, folder: RunFolder, listen: Listener) -> Run:
     """Make the models (dense model, baselines, search) and judge them."""
-    session = take_up(prepared, folder, listen)
-    return judge_models(session, prepared, make_models(session, prepared))
+    # As written, environment variables stand in the settings by their names.
+    settings = parse_yaml(dump_yaml(prepared.config), where=CONFIG)
+    path = folder.path
+    job = Job("compress", path.resolve().name, settings, path, code_of(surroundings()))
+    with tracking(prepared.config.trackers, job, listen) as tracked:
+        session = take_up(prepared, folder, tracked)
+        run = judge_models(session, prepared, make_models(session, prepared))
+        tracked.results(lambda: verdict_results(run.verdict.document.to_json(), path))
+    return run
 
 
 def judge_models(session: Session, prepared: PreparedRun, made: TrainedModels) -> Run:

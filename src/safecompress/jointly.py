@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safecompress.audits.arguments import (
     folder_of,
     listener,
     model_or_path,
+    name_of,
     require_output_kind,
 )
 from safecompress.audits.case import QueryPlan
@@ -23,15 +24,18 @@ from safecompress.audits.joint_verdict import judge_jointly
 from safecompress.audits.results import require_results_folder, write_results
 from safecompress.audits.suite import Limits
 from safecompress.audits.time_budget import Budget
-from safecompress.config import DataConfig, ShadowsConfig, load_section
+from safecompress.config import DataConfig, GivenTrackers, ShadowsConfig, load_section
 from safecompress.data import GroupsGiven, Splits
 from safecompress.data.output_kind import OutputKind
+from safecompress.display import shown
 from safecompress.errors import ConfigError
 from safecompress.events import Listener, silent
 from safecompress.models.given import ModelSource
 from safecompress.registry.identity import qualified
+from safecompress.report import verdict_card
 from safecompress.run.provenance import surroundings
 from safecompress.targets.given import Group
+from safecompress.tracking import Job, checked_trackers, code_of, tracking, verdict_results
 from safecompress.verdicts.joint_document import JointVerdict
 from safecompress.verdicts.verdict import Verdict
 
@@ -49,6 +53,12 @@ class JointAudit:
     folder: Path | None
     verdict: Verdict
     document: JointVerdict
+
+    def __repr__(self) -> str:
+        return f"<JointAudit {self.verdict.status} in {self.folder}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.verdict.document.to_json(), kind="JointAudit", folder=self.folder)
 
 
 def audit_jointly(
@@ -69,6 +79,8 @@ def audit_jointly(
     trust_code: bool = False,
     outputs: OutputKind = "auto",
     out: str | Path | None = None,
+    trackers: GivenTrackers = (),
+    progress: bool = True,
     on_event: Listener = silent,
 ) -> JointAudit:
     """Judge files that are published together: one attacker holds all of them.
@@ -97,6 +109,8 @@ def audit_jointly(
         trust_code: whether code that a run folder names may be imported and called.
         outputs: `logits` or `probabilities`, what every target's outputs are; `auto` reads it off.
         out: folder of the results, as in `audit`. None writes nothing.
+        trackers: experiment trackers to write to as well, as in `audit`.
+        progress: whether to show how far it is, as in `audit`.
         on_event: called with an event for every check and before a model is queried.
 
     Raises:
@@ -138,6 +152,7 @@ def audit_jointly(
     )
     named = attacks_named(attacks)
     require_results_folder(folder)
+    trackers = checked_trackers(trackers, folder=folder)
     asking = QueryPlan(
         load_section(DataConfig, data, where="data") if isinstance(data, Mapping) else data,
         seed=arguments.seed,
@@ -152,34 +167,40 @@ def audit_jointly(
         accuracy=arguments.accuracy,
         model=model,
     )
-    case = open_jointly(
-        [model_or_path(target, "targets") for target in _listed(targets)],
-        asking,
-        baseline=model_or_path(baseline, "baseline"),
-        verdict_on={
-            "limits": asdict(arguments.limits),
-            "level": arguments.level,
-            "seed": arguments.seed,
-            "shadows": arguments.shadows.count,
-            "attacks": sorted(map(qualified, named)),
-            "group_by": sorted(group_by),
-        },
-    )
-    verdict, document = judge_jointly(
-        case,
-        arguments.limits,
-        named=named,
-        level=arguments.level,
-        seed=arguments.seed,
-        on_event=on_event,
-    )
-    if folder is not None:
-        made_with = surroundings() | {
-            "seed": arguments.seed,
-            "audited": {n: c.identity for n, c in zip(case.names, case.cases, strict=True)},
-            "seconds": {"verdict": time.perf_counter() - started},
-        }
-        write_results(folder, verdict, made_with)
+    settings = {
+        "limits": asdict(arguments.limits),
+        "level": arguments.level,
+        "seed": arguments.seed,
+        "shadows": arguments.shadows.count,
+        "attacks": sorted(map(qualified, named)),
+        "group_by": sorted(group_by),
+    }
+    first = next(iter(_listed(targets)), None)
+    job = Job("audit", name_of(first, folder), settings, folder, code_of(surroundings()))
+    with shown(progress, on_event) as heard, tracking(trackers, job, heard) as tracked:
+        asking = replace(asking, listen=tracked)
+        case = open_jointly(
+            [model_or_path(target, "targets") for target in _listed(targets)],
+            asking,
+            baseline=model_or_path(baseline, "baseline"),
+            verdict_on=settings,
+        )
+        verdict, document = judge_jointly(
+            case,
+            arguments.limits,
+            named=named,
+            level=arguments.level,
+            seed=arguments.seed,
+            on_event=tracked,
+        )
+        if folder is not None:
+            made_with = surroundings() | {
+                "seed": arguments.seed,
+                "audited": {n: c.identity for n, c in zip(case.names, case.cases, strict=True)},
+                "seconds": {"verdict": time.perf_counter() - started},
+            }
+            write_results(folder, verdict, made_with)
+        tracked.results(lambda: verdict_results(verdict.document.to_json(), folder))
     return JointAudit(folder, verdict, document)
 
 

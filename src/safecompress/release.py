@@ -28,6 +28,7 @@ from safecompress.export.shipping import worst
 from safecompress.export.source import open_source
 from safecompress.files import make_folder
 from safecompress.models.given import ModelSource
+from safecompress.report import verdict_card
 from safecompress.verdicts.joint_document import JointVerdict
 from safecompress.verdicts.verdict import Verdict
 
@@ -58,6 +59,16 @@ class Release:
     def exit_code(self) -> int:
         """The exit code of `safecompress release` for this result."""
         return EXIT_CODES[self.status]
+
+    def __repr__(self) -> str:
+        said = "refused file by file" if self.verdict is None else self.verdict.sentence
+        return f"<Release {self.status} in {self.folder}: {said}>"
+
+    def _repr_html_(self) -> str:
+        joint = [] if self.document is None else [self.document.to_json()]
+        cards = [verdict_card(d, kind="Release", folder=self.folder) for d in joint]
+        exports = [verdict_card(e.document.to_json(), kind="Export") for e in self.exports]
+        return "\n".join([*cards, *exports])
 
 
 def release(

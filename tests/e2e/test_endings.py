@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from safecompress.cli import endings
+from safecompress.cli.verbs import VERBS
 from safecompress.errors import InterruptedRunError, SafeCompressError
 from safecompress_command import main
 from tests.recorded_outputs import arrays, saved
@@ -75,6 +76,71 @@ def test_a_run_that_a_signal_ended_says_how_to_go_on(monkeypatch, capsys) -> Non
     assert ended.value.code == 143
     assert "go on with: this" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_interrupted_verb_says_what_is_kept_and_which_command_goes_on(
+    verb: str, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["safecompress", verb, "my file.yaml", "--quiet"])
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        endings.run_to_an_end(stop)
+    assert ended.value.code == 130
+    said = capsys.readouterr().err
+    assert f"safecompress {verb} 'my file.yaml' --quiet" in said
+    assert ("are kept. Go on with: " in said) == (verb in {"compare", "audit", "release"})
+
+
+COMPARISON = """
+import os, signal, sys, threading
+from safecompress.cohorts import processes
+from safecompress_command import main
+trained = processes._ProgressReporter.trained
+def stop(self, numbers):
+    trained(self, numbers)
+    os.kill(os.getpid(), signal.SIGTERM)
+if sys.argv.pop(1) == "stopped":
+    processes._ProgressReporter.trained = stop
+main()
+"""
+
+
+def test_a_terminated_comparison_goes_on_with_the_command_that_it_names(tmp_path: Path) -> None:
+    train = {"epochs": 1, "precision": "32-true"}
+    recipe = {
+        "data": {
+            "source": {"source": "sklearn", "name": "make_classification"},
+            "split": {"membership": "fresh", "members": 40},
+        },
+        "model": {"name": "mlp", "options": {"hidden": [4]}},
+        "dense": train,
+        "sparse": {"density": 0.5, "train": train},
+        "engine": {"threads": 1, "accelerator": "cpu"},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    dense = {"set": ["sparse.rounds=0", "sparse.train.epochs=0"], "densities": [1]}
+    comparison = {
+        "data": {"toy": {"config": str(tmp_path / "recipe.yaml")}},
+        "methods": {"dense": dense},
+        **{"models": 4, "workers": 1, "attacks": ["loss"], "out": str(tmp_path / "out")},
+    }
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(comparison))
+    words = ["compare", str(tmp_path / "c.yaml"), "--quiet"]
+    command = [sys.executable, "-P", "-c", COMPARISON]
+    first = subprocess.run(
+        [*command, "stopped", *words], capture_output=True, text=True, check=False
+    )
+    assert first.returncode == 143, first.stderr
+    assert f"are kept. Go on with: safecompress {' '.join(words)}" in first.stderr
+    kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("cohorts/**/*") if p.is_file()}
+    assert kept
+    second = subprocess.run([*command, "on", *words], capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert (tmp_path / "out" / "table.json").is_file()
 
 
 def test_what_cannot_be_loaded_ends_with_its_own_code(monkeypatch, capsys) -> None:

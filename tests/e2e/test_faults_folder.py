@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from safecompress import compress
-from safecompress.cli.console import EventDisplay
 from safecompress.cli.streams import print_anything
 from safecompress.compress import Run
+from safecompress.display.console import EventDisplay
 from safecompress.errors import ConfigError, DataError, RunFolderError, UsageError
 from safecompress.events import Event, Listener, silent
 from safecompress.run.checkpoints import serials

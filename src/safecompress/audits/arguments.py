@@ -102,6 +102,20 @@ def folder_of(out: Any) -> Path | None:
         raise ConfigError(f"out: got {out!r:.80}; expected the path of a folder.") from error
 
 
+def name_of(target: Any, folder: Path | None) -> str:
+    """Return what an audit is called: its folder, the file that is audited, or its class.
+
+    Args:
+        target: a model, recorded outputs or a path.
+        folder: folder of the results; None where nothing is written.
+    """
+    if folder is not None:
+        return folder.resolve().name
+    if isinstance(target, str | Path):
+        return Path(target).name
+    return getattr(target, "__name__", type(target).__name__)
+
+
 def listener(on_event: Any) -> Listener:
     """Return what is called with events; None listens to nothing.
 

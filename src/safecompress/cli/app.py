@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import say
 from safecompress.cli.endings import run_to_an_end
 from safecompress.cli.streams import print_anything
 from safecompress.cli.verbs import Verbs, listed
+from safecompress.display.console import say
 from safecompress_command import version_line
 
 app = typer.Typer(

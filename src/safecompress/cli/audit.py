@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from safecompress.audit import Audit, Limits, audit
-from safecompress.cli.compress import Assign, Json, Quiet, StandardOption
-from safecompress.cli.console import EventDisplay
+from safecompress.cli.compress import Assign, Json, Quiet, StandardOption, Track, tracked
 from safecompress.cli.objects import Architecture, SplitsGiven, architecture_of, splits_of
 from safecompress.cli.outcome import show_outcome
 from safecompress.cli.outputs import require_outputs, write_outputs
 from safecompress.cli.part import part_request
 from safecompress.config import AuditConfig, load_audit_config
+from safecompress.display.console import EventDisplay
 from safecompress.errors import ConfigError
 from safecompress.jointly import JointAudit, audit_jointly
 from safecompress.report import (
@@ -150,6 +150,7 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that SafeCompress did not write.")
     ] = False,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -182,7 +183,7 @@ def command(
         "outputs": outputs,
         "seed": seed,
     }
-    config = _config(target, given, assign or [])
+    config = _config(target, given, [*(assign or []), *tracked(track)])
     limits = _limits(config)
     if jointly or config.jointly:
         _require_joint(config)
@@ -222,6 +223,8 @@ def command(
             "outputs": config.outputs,
             "trust_code": trust_code,
             "out": folder,
+            "progress": False,
+            "trackers": config.trackers,
             "on_event": watcher,
         }
         rows = config.data if splits is None else splits_of(splits)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import EventDisplay, say
+from safecompress.cli.compress import Json, Quiet, Track, tracked
 from safecompress.cli.outputs import require_outputs
 from safecompress.compare import compare, compare_runs
 from safecompress.config import load_compare_config
+from safecompress.display.console import EventDisplay, say
 from safecompress.errors import ConfigError
 from safecompress.report import table_markdown
 from safecompress.verdicts.comparison_document import CohortTable, RunTable
@@ -33,6 +33,7 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
     ] = None,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -42,13 +43,15 @@ def command(
     """
     require_outputs(folders={"--out": out}, files={})
     if targets[0].suffix.lower() not in _YAML:
-        if data or density or method or assign:
-            raise ConfigError("--data, --density, --method and --set choose cells of a .yaml.")
+        if data or density or method or assign or track:
+            raise ConfigError(
+                "--data, --density, --method, --set and --track are for the cells of a .yaml."
+            )
         document: CohortTable | RunTable = compare_runs(targets, out=out)
     else:
         if len(targets) > 1:
             raise ConfigError("give one comparison, or any number of run folders.")
-        config = load_compare_config(targets[0], assignments=assign or [])
+        config = load_compare_config(targets[0], assignments=[*(assign or []), *tracked(track)])
         with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
             document = compare(
                 config,
@@ -56,6 +59,7 @@ def command(
                 data=data or (),
                 densities=density or (),
                 methods=method or (),
+                progress=False,
                 on_event=watcher,
             )
     if not as_json:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import EventDisplay
 from safecompress.cli.outcome import show_outcome
+from safecompress.cli.part import part_request
 from safecompress.compress import Run, compress
 from safecompress.config import PRESETS, load_config
 from safecompress.config.standards import STANDARDS
+from safecompress.config.trackers import TRACKER_NAMES
+from safecompress.display.console import EventDisplay
 from safecompress.errors import ConfigError
 
 Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty.")]
@@ -29,6 +32,15 @@ StandardOption = Annotated[
         "--standard", metavar="NAME", help=f"Limits after a standard, too: {', '.join(STANDARDS)}."
     ),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help=f"Also write to a tracker: {', '.join(TRACKER_NAMES)}; may be repeated. With options: "
+        "{NAME: {option: value}}.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show rounds and checks only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")]
 
@@ -44,6 +56,7 @@ def command(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import code that the folder to resume names.")
     ] = False,
+    track: Track = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +67,7 @@ def command(
     run = execute(
         config,
         out=out,
-        assignments=settings(assign, seed, preset, standard=standard),
+        assignments=settings(assign, seed, preset, standard=standard, track=track),
         resume=resume,
         trust_code=trust_code,
         quiet=quiet,
@@ -69,18 +82,33 @@ def settings(
     preset: str | None = None,
     *,
     standard: str | None = None,
+    track: list[str] | None = None,
 ) -> list[str]:
-    """Return the overrides of a command line, `--seed`, `--preset` and `--standard` included.
+    """Return the overrides of a command line, `--seed` and the like included.
 
     Args:
         assign: the values of `--set`, each `KEY=VALUE`.
         seed: the value of `--seed`; None where it was not given.
         preset: the value of `--preset`; None where it was not given.
         standard: the value of `--standard`; None where it was not given.
+        track: the values of `--track`; None where it was not given.
     """
     options = {"seed": seed, "preset": preset, "verdict.standard": standard}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
-    return [*(assign or []), *given]
+    return [*(assign or []), *given, *tracked(track)]
+
+
+def tracked(track: list[str] | None) -> list[str]:
+    """Return `--track` as an override of a configuration; none where it was not given.
+
+    Args:
+        track: its values, each a name or a name with options.
+
+    Raises:
+        ConfigError: when the options of one cannot be read.
+    """
+    requests = [part_request(text, option="--track") for text in track or ()]
+    return [f"trackers={json.dumps(requests)}"] if requests else []
 
 
 def execute(
@@ -116,11 +144,11 @@ def execute(
         raise ConfigError("--resume takes its settings from the folder; drop the other options.")
     with EventDisplay(quiet=quiet, as_json=as_json) as watcher:
         if resume is not None:
-            run = compress(resume=resume, trust_code=trust_code, on_event=watcher)
+            run = compress(resume=resume, trust_code=trust_code, progress=False, on_event=watcher)
         else:
             loaded = load_config(config or {}, assignments=assignments)
             target = out if out is not None else _default_out(loaded.out, config, loaded.seed)
-            run = compress(config=loaded, out=target, on_event=watcher)
+            run = compress(config=loaded, out=target, progress=False, on_event=watcher)
     show_outcome(run.verdict, run.folder, as_json=as_json)
     return run
 

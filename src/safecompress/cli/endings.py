@@ -7,11 +7,12 @@ Python and click end with 1 after whatever they do not know, so nothing is left 
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -22,6 +23,15 @@ from safecompress.errors import InterruptedRunError, SafeCompressError
 
 _ENDING = [s for name in ("SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 """Signals that end a command as Ctrl-C does; Windows has no SIGHUP."""
+
+
+_KEPT = {
+    "compare": "finished cells and models are kept",
+    "audit": "shadow models that are trained are kept",
+    "release": "shadow models that are trained are kept",
+}
+"""Of verbs whose work outlasts an interruption, what is kept; `compress` and `demo` say so
+themselves, in the error that an interrupted run ends with."""
 
 
 class EndedError(KeyboardInterrupt):
@@ -88,10 +98,7 @@ def _told(error: BaseException) -> int:
         by_signal = isinstance(error, InterruptedRunError) and error.__cause__
         return _code_of(by_signal) if by_signal else error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        _print_error(
-            "interrupted. The same command goes on with shadow models and comparisons; anything "
-            "else begins again."
-        )
+        _print_error(_how_to_go_on(sys.argv[1:]))
         return _code_of(error)
     if isinstance(error, MemoryError):
         _print_error("out of memory; free some, or give the command less to do at once.")
@@ -99,6 +106,21 @@ def _told(error: BaseException) -> int:
     traceback.print_exception(error)
     _print_error(f"internal error: {error!r}. Please report it with the lines above.")
     return 4
+
+
+def _how_to_go_on(words: Sequence[str]) -> str:
+    """Return what is kept of an interrupted command, and the command that goes on.
+
+    Args:
+        words: the command line, without the program's name.
+    """
+    kept = _KEPT.get(next(iter(words), ""))
+    again = shlex.join(["safecompress", *words])
+    return (
+        f"interrupted; {kept}. Go on with: {again}"
+        if kept
+        else f"interrupted; begin again: {again}"
+    )
 
 
 def _code_of(interruption: BaseException) -> int:

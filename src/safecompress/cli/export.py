@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import EventDisplay, print_json, say
 from safecompress.cli.objects import (
     Architecture,
     SplitsGiven,
@@ -18,6 +17,7 @@ from safecompress.cli.objects import (
 )
 from safecompress.cli.outcome import next_lines
 from safecompress.cli.part import part_request
+from safecompress.display.console import EventDisplay, print_json, say
 from safecompress.export import FORMATS, export
 from safecompress.export.card import measured_lines
 from safecompress.export.place import documents_of

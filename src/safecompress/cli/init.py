@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import say
 from safecompress.cli.outputs import require_outputs
 from safecompress.config import CompressConfig
 from safecompress.config.options import descriptions
+from safecompress.display.console import say
 from safecompress.errors import ConfigError
 from safecompress.files import make_folder, write_text
 

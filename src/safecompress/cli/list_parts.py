@@ -12,11 +12,11 @@ from rich.table import Table
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.transfer import QUERY_ATTACKS, TRANSFER_ATTACKS
 from safecompress.checks import MEASURES, OBJECTIVES
-from safecompress.cli.console import print_json
 from safecompress.cli.part import needs_of, part_document, print_part, summary_document
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.data import SOURCES
 from safecompress.defenses import DEFENSES
+from safecompress.display.console import print_json
 from safecompress.errors import ConfigError, did_you_mean
 from safecompress.export import FORMATS
 from safecompress.models import MODELS

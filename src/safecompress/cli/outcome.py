@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from safecompress.cli.console import print_json, say
 from safecompress.cli.table import comparison_table
+from safecompress.display.console import print_json, say
 from safecompress.run.folder import REPORT
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
 from safecompress.verdicts.joint_document import JointVerdict

@@ -11,7 +11,6 @@ import typer
 
 from safecompress.audit import Limits
 from safecompress.cli.compress import Json, Quiet
-from safecompress.cli.console import EventDisplay, print_json, say
 from safecompress.cli.objects import (
     Architecture,
     SplitsGiven,
@@ -22,6 +21,7 @@ from safecompress.cli.objects import (
 from safecompress.cli.outcome import next_lines
 from safecompress.cli.part import part_request
 from safecompress.cli.table import comparison_table
+from safecompress.display.console import EventDisplay, print_json, say
 from safecompress.release import Release, release
 
 _BETWEEN = re.compile(r",(?![^{]*\})")

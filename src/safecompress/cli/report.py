@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from safecompress.cli.console import say
 from safecompress.cli.outputs import require_outputs, write_outputs
+from safecompress.display.console import say
 from safecompress.errors import ConfigError
 from safecompress.report import (
     Evidence,

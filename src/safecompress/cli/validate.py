@@ -10,11 +10,11 @@ import typer
 
 from safecompress.checks import AttackMeasure, Check, Suite, TprAtFpr
 from safecompress.cli.compress import Assign, Seed, settings
-from safecompress.cli.console import say
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
 from safecompress.config import load_config
 from safecompress.data import Splits
+from safecompress.display.console import say
 from safecompress.sparse.starved import starved_layers
 from safecompress.stats import power, tpr_at_fpr_interval
 from safecompress.topology import Topology, embedding_tables

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from safecompress.cli.completion import light
 from safecompress.cli.endings import TellingGroup
 
 VERBS: Mapping[str, tuple[str, str]] = {
@@ -59,7 +60,10 @@ class Verbs(TellingGroup):
             args: the words of the command line, the command's name first.
         """
         name, command, rest = super().resolve_command(ctx, args)
-        return name, imported(name) if name and name in VERBS else command, rest
+        if name and name in VERBS:
+            # A shell that completes a line waits for it, so nothing that takes seconds is imported.
+            command = light(name) if ctx.resilient_parsing else imported(name)
+        return name, command, rest
 
 
 def imported(verb: str) -> Any:

@@ -136,7 +136,9 @@ def settings_of(cell: Cell, config: CompareConfig) -> dict[str, Any]:
         cell: the cell.
         config: the comparison; its attacks count.
     """
-    recipe = cell.recipe.model_dump(mode="json", exclude={"out": True, "data": {"source"}})
+    recipe = cell.recipe.model_dump(
+        mode="json", exclude={"out": True, "trackers": True, "data": {"source"}}
+    )
     return {"recipe": recipe, "models": cell.models, "attacks": config.attacks}
 
 
@@ -206,7 +208,8 @@ def _same(document: Mapping[str, Any], cell: Cell, config: CompareConfig) -> boo
 
 
 def _relevant_settings(recipe: CompressConfig) -> CompressConfig:
-    """Return the recipe without the settings of the search loop if it has no rounds."""
+    """Return the recipe without trackers, and without the search's settings if it has no rounds."""
+    recipe = recipe.model_copy(update={"trackers": ()})
     if recipe.sparse.rounds:
         return recipe
     steer = SteerConfig(defenses=recipe.steer.defenses)

@@ -157,6 +157,7 @@ def shadow_config(
         update={
             "seed": derive(config.seed, "shadows"),
             "out": None,
+            "trackers": (),
             "preset": None,
             "data": None,
             "dense": trained,

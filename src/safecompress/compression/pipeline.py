@@ -244,7 +244,7 @@ def take_up(
         folder=folder,
         listen=listen,
         progress=progress,
-        trainers=Trainers(config, splits, module, trained, folder, progress),
+        trainers=Trainers(config, splits, module, trained, progress),
     )
 
 

@@ -145,7 +145,9 @@ class Progress:
                 # What has come to its end waits, perhaps for many others, so it is held packed.
                 ended = result.step >= pieces[key].end
                 current[key] = self.pieces[key] = result.packed() if ended else result
-                self._report(key, result.step, pieces[key].end, rate)
+                trainer = pieces[key].trainer
+                losses = {key: trainer.mean_losses[0]}
+                self._report(key, result.step, pieces[key].end, rate, losses, trainer)
             self._commit_if_due()
         self.pieces |= current
         return current
@@ -186,6 +188,7 @@ class Progress:
                     f"several at once ({error})"
                 )
                 return
+            keys = list(current)
             current = {
                 key: c for key, c in zip(current, trained, strict=True) if isinstance(c, Candidate)
             }
@@ -197,7 +200,9 @@ class Progress:
             done = len(current) * steps
             self._steps_left = max(self._steps_left - done, 0)
             rate = done / max(time.monotonic() - started, 1e-9)
-            self._report(f"{len(current)} candidates", first + steps, step, rate)
+            by_key = zip(keys, trainer.mean_losses, strict=True)
+            losses = {key: loss for key, loss in by_key if key in current}
+            self._report(f"{len(current)} candidates", first + steps, step, rate, losses, trainer)
             self._commit_if_due()
 
     def _stop_stacking(self, text: str) -> None:
@@ -240,7 +245,15 @@ class Progress:
         if time.monotonic() - self._last_commit >= wait:
             self.commit()
 
-    def _report(self, key: str, done: int, total: int, rate: float) -> None:
+    def _report(
+        self,
+        key: str,
+        done: int,
+        total: int,
+        rate: float,
+        losses: Mapping[str, float],
+        trainer: Trainer,
+    ) -> None:
         text = f"{self.stage} {key}: step {done}/{total}, {rate:.0f} steps/s"
         data = {
             "stage": self.stage,
@@ -250,5 +263,8 @@ class Progress:
             "rate": rate,
             "eta": self._steps_left / rate,
             "shadows_after": self._shadows,
+            # Mean training losses by piece since the last report, and the last step's rate.
+            "losses": losses,
+            "lr": trainer.learning_rate(done - 1),
         }
         self._listen(Event("progress", text, data))

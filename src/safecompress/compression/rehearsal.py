@@ -121,7 +121,7 @@ def rehearse(
             few,
             brief,
             seed=seed,
-            engine=engine.model_copy(update={"loggers": ()}),
+            engine=engine,
             stage="rehearsal",
         )
         with watching_place(live) as step.place:

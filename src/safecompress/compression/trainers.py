@@ -24,7 +24,6 @@ from safecompress.data import Splits
 from safecompress.data.rows import size_of
 from safecompress.protocols import Defense, FirstMaskTraining, Rows
 from safecompress.randomness import derive
-from safecompress.run.folder import RunFolder
 from safecompress.run.model_file import StoredModel
 from safecompress.sparse import initialize
 from safecompress.topology import Topology
@@ -48,7 +47,6 @@ class Trainers:
         splits: the run's rows.
         module: the live module, into which trainers load one candidate after the other.
         trained: whether its weights were given trained.
-        folder: the run folder, for training curves.
         progress: stores the settings in its notes.
     """
 
@@ -56,7 +54,6 @@ class Trainers:
     splits: Splits
     module: nn.Module
     trained: bool
-    folder: RunFolder
     progress: Progress
     _made: dict[Job, Trainer] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -180,7 +177,6 @@ class Trainers:
             track_moving_average=job == "search" and self._averaged(),
             settings=settings,
             typical=self._typical() if stage == "sparse" and settings is None else None,
-            log_dir=self.folder.path / "logs" / job,
         )
         self.progress.notes = self.progress.notes.with_settings(stage, trainer.settings)
         return trainer

@@ -49,6 +49,16 @@ from safecompress.config.sources import (
 )
 from safecompress.config.sparse_stage import AdmmConfig, GradualConfig, SparseConfig
 from safecompress.config.teacher_choice import TeacherChoiceConfig
+from safecompress.config.trackers import (
+    FolderOptions,
+    GivenTrackers,
+    MlflowOptions,
+    TrackerOptions,
+    TrackerRequest,
+    TrackersConfig,
+    WandbOptions,
+    named,
+)
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig, TrainConfig
 from safecompress.config.transfer_set import TransferSetConfig
 
@@ -66,11 +76,14 @@ __all__ = [
     "DatasetsSource",
     "DenseConfig",
     "EngineConfig",
+    "FolderOptions",
+    "GivenTrackers",
     "GradualConfig",
     "ImagesSource",
     "JsonlSource",
     "LimitsConfig",
     "MethodConfig",
+    "MlflowOptions",
     "ModelConfig",
     "NpySource",
     "NpzSource",
@@ -91,15 +104,20 @@ __all__ = [
     "TeacherChoiceConfig",
     "TeachersConfig",
     "TorchSource",
+    "TrackerOptions",
+    "TrackerRequest",
+    "TrackersConfig",
     "TrainConfig",
     "TransferSetConfig",
     "VerdictConfig",
+    "WandbOptions",
     "dump_yaml",
     "is_code",
     "load_audit_config",
     "load_compare_config",
     "load_config",
     "load_section",
+    "named",
     "override",
     "parse_yaml",
     "read_yaml",

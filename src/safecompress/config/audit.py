@@ -12,6 +12,7 @@ from safecompress.config.data import DataConfig
 from safecompress.config.judging import MARGIN, ShadowsConfig
 from safecompress.config.section import InputFile, Request, Section, Share
 from safecompress.config.standards import STANDARD_HELP, StandardName
+from safecompress.config.trackers import TRACKERS_HELP, Trackers
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -208,3 +209,4 @@ class AuditConfig(Section):
     out: Path | None = Field(
         default=None, description="Folder of the results. Left out, it is `audits/NAME`."
     )
+    trackers: Trackers = Field(default=(), description=TRACKERS_HELP)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from safecompress.config.section import InputFile, Request, Section
+from safecompress.config.trackers import TRACKERS_HELP, Trackers
 
 Density = Annotated[float, Field(gt=0, le=1)]
 Models = Annotated[int, Field(ge=4)]
@@ -135,6 +136,7 @@ class CompareConfig(Section):
     out: Path | None = Field(
         default=None, description="Folder of the results. Left out, it is `comparisons/NAME`."
     )
+    trackers: Trackers = Field(default=(), description=TRACKERS_HELP)
 
     @model_validator(mode="after")
     def _reference_is_there(self) -> CompareConfig:

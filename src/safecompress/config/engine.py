@@ -1,16 +1,27 @@
-"""`EngineConfig`: the device, the threads and the logs of a run."""
+"""`EngineConfig`: the device, the threads and the checkpoints of a run."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from safecompress.config.section import Section
 
 
 class EngineConfig(Section):
-    """On what a run computes, and what it writes meanwhile."""
+    """On what a run computes, and how often it notes where it stands."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_loggers(cls, given: Any) -> Any:
+        """Read stored configurations of versions that listed trackers here, which held none."""
+        if not isinstance(given, Mapping) or "loggers" not in given:
+            return given
+        if given["loggers"]:
+            raise ValueError("loggers: is now the list `trackers` at the top level")
+        return {key: value for key, value in given.items() if key != "loggers"}
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = Field(
         default="auto",
@@ -27,11 +38,6 @@ class EngineConfig(Section):
         description="Number of CPU threads that torch computes with. Left out, torch chooses one "
         "a core, and more than four times as many are refused. Set it where other programs need "
         "cores, or to repeat the rounding of a run made with another number.",
-    )
-    loggers: tuple[Literal["csv", "tensorboard"], ...] = Field(
-        default=(),
-        description="Formats in which training curves are also written into the run folder: "
-        "`csv`, `tensorboard` (an extra), or both. Empty writes none.",
     )
     checkpoint_seconds: float = Field(
         default=30.0,

@@ -18,6 +18,7 @@ from safecompress.config.references import References, as_written, expanded
 from safecompress.config.schema import CompressConfig
 from safecompress.config.section import Section
 from safecompress.config.sources import SOURCE_TAGS
+from safecompress.config.trackers import without_login
 from safecompress.config.yaml_loader import dump_text, load_yaml
 from safecompress.errors import ConfigError, did_you_mean
 
@@ -206,7 +207,8 @@ def _explain(error: ValidationError, section: type[BaseModel], where: str) -> st
         else:
             message = item["msg"].removeprefix("Value error, ")
             given = item["input"]
-            shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+            plain = isinstance(given, str | int | float | bool)
+            shown = f" (given: {without_login(repr(given))})" if plain else ""
             lines.append(f"{path or 'config'}: {message}{shown}")
     if len(lines) == 1:
         return f"{where}: {lines[0]}"

@@ -19,6 +19,7 @@ from safecompress.config.judging import (
 )
 from safecompress.config.section import Section
 from safecompress.config.sparse_stage import SparseConfig
+from safecompress.config.trackers import TRACKERS_HELP, Trackers
 from safecompress.config.training import DenseConfig, ModelConfig, TeachersConfig
 
 
@@ -88,8 +89,9 @@ class CompressConfig(Section):
     )
     engine: EngineConfig = Field(
         default=EngineConfig(),
-        description="The device, the threads, the loggers and the checkpoints.",
+        description="The device, the threads and the checkpoints.",
     )
+    trackers: Trackers = Field(default=(), description=TRACKERS_HELP)
 
     @model_validator(mode="before")
     @classmethod

@@ -37,6 +37,7 @@ from safecompress.export.written import facts_in, files_of, paths_of, write_file
 from safecompress.files import make_folder, sha256
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Estimate, tensors_of
+from safecompress.report import verdict_card
 from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
 from safecompress.run.provenance import surroundings
 from safecompress.verdicts.assemble import ExportFacts, assemble
@@ -82,6 +83,12 @@ class ExportResult:
     def exit_code(self) -> int:
         """The exit code of `safecompress export` for this result."""
         return EXIT_CODES[self.status]
+
+    def __repr__(self) -> str:
+        return f"<ExportResult {self.status}, {self.path}: {self.document.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.document.to_json(), kind="Export")
 
 
 def export(

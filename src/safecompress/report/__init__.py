@@ -9,6 +9,7 @@ from safecompress.report.evidence import Evidence, read_evidence
 from safecompress.report.html import render_report, write_report
 from safecompress.report.junit import junit_xml
 from safecompress.report.markdown import markdown_summary
+from safecompress.report.notebook import table_card, verdict_card
 from safecompress.report.sarif import sarif_log
 from safecompress.report.summary import render_summary
 from safecompress.report.table import table_csv, table_html, table_markdown
@@ -22,8 +23,10 @@ __all__ = [
     "render_report",
     "render_summary",
     "sarif_log",
+    "table_card",
     "table_csv",
     "table_html",
     "table_markdown",
+    "verdict_card",
     "write_report",
 ]

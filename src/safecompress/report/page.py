@@ -1,4 +1,4 @@
-"""`page`: one self-contained page of this package's templates."""
+"""`page`, `fragment`: a self-contained page, or a piece of one, of this package's templates."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ def page(template: str, **values: Any) -> str:
             **values,
         )
     )
+
+
+def fragment(template: str, **values: Any) -> str:
+    """Return a piece of a page from one of this package's templates, without script.
+
+    Args:
+        template: file name of the template.
+        values: variables of the template, which are escaped.
+    """
+    return _environment().get_template(template).render(**values)
 
 
 @cache

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,28 +16,22 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def make_fabric(
-    config: EngineConfig, *, precision: str, stage: str, log_dir: Path | None
-) -> Fabric:
+def make_fabric(config: EngineConfig, *, precision: str) -> Fabric:
     """Return a launched Fabric.
 
     Args:
-        config: accelerator, devices and loggers.
+        config: accelerator and devices.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
-        stage: name of the stage; its training curves go to `log_dir/stage/version_N`.
-        log_dir: folder of the training curves; needed where the configuration names loggers.
 
     Raises:
-        ConfigError: when the hardware, the precision or a logger is not available.
+        ConfigError: when the hardware or the precision is not available.
     """
     if precision == "16-mixed" and device_of(config).type == "cpu":
         # Fabric itself would only warn, and train in bf16 instead.
         raise ConfigError(
             "train.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed, 32-true or auto."
         )
-    fabric = _fabric(
-        config, precision=precision, loggers=_loggers(config, stage=stage, log_dir=log_dir)
-    )
+    fabric = _fabric(config, precision=precision)
     fabric.launch()
     return fabric
 
@@ -53,7 +45,7 @@ def device_of(config: EngineConfig) -> torch.device:
     Raises:
         ConfigError: when the hardware is not available.
     """
-    return _fabric(config, precision="32-true", loggers=[]).device
+    return _fabric(config, precision="32-true").device
 
 
 def trains_alone(config: EngineConfig) -> bool:
@@ -65,10 +57,10 @@ def trains_alone(config: EngineConfig) -> bool:
     Raises:
         ConfigError: when the hardware is not available.
     """
-    return bool(_fabric(config, precision="32-true", loggers=[]).world_size == 1)
+    return bool(_fabric(config, precision="32-true").world_size == 1)
 
 
-def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabric:
+def _fabric(config: EngineConfig, *, precision: str) -> Fabric:
     from lightning_fabric import Fabric
 
     logger = logging.getLogger("lightning_fabric")
@@ -80,7 +72,6 @@ def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabr
             accelerator=config.accelerator,
             devices=config.devices,
             precision=precision,  # type: ignore[arg-type]
-            loggers=loggers,
         )
     except (RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
@@ -89,30 +80,6 @@ def _fabric(config: EngineConfig, *, precision: str, loggers: list[Any]) -> Fabr
         ) from error
     finally:
         logger.setLevel(level)
-
-
-def _loggers(config: EngineConfig, *, stage: str, log_dir: Path | None) -> list[Any]:
-    if not config.loggers:
-        return []
-    if log_dir is None:
-        raise ConfigError(
-            f"engine.loggers: {list(config.loggers)} need a folder to write to, and none was given."
-        )
-    from lightning_fabric.loggers.csv_logs import CSVLogger
-    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
-    loggers: list[Any] = []
-    for kind in dict.fromkeys(config.loggers):
-        if kind == "csv":
-            loggers.append(CSVLogger(log_dir, name=stage))
-        elif find_spec("tensorboard") or find_spec("tensorboardX"):
-            loggers.append(TensorBoardLogger(log_dir, name=stage))
-        else:
-            raise ConfigError(
-                "engine.loggers: tensorboard is not installed; "
-                "pip install 'safecompress[tensorboard]'."
-            )
-    return loggers
 
 
 class MixedPrecision(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +55,7 @@ class Trainer:
         rows: the rows trained on.
         config: the stage's length, batches, optimizer and schedule.
         seed: the run's seed.
-        engine: accelerator, devices and loggers.
+        engine: accelerator and devices.
         stage: name of the stage, mixed into every seed; stages with the same name and seed see
             the same batches.
         defenses: changes to the loss, in order.
@@ -72,7 +71,6 @@ class Trainer:
         typical: a mask like those that will be trained, for that choice; by default all weights
             exist.
         on_progress: called at most every 0.2 s.
-        log_dir: folder of training curves; needed where the engine has loggers.
 
     Raises:
         ConfigError: when hardware, data and configuration do not fit together.
@@ -98,7 +96,6 @@ class Trainer:
         settings: Arithmetic | None = None,
         typical: Topology | None = None,
         on_progress: OnProgress | None = None,
-        log_dir: Path | None = None,
     ) -> None:
         device = device_of(engine)
         module.to(device)
@@ -124,14 +121,13 @@ class Trainer:
             topology=typical if sparsely and trains_alone(engine) else None,
         )
         self._bench = Workbench(module, self.settings.torch_format)
-        self._fabric = make_fabric(
-            engine, precision=self.settings.precision, stage=stage, log_dir=log_dir
-        )
+        self._fabric = make_fabric(engine, precision=self.settings.precision)
         self._rank, self._ranks = self._fabric.global_rank, self._fabric.world_size
         batches.share_(rank=self._rank, ranks=self._ranks)
         rules = parameter_rules(config, module)
         self._optimizer = make_optimizer(config, self._bench.parameters, rules)
         self._uniform = not rules
+        self._losses = torch.zeros(1)
         wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
         self._alone = self._ranks == 1 and self.settings.precision == "32-true"
         self._model: nn.Module = wrapped
@@ -179,6 +175,20 @@ class Trainer:
     def total_steps(self) -> int:
         """Steps of the whole stage."""
         return self._stage.batches.total_steps
+
+    @property
+    def mean_losses(self) -> list[float]:
+        """Mean losses over the steps of the last training, one a candidate, for curves."""
+        losses: list[float] = self._losses.mean(dim=0).reshape(-1).tolist()
+        return losses
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step of the stage.
+
+        Args:
+            step: the step, from 0.
+        """
+        return self._stage.learning_rate(step)
 
     def start(
         self, topology: Topology | None = None, *, weights: Mapping[str, Tensor] | None = None
@@ -266,17 +276,9 @@ class Trainer:
                 underway.after_()
                 if self._reporter.due():
                     self._report(losses[: index + 1], candidate.step)
-                if (
-                    self._fabric.loggers
-                    and (candidate.step + index + 1) % self.steps_per_epoch == 0
-                ):
-                    recent = losses[max(0, index + 1 - self.steps_per_epoch) : index + 1]
-                    self._log(recent, candidate.step + index + 1)
         trained = underway.collected()
         if trained.step >= self.total_steps:
             self._reporter.report(losses, step=trained.step)
-        for logger in self._fabric.loggers:
-            logger.save()
         return trained
 
     def begin(self, candidate: Candidate, steps: int) -> Underway:
@@ -287,6 +289,7 @@ class Trainer:
             steps: steps that will be taken, at least 1.
         """
         self._exchange.restore_(candidate)
+        self._losses = torch.zeros(steps, device=self._fabric.device)
         return Underway(
             stage=self._stage,
             bench=self._bench,
@@ -297,18 +300,17 @@ class Trainer:
             active=self._bench.active(candidate),
             averages=self._exchange.averages(candidate),
             sparsely=self._sparse_layers(candidate),
-            losses=torch.zeros(steps, device=self._fabric.device),
+            losses=self._losses,
         )
 
     @property
     def joint(self) -> Stage | None:
         """The stage, where its steps can be taken in one with those of other trainers.
 
-        None in another precision than fp32, under several processes, with loggers, where parameters
-        have rules of their own, and with defenses that read weights, change gradients or have a
-        state.
+        None in another precision than fp32, under several processes, where parameters have rules of
+        their own, and with defenses that read weights, change gradients or have a state.
         """
-        apart = not self._alone or self._fabric.loggers or not self._uniform
+        apart = not self._alone or not self._uniform
         return None if apart or not self._stage.objective.only_penalties else self._stage
 
     def trains_together(self, candidates: Sequence[Candidate]) -> bool:
@@ -329,7 +331,6 @@ class Trainer:
             self._alone
             and self._uniform
             and not self._track
-            and not self._fabric.loggers
             and small_steps(self._stage, self._bench.parameters)
         )
 
@@ -351,7 +352,8 @@ class Trainer:
         """
         self._bench.clear_()
         self._reporter.begin()
-        return train_stack(self._stage, candidates, self._bench.parameters, steps=steps)
+        self._losses = torch.zeros(steps, len(candidates), device=self._fabric.device)
+        return train_stack(self._stage, candidates, self._bench.parameters, losses=self._losses)
 
     def gradient(self, candidate: Candidate, batches: int) -> dict[str, Tensor]:
         """Return the mean gradient of the training loss, dense and in fp32.
@@ -387,7 +389,3 @@ class Trainer:
         if self._ranks == 1:
             self._stage.require_finite(losses, first, weights=False)
         self._reporter.report(losses, step=first + len(losses))
-
-    def _log(self, losses: Tensor, done: int) -> None:
-        rate = self._stage.learning_rate(done - 1)
-        self._fabric.log_dict({"loss": float(losses.mean()), "lr": rate}, step=done)

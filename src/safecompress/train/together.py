@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from safecompress.candidate import Candidate
 from safecompress.errors import (
@@ -54,15 +53,16 @@ def train_stack(
     candidates: Sequence[Candidate],
     parameters: Mapping[str, nn.Parameter],
     *,
-    steps: int,
+    losses: Tensor,
 ) -> list[Candidate | NonFiniteError]:
-    """Return the candidates after `steps` more steps, trained as one stack.
+    """Return the candidates after further steps, trained as one stack.
 
     Args:
         stage: the stage they are trained in; afterwards its module holds the last candidate.
         candidates: candidates at the same step that are `worth_stacking`.
         parameters: the module's trained parameters, by name.
-        steps: at least 1.
+        losses: float32 (steps, candidates), filled with the loss of every step, of which there is
+            at least one.
 
     Returns:
         Per candidate, in order, what it became; an error where a loss or a weight of it became NaN
@@ -81,7 +81,7 @@ def train_stack(
         stage.objective.base,
     )
     first = candidates[0].step
-    losses = torch.zeros(steps, len(candidates), device=stage.device)
+    steps = len(losses)
     with kept_memory(), stage.training():
         for index in range(steps):
             step = first + index

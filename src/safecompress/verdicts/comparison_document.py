@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from safecompress.report import table_card
 from safecompress.verdicts.document import VerdictDocument
 from safecompress.verdicts.part import Figure, Part, Text
 from safecompress.verdicts.parts import Span
@@ -123,6 +124,9 @@ class CohortTable(VerdictDocument):
     hypervolume: tuple[Hypervolume, ...]
     """Means over data sets of the methods that have all of them."""
 
+    def _repr_html_(self) -> str:
+        return table_card(self.to_json())
+
 
 class AttackSpan(Span):
     """The figure of one attack with its interval."""
@@ -174,3 +178,6 @@ class RunTable(VerdictDocument):
     """Always null."""
     rows: tuple[RunRow, ...]
     """One for each model, by the rows they were judged on and falling `value`."""
+
+    def _repr_html_(self) -> str:
+        return table_card(self.to_json())

@@ -30,6 +30,7 @@ from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.events import Event
 from safecompress.protocols import Attack
 from safecompress.registry.identity import identity
+from safecompress.report import verdict_card
 from safecompress.stats import power
 from safecompress.verdict_names import DENSE
 from safecompress.verdicts.advice import advised, next_steps
@@ -110,6 +111,12 @@ class Verdict:
     def exit_code(self) -> int:
         """Exit code of a command that ends in this verdict."""
         return EXIT_CODES[self.status]
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.status}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return verdict_card(self.document.to_json(), kind="Verdict")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from safecompress.cli import console
-from safecompress.cli.console import EventDisplay, RunState
 from safecompress.cli.streams import print_anything
+from safecompress.display import console
+from safecompress.display.console import EventDisplay, RunState
 from safecompress.events import Event
 
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")

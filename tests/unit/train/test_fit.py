@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -239,26 +237,23 @@ def test_an_interrupt_leaves_the_candidate_usable():
     assert all(torch.equal(v, expected[k]) for k, v in again.items())
 
 
-@pytest.mark.filterwarnings("ignore:.*tensorboard.*")
-@pytest.mark.parametrize("kind", ["csv", "tensorboard"])
-def test_curves_are_logged_where_asked(tmp_path, kind):
-    if kind == "tensorboard":
-        pytest.importorskip("tensorboard")
-    for _ in range(2):
-        made = make(engine=EngineConfig(accelerator="cpu", loggers=(kind,)), log_dir=tmp_path)
-        made.train(made.train(made.start(), 7), 3)
-    assert len(list((tmp_path / "train").iterdir())) == 2
-    if kind == "csv":
-        with (tmp_path / "train" / "version_0" / "metrics.csv").open() as handle:
-            lines = list(csv.DictReader(handle))
-        assert [int(line["step"]) for line in lines] == [5, 10]
-        assert all(float(line["loss"]) > 0 and float(line["lr"]) == 0.1 for line in lines)
+def test_mean_losses_and_rates_are_those_of_the_last_training():
+    made = make()
+    begin = made.start()
+    told = []
+    made._reporter._callback, made._reporter._interval = told.append, 1e9
+    made.train(begin, made.total_steps)
+    assert made.mean_losses == [pytest.approx(told[-1].loss)]
+    first = made.train(begin, 2)
+    earlier = made.mean_losses
+    made.train(first, 3)
+    assert made.mean_losses != earlier
+    assert made.learning_rate(0) == 0.1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": EngineConfig(accelerator="cpu", loggers=("csv",))}, "folder"),
         ({"config": TrainConfig(precision="16-mixed")}, "needs a GPU"),
         ({"config": TrainConfig(memory_format="channels_last")}, "needs images"),
         ({"config": TrainConfig(augment="crop-flip")}, "needs images"),

@@ -14,7 +14,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.text import Text
 
-from safecompress.cli.live import LiveProgress
+from safecompress.display.live import LiveProgress
 from safecompress.events import Event
 
 _PIPE_SECONDS = 15.0
@@ -45,11 +45,20 @@ class EventDisplay:
     Args:
         quiet: whether candidates, notes and progress are hidden.
         as_json: whether events, progress included, are printed as one JSON object a line.
+        sparse: whether only stages, choices and, now and then, progress are printed.
+        console: where lines are printed; standard output by default.
     """
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
-        self._quiet, self._json = quiet, as_json
-        self._console = Console(highlight=False, soft_wrap=True)
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        as_json: bool = False,
+        sparse: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self._quiet, self._json, self._sparse = quiet, as_json, sparse
+        self._console = console or Console(highlight=False, soft_wrap=True)
         self._live: LiveProgress | None = None
         self._run = RunState()
         self._last_line = time.monotonic()
@@ -80,7 +89,10 @@ class EventDisplay:
             print_json({"event": event.kind, "text": event.text.strip(), **event.data})
         elif event.kind == "progress":
             self._progress(event.data)
-        elif not (self._quiet and event.kind in {"candidate", "note"}):
+        elif not (
+            (self._quiet and event.kind in {"candidate", "note"})
+            or (self._sparse and event.kind not in {"stage", "selected"})
+        ):
             if self._live is not None and event.kind in {"stage", "selected"}:
                 # The live line is updated first: printing redraws it, and it must not be stale.
                 self._live.wait(event.text if event.kind == "stage" else "", self._run.best)
