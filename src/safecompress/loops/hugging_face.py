@@ -22,7 +22,7 @@ STATE = "safecompress.safetensors"
 """File of the masks and the tests so far, in every checkpoint of the trainer."""
 
 
-class SafeCompressCallback(TrainerCallback):
+class SafeCompressCallback(TrainerCallback):  # type: ignore[misc]
     """Keeps the model of a `Trainer` sparse, tests it between epochs, and judges it at the end.
 
     Figures go into `state.log_history` under `safecompress/…`; set `log = trainer.log` to send

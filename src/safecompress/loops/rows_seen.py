@@ -42,8 +42,8 @@ class RowsSeen:
         members = self._hashed(inputs)
         others = splits.held_out(self._hashed)
         # Where a duplicate is allowed on both sides, its row counts as a member's.
-        self._members = members.unique()
-        self._others = others[~torch.isin(others, members)].unique()
+        self._members = torch.unique(members)
+        self._others = torch.unique(others[~torch.isin(others, members)])
         self._count = len(splits.members)
         self.seen = torch.zeros(len(self._members), dtype=torch.int64)
         self.held_out = torch.zeros((), dtype=torch.int64)

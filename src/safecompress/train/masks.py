@@ -58,7 +58,7 @@ class LiveMasks:
         self.topology = topology
         self.set_(topology)
         self._handles: list[Any] = [
-            parameter.register_post_accumulate_grad_hook(self._mask_gradient_)
+            parameter.register_post_accumulate_grad_hook(self._mask_gradient_)  # type: ignore[no-untyped-call]
             for parameter, _, _ in self._bound.values()
         ]
         self._handles.append(optimizer.register_step_post_hook(self._stepped_))

@@ -136,7 +136,7 @@ def input_change(path: str) -> Callable[[Inputs, torch.Generator], Inputs]:
                 f"returned {_forms(returned) or type(returned).__name__}; expected inputs like "
                 f"those it was given, {before}"
             )
-        return returned  # type: ignore[no-any-return]
+        return returned
 
     return change
 
