@@ -15,17 +15,16 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from safecompress.data.npz_source import list_npz, read_npz
 from safecompress.data.outputs_arrays import MOST_BYTES
 from safecompress.data.outputs_file import RecordedOutputs
+from safecompress.data.prediction_worth import Numbers, require_learnt, worth
 from safecompress.errors import ConfigError, DataError
 from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
 
 Task: TypeAlias = Literal["regression", "multi-label"]
-Numbers: TypeAlias = NDArray[np.float64]
 
 TASKS: tuple[str, ...] = get_args(Task)
 TASK, OUTPUTS = "task", "outputs"
@@ -89,7 +88,8 @@ def record_predictions(
 
     Raises:
         ConfigError: on another task, or labels whose form is not said.
-        DataError: when numbers are not finite, of other shapes, or no labels.
+        DataError: when numbers are not finite, of other shapes, or no labels, or when the model
+            knows nothing of its own members.
 
     Example:
         >>> import numpy as np
@@ -120,6 +120,7 @@ def record_predictions(
         )
     errors = sides[1][0] - sides[1][1]
     scale = np.sqrt((errors**2).mean(axis=0))
+    require_learnt(*sides[0], task=task, where="members")
     losses = _Losses(task, outputs or "", np.where(scale > 0, scale, 1.0))
     evidence = [Evidence(_outputs(losses.of(*side), first)) for side, first in _numbered(sides)]
     if references is not None:
@@ -138,7 +139,7 @@ def record_predictions(
         counts[0],
         Path(name),
         pool.map(lambda e: Rows(torch.zeros(len(e.outputs), 0), e.outputs.labels, e.outputs.ids)),
-        remarks=(worth(sides[0], sides[1], losses), _REPEATS),
+        remarks=(worth(*sides, task=task, outputs=outputs), _REPEATS),
     )
 
 
@@ -220,37 +221,6 @@ def _with_references(
     logits = _logits(losses.of(array, side[1]))
     known = References.of(logits, evidence.outputs.labels, torch.from_numpy(seen.copy()))
     return Evidence(evidence.outputs, references=known)
-
-
-def worth(
-    members: tuple[Numbers, Numbers], nonmembers: tuple[Numbers, Numbers], losses: _Losses
-) -> str:
-    """Return what the model is worth on both groups, in a sentence.
-
-    Args:
-        members: predictions and targets.
-        nonmembers: likewise.
-        losses: of which task they are.
-    """
-    said = []
-    for predictions, targets in (members, nonmembers):
-        if losses.task == "regression":
-            rmse = float(np.sqrt(((predictions - targets) ** 2).mean()))
-            spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
-            known = spread > 0
-            rest = ((predictions - targets) ** 2).sum(axis=0)[known] / spread[known]
-            r2 = f"{float((1 - rest).mean()):.3f}" if known.any() else "undefined"
-            said.append(f"R² {r2} and RMSE {rmse:.4g}")
-            continue
-        from sklearn.metrics import average_precision_score, f1_score
-
-        limit = 0.0 if losses.outputs == "logits" else 0.5
-        f1 = f1_score(targets, predictions > limit, average="macro", zero_division=0.0)
-        both = [k for k in range(targets.shape[1]) if 0 < targets[:, k].sum() < len(targets)]
-        precisions = [average_precision_score(targets[:, k], predictions[:, k]) for k in both]
-        shown = f"{float(np.mean(precisions)):.3f}" if both else "undefined"
-        said.append(f"macro-F1 {float(f1):.3f} and mAP {shown}")
-    return f"The model has {said[0]} on the members, {said[1]} on the non-members."
 
 
 def holds_predictions(path: Path) -> bool:

@@ -79,8 +79,8 @@ def test_the_loss_attack_ranks_rows_by_their_squared_error() -> None:
 
 @pytest.mark.parametrize("form", ["logits", "probabilities"])
 def test_the_cross_entropy_of_the_recorded_columns_is_the_summed_loss(form: Any) -> None:
-    _, y = _labels()
-    logits = np.random.default_rng(1).normal(size=y.shape) * 4
+    x, y = _labels()
+    logits = 2 * x[:, :4] + np.random.default_rng(1).normal(size=y.shape) * 4
     said = logits if form == "logits" else 1 / (1 + np.exp(-logits))
     recorded = record_predictions(*_halves(said, y), task="multi-label", outputs=form)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -106,7 +106,7 @@ def test_labels_that_leak_nothing_pass_and_an_overfitted_model_of_labels_fails()
 def test_references_find_members_that_no_threshold_on_the_error_finds(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     hard = draw.exponential(size=2 * N) ** 2 + 0.01
-    y, models = draw.normal(size=2 * N), 16
+    y, models = 10 * draw.normal(size=2 * N), 16
     seen = draw.random((models + 1, 2 * N)) < 0.5
     seen[0] = np.arange(2 * N) < N
     # Errors of members are smaller by a factor that the hardness of rows hides.
