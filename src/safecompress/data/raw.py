@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -205,7 +206,9 @@ def check_array(x: Array, *, where: str) -> Array:
     if 0 in x.shape[1:]:
         raise DataError(f"{where}: inputs have shape {x.shape}, so no features.")
     if x.dtype.kind == "f":
-        flat, finite = x.reshape(len(x), -1), np.ones(len(x), dtype=bool)
+        # Without any row, NumPy cannot tell what -1 stands for.
+        flat = x.reshape(len(x), math.prod(x.shape[1:]))
+        finite = np.ones(len(x), dtype=bool)
         for part in chunks(len(x), row_bytes=x[:1].nbytes):
             finite[part] = np.isfinite(taken(flat, part)).all(axis=1)
         refuse_rows(
