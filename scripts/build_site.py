@@ -27,7 +27,15 @@ from scripts.site_parts import part_pages  # noqa: E402
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile("^# ", re.MULTILINE)
-STRICT = ("--quiet", "--fail-on-warning", "--keep-going", "-c", str(ROOT / "scripts/sphinx"))
+STRICT = (
+    "--jobs",
+    "auto",
+    "--quiet",
+    "--fail-on-warning",
+    "--keep-going",
+    "-c",
+    str(ROOT / "scripts/sphinx"),
+)
 """How Sphinx is called: any warning, as of a link that leads nowhere, is an error."""
 _OUTSIDE = re.compile(
     r"""<(?:script|link|img|iframe|source|video|audio|embed|object)\b[^>]*?"""

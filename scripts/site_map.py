@@ -14,8 +14,8 @@ _MAP: Mapping[str, tuple[str, ...]] = {
     ),
     "Judge a model": ("docs/audit", "docs/release", "docs/standards", "docs/ci"),
     "Make it small": (
-        *("docs/models", "docs/text", "docs/transforms", "docs/defenses", "docs/unpairing"),
-        *("docs/export", "docs/comparing"),
+        *("docs/models", "docs/text", "docs/rows", "docs/your-own-loop", "docs/transforms"),
+        *("docs/defenses", "docs/unpairing", "docs/export", "docs/comparing", "docs/trackers"),
     ),
     "What was measured": (
         *("docs/table", "docs/selection", "docs/attacks", "docs/learnt-references"),

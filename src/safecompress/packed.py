@@ -8,8 +8,9 @@ What comes back is bit for bit what was packed, negative zeros and NaN included.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,12 @@ zero; a comparison with 0.0 would lose the sign of a negative zero."""
 _BITS, _VALUES = "#bits|", "#values|"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Packed:
     """A tensor without its zeros.
+
+    While somebody holds the tensor that was made of it, whoever asks gets the same one, so that the
+    names of a tied weight still share one tensor.
 
     Args:
         shape: of the tensor.
@@ -39,6 +43,7 @@ class Packed:
     shape: tuple[int, ...]
     bits: Tensor
     values: Tensor | None = None
+    _made: weakref.ref[Tensor] | None = field(default=None, repr=False)
 
     @property
     def nbytes(self) -> int:
@@ -53,7 +58,14 @@ class Packed:
         )
 
     def unpacked(self) -> Tensor:
-        """Return the tensor, newly made and contiguous."""
+        """Return the tensor, contiguous; it must be copied before it is changed."""
+        made = None if self._made is None else self._made()
+        if made is None:
+            made = self._unpack()
+            self._made = weakref.ref(made)
+        return made
+
+    def _unpack(self) -> Tensor:
         count = math.prod(self.shape)
         where = torch.from_numpy(np.unpackbits(self.bits.numpy(), count=count)).view(torch.bool)
         if self.values is None:
@@ -90,7 +102,7 @@ def _bits(where: Tensor) -> Tensor:
 
 
 class PackedTensors(Mapping[str, Tensor]):
-    """Tensors by name that are packed, each made anew whenever it is asked for.
+    """Tensors by name that are packed, each made anew where nobody holds it.
 
     Args:
         stored: tensors by name, packed or not.
@@ -106,7 +118,10 @@ class PackedTensors(Mapping[str, Tensor]):
         Args:
             tensors: by name.
         """
-        return cls({n: pack(t) if isinstance(t, Tensor) else t for n, t in stored(tensors).items()})
+        held = dict(stored(tensors))
+        # The names of a tied weight share one tensor, and so what is packed of it.
+        packs = {id(t): pack(t) if isinstance(t, Tensor) else t for t in held.values()}
+        return cls({name: packs[id(t)] for name, t in held.items()})
 
     def __getitem__(self, name: str) -> Tensor:
         found = self.stored[name]

@@ -9,7 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safecompress.candidate import Candidate
 from safecompress.packed import LEAST, Packed, PackedTensors, flatten, pack, unflatten
+from safecompress.topology import Topology
+from safecompress.transforms import Transforms
 from tests.support import count
 
 TYPES = [
@@ -97,3 +100,24 @@ def test_parts_that_do_not_fit_each_other_are_refused():
     for tensors, recorded in wrong:
         with pytest.raises(ValueError, match=r"^w: "):
             unflatten(tensors, recorded)
+
+
+def test_names_of_one_tensor_share_one_and_others_none():
+    tied, other = drawn((64, 64), torch.float32, 0.1, 1), drawn((64, 64), torch.float32, 0.1, 2)
+    packed = PackedTensors.of({"embedding": tied, "head": tied, "other": other})
+    held = dict(packed)
+    assert held["embedding"] is held["head"] is packed["head"]
+    assert len({t.data_ptr() for t in held.values()}) == 2
+    assert sum(id(p) == id(packed.stored["head"]) for p in packed.stored.values()) == 2
+
+
+def test_a_quantized_candidate_shows_the_same_weights_packed_and_unpacked():
+    weights = {
+        f"{k}.weight": drawn((40 + k, 50), torch.float32, 0.3, k).nan_to_num(posinf=1.0)
+        for k in range(12)
+    }
+    topology = Topology({name: weight != 0 for name, weight in weights.items()})
+    plain = Candidate(weights, {}, topology, {}, transforms=Transforms(bits=4))
+    shown, packed = plain.shown(), plain.packed().shown()
+    assert list(shown) == list(packed)
+    assert all(torch.equal(shown[name], packed[name]) for name in shown)

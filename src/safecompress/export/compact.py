@@ -64,7 +64,8 @@ def compact_bytes(
     tensors: dict[str, Array] = {}
     layout: dict[str, dict[str, Any]] = {}
     first: dict[tuple[Any, ...], str] = {}
-    for name, tensor in weights.items():
+    # Held whole: an address only means something while the tensor is there.
+    for name, tensor in dict(weights).items():
         place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
         if tensor.numel() and place in first:
             layout[name] = {"same_as": first[place]}

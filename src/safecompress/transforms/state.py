@@ -61,8 +61,10 @@ class Transforms:
             weights: a state_dict; names that share one tensor share one in the result, too.
             topology: masks under the names of the maskable weights, which are those quantized.
         """
+        # Held here, because an identity only means something while the tensor is there.
+        weights = dict(weights)
         if self.bits is None:
-            return dict(weights)
+            return weights
         rounded = {
             id(weights[name]): quantized(weights[name], self.bits)
             for name in topology.masks
