@@ -19,7 +19,7 @@ from safecompress.report.wording import count, figure
 
 SUMMARY = "summary.html"
 _MOST_ROWS, _MOST_DIGESTS = 8, 3
-_LONGEST_LIMIT, _ALL_LIMITS, _LONGEST_NAME = 140, 410, 44
+_LONGEST_LIMIT, _ALL_LIMITS, _LONGEST_NAME = 140, 400, 44
 """What fits on one page, whatever the document holds; the whole of it is in the report."""
 
 
