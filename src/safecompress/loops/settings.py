@@ -31,6 +31,9 @@ _REFUSED: Mapping[tuple[str, ...], str] = {
     ("steer", "replay"): "one model is trained, and none of several is chosen",
     ("steer", "population"): "one model is trained, and none of several is chosen",
     ("steer", "defenses"): "a defense changes the training, which is your loop's",
+    (
+        "trackers",
+    ): "your trainer has loggers of its own, which get its figures and those of the tests",
     ("verdict", "canaries"): "canaries are put into the training, which is your loop's",
 }
 
