@@ -128,6 +128,7 @@ def test_only_one_function_reads_a_configuration_that_lies_in_a_folder() -> None
         "cohorts/cells.py",
         "compress.py",
         "config/reading.py",
+        "loops/settings.py",
         "run/trusted.py",
     }
     found = set()

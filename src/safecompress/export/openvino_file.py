@@ -49,9 +49,12 @@ def intermediate(graph: Any, facts: Mapping[str, Any]) -> bytes:
     xml = xml.rstrip()
     document = {"schema_version": SCHEMA_VERSION, **facts}
     document |= {"sha256": document_digest(xml + weights, document)}
-    # No text of the facts can end the comment.
-    text = json.dumps(document, sort_keys=True).replace("-", "\\u002d")
-    return xml + _BEGIN + text.encode() + _END + weights
+    return xml + _BEGIN + _comment(document) + _END + weights
+
+
+def _comment(document: Mapping[str, Any]) -> bytes:
+    """Return JSON without two hyphens in a row, which would end a comment; numbers have none."""
+    return json.dumps(document, sort_keys=True).replace("--", "-\\u002d").encode()
 
 
 def parts_of(content: bytes) -> tuple[bytes, bytes]:
@@ -82,7 +85,7 @@ def verified_ir(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: was not exported by SafeCompress, or lost its end.")
     try:
         document = json.loads(rest.removesuffix(_END))
-        written = json.dumps(document, sort_keys=True).replace("-", "\\u002d").encode()
+        written = _comment(document)
         recorded, version = document.pop("sha256"), document["schema_version"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: its signature is damaged ({error!r}).") from error
