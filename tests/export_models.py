@@ -115,17 +115,29 @@ def onnx_graph(made: ExportContext, form: str) -> Any:
     return found.graph(made)
 
 
+def _whole_sums() -> bool:
+    """Return whether the processor has instructions that sum products of int8 without a cut."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities.get("architecture") != "x86_64":
+        return True
+    return bool(capabilities["avx512_vnni"] or capabilities["avx_vnni"])
+
+
+WHOLE_SUMS = _whole_sums()
+
+
 def session(data: bytes, *, optimized: bool = True, precise: bool = False) -> Any:
     """Return stock onnxruntime's session of a file's bytes.
 
-    With `precise`, sums of products are whole on processors without int8 instructions, too.
+    With `precise`, sums of products are whole on processors without int8 instructions, too; there
+    it is always set, because sums that are cut off say nothing about the file.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    if precise:
+    if precise or not WHOLE_SUMS:
         options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimized:
         off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from safecompress import packed
 from safecompress.candidate import Candidate, SoftTarget
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.errors import NonFiniteError
@@ -191,3 +192,24 @@ def test_a_search_stacks_its_candidates_and_resumes_to_the_same_bits(
         assert one["candidate"] == other["candidate"]
         assert one["accuracy"] == pytest.approx(other["accuracy"], abs=0.02)
     assert json.loads((apart.folder / "verdict.json").read_text())["verdict"]
+
+
+@pytest.mark.parametrize("kind", [perceptron, convolutional, Tied])
+def test_packed_candidates_are_trained_to_the_same_bits(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "LEAST", 1)
+    module = kind()
+    trainer = made(module)
+    plain = siblings(trainer, module, densities=(0.2, 0.3, 0.5))
+    held = [candidate.packed() for candidate in plain]
+    for first, second in (
+        (trainer.train_together(plain, STEPS), trainer.train_together(held, STEPS)),
+        ([trainer.train(c, STEPS) for c in plain], [trainer.train(c, STEPS) for c in held]),
+    ):
+        for one, other in zip(first, second, strict=True):
+            assert isinstance(one, Candidate)
+            assert isinstance(other, Candidate)
+            tensors, theirs = one.tensors(), other.tensors()
+            assert list(tensors) == list(theirs)
+            assert all(torch.equal(tensors[name], theirs[name]) for name in tensors)

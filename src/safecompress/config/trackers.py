@@ -76,8 +76,8 @@ class WandbOptions(Section):
 
     mode: Literal["offline", "online"] = Field(
         default="offline",
-        description="`offline` writes files alone, which `wandb sync` sends later; `online` sends "
-        "everything at once to the server.",
+        description="Where runs go: `offline` writes files alone, which `wandb sync` sends later; "
+        "`online` sends everything at once to the server.",
     )
     project: str = Field(default="safecompress", description="Name of the project.")
     entity: str | None = Field(
@@ -93,10 +93,23 @@ class WandbOptions(Section):
 class TrackerOptions(Section):
     """One tracker with options of its own."""
 
-    csv: FolderOptions | None = Field(default=None, description="A table of all figures.")
-    tensorboard: FolderOptions | None = Field(default=None, description="TensorBoard.")
-    mlflow: MlflowOptions | None = Field(default=None, description="MLflow.")
-    wandb: WandbOptions | None = Field(default=None, description="Weights & Biases.")
+    csv: FolderOptions | None = Field(
+        default=None,
+        description="A table of all figures, in files of "
+        "comma-separated values. Left out, another tracker is meant.",
+    )
+    tensorboard: FolderOptions | None = Field(
+        default=None,
+        description="Event files of TensorBoard. Left out, another tracker is meant.",
+    )
+    mlflow: MlflowOptions | None = Field(
+        default=None,
+        description="Runs of MLflow, in its store. Left out, another tracker is meant.",
+    )
+    wandb: WandbOptions | None = Field(
+        default=None,
+        description="Runs of Weights & Biases. Left out, another tracker is meant.",
+    )
 
     @model_validator(mode="after")
     def _is_of_one_tracker(self) -> TrackerOptions:

@@ -145,7 +145,7 @@ class TrainConfig(Section):
         description="Function of your own, `package.module:function`, that is minimized instead of "
         "cross-entropy. It takes logits (n, classes) and targets, class numbers (n,) or, where "
         "teachers label, class probabilities (n, classes), and returns a scalar. Defenses add "
-        "their penalties to it.",
+        "their penalties to it. Left out, it is cross-entropy.",
     )
     augment: Literal["none", "crop-flip", "drop-words", "mask-words", "swap-words"] | ImportPath = (
         Field(

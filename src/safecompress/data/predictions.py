@@ -96,7 +96,7 @@ def record_predictions(
         >>> from safecompress import audit, record_predictions
         >>> draw = np.random.default_rng(0)
         >>> y = draw.normal(size=1000)
-        >>> said = y + draw.normal(size=1000)  # of all rows with the same errors
+        >>> said = y + 0.5 * draw.normal(size=1000)  # of all rows with the same errors
         >>> seen, unseen = (said[:500], y[:500]), (said[500:], y[500:])
         >>> recorded = record_predictions(seen, unseen, task="regression")
         >>> recorded.kind

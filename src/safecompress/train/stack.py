@@ -182,9 +182,11 @@ class Stack:
             return tensor.detach()[k].to("cpu", copy=True).contiguous()
 
         trained = {name: copied(value) for name, value in self._values.items()}
+        # Held here, because an identity only means something while the tensor is there.
+        before = dict(candidate.weights)
         # All names of a tied parameter get the same tensor, as in the candidate before.
-        shared = {id(candidate.weights[name]): value for name, value in trained.items()}
-        weights = {name: shared.get(id(t), t) for name, t in candidate.weights.items()}
+        shared = {id(before[name]): value for name, value in trained.items()}
+        weights = {name: shared.get(id(t), t) for name, t in before.items()}
         state: dict[str, dict[str, Tensor]] = {}
         for name, value in self._values.items():
             stacked = self._optimizer.state[value]

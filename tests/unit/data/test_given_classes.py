@@ -82,7 +82,7 @@ def test_a_model_trained_here_needs_no_list_and_may_have_one() -> None:
     [
         ((X, X), "are a tuple of 2; expected one array"),
         ({"a": X}, "are a dict of 1; expected one array"),
-        ([[1.0], [1.0, 2.0]], "cannot become one array"),
+        ([[1.0], [1.0, 2.0]], "2 rows of inputs but 80 labels"),
         ("rows.npz", "are a str; expected one array"),
     ],
 )

@@ -16,7 +16,7 @@ from safecompress.export.executorch_program import before_logits
 from safecompress.export.onnx_format import OnnxFormat
 from safecompress.targets.onnx_file import open_onnx
 from safecompress.topology import Topology
-from tests.export_models import Branching, onnx_graph, written
+from tests.export_models import WHOLE_SUMS, Branching, onnx_graph, written
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -30,7 +30,8 @@ def test_a_model_in_fp64_is_written_in_fp32(tmp_path: Path) -> None:
     held, path = ExportContext.of(module, Topology.dense(module), x), tmp_path / "m.onnx"
     with torch.no_grad():
         expected = module(x)
-    most = {"fp32": 1e-6, "fp16": 2e-3, "int8": 0.05, "int4": 0.4}
+    # A stock session of a processor without int8 instructions cuts off large sums.
+    most = {"fp32": 1e-6, "fp16": 2e-3, "int8": 0.05 if WHOLE_SUMS else 0.4, "int4": 0.4}
     for name, form in FORMS.items():
         if not isinstance(form, OnnxFormat):
             continue
