@@ -13,6 +13,11 @@ waits for the same thing gets less. Rows that fit into a machine's memory are re
 A cell is a case: how long everything takes against computing alone, what each resource was busy
 with, and the one that was busy longest. Cases that begin with `before` write candidates as dense
 tensors and open the rows anew for every model, as the program did at first.
+
+What the stored cells say: writing to the file system saturates first everywhere. With a parallel
+file system runs take 1.07 times as long as computing alone before and 1.06 after, with one server
+1.16 and 1.10, with a slow one 1.58 and 1.25. Short runs on a slow server take 10.0 times before and
+4.3 after; what is left there are the outputs of all rows, 2 TB, which only smaller evidence mends.
 """
 
 from __future__ import annotations
