@@ -16,7 +16,8 @@ with pages of mapped files, which the system takes back where it needs them.
 What the stored cells say: `before`, candidates of a round were all made before any was trained, and
 a checkpoint was copied twice on its way to the disk. A further candidate cost 7.0 copies at the
 peak and costs 4.9, of which 3 stay while it waits; the rest is one candidate in training, whose
-proposal gets a copy of its parent. `state/` held 2.5 to 10.5 copies after the verdict, now none. These cells
+proposal gets a copy of its parent. `state/` held 2.5 to 10.5 copies after the verdict, now none.
+These cells
 are older than packed candidates, of which only the existing weights wait.
 """
 
