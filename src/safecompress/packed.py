@@ -53,9 +53,7 @@ class Packed:
     @property
     def existing(self) -> int:
         """Number of places where the tensor is not zero."""
-        return int(
-            np.unpackbits(self.bits.numpy(), count=math.prod(self.shape)).sum(dtype=np.int64)
-        )
+        return int(places_of(self.bits, math.prod(self.shape)).count_nonzero())
 
     def unpacked(self) -> Tensor:
         """Return the tensor, contiguous; it must be copied before it is changed."""
@@ -67,7 +65,7 @@ class Packed:
 
     def _unpack(self) -> Tensor:
         count = math.prod(self.shape)
-        where = torch.from_numpy(np.unpackbits(self.bits.numpy(), count=count)).view(torch.bool)
+        where = places_of(self.bits, count)
         if self.values is None:
             return where.reshape(self.shape)
         whole = torch.zeros(count, dtype=self.values.dtype)
@@ -86,7 +84,7 @@ def pack(tensor: Tensor) -> Tensor | Packed:
         return tensor
     flat = tensor.detach().reshape(-1)
     if flat.dtype == torch.bool:
-        return Packed(tuple(tensor.shape), _bits(flat))
+        return Packed(tuple(tensor.shape), bits_of(flat))
     size = _SAME_SIZE.get(flat.element_size())
     if size is None or flat.is_complex():
         return tensor
@@ -94,11 +92,26 @@ def pack(tensor: Tensor) -> Tensor | Packed:
     kept = int(where.count_nonzero()) / flat.numel() + 1 / (8 * flat.element_size())
     if kept > WORTH:
         return tensor
-    return Packed(tuple(tensor.shape), _bits(where), flat[where])
+    return Packed(tuple(tensor.shape), bits_of(where), flat[where])
 
 
-def _bits(where: Tensor) -> Tensor:
-    return torch.from_numpy(np.packbits(where.numpy()))
+def bits_of(where: Tensor) -> Tensor:
+    """Return truth values as bits, the first the highest of its byte, uint8 (ceil(n / 8),).
+
+    Args:
+        where: bool, on the CPU, of n places in any shape.
+    """
+    return torch.from_numpy(np.packbits(where.numpy().ravel()))
+
+
+def places_of(bits: Tensor, count: int) -> Tensor:
+    """Return what `bits_of` made bits of, bool (count,).
+
+    Args:
+        bits: uint8 (ceil(count / 8),).
+        count: number of places.
+    """
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=count)).view(torch.bool)
 
 
 class PackedTensors(Mapping[str, Tensor]):

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -24,6 +23,7 @@ from torch import Tensor
 from safecompress.candidate import Candidate
 from safecompress.errors import DataError
 from safecompress.files import reading_safetensors, tensors_digest, write_tensors
+from safecompress.packed import bits_of, places_of
 from safecompress.topology import Topology
 from safecompress.transforms import PLAIN, Quantization, Transforms
 
@@ -73,8 +73,7 @@ def write_model(path: Path, model: StoredModel) -> None:
     """
     tensors = dict(model.weights)
     for name, mask in model.topology.masks.items():
-        bits = np.packbits(mask.cpu().numpy().ravel())
-        tensors[_PREFIX + name] = torch.from_numpy(bits)
+        tensors[_PREFIX + name] = bits_of(mask.cpu())
     document = {"schema_version": SCHEMA_VERSION, **model.metadata}
     if model.transforms:
         document["transforms"] = model.transforms.settings()
@@ -157,5 +156,4 @@ def _unpack(bits: Tensor, shape: torch.Size, path: Path) -> Tensor:
     n = shape.numel()
     if bits.dtype != torch.uint8 or bits.numel() != (n + 7) // 8:
         raise DataError(f"{path}: a topology has {bits.numel()} bytes, expected {(n + 7) // 8}.")
-    mask = np.unpackbits(bits.numpy(), count=n).astype(bool).reshape(tuple(shape))
-    return torch.from_numpy(mask)
+    return places_of(bits, n).reshape(shape)

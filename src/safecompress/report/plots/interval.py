@@ -1,4 +1,4 @@
-"""`interval_bar`: one figure with its interval, drawn against the bound that it must keep."""
+"""`interval_bar`, `marks`: a figure with its interval, drawn against the bound that it must keep."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def interval_bar(span: Span, limit: Limit | None, *, style: Style, identity: str
     parts = [
         tag("line", class_="track", x1=scale.start, x2=scale.stop, y1=_LINE, y2=_LINE),
         *(_bound(limit, scale, style) if limit is not None else ()),
-        *_marks(span, scale),
+        *marks(span, scale, _LINE),
     ]
     written = with_interval(span, style, signed=signed)
     rule = (
@@ -73,21 +73,28 @@ def _bound(limit: Limit, scale: Scale, style: Style) -> list[Markup]:
     ]
 
 
-def _marks(span: Span, scale: Scale) -> list[Markup]:
-    marks = []
+def marks(span: Span, scale: Scale, y: float) -> list[Markup]:
+    """Return an interval as a bar and its estimate as a dot.
+
+    Args:
+        span: the interval; what it lacks is not drawn.
+        scale: of the horizontal axis.
+        y: height of both in the plot, in pixels.
+    """
+    drawn = []
     if span.low is not None and span.high is not None:
         left, right = sorted((scale(span.low), scale(span.high)))
-        marks.append(
+        drawn.append(
             tag(
                 "rect",
                 class_="range",
                 x=left,
-                y=_LINE - 3,
+                y=y - 3,
                 width=max(right - left, 1.0),
                 height=6,
                 rx=3,
             )
         )
     if span.value is not None:
-        marks.append(tag("circle", class_="value", cx=scale(span.value), cy=_LINE, r=4.5))
-    return marks
+        drawn.append(tag("circle", class_="value", cx=scale(span.value), cy=y, r=4.5))
+    return drawn

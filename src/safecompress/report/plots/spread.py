@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from safecompress.report.plots.interval import marks
 from safecompress.report.safe import text
 from safecompress.report.svg import Scale, picture, tag
 from safecompress.report.wording import Span, figure, with_interval
@@ -79,19 +80,4 @@ def _label(words: str, x: float, y: float) -> Markup:
 def _row(name: str, span: Span, scale: Scale, top: float) -> list[Markup]:
     y = top + _ROW / 2
     parts = [tag("text", text(name, longest=_LONGEST_NAME), class_="axis", x=0, y=y + 4)]
-    if span.low is not None and span.high is not None:
-        left, right = scale(span.low), scale(span.high)
-        parts.append(
-            tag(
-                "rect",
-                class_="range",
-                x=left,
-                y=y - 3,
-                width=max(right - left, 1.0),
-                height=6,
-                rx=3,
-            )
-        )
-    if span.value is not None:
-        parts.append(tag("circle", class_="value", cx=scale(span.value), cy=y, r=4.5))
-    return parts
+    return parts + marks(span, scale, y)
