@@ -1,4 +1,4 @@
-"""`interval_bar`, `marks`: a figure with its interval, drawn against the bound that it must keep."""
+"""`interval_bar`, `marks`: a figure with its interval, against the bound that it must keep."""
 
 from __future__ import annotations
 
