@@ -68,14 +68,14 @@ def _means(entries: Tensor, values: int) -> Tensor:
     if len(distinct) <= values:
         return entries
     ordered = entries.double().sort().values
-    sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])
     cuts = torch.arange(values + 1, device=ordered.device) * len(ordered) // values
-    centers = torch.unique(_between(sums, cuts))
+    sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])
+    centers = torch.unique(_between(ordered, sums, cuts))
     for _ in range(_ROUNDS):
         inner = torch.searchsorted(ordered, _middles(centers), right=True)
         ends = inner.new_tensor([0, len(ordered)])
         cuts = torch.unique(torch.cat([ends[:1], inner, ends[1:]]))
-        moved = _between(sums, cuts)
+        moved = _between(ordered, sums, cuts)
         if torch.equal(moved, centers):
             break
         centers = moved
@@ -89,9 +89,14 @@ def _middles(centers: Tensor) -> Tensor:
     return (centers[1:] + centers[:-1]) / 2
 
 
-def _between(sums: Tensor, cuts: Tensor) -> Tensor:
-    """Return the means of the sorted entries between neighboring cuts."""
-    return (sums[cuts[1:]] - sums[cuts[:-1]]) / (cuts[1:] - cuts[:-1])
+def _between(ordered: Tensor, sums: Tensor, cuts: Tensor) -> Tensor:
+    """Return the means of the sorted entries between neighboring cuts.
+
+    A difference of the running sums loses what is small beside them: the mean of one tiny entry
+    behind large ones would become zero. A mean lies within its group, so it is held there.
+    """
+    means = (sums[cuts[1:]] - sums[cuts[:-1]]) / (cuts[1:] - cuts[:-1])
+    return means.clamp(min=ordered[cuts[:-1]], max=ordered[cuts[1:] - 1])
 
 
 @dataclass(frozen=True)
