@@ -1,10 +1,15 @@
 """Do two fresh runs of a recipe end in the same bits, one of them on a busy machine?
 
 A cell is a recipe. It is run twice, each time in a process of its own; during the second run other
-processes keep every core busy. Digests of all models, and of history and verdict without the times
-that they record, must agree; `differ` names the files that do not.
+processes compute as well, one for every core unless `--busy` says how many. Digests of all models,
+and of history and verdict without the times that they record, must agree; `differ` names the files
+that do not.
 
     SAFECOMPRESS_DATA=/path/to/data python -m benchmarks.reproduce [RECIPE ...] [--set KEY=VALUE]
+
+With `--runs DIR` the run folders stay there, and a run that has ended is not made again; one that
+was stopped begins anew. So recipes of an hour are made one by one, or two beside each other, each
+with one thread and `--busy 1`.
 
 Without recipes, all that lie in `recipes` and whose environment variables are set: those of
 pretrained text models name a model's folder. On two cores a quiet run of Location30's takes two
@@ -18,17 +23,18 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cells, add_out
-from safecompress.files import read_json
+from safecompress.files import read_json, write_json
 from safecompress.run.folder import HISTORY, PROVENANCE, STATE, VERDICT
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -116,28 +122,46 @@ def run(recipe: Path, out: Path, assignments: Sequence[str]) -> float:
     return time.perf_counter() - started
 
 
-def cell_of(recipe: Path, assignments: Sequence[str]) -> dict[str, Any]:
+def ended(recipe: Path, out: Path, assignments: Sequence[str], processes: int) -> dict[str, Any]:
+    """Run a recipe, unless its folder holds a verdict, and return what was seen of the run.
+
+    Args:
+        recipe: the configuration.
+        out: the run folder; what a stopped run left there is removed.
+        assignments: settings that replace the recipe's, as `KEY=VALUE`.
+        processes: how many other processes compute meanwhile.
+    """
+    seen = out.with_suffix(".json")
+    if not ((out / VERDICT).is_file() and seen.is_file()):
+        shutil.rmtree(out, ignore_errors=True)
+        with busy(processes) if processes else nullcontext():
+            seconds = run(recipe, out, assignments)
+            # The load of the last quarter of an hour counts what others computed as well.
+            write_json(seen, {"seconds": seconds, "load": os.getloadavg()[2]})
+    return dict(read_json(seen))
+
+
+def cell_of(recipe: Path, runs: Path, assignments: Sequence[str], processes: int) -> dict[str, Any]:
     """Run a recipe twice and return its cell.
 
     Args:
         recipe: the configuration.
+        runs: folder of the two run folders.
         assignments: settings that replace the recipe's, as `KEY=VALUE`.
+        processes: how many other processes compute during the second run.
     """
-    cores = os.cpu_count() or 1
-    with tempfile.TemporaryDirectory() as scratch:
-        quiet, loaded = Path(scratch) / "quiet", Path(scratch) / "loaded"
-        seconds = [run(recipe, quiet, assignments)]
-        with busy(cores):
-            seconds.append(run(recipe, loaded, assignments))
-        first, again = digests(quiet), digests(loaded)
-        made_with = read_json(quiet / PROVENANCE)
+    folders = {runs / "quiet": 0, runs / "loaded": processes}
+    seen = [ended(recipe, out, assignments, count) for out, count in folders.items()]
+    first, again = map(digests, folders)
+    made_with = read_json(runs / "quiet" / PROVENANCE)
     return {
         "recipe": str(recipe.relative_to(RECIPES)),
         "set": list(assignments),
         "differ": sorted(name for name in first | again if first.get(name) != again.get(name)),
         "digests": first,
-        "seconds": seconds,
-        "busy_processes": cores,
+        "seconds": [one["seconds"] for one in seen],
+        "load": [one["load"] for one in seen],
+        "busy_processes": processes,
         "precision": {k: made_with.get(k) for k in ("dense_precision", "precision")},
     }
 
@@ -147,6 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", nargs="*", help="names of recipes, such as location30")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--busy", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--runs", type=Path, help="keep the run folders here")
     add_out(parser, "reproduce")
     options = parser.parse_args()
     cells = Cells(options.out)
@@ -155,7 +181,10 @@ def main() -> None:
             if unset := unset_variables(recipe):
                 print(f"{recipe.stem}: left out, for {', '.join(unset)} is not set")
                 continue
-            cells.write(recipe.stem, cell_of(recipe, options.set))
+            with tempfile.TemporaryDirectory() as scratch:
+                runs = (options.runs or Path(scratch)) / recipe.stem
+                runs.mkdir(parents=True, exist_ok=True)
+                cells.write(recipe.stem, cell_of(recipe, runs, options.set, options.busy))
     for key, cell in cells.finished().items():
         minutes = " and ".join(f"{seconds / 60:.1f}" for seconds in cell["seconds"])
         says = f"differs in {', '.join(cell['differ'])}" if cell["differ"] else "the same bits"
