@@ -58,7 +58,8 @@ class Check:
         condition: what the measure's interval must keep.
         critical: whether the verdict depends on it; a failure is a FAIL if so, otherwise a WARN.
         decisive: whether the verdict stays undecided where the rows cannot settle the condition.
-            Otherwise such a result is a WARN, which the verdict's sentence names.
+            Otherwise such a result is a WARN, which the verdict's sentence names. Where the
+            interval lies beyond the limit the verdict stays undecided in any case.
     """
 
     name: str
@@ -74,7 +75,8 @@ class Check:
 
         A PASS needs every critical check, so each is judged at the level itself. A FAIL needs only
         one of them, so it has to hold at the level corrected for their number; a figure that misses
-        its limit at the level itself only is undecided.
+        its limit at the level itself only is INCONCLUSIVE, whether the check is decisive or not: a
+        limit that was seen to be missed has not been kept.
 
         Args:
             subject: the model.
@@ -105,7 +107,8 @@ class Check:
         except FOREIGN as error:  # third-party attacks may raise anything
             return self._without_estimate(Status.ERROR, error, watch)
         decided = status is not Status.INCONCLUSIVE
-        if (status is Status.FAIL and not self.critical) or (not decided and not self.decisive):
+        waived = not decided and not self.decisive and not doubt
+        if (status is Status.FAIL and not self.critical) or waived:
             status = Status.WARN
         return CheckResult(
             self.name,

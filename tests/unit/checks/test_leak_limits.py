@@ -97,13 +97,17 @@ def test_what_only_the_correction_leaves_open_needs_more_rows(beyond: float) -> 
     assert 1000 < rows <= 2600
 
 
+@pytest.mark.parametrize("decisive", [True, False])
 @pytest.mark.parametrize("others", [0, 1, 30])
-def test_a_fail_has_to_hold_for_all_checks_of_its_suite(others: int) -> None:
-    """An AUC that misses its limit by 1.3 half widths fails alone, and not among thirty."""
+def test_a_fail_has_to_hold_for_all_checks_of_its_suite(others: int, decisive: bool) -> None:
+    """An AUC that misses its limit by 1.3 half widths fails alone, and not among thirty.
+
+    The verdict stays open in any case: a limit that was seen to be missed has not been kept.
+    """
     subject = model(0.25)
     alone = AttackMeasure(LOSS).estimate(subject, level=0.95)
     limit = alone.value - 1.3 * (alone.value - alone.low)
-    checks = [Check("leak", AttackMeasure(LOSS), at_most(limit))]
+    checks = [Check("leak", AttackMeasure(LOSS), at_most(limit), decisive=decisive)]
     checks += [Check(f"easy {i}", Accuracy(), at_least(0.0)) for i in range(others)]
     result = Suite(tuple(checks)).run(subject, None, level=0.95)[0]
     if others < 2:
