@@ -167,6 +167,7 @@ class GroupLeak(Measure):
             watch.seconds,
             self._note(found, difference=difference),
             worst.attack,
+            group=str(worst.group),
         )
 
     def _note(self, found: GroupFindings, *, difference: bool) -> str:

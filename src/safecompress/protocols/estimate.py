@@ -21,6 +21,8 @@ class Estimate:
             several; otherwise empty.
         rates: the figures of the single attackers by name, where a measure takes the strongest of
             several and each is reported; otherwise empty.
+        group: the group of rows that the figure is of, such as `class 1`, where a measure takes the
+            worst group; otherwise empty.
     """
 
     value: float
@@ -33,3 +35,4 @@ class Estimate:
     note: str = ""
     attack: str = ""
     rates: Mapping[str, float] = field(default_factory=dict)
+    group: str = ""

@@ -12,7 +12,7 @@ from safecompress.checks import rows_to_settle
 from safecompress.config import CompressConfig, Request
 from safecompress.registry import split_request
 from safecompress.verdicts.case import Case
-from safecompress.verdicts.sentence import about, listed
+from safecompress.verdicts.sentence import about_rows, listed
 
 _CHANGE = 2.0
 """Factor by which training and density are changed in an example."""
@@ -178,16 +178,16 @@ def rows_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
         config: the configuration of the run; None in an audit.
     """
     needed = [
-        (rows_to_settle(e, c.check.condition) or 0, e.n_members + e.n_nonmembers)
+        (rows_to_settle(e, c.check.condition) or 0, e.group, e.n_members + e.n_nonmembers)
         for c in cases
         if (e := c.result.estimate) is not None and c.check is not None
     ]
-    rows, now = max(needed)
+    rows, group, now = max(needed)
+    wanted = about_rows(rows, group)
     how = (
-        f"audit about {about(rows)} rows in place of {now:,}"
+        f"audit {wanted} in place of {now:,}"
         if config is None
-        else f"seal about {about(rows)} rows in place of {now:,} (more data, or a smaller share of "
-        "steering rows)"
+        else f"seal {wanted} in place of {now:,} (more data, or a smaller share of steering rows)"
     )
     return f"To settle {_figures(cases)}: {how}, if the figures stay as they are."
 

@@ -22,12 +22,12 @@ class Undecided:
     """Undecided checks, by what would decide them.
 
     Args:
-        by_rows: by check, about how many rows would settle it.
+        by_rows: by check, about how many rows would settle it, and of which group; '' for all.
         at_the_limit: checks that no number of rows settles, because the figure lies at its limit.
         unmeasured: checks without a figure; their messages give the reason.
     """
 
-    by_rows: Mapping[str, int]
+    by_rows: Mapping[str, tuple[int, str]]
     at_the_limit: tuple[str, ...]
     unmeasured: tuple[str, ...]
 
@@ -41,7 +41,7 @@ class Undecided:
             results: results of checks; decided ones are left out.
             conditions: by name of a check, its condition; those without one count as unmeasured.
         """
-        needed: dict[str, int] = {}
+        needed: dict[str, tuple[int, str]] = {}
         limit, unmeasured = [], []
         for result in results:
             if not is_undecided(result):
@@ -51,7 +51,7 @@ class Undecided:
             elif (rows := rows_to_settle(result.estimate, conditions[result.name])) is None:
                 limit.append(result.name)
             else:
-                needed[result.name] = rows
+                needed[result.name] = rows, result.estimate.group
         return cls(needed, tuple(limit), tuple(unmeasured))
 
 
@@ -127,6 +127,16 @@ def about(rows: int) -> str:
     return f"{-(-rows // unit) * unit:,}"
 
 
+def about_rows(rows: int, group: str = "") -> str:
+    """Return how many rows are needed, in words.
+
+    Args:
+        rows: an estimate of their number.
+        group: the group that they must be of, such as `class 1`; empty where any count.
+    """
+    return f"about {about(rows)} rows{f' of {group}' if group else ''}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names separated by commas, the first few of many.
 
@@ -186,9 +196,9 @@ def _not_decided(
     undecided = Undecided.among(named, conditions)
     sentences = [f"Not decided: {len(named)} of {of} critical checks."] if named else []
     if undecided.by_rows:
-        rows, names = about(max(undecided.by_rows.values())), listed(list(undecided.by_rows))
+        rows, names = about_rows(*max(undecided.by_rows.values())), listed(list(undecided.by_rows))
         sentences.append(
-            f"About {rows} rows would settle {names}, if the figures stay as they are."
+            f"{rows[0].upper()}{rows[1:]} would settle {names}, if the figures stay as they are."
         )
     if undecided.at_the_limit:
         lies = "the figure lies" if len(undecided.at_the_limit) == 1 else "the figures lie"

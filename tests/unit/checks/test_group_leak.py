@@ -125,6 +125,8 @@ def test_groups_that_are_not_settled_warn_and_are_named() -> None:
     loose = Check("class", measure, at_most(0.6), decisive=False).run(model, None, level=0.95)
     assert (loose.status, loose.decided) == (Status.WARN, False)
     assert "too few rows to settle: class leaves" in loose.message
+    assert loose.estimate is not None
+    assert f"worst in {loose.estimate.group}:" in loose.message
     strict = Check("class", measure, at_most(0.6)).run(model, None, level=0.95)
     assert (strict.status, strict.decided) == (Status.INCONCLUSIVE, False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -125,6 +126,7 @@ def test_the_words_of_each_end() -> None:
     leaking = Check("loss", Leak("loss", far), at_most(0.6))
     weak = Check("accuracy", Worth("accuracy", Estimate(0.3, 0.2, 0.4, 0, 99)), at_least(0.5))
     close = Check("close", Leak("close", near), at_most(0.6))
+    rare = Check("rare", Leak("rare", replace(near, group="class Ä1")), at_most(0.6))
     level = Check("level", Leak("level", Estimate(0.6, 0.5, 0.7, 99, 99)), at_most(0.6))
     said = {
         "Not safe to ship: 1 of 1 critical checks failed: loss.": (leaking,),
@@ -133,6 +135,8 @@ def test_the_words_of_each_end() -> None:
         "critical checks failed: accuracy.": (weak, leaking),
         "Not decided: 1 of 1 critical checks. About 4,000 rows would settle close, if the figures "
         "stay as they are.": (close,),
+        "Not decided: 1 of 1 critical checks. About 4,000 rows of class Ä1 would settle rare, if the "
+        "figures stay as they are.": (rare,),
         "Not decided: 1 of 1 critical checks. No number of rows will settle level: the figure lies "
         "at the limit.": (level,),
         "No verdict: no critical check was asked for.": (),
