@@ -135,8 +135,8 @@ def test_the_words_of_each_end() -> None:
         "critical checks failed: accuracy.": (weak, leaking),
         "Not decided: 1 of 1 critical checks. About 4,000 rows would settle close, if the figures "
         "stay as they are.": (close,),
-        "Not decided: 1 of 1 critical checks. About 4,000 rows of class Ä1 would settle rare, if the "
-        "figures stay as they are.": (rare,),
+        "Not decided: 1 of 1 critical checks. About 4,000 rows of class Ä1 would settle rare, if "
+        "the figures stay as they are.": (rare,),
         "Not decided: 1 of 1 critical checks. No number of rows will settle level: the figure lies "
         "at the limit.": (level,),
         "No verdict: no critical check was asked for.": (),
