@@ -27,7 +27,7 @@ from safecompress.report.view_run import candidates, facts, openness
 from safecompress.report.view_set import AUDITS, set_view
 from safecompress.report.view_transfer import transfer
 from safecompress.report.view_verdict import hero, strongest
-from safecompress.report.wording import seconds
+from safecompress.report.wording import moment, seconds
 
 REPORT = "report.html"
 
@@ -66,10 +66,10 @@ def _context(run: RunFiles) -> dict[str, Any]:
     nodes = read_nodes(run.history)
     return {
         "name": text(run.name, longest=120),
-        "created": text(run.provenance.get("created"), longest=60),
+        "created": moment(text(run.provenance.get("created"), longest=60)),
         "commit": text(run.provenance.get("commit"), longest=12).rstrip("…"),
         "version": text(run.provenance.get("safecompress"), longest=60),
-        "model": short(text(mapping(run.verdict.get("model")).get("name"), longest=200), 60),
+        "model": _other_name(run),
         "notes": [text(note, longest=400) for note in run.notes],
         "hero": hero(run.verdict),
         "answers": answers(run.verdict),
@@ -113,3 +113,9 @@ def _spread(verdict: Mapping[str, Any]) -> Markup:
         return Markup()
     spans = {"all rows": found.span, group.name: group.span}
     return spread(spans, group.limit, identity="spread")
+
+
+def _other_name(run: RunFiles) -> str:
+    """Return the model's name where the title does not say it."""
+    name = short(text(mapping(run.verdict.get("model")).get("name"), longest=200), 60)
+    return "" if name == run.name else name

@@ -15,7 +15,7 @@ from safecompress.report.safe import mapping, number, sequence, short, text
 from safecompress.report.view_answers import answers
 from safecompress.report.view_checks import CheckRow, checks_view
 from safecompress.report.view_verdict import hero
-from safecompress.report.wording import count, figure
+from safecompress.report.wording import count, figure, moment
 
 SUMMARY = "summary.html"
 _MOST_ROWS, _MOST_DIGESTS = 8, 3
@@ -103,7 +103,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str, bool]]:
     if len(digests) > _MOST_DIGESTS:
         lines.append(("More digests", f"{len(digests) - _MOST_DIGESTS}, in provenance.json", False))
     lines += [
-        ("Judged on", text(made.get("created"), longest=40) or "not recorded", False),
+        ("Judged on", moment(text(made.get("created"), longest=40)) or "not recorded", False),
         ("Made with", _software(made), False),
         ("Rows", _rows(document), False),
     ]

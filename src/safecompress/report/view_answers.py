@@ -44,11 +44,14 @@ class Answer:
 class Worst:
     """The class or group, or of a set the file, whose members attacks find most of.
 
-    `name` says what it is, such as `class 17`; `limit` is the AUC that is allowed, None where
-    nothing was asked.
+    `name` says what it is, such as `class 17`, and `check` which check asks it; `rows` counts
+    members and non-members, 0 where that is not known; `limit` is the AUC that is allowed, None
+    where nothing was asked.
     """
 
     name: str
+    check: str
+    rows: int
     attack: str
     span: Span
     limit: float | None
@@ -85,18 +88,19 @@ def _leaks(verdict: Mapping[str, Any]) -> Answer:
     failed, open_ = ends.count("FAIL"), ends.count("INCONCLUSIVE")
     broken = not {"ERROR", "NOT_RUN"}.isdisjoint(ends)
     unsure = sum(end in _UNDECIDED for end in ends)
+    kept, among = len(checks) - unsure, _checks(checks)
     if failed:
-        words = f"Yes, more than allowed: {failed} of {len(checks)} checks on leaks failed."
+        words = f"Yes, who was in its training data: {failed} of {among} exceed their limit."
     elif status_of(verdict) == "ERROR" or broken:
         words = "Not known: the tests did not run, or cannot be trusted."
     elif not checks:
-        words = "Not known: no check on leaks was asked for."
+        words = "Not known: no check of who was in its training data was asked for."
     elif open_:
-        words = f"Not decided: {open_} of {len(checks)} checks on leaks."
+        words = f"Not decided: {kept} of {among} keep their limit, {unsure} are open."
     elif unsure:
-        words = f"No more than allowed in {len(checks) - unsure} checks; {unsure} are undecided."
+        words = f"No more than allowed in {kept} of {among}; the rows leave {unsure} open."
     else:
-        words = f"No more than allowed, by all {len(checks)} checks on leaks."
+        words = f"No more than allowed, by all {among} of who was in its training data."
     return Answer("Does it leak?", words, _strongest(verdict, strongest(verdict)))
 
 
@@ -104,10 +108,14 @@ def _strongest(verdict: Mapping[str, Any], found: Strongest | None) -> str:
     if found is None:
         return ""
     limit = limit_of(verdict, f"{found.attack}.auc")
-    words = f"Strongest attack, {found.attack}: AUC {_auc(found.span)}"
-    words += "" if limit is None else f", at most {figure(limit, 'auc')} allowed"
-    words += "; .500 is guessing"
-    return words + ("." if found.dense is None else f", the dense model {_auc(found.dense)}.")
+    words = f"Over all rows the strongest attack, “{found.attack}”, has AUC {_auc(found.span)}"
+    words += "" if limit is None else f"; at most {figure(limit, 'auc')} is allowed"
+    words += ", .500 is guessing"
+    return words + ("." if found.dense is None else f"; on the dense model, {_auc(found.dense)}.")
+
+
+def _checks(checks: Sequence[object]) -> str:
+    return "1 leak check" if len(checks) == 1 else f"{len(checks)} leak checks"
 
 
 def _auc(value: Span | float) -> str:
@@ -130,8 +138,11 @@ def worst(verdict: Mapping[str, Any]) -> Worst | None:
     if value is None:
         return None
     by = text(group.get("by"), longest=40) or "class"
+    rows = [number(group.get(side)) for side in ("members", "nonmembers")]
     return Worst(
         name=f"{by} {text(group.get('name'), longest=60)}".strip(),
+        check=f"{'class' if by == 'class' else f'group:{by}'}.auc",
+        rows=sum(int(count) for count in rows if count is not None),
         attack=text(group.get("attack"), longest=40),
         span=Span(value, number(group.get("low")), number(group.get("high"))),
         limit=limit_of(verdict, "class.auc") if limit is None else limit,
@@ -147,14 +158,31 @@ def _where(verdict: Mapping[str, Any]) -> Answer:
     question, found, among = "Where?", worst(verdict), _held(verdict)
     if found is None:
         return Answer(question, "No class and no group of rows was measured.", among)
-    words = f"Most in {found.name}: AUC {_auc(found.span)}"
-    details = [f"The attack {found.attack}" if found.attack else "The strongest attack there"]
+    rows = f" ({count(found.rows)} rows)" if found.rows else ""
+    words = f"Most in {found.name}{rows}: AUC {_auc(found.span)}"
+    details = f"By the attack “{found.attack}”" if found.attack else "By the strongest attack there"
     if found.limit is not None:
-        span, allowed = found.span, f"at most {figure(found.limit, 'auc')} allowed"
-        kept = span.high is not None and span.high <= found.limit
-        missed = span.low is not None and span.low > found.limit
-        details.append(f"{allowed}: {'missed' if missed else 'kept' if kept else 'undecided'}")
-    return Answer(question, f"{words}.", f"{', '.join(details)}. {among}".strip())
+        ends = _kept(verdict, found, found.limit)
+        details += f"; at most {figure(found.limit, 'auc')} is allowed: {ends}"
+    return Answer(question, f"{words}.", f"{details}. {among}".strip())
+
+
+def _kept(verdict: Mapping[str, Any], found: Worst, limit: float) -> str:
+    """Return whether the worst group keeps its limit."""
+    ends = [
+        text(check.get("status"), longest=40)
+        for check in checks_of(verdict)
+        if text(check.get("name"), longest=200).startswith(f"{found.check} ")
+    ]
+    if found.span.high is not None and found.span.high <= limit:
+        return "kept"
+    if found.span.low is not None and found.span.low > limit:
+        return (
+            "exceeded"
+            if "INCONCLUSIVE" not in ends
+            else ("exceeded, but not beyond doubt as one of many checks")
+        )
+    return "the rows are too few to tell"
 
 
 def _held(verdict: Mapping[str, Any]) -> str:
@@ -182,14 +210,14 @@ def steps_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
         check.get("critical") is True and check.get("status") in _UNDECIDED
         for check in checks_of(verdict)
     )
-    first = "Ship this file and no other: every change needs a verdict of its own."
+    before = []
     if unsure:
-        noun = "check is" if unsure == 1 else "checks are"
-        first += f" Before, decide whether you can live with what {unsure} {noun} undecided about."
-    more = []
+        noun = "undecided check" if unsure == 1 else "undecided checks"
+        before.append(f"decide whether you can live with {unsure} {noun}")
     if "shadow-model" in _scope(verdict)[1]:
-        more.append("Before a release, judge it with shadow models as well, which find more.")
-    return (first, *more)
+        before.append("judge it with shadow models, which find more")
+    last = "ship this file and no other: every change needs a verdict of its own."
+    return (f"First {', and '.join(before)}; then {last}" if before else last.capitalize(),)
 
 
 def _next(verdict: Mapping[str, Any], rest: str) -> Answer:

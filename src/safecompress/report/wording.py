@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -209,3 +210,15 @@ def seconds(value: object) -> str:
     if length < 3600:
         return f"{length // 60:.0f} min {length % 60:02.0f} s"
     return f"{length // 3600:,.0f} h {length % 3600 // 60:02.0f} min"
+
+
+def moment(value: str) -> str:
+    """Return a time in UTC as people write it; any other text as it is.
+
+    Args:
+        value: a time as provenance holds it.
+
+    >>> moment("2026-05-04T21:52:54+00:00")
+    '2026-05-04 21:52 UTC'
+    """
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):[\d.]+\+00:00$", r"\1 \2 UTC", value)

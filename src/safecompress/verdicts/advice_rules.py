@@ -57,11 +57,11 @@ def leak_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
         cases: checks of attacks that failed, at least one.
         config: the configuration of the run; None in an audit.
     """
-    start = f"To leak less in {_figures(cases)}:"
+    failed = f"It leaks too much in {_figures(cases)}."
     if config is None:
         return (
-            f"{start} train the model for fewer epochs or with a defense (docs/defenses.md), or "
-            "compress it with teachers' soft labels (`safecompress compress`); then audit it again."
+            "Train the model for fewer epochs or with a defense (docs/defenses.md), or compress it "
+            "with teachers' soft labels (`safecompress compress`), and audit it again. " + failed
         )
     sparse, steer = config.sparse, config.steer
     epochs, fewer = sparse.train.epochs, sparse.train.epochs / _CHANGE
@@ -79,7 +79,7 @@ def leak_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
         if defended
         else "train with a defense (e.g. steer.defenses: [relax-loss])"
     )
-    return f"{start} {_either(ways)}."
+    return f"To leak less, {_either(ways)}. {failed}"
 
 
 def parent_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
@@ -89,10 +89,12 @@ def parent_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
         cases: checks of such attacks that failed, at least one.
         config: the configuration of the run; None in an audit.
     """
-    start = f"To give away less of the full model in {_figures(cases)}:"
-    if config is None:
-        return f"{start} train the small model away from its gradients (docs/unpairing.md)."
-    return f"{start} propose unpairing (steer.proposals: [unpair]; docs/unpairing.md)."
+    how = (
+        "Train the small model away from the gradients of the full one (docs/unpairing.md)"
+        if config is None
+        else "Propose unpairing (steer.proposals: [unpair]; docs/unpairing.md)"
+    )
+    return f"{how}. It gives away too much of the full model in {_figures(cases)}."
 
 
 def column_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
@@ -104,8 +106,8 @@ def column_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     """
     del config
     return (
-        f"To give away less in {_figures(cases)}: train without that column, or for fewer epochs, "
-        "or with a defense (docs/defenses.md)."
+        "Train without that column, or for fewer epochs, or with a defense (docs/defenses.md). It "
+        f"is given away in {_figures(cases)}."
     )
 
 
@@ -116,11 +118,11 @@ def worth_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
         cases: checks of its worth that failed, at least one.
         config: the configuration of the run; None in an audit.
     """
-    start = f"To be right more often in {_figures(cases)}:"
+    failed = f"It is right too seldom in {_figures(cases)}."
     if config is None:
         return (
-            f"{start} check that both models got the rows prepared as in training and number their "
-            "classes alike; if so, train the model longer or keep more of its weights."
+            "Check that both models got the rows prepared as in training and number their classes "
+            f"alike; if so, train the model longer or keep more of its weights. {failed}"
         )
     sparse = config.sparse
     ways = []
@@ -135,7 +137,7 @@ def worth_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
         ways.append(
             "let the search keep accuracy first (steer.objective: {bounded: {tolerance: 0.01}})"
         )
-    return f"{start} {_either(ways)}."
+    return f"To be right more often, {_either(ways)}. {failed}"
 
 
 def size_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
@@ -185,11 +187,11 @@ def rows_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     rows, group, now = max(needed)
     wanted = about_rows(rows, group)
     how = (
-        f"audit {wanted} in place of {now:,}"
+        f"Audit {wanted} in place of {now:,}"
         if config is None
-        else f"seal {wanted} in place of {now:,} (more data, or a smaller share of steering rows)"
+        else f"Seal {wanted} in place of {now:,} (more data, or a smaller share of steering rows)"
     )
-    return f"To settle {_figures(cases)}: {how}, if the figures stay as they are."
+    return f"{how}, if the figures stay as they are, to settle {_figures(cases)}."
 
 
 def limit_step(cases: Sequence[Case], config: CompressConfig | None) -> str:

@@ -151,8 +151,8 @@ def undecided(condition: object, value: float, *, relative: bool = False) -> Cas
 
 def test_an_undecided_check_is_told_how_many_rows_it_needs() -> None:
     case = undecided(at_most(0.60), 0.58)
-    assert "audit about 4,000 rows in place of 1,000" in step(case, None)
-    assert "seal about 4,000 rows in place of 1,000" in step(case, run_config())
+    assert "Audit about 4,000 rows in place of 1,000" in step(case, None)
+    assert "Seal about 4,000 rows in place of 1,000" in step(case, run_config())
 
 
 def test_a_figure_at_its_limit_is_not_told_to_find_rows() -> None:
