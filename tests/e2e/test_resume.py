@@ -24,13 +24,13 @@ CONFIGURATION = """
 seed: 3
 data:
   source: {source: sklearn, name: digits}
-  split: {members: 600, steer: 0.5, reference: 0.2}
+  split: {rows: 700, members: 240, steer: 0.5, reference: 0.2}
 model: {name: mlp, options: {hidden: [48], batch_norm: true, dropout: 0.1}}
-dense: {epochs: 4, lr: 0.05, batch_size: 32, precision: 32-true}
+dense: {epochs: 3, lr: 0.05, batch_size: 32, precision: 32-true}
 sparse:
   density: 0.2
   rounds: 3
-  train: {epochs: 8, lr: 0.05, batch_size: 32, precision: 32-true}
+  train: {epochs: 6, lr: 0.05, batch_size: 32, precision: 32-true}
 steer:
   proposals:
     - rigl
@@ -121,7 +121,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         process = start(str(configuration), "--out", str(folder))
         while done < kills:
             killed = kill_after(
-                process, folder, commits=draw.randint(0, 25), delay=draw.random() * 0.05
+                process, folder, commits=draw.randint(0, 9), delay=draw.random() * 0.05
             )
             if not killed or not (folder / CONFIG).exists():
                 break

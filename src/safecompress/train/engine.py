@@ -1,23 +1,84 @@
-"""`make_fabric`, `MixedPrecision`: Lightning Fabric as the engine's configuration asks for it."""
+"""`launched`, `MixedPrecision`: the processes and the precision that a configuration asks for.
+
+They are those of Lightning Fabric. Importing it takes seconds, longer than a small run, because it
+loads a compiler and whatever else of Lightning is installed; so what it would do nothing for, one
+process that trains in fp32 on a CPU, is `Alone`.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from safecompress.config import EngineConfig
 from safecompress.errors import ConfigError
 
 if TYPE_CHECKING:
-    # Fabric imports a compiler that takes a second to load, and only training needs it.
     from lightning_fabric import Fabric
 
+_LAUNCHERS = frozenset(
+    ("LOCAL_RANK", "RANK", "WORLD_SIZE", "SLURM_NTASKS", "TORCHELASTIC_RUN_ID", "LSB_JOBID")
+) | {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}
+"""Environment variables by which Fabric sees that something started this process among others."""
 
-def make_fabric(config: EngineConfig, *, precision: str) -> Fabric:
-    """Return a launched Fabric.
+
+class Alone:
+    """One process that trains in fp32 on a CPU, with what training uses of Fabric's interface."""
+
+    device: ClassVar[torch.device] = torch.device("cpu")
+    global_rank: ClassVar[int] = 0
+    world_size: ClassVar[int] = 1
+
+    def setup(self, module: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """Return both as they are.
+
+        Args:
+            module: the module, on the CPU.
+            optimizer: its optimizer.
+        """
+        return module, optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to those of the parameters.
+
+        Args:
+            loss: a scalar.
+        """
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def broadcast(self, tensor: Tensor, src: int = 0) -> Tensor:
+        """Return a tensor of process 0, which is this one.
+
+        Args:
+            tensor: the tensor.
+            src: 0.
+        """
+        del src
+        return tensor
+
+    def all_reduce(self, tensor: Tensor, reduce_op: str = "mean") -> Tensor:
+        """Return what a tensor is over all processes.
+
+        Args:
+            tensor: the tensor.
+            reduce_op: `mean` or `sum`, which are the same over one process.
+        """
+        del reduce_op
+        return tensor
+
+
+Processes: TypeAlias = "Fabric | Alone"
+"""The processes that share a training, and their device."""
+
+
+def launched(config: EngineConfig, *, precision: str) -> Processes:
+    """Return the processes that train, launched.
 
     Args:
         config: accelerator and devices.
@@ -31,9 +92,10 @@ def make_fabric(config: EngineConfig, *, precision: str) -> Fabric:
         raise ConfigError(
             "train.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed, 32-true or auto."
         )
-    fabric = _fabric(config, precision=precision)
-    fabric.launch()
-    return fabric
+    processes = _processes(config, precision=precision)
+    if not isinstance(processes, Alone):
+        processes.launch()
+    return processes
 
 
 def device_of(config: EngineConfig) -> torch.device:
@@ -45,7 +107,7 @@ def device_of(config: EngineConfig) -> torch.device:
     Raises:
         ConfigError: when the hardware is not available.
     """
-    return _fabric(config, precision="32-true").device
+    return _processes(config, precision="32-true").device
 
 
 def trains_alone(config: EngineConfig) -> bool:
@@ -57,7 +119,24 @@ def trains_alone(config: EngineConfig) -> bool:
     Raises:
         ConfigError: when the hardware is not available.
     """
-    return bool(_fabric(config, precision="32-true").world_size == 1)
+    return bool(_processes(config, precision="32-true").world_size == 1)
+
+
+def _processes(config: EngineConfig, *, precision: str) -> Processes:
+    if precision == "32-true" and _is_one_on_a_cpu(config):
+        return Alone()
+    return _fabric(config, precision=precision)
+
+
+def _is_one_on_a_cpu(config: EngineConfig) -> bool:
+    """Return whether Fabric would train on the CPU, in this process alone."""
+    if config.accelerator == "auto":
+        others = torch.cuda.device_count() > 0 or torch.backends.mps.is_available()
+        on_cpu = not others and find_spec("torch_xla") is None
+    else:
+        on_cpu = config.accelerator == "cpu"
+    started = any(name in _LAUNCHERS or name.startswith("LT_") for name in os.environ)
+    return on_cpu and config.devices in (1, "auto") and not started
 
 
 def _fabric(config: EngineConfig, *, precision: str) -> Fabric:

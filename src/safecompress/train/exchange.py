@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.topology import Topology, maskable_parameters
+from safecompress.train.engine import Processes
 from safecompress.train.optimizers import load_optimizer_state_, optimizer_state
 from safecompress.train.stage import Stage
 from safecompress.train.state import load_module_
 from safecompress.train.step import Pairs, average_pairs, averages_by_name
 from safecompress.train.workbench import Workbench
 from safecompress.transforms import Transforms
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -31,14 +28,14 @@ class Exchange:
             the gradient scaler.
         bench: copies weights into the module.
         optimizer: moves the weights.
-        fabric: the processes, all of which must return the same candidate.
+        processes: the processes, all of which must return the same candidate.
         track: whether moving averages of gradients are kept.
     """
 
     stage: Stage
     bench: Workbench
     optimizer: torch.optim.Optimizer
-    fabric: Fabric
+    processes: Processes
     track: bool
 
     def fresh(self, topology: Topology, weights: Mapping[str, Tensor] | None) -> Candidate:
@@ -96,10 +93,10 @@ class Exchange:
             averages: the parameters' moving averages; empty where not kept.
             steps: steps that were taken.
         """
-        if self.fabric.world_size > 1:
+        if self.processes.world_size > 1:
             # Each process updated its statistics of batches from its own share of the rows.
             for buffer in self.stage.module.buffers():
-                buffer.copy_(self.fabric.broadcast(buffer.detach().clone(), src=0))
+                buffer.copy_(self.processes.broadcast(buffer.detach().clone(), src=0))
         active = self.bench.active(candidate)
         state = optimizer_state(self.optimizer, self.stage.config, active)
         return candidate.evolve(
@@ -116,6 +113,6 @@ class Exchange:
     def _with_ranges(self, transforms: Transforms) -> Transforms:
         """Return the transforms with the ranges of inputs that training has measured."""
         ranges = self.bench.ranges()
-        if self.fabric.world_size > 1:
-            ranges = {n: self.fabric.broadcast(t, src=0) for n, t in ranges.items()}
+        if self.processes.world_size > 1:
+            ranges = {n: self.processes.broadcast(t, src=0) for n, t in ranges.items()}
         return replace(transforms, ranges=ranges) if ranges else transforms

@@ -16,7 +16,7 @@ from safecompress.protocols import Defense, Internals, Outputs, Rows
 from safecompress.topology import Topology
 from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
-from safecompress.train.engine import MixedPrecision, device_of, make_fabric, trains_alone
+from safecompress.train.engine import Alone, MixedPrecision, device_of, launched, trains_alone
 from safecompress.train.exchange import Exchange
 from safecompress.train.gradient import backward_once_, mean_gradient
 from safecompress.train.internals import internals
@@ -121,19 +121,22 @@ class Trainer:
             topology=typical if sparsely and trains_alone(engine) else None,
         )
         self._bench = Workbench(module, self.settings.torch_format)
-        self._fabric = make_fabric(engine, precision=self.settings.precision)
-        self._rank, self._ranks = self._fabric.global_rank, self._fabric.world_size
+        self._processes = launched(engine, precision=self.settings.precision)
+        self._rank, self._ranks = self._processes.global_rank, self._processes.world_size
         batches.share_(rank=self._rank, ranks=self._ranks)
         rules = parameter_rules(config, module)
         self._optimizer = make_optimizer(config, self._bench.parameters, rules)
         self._uniform = not rules
         self._losses = torch.zeros(1)
-        wrapped, self._stepper = self._fabric.setup(module, self._optimizer)
+        self._stepper: torch.optim.Optimizer
+        wrapped, self._stepper = self._processes.setup(module, self._optimizer)
         self._alone = self._ranks == 1 and self.settings.precision == "32-true"
         self._model: nn.Module = wrapped
-        if self._ranks == 1:
+        if self._alone:
             # In fp32 Fabric's wrapper does nothing, but takes a tenth of a small step.
-            self._model = module if self._alone else MixedPrecision(module, self._fabric)
+            self._model = module
+        elif self._ranks == 1 and not isinstance(self._processes, Alone):
+            self._model = MixedPrecision(module, self._processes)
         self._reporter = Reporter(
             on_progress, stage=stage, total=batches.total_steps, rows=batches.size
         )
@@ -144,7 +147,7 @@ class Trainer:
             batches=batches,
             config=config,
             seed=seed,
-            fabric=self._fabric,
+            processes=self._processes,
             settings=self.settings,
             defenses=defenses,
             reference=reference,
@@ -157,7 +160,7 @@ class Trainer:
             stage=self._stage,
             bench=self._bench,
             optimizer=self._optimizer,
-            fabric=self._fabric,
+            processes=self._processes,
             track=track_moving_average,
         )
 
@@ -270,7 +273,7 @@ class Trainer:
         self._reporter.begin()
         with kept_memory(), underway.training():
             for index in range(steps):
-                self._fabric.backward(underway.loss_(index))
+                self._processes.backward(underway.loss_(index))
                 underway.before_()
                 self._stepper.step()
                 underway.after_()
@@ -289,7 +292,7 @@ class Trainer:
             steps: steps that will be taken, at least 1.
         """
         self._exchange.restore_(candidate)
-        self._losses = torch.zeros(steps, device=self._fabric.device)
+        self._losses = torch.zeros(steps, device=self._processes.device)
         return Underway(
             stage=self._stage,
             bench=self._bench,
@@ -352,7 +355,7 @@ class Trainer:
         """
         self._bench.clear_()
         self._reporter.begin()
-        self._losses = torch.zeros(steps, len(candidates), device=self._fabric.device)
+        self._losses = torch.zeros(steps, len(candidates), device=self._processes.device)
         return train_stack(self._stage, candidates, self._bench.parameters, losses=self._losses)
 
     def gradient(self, candidate: Candidate, batches: int) -> dict[str, Tensor]:
@@ -367,7 +370,9 @@ class Trainer:
             do not exist as well; weight decay adds nothing to it.
         """
         self._exchange.restore_(candidate)
-        return mean_gradient(self._stage, candidate.step, batches=batches, fabric=self._fabric)
+        return mean_gradient(
+            self._stage, candidate.step, batches=batches, processes=self._processes
+        )
 
     def _sparse_layers(self, candidate: Candidate) -> SparseLayers:
         """Return the layers that compute with their existing weights alone in this stage.

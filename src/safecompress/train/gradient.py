@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from safecompress.topology import maskable_parameters
+from safecompress.train.engine import Processes
 from safecompress.train.memory import kept_memory
 from safecompress.train.stage import Stage
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
-
-def mean_gradient(stage: Stage, first: int, *, batches: int, fabric: Fabric) -> dict[str, Tensor]:
+def mean_gradient(
+    stage: Stage, first: int, *, batches: int, processes: Processes
+) -> dict[str, Tensor]:
     """Return the mean gradient of the training loss at the weights in the stage's module.
 
     Args:
         stage: the stage, whose module holds a candidate.
         first: step of the first batch.
         batches: number of batches averaged, at least 1.
-        fabric: the processes, over which the gradient is averaged, too.
+        processes: those over which the gradient is averaged, too.
 
     Returns:
         Per maskable parameter a dense fp32 tensor of its shape, on the CPU.
@@ -36,9 +34,9 @@ def mean_gradient(stage: Stage, first: int, *, batches: int, fabric: Fabric) -> 
                 loss, list(parameters.values()), allow_unused=True, materialize_grads=True
             )
             torch._foreach_add_(sums, list(gradients))
-    if fabric.world_size > 1:
+    if processes.world_size > 1:
         for total in sums:
-            total.copy_(fabric.all_reduce(total, reduce_op="mean"))  # type: ignore[arg-type]
+            total.copy_(processes.all_reduce(total, reduce_op="mean"))  # type: ignore[arg-type]
     return {
         name: (total / batches).detach().to("cpu", copy=True).contiguous()
         for name, total in zip(parameters, sums, strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,13 @@ from safecompress.errors import ConfigError
 from safecompress.protocols import Defense, Rows, TrainingContext
 from safecompress.train.arithmetic import Arithmetic
 from safecompress.train.batches import Batches
+from safecompress.train.engine import Processes
 from safecompress.train.loss import TrainingLoss, require_no_accounting
 from safecompress.train.own_code import loss_function
 from safecompress.train.predict import predict
 from safecompress.train.scaler import Scaler
 from safecompress.train.stage import Stage
 from safecompress.train.transfer_set import TransferSet
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 def make_stage(
@@ -33,7 +30,7 @@ def make_stage(
     batches: Batches,
     config: TrainConfig,
     seed: int,
-    fabric: Fabric,
+    processes: Processes,
     settings: Arithmetic,
     defenses: Sequence[Defense],
     reference: Rows | None,
@@ -46,12 +43,12 @@ def make_stage(
 
     Args:
         name: name of the stage.
-        module: the live module, on the fabric's device.
+        module: the live module, on the processes' device.
         rows: the rows trained on.
         batches: the batches of these rows.
         config: optimizer and schedule.
         seed: the run's seed.
-        fabric: device and processes.
+        processes: the processes that train, and their device.
         settings: precision and memory format.
         defenses: changes to the loss, in order.
         reference: rows for defenses that need non-members.
@@ -69,7 +66,7 @@ def make_stage(
         steps=batches.total_steps,
         seed=seed,
         reference=reference,
-        device=fabric.device,
+        device=processes.device,
         module=module,
         validation=validation,
         rows=len(rows),
@@ -77,9 +74,9 @@ def make_stage(
         stage=name,
         members=rows,
         soft_labels=soft_labels,
-        dense=None if dense is None else copy.deepcopy(dense).to(fabric.device).eval(),
+        dense=None if dense is None else copy.deepcopy(dense).to(processes.device).eval(),
     )
-    _require_input_gradients(defenses, processes=fabric.world_size, precision=settings.precision)
+    _require_input_gradients(defenses, processes=processes.world_size, precision=settings.precision)
     if transfer is not None:
         require_no_accounting(defenses)
     objective = TrainingLoss(
@@ -95,7 +92,7 @@ def make_stage(
                 f"train.loss: '{config.loss}' cannot be used beside a defense that accounts for "
                 "the gradient of every single row; leave out one of the two."
             )
-        if fabric.world_size > 1 or settings.precision != "32-true":
+        if processes.world_size > 1 or settings.precision != "32-true":
             raise ConfigError(
                 "defenses: gradients of single rows need one device and precision 32-true; set "
                 "engine.devices: 1 and the stage's precision."
@@ -106,12 +103,12 @@ def make_stage(
         module=module,
         config=config,
         seed=seed,
-        rank=fabric.global_rank,
-        device=fabric.device,
+        rank=processes.global_rank,
+        device=processes.device,
         memory_format=settings.torch_format,
         batches=batches,
         objective=objective,
-        scaler=Scaler(fabric),
+        scaler=Scaler(processes),
     )
 
 

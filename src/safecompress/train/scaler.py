@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from safecompress.train.engine import Processes
 
 SCALER = "gradient scaler"
 """Key in `Candidate.optimizer`; the space keeps it apart from every parameter's name."""
 
 
 class Scaler:
-    """The gradient scaler of a Fabric that trains in fp16; in another precision it does nothing.
+    """The gradient scaler of a training in fp16; in another precision it does nothing.
 
     Args:
-        fabric: a launched Fabric.
+        processes: the launched processes.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, processes: Processes) -> None:
+        strategy = getattr(processes, "strategy", None)
         self._scaler: torch.amp.GradScaler | None = getattr(
-            fabric.strategy.precision, "scaler", None
+            getattr(strategy, "precision", None), "scaler", None
         )
         self._fresh = self.state()
 

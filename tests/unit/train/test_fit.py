@@ -314,7 +314,7 @@ def half_precision(monkeypatch):
             accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler)
         )
 
-    monkeypatch.setattr(fit_module, "make_fabric", fabric)
+    monkeypatch.setattr(fit_module, "launched", fabric)
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
