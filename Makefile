@@ -13,8 +13,9 @@ QUICK       ?= tests/unit/cli tests/unit/config tests/unit/data tests/unit/run t
 BIN := $(VENV)/bin
 
 # One thread a process: parallel tests would otherwise fight over the cores, and results would
-# depend on how many there are.
-ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# depend on how many there are. Tests start hundreds of processes, so what Python compiles is kept
+# even where the environment says otherwise.
+ONE_THREAD := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 RUNTIME := $(VENV)/.installed-runtime
 DEV     := $(VENV)/.installed-dev

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,13 @@ def search(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def configuration(search: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = SEARCHES[search][0]
-    config = load_config(yaml.safe_load(CONFIGURATION), assignments=settings)
-    path = tmp_path_factory.mktemp("config") / "small.yaml"
-    path.write_text(dump_yaml(config))
+    return written(SEARCHES[search][0], tmp_path_factory.mktemp("config"))
+
+
+def written(settings: Sequence[str], folder: Path) -> Path:
+    """Write the configuration with these settings and return its path."""
+    path = folder / "small.yaml"
+    path.write_text(dump_yaml(load_config(yaml.safe_load(CONFIGURATION), assignments=settings)))
     return path
 
 
@@ -141,8 +145,8 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert (uninterrupted / HISTORY).read_text().count("\n") == sum(SEARCHES[search][1])
 
 
-def test_control_c_says_how_to_go_on(configuration: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+def test_control_c_says_how_to_go_on(tmp_path: Path) -> None:
+    folder, configuration = tmp_path / "run", written((), tmp_path)
     # Long enough that this process, on a busy machine, is not the later one.
     process = start(str(configuration), "--out", str(folder), "--set", "dense.epochs=400")
     while process.poll() is None and serial(folder) < 3:
