@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.commands import command
 from tests.text_folders import SPECIAL, WORDS, word_tokenizer
 
 CLASSES, FEATURES = 3, 6
@@ -154,11 +153,5 @@ def edited(path: Path, **changes: Any) -> None:
 
 def audited(*arguments: object) -> tuple[int, str, str]:
     """Run `safecompress audit` as a user does; return its exit code, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "safecompress.cli", "audit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = command("audit", *arguments)
     return done.returncode, done.stdout, done.stderr

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import Command, command
 from tests.plugins import install
 
 CONFIGURATION = """
@@ -33,15 +31,8 @@ def installed(tmp_path: Path) -> Path:
     return site
 
 
-def run(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "safecompress.cli", *arguments],
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(site: Path, *arguments: str) -> Command:
+    return command(*arguments, path=(site,))
 
 
 def test_a_published_attack_is_listed_and_replaces_none(installed: Path) -> None:

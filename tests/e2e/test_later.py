@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,8 @@ import torch
 from safecompress import audit, export, load
 from safecompress.compress import Run
 from safecompress.errors import ConfigError, ModelError, RunFolderError
-from tests import small_runs
+from tests import commands, small_runs
+from tests.commands import Command
 
 COMMAND = "from safecompress_command import main; main()"
 OBJECTS = (
@@ -30,15 +29,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return small_runs.begin(tmp_path_factory.mktemp("later") / "run")
 
 
-def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def command(*words: str | Path) -> Command:
     """Run the command line in a process of its own, from the folder that holds the objects."""
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
+    return commands.command(*words, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize("model", [small_runs.make_model, small_runs.make_model()])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +16,7 @@ import yaml
 from safecompress.config import dump_yaml, load_config
 from safecompress.run.checkpoints import serials
 from safecompress.run.folder import CONFIG, HISTORY, MODEL, VERDICT, read_history
+from tests.commands import Command
 from tests.support import count
 
 CONFIGURATION = """
@@ -48,15 +46,8 @@ SEARCHES = {
 """What is set for each search, and the candidates in its rounds."""
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "safecompress.cli", "compress", *arguments, "--quiet"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # Tests that a shell runs in the background ignore Ctrl-C, and their children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )
+def start(*arguments: str) -> Command:
+    return Command("compress", *arguments, "--quiet")
 
 
 def without_seconds(value: Any) -> Any:
@@ -88,15 +79,12 @@ def written(settings: Sequence[str], folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(configuration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    process = start(str(configuration), "--out", str(out))
-    _, complaint = process.communicate(timeout=300)
-    assert process.returncode in {0, 1, 3}, complaint.decode()
+    process = start(str(configuration), "--out", str(out)).ended()
+    assert process.returncode in {0, 1, 3}, process.stderr
     return out
 
 
-def kill_after(
-    process: subprocess.Popen[bytes], folder: Path, *, commits: int, delay: float
-) -> bool:
+def kill_after(process: Command, folder: Path, *, commits: int, delay: float) -> bool:
     """Kill the process `delay` seconds after its `commits`-th checkpoint; False if it ended."""
     first = serial(folder)
     while process.poll() is None:
@@ -104,7 +92,7 @@ def kill_after(
             time.sleep(delay)
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-                process.communicate()
+                process.ended()
                 return True
         time.sleep(0.002)
     return False
@@ -131,10 +119,10 @@ def test_killed_and_resumed_equals_uninterrupted(
                 break
             done += 1
             process = start("--resume", str(folder))
-        _, complaint = process.communicate(timeout=300)
+        process.ended()
         if not (folder / CONFIG).exists():
             continue
-        assert process.returncode in {0, 1, 3}, complaint.decode()
+        assert process.returncode in {0, 1, 3}, process.stderr
         assert (folder / MODEL).read_bytes() == (uninterrupted / MODEL).read_bytes()
         assert without_seconds(read_history(folder)) == without_seconds(read_history(uninterrupted))
         ours, theirs = (
@@ -152,7 +140,7 @@ def test_control_c_says_how_to_go_on(tmp_path: Path) -> None:
     while process.poll() is None and serial(folder) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=120)
-    assert process.returncode == 130, complaint.decode()
-    assert f"--resume {folder}" in complaint.decode()
-    assert "Traceback" not in complaint.decode()
+    process.ended(timeout=120)
+    assert process.returncode == 130, process.stderr
+    assert f"--resume {folder}" in process.stderr
+    assert "Traceback" not in process.stderr

@@ -16,7 +16,7 @@ from tests.small_runs import brisk
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
-WARM_UP = 5
+WARM_UP = 4
 MOST_GROWTH = 0.25 * 4 * soak.ROWS * soak.WIDTH
 """Bytes of memory a run may leave behind on average: a quarter of its rows. The allocator's own
 growth is a tenth of that (benchmarks/results/soak.jsonl); a run that stays reachable is four times
@@ -35,8 +35,8 @@ def growth(series: list[dict[str, Any]], name: str) -> float:
     return float(settled[-1][name] - settled[0][name]) / (len(settled) - 1)
 
 
-def test_fifteen_runs_leave_nothing_behind() -> None:
-    series = list(soak.soak(15))
+def test_eleven_runs_leave_nothing_behind() -> None:
+    series = list(soak.soak(11))
     for name in soak.FLAT:
         assert len({measured[name] for measured in series[WARM_UP:]}) == 1, name
     assert growth(series, "objects") < 1
@@ -50,7 +50,7 @@ def test_the_soak_sees_a_run_that_stays_reachable() -> None:
         kept.append((splits, os.open(os.devnull, os.O_RDONLY)))
         soak.failed(folder, splits)
 
-    series = list(soak.soak(9, kinds=[leaking]))
+    series = list(soak.soak(7, kinds=[leaking]))
     assert growth(series, "files") == 1
     assert growth(series, "objects") >= 1
     # No word on the resident size: what earlier tests freed hides a leak that fits into it.
