@@ -23,6 +23,7 @@ pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 DATA = (sentences(200, seed=0), sentences(200, seed=1))
+FEW = (sentences(90, seed=0), sentences(90, seed=1))
 LIMITS = Limits(max_auc=0.99, max_transfer=0.01)
 
 
@@ -57,7 +58,7 @@ def changed(folder: Path, target: Path, change) -> Path:
 def tables(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("rows")
     paths = [folder / "members.csv", folder / "nonmembers.csv"]
-    for path, (text, labels) in zip(paths, DATA, strict=True):
+    for path, (text, labels) in zip(paths, FEW, strict=True):
         with path.open("w", newline="") as handle:
             writer = csv.writer(handle)
             writer.writerow(["text", "label"])
