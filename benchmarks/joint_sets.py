@@ -20,6 +20,10 @@ A cell holds for each file, each pair and the whole set the strongest attack and
 accuracy on rows that were not trained on, and their bytes. `as_strong` says for each pair and for
 the whole set whether its AUC is at least that of each of its files, by the intervals: its upper end
 is not below the lower end of any.
+
+What the stored cells say: of Location30's network the dense model alone tells members with an AUC
+of 0.859, its int8 file with 0.859 and the sparse int8 file with 0.775; the pair of the dense and the
+sparse one with 0.883, all three with 0.879. The set is a FAIL, and so is each of its files.
 """
 
 from __future__ import annotations
