@@ -22,8 +22,8 @@ the whole set whether its AUC is at least that of each of its files, by the inte
 is not below the lower end of any.
 
 What the stored cells say: of Location30's network the dense model alone tells members with an AUC
-of 0.859, its int8 file with 0.859 and the sparse int8 file with 0.775; the pair of the dense and the
-sparse one with 0.883, all three with 0.879. The set is a FAIL, and so is each of its files.
+of 0.859, its int8 file with 0.859 and the sparse int8 file with 0.775; the pair of the dense and
+the sparse one with 0.883, all three with 0.879. The set is a FAIL, and so is each of its files.
 """
 
 from __future__ import annotations
