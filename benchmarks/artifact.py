@@ -57,9 +57,9 @@ fp32, short of 3.8; without half their channels 6.7, 8.9, 7.4 and 3.7 times as f
 model in fp32. Removing channels is what makes a model fast here, not zeros; what else was tried is
 in `int8_latency.py`.
 
-Other runtimes, the MLP at 95 % zeros, one row, a busy processor without int8 instructions, so by the
-ratios of turns alone: LiteRT takes as long as onnxruntime in fp32, 0.28 of that in int8 and 0.19 in
-int4; OpenVINO, called from Python, takes 2 to 5 times as long as onnxruntime in fp32, int8 included.
+Other runtimes, the MLP at 95 % zeros, one row, a busy processor without int8 instructions, so by
+the ratios of turns alone: LiteRT takes as long as onnxruntime in fp32, 0.28 of that in int8 and
+0.19 in int4; OpenVINO, called from Python, takes 2.6 to 5 times as long as onnxruntime in fp32.
 """
 
 from __future__ import annotations
