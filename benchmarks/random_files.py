@@ -31,14 +31,11 @@ from typing import Any
 
 import torch
 from tests.laws import test_file_laws as law
-from tests.random_nets import Draw
 from torch._export import utils as _export_utils
 from torch.onnx._internal.exporter import _registration
 
 from benchmarks.cells import Cells
-from safecompress.export import ExportContext
 from safecompress.export.graph import OPSET
-from safecompress.topology import Topology
 
 CELLS = Cells.of("random_files")
 SIZE = 20
@@ -76,8 +73,7 @@ def measured(first: int, folder: Path) -> dict[str, Any]:
         found.append(used)
         failures += wrong
     for seed in range(first, first + PLANTED):
-        net, rows = Draw(seed).net()
-        held = ExportContext.of(net, Topology.dense(net), rows)
+        net, rows, held = law.drawn(seed)
         made, unseen = law.hidden_faults(held, rows)
         planted += len(made)
         hidden += [f"seed {seed}, {net.title}: {name}" for name in unseen]
