@@ -125,7 +125,11 @@ class _Comparison:
         allowed = _CLOSE * np.abs(said).max() + 1e-6
         at = WEIGHTS.get(node.op_type)
         if at is not None and node.input[at] in held:
-            allowed = allowed + self._freedom(node, at, given, held, same=same)
+            rounded = [n for n in self.file.graph.node if mine.input[0] in n.output]
+            step = None
+            if same and rounded and rounded[0].op_type == "DequantizeLinear":
+                step = float(self.stored[rounded[0].input[1]])
+            allowed = allowed + self._freedom(node, at, given, held, step, same=same)
         off = np.abs(said - self.found[name])
         return Used(float((off / allowed).max(initial=0.0)), name)
 
@@ -135,6 +139,7 @@ class _Comparison:
         at: int,
         given: dict[str, NDArray[Any]],
         held: dict[str, NDArray[Any]],
+        known: float | None,
         *,
         same: bool,
     ) -> Array:
@@ -151,7 +156,7 @@ class _Comparison:
             return np.asarray(half[at_rows], np.float32)
         (source, values), *_ = given.items()
         wide = max(float(values.max()), 0.0) - min(float(values.min()), 0.0)
-        step = wide / LEVELS
+        step = wide / LEVELS if known is None else known
         inputs = np.zeros_like(values) if same else np.full_like(values, step / 2)
         none = {name: np.zeros_like(array) for name, array in held.items()}
         weights = {**none, node.input[at]: half}
