@@ -13,11 +13,11 @@ sums of two large products. A format whose packages are not installed has no fig
 says so.
 
 What the stored cells say: fp32 and half precision keep at least 99.9 % of the classes, compact int8
-files 99.3 %. Files that compute in int8 keep all of a residual network for digits. They miss the
-goal on Location30's 30 classes, of which the model itself names 63 % rightly, so that many rows lie
-between two classes: 97.2 % as they are, 98.1 to 98.3 % where no sum is cut off. Int4 without
-training for it keeps 92 and 98 %. A transformer for 77 classes keeps 93 % as it is and 98.7 % where
-no sum is cut off, word vectors for two classes 99 %. OpenVINO's int4 files name the classes that onnxruntime's do.
+files 99.3 %. Files that compute in int8 keep all of a residual network for digits, and 99 % of word
+vectors for two classes. They miss the goal on Location30's 30 classes, of which the model itself
+names 63 % rightly, so that many rows lie between two classes: 97.2 % as they are, 98.1 to 98.3 %
+where no sum is cut off; and on a transformer for 77 classes: 93 and 98.7 %. Int4 without training
+for it keeps 92 to 98 %. OpenVINO's int4 files name the classes that onnxruntime's do.
 """
 
 from __future__ import annotations
