@@ -35,6 +35,8 @@ COMMANDS: dict[str, str] = {
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
     "moves": f"{_DATA} python -m benchmarks.moves",
+    "joint_sets": f"{_DATA} MINILM=/path/to/folder python -m benchmarks.joint_sets "
+    "--encoder /path/to/model.onnx",
     "random_files": f"{_ONE} SAFECOMPRESS_CALIBRATE=1 python -m benchmarks.random_files",
     "recipes": f"{_DATA} MINILM=/path/to/folder python -m benchmarks.recipes",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",
@@ -44,6 +46,7 @@ COMMANDS: dict[str, str] = {
     "students": f"{_DATA} python -m benchmarks.students",
     "table": f"{_DATA} python -m benchmarks.table",
     "table-seed500": f"{_DATA} {_SEED} {_AGAIN} --out benchmarks/results/table-seed500",
+    "trained_files": f"{_DATA} {_ONE} python -m benchmarks.trained_files",
     "training": f"{_DATA} {_ONE} python -m benchmarks.training",
     "transfer": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS",
     "transfer-adaptive": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS "
