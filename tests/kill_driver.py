@@ -67,6 +67,8 @@ def _release(work: Path) -> None:
         model=make_model,
         data=splits(),
         allow_failed=True,
+        # A release that was killed while its files were put into place is refused without.
+        force=True,
     )
 
 

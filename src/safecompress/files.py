@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -160,8 +159,9 @@ def require_folder(path: Path, *, option: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         # Whether a folder is writable is known only by writing: an administrator may write where
         # its bits forbid it, and nobody may on a disk that is mounted for reading.
-        with tempfile.NamedTemporaryFile(dir=path, prefix=".writable-"):
-            pass
+        probe = temporary_beside(path / "writable")
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         there = next((p for p in (path, *path.parents) if p.exists()), path)
         if not there.is_dir():

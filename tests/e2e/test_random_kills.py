@@ -14,6 +14,8 @@ import pytest
 from tests.support import count
 
 ROOT = Path(__file__).parents[2]
+# Every seed runs a verb two or three times, and imports come before the first.
+pytestmark = pytest.mark.calibrate
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
