@@ -47,7 +47,13 @@ def _audit(work: Path) -> None:
 
 def _export(work: Path) -> None:
     export(
-        work / RUN, work / "m.safetensors", format="safetensors", model=make_model, data=splits()
+        work / RUN,
+        work / "m.safetensors",
+        format="safetensors",
+        model=make_model,
+        data=splits(),
+        # A file that was put into place before its document is refused without.
+        force=True,
     )
 
 
