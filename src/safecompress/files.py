@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from safecompress.errors import ConfigError, DataError, StorageError
+from safecompress.temporary_names import temporary_beside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: when the disk is full or the folder not writable; `path` is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         try:
             yield temporary
@@ -56,6 +56,27 @@ def replacing(path: Path) -> Iterator[Path]:
         # Removing the file fails on a read-only disk as well, and must not hide the first error.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Run a block that has a folder of its own on the disk of `path`, which is gone afterwards.
+
+    Args:
+        path: a file or folder that is made from what the block writes; its own folder must exist.
+
+    Yields:
+        An empty folder.
+
+    Raises:
+        StorageError: when it cannot be made.
+    """
+    temporary = temporary_beside(path, ending="folder")
+    make_folder(temporary)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -138,8 +159,9 @@ def require_folder(path: Path, *, option: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         # Whether a folder is writable is known only by writing: an administrator may write where
         # its bits forbid it, and nobody may on a disk that is mounted for reading.
-        with tempfile.NamedTemporaryFile(dir=path, prefix=".writable-"):
-            pass
+        probe = temporary_beside(path / "writable")
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         there = next((p for p in (path, *path.parents) if p.exists()), path)
         if not there.is_dir():
@@ -238,11 +260,31 @@ def read_json(path: Path) -> Any:
         DataError: when the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return parsed_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}).") from error
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text that somebody else wrote.
+
+    Args:
+        text: the text, or its bytes in UTF-8.
+
+    Raises:
+        ValueError: when it is not JSON, is nested too deeply, or a text in it holds half of a
+            surrogate pair, which an escape can name and nothing can write again.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    escape = b"\\ud" if isinstance(text, bytes) else "\\ud"
+    if escape in text.lower():  # type: ignore[operator]
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def write_tensors(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from safecompress.export.job import ExportResult, export
 from safecompress.export.registry import FormatRequest
 from safecompress.export.shipping import worst
 from safecompress.export.source import open_source
-from safecompress.files import make_folder
+from safecompress.files import folder_beside, make_folder
 from safecompress.models.given import ModelSource
 from safecompress.report import verdict_card
 from safecompress.verdicts.joint_document import JointVerdict
@@ -150,8 +149,8 @@ def release(
     if dense == "published" and source.dense() is None:
         raise ConfigError(f"dense: {run} holds no dense model; leave it out, or name another run.")
     make_folder(out.parent)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".release-") as folder:
-        work = Path(folder)
+    with folder_beside(out) as folder:
+        work = folder
         exports = []
         for name, request in places.items():
             on_event(Event("stage", f"export of {name}", {"stage": "release"}))

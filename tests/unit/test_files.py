@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from safecompress import files
 from safecompress.errors import DataError, StorageError
 from safecompress.run.model_file import StoredModel, read_model, write_model
+from safecompress.temporary_names import temporary_beside
 from safecompress.topology import Topology
 
 
@@ -34,6 +37,29 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.Monk
         files.write_text(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_dead_process_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a [1].json"
+    own = temporary_beside(path)
+    mark, _, mine = own.stem.rpartition("-")
+    assert mine == str(os.getpid())
+    printing = [sys.executable, "-c", "import os; print(os.getpid())"]
+    dead = subprocess.run(printing, stdout=subprocess.PIPE, check=True).stdout
+    stays = [f"{mark}-{os.getppid()}.tmp", f".a [1].json.0000-{int(dead)}.tmp", "a [1].json.tmp"]
+    for name in [*stays, f"{mark}-{int(dead)}.tmp"]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / f"{mark}-{int(dead)}.folder").mkdir()
+    files.write_json(path, 1)
+    with files.folder_beside(path) as folder:
+        assert folder.is_dir()
+    assert {p.name for p in tmp_path.iterdir()} == {*stays, path.name}
+
+
+def test_a_name_of_any_length_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 120 + ".json")
+    files.write_json(path, 1)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_tensors_round_trip_bit_for_bit(tmp_path: Path) -> None:

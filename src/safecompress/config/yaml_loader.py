@@ -14,6 +14,8 @@ import yaml
 _MOST = 100_000
 """Values that a text may stand for; the longest configurations have a few hundred."""
 _DEEPEST = 50
+_HALF = re.compile("[\ud800-\udfff]")
+"""A surrogate: an escape can name one, and nothing can write it again."""
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -84,6 +86,8 @@ def _size(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int
     """Return how many values a node stands for, counting a shared node wherever it is named."""
     if id(node) in above:
         raise _problem(node, "a value that contains itself")
+    if isinstance(node, yaml.ScalarNode) and _HALF.search(node.value):
+        raise _problem(node, "half of a character, which no text can hold")
     if len(above) > _DEEPEST:
         raise _problem(node, f"more than {_DEEPEST} levels of nesting")
     if id(node) not in known:

@@ -1,6 +1,6 @@
 """`ParquetRows`, `DatasetsRows`: tables from Parquet files and folders of Hugging Face's datasets.
 
-pyarrow reads both; it is an extra, imported when a file is read.
+pyarrow reads both; it is an extra.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from safecompress.config import DatasetsSource, ParquetSource, TableSource
-from safecompress.data.cells import CellTable, raw_of_files, typed_table
+from safecompress.data.arrow_cells import ArrowCells, find_pyarrow
+from safecompress.data.cells import CellTable, raw_of_files, table_of, texts_of
+from safecompress.data.column_cells import Cells
 from safecompress.data.npz_source import check_file
 from safecompress.data.raw import RawData
 from safecompress.data.registry import SOURCES
@@ -67,13 +69,10 @@ SOURCES.add("datasets", DatasetsRows, summary="a folder that Hugging Face's data
 
 
 def _pyarrow(where: Path) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError(f"{where}: pyarrow is not installed; {INSTALL}.") from error
-    return pyarrow
+    arrow = find_pyarrow()
+    if arrow is None:
+        raise ConfigError(f"{where}: pyarrow is not installed; {INSTALL}.")
+    return arrow
 
 
 def _parquet(path: Path, source: TableSource) -> CellTable:
@@ -81,6 +80,7 @@ def _parquet(path: Path, source: TableSource) -> CellTable:
     arrow = _pyarrow(path)
     try:
         table = arrow.parquet.ParquetFile(path).read()
+        table.validate(full=True)
     except Exception as error:
         raise DataError(f"{path}: not a readable Parquet file ({brief(error)}).") from error
     return _cells(path, table, source)
@@ -113,6 +113,8 @@ def _datasets(folder: Path, source: TableSource) -> CellTable:
             with arrow.OSFile(str(folder / name)) as file:
                 pieces.append(arrow.ipc.open_stream(file).read_all())
         table = arrow.concat_tables(pieces)
+        # Places in the file are believed until they are checked; a wrong one ends the process.
+        table.validate(full=True)
     except DataError:
         raise
     except Exception as error:
@@ -141,12 +143,21 @@ def _cells(
     names = list(table.column_names)
     if len(set(names)) < len(names):
         raise DataError(f"{path}: two columns have one name; rename one of each.")
+    return table_of(
+        path,
+        {
+            name: _column(path, name, table.column(name), dropped=name in source.drop)
+            for name in names
+        },
+        label_names=label_names,
+    )
+
+
+def _column(path: Path, name: str, values: Any, *, dropped: bool) -> Cells:
+    if ArrowCells.holds(values.type):
+        return ArrowCells(values)
+    found = values.to_pylist()
     # Values of dropped columns may be of any type, and so are compared as texts.
-    columns = {
-        name: [
-            v if name not in source.drop or v is None else str(v)
-            for v in table.column(name).to_pylist()
-        ]
-        for name in names
-    }
-    return typed_table(path, columns, label_names=label_names)
+    return texts_of(
+        path, name, [None if v is None else str(v) for v in found] if dropped else found
+    )

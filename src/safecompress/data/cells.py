@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from safecompress.config import TableSource
-from safecompress.data.raw import MAX_CLASSES, Column, Kind, RawData, encode_labels
+from safecompress.data.column_cells import Cells, TextCells, number
+from safecompress.data.raw import MAX_CLASSES, Array, Column, Kind, RawData, encode_labels
 from safecompress.errors import DataError, did_you_mean
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-"""Cells that stand for a missing number, in lower case."""
 MAX_CATEGORIES = 100
 """Most distinct values of a categorical column; a column with more values is text."""
 ROWS_PER_CATEGORY = 2
@@ -27,27 +26,24 @@ class CellTable:
 
     Args:
         path: the file.
-        header: names of the columns.
-        cells: per row one text per column; an empty one for a missing value.
-        lines: number of each row's line in the file, or of the row.
+        columns: by name their cells, as many in each; at least one column.
+        line_of: from the index of a row the number of its line in the file, or of the row.
         label_names: names of the classes that whole numbers in the label's column stand for; empty
             where the file does not say.
     """
 
     path: Path
-    header: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    lines: tuple[int, ...]
+    columns: Mapping[str, Cells]
+    line_of: Callable[[int], int]
     label_names: tuple[str, ...] = ()
 
-    def column(self, name: str) -> list[str]:
-        """Return the cells of a column.
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
 
-        Args:
-            name: one of the header.
-        """
-        index = self.header.index(name)
-        return [row[index] for row in self.cells]
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.columns)
 
 
 _IDENTIFIER_SHARE = 0.95
@@ -82,27 +78,30 @@ def raw_of_files(source: TableSource, read: Callable[[Path], CellTable]) -> RawD
     aside = tuple(_column(tables, name, _kind_aside(tables, name)) for name in source.drop)
     cells = [label for table in tables for label in _label_cells(table, source)]
     labels, names = _named(cells, train) if train.label_names else _labels(cells)
-    test_from = len(train.cells) if len(tables) > 1 else None
+    test_from = len(train) if len(tables) > 1 else None
     return RawData(columns, labels, names, test_from, str(train.path), aside)
 
 
 def _column(tables: Sequence[CellTable], name: str, kind: Kind) -> Column:
     """Return a column of all files."""
     if kind == "numeric":
-        return Column(name, kind, np.concatenate([_numbers(table, name) for table in tables]))
-    cells = [cell for table in tables for cell in table.column(name)]
-    return Column(name, kind, np.array(cells, dtype=object))
+        return Column(name, kind, _joined([_numbers(table, name) for table in tables]))
+    return Column(name, kind, _joined([table.columns[name].texts for table in tables]))
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _kind_aside(tables: Sequence[CellTable], name: str) -> Kind:
     """Return the kind of a column that is no input; any cell that is no number makes it text."""
-    numeric = all(_infer(table.column(name)) == "numeric" for table in tables)
+    numeric = all(_infer(table.columns[name]) == "numeric" for table in tables)
     return "numeric" if numeric else "categorical"
 
 
 def _same_columns(train: CellTable, test: CellTable) -> None:
-    missing = [name for name in train.header if name not in test.header]
-    extra = [name for name in test.header if name not in train.header]
+    missing = [name for name in train.header if name not in test.columns]
+    extra = [name for name in test.header if name not in train.columns]
     if missing or extra:
         raise DataError(
             f"{test.path}: other columns than {train.path}: missing {missing}, unexpected {extra}; "
@@ -112,7 +111,7 @@ def _same_columns(train: CellTable, test: CellTable) -> None:
 
 def _kinds(table: CellTable, source: TableSource) -> dict[str, Kind]:
     """Return the kind of every feature column, in the header's order."""
-    if source.label not in table.header:
+    if source.label not in table.columns:
         raise DataError(
             f"{table.path}: no label column '{source.label}'"
             f"{did_you_mean(source.label, table.header)}"
@@ -148,17 +147,17 @@ def _inferred(table: CellTable, name: str) -> Kind:
     Terms are learned from members alone. An identifier in every row would therefore give members
     features that no non-member has, and reveal them whatever the model does.
     """
-    cells = table.column(name)
+    cells = table.columns[name]
     kind = _infer(cells)
-    spaced = sum(len(cell.split()) > 1 for cell in cells)
-    if (
-        kind == "text"
-        and len(cells) >= _FEWEST_TO_SUSPECT
-        and len(set(cells)) >= _IDENTIFIER_SHARE * len(cells)
-        and spaced <= (1 - _IDENTIFIER_SHARE) * len(cells)
+    if kind != "text" or len(cells) < _FEWEST_TO_SUSPECT:
+        return kind
+    distinct = len(set(cells.texts))
+    spaced = sum(len(cell.split()) > 1 for cell in cells.texts)
+    if distinct >= _IDENTIFIER_SHARE * len(cells) and spaced <= (1 - _IDENTIFIER_SHARE) * len(
+        cells
     ):
         raise DataError(
-            f"{table.path}: column '{name}' looks like an identifier ({len(set(cells))} distinct "
+            f"{table.path}: column '{name}' looks like an identifier ({distinct} distinct "
             f"words in {len(cells)} rows); list it under data.source.drop, or under text if it "
             "really is text."
         )
@@ -166,7 +165,7 @@ def _inferred(table: CellTable, name: str) -> Kind:
 
 
 def _check_known(table: CellTable, name: str, what: str) -> None:
-    if name not in table.header:
+    if name not in table.columns:
         raise DataError(
             f"{table.path}: no column '{name}' ({what}){did_you_mean(name, table.header)}"
         )
@@ -179,45 +178,32 @@ def _check_listed(table: CellTable, name: str, source: TableSource) -> None:
         raise DataError(f"{table.path}: column '{name}' is listed as a feature but is {other}.")
 
 
-def _infer(cells: list[str]) -> Kind:
-    present = [cell for cell in cells if cell.strip().lower() not in MISSING]
-    if present and all(_number(cell) is not None for cell in present):
+def _infer(cells: Cells) -> Kind:
+    if cells.numbers is not None and not np.isnan(cells.numbers).all():
         return "numeric"
-    distinct = len(set(cells))
+    distinct = len(set(cells.texts))
     few = distinct <= MAX_CATEGORIES and distinct * ROWS_PER_CATEGORY <= len(cells)
     return "categorical" if few else "text"
 
 
-def _number(cell: str) -> float | None:
-    # float() accepts 1_000 as a number, which other readers of CSV take for text.
-    if "_" in cell:
-        return None
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
 def _numbers(table: CellTable, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    values = np.empty(len(table.cells), dtype=np.float64)
-    for row, cell in enumerate(table.column(name)):
-        missing = cell.strip().lower() in MISSING
-        value = float("nan") if missing else _number(cell)
-        if value is None or np.isinf(value):
-            raise DataError(
-                f"{table.path}, line {table.lines[row]}: '{cell}' in the numeric column '{name}' "
-                "is no finite number; correct it, leave it empty if unknown, or list the column "
-                "as categorical or text."
-            )
-        values[row] = value
-    return values
+    cells = table.columns[name]
+    if cells.numbers is not None and not np.isinf(cells.numbers).any():
+        return cells.numbers
+    read = [number(cell) for cell in cells.texts]
+    row = next(row for row, value in enumerate(read) if value is None or np.isinf(value))
+    raise DataError(
+        f"{table.path}, line {table.line_of(row)}: '{cells.texts[row][:100]}' in the numeric "
+        f"column '{name}' is no finite number; correct it, leave it empty if unknown, or list "
+        "the column as categorical or text."
+    )
 
 
 def _label_cells(table: CellTable, source: TableSource) -> list[str]:
-    cells = [cell.strip() for cell in table.column(source.label)]
+    cells = [cell.strip() for cell in table.columns[source.label].texts]
     if "" in cells:
         raise DataError(
-            f"{table.path}, line {table.lines[cells.index('')]}: the label '{source.label}' is "
+            f"{table.path}, line {table.line_of(cells.index(''))}: the label '{source.label}' is "
             f"empty ({cells.count('')} rows in all); label these rows or remove them."
         )
     return cells
@@ -225,10 +211,11 @@ def _label_cells(table: CellTable, source: TableSource) -> list[str]:
 
 def _labels(cells: list[str]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], tuple[str, ...]]:
     """Return labels as class indices if all are whole numbers from 0, otherwise as names."""
-    if all(c.isascii() and c.isdigit() and c == c.lstrip("0").zfill(1) for c in cells):
-        numbers = [int(c) for c in cells]
-        if max(numbers) < MAX_CLASSES:
-            return encode_labels(np.array(numbers), where="labels")
+    distinct = set(cells)
+    if all(c.isascii() and c.isdigit() and c == c.lstrip("0").zfill(1) for c in distinct):
+        numbers = {c: int(c) for c in distinct}
+        if max(numbers.values()) < MAX_CLASSES:
+            return encode_labels(np.array([numbers[c] for c in cells]), where="labels")
     return encode_labels(np.array(cells, dtype=str), where="labels")
 
 
@@ -259,12 +246,40 @@ def typed_table(
     Raises:
         DataError: on no rows, or a value of another type, such as a list.
     """
-    names = tuple(columns)
-    values = [[_cell(path, name, v, row) for row, v in enumerate(columns[name])] for name in names]
-    if not names or not values[0]:
+    cells = {name: texts_of(path, name, values) for name, values in columns.items()}
+    return table_of(path, cells, label_names=label_names)
+
+
+def table_of(
+    path: Path, columns: Mapping[str, Cells], *, label_names: tuple[str, ...] = ()
+) -> CellTable:
+    """Return a table whose rows are counted from 1, as they have no lines.
+
+    Args:
+        path: the file.
+        columns: by name their cells.
+        label_names: as of `CellTable`.
+
+    Raises:
+        DataError: on no rows.
+    """
+    if not columns or not len(next(iter(columns.values()))):
         raise DataError(f"{path}: no rows.")
-    rows = tuple(zip(*values, strict=True))
-    return CellTable(path, names, rows, tuple(range(1, len(rows) + 1)), label_names)
+    return CellTable(path, columns, lambda row: row + 1, label_names)
+
+
+def texts_of(path: Path, name: str, values: Sequence[Any]) -> TextCells:
+    """Return values that have types already as cells.
+
+    Args:
+        path: the file.
+        name: of the column.
+        values: texts, numbers, yes and no, None where one is missing.
+
+    Raises:
+        DataError: on a value of another type, such as a list.
+    """
+    return TextCells([_cell(path, name, value, row) for row, value in enumerate(values)])
 
 
 def _cell(path: Path, name: str, value: Any, row: int) -> str:

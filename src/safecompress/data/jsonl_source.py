@@ -13,6 +13,7 @@ from safecompress.data.raw import RawData
 from safecompress.data.registry import SOURCES
 from safecompress.data.source import DataSource
 from safecompress.errors import DataError
+from safecompress.files import parsed_json
 
 
 class JsonlRows(JsonlSource, DataSource):
@@ -60,8 +61,8 @@ def _read(path: Path, drop: tuple[str, ...]) -> CellTable:
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        found = parsed_json(line)
+    except ValueError as error:
         raise DataError(f"{path}, line {number}: not valid JSON ({error}).") from error
     if not isinstance(found, dict):
         raise DataError(

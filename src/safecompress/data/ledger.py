@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from safecompress.errors import StorageError
+from safecompress.files import parsed_json
 
 
 class Ledger:
@@ -86,7 +87,7 @@ def _distinct_models(lines: list[str], sealed_digest: str) -> int:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = parsed_json(line)
             if entry["sealed"] == sealed_digest:
                 models.add(f"model {entry['model']}")
         except (ValueError, KeyError, TypeError):

@@ -34,6 +34,7 @@ DAMAGE = (
     EOFError,
     ValueError,
     KeyError,
+    NotImplementedError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -144,14 +145,15 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
 @contextmanager
 def _opened(path: Path, written_by: str = _WRITTEN_BY) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except zipfile.BadZipFile as error:
+        archive = zipfile.ZipFile(path)
+    except OSError as error:
+        raise DataError(f"{path}: not readable ({error}).") from error
+    except DAMAGE as error:
         raise DataError(
             f"{path}: not an .npz, or cut short ({error}); write it again with {written_by}."
         ) from error
-    except OSError as error:
-        raise DataError(f"{path}: not readable ({error}).") from error
+    with archive:
+        yield archive
 
 
 def check_file(path: Path) -> None:

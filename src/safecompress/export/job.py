@@ -34,7 +34,7 @@ from safecompress.export.retest import Retest, retest
 from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
 from safecompress.export.written import facts_in, files_of, paths_of, write_files, written
-from safecompress.files import make_folder, sha256
+from safecompress.files import folder_beside, make_folder, sha256
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.report import verdict_card
@@ -177,8 +177,8 @@ def export(
     given = _facts(source, form, context)
     content = written(form, context, given)
     make_folder(path.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-        file = Path(folder) / path.name
+    with folder_beside(path) as folder:
+        file = folder / path.name
         write_files(form, file, content)
         facts = facts_in(file, form, given)
 

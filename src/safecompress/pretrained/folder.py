@@ -50,7 +50,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     try:
         config = read_json(folder / CONFIG)
-    except (DataError, RecursionError) as error:
+    except DataError as error:
         raise ModelError(f"{folder}: {brief(error)}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{folder / CONFIG}: expected a mapping of settings.")
@@ -88,7 +88,7 @@ def checked_weights(folder: Path) -> list[Path]:
         try:
             places = read_json(folder / _INDEX)["weight_map"].values()
             names = sorted({str(name) for name in places})
-        except (DataError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        except (DataError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / _INDEX}: damaged ({brief(error)}).") from error
         if outside := [name for name in names if Path(name).name != name]:
             raise ModelError(
@@ -128,7 +128,7 @@ def check_tokenizer(folder: Path) -> list[Path]:
     if file.is_file():
         try:
             settings = read_json(file)
-        except (DataError, RecursionError) as error:
+        except DataError as error:
             raise ModelError(brief(error)) from error
         if isinstance(settings, dict):
             _refuse_code(settings, file)

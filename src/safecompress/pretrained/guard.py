@@ -8,7 +8,6 @@ filling a table of 10¹² rows, ends long after anybody waits for it.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safecompress.errors import ModelError, brief
+from safecompress.files import parsed_json
 
 _CODE = frozenset({"auto_map", "custom_pipelines", "trust_remote_code"})
 _KERNELS = frozenset({"attn_implementation", "experts_implementation", "kernel_config"})
@@ -136,6 +136,10 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 def _shapes(path: Path) -> list[list[int]]:
     """Return the shapes in the header of a safetensors file."""
     try:
@@ -143,7 +147,10 @@ def _shapes(path: Path) -> list[list[int]]:
             size = int.from_bytes(handle.read(8), "little")
             if size > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            header = json.loads(handle.read(size))
-        return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            header = parsed_json(handle.read(size))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        if not all(isinstance(shape, list) and all(map(_is_size, shape)) for shape in shapes):
+            raise ValueError("a shape in its header is no list of sizes")
+        return shapes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: damaged ({str(error)[:100]}).") from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safecompress.errors import DataError, RunFolderError
-from safecompress.files import read_json
+from safecompress.files import parsed_json, read_json
 from safecompress.report.safe import mapping, text
 from safecompress.verdict_names import SCHEMA_VERSION
 
@@ -81,7 +80,7 @@ def _read_verdict(path: Path) -> Mapping[str, Any]:
         )
     try:
         value = read_json(path)
-    except (DataError, RecursionError) as error:
+    except DataError as error:
         raise RunFolderError(f"{path}: damaged ({error}); judge the model again.") from error
     if not isinstance(value, Mapping):
         raise RunFolderError(
@@ -96,7 +95,7 @@ def _read_optional(path: Path, what: str, notes: list[str]) -> Mapping[str, Any]
         return {}
     try:
         value = read_json(path)
-    except (DataError, RecursionError):
+    except DataError:
         value = None
     if not isinstance(value, Mapping):
         notes.append(f"{path.name} is damaged: {what} cannot be shown.")
@@ -113,8 +112,8 @@ def _read_history(path: Path, notes: list[str]) -> tuple[Mapping[str, Any], ...]
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+            value = parsed_json(line)
+        except ValueError:
             value = None
         if isinstance(value, Mapping):
             lines.append(value)

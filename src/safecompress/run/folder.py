@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from safecompress.errors import BusyRunError, ConfigError, DataError, RunFolderError
-from safecompress.files import require_folder, storage_error, sync_folder, write_text
+from safecompress.files import parsed_json, require_folder, storage_error, sync_folder, write_text
 from safecompress.run.checkpoints import (
     Checkpoint,
     CommittedCheckpoint,
@@ -297,6 +297,6 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     try:
-        return [json.loads(line) for line in file.read_text().splitlines() if line]
+        return [parsed_json(line) for line in file.read_text().splitlines() if line]
     except ValueError as error:
         raise DataError(f"{file}: a line is not JSON ({error}).") from error

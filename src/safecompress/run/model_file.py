@@ -22,7 +22,7 @@ from torch import Tensor
 
 from safecompress.candidate import Candidate
 from safecompress.errors import DataError
-from safecompress.files import reading_safetensors, tensors_digest, write_tensors
+from safecompress.files import parsed_json, reading_safetensors, tensors_digest, write_tensors
 from safecompress.packed import bits_of, places_of
 from safecompress.topology import Topology
 from safecompress.transforms import PLAIN, Quantization, Transforms
@@ -126,7 +126,7 @@ def _transforms(tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path
 
 def _parse_header(header: str | None, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(header) if header else None
+        document = parsed_json(header) if header else None
     except ValueError:
         document = None
     if not isinstance(document, dict):
@@ -138,7 +138,12 @@ def _parse_header(header: str | None, tensors: Mapping[str, Tensor], path: Path)
             f"{path}: schema version {version!r}; this version reads {SCHEMA_VERSION}. "
             "Update SafeCompress."
         )
-    if recorded != _digest(document, tensors):
+    try:
+        sound = recorded == _digest(document, tensors)
+    except ValueError:
+        # NaN, or a number beyond all floats, which no signature is made of.
+        sound = False
+    if not sound:
         raise DataError(
             f"{path}: damaged or changed since it was written (its SHA-256 is not the recorded "
             "one); put it back from a copy, or run again in a new folder."

@@ -65,7 +65,7 @@ def read_verdict(path: Path) -> CompressVerdict | AuditVerdict:
     """
     try:
         result = read_document(read_json(path))
-    except (DataError, RecursionError) as error:
+    except DataError as error:
         raise RunFolderError(
             f"{path}: not a verdict that can be read ({error}); judge the model again."
         ) from error
