@@ -250,39 +250,42 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the value in a JSON file.
+def read_json(path: Path, *, encodable: bool = False) -> Any:
+    """Return what a JSON file holds.
 
     Args:
         path: the file.
+        encodable: as `parsed_json` takes it.
 
     Raises:
         DataError: when the file is missing or not JSON.
     """
     try:
-        return parsed_json(path.read_text(encoding="utf-8"))
+        return parsed_json(path.read_text(encoding="utf-8"), encodable=encodable)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}).") from error
 
 
-def parsed_json(text: str | bytes) -> Any:
+def parsed_json(text: str | bytes, *, encodable: bool = False) -> Any:
     """Return the value of a JSON text that somebody else wrote.
 
     Args:
         text: the text, or its bytes in UTF-8.
+        encodable: whether half of a surrogate pair is refused, which an escape can name and no
+            encoding can write. Documents of ours name files by it that are no UTF-8; rows and
+            settings cannot be used with it.
 
     Raises:
-        ValueError: when it is not JSON, is nested too deeply, or a text in it holds half of a
-            surrogate pair, which an escape can name and nothing can write again.
+        ValueError: when it is not JSON, or is nested too deeply, or holds what was refused.
     """
     try:
         value = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     escape = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    if escape in text.lower():  # type: ignore[operator]
+    if encodable and escape in text.lower():  # type: ignore[operator]
         json.dumps(value, ensure_ascii=False).encode()
     return value
 

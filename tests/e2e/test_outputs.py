@@ -82,10 +82,10 @@ def test_a_folder_that_takes_nothing(
 ) -> None:
     from safecompress import files
 
-    def no_writing(**options: object) -> None:
+    def no_writing(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "NamedTemporaryFile", no_writing)
+    monkeypatch.setattr(files.Path, "touch", no_writing)
     said = refused(["audit", str(outputs), "--junit", "folder/j.xml"], monkeypatch)
     assert "nothing can be written there (Permission denied)" in said
 

@@ -131,7 +131,7 @@ def _class_names(folder: Path, label: str) -> tuple[str, ...]:
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:
-    found = read_json(path)
+    found = read_json(path, encodable=True)
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected a mapping.")
     return found

@@ -61,7 +61,7 @@ def _read(path: Path, drop: tuple[str, ...]) -> CellTable:
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        found = parsed_json(line)
+        found = parsed_json(line, encodable=True)
     except ValueError as error:
         raise DataError(f"{path}, line {number}: not valid JSON ({error}).") from error
     if not isinstance(found, dict):

@@ -49,7 +49,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             quantized or an adapter's.
     """
     try:
-        config = read_json(folder / CONFIG)
+        config = read_json(folder / CONFIG, encodable=True)
     except DataError as error:
         raise ModelError(f"{folder}: {brief(error)}") from error
     if not isinstance(config, dict):
@@ -86,7 +86,7 @@ def checked_weights(folder: Path) -> list[Path]:
     files = [folder / _WEIGHTS]
     if (folder / _INDEX).exists():
         try:
-            places = read_json(folder / _INDEX)["weight_map"].values()
+            places = read_json(folder / _INDEX, encodable=True)["weight_map"].values()
             names = sorted({str(name) for name in places})
         except (DataError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / _INDEX}: damaged ({brief(error)}).") from error
@@ -127,7 +127,7 @@ def check_tokenizer(folder: Path) -> list[Path]:
     file = folder / "tokenizer_config.json"
     if file.is_file():
         try:
-            settings = read_json(file)
+            settings = read_json(file, encodable=True)
         except DataError as error:
             raise ModelError(brief(error)) from error
         if isinstance(settings, dict):

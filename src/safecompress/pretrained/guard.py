@@ -147,7 +147,7 @@ def _shapes(path: Path) -> list[list[int]]:
             size = int.from_bytes(handle.read(8), "little")
             if size > path.stat().st_size:
                 raise ValueError("its header is longer than the file")
-            header = parsed_json(handle.read(size))
+            header = parsed_json(handle.read(size), encodable=True)
         shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
         if not all(isinstance(shape, list) and all(map(_is_size, shape)) for shape in shapes):
             raise ValueError("a shape in its header is no list of sizes")

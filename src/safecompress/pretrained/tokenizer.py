@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,12 +30,18 @@ def longest_text(tokenizer: Any, config: Any = None) -> int:
         tokenizer: a tokenizer of transformers.
         config: settings of the model; None asks the tokenizer alone.
     """
-    places = getattr(config, "max_position_embeddings", None)
+    places = _count(getattr(config, "max_position_embeddings", None))
     if places is not None and "roberta" in str(config.model_type):
         # RoBERTa numbers tokens from pad_token_id + 1, so the positions before hold no token.
-        places -= int(config.pad_token_id) + 1
-    limits = [n for n in (tokenizer.model_max_length, places) if n and 0 < n < 1 << 20]
-    return int(min(limits, default=_MOST_TOKENS))
+        places -= (_count(config.pad_token_id) or 0) + 1
+    limits = [n for n in (_count(tokenizer.model_max_length), places) if n and 0 < n < 1 << 20]
+    return min(limits, default=_MOST_TOKENS)
+
+
+def _count(value: Any) -> int | None:
+    """Return a number that a folder's settings may hold; None for whatever else they hold."""
+    usable = isinstance(value, int | float) and math.isfinite(value)
+    return int(value) if usable else None
 
 
 @dataclass(frozen=True)

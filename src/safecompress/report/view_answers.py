@@ -22,7 +22,7 @@ from safecompress.report.view_set import set_view
 from safecompress.report.view_verdict import Strongest, is_control, strongest
 from safecompress.report.wording import Span, count, figure, interval
 
-LONGEST_STEP, _LONGEST_SCOPE = 210, 120
+LONGEST_STEP, _LONGEST_SCOPE = 165, 120
 """Characters of an answer; five of them fit on the first screen of a phone."""
 _NOT_JUDGED = re.compile(r"(no|without|left out|nothing|not measured|references of)\b")
 """How the parts of a scope begin that tell what was not judged."""
@@ -108,8 +108,8 @@ def _strongest(verdict: Mapping[str, Any], found: Strongest | None) -> str:
     if found is None:
         return ""
     limit = limit_of(verdict, f"{found.attack}.auc")
-    words = f"Over all rows the strongest attack, “{found.attack}”, has AUC {_auc(found.span)}"
-    words += "" if limit is None else f"; at most {figure(limit, 'auc')} is allowed"
+    words = f"Strongest over all rows, “{found.attack}”: AUC {_auc(found.span)}"
+    words += "" if limit is None else f"; at most {figure(limit, 'auc')} allowed"
     words += ", .500 is guessing"
     return words + ("." if found.dense is None else f"; on the dense model, {_auc(found.dense)}.")
 
@@ -163,25 +163,21 @@ def _where(verdict: Mapping[str, Any]) -> Answer:
     details = f"By the attack “{found.attack}”" if found.attack else "By the strongest attack there"
     if found.limit is not None:
         ends = _kept(verdict, found, found.limit)
-        details += f"; at most {figure(found.limit, 'auc')} is allowed: {ends}"
+        details += f"; at most {figure(found.limit, 'auc')} allowed: {ends}"
     return Answer(question, f"{words}.", f"{details}. {among}".strip())
 
 
 def _kept(verdict: Mapping[str, Any], found: Worst, limit: float) -> str:
     """Return whether the worst group keeps its limit."""
-    ends = [
-        text(check.get("status"), longest=40)
+    open_ = any(
+        text(check.get("name"), longest=200).startswith(f"{found.check} ")
+        and check.get("status") == "INCONCLUSIVE"
         for check in checks_of(verdict)
-        if text(check.get("name"), longest=200).startswith(f"{found.check} ")
-    ]
+    )
     if found.span.high is not None and found.span.high <= limit:
         return "kept"
     if found.span.low is not None and found.span.low > limit:
-        return (
-            "exceeded"
-            if "INCONCLUSIVE" not in ends
-            else ("exceeded, but not beyond doubt as one of many checks")
-        )
+        return "exceeded" + (", not beyond doubt among all checks" if open_ else "")
     return "the rows are too few to tell"
 
 

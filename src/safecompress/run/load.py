@@ -32,7 +32,7 @@ def load_preprocessor(run: str | Path) -> Preprocessor:
     path = Path(run) / PREPROCESSING
     if not path.is_file():
         raise RunFolderError(f"{run}: no {PREPROCESSING} in it; not a run folder.")
-    state = read_json(path)
+    state = read_json(path, encodable=True)
     if state is None:
         raise RunFolderError(f"{run}: its rows were given as ready tensors; nothing was fitted.")
     return Preprocessor.from_json(state)

@@ -126,7 +126,7 @@ def _transforms(tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path
 
 def _parse_header(header: str | None, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     try:
-        document = parsed_json(header) if header else None
+        document = parsed_json(header, encodable=True) if header else None
     except ValueError:
         document = None
     if not isinstance(document, dict):
