@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from safecompress import randomness
 from safecompress.config import ModelConfig
-from safecompress.errors import ConfigError, ModelError, SafeCompressError
+from safecompress.errors import ConfigError, ModelError, SafeCompressError, brief
 from safecompress.imports import current_folder_importable, import_callable
 from safecompress.models.adapt import adapt, call
 from safecompress.models.registry import MODELS
@@ -56,6 +56,12 @@ def build_model(
             if isinstance(error.__cause__, ModelError):
                 raise error.__cause__ from None
             raise
+        except (RuntimeError, MemoryError, OverflowError) as error:
+            # Torch counts the bytes of a weight only where it makes it.
+            raise ModelError(
+                f"model '{config.name}' could not be built with {config.options}: {brief(error)}; "
+                "are its sizes right?"
+            ) from error
 
 
 def _from_import_path(config: ModelConfig, data: dict[str, Any]) -> nn.Module:

@@ -80,6 +80,13 @@ def test_mistakes_are_explained(here, name, options, error, message):
         build_model(config, input_shape=(5,), classes=3, seed=0)
 
 
+@pytest.mark.parametrize("width", [1 << 40, 1 << 62, 10**30])
+def test_sizes_beyond_any_memory_are_refused_with_their_name(width):
+    config = ModelConfig(name="mlp", options={"hidden": [width]})
+    with pytest.raises((ConfigError, ModelError), match=str(width)):
+        build_model(config, input_shape=(4,), classes=2, seed=0)
+
+
 def test_import_path_gets_the_data_only_where_its_signature_asks(here):
     assert build("user_models:plain", features=7).weight.shape == (3, 7)
     assert build("user_models:shaped", bias=False).weight.shape == (3, 5)

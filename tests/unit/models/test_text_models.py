@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.models import build_model, fresh_weights, load_weights_
 from safecompress.models.given import module_of
 from safecompress.models.tokens import TokenClassifier, read_like_
-from safecompress.pretrained import TextTokenizer
+from safecompress.pretrained import TextTokenizer, longest_text
 from safecompress.topology import maskable_parameters
 from tests.target_files import edited
 from tests.text_folders import LONGEST, PAD, SEPARATOR, encoder_folder, labeled_texts
@@ -255,3 +256,11 @@ def test_settings_that_are_no_mapping_are_refused(text_folder, tmp_path):
     (folder / "config.json").write_text(json.dumps([1]))
     with pytest.raises(ModelError, match="expected a mapping of settings"):
         built(folder)
+
+
+@pytest.mark.parametrize("said", [None, "long", {}, [512], float("nan"), float("inf"), -3, 0, 1e30])
+def test_what_is_no_length_limits_no_text(said):
+    tokenizer = SimpleNamespace(model_max_length=said)
+    assert longest_text(tokenizer) == 512
+    config = SimpleNamespace(max_position_embeddings=said, model_type="bert")
+    assert longest_text(SimpleNamespace(model_max_length=77), config) == 77
