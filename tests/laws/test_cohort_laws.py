@@ -180,6 +180,8 @@ def test_trained_on_ray_equals_trained_here(
     (project := tmp_path / "project").mkdir()
     monkeypatch.chdir(project)
     plant_modules(project)
+    # Ray's processes give way to all others, and other tests never rest.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster, here = (Cohort.begin(tmp_path / name, plan()) for name in ("cluster", "here"))
     try:
         train_cohort(cluster, 2, ShadowsConfig(count=4, workers=2, backend="ray"), listen=silent)
