@@ -92,6 +92,32 @@ VGG16 = {
     "sparse": {"density": 0.05, "rounds": 2, "train": {"epochs": 4, **ADAM}},
 }
 
+ADAMW = {
+    "batch_size": 32,
+    "optimizer": "adamw",
+    "lr": 0.0003,
+    "weight_decay": 0.01,
+    "decay": "weights",
+    "warmup": 0.1,
+    "precision": "32-true",
+}
+MINILM = {
+    "dense": {**ADAMW, "epochs": 4, "layer_decay": 0.9, "schedule": "linear"},
+    # The words' embeddings, half of all weights, lose theirs with the others.
+    "sparse": {
+        "density": 0.05,
+        "initialize": "gradual-global",
+        "gradual": {
+            "cuts": 16,
+            "train": {**ADAMW, "epochs": 4, "lr": 0.0005, "warmup": 0.0, "schedule": "constant"},
+        },
+        "rounds": 0,
+        "train": {**ADAMW, "epochs": 6, "lr": 0.0005, "schedule": "linear"},
+    },
+    "steer": {},
+    "shadows": None,
+}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -102,12 +128,14 @@ class Trained:
         changes: sections of its configuration.
         split: rows and members, where they are not the recipe's.
         classes: only the rows of the first so many classes are there; None keeps all.
+        forms: formats whose files are tested again.
     """
 
     recipe: str
     changes: dict[str, Any]
     split: dict[str, Any] = field(default_factory=dict)
     classes: int | None = None
+    forms: tuple[str, ...] = FORMS
 
     def config(self, folder: Path) -> dict[str, Any]:
         """Return the configuration; `folder` is for a file of the classes' rows."""
@@ -124,7 +152,8 @@ class Trained:
                 held |= {rows: held[rows][kept], labels: held[labels][kept]}
             np.savez(folder / "classes.npz", **{source[part]: held[part] for part in held})
             source["path"] = str(folder / "classes.npz")
-        return given | self.changes | {"baselines": [], "engine": {"threads": 1}}
+        changed = given | self.changes | {"baselines": [], "engine": {"threads": 1}}
+        return {section: value for section, value in changed.items() if value is not None}
 
 
 MODELS = {
@@ -136,6 +165,9 @@ MODELS = {
     ),
     "cifar20-vgg16": Trained(
         "cifar100-alexnet", VGG16 | RIGL, {"rows": 5_000, "members": 2_500}, classes=20
+    ),
+    "banking77-minilm": Trained(
+        "banking77-minilm", MINILM, forms=("onnx-sparse", "onnx-sparse-int8-dynamic")
     ),
 }
 
@@ -295,7 +327,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "exported")
     chosen = parser.parse_args()
     for name in chosen.model or MODELS:
-        left = [form for form in FORMS if f"{name}-{form}" not in CELLS]
+        left = [form for form in MODELS[name].forms if f"{name}-{form}" not in CELLS]
         answers = f"{name}-answers"
         if not left and answers in CELLS:
             continue
