@@ -15,7 +15,12 @@ from safecompress.audits.release_folder import (
     kept_back,
     require_release_folder,
 )
-from safecompress.audits.release_set import ReleaseSet, judge_release, place_names
+from safecompress.audits.release_set import (
+    ReleaseSet,
+    companion_names,
+    judge_release,
+    place_names,
+)
 from safecompress.audits.results import require_results_folder
 from safecompress.audits.suite import Limits
 from safecompress.checks import EXIT_CODES, Status
@@ -140,7 +145,7 @@ def release(
         raise ConfigError(f"dense is {dense!r}; expected secret or published.")
     places = place_names(Path(run), formats, dense=dense)
     require_results_folder(out)
-    require_release_folder(out, list(places), force=force)
+    require_release_folder(out, list(places), companion_names(places), force=force)
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     if dense == "published" and source.dense() is None:
         raise ConfigError(f"dense: {run} holds no dense model; leave it out, or name another run.")

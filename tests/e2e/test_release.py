@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from safecompress import Limits, audit_jointly, compress, release
+from safecompress import Limits, audit_jointly, compress, export, release
+from safecompress.audits.release_folder import require_release_folder
+from safecompress.audits.release_set import companion_names, place_names
 from safecompress.cli.app import app
 from safecompress.config import ShadowsConfig
 from safecompress.errors import ConfigError, RunFolderError
@@ -131,6 +133,29 @@ def test_a_release_destroys_nothing(released: Path, finished: Path, tmp_path: Pa
     refused("named twice", formats=FORMATS[:1] * 2)
     with pytest.raises(RunFolderError, match="holds a run"):
         release(finished, finished, formats=FORMATS)
+
+
+def test_a_file_that_belongs_to_another_is_replaced_only_where_a_release_wrote_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    """OpenVINO's weights lie beside its file, under a name that somebody's own file may have."""
+    (tmp_path / "run-openvino.bin").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"run-openvino\.bin exists and was not written by"):
+        release(finished, tmp_path, formats=["openvino", "onnx"])
+    with pytest.raises(ConfigError, match=r"run-openvino\.bin exists and was not written by"):
+        export(finished, tmp_path / "run-openvino.xml", format="openvino")
+    assert [path.name for path in tmp_path.iterdir()] == ["run-openvino.bin"]
+    places = place_names(finished, ["openvino", "onnx"], dense="secret")
+    (tmp_path / "verdict.json").write_text('{"kind": "joint"}')
+    names = [*places, "run-openvino.bin", "verdict.json"]
+    for name in places:
+        (tmp_path / name).write_bytes(b"released")
+    sums = (f"{hashlib.sha256((tmp_path / n).read_bytes()).hexdigest()}  {n}\n" for n in names)
+    (tmp_path / "SHA256SUMS").write_text("".join(sums))
+    require_release_folder(tmp_path, list(places), companion_names(places), force=False)
+    (tmp_path / "run-openvino.bin").write_bytes(b"changed")
+    with pytest.raises(ConfigError, match=r"run-openvino\.bin exists"):
+        require_release_folder(tmp_path, list(places), companion_names(places), force=False)
 
 
 def test_shadow_models_of_a_run_are_read_in_all_of_its_files(run: Path) -> None:

@@ -39,12 +39,15 @@ def kept_back(verdict: Verdict) -> bool:
     return verdict.status in (Status.FAIL, Status.ERROR)
 
 
-def require_release_folder(folder: Path, files: Sequence[str], *, force: bool) -> None:
+def require_release_folder(
+    folder: Path, files: Sequence[str], companions: Sequence[str] = (), *, force: bool
+) -> None:
     """Check before any work that a release destroys nothing but an earlier release.
 
     Args:
         folder: folder of the release.
         files: names of its model files.
+        companions: names of the files that belong to a model file and have no documents.
         force: whether files that no release wrote, or that were changed since, may be replaced.
 
     Raises:
@@ -53,6 +56,7 @@ def require_release_folder(folder: Path, files: Sequence[str], *, force: bool) -
     """
     known = _written_by_a_release(folder)
     names = [n for file in files for n in (file, f"{file}.json", f"{file}.md")]
+    names += companions
     for name in (*names, *_RESULTS, SUMS):
         if (folder / name).exists() and name not in known and not force:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""`ReleaseSet`, `place_names`, `judge_release`: exported files of a run as one attacker's."""
+"""`ReleaseSet`, `place_names`, `companion_names`, `judge_release`: a run's files as one attacker's."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from safecompress.events import Listener
 from safecompress.export.registry import FORMATS, FormatRequest, format_for
 from safecompress.export.retest import answers_of
 from safecompress.export.source import Source
+from safecompress.export.written import paths_of
 from safecompress.files import sha256
 from safecompress.protocols import Pool, Rows
 from safecompress.randomness import derive
@@ -77,6 +78,19 @@ def place_names(
             raise ConfigError(f"formats: {form.name} is named twice; name every format once.")
         places[name] = request
     return places
+
+
+def companion_names(places: Mapping[str, FormatRequest]) -> tuple[str, ...]:
+    """Return the names of the files that lie beside the model files of a release and belong to them.
+
+    Args:
+        places: by file name, the format.
+    """
+    return tuple(
+        path.name
+        for name, request in places.items()
+        for path in paths_of(format_for(request, Path(name)), Path(name))[1:]
+    )
 
 
 def judge_release(asked: ReleaseSet, *, on_event: Listener) -> tuple[Verdict, JointVerdict]:
