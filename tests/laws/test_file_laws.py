@@ -1,21 +1,32 @@
-"""Files of random small networks answer as PyTorch does, as far as their rounding allows."""
+"""Files of random small networks answer as PyTorch does, as far as their rounding allows.
+
+A network whose weights are rounded by a format's scales tells what its files must answer: exactly,
+where the layers compute in fp32, and within half a step of every number that is rounded between
+layers otherwise. Deep networks add up many half steps, so each tensor of a graph of integers is
+compared by itself as well, with what fp32 makes of the same inputs. That shows every planted fault.
+"""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from safecompress.errors import ModelError
 from safecompress.export import FORMATS, ExportContext
 from safecompress.export.compact_format import CompactFormat
 from safecompress.export.onnx_format import OnnxFormat
+from safecompress.export.onnx_graphs import OnnxGraphs
 from safecompress.topology import Topology
 from tests.export_models import session, written
-from tests.random_nets import Draw, Net, Rounding
+from tests.local_bounds import largest_share
+from tests.planted_files import FAULTS
+from tests.random_nets import Draw
+from tests.rounding_bounds import Net, Rounding
 from tests.support import count
 
 pytest.importorskip("onnx")
@@ -23,41 +34,34 @@ pytest.importorskip("onnxruntime")
 FORMS = {name: part.factory() for name, part in FORMATS.parts.items()}
 MADE = [n for n, form in FORMS.items() if isinstance(form, OnnxFormat | CompactFormat)]
 LARGEST = {"int8": 127, "int4": 7}
+GRAPHS = {"int8": 127, "int4": 7, "dynamic": 127}
+"""Graphs of integers, and the largest whole number of a weight in each."""
 
 
 def rounding(form: Any) -> Rounding:
-    if form.values == "fp16":
-        return Rounding(bits=10)
-    integers = form.values in LARGEST
-    return Rounding(
-        largest=LARGEST.get(form.values, 0),
-        bits=24,
-        inputs=integers and isinstance(form, OnnxFormat),
-    )
+    graph = isinstance(form, OnnxFormat)
+    largest = LARGEST.get(form.values, 0)
+    between = "nothing" if not (graph and largest) else "call" if form.dynamic else "members"
+    bits = 10 if form.values == "fp16" else 0
+    return Rounding(largest, bits, between, transposed_axis=1 if graph else 0)
 
 
-def wrong(net: Net, rows: torch.Tensor, held: ExportContext, name: str, path: Path) -> str:
-    """Return what is wrong with a file of a format; empty where nothing is."""
+def answers(held: ExportContext, name: str, data: bytes, rows: Tensor, path: Path) -> Tensor:
+    """Return what a file computes, without sums that are cut off."""
     form = FORMS[name]
-    data = written(held, name)
-    with torch.no_grad():
-        exact = net(rows)
-    answers = []
     if isinstance(form, OnnxFormat):
-        for precise in (True, False):
-            (said,) = session(data, precise=precise).run(None, {"inputs": rows.numpy()})
-            answers.append(torch.from_numpy(said))
-    else:
-        path.write_bytes(data)
-        with torch.no_grad():
-            answers.append(torch.as_tensor(form.open(path, held)(rows)).float())
-    largest = exact.abs().amax().clamp(min=1e-3)
-    allowed = net.bound(rows, rounding(form)) * 1.01 + 1e-4 * largest
-    off = (answers[0] - exact).abs()
-    if not bool((off <= allowed).all()):
-        worst = float((off / allowed).max())
-        return f"{name}: {float(off.max()):.3g} off, {worst:.2f} times the bound"
-    return ""
+        (said,) = session(data, precise=True).run(None, {"inputs": rows.numpy()})
+        return torch.from_numpy(said)
+    path.write_bytes(data)
+    with torch.no_grad():
+        return torch.as_tensor(form.open(path, held)(rows)).float()
+
+
+def share_of_bound(net: Net, rows: Tensor, name: str, said: Tensor) -> float:
+    """Return how much of what its rounding allows a file's answers use; more than 1 is wrong."""
+    traced = net.trace(rows, rounding(FORMS[name]))
+    largest = traced.exact.abs().amax().clamp(min=1e-3)
+    return float(((said - traced.near).abs() / (traced.error * 1.01 + 1e-4 * largest)).max())
 
 
 def refused_rightly(net: Net, name: str, error: ModelError) -> bool:
@@ -66,21 +70,73 @@ def refused_rightly(net: Net, name: str, error: ModelError) -> bool:
     return "dynamic" in name and not linear and "no linear layer" in str(error)
 
 
+def tensor_shares(held: ExportContext, rows: Tensor) -> dict[str, float]:
+    """Return by graph of integers the largest share of its own bound that a tensor uses."""
+    graphs = held.once(OnnxGraphs)
+    found = {}
+    for kind, largest in GRAPHS.items():
+        if kind != "dynamic" or any(isinstance(m, nn.Linear) for m in held.module.modules()):
+            used = largest_share(graphs.fp32, getattr(graphs, kind), rows.numpy(), largest)
+            found[f"each tensor, {kind}"] = used.share
+    return found
+
+
+def shares(seed: int, path: Path) -> tuple[dict[str, float | None], list[str]]:
+    """Return by format the share of the bound that a network's files use, and what is wrong.
+
+    Args:
+        seed: of the network.
+        path: for a file.
+
+    Returns:
+        The shares, None where a format rightly refuses the network; and the faults.
+    """
+    net, rows = Draw(seed).net()
+    held = ExportContext.of(net, Topology.dense(net), rows)
+    found: dict[str, float | None] = {}
+    failures = []
+    for name in MADE:
+        try:
+            said = answers(held, name, written(held, name), rows, path)
+            found[name] = share_of_bound(net, rows, name, said)
+        except ModelError as error:
+            found[name] = None
+            if not refused_rightly(net, name, error):
+                failures.append(f"{name}: {error}")
+        except Exception as error:
+            failures.append(f"{name}: {type(error).__name__}: {error}"[:300])
+    found |= tensor_shares(held, rows)
+    wrong = {name: used for name, used in found.items() if used is not None and not used <= 1}
+    failures += [f"{name}: {used:.2f} times the bound" for name, used in wrong.items()]
+    return found, [f"seed {seed}, {net.title}, {said}" for said in failures]
+
+
 def test_files_answer_as_pytorch_within_their_rounding(tmp_path: Path) -> None:
     failures = []
     for seed in range(count(6, 2000)):
-        net, rows = Draw(seed).net()
-        held = ExportContext.of(net, Topology.dense(net), rows)
-        for name in MADE:
-            try:
-                said = wrong(net, rows, held, name, tmp_path / "m")
-            except ModelError as error:
-                no_linear = FORMS[name].dynamic and not any(
-                    isinstance(m, nn.Linear) for m in net.modules()
-                )
-                said = "" if no_linear and "no linear layer" in str(error) else f"{name}: {error}"
-            except Exception as error:
-                said = f"{name}: {type(error).__name__}: {error}"[:300]
-            if said:
-                failures.append(f"seed {seed}, {net.title}: {said}")
+        failures += shares(seed, tmp_path / "m")[1]
     assert not failures, "\n".join(failures)
+
+
+def hidden_faults(held: ExportContext, rows: Tensor) -> tuple[list[str], list[str]]:
+    """Plant every fault in a network's graph, and return those planted and those not seen."""
+    graphs = held.once(OnnxGraphs)
+    planted, hidden = [], []
+    for name, plant in FAULTS.items():
+        graph = deepcopy(graphs.int8)
+        if plant(graph.graph):
+            planted.append(name)
+            if largest_share(graphs.fp32, graph, rows.numpy(), LARGEST["int8"]).share <= 1:
+                hidden.append(name)
+    return planted, hidden
+
+
+def test_planted_faults_are_beyond_the_bound() -> None:
+    """Networks with convolutions, tables, square and other weights; each holds some faults."""
+    seen = set()
+    for seed in range(6, 6 + count(3, 100)):
+        net, rows = Draw(seed).net()
+        planted, hidden = hidden_faults(ExportContext.of(net, Topology.dense(net), rows), rows)
+        assert not hidden, f"seed {seed}, {net.title}"
+        seen |= set(planted)
+    assert seen == set(FAULTS)

@@ -1,4 +1,4 @@
-"""`ReleaseSet`, `place_names`, `companion_names`, `judge_release`: a run's files as one attacker's."""
+"""`ReleaseSet`, `place_names`, `companion_names`, `judge_release`: a run's files as one set."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def place_names(
 
 
 def companion_names(places: Mapping[str, FormatRequest]) -> tuple[str, ...]:
-    """Return the names of the files that lie beside the model files of a release and belong to them.
+    """Return the names of the files that belong to the model files of a release, beside them.
 
     Args:
         places: by file name, the format.
