@@ -9,9 +9,9 @@ Networks are those of the law in `tests/laws/test_file_laws.py`, and so are boun
 weights are rounded by the scales of a format tells what a file computes; fp32, half precision and
 files whose layers compute in fp32 must answer so within 1e-4 of the largest answer, and files that
 round layers' inputs within what half a step of each of these numbers can add up to. Each tensor of
-a graph of integers must be what fp32 makes of the same inputs, within the rounding of its own weight,
-bias and input. A cell holds the largest share of each bound that was used, and counts planted
-faults and those that stayed within the bounds.
+a graph of integers must be what fp32 makes of the same inputs, within the rounding of its own
+weight, bias and input. A cell holds the largest share of each bound that was used, and counts
+planted faults and those that stayed within the bounds.
 
 torch.onnx collects the functions that it has for operators at every export, and torch.export the
 operators that are made of others, which takes most of the time. They are the same each time, so
