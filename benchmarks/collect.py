@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "students": f"{_DATA} python -m benchmarks.students",
     "table": f"{_DATA} python -m benchmarks.table",
     "table-seed500": f"{_DATA} {_SEED} {_AGAIN} --out benchmarks/results/table-seed500",
+    "trained_files": f"{_DATA} {_ONE} python -m benchmarks.trained_files",
     "training": f"{_DATA} {_ONE} python -m benchmarks.training",
     "transfer": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS",
     "transfer-adaptive": f"{_DATA} python -m benchmarks.transfer run --seeds SEEDS "

@@ -1,0 +1,238 @@
+"""Do files of trained models name the same class as the model, in every format?
+
+One cell for each model, skipped when it is finished (`cells.py`):
+
+    SAFECOMPRESS_DATA=/path/to/data OMP_NUM_THREADS=1 python -m benchmarks.trained_files
+
+A model is trained for a moment, loses nine tenths of its weights by magnitude and is trained on.
+Each format's file then answers in its own runtime, as it is shipped, for rows that the model was not
+trained on, at most 2,000. `same_class` is the share of these rows for which file and model name the
+same class; the goal is 0.99. ONNX files of integers also answer with `session.x64quantprecision`,
+as `FORMAT, whole sums`: a processor without int8 instructions cuts off sums of two large products.
+A format whose packages are not installed has no figure, and the cell says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from benchmarks.artifact_nets import Transformer
+from benchmarks.cells import Cells
+from safecompress.errors import ConfigError, ModelError
+from safecompress.export import FORMATS, ExportContext, Format
+from safecompress.export.onnx_format import OnnxFormat
+from safecompress.models import MODELS
+from safecompress.topology import Topology
+
+CELLS = Cells.of("trained_files")
+GOAL, DENSITY, ROWS, WORDS, LENGTH = 0.99, 0.1, 2000, 3000, 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows of a task: the first are for training.
+
+    Args:
+        model: untrained.
+        inputs: (n, ...).
+        labels: (n,).
+        trained_on: number of rows for training.
+        epochs: before and after pruning.
+        lr: of AdamW.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    labels: Tensor
+    trained_on: int
+    epochs: int
+    lr: float = 2e-3
+
+
+class WordVectors(nn.Module):
+    """The mean of word vectors, a hidden layer, and logits."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(WORDS, 64)
+        self.hidden, self.out = nn.Linear(64, 64), nn.Linear(64, classes)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return logits (n, classes) of words (n, length)."""
+        return self.out(self.hidden(self.table(ids).mean(dim=1)).relu())
+
+
+def texts(name: str, folder: Path) -> tuple[Tensor, Tensor, int]:
+    """Return the words of texts by their rank among training texts, labels, and rows to train on."""
+    parts = [pd.read_csv(folder / name / f"{part}.csv").head(8000) for part in ("train", "test")]
+    rows = pd.concat(parts)
+    split = rows["text"].str.lower().str.findall(r"\w+")
+    known = split.head(len(parts[0])).explode().value_counts().index[: WORDS - 2]
+    rank = {word: number + 2 for number, word in enumerate(known)}
+    ids = np.zeros((len(rows), LENGTH), np.int64)
+    for row, words in enumerate(split):
+        held = [rank.get(word, 1) for word in words[:LENGTH]]
+        ids[row, : len(held)] = held
+    labels = pd.factorize(rows["label"], sort=True)[0]
+    return torch.tensor(ids), torch.tensor(labels), len(parts[0])
+
+
+def digits_images(folder: Path) -> Task:
+    """Return images of handwritten digits, for a residual network."""
+    del folder
+    held = load_digits()
+    order = np.random.default_rng(0).permutation(len(held.target))
+    images = torch.tensor(held.images[order] / 8 - 1, dtype=torch.float32)[:, None]
+    options = {"input_shape": (1, 8, 8), "classes": 10}
+    model = MODELS.build({"resnet8": options}, where="trained_files")
+    return Task(model, images, torch.tensor(held.target[order]), 1000, 8)
+
+
+def visits(folder: Path) -> Task:
+    """Return places that users visited, for a multi-layer perceptron."""
+    with np.load(folder / "location30" / "location30.npz") as held:
+        x, y = held["x"].astype(np.float32), held["y"].astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(y))
+    options = {"input_shape": x.shape[1:], "classes": int(y.max()) + 1, "hidden": [256, 128]}
+    model = MODELS.build({"mlp": options}, where="trained_files")
+    return Task(model, torch.tensor(x[order]), torch.tensor(y[order]), 3000, 20)
+
+
+def questions(folder: Path) -> Task:
+    """Return questions to a bank, for a transformer."""
+    return Task(Transformer(WORDS, width=64), *texts("banking77", folder), 8)
+
+
+def reviews(folder: Path) -> Task:
+    """Return phrases of film reviews, for word vectors."""
+    return Task(WordVectors(2), *texts("sst2", folder), 6)
+
+
+TASKS: Mapping[str, Callable[[Path], Task]] = {
+    "digits-resnet8": digits_images,
+    "location30-mlp": visits,
+    "banking77-transformer": questions,
+    "sst2-word-vectors": reviews,
+}
+
+
+def train_(task: Task, topology: Topology) -> None:
+    """Train a model in place with its masks."""
+    x, y = task.inputs[: task.trained_on], task.labels[: task.trained_on]
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=task.lr)
+    task.model.train()
+    for _ in range(task.epochs):
+        for at in torch.randperm(len(y)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(task.model(x[at]), y[at]).backward()
+            optimizer.step()
+            topology.apply_(task.model)
+    task.model.eval()
+
+
+def pruned(model: nn.Module) -> Topology:
+    """Return the topology of the largest weights over all layers."""
+    topology = Topology.dense(model)
+    weights = {name: model.get_parameter(name).detach().abs() for name in topology.masks}
+    least = torch.cat([w.flatten() for w in weights.values()]).quantile(1 - DENSITY)
+    for name, weight in weights.items():
+        topology.masks[name] = weight > least
+    return topology
+
+
+def answers(
+    form: Format, context: ExportContext, rows: Tensor, path: Path
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what a format's file computes, by the way it is opened."""
+    content = form.write(context, {})
+    parts = (path, *(path.with_suffix(suffix) for suffix in form.companions))
+    for place, part in zip(parts, form.split(content), strict=True):
+        place.write_bytes(part)
+    with torch.no_grad():
+        said = {"": np.asarray(form.open(path, context)(rows))}
+    if isinstance(form, OnnxFormat) and form.values in {"int8", "int4"}:
+        said[", whole sums"] = whole_sums(path, rows)
+    return said
+
+
+def whole_sums(path: Path, rows: Tensor) -> np.ndarray[Any, Any]:
+    """Return what an ONNX file computes where no sum is cut off."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    opened = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return np.asarray(opened.run(None, {opened.get_inputs()[0].name: rows.numpy()})[0])
+
+
+def measured(name: str, folder: Path, work: Path) -> dict[str, Any]:
+    """Return a cell."""
+    torch.manual_seed(0)
+    started = time.perf_counter()
+    task = TASKS[name](folder)
+    train_(task, Topology.dense(task.model))
+    topology = pruned(task.model)
+    train_(task, topology)
+    rows, labels = (t[task.trained_on :][:ROWS] for t in (task.inputs, task.labels))
+    context = ExportContext.of(task.model, topology, task.inputs[: min(512, task.trained_on)])
+    with torch.no_grad():
+        expected = task.model(rows).argmax(1).numpy()
+    same: dict[str, float] = {}
+    accuracy: dict[str, float] = {"model": float((expected == labels.numpy()).mean())}
+    missing: dict[str, str] = {}
+    for form_name in FORMATS.parts:
+        form = FORMATS.build(form_name, where="trained_files")
+        try:
+            found = answers(form, context, rows, work / f"{form_name}{form.suffixes[0]}")
+        except (ConfigError, ModelError) as error:
+            missing[form_name] = str(error)
+            continue
+        for way, said in found.items():
+            same[form_name + way] = float((said.argmax(1) == expected).mean())
+            accuracy[form_name + way] = float((said.argmax(1) == labels.numpy()).mean())
+    return {
+        "cell": {"model": name, "density": DENSITY, "epochs": task.epochs},
+        "rows": {"trained_on": task.trained_on, "asked": len(rows)},
+        "same_class": same,
+        "accuracy": accuracy,
+        "below_goal": sorted(form for form, share in same.items() if share < GOAL),
+        "missing": missing,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def main() -> None:
+    """Make the cells that are missing."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", choices=TASKS, action="append")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    if "SAFECOMPRESS_DATA" not in os.environ:
+        parser.error("say where the data is: SAFECOMPRESS_DATA=FOLDER")
+    folder = Path(os.environ["SAFECOMPRESS_DATA"])
+    with tempfile.TemporaryDirectory() as work:
+        for name in chosen.model or TASKS:
+            if name in CELLS:
+                continue
+            cell = measured(name, folder, Path(work))
+            CELLS.write(name, cell)
+            least = min(cell["same_class"].items(), key=lambda pair: pair[1])
+            print(name, cell["accuracy"]["model"], *least, cell["below_goal"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
