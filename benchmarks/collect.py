@@ -35,6 +35,8 @@ COMMANDS: dict[str, str] = {
     "gate": f"{_DATA} python -m benchmarks.gate",
     "int8_latency": f"{_ONE} python -m benchmarks.int8_latency --model resnet18",
     "moves": f"{_DATA} python -m benchmarks.moves",
+    "joint_sets": f"{_DATA} MINILM=/path/to/folder python -m benchmarks.joint_sets "
+    "--encoder /path/to/model.onnx",
     "random_files": f"{_ONE} SAFECOMPRESS_CALIBRATE=1 python -m benchmarks.random_files",
     "recipes": f"{_DATA} MINILM=/path/to/folder python -m benchmarks.recipes",
     "reproduce": f"{_DATA} python -m benchmarks.reproduce",

@@ -5,11 +5,12 @@ One cell for each model, skipped when it is finished (`cells.py`):
     SAFECOMPRESS_DATA=/path/to/data OMP_NUM_THREADS=1 python -m benchmarks.trained_files
 
 A model is trained for a moment, loses nine tenths of its weights by magnitude and is trained on.
-Each format's file then answers in its own runtime, as it is shipped, for rows that the model was not
-trained on, at most 2,000. `same_class` is the share of these rows for which file and model name the
-same class; the goal is 0.99. ONNX files of integers also answer with `session.x64quantprecision`,
-as `FORMAT, whole sums`: a processor without int8 instructions cuts off sums of two large products.
-A format whose packages are not installed has no figure, and the cell says so.
+Each format's file then answers in its own runtime, as it is shipped, for rows that the model was
+not trained on, at most 2,000. `same_class` is the share of these rows for which file and model name
+the same class; the goal is 0.99. ONNX files of integers also answer with
+`session.x64quantprecision`, as `FORMAT, whole sums`: a processor without int8 instructions cuts off
+sums of two large products. A format whose packages are not installed has no figure, and the cell
+says so.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class WordVectors(nn.Module):
 
 
 def texts(name: str, folder: Path) -> tuple[Tensor, Tensor, int]:
-    """Return the words of texts by their rank among training texts, labels, and rows to train on."""
+    """Return the words of texts by their rank, labels, and the number of rows to train on."""
     parts = [pd.read_csv(folder / name / f"{part}.csv").head(8000) for part in ("train", "test")]
     rows = pd.concat(parts)
     split = rows["text"].str.lower().str.findall(r"\w+")

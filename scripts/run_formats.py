@@ -1,17 +1,17 @@
-"""Does every format's file answer where neither torch nor this library is, by the lines on its card?
+"""Does every format's file answer where neither torch nor this library is, by its card's lines?
 
     python scripts/run_formats.py write FOLDER [--format NAME ...]
     PYTHON scripts/run_formats.py run FOLDER [--docs docs/export.md]
 
-`write` trains a small network on handwritten digits and writes it in every format whose packages are
-installed. `run` needs numpy and the runtimes, and may be another environment's Python: it runs the
-lines that a file's model card says how to use it with, where any import of torch, of this library
-or of onnx fails, and compares the answers with the network's own. What has no runtime there is named
-and left out. `--docs` also runs the program for LiteRT that the document shows.
+`write` trains a small network on handwritten digits and writes it in every format whose packages
+are installed. `run` needs numpy and the runtimes, and may be another environment's Python: it runs
+the lines that a file's model card says how to use it with, where any import of torch, of this
+library or of onnx fails, and compares the answers with the network's own. What has no runtime there
+is named and left out. `--docs` also runs the program for LiteRT that the document shows.
 
 `safetensors` files hold weights alone; `run` computes the network of them with numpy, and looks for
-`safecompress_reader.py` in FOLDER, where `write` copies it. ExecuTorch's Python package imports torch
-itself, so `run` says so of its files; its runtime for devices does not.
+`safecompress_reader.py` in FOLDER, where `write` copies it. ExecuTorch's Python package imports
+torch itself, so `run` leaves its files out; its runtime for devices does not.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.what == "write":
         for name, said in write(chosen.folder, chosen.formats).items():
-            print(f"{name}: {said}")
+            sys.stdout.write(f"{name}: {said}\n")
         return
     found = run(chosen.folder, chosen.docs)
     for name, said in found.items():
-        print(f"{name}: {said}")
+        sys.stdout.write(f"{name}: {said}\n")
     ran = [said for said in found.values() if not said.startswith("left out")]
     sys.exit(0 if ran and all(said.startswith("answers") for said in ran) else 1)
 
@@ -59,10 +59,10 @@ def write(folder: Path, formats: list[str] | None = None) -> dict[str, str]:
     Returns:
         By format, `written` or the reason why not.
     """
-    import safecompress_reader
     import torch
     from sklearn.datasets import load_digits
 
+    import safecompress_reader
     from safecompress import export_module
     from safecompress.errors import SafeCompressError
     from safecompress.export import FORMATS
@@ -160,7 +160,7 @@ def answers(code: str, rows: Any, *, whole: bool) -> Any:
     """Return the logits that some lines compute of all rows, or of one row at a time."""
     if whole:
         names: dict[str, Any] = {"rows": rows, "answers": []}
-        exec(code, names)
+        exec(code, names)  # noqa: S102 - lines of our own cards and documents
         return np.concatenate(names["answers"])
     if "set_tensor" in code:
         return np.concatenate([named(code, row=row[None])["logits"] for row in rows])
@@ -174,7 +174,7 @@ def answers(code: str, rows: Any, *, whole: bool) -> Any:
 
 def named(code: str, **given: Any) -> dict[str, Any]:
     """Return the names that some lines leave behind."""
-    exec(code, given)
+    exec(code, given)  # noqa: S102 - likewise
     return given
 
 
