@@ -4,15 +4,20 @@ One cell for each kind, model and share of zeros, skipped when it is finished (`
 
     OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind sizes [--model mlp] [--zeros 0.95]
     OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind speed [--model mlp] [--zeros 0.95]
+    OMP_NUM_THREADS=1 python -m benchmarks.artifact --kind runtimes [--model mlp] [--zeros 0.95]
     python -m benchmarks.artifact --kind table
 
-`sizes` can be measured on any machine, `speed` (latency, load time, memory) needs a quiet one. A
-model whose name ends in `-half` has lost half the channels of every group that can lose any
-(`remove_channels`) and keeps as many weights as the whole one has, or all where that is too many;
-it is compared with the whole model as dense fp32. `table` prints what is there, beside the accuracy
-of trained models from `export_verdicts.py`.
+`sizes` can be measured on any machine, `speed` (latency, load time, memory) needs a quiet one, and
+so does `runtimes`: the latency of OpenVINO's and LiteRT's files, each in its own runtime, beside
+onnxruntime's; what is not installed is named in the cell. A model whose name ends in `-half` has
+lost half the channels of every group that can lose any (`remove_channels`) and keeps as many
+weights as the whole one has, or all where that is too many; it is compared with the whole model as
+dense fp32. `table` prints what is there, beside the accuracy of trained models from
+`export_verdicts.py`.
 
-`transformer` is of 20,000 words: nine tenths of its weights are in the table.
+`transformer` is of 20,000 words: nine tenths of its weights are in the table. `minilm` is MiniLM of
+6 layers with a head; half of its weights are in the table of 30,522 words, which loses its share.
+For it, MINILM names a folder as in `recipes/banking77-minilm.yaml`.
 
 Weights are random (ERK masks, Gaussian values, batch normalization with random statistics): a cell
 says something about bytes and milliseconds, and nothing about accuracy.
@@ -75,6 +80,7 @@ from benchmarks.artifact_nets import (
     whole_model,
 )
 from benchmarks.cells import Cells
+from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS, ExportContext, loaders
 from safecompress.export.compact import entropy_bytes, zstd
 from safecompress.export.compact_format import CompactFormat
@@ -82,6 +88,7 @@ from safecompress.export.measure import latencies, loading, sizes
 from safecompress.export.onnx_format import OnnxFormat, onnx_session
 from safecompress.export.onnx_graphs import Fp32, OnnxGraphs
 from safecompress.export.packing import gap_stream, quantize
+from safecompress.export.written import write_files
 from safecompress.topology import Topology
 
 CELLS = Cells.of("artifact")
@@ -266,6 +273,39 @@ def measure_speed(name: str, zeros: float) -> dict[str, Any]:
     }
 
 
+RUNTIMES = (
+    *("onnx", "onnx-int8", "openvino", "openvino-int8", "openvino-int4"),
+    *("litert", "litert-int8", "litert-int4"),
+)
+"""Formats whose latency is compared, each in its own runtime."""
+
+
+def measure_runtimes(name: str, zeros: float) -> dict[str, Any]:
+    """Return one cell of milliseconds in several runtimes."""
+    context, members = context_of(name, zeros)
+    sessions, missing, held = {}, {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for form_name in RUNTIMES:
+            form = FORMATS.build(form_name, where="benchmark")
+            path = Path(folder) / f"{form_name}{form.suffixes[0]}"
+            try:
+                content = form.write(context, {})
+                write_files(form, path, content)
+                sessions[form_name] = form.session(path, threads=1)
+                held[form_name] = len(content)
+            except (ConfigError, ModelError) as error:
+                missing[form_name] = str(error)
+        latency = latencies(sessions, {"inputs": members[:32].numpy()}, threads=1)
+    one = latency.to_json()["batches"]["1"]["milliseconds"]
+    return {
+        "cell": cell_of(name, zeros),
+        "latency": latency.to_json(),
+        "bytes": held,
+        "missing": missing,
+        "summary": {form: round(one["onnx"] / time, 3) for form, time in one.items()},
+    }
+
+
 COLUMNS = (
     ("int8", "onnx-sparse-int8"),
     ("int8, zstd", "onnx-sparse-int8, zstd"),
@@ -299,7 +339,7 @@ def table() -> str:
     return "\n".join(f"| {line} |" if line else "" for line in lines)
 
 
-MEASURES = {"sizes": measure_sizes, "speed": measure_speed}
+MEASURES = {"sizes": measure_sizes, "speed": measure_speed, "runtimes": measure_runtimes}
 
 
 def main() -> None:

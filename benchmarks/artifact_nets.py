@@ -6,6 +6,7 @@ A model whose name ends in `-half` has lost half the channels of every group tha
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,9 @@ NETS = {
     "vgg16": Net("vgg16", IMAGE, {}),
     "resnet18": Net("resnet18", IMAGE, {}),
     "transformer": Net("", (32,), {"width": 128}, words=20_000),
+    "minilm": Net("hugging_face", (20,), {"folder": "${MINILM}", "start": "nothing"}, words=30_522),
 }
+"""Of MiniLM the architecture, from the folder that the environment variable MINILM names."""
 MODELS_MEASURED = [*NETS, *(f"{name}{HALF}" for name, net in NETS.items() if not net.words)]
 
 
@@ -84,9 +87,10 @@ def _strong_(module: nn.Module, topology: Topology) -> None:
 def whole_model(net: Net) -> nn.Module:
     """Return an untrained model of the zoo."""
     torch.manual_seed(0)
-    if net.words:
+    if net.words and not net.family:
         return Transformer(net.words, **net.options).eval()
-    options = {"input_shape": net.input_shape, "classes": CLASSES, **net.options}
+    given = {k: os.path.expandvars(v) if k == "folder" else v for k, v in net.options.items()}
+    options = {"input_shape": net.input_shape, "classes": CLASSES, **given}
     return MODELS.build({net.family: options}, where="artifact").eval()
 
 
