@@ -4,7 +4,7 @@ One cell for each model, skipped when it is finished (`cells.py`):
 
     SAFECOMPRESS_DATA=/path/to/data OMP_NUM_THREADS=1 python -m benchmarks.trained_files
 
-A model is trained for a moment, loses nine tenths of its weights by magnitude and is trained on.
+A model is trained for a moment, loses the smaller nine tenths of each layer and is trained on.
 Each format's file then answers in its own runtime, as it is shipped, for rows that the model was
 not trained on, at most 2,000. `same_class` is the share of these rows for which file and model name
 the same class; the goal is 0.99. ONNX files of integers also answer with
@@ -36,6 +36,7 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.export import FORMATS, ExportContext, Format
 from safecompress.export.onnx_format import OnnxFormat
 from safecompress.models import MODELS
+from safecompress.sparse import initialize
 from safecompress.topology import Topology
 
 CELLS = Cells.of("trained_files")
@@ -144,16 +145,6 @@ def train_(task: Task, topology: Topology) -> None:
     task.model.eval()
 
 
-def pruned(model: nn.Module) -> Topology:
-    """Return the topology of the largest weights over all layers."""
-    topology = Topology.dense(model)
-    weights = {name: model.get_parameter(name).detach().abs() for name in topology.masks}
-    least = torch.cat([w.flatten() for w in weights.values()]).quantile(1 - DENSITY)
-    for name, weight in weights.items():
-        topology.masks[name] = weight > least
-    return topology
-
-
 def answers(
     form: Format, context: ExportContext, rows: Tensor, path: Path
 ) -> dict[str, np.ndarray[Any, Any]]:
@@ -186,7 +177,8 @@ def measured(name: str, folder: Path, work: Path) -> dict[str, Any]:
     started = time.perf_counter()
     task = TASKS[name](folder)
     train_(task, Topology.dense(task.model))
-    topology = pruned(task.model)
+    how = {"distribution": "uniform", "method": "magnitude-layer"}
+    topology = initialize(task.model, density=DENSITY, seed=0, **how)
     train_(task, topology)
     rows, labels = (t[task.trained_on :][:ROWS] for t in (task.inputs, task.labels))
     context = ExportContext.of(task.model, topology, task.inputs[: min(512, task.trained_on)])

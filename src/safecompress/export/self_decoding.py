@@ -23,7 +23,7 @@ _PRODUCT_BYTES = 120
 _NUMBERS = frozenset("biuf")
 """Kinds of types, in numpy's letters, that the operators decode."""
 _AXIS, _ONE = "decode.axis", "decode.one"
-_LOW, _SHIFT, _MIDDLE = "decode.low", "decode.shift", "decode.middle"
+_LOW, _HALF, _MIDDLE = "decode.low", "decode.half", "decode.middle"
 
 
 def self_decoding(graph: Any, *, values: str, outside: Outside = NOTHING) -> Any:
@@ -73,8 +73,8 @@ def self_decoding(graph: Any, *, values: str, outside: Outside = NOTHING) -> Any
     if not gaps:
         return graph
     constants: dict[str, Any] = {_AXIS: np.int64(0), _ONE: np.int64(1)}
-    if any(node.op_type == "BitShift" for node in nodes):
-        constants |= {_LOW: np.uint8(15), _SHIFT: np.uint8(4), _MIDDLE: np.int32(8)}
+    if any(node.op_type == "BitwiseAnd" for node in nodes):
+        constants |= {_LOW: np.int32(15), _HALF: np.int32(16), _MIDDLE: np.int32(8)}
     rest += [numpy_helper.from_array(np.array(v), name) for name, v in constants.items()]
     computing = list(body.node)
     del body.node[:], body.initializer[:]
@@ -176,12 +176,13 @@ def _decoding(name: str, mark: str, dtype: np.dtype[Any], stored: np.dtype[Any])
         make("ConstantOfShape", [f"{name}.size"], [zeros], value=zero),
     ]
     if stored == np.uint8:
+        # OpenVINO's shift of uint8 takes bits of the byte beside it, so bytes are divided as int32.
         nodes += [
-            make("BitwiseAnd", [values, _LOW], [low]),
-            make("BitShift", [values, _SHIFT], [high], direction="RIGHT"),
+            make("Cast", [values], [wide], to=TensorProto.INT32),
+            make("BitwiseAnd", [wide, _LOW], [low]),
+            make("Div", [wide, _HALF], [high]),
             make("Concat", [low, high], [both], axis=0),
-            make("Cast", [both], [wide], to=TensorProto.INT32),
-            make("Sub", [wide, _MIDDLE], [whole]),
+            make("Sub", [both, _MIDDLE], [whole]),
             make("Cast", [whole], [updates], to=kind),
         ]
     elif stored != dtype:
