@@ -40,7 +40,9 @@ class Rounding:
     def weight(self, layer: nn.Module) -> tuple[Tensor, Tensor]:
         """Return a layer's weight as the file holds it, and the scale of each of its numbers."""
         weight = layer.weight.detach()
-        if not self.largest:
+        # Dynamic int8 leaves convolutions as they are.
+        whole = self.between == "call" and not isinstance(layer, nn.Linear | nn.Embedding)
+        if not self.largest or whole:
             return weight, torch.zeros_like(weight)
         kept = self.transposed_axis if isinstance(layer, nn.ConvTranspose2d) else 0
         others = [axis for axis in range(weight.ndim) if axis != kept]
