@@ -96,7 +96,8 @@ def _leaks(verdict: Mapping[str, Any]) -> Answer:
     elif not checks:
         words = "Not known: no check of who was in its training data was asked for."
     elif open_:
-        words = f"Not decided: {kept} of {among} keep their limit, {unsure} are open."
+        words = f"Not decided: {kept} of {among} keep their limit, {open_} must be settled"
+        words += f", {unsure - open_} may stay open." if unsure > open_ else "."
     elif unsure:
         words = f"No more than allowed in {kept} of {among}; the rows leave {unsure} open."
     else:
@@ -219,7 +220,8 @@ def steps_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
 def _next(verdict: Mapping[str, Any], rest: str) -> Answer:
     first, *others = steps_of(verdict)
     more = f"{len(others)} more {rest}." if others else ""
-    shown = short(first, LONGEST_STEP)
+    whole = first[:LONGEST_STEP].rpartition(". ")[0]
+    shown = f"{whole}." if len(first) > LONGEST_STEP and whole else short(first, LONGEST_STEP)
     if shown != first:
         more = f"In full {rest}."
     return Answer("What to do next", shown, more)
