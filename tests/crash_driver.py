@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.small_runs import begin, brisk
 
+
 def main() -> None:
     root = Path(sys.argv[1])
     # A run imports much of what it needs when it needs it; every child would pay for it again.

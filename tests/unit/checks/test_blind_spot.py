@@ -93,15 +93,16 @@ def test_a_kind_that_finds_clearly_more_than_what_steered_is_a_blind_spot(
     assert result.attack == "column-1"
     assert "'vector'" in result.advice
     scored = model.attacked_by(other(1))
-    same = {  # the rows that both attacks scored, found one by one
-        group: [
-            (float(sign * s), float(model.outputs.__getattribute__(group).logits[place, 0]))
-            for place, row in enumerate(getattr(model.outputs, group).ids.tolist())
-            for s, i in zip(getattr(scored.scores, group), getattr(scored.ids, group), strict=True)
-            if int(i) == row
+    same = {}  # the rows that both attacks scored
+    for group in ("members", "nonmembers"):
+        outputs = getattr(model.outputs, group)
+        ids, scores = getattr(scored.ids, group).tolist(), getattr(scored.scores, group).tolist()
+        of_row = dict(zip(ids, scores, strict=True))
+        same[group] = [
+            (sign * of_row[row], float(outputs.logits[place, 0]))
+            for place, row in enumerate(outputs.ids.tolist())
+            if row in of_row
         ]
-        for group in ("members", "nonmembers")
-    }
     columns = [
         torch.tensor([pair[k] for pair in same[group]]).double()
         for k in (0, 1)

@@ -149,7 +149,7 @@ def test_a_limit_of_the_users_replaces_the_default_one_and_must_be_settled() -> 
 
 
 def test_an_attack_that_says_it_takes_two_values_does() -> None:
-    subject = model(1.0)
+    subject = model(1.0, rows=300)
     for attack in every_attack():
         if attack.requires:
             continue
