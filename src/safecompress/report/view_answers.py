@@ -212,9 +212,9 @@ def steps_of(verdict: Mapping[str, Any]) -> tuple[str, ...]:
         noun = "undecided check" if unsure == 1 else "undecided checks"
         before.append(f"decide whether you can live with {unsure} {noun}")
     if "shadow-model" in _scope(verdict)[1]:
-        before.append("judge it with shadow models, which find more")
-    last = "ship this file and no other: every change needs a verdict of its own."
-    return (f"First {', and '.join(before)}; then {last}" if before else last.capitalize(),)
+        before.append("judge it with shadow models")
+    last = "ship this file and no other: any change needs a verdict."
+    return (f"First {', and '.join(before)}. Then {last}" if before else last.capitalize(),)
 
 
 def _next(verdict: Mapping[str, Any], rest: str) -> Answer:
