@@ -34,7 +34,6 @@ DAMAGE = (
     EOFError,
     ValueError,
     KeyError,
-    NotImplementedError,
     OSError,
     RuntimeError,
     SyntaxError,
