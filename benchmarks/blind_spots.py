@@ -70,6 +70,7 @@ LEFT_OUT: dict[str, str] = {
     "family": "a cohort holds one version of each model",
     "joint": "a cohort holds one version of each model",
     "learnt-set": "a cohort holds one version of each model",
+    "per-output": "a model of one class of several has a single output",
     "samia": "half a minute a target",
     "neural-published": "10 seconds a target",
     "white-box-published": "10 seconds a target",

@@ -16,6 +16,7 @@ from safecompress.attacks import (
     family as family,
     joint as joint,
     six_numbers as six_numbers,
+    per_output as per_output,
     augmentation as augmentation,
     boundary as boundary,
     quantile as quantile,

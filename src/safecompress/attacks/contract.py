@@ -200,6 +200,8 @@ def _with_other_judged_rows(evidence: Evidence) -> Evidence:
     if (inside := evidence.internals) is not None:
         features, norms = map(_other_half, (inside.features, inside.gradient_norms))
         evidence = replace(evidence, internals=Internals(features, norms, inside.layers))
+    if (each := evidence.each_output) is not None:
+        evidence = replace(evidence, each_output=_other_half(each))
     if (rows := evidence.rows) is not None:
         inputs = map_inputs(_other_half, rows.inputs)
         evidence = replace(evidence, rows=Rows(inputs, rows.labels, rows.ids))

@@ -21,6 +21,8 @@ def copied_tensors(evidence: Evidence) -> tuple[Tensor, ...]:
             held += () if references.logits is None else references.logits.stores
     if evidence.judges is not None:
         held += [evidence.judges.log_odds, evidence.judges.entropy]
+    if evidence.each_output is not None:
+        held.append(evidence.each_output)
     if evidence.internals is not None:
         held += [evidence.internals.features, evidence.internals.gradient_norms]
     if evidence.rows is not None:

@@ -59,6 +59,8 @@ _ROW_LIFT = 0.4
 """Rise of a leaking row's log-odds above what its inputs predict, in the same unit; an AUC of .61
 for an attack that does not read the inputs."""
 
+_EACH = 8
+"""Number of imaginary outputs that are right or wrong each for itself."""
 _FEATURES, _LAYERS = 32, ("imaginary.first", "imaginary.last")
 _SIZE_SPREAD = 0.3
 """Standard deviation of the log-length of imaginary features and gradients, in nats."""
@@ -103,7 +105,8 @@ def evidence_for(
     - rows and references: what the target says of rows like those that leak;
     - rows: the rise of the target's log-odds above what a row's inputs predict;
     - target: the size of the region around a row that is classified like the row;
-    - internals: the features and the gradient norms, with unchanged outputs.
+    - internals: the features and the gradient norms, with unchanged outputs;
+    - each_output: the log-odds of one output alone, with unchanged outputs.
 
     Args:
         attack: the attack whose required evidence is generated; a required field that is not in the
@@ -142,6 +145,8 @@ def evidence_for(
         evidence = _with_family(evidence, leaks, seed=seed)
     if "internals" in needs:
         evidence = _with_internals(evidence, leaks, seed=seed)
+    if "each_output" in needs:
+        evidence = _with_each_output(evidence, leaks, seed=seed)
     return evidence
 
 
@@ -367,6 +372,15 @@ def _with_internals(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence
     """Add internals and plant the leak in them."""
     internals = imaginary_internals(evidence.outputs, seed=seed)
     return replace(evidence, internals=plant_inside(internals, leaks))
+
+
+def _with_each_output(evidence: Evidence, leaks: Tensor, *, seed: int) -> Evidence:
+    """Add log-odds of several outputs alone, those of the first raised on leaking rows."""
+    source = generator(seed, "control", "each output")
+    shape = len(evidence.outputs), _EACH
+    each = torch.randn(shape, generator=source, dtype=torch.float64)
+    each[:, 0] += _PLANTED_INSIDE * leaks
+    return replace(evidence, each_output=each)
 
 
 def _spread(outputs: Outputs) -> Tensor:

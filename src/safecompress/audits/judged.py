@@ -87,7 +87,7 @@ def judged(
     tiers = TASK_TIERS if other else TIERS
     plan = plan_attacks(subjects, AUDITED, budget, named=named, tiers=tiers)
     suite = (
-        task_suite(limits, attacks=plan.attacks)
+        task_suite(limits, attacks=plan.attacks, groups=tuple(recorded.groups.members))
         if other
         else audit_suite(
             limits,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from safecompress.attacks import ATTACKS
 from safecompress.audits.suite import TIERS, Limits, Tier, limit_checks
 from safecompress.checks import Suite
+from safecompress.checks.by_class import group_checks
 from safecompress.data import RecordedOutputs
 from safecompress.data.predictions import TASKS
 from safecompress.errors import ConfigError
@@ -20,14 +21,15 @@ from safecompress.registry.identity import identity
 _OF_LOSSES = ("a neural attack", "reference attacks")
 TASK_TIERS = (
     Tier("the loss attack", ("loss",), 0.01, 3e-6),
+    Tier("an attack on each output alone", ("per-output",), 0.05, 5e-5),
     *(tier for tier in TIERS if tier.name in _OF_LOSSES),
 )
-"""Attacks whose signal is the loss of a row, cheapest first."""
+"""Attacks whose signal is the loss of a row or of each of its outputs, cheapest first."""
 
 IN_AND_OUT = (
-    "an audit of it runs the attacks loss, neural, LiRA and RMIA on recorded predictions; classes "
-    "and groups, a baseline, a full model, white-box and other attacks, and standards are for "
-    "models that choose one of several classes"
+    "an audit of it runs the attacks loss, neural, per-output, LiRA and RMIA on recorded "
+    "predictions; classes and named groups, a baseline, a full model, white-box and other attacks, "
+    "and standards are for models that choose one of several classes"
 )
 
 
@@ -62,7 +64,6 @@ def refuse_for_task(
     wrong = [name for name, given in asked.items() if given]
     wrong += [f"attack {attack.name}" for attack in named if identity(attack) not in of_losses]
     wrong += ["standard"] * (limits.standard is not None)
-    wrong += ["max_group_auc"] * (limits.standard is None and limits.max_group_auc is not None)
     if wrong:
         raise ConfigError(
             f"{recorded.path}: {wrong[0]} does not go with a {recorded.kind} model; {IN_AND_OUT}."
@@ -86,11 +87,18 @@ def refuse_together(files: Sequence[RecordedOutputs], what: str) -> None:
             )
 
 
-def task_suite(limits: Limits, *, attacks: Sequence[Attack]) -> Suite:
+def task_suite(limits: Limits, *, attacks: Sequence[Attack], groups: Sequence[str]) -> Suite:
     """Return the checks of an audit of such a model.
 
     Args:
         limits: the bounds.
         attacks: the attacks.
+        groups: attributes within whose groups the model is judged.
     """
-    return Suite(tuple(limit_checks(limits, attacks)))
+    within = group_checks(
+        attacks,
+        bound=limits.max_auc if limits.max_group_auc is None else limits.max_group_auc,
+        by=groups,
+        decisive=limits.max_group_auc is not None,
+    )
+    return Suite((*limit_checks(limits, attacks), *within))

@@ -25,6 +25,7 @@ from safecompress.checks import (
     shadow_attacks,
 )
 from safecompress.checks.by_class import group_checks, worth_checks
+from safecompress.checks.group_leak import CLASS
 from safecompress.checks.leak_checks import ALL_FORMS
 from safecompress.config import Request
 from safecompress.config.judging import MARGIN
@@ -253,7 +254,7 @@ def audit_suite(
     checks += group_checks(
         judging,
         bound=limits.max_auc if limits.max_group_auc is None else limits.max_group_auc,
-        by=group_by,
+        by=(CLASS, *group_by),
         decisive=limits.max_group_auc is not None,
     )
     checks += worth_checks(relative=baseline is not None)

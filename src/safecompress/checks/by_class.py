@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from safecompress.checks.check import Check, CheckResult, named_check
 from safecompress.checks.conditions import Status, at_least, at_least_dense, at_most
-from safecompress.checks.group_leak import CLASS, GroupLeak
+from safecompress.checks.group_leak import GroupLeak
 from safecompress.checks.worth import GainOverMajority, ModelBalancedAccuracy, WorstClassRecall
 from safecompress.protocols import Attack
 
@@ -17,18 +17,18 @@ RECALL_LOSS = 0.10
 
 
 def group_checks(
-    attacks: Sequence[Attack], *, bound: float, by: Sequence[str] = (), decisive: bool = False
+    attacks: Sequence[Attack], *, bound: float, by: Sequence[str], decisive: bool = False
 ) -> list[Check]:
-    """Return the checks of the leak within each class, and within each group of some columns.
+    """Return the checks of the leak within each group of some attributes.
 
     Args:
         attacks: the attacks that are judged, at least one.
         bound: most that an attack's two-sided AUC may be within a group, in [0.5, 1].
-        by: names of the columns.
+        by: names of the attributes: `class`, and columns of `Evidence.groups`.
         decisive: whether the verdict stays undecided where the rows of a group are too few. A
             default suite does not insist, because few data have enough rows of every class.
     """
-    measures = [GroupLeak(tuple(attacks), name, bound) for name in (CLASS, *dict.fromkeys(by))]
+    measures = [GroupLeak(tuple(attacks), name, bound) for name in dict.fromkeys(by)]
     return [named_check(measure, at_most(bound), decisive=decisive) for measure in measures]
 
 

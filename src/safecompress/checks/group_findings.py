@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
-from safecompress.protocols import AttackResult, GroupColumn, Pool
+from safecompress.protocols import AttackResult, Groups, Pool
 from safecompress.stats import Interval, auc_interval, corrected_level, two_sided
 
 FEWEST = 10
@@ -117,13 +116,13 @@ def group_clause(worst: GroupFinding | None) -> str:
 
 
 def findings_of(
-    results: Sequence[AttackResult], groups: Pool[GroupColumn], *, by: str, level: float
+    results: Sequence[AttackResult], groups: Pool[Groups], *, by: str, level: float
 ) -> GroupFindings:
     """Return what attacks find within the groups of one attribute.
 
     Args:
         results: the results of the attacks on the same rows.
-        groups: the group of every row of the pool.
+        groups: the groups of every row of the pool.
         by: name of the attribute.
         level: confidence that no interval of any group and attack misses, in (0, 1) (Bonferroni).
     """
@@ -137,7 +136,7 @@ def _auc_within(result: AttackResult, rows: Pool[Tensor], level: float) -> Inter
 
 def findings_by(
     results: Sequence[AttackResult],
-    groups: Pool[GroupColumn],
+    groups: Pool[Groups],
     judge: Judge,
     *,
     by: str,
@@ -175,7 +174,7 @@ def findings_by(
             )
         )
     measured = {cell.code for cell in cells}
-    counts = groups.map(lambda g: torch.bincount(g.codes, minlength=len(names)).tolist())
+    counts = groups.map(lambda g: [len(rows) for rows in g.positions()])
     small = tuple(
         f"{name} ({members}, {others})"
         for code, (name, members, others) in enumerate(
@@ -187,16 +186,12 @@ def findings_by(
 
 
 def _rows_by_group(
-    result: AttackResult, groups: Pool[GroupColumn]
+    result: AttackResult, groups: Pool[Groups]
 ) -> Iterator[tuple[int, Pool[Tensor]]]:
     """Yield the groups with enough scored rows, and the positions of their rows in the scores."""
-    codes = groups.map(lambda g: g.codes)
-    if len(codes.members) != len(result.scores.members):
-        codes = codes.zip(result.halves, lambda c, mask: c[~mask])
-    count = len(groups.members.names)
-    order = codes.map(lambda c: torch.argsort(c, stable=True))
-    sizes = codes.map(lambda c: torch.bincount(c, minlength=count).tolist())
-    split = order.zip(sizes, torch.split)
+    if len(groups.members) != len(result.scores.members):
+        groups = groups.zip(result.halves, lambda g, mask: g.take(~mask))
+    split = groups.map(lambda g: g.positions())
     for code, (members, others) in enumerate(zip(split.members, split.nonmembers, strict=True)):
         if min(len(members), len(others)) >= FEWEST:
             yield code, Pool(members, others)

@@ -25,7 +25,7 @@ from safecompress.checks.measures import MEASURES, Measure
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.checks.suite import Suite
 from safecompress.errors import FOREIGN, MissingEvidenceError, UndecidableError
-from safecompress.protocols import Attack, AttackResult, Estimate, GroupColumn, Pool
+from safecompress.protocols import Attack, AttackResult, Estimate, GroupColumn, Groups, Pool
 from safecompress.stats import Interval, auc_difference, auc_interval
 
 CLASS = "class"
@@ -35,7 +35,7 @@ _NAMED = 3
 """Most groups that a note names of each kind."""
 
 
-def classes_of(subject: Subject) -> Pool[GroupColumn]:
+def classes_of(subject: Subject) -> Pool[Groups]:
     """Return the classes of a subject's rows as groups, named where names are known.
 
     Args:
@@ -43,7 +43,8 @@ def classes_of(subject: Subject) -> Pool[GroupColumn]:
     """
     outputs = subject.outputs
     named = tuple(map(subject.class_named, range(outputs.members.classes)))
-    return outputs.map(lambda o: GroupColumn(o.labels, named))
+    columns = outputs.map(lambda o: GroupColumn(o.labels, named))
+    return Pool(columns.members, columns.nonmembers)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class GroupLeak(Measure):
             raise UndecidableError(f"{self.name}: no attack could be measured. {reason}")
         return results
 
-    def _groups(self, subject: Subject) -> Pool[GroupColumn]:
+    def _groups(self, subject: Subject) -> Pool[Groups]:
         if self.by == CLASS:
             return classes_of(subject)
         columns = subject.evidence.map(lambda e: (e.groups or {}).get(self.by))

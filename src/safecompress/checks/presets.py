@@ -72,7 +72,8 @@ def default_suite(
     checks += auc_checks(attacks, max_auc)
     if relative:
         checks += dense_checks(attacks, margin)
-    checks += group_checks(attacks, bound=max_auc, by=group_by, decisive=asked is not None)
+    by = (CLASS, *group_by)
+    checks += group_checks(attacks, bound=max_auc, by=by, decisive=asked is not None)
     checks.append(named_check(by_class, at_most(max_auc)))
     if asked is not None:
         checks += rate_checks(attacks, asked.max_tpr)

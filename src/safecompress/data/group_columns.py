@@ -15,7 +15,7 @@ import numpy as np
 from safecompress.data.group_values import group_column, values_of
 from safecompress.data.raw import Array, RawData
 from safecompress.errors import DataError, did_you_mean
-from safecompress.protocols import GroupColumn, Pool
+from safecompress.protocols import Groups, Pool
 
 if TYPE_CHECKING:
     from safecompress.data.outputs_file import RecordedOutputs
@@ -98,7 +98,7 @@ def with_columns(recorded: RecordedOutputs, columns: Mapping[str, Pool[Array]]) 
 
 
 def with_group_columns(
-    recorded: RecordedOutputs, columns: Pool[Mapping[str, GroupColumn]]
+    recorded: RecordedOutputs, columns: Pool[Mapping[str, Groups]]
 ) -> RecordedOutputs:
     """Return recorded outputs with more groups beside those that they have.
 
@@ -112,7 +112,7 @@ def with_group_columns(
     return replace(recorded, evidence=evidence)
 
 
-def group_columns(columns: Mapping[str, Pool[Array]]) -> Pool[Mapping[str, GroupColumn]]:
+def group_columns(columns: Mapping[str, Pool[Array]]) -> Pool[Mapping[str, Groups]]:
     """Return the groups that the values of columns stand for.
 
     Args:
@@ -128,7 +128,7 @@ def group_columns(columns: Mapping[str, Pool[Array]]) -> Pool[Mapping[str, Group
                 "another name."
             )
     found = {str(name): group_column(values) for name, values in columns.items()}
-    members: Mapping[str, GroupColumn] = {name: column.members for name, column in found.items()}
+    members: Mapping[str, Groups] = {name: column.members for name, column in found.items()}
     return Pool(members, {name: column.nonmembers for name, column in found.items()})
 
 

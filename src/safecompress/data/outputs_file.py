@@ -31,7 +31,7 @@ from safecompress.data.outputs_arrays import (
 from safecompress.data.own_recipe import require_own_recipe
 from safecompress.data.raw import Array
 from safecompress.errors import DataError, NonFiniteError
-from safecompress.protocols import Evidence, GroupColumn, Outputs, Pool, References, Rows
+from safecompress.protocols import Evidence, Groups, Outputs, Pool, References, Rows
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RecordedOutputs:
         return self.evidence.map(lambda e: e.outputs)
 
     @property
-    def groups(self) -> Pool[Mapping[str, GroupColumn]]:
+    def groups(self) -> Pool[Mapping[str, Groups]]:
         """By the name of a column, the group of every row; empty where none is known."""
         return self.evidence.map(lambda e: e.groups or {})
 

@@ -9,7 +9,7 @@ the model says. The outputs that attacks read have two columns, the log-odds of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from safecompress.data.npz_source import list_npz, read_npz
 from safecompress.data.outputs_arrays import MOST_BYTES
 from safecompress.data.outputs_file import RecordedOutputs
+from safecompress.data.prediction_losses import Losses, log_odds_of, target_groups, telling_output
 from safecompress.data.prediction_worth import Numbers, require_learnt, worth
 from safecompress.errors import ConfigError, DataError
 from safecompress.protocols import Evidence, Outputs, Pool, References, Rows
@@ -28,35 +29,8 @@ Task: TypeAlias = Literal["regression", "multi-label"]
 
 TASKS: tuple[str, ...] = get_args(Task)
 TASK, OUTPUTS = "task", "outputs"
-_SMALLEST = 1e-12
-"""Smallest loss, in nats; smaller ones are equally right as far as any test can see."""
 _SIDES = ("member", "nonmember")
 _REPEATS = "Rows that are given several times are not recognized for this task; give each row once."
-
-
-@dataclass(frozen=True)
-class _Losses:
-    """How the losses of one model's rows are computed, and what is said of them.
-
-    Args:
-        task: what the model predicts.
-        outputs: `logits` or `probabilities`, of labels.
-        scale: standard deviation of the errors of each number on non-members.
-    """
-
-    task: str
-    outputs: str
-    scale: Numbers
-
-    def of(self, predictions: Numbers, targets: Numbers) -> Numbers:
-        """Return the loss of each row, in nats, float64 (…, n): Gaussian, or binary, summed."""
-        if self.task == "regression":
-            return np.asarray((((predictions - targets) / self.scale) ** 2).sum(-1) / 2)
-        if self.outputs == "logits":
-            z = np.where(targets > 0.5, predictions, -predictions)
-            return np.asarray(np.logaddexp(0.0, -z).sum(-1))
-        right = np.where(targets > 0.5, predictions, 1.0 - predictions)
-        return np.asarray(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).sum(-1))
 
 
 def record_predictions(
@@ -121,15 +95,19 @@ def record_predictions(
     errors = sides[1][0] - sides[1][1]
     scale = np.sqrt((errors**2).mean(axis=0))
     require_learnt(*sides[0], task=task, where="members")
-    losses = _Losses(task, outputs or "", np.where(scale > 0, scale, 1.0))
-    evidence = [Evidence(_outputs(losses.of(*side), first)) for side, first in _numbered(sides)]
+    losses = Losses(task, outputs or "", np.where(scale > 0, scale, 1.0))
+    each = Pool(losses.each(*sides[0]), losses.each(*sides[1]))
+    known = each.zip(Pool(0, len(sides[0][0])), _evidence)
+    evidence = [known.members, known.nonmembers]
     if references is not None:
         given = (None, None) if seen is None else seen
         evidence = [
             _with_references(e, side, losses, said, saw)
             for e, side, said, saw in zip(evidence, sides, references, given, strict=True)
         ]
-    pool = Pool(*evidence)
+    remarks = (worth(*sides, task=task, outputs=outputs), telling_output(each, task=task), _REPEATS)
+    groups = target_groups(Pool(sides[0][1], sides[1][1]), task=task)
+    pool = Pool(*evidence).zip(groups, lambda e, named: replace(e, groups=named))
     counts = [0 if e.references is None else len(e.references.log_odds) for e in evidence]
     if counts[0] != counts[1]:
         raise DataError(f"references: {counts[0]} models of members, {counts[1]} of non-members.")
@@ -139,7 +117,7 @@ def record_predictions(
         counts[0],
         Path(name),
         pool.map(lambda e: Rows(torch.zeros(len(e.outputs), 0), e.outputs.labels, e.outputs.ids)),
-        remarks=(worth(*sides, task=task, outputs=outputs), _REPEATS),
+        remarks=tuple(filter(None, remarks)),
     )
 
 
@@ -184,28 +162,23 @@ def _numbers(values: Any) -> Numbers:
     return array.reshape(len(array), -1)
 
 
-def _numbered(
-    sides: list[tuple[Numbers, Numbers]],
-) -> list[tuple[tuple[Numbers, Numbers], int]]:
-    return [(sides[0], 0), (sides[1], len(sides[0][0]))]
-
-
 def _logits(losses: Numbers) -> Tensor:
     """Return two columns whose cross-entropy is the loss: 0, and the log-odds of exp(-loss)."""
-    known = np.maximum(losses, _SMALLEST)
-    odds = torch.from_numpy(-(known + np.log(-np.expm1(-known)))).float()
+    odds = log_odds_of(losses).float()
     return torch.stack([torch.zeros_like(odds), odds], dim=-1)
 
 
-def _outputs(losses: Numbers, first: int) -> Outputs:
-    n = len(losses)
-    return Outputs(
-        _logits(losses), torch.ones(n, dtype=torch.int64), torch.arange(first, first + n)
-    )
+def _evidence(each: Numbers, first: int) -> Evidence:
+    """Return what is known of rows by the losses of their outputs, (n, k); ids begin at `first`."""
+    n, count = each.shape
+    labels, ids = torch.ones(n, dtype=torch.int64), torch.arange(first, first + n)
+    outputs = Outputs(_logits(each.sum(-1)), labels, ids)
+    # Of a single output the row's own loss says all.
+    return Evidence(outputs, each_output=log_odds_of(each) if count > 1 else None)
 
 
 def _with_references(
-    evidence: Evidence, side: tuple[Numbers, Numbers], losses: _Losses, said: Any, saw: Any
+    evidence: Evidence, side: tuple[Numbers, Numbers], losses: Losses, said: Any, saw: Any
 ) -> Evidence:
     array = np.asarray(said, dtype=np.float64)
     array = array[..., None] if array.ndim == 2 and side[0].shape[1] == 1 else array

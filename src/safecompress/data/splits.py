@@ -22,7 +22,7 @@ from safecompress.data.row_values import RowValues
 from safecompress.data.rows import check_ids, check_rows, input_shape, rows_digest, slice_rows
 from safecompress.data.tokens import TokenEncoder
 from safecompress.errors import DataError
-from safecompress.protocols import GroupColumn, Inputs, Pool, Rows
+from safecompress.protocols import Groups, Inputs, Pool, Rows
 from safecompress.randomness import permutation
 
 
@@ -205,7 +205,7 @@ class Splits:
             groups=_by_id(groups or {}, Pool(ids["members"], ids["nonmembers"])),
         )
 
-    def groups_of(self, rows: Pool[Rows]) -> Pool[Mapping[str, GroupColumn]]:
+    def groups_of(self, rows: Pool[Rows]) -> Pool[Mapping[str, Groups]]:
         """Return the group of each of some rows, by the name of the column.
 
         Args:

@@ -16,7 +16,7 @@ from safecompress.protocols.first_mask import (
     FirstMaskStart,
     FirstMaskTraining,
 )
-from safecompress.protocols.groups import GroupColumn
+from safecompress.protocols.groups import GroupColumn, Groups, OverlappingGroups
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.judges import Judges
 from safecompress.protocols.odds import Residuals, log_odds, residuals
@@ -55,6 +55,7 @@ __all__ = [
     "FirstMaskStart",
     "FirstMaskTraining",
     "GroupColumn",
+    "Groups",
     "InputRange",
     "Inputs",
     "Internals",
@@ -63,6 +64,7 @@ __all__ = [
     "ModelLike",
     "Norm",
     "Outputs",
+    "OverlappingGroups",
     "Pool",
     "Proposal",
     "ProposalContext",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from safecompress.errors import DataError, MissingEvidenceError, NonFiniteError, UndecidableError
-from safecompress.protocols.groups import GroupColumn
+from safecompress.protocols.groups import Groups
 from safecompress.protocols.internals import Internals
 from safecompress.protocols.judges import Judges
 from safecompress.protocols.references import References
@@ -38,13 +38,15 @@ class Evidence:
         target: the model itself, for attacks that query it on rows of their own.
         parent_target: the dense parent itself, for attacks on it by a holder of the target.
         span: the range of the model's inputs.
-        groups: by name of an attribute, such as `region`, the group of every row; figures are
+        groups: by name of an attribute, such as `region`, the groups of every row; figures are
             judged within each group, and no attack reads them.
         judges: figures of the same rows by models that had no part in the target's labels.
+        each_output: where the outputs stand for several numbers or labels at once, how right the
+            target is about each alone: the log-odds of exp(-loss), finite, float64 (n, outputs).
 
     Raises:
-        DataError: when `references`, `internals`, `family`, `judges` or a column of `groups` have
-            another number of rows than `outputs`, or `family` is empty.
+        DataError: when `references`, `internals`, `family`, `judges`, `each_output` or a column of
+            `groups` have another number of rows than `outputs`, or `family` is empty.
     """
 
     outputs: Outputs
@@ -56,14 +58,16 @@ class Evidence:
     target: nn.Module | None = None
     parent_target: nn.Module | None = None
     span: InputRange | None = None
-    groups: Mapping[str, GroupColumn] | None = None
+    groups: Mapping[str, Groups] | None = None
     judges: Judges | None = None
+    each_output: Tensor | None = None
 
     def __post_init__(self) -> None:
         beside: dict[str, Sized | None] = {
             "references": self.references,
             "internals": self.internals,
             "judges": self.judges,
+            "each_output": self.each_output,
         }
         beside |= {f"groups '{name}'": column for name, column in (self.groups or {}).items()}
         for name, value in beside.items():
@@ -97,6 +101,7 @@ class Evidence:
             self.span,
             None if self.groups is None else {n: g.take(index) for n, g in self.groups.items()},
             None if self.judges is None else self.judges.take(index),
+            None if self.each_output is None else self.each_output[index],
         )
 
 

@@ -160,7 +160,7 @@ BREACHES = {
         (IgnoresTheRows(), "planted-leak: broken has AUC 0.6"),
         (IgnoresTheTarget(), "planted-leak: broken has AUC 0."),
         (IgnoresTheInside(), "planted-leak: broken has AUC 0.5"),
-        (Misspelled(), "it requires logits; known are family,"),
+        (Misspelled(), "it requires logits; known are each_output, family,"),
         (NotASet(), "requires is 'parent'; expected a frozenset"),
         (Omniscient(), "its knowledge is 'oracle'; expected one of auditor, shadow"),
         (ReadsLogits(), "predicted classes only (label_only), and reads logits"),

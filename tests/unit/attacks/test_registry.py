@@ -36,6 +36,7 @@ NAMES = {
     "pair",
     "family",
     "six-numbers",
+    "per-output",
     "augmentation",
     "boundary",
     "quantile",

@@ -136,7 +136,6 @@ def test_what_has_no_meaning_for_the_task_is_refused_in_one_sentence() -> None:
         "attack gap": {"attacks": ["gap"]},
         "classes": {"classes": ["a", "b"]},
         "accuracy": {"accuracy": 0.5},
-        "max_group_auc": {"limits": Limits(max_group_auc=0.6)},
         "standard": {"limits": Limits(standard="aisvs")},
     }
     for named, given in cases.items():
