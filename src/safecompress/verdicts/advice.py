@@ -115,6 +115,7 @@ def next_steps(
     *,
     checks: Mapping[str, Check],
     config: CompressConfig | None,
+    classifies: bool = True,
 ) -> tuple[str, ...]:
     """Return what to do after a verdict, a sentence each; empty only after a PASS.
 
@@ -123,6 +124,7 @@ def next_steps(
         results: the results of all checks, controls included.
         checks: the checks by name; controls have none.
         config: the configuration of the run, whose settings are then named; None in an audit.
+        classifies: whether the model chooses one of several classes.
     """
     if status is Status.PASS:
         return ()
@@ -132,7 +134,7 @@ def next_steps(
     for result in results:
         taken = result.attack in failed and not is_control(result)
         if result.critical and result.status in _ENDS[status] and not taken:
-            case = Case(result, checks.get(result.name))
+            case = Case(result, checks.get(result.name), classifies)
             cases[kind_of(case)].append(case)
     steps = tuple(_RULES[kind](of_kind, config) for kind, of_kind in cases.items() if of_kind)
     return steps or (
@@ -141,16 +143,23 @@ def next_steps(
     )
 
 
-def advised(result: CheckResult, check: Check | None, config: CompressConfig | None) -> CheckResult:
+def advised(
+    result: CheckResult,
+    check: Check | None,
+    config: CompressConfig | None,
+    *,
+    classifies: bool = True,
+) -> CheckResult:
     """Return a result with what to do about it; one that passed or has advice stays as it is.
 
     Args:
         result: how a check or control ended.
         check: the check; None of a control.
         config: the configuration of the run; None in an audit.
+        classifies: whether the model chooses one of several classes.
     """
     idle = result.status is Status.NOT_RUN and not result.critical
     if result.status is Status.PASS or idle or result.advice:
         return result
-    case = Case(result, check)
+    case = Case(result, check, classifies)
     return replace(result, advice=_RULES[kind_of(case)]([case], config))

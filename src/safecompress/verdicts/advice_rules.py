@@ -59,10 +59,10 @@ def leak_step(cases: Sequence[Case], config: CompressConfig | None) -> str:
     """
     failed = f"It leaks too much in {_figures(cases)}."
     if config is None:
-        return (
-            "Train the model for fewer epochs or with a defense (docs/defenses.md), or compress it "
-            "with teachers' soft labels (`safecompress compress`), and audit it again. " + failed
-        )
+        step = "Train the model for fewer epochs or with a defense (docs/defenses.md)"
+        if all(case.classifies for case in cases):
+            step += ", or compress it with teachers' soft labels (`safecompress compress`)"
+        return f"{step}, and audit it again. {failed}"
     sparse, steer = config.sparse, config.steer
     epochs, fewer = sparse.train.epochs, sparse.train.epochs / _CHANGE
     ways = [

@@ -14,10 +14,12 @@ class Case:
     Args:
         result: how the check or control ended.
         check: the check; None of a control.
+        classifies: whether the model chooses one of several classes, so that `compress` takes it.
     """
 
     result: CheckResult
     check: Check | None
+    classifies: bool = True
 
     @property
     def figure(self) -> str:

@@ -223,9 +223,10 @@ def find(
     """
     dense, attacks = subjects.get(DENSE), attacks_of(suite)
     asked = {check.name: check for check in suite.checks}
+    classifies = subjects[judged].classifies
 
     def with_advice(result: CheckResult) -> CheckResult:
-        return advised(result, asked.get(result.name), config)
+        return advised(result, asked.get(result.name), config, classifies=classifies)
 
     def announce(result: CheckResult) -> None:
         on_result(with_advice(result))
@@ -271,7 +272,7 @@ def find(
         groups,
         worst,
         leaks,
-        next_steps=next_steps(status, checks, checks=asked, config=config),
+        next_steps=next_steps(status, checks, checks=asked, config=config, classifies=classifies),
     )
 
 
