@@ -1,11 +1,12 @@
-"""`believable` and `doubts_of`: recorded outputs that can be those of a trained model.
+"""`believable`, `doubts_of`, `hurry_of`: outputs that can be a trained model's, and what is open.
 
-Others are refused. What only a very weak model explains becomes a control, which leaves the verdict
-undecided.
+Others are refused. What only a very weak model explains, and attacks for which there was no time,
+become controls, which leave the verdict undecided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -86,6 +87,31 @@ def doubts_of(recorded: RecordedOutputs, parent: RecordedOutputs | None) -> tupl
         )
         for name, model in models.items()
         if model.doubt
+    )
+
+
+def hurry_of(missed: Sequence[str]) -> tuple[CheckResult, ...]:
+    """Return an undecided control where usual attacks were left out for time; else none.
+
+    What they would have found is not known, so no such audit passes. One that fails without them
+    has failed.
+
+    Args:
+        missed: names of the tiers of attacks that were left out.
+    """
+    if not missed:
+        return ()
+    return (
+        CheckResult(
+            "control: time for the usual attacks",
+            Status.INCONCLUSIVE,
+            True,
+            "every attack that runs without a time budget",
+            None,
+            0.0,
+            f"{', '.join(missed)} did not fit into the time, and what they would find is not known",
+            advice="Give the audit more time (--time-budget, time_budget), or set no limit.",
+        ),
     )
 
 

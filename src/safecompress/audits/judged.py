@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from safecompress.audits.believable import doubts_of
+from safecompress.audits.believable import doubts_of, hurry_of
 from safecompress.audits.case import AuditInput
 from safecompress.audits.other_tasks import TASK_TIERS, is_other_task, task_suite
 from safecompress.audits.pair import TransferPair, pair
@@ -103,7 +103,8 @@ def judged(
     # The verdict's sentence names the strongest attack of the comparison, so that shows only
     # attacks that need no second model.
     alone = [attack for attack in attacks if "parent" not in attack.requires]
-    rows, doubts = recorded.rows, doubts_of(recorded, case.parent)
+    rows = recorded.rows
+    doubts = (*doubts_of(recorded, case.parent), *hurry_of(plan.missed))
     finding = find(
         subjects,
         AUDITED,
@@ -168,10 +169,10 @@ def _subjects(
 def _scope(case: AuditInput, plan: TimePlan, paired: TransferPair | None) -> str:
     """Return in words which attacks ran and which did not, and why."""
     parts = [", ".join(plan.tiers)]
-    if case.recorded.references:
+    if any("references" in attack.requires for attack in plan.attacks):
         own = case.recorded.own_recipe
         parts[0] += reference_clause(case.recorded.references, own_recipe=own)
-    else:
+    elif not case.recorded.references:
         parts.append("without reference models no shadow-model attack could be run")
     if plan.left_out:
         parts.append(f"left out for time: {', '.join(plan.left_out)}")

@@ -55,11 +55,13 @@ class TimePlan:
         attacks: the attacks, cheapest tier first, then the named ones.
         tiers: names of the tiers that run.
         left_out: names of the tiers that would have taken too long.
+        missed: those of them that run in every audit without a time limit.
     """
 
     attacks: tuple[Attack, ...]
     tiers: tuple[str, ...]
     left_out: tuple[str, ...]
+    missed: tuple[str, ...] = ()
 
 
 def require_time_to_ask(
@@ -126,6 +128,7 @@ def plan_attacks(
     attacks: list[Attack] = []
     tier_names: list[str] = []
     left_out: list[str] = []
+    missed: list[str] = []
     for tier in tiers:
         built = [a for a in attacks_for(tier, evidence) if identity(a) not in named_identities]
         if not built or (tier.dear and not limited):
@@ -134,6 +137,7 @@ def plan_attacks(
         controls = _CONTROLS_OF_QUERIES if tier.queries else _CONTROLS
         if attacks and (1 + controls) * estimate * slowdown > budget.left - reserved:
             left_out.append(tier.name)
+            missed += [] if tier.dear else [tier.name]
             continue
         if limited:
             elapsed = _run(built, subjects)
@@ -143,7 +147,7 @@ def plan_attacks(
         if built:
             attacks += built
             tier_names.append(tier.name)
-    return TimePlan((*attacks, *named), tuple(tier_names), tuple(left_out))
+    return TimePlan((*attacks, *named), tuple(tier_names), tuple(left_out), tuple(missed))
 
 
 def _seconds(tier: Tier, evidence: Pool[Evidence]) -> float:

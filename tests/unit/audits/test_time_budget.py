@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from safecompress.config import seconds_of
 from safecompress.data import read_outputs
 from safecompress.errors import ConfigError
 from tests.recorded_outputs import arrays, saved, with_references
+from tests.support import count
 
 FOREVER = float("inf")
 
@@ -112,6 +114,36 @@ def test_the_scope_says_what_was_left_out(tmp_path: Path) -> None:
     )
     assert not [c for c in hurried.checks if c.name.startswith("neural")]
     assert "left out" not in audit(path, time_budget="10m").verdict.document.to_json()["scope"]
+
+
+@pytest.mark.parametrize("seed", range(count(2, 50)))
+@pytest.mark.parametrize("leak", [0.0, 0.5])
+def test_an_audit_without_a_usual_attack_never_passes(
+    tmp_path: Path, leak: float, seed: int
+) -> None:
+    """Whether or not there is something that only the attacks which were left out would find."""
+    draw = np.random.default_rng(seed)
+    rows, classes = 1000, int(draw.integers(2, 8))
+    given: dict[str, Any] = {}
+    for group, lift in (("member", leak), ("nonmember", 0.0)):
+        y, at = draw.integers(classes, size=rows), np.arange(rows)
+        z = draw.normal(size=(rows, classes))
+        z[at, y] += 1 + 2 * draw.normal(size=rows)
+        said = z[None] + 0.2 * draw.normal(size=(9, rows, classes))
+        seen = draw.random((8, rows)) < 0.5
+        said[0, at, y] += lift
+        said[1:, at, y] += leak * seen
+        given |= {f"{group}_logits": said[0], f"{group}_labels": y}
+        given |= {f"{group}_reference_logits": said[1:], f"{group}_reference_seen": seen}
+    path = saved(tmp_path, given)
+    hurried = audit(path, time_budget=0.001).verdict
+    assert hurried.status in {"INCONCLUSIVE", "FAIL"}
+    (control,) = [c for c in hurried.checks if c.name == "control: time for the usual attacks"]
+    assert "reference attacks" in control.message
+    assert "reference models" not in str(hurried.document.scope)
+    whole = audit(path, time_budget="10m").verdict
+    assert whole.status == "FAIL" if leak else whole.status != "FAIL"
+    assert not [c for c in whole.checks if "time for" in c.name]
 
 
 def test_a_model_too_slow_to_be_asked_is_not_asked() -> None:
