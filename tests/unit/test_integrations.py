@@ -62,7 +62,7 @@ def where(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.skipif(BASH is None, reason="needs bash, as the action's steps do")
 @pytest.mark.parametrize(
     ("leak", "words", "code"),
-    [(3.0, "", 1), (3.0, "--no-such-option", 2), (0.0, "--max-auc 0.7  --time-budget 5s", 0)],
+    [(3.0, "", 1), (3.0, "--no-such-option", 2), (0.0, "--max-auc 0.7  --time-budget 5m", 0)],
 )
 def test_the_action_audits_and_ends_as_the_audit_does(
     leak: float, words: str, code: int, where: dict[str, str], tmp_path: Path
