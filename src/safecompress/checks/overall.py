@@ -1,4 +1,4 @@
-"""`overall` and `withdrawn`: how checks and controls become one status.
+"""`overall`, `unasked`, `withdrawn`: how checks and controls become one status.
 
 A control that fails takes figures away. A control of one attack takes away what this attack found,
 and nothing else: what another attack has proved stays proved. A control of the rows takes away
@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
+from safecompress.checks.suite import Suite
 
 _UNDONE = frozenset({Status.ERROR, Status.NOT_RUN})
 
@@ -51,6 +52,31 @@ def overall(results: Sequence[CheckResult], controls: Sequence[CheckResult] = ()
         return Status.ERROR
     standing |= {control.status for control in controls if control.critical}
     return Status.INCONCLUSIVE if Status.INCONCLUSIVE in standing else Status.PASS
+
+
+def unasked(suite: Suite) -> tuple[CheckResult, ...]:
+    """Return an undecided control where no critical check of a suite asks for a leak; else none.
+
+    A model that is small and accurate enough is not shown to be safe by that.
+
+    Args:
+        suite: the checks.
+    """
+    critical = [check for check in suite.checks if check.critical]
+    if not critical or any(check.measure.leak for check in critical):
+        return ()
+    return (
+        CheckResult(
+            "control: a test of leaks",
+            Status.INCONCLUSIVE,
+            True,
+            "a critical check of what the model gives away",
+            None,
+            0.0,
+            "no critical check asks what the model gives away",
+            advice="Ask for an attack (verdict.checks), or leave the list out, for usual ones.",
+        ),
+    )
 
 
 def withdrawn(

@@ -24,7 +24,7 @@ from safecompress.checks.blind_spot import SignalLeak, blind_spot, leaks_by_sign
 from safecompress.checks.by_class import majority_clause
 from safecompress.checks.controls import not_run
 from safecompress.checks.group_leak import group_measures_of, worst_group
-from safecompress.checks.overall import withdrawn
+from safecompress.checks.overall import unasked, withdrawn
 from safecompress.config import CompressConfig
 from safecompress.errors import FOREIGN, UndecidableError
 from safecompress.events import Event
@@ -232,7 +232,7 @@ def find(
         on_result(with_advice(result))
 
     results = suite.run(subjects[judged], dense, level=level, on_result=announce)
-    control_results = controls(attacks)
+    control_results = (*controls(attacks), *unasked(suite))
     believed = withdrawn(results, control_results)
     changed = [new for old, new in zip(results, believed, strict=True) if new is not old]
     for late in (*control_results, *changed):

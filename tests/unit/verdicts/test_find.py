@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 
 from safecompress.attacks.metric import LossAttack, true_class_log_odds
-from safecompress.checks import AttackMeasure, Check, CheckResult, Status, Subject, Suite, at_most
+from safecompress.checks import (
+    Accuracy,
+    AttackMeasure,
+    Check,
+    CheckResult,
+    Status,
+    Subject,
+    Suite,
+    at_least,
+    at_most,
+)
 from safecompress.checks.controls import control_checks
 from safecompress.protocols import Attack, Evidence, Pool, Rows
 from safecompress.verdict_names import AUDITED
@@ -28,7 +39,9 @@ class TellsTheIds(Attack):
         return true_class_log_odds(evidence.outputs) + 8.0 * first.double()
 
 
-def found(*attacks: Attack, shift: bool = False, n: int = 600) -> tuple[Finding, list[CheckResult]]:
+def found(
+    *attacks: Attack, shift: bool = False, n: int = 600, more: Sequence[Check] = ()
+) -> tuple[Finding, list[CheckResult]]:
     outputs = sure_outputs(2 * n, classes=5, sure=1.0, seed=0)
     pool = Pool(outputs.take(torch.arange(n)), outputs.take(torch.arange(n, 2 * n)))
     rows = pool.map(lambda o: Rows(o.logits[:, :0], o.labels, o.ids))
@@ -43,7 +56,7 @@ def found(*attacks: Attack, shift: bool = False, n: int = 600) -> tuple[Finding,
     finding = find(
         {AUDITED: subject},
         AUDITED,
-        Suite(tuple(checks)),
+        Suite((*checks, *more)),
         compared=[AttackMeasure(a) for a in attacks],
         controls=lambda held: control_checks(subject, rows, attacks=held),
         level=0.95,
@@ -63,6 +76,24 @@ def test_a_broken_attack_leaves_a_proved_leak_standing_and_hides_nothing_else(fa
     assert announced[-1].status is Status.ERROR
     assert found(broken, LossAttack())[0].status is Status.ERROR
     assert found(LossAttack())[0].status is Status.PASS
+
+
+WORTH = Check("accuracy", Accuracy(), at_least(0.0))
+LEAK = Check("loss.auc", AttackMeasure(LossAttack()), at_most(0.6))
+
+
+@pytest.mark.parametrize("worth", [True, False, None], ids=["critical", "soft", "none"])
+@pytest.mark.parametrize("leak", [True, False, None], ids=["critical", "soft", "none"])
+def test_only_a_model_that_was_tested_for_a_leak_passes(
+    worth: bool | None, leak: bool | None
+) -> None:
+    asked = ((WORTH, worth), (LEAK, leak))
+    checks = [replace(check, critical=yes) for check, yes in asked if yes is not None]
+    status = found(more=checks)[0].status
+    if leak:
+        assert status is Status.PASS
+    else:
+        assert status is (Status.INCONCLUSIVE if worth else Status.ERROR)
 
 
 def test_rows_that_differ_take_away_every_figure() -> None:
