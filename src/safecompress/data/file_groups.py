@@ -13,7 +13,7 @@ from safecompress.errors import DataError
 if TYPE_CHECKING:
     from safecompress.data.outputs_file import RecordedOutputs
 
-_PREFIXES = ("member_group_", "nonmember_group_")
+PREFIXES = ("member_group_", "nonmember_group_")
 _MOST_BYTES = 128 << 20
 """Largest sum of these arrays: a million rows of texts of 16 letters are 64 MB."""
 
@@ -34,7 +34,7 @@ def with_file_groups(
     """
     named = [
         {name.removeprefix(prefix) for name in present if name.startswith(prefix)}
-        for prefix in _PREFIXES
+        for prefix in PREFIXES
     ]
     if lone := sorted(named[0] ^ named[1]):
         raise DataError(
@@ -43,9 +43,9 @@ def with_file_groups(
         )
     if not named[0]:
         return recorded
-    keys = [prefix + name for name in sorted(named[0]) for prefix in _PREFIXES]
+    keys = [prefix + name for name in sorted(named[0]) for prefix in PREFIXES]
     arrays = read_npz(path, {key: key for key in keys}, most=_MOST_BYTES)
-    groups = {n: (arrays[_PREFIXES[0] + n], arrays[_PREFIXES[1] + n]) for n in sorted(named[0])}
+    groups = {n: (arrays[PREFIXES[0] + n], arrays[PREFIXES[1] + n]) for n in sorted(named[0])}
     try:
         return attach_groups(recorded, groups)
     except DataError as error:

@@ -14,12 +14,11 @@ from safecompress.data.classes import ClassList, class_numbers
 from safecompress.data.labels import label_values
 from safecompress.data.npz_source import list_npz, read_npz
 from safecompress.data.output_form import columns_of
+from safecompress.data.outputs_names import CLASS_NAMES, GROUPS
 from safecompress.data.own_recipe import RECIPE, REFERENCE_RECIPE
 from safecompress.data.raw import Array
 from safecompress.errors import ConfigError, DataError
 
-GROUPS = ("member", "nonmember")
-CLASS_NAMES = "class_names"
 MOST_BYTES = 512 << 20
 """Largest sum of arrays read from one file: 100,000 rows of 1,000 classes in fp32 are 381 MB."""
 NEEDED = (
@@ -53,10 +52,6 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 f"{_hint(name, present)}. Write it with {NEEDED}."
             )
     references = [n for n in (f"{g}_reference_logits" for g in GROUPS) if n in present]
-    if len(references) == 1:
-        raise DataError(
-            f"{path}: has {references[0]} only; reference logits are needed of both groups."
-        )
     if references:
         names += references
         names += [n for n in (f"{g}_reference_seen" for g in GROUPS) if n in present]

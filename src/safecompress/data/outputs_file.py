@@ -21,13 +21,13 @@ from safecompress.data.npz_source import list_npz
 from safecompress.data.output_form import OutputForm, form_beside, form_of
 from safecompress.data.output_kind import OutputKind
 from safecompress.data.outputs_arrays import (
-    GROUPS,
     labels_of,
     read_arrays,
     reference_outputs,
     stated_classes,
     target_outputs,
 )
+from safecompress.data.outputs_names import GROUPS, unread
 from safecompress.data.own_recipe import require_own_recipe
 from safecompress.data.raw import Array
 from safecompress.errors import DataError, NonFiniteError
@@ -105,6 +105,9 @@ def read_outputs(
     - `member_group_NAME` and `nonmember_group_NAME`, optional: numbers, texts or yes/no (n,), by
       whose groups the leak is judged, too.
 
+    Nothing reads other arrays: they are named in a remark, and refused where a name looks like one
+    of these with a mistake.
+
     Args:
         path: the `.npz`.
         outputs: `logits` or `probabilities`, what the model's outputs are; `auto` reads it off the
@@ -119,6 +122,8 @@ def read_outputs(
             holds and what was expected.
     """
     arrays = read_arrays(path)
+    present = list_npz(path)
+    more = unread(present, path)
     said = Pool(*(target_outputs(arrays, group, path) for group in GROUPS))
     sizes, columns = said.map(len), said.map(lambda values: values.shape[1])
     if columns.members != columns.nonmembers:
@@ -145,7 +150,8 @@ def read_outputs(
         own = require_own_recipe(arrays, path, references=count)
         recorded = replace(_with_references(recorded, given, other), own_recipe=own)
     refuse_shared(recorded)
-    return with_file_groups(judged_once(recorded), path, list_npz(path))
+    recorded = replace(recorded, remarks=(*recorded.remarks, *more))
+    return with_file_groups(judged_once(recorded), path, present)
 
 
 def recorded_outputs(

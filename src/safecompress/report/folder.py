@@ -10,6 +10,7 @@ from typing import Any
 from safecompress.errors import DataError, RunFolderError
 from safecompress.files import parsed_json, read_json
 from safecompress.report.safe import mapping, text
+from safecompress.verdict_agreement import contradiction
 from safecompress.verdict_names import SCHEMA_VERSION
 
 _LONGEST_CONFIG = 60_000
@@ -85,6 +86,10 @@ def _read_verdict(path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise RunFolderError(
             f"{path}: expected a JSON object, found {type(value).__name__}; judge the model again."
+        )
+    if why := contradiction(value):
+        raise RunFolderError(
+            f"{path}: {why}; the file was changed after it was written. Judge the model again."
         )
     return value
 

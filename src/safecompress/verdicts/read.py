@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from safecompress.errors import DataError, RunFolderError, did_you_mean
 from safecompress.files import read_json
+from safecompress.verdict_agreement import contradiction
 from safecompress.verdict_names import SCHEMA_VERSION
 from safecompress.verdicts.comparison_document import CohortTable, RunTable
 from safecompress.verdicts.document import AuditVerdict, CompressVerdict
@@ -39,7 +40,8 @@ def read_document(value: object) -> Document:
         value: parsed JSON; unknown fields are ignored.
 
     Raises:
-        DataError: when it is of another version or kind, or a field is missing or of another type.
+        DataError: when it is of another version or kind, a field is missing or of another type, or
+            its checks do not add up to the PASS that it says.
     """
     if not isinstance(value, dict):
         raise DataError(f"expected a JSON object, found {type(value).__name__}.")
@@ -51,6 +53,8 @@ def read_document(value: object) -> Document:
         )
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(f"kind: {kind!r} is none{did_you_mean(str(kind), KINDS)}.")
+    if why := contradiction(value):
+        raise DataError(f"{why}; the file was changed after it was written.")
     return KINDS[kind].from_json(value)
 
 
