@@ -44,7 +44,7 @@ def _audited(form: str, members: Any, others: Any, **options: Any) -> Any:
     return audit(recorded, **options).verdict
 
 
-@pytest.mark.parametrize("seed", range(count(3, 200)))
+@pytest.mark.parametrize("seed", range(count(2, 200)))
 @pytest.mark.parametrize("form", TASKS)
 def test_one_memorized_output_of_many_never_passes(form: str, seed: int) -> None:
     draw = np.random.default_rng([seed, TASKS.index(form)])
@@ -60,7 +60,7 @@ def test_one_memorized_output_of_many_never_passes(form: str, seed: int) -> None
     assert told.startswith(f"Of {outputs} {what}s, {what} {which + 1} tells")
 
 
-@pytest.mark.parametrize("seed", range(count(3, 200)))
+@pytest.mark.parametrize("seed", range(count(2, 200)))
 def test_rows_of_one_label_that_leak_wholly_never_pass(seed: int) -> None:
     draw = np.random.default_rng([seed, 7])
     outputs = int(draw.integers(2, 12))
@@ -79,15 +79,15 @@ def test_rows_of_one_label_that_leak_wholly_never_pass(seed: int) -> None:
 @pytest.mark.parametrize("form", TASKS)
 def test_models_that_leak_nothing_do_not_fail(form: str) -> None:
     failed = passed = 0
-    runs = count(4, 200)
+    runs = count(2, 200)
     for seed in range(runs):
         draw = np.random.default_rng([seed, TASKS.index(form), 1])
         outputs = int(draw.integers(1, 30))
         verdict = _audited(form, *_sides(draw, form, outputs))
         failed += verdict.status == "FAIL"
         passed += verdict.status == "PASS"
-    assert failed <= 0.02 * runs + 0.9
-    assert passed >= 0.5 * runs
+    assert failed <= 0.02 * runs
+    assert passed >= 0.4 * runs
 
 
 def test_groups_of_rows_have_limits_of_their_own() -> None:
