@@ -85,16 +85,25 @@ class IntegerGraph:
             self._rounded[key] = name
         return self._rounded[key]
 
-    def bias(self, name: str, step: np.float32, rounded: QuantizedWeight) -> Bias:
+    def bias(self, name: str, bounds: torch.Tensor, rounded: QuantizedWeight) -> Bias:
         """Return a layer's bias as int32, and the weight with scales that the bias needs.
 
-        A bias that int32 cannot hold stays fp32.
+        An int32 bias is a multiple of the input's step times the weight's scale. That is no coarser
+        than the rounding of the input, unless the input hardly varies: then its step, which comes
+        from its distance to zero or is 1, says nothing about what the layer adds up. A bias that
+        would be rounded more than the sum beside it stays fp32, like one that int32 cannot hold.
 
         Args:
             name: of the bias, an initializer (output channels,).
-            step: quantization step of the layer's input.
+            bounds: float32 (2,), smallest and largest value of the layer's input.
             rounded: the layer's weight.
         """
+        step = np.float32(affine(bounds.cpu())[0].item())
+        varies = float(bounds[1] - bounds[0])
+        most = np.abs(rounded.values.reshape(len(rounded.scale), -1)).max(axis=1, initial=0)
+        # A channel without weights has a scale that fits its bias, whatever the step is.
+        if (varies * most[most > 0] < step / 2).any():
+            return Bias(name, rounded)
         values = self.array(name).astype(np.float64)
         weight = steps_with_bias(rounded, values, step)
         scale = (step * weight).astype(np.float32)
