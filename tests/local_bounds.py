@@ -153,7 +153,7 @@ class _Comparison:
         axes = tuple(axis for axis in range(weight.ndim) if axis != kept)
         scale = np.abs(weight).max(axes, keepdims=True) / self.most
         if (same and node.op_type in {"Conv", "Gemm", "MatMul"}) or known is None:
-            first = np.ascontiguousarray(np.moveaxis(weight, kept, 0))
+            first = np.array(np.moveaxis(weight, kept, 0))
             least = pairs(torch.from_numpy(first)).numpy() / MOST_PAIR
             scale = np.maximum(scale, np.moveaxis(least, 0, kept))
         half = (np.zeros_like(weight) + scale / 2).astype(np.float32)

@@ -53,6 +53,7 @@ def quantized(
     bounds = ranges.of(_measured(result.graph, planned))
     for place, node in enumerate(result.graph.node):
         layer, given = planned.layers.get(place), None
+        apart, places = "", 0
         for position, tensor in enumerate(node.input):
             if planned.rounds(place, position, tensor):
                 by = bounds[planned.range_of(tensor)]
@@ -70,9 +71,13 @@ def quantized(
                 continue
             if layer.bias is not None and layer.multiplies and given is not None:
                 bias = writer.bias(layer.bias, given, rounded)
-                node.input[2], rounded = bias.name, bias.weight
+                if bias is None:
+                    apart = layer.bias
+                else:
+                    node.input[2], rounded = bias.name, bias.weight
             node.input[layer.at] = writer.weight(layer.weight, rounded, axis=layer.axis)
-        writer.nodes.append(node)
+            places = array.ndim - 2
+        writer.put(node, bias=apart, places=places)
     writer.finish()
     tidy(result, outside)
     return result

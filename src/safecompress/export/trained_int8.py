@@ -63,7 +63,7 @@ def trained(
         if at is None or held is None:
             writer.nodes.append(node)
             continue
-        array = writer.array(held.name)
+        array, apart = writer.array(held.name), ""
         found = as_trained(held.name, array, weights, numbers, values=values)
         if found is not None:
             rounded = found.rounded
@@ -75,9 +75,12 @@ def trained(
                 node.input[0] = writer.rounded(node.input[0], bounds)
                 if len(node.input) > 2 and node.input[2] in writer.held:
                     bias = writer.bias(node.input[2], bounds, rounded)
-                    node.input[2], rounded = bias.name, bias.weight
+                    if bias is None:
+                        apart = node.input[2]
+                    else:
+                        node.input[2], rounded = bias.name, bias.weight
             node.input[at] = writer.weight(node.input[at], rounded, axis=int(found.turned))
-        writer.nodes.append(node)
+        writer.put(node, bias=apart, places=array.ndim - 2)
     writer.finish()
     tidy(result, outside)
     return result
