@@ -14,12 +14,12 @@ model's class. The file then answers in its own runtime, as it is shipped, for t
 with `session.x64quantprecision`, as `FORMAT, whole sums`, which cuts off no sum on any processor. A
 format whose packages are not installed has no figure, and the cell says so.
 
-What the stored cells say: fp32 and half precision keep at least 99.9 % of the classes, compact int8
-files 99.3 %. Files that compute in int8 keep all of a residual network for digits, and 99 % of word
-vectors for two classes. They miss the goal on Location30's 30 classes, of which the model itself
-names 63 % rightly, so that many rows lie between two classes: 97.2 % as they are, 98.1 to 98.3 %
-where no sum is cut off; and on a transformer for 77 classes: 93 and 98.7 %. Int4 without training
-for it keeps 92 to 98 %. OpenVINO's int4 files name the classes that onnxruntime's do.
+What the cells of 2026-11-30 say, in which every layer is rounded, by scales that do not keep sums
+whole: fp32 and half precision keep at least 99.9 % of the classes, compact int8 files 99.3 %. Files
+that compute in int8 keep all of a residual network for digits, and 99 % of word vectors for two
+classes. They miss the goal on Location30's 30 classes, of which the model itself names 63 %
+rightly, so that many rows lie between two classes: 97.2 % as they are, 98.1 to 98.3 % where no sum
+is cut off; and on a transformer for 77 classes: 93 and 98.7 %. Int4 keeps 92 to 98 %.
 """
 
 from __future__ import annotations
