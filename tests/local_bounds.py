@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import ValueInfoProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from tests.export_models import session
+from tests.rounding_bounds import MOST_PAIR, pairs
 
 Array = NDArray[np.float32]
 LEVELS = 255
@@ -150,6 +152,10 @@ class _Comparison:
         kept = 1 if node.op_type == "Gemm" and not gemm else kept
         axes = tuple(axis for axis in range(weight.ndim) if axis != kept)
         scale = np.abs(weight).max(axes, keepdims=True) / self.most
+        if (same and node.op_type in {"Conv", "Gemm", "MatMul"}) or known is None:
+            first = np.array(np.moveaxis(weight, kept, 0))
+            least = pairs(torch.from_numpy(first)).numpy() / MOST_PAIR
+            scale = np.maximum(scale, np.moveaxis(least, 0, kept))
         half = (np.zeros_like(weight) + scale / 2).astype(np.float32)
         if node.op_type == "Gather":
             (at_rows,) = given.values()

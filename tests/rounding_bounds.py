@@ -10,7 +10,7 @@ number.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,20 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 LEVELS = 255
+MOST_PAIR = 127.99
+"""Largest sum of two neighboring whole numbers whose products with uint8 fit 16 bits, unrounded."""
+
+
+def pairs(weight: Tensor) -> Tensor:
+    """Return the largest sum of one sign of a pair of weights that a kernel adds, by channel.
+
+    Args:
+        weight: (output channels, input channels, ...).
+    """
+    ordered = weight.movedim(1, -1).flatten(1)
+    ordered = F.pad(ordered, (0, ordered.shape[1] % 2)).unflatten(1, (-1, 2))
+    both = torch.stack([ordered.clamp(min=0).sum(2), (-ordered).clamp(min=0).sum(2)])
+    return both.amax((0, 2)).reshape(-1, *[1] * (weight.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -30,12 +44,14 @@ class Rounding:
         between: what lies between layers: `nothing` is rounded, layers' inputs by their range in
             the `call`, or everything by the range over `members`, which biases then fit.
         transposed_axis: the axis of a transposed convolution's scales.
+        exact_convolution: whether convolutions compute in fp32, as one that makes the logits does.
     """
 
     largest: int = 0
     bits: int = 0
     between: str = "nothing"
     transposed_axis: int = 1
+    exact_convolution: bool = False
 
     def weight(self, layer: nn.Module) -> tuple[Tensor, Tensor]:
         """Return a layer's weight as the file holds it, and the scale of each of its numbers."""
@@ -47,6 +63,9 @@ class Rounding:
         kept = self.transposed_axis if isinstance(layer, nn.ConvTranspose2d) else 0
         others = [axis for axis in range(weight.ndim) if axis != kept]
         scale = weight.abs().amax(others, keepdim=True) / self.largest
+        whole = nn.Linear if self.exact_convolution else nn.Linear | nn.Conv2d
+        if self.between != "nothing" and isinstance(layer, whole):
+            scale = scale.maximum(pairs(weight) / MOST_PAIR)
         scale = torch.where(scale > 0, scale, 1.0).expand_as(weight)
         return (weight / scale).round() * scale, scale
 
@@ -219,6 +238,7 @@ class Net(nn.Module):
         for step in body:
             x = step.trace(x, by).rounded(by, between="members")
         # What the layer of the logits makes is rounded no more.
+        by = replace(by, exact_convolution=True)
         for step in [last, *self.ending]:
             x = step.trace(x, by)
         return x

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from safecompress import compress, export
+from safecompress.errors import ConfigError
 from safecompress.export import FORMATS, ExportContext
-from safecompress.export.fallback import costliest
+from safecompress.export.finer import moves
 from safecompress.topology import Topology
 from tests import small_runs
 from tests.export_models import onnx_graph
@@ -59,8 +60,16 @@ def test_the_costliest_layer_goes_back_and_no_other(
     folder = shutil.copytree(finished, tmp_path / "run")
     done = export(folder, tmp_path / "m.onnx", format=form, model=Outlier, data=small_runs.splits())
     assert done.document.faithful
-    assert done.document.model.in_fp32 == "pick"
-    assert "| in_fp32 | pick |" in (tmp_path / "m.onnx.md").read_text()
+    # Its input is what cannot be rounded; its weights can.
+    assert (done.document.model.int8_weights, done.document.model.in_fp32) == ("pick", None)
+    agreed = done.document.agreement
+    assert agreed is not None
+    assert (agreed.min_agreement, agreed.same_class) == (0.99, 1.0)
+    assert agreed.rows == len(small_runs.splits().steer.nonmembers)
+    card = (tmp_path / "m.onnx.md").read_text()
+    assert "| int8_weights | pick |" in card
+    assert f"Of {agreed.rows} steering non-members" in card
+    assert "same class as before" in card
     # The copy has no ledger yet. One file was tested on the sealed rows, whatever was tried before.
     assert done.document.retest.looks == 1
 
@@ -71,6 +80,7 @@ def test_nothing_is_kept_where_rounding_changes_nothing(finished: Path, tmp_path
         folder, tmp_path / "m.onnx", format="onnx-sparse", model=Outlier, data=small_runs.splits()
     )
     assert done.document.model.in_fp32 is None
+    assert done.document.agreement is None
     assert "in_fp32" not in (tmp_path / "m.onnx.md").read_text()
 
 
@@ -79,14 +89,29 @@ def test_kept_layers_are_exact_and_costs_are_those_of_their_rounding() -> None:
     module, x = Outlier().eval(), torch.randn(100, 6)
     form = FORMATS.build("onnx-int8", where="test")
     held = ExportContext.of(module, Topology.dense(module), x)
-    order = costliest(form, held)
-    assert order[0] == "pick.weight"
+    order = moves(form, held)
+    assert (order[0].layer, order[0].to) == ("pick.weight", "int8 weights")
     assert (
-        set(order)
+        {move.layer for move in order}
         == set(form.layers(held))
         == {f"{name}.weight" for name in ("spread", "pick", "a", "b")}
     )
-    kept = onnx_graph(held.keeping(["pick.weight"], sharing=form.shares()), "onnx-int8").graph
-    types = {i.name.partition("_")[0]: i.data_type for i in kept.initializer}
-    assert types["pick.weight"] == onnx.TensorProto.FLOAT
-    assert types["a.weight"] == onnx.TensorProto.INT8
+    for kind, dtype in (("fp32", onnx.TensorProto.FLOAT), ("int8 weights", onnx.TensorProto.INT8)):
+        finer = held.keeping({"pick.weight": kind}, sharing=form.shares())
+        kept = onnx_graph(finer, "onnx-int8").graph
+        types = {i.name.partition("_")[0]: i.data_type for i in kept.initializer}
+        assert types["pick.weight"] == dtype
+        assert types["a.weight"] == onnx.TensorProto.INT8
+        # What reads the large number is not rounded, whatever its weights are.
+        assert all(n.op_type != "QuantizeLinear" or n.input[0] != "linear" for n in kept.node)
+
+
+def test_nobody_asks_for_agreement_where_it_is_0(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
+    how = {"format": "safetensors-int4", "model": Outlier, "data": small_runs.splits()}
+    done = export(folder, tmp_path / "m.safetensors", min_agreement=0, **how)
+    assert "same class as before" not in [check.name for check in done.checks]
+    assert done.document.agreement is not None
+    assert "none was asked" in done.path.with_name("m.safetensors.md").read_text()
+    with pytest.raises(ConfigError, match="min_agreement is 2"):
+        export(folder, tmp_path / "n.safetensors", min_agreement=2, **how)

@@ -19,6 +19,7 @@ from safecompress.cli.outcome import next_lines
 from safecompress.cli.part import part_request
 from safecompress.display.console import EventDisplay, print_json, say
 from safecompress.export import FORMATS, export
+from safecompress.export.agreement import MIN_AGREEMENT
 from safecompress.export.card import measured_lines
 from safecompress.export.place import documents_of
 
@@ -40,6 +41,15 @@ def command(
     max_latency_ratio: Annotated[
         float | None, typer.Option(help="Most time for one row, as a share of dense fp32's.")
     ] = None,
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of unseen rows for which the file is to name the model's class; layers are "
+            "rounded less until it does. 0 asks for nothing.",
+        ),
+    ] = MIN_AGREEMENT,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the measured runtime.")] = 1,
     model: Architecture = None,
     splits: SplitsGiven = None,
@@ -72,6 +82,7 @@ def command(
             measure=measure,
             max_bytes=max_bytes,
             max_latency_ratio=max_latency_ratio,
+            min_agreement=min_agreement,
             threads=threads,
             model=None if model is None else architecture_of(model),
             data=None if splits is None else splits_of(splits),

@@ -11,7 +11,7 @@ from typing import Any
 from safecompress.export.card_metadata import front_matter
 from safecompress.report.markdown import table_cell as plain
 from safecompress.report.safe import LONGEST_SENTENCE
-from safecompress.verdicts.export_document import ExportVerdict, Measured
+from safecompress.verdicts.export_document import ExportVerdict, Measured, SteeringAgreement
 from safecompress.verdicts.parts import CheckEntry, Span
 
 _FAITHFUL = {True: "yes", False: "no", None: "undecided"}
@@ -39,6 +39,7 @@ def model_card(document: ExportVerdict) -> str:
         f"{_share(tested.accuracy_before)}.",
     ]
     lines += ["", *_checks(document.checks)]
+    lines += _agreed(document.agreement)
     lines += _set(document)
     lines += ["", "## Intended use", "", document.use]
     if document.usage:
@@ -56,6 +57,19 @@ def model_card(document: ExportVerdict) -> str:
     lines += ["", "## Provenance", ""]
     lines += _table(("what", "SHA-256"), [(plain(k), f"`{v}`") for k, v in document.sha256.items()])
     return "\n".join(lines) + "\n"
+
+
+def _agreed(found: SteeringAgreement | None) -> list[str]:
+    """Return the sentence on the rows that chose which layers are rounded."""
+    if found is None:
+        return []
+    asked = f"{found.min_agreement:.4g} was asked for" if found.min_agreement else "none was asked"
+    return [
+        "",
+        f"Of {found.rows:,} steering non-members, which chose the layers that are rounded less, "
+        f"the file names the model's class for {_share(found.same_class)}, of all such rows for at "
+        f"least {_share(found.low)} (one-sided 95 %); {asked}.",
+    ]
 
 
 def _set(document: ExportVerdict) -> list[str]:

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from safecompress.errors import ConfigError, ModelError
+from safecompress.export.format import NO_LAYERS
 from safecompress.export.packing import GRIDS, gap_stream, pack_halves, quantize
 from safecompress.topology import Topology
 from safecompress.transforms import Quantization
@@ -37,6 +38,7 @@ def compact_bytes(
     squeezed: bool = False,
     facts: Mapping[str, Any] | None = None,
     numbers: Quantization | None = None,
+    kept: Mapping[str, str] = NO_LAYERS,
 ) -> bytes:
     """Return a compact file of a model.
 
@@ -54,6 +56,8 @@ def compact_bytes(
         facts: JSON values for the header: what the model is, its verdict.
         numbers: what quantization-aware training fixed. Its scales are used where the format has at
             least as many bits; its ranges of layers' inputs go into the header as `ranges`.
+
+        kept: other number formats of masked weights, by name; the finer ones than `values`.
 
     Returns:
         The bytes of a safetensors file whose header holds `facts`, the layout and a SHA-256.
@@ -77,12 +81,12 @@ def compact_bytes(
             layout[name] = {"values": "dense"}
             tensors[f"dense/{name}"] = _plain(name, plain)
         else:
-            scale = None
-            if numbers is not None and values in GRIDS and numbers.bits <= int(values[3:]):
+            scale, kind = None, kept.get(name, values)
+            if numbers is not None and kind in GRIDS and numbers.bits <= int(kind[3:]):
                 scale = numbers.scales[name].cpu().numpy()
-            packed = _packed(name, plain, mask.cpu().numpy(), values, scale)
+            packed = _packed(name, plain, mask.cpu().numpy(), kind, scale)
             packed |= _places(mask.cpu().numpy(), squeezed=squeezed)
-            layout[name] = {"shape": list(plain.shape), "values": values}
+            layout[name] = {"shape": list(plain.shape), "values": kind}
             tensors |= {f"{part}/{name}": array for part, array in packed.items()}
     document = {"schema_version": SCHEMA_VERSION, "tensors": layout, **(facts or {})}
     if numbers is not None and numbers.ranges:

@@ -19,7 +19,8 @@ from safecompress.errors import ModelError
 from safecompress.export import loaders
 from safecompress.export.compact import compact_bytes, stream_cuts, zstd
 from safecompress.export.context import ExportContext
-from safecompress.export.format import Format, Predict
+from safecompress.export.format import FP32, INT8, Format, Predict
+from safecompress.export.packing import GRIDS
 from safecompress.export.registry import FORMATS, ZSTD
 from safecompress.transforms import Transforms, attach_
 from safecompress_reader import DamagedFileError, read_compact
@@ -57,8 +58,17 @@ class CompactFormat(Format, ABC):
             squeezed=self.packed,
             facts=facts,
             numbers=context.numbers,
+            kept=context.kept,
         )
         return zstd(data, cuts=stream_cuts(data)) if self.packed else data
+
+    def layers(self, context: ExportContext) -> Mapping[str, str]:
+        if self.values not in GRIDS or context.numbers is not None:
+            return {}
+        # Of tied weights the file holds the first.
+        held = {id(p): name for name, p in reversed([*context.module.named_parameters()])}
+        names = [name for name in held.values() if name in context.topology.masks]
+        return {name: name.removesuffix(".weight") for name in sorted(names)}
 
     def open(self, path: Path, context: ExportContext) -> Predict:
         """Return the context's module with the weights of a file and its ranges of layers' inputs.
@@ -135,6 +145,7 @@ class CompactInt4(CompactFormat):
     """Weights as whole numbers of 4 bits, with a scale per output channel."""
 
     name = "safetensors-int4"
+    finer = (INT8, FP32)
     summary = "the smallest file; name it .zst"
     exact = False
     values = "int4"

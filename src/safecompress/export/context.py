@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
@@ -34,7 +34,8 @@ class ExportContext:
         raw_type: dtype of the raw rows; None without a preprocessor.
         numbers: scales and ranges of quantization-aware training; None where the module was trained
             in fp32.
-        kept: layers that a format which rounds leaves in fp32, by their names in `Format.layers`.
+        kept: layers that a format rounds less than others, or not at all: their number format, one
+            of `Format.finer`, by their names in `Format.layers`.
     """
 
     module: nn.Module
@@ -43,7 +44,7 @@ class ExportContext:
     preprocessor: Preprocessor | None = None
     raw_type: np.dtype[Any] | None = None
     numbers: Quantization | None = None
-    kept: frozenset[str] = frozenset()
+    kept: Mapping[str, str] = field(default_factory=dict)
     _made: dict[Callable[..., Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -90,19 +91,19 @@ class ExportContext:
 
     def keeping(
         self,
-        kept: Iterable[str],
+        kept: Mapping[str, str],
         *,
         sharing: Iterable[Callable[[ExportContext], Any]] = (),
         prepared: bool = False,
     ) -> ExportContext:
-        """Return the context with other layers in fp32.
+        """Return the context with other layers in finer number formats.
 
         Args:
-            kept: names of the layers.
+            kept: these number formats by the names of layers.
             sharing: arguments of `once` whose results do not depend on the layers.
             prepared: whether the file takes prepared rows whatever this context's file takes.
         """
-        other = replace(self, kept=frozenset(kept))
+        other = replace(self, kept=dict(kept))
         if prepared:
             other = replace(other, preprocessor=None, raw_type=None)
         other._made.update({make: self.once(make) for make in sharing})

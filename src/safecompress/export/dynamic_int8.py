@@ -8,12 +8,13 @@ cannot use the scales that a weight was trained with, and rounds all rows of a t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from safecompress.errors import ModelError
+from safecompress.export.format import FP32, INT8_WEIGHTS, NO_LAYERS
 from safecompress.export.integer_graph import IntegerGraph
 from safecompress.export.layers import layer_of
 from safecompress.export.outside import NOTHING, Outside
@@ -32,7 +33,7 @@ def dynamic(
     weights: Mapping[str, Array],
     numbers: Numbers | None,
     *,
-    kept: Collection[str] = (),
+    kept: Mapping[str, str] = NO_LAYERS,
     outside: Outside = NOTHING,
 ) -> Any:
     """Return the dynamic int8 form of a graph as a new `onnx.ModelProto`.
@@ -45,7 +46,7 @@ def dynamic(
         graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
         weights: the module's state by name, quantized weights already rounded.
         numbers: scales that the weights were trained with; None rounds them by their largest value.
-        kept: names of weights in the graph whose layers stay fp32.
+        kept: finer number formats of layers, by the names of their weights in the graph.
         outside: values of large initializers that are not in the graph.
 
     Raises:
@@ -62,7 +63,7 @@ def dynamic(
     for node in result.graph.node:
         layer = layer_of(node, writer.held)
         linear |= layer is not None and layer.kind in _LINEAR
-        if layer is None or layer.kind not in _ROUNDED or layer.weight in kept:
+        if layer is None or layer.kind not in _ROUNDED or kept.get(layer.weight) == FP32:
             writer.nodes.append(node)
             continue
         array = writer.array(layer.weight)
@@ -72,9 +73,13 @@ def dynamic(
         if integers is not None and integers.turned == bool(layer.axis):
             rounded = integers.rounded
         else:
-            rounded = quantize(array.T if layer.axis else array, "int8")
+            whole = layer.kind in _LINEAR and layer.weight not in kept
+            rounded = quantize(array.T if layer.axis else array, "int8", multiplied=whole)
         if layer.kind == "Gather":
             writer.look_up(node, rounded)
+        elif kept.get(layer.weight) == INT8_WEIGHTS:
+            node.input[layer.at] = writer.weight(layer.weight, rounded, axis=layer.axis)
+            writer.nodes.append(node)
         else:
             _multiply(writer, node, rounded, ready)
     if not linear:

@@ -16,6 +16,10 @@ from safecompress.export.context import ExportContext
 
 Feed: TypeAlias = Mapping[str, NDArray[Any]]
 """A batch for a file: arrays (n, ...) by the names of the file's inputs."""
+FP32, INT8, INT8_WEIGHTS = "fp32", "int8", "int8 weights"
+"""Number formats of a layer, for `Format.finer`. A layer with int8 weights computes in fp32."""
+NO_LAYERS: Mapping[str, str] = {}
+"""`ExportContext.kept` of a file that rounds every layer alike."""
 Predict: TypeAlias = Callable[..., Any]
 """A function of the module's inputs, by position or by name, that returns logits (n, classes)."""
 
@@ -59,6 +63,9 @@ class Format(ABC):
         loader: path of a script that loads a file in a process of its own, to measure seconds and
             memory; None where they are not measured. Its function `loader(threads)` imports the
             runtime and returns a function from a file's path to a function of a `Feed`.
+        finer: the number formats, of `INT8`, `INT8_WEIGHTS` and `FP32`, to which a layer of
+            `layers` can go back where its rounding changes answers, in this order; the last is
+            `FP32`.
         limits: sentences for the model card about what an answer depends on besides its row.
         usage: lines of Python for the model card that load a file, whose name `{file}` stands for;
             empty where a card shows none.
@@ -74,6 +81,7 @@ class Format(ABC):
     prepares: ClassVar[bool] = False
     computes: ClassVar[bool] = False
     loader: ClassVar[Path | None] = None
+    finer: ClassVar[tuple[str, ...]] = (FP32,)
     limits: ClassVar[tuple[str, ...]] = ()
     usage: ClassVar[str] = ""
 
@@ -123,10 +131,10 @@ class Format(ABC):
         return (content,)
 
     def layers(self, context: ExportContext) -> Mapping[str, str]:
-        """Return the layers that `write` rounds and can leave in fp32; by default none.
+        """Return the layers that `write` rounds and can round less; by default none.
 
         Where rounding changes answers, an export writes the file again with the costliest of them
-        in fp32 (`context.kept`).
+        in a finer number format (`context.kept`).
 
         Args:
             context: that of `write`.
@@ -140,6 +148,10 @@ class Format(ABC):
     def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
         """Return what `context.once` makes that does not depend on `context.kept`."""
         return ()
+
+    def stand_in(self) -> Format:
+        """Return a format whose files answer alike and are made faster, to try out roundings."""
+        return self
 
     def session(self, path: Path, *, threads: int) -> Session:
         """Open a file to measure its latency; a format whose `computes` is True overrides this.

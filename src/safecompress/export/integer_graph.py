@@ -85,22 +85,34 @@ class IntegerGraph:
             self._rounded[key] = name
         return self._rounded[key]
 
-    def bias(self, name: str, step: np.float32, rounded: QuantizedWeight) -> Bias:
+    def bias(self, name: str, bounds: torch.Tensor, rounded: QuantizedWeight) -> Bias | None:
         """Return a layer's bias as int32, and the weight with scales that the bias needs.
 
-        A bias that int32 cannot hold stays fp32.
+        An int32 bias is a multiple of the input's step times the weight's scale. That is no coarser
+        than the rounding of the input, unless the input hardly varies: then its step, which comes
+        from its distance to zero or is 1, says nothing about what the layer adds up.
 
         Args:
             name: of the bias, an initializer (output channels,).
-            step: quantization step of the layer's input.
+            bounds: float32 (2,), smallest and largest value of the layer's input.
             rounded: the layer's weight.
+
+        Returns:
+            None where int32 cannot hold the bias, or would round it more than the sum beside it;
+            `put` then adds it after the layer.
         """
+        step = np.float32(affine(bounds.cpu())[0].item())
+        varies = float(bounds[1] - bounds[0])
+        most = np.abs(rounded.values.reshape(len(rounded.scale), -1)).max(axis=1, initial=0)
+        # A channel without weights has a scale that fits its bias, whatever the step is.
+        if (varies * most[most > 0] < step / 2).any():
+            return None
         values = self.array(name).astype(np.float64)
         weight = steps_with_bias(rounded, values, step)
         scale = (step * weight).astype(np.float32)
         large = np.abs(values) > scale.astype(np.float64) * _INT32.max
         if not (scale > 0).all() or large.any():
-            return Bias(name, rounded)
+            return None
         numbers = np.rint(values / scale).astype(np.int32)
         stored = self._stored(f"{name}_quantized", numbers, f"{name}_scale", scale)
         exact = f"{stored[0]}_exact"
@@ -125,6 +137,26 @@ class IntegerGraph:
         by = [self._own(stored, use), scale, self._own(point, use)]
         self.add("DequantizeLinear", by, exact, axis=axis)
         return exact
+
+    def put(self, node: Any, *, bias: str = "", places: int = 0) -> None:
+        """Add a layer, and a bias that is added to its output in fp32.
+
+        Inside of the layer a bias in fp32 would be of no use: onnxruntime rounds it by the steps of
+        input and weight.
+
+        Args:
+            node: the layer.
+            bias: its bias, which it no longer reads; empty where it has none of that kind.
+            places: axes of the output behind that of the channels.
+        """
+        self.nodes.append(node)
+        if not bias:
+            return
+        del node.input[2:]
+        output, apart = node.output[0], f"{bias}.apart{places}"
+        node.output[0] = f"{output}.unbiased"
+        self._put[apart] = self.array(bias).reshape(-1, *[1] * places)
+        self.add("Add", [node.output[0], apart], output)
 
     def integers(self, name: str, rounded: QuantizedWeight) -> tuple[str, str]:
         """Return the names of a weight's integers, transposed for one layer, and of its scales.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +20,16 @@ from safecompress.checks import (
 from safecompress.data import Splits
 from safecompress.errors import ConfigError, blaming
 from safecompress.events import Event, Listener, silent
+from safecompress.export.agreement import MIN_AGREEMENT
 from safecompress.export.context import ExportContext
+from safecompress.export.facts import export_facts
 from safecompress.export.fallback import falling_back
 from safecompress.export.format import Format
 from safecompress.export.graph import input_names
 from safecompress.export.measure import BATCHES, latencies, loading, sizes
 from safecompress.export.place import put, require_place
 from safecompress.export.registry import FORMATS, FormatRequest, format_for, format_of_file
-from safecompress.export.retest import Retest, retest
+from safecompress.export.retest import retest
 from safecompress.export.shipping import Shipping
 from safecompress.export.source import Source, open_source
 from safecompress.export.written import facts_in, files_of, paths_of, write_files, written
@@ -38,26 +37,11 @@ from safecompress.files import folder_beside, make_folder, sha256
 from safecompress.models.given import ModelSource
 from safecompress.protocols import Estimate, tensors_of
 from safecompress.report import verdict_card
-from safecompress.run.folder import CONFIG, MODEL, PROVENANCE, VERDICT
-from safecompress.run.provenance import surroundings
-from safecompress.verdicts.assemble import ExportFacts, assemble
-from safecompress.verdicts.export_document import (
-    ExportedFile,
-    ExportedModel,
-    ExportedRun,
-    ExportVerdict,
-    Measured,
-)
+from safecompress.run.folder import MODEL, VERDICT
+from safecompress.verdicts.assemble import assemble
+from safecompress.verdicts.export_document import ExportVerdict, Measured
 from safecompress.verdicts.verdict import Outcome, check_event
 
-USE = (
-    "Classifying rows drawn like the training data, on the device this file is shipped to. Not for "
-    "other data, and not for decisions about people that nobody reviews."
-)
-_ALIKE = (
-    "The retest compares the file with the model on the sealed rows of the run; a difference "
-    "smaller than its interval cannot be seen with so few rows."
-)
 RIVALS = ("onnx", "onnx-int8")
 """Formats that a file is measured against, each holding the same model with all its zeros."""
 
@@ -99,6 +83,7 @@ def export(
     measure: bool = False,
     max_bytes: int | None = None,
     max_latency_ratio: float | None = None,
+    min_agreement: float = MIN_AGREEMENT,
     threads: int = 1,
     model: ModelSource | None = None,
     data: Splits | None = None,
@@ -123,6 +108,9 @@ def export(
         max_bytes: largest allowed size of the file, in bytes.
         max_latency_ratio: largest allowed latency for one row, as a ratio to that of dense fp32;
             setting it measures, whatever `measure` is.
+        min_agreement: share of unseen rows, in [0, 1], for which the file is to name the model's
+            class. Layers are rounded less until steering rows show it, and sealed rows must not
+            contradict it; 0 asks for nothing.
         threads: of the runtime inside one operator, while loading and latency are measured.
         model: the run's architecture, a module or a callable that makes one, for a run that was
             started with a model as an object; the weights come from the folder.
@@ -167,13 +155,16 @@ def export(
     """
     path = Path(path)
     form = format_for(format, path)
-    _require_limits(form, max_bytes, max_latency_ratio)
+    _require_limits(form, max_bytes, max_latency_ratio, min_agreement)
     require_place(paths_of(form, path), force=force)
     source = open_source(Path(run), model=model, data=data, trust_code=trust_code)
     said = source.verdict
     on_event(Event("note", f"the run's verdict is {said.verdict}: {said.sentence}"))
     on_event(Event("stage", f"writing {form.name}", {"stage": "export"}))
-    context, kept = falling_back(source, form, source.context(form), on_event=on_event)
+    settled = falling_back(
+        source, form, source.context(form), min_agreement=min_agreement, on_event=on_event
+    )
+    context = settled.context
     given = _facts(source, form, context)
     content = written(form, context, given)
     make_folder(path.parent)
@@ -186,7 +177,7 @@ def export(
             on_event(check_event(result))
 
         on_event(Event("stage", "is the file faithful to the model?", {"stage": "retest"}))
-        retested = retest(source, file, form, context, listen=announce)
+        retested = retest(source, file, form, context, min_agreement=min_agreement, listen=announce)
         measured = None
         if measure or max_latency_ratio is not None:
             on_event(Event("stage", "measuring", {"stage": "measure"}))
@@ -208,7 +199,18 @@ def export(
     outcome = Outcome(shipping.status, shipping.sentence, checks, next_steps=shipping.next_steps)
     document = assemble(
         outcome,
-        _export_facts(source, form, path, content, facts, retested, measured, shipping, kept=kept),
+        export_facts(
+            source,
+            form,
+            path,
+            content,
+            facts,
+            retested,
+            measured,
+            shipping,
+            settled=settled,
+            min_agreement=min_agreement,
+        ),
     )
     put(path, files_of(form, path, content) if shipping.shipped else None, document)
     return ExportResult(path if shipping.shipped else None, shipping.status, checks, document)
@@ -229,7 +231,14 @@ def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
     return (form or format_of_file(path)).verify(path)
 
 
-def _require_limits(form: Format, max_bytes: int | None, max_ratio: float | None) -> None:
+def _require_limits(
+    form: Format, max_bytes: int | None, max_ratio: float | None, min_agreement: float
+) -> None:
+    if not 0 <= min_agreement <= 1:
+        raise ConfigError(
+            f"min_agreement is {min_agreement:g}; expected a share from 0, which asks for nothing, "
+            "to 1."
+        )
     if max_bytes is not None and max_bytes < 1:
         raise ConfigError(f"max_bytes is {max_bytes}; expected at least 1.")
     if max_ratio is None:
@@ -321,60 +330,3 @@ def _limits(
 def _limited(name: str, estimate: Estimate, condition: Condition) -> CheckResult:
     status = condition.judge(estimate)
     return CheckResult(name, status, True, str(condition), estimate, 0.0)
-
-
-def _export_facts(
-    source: Source,
-    form: Format,
-    path: Path,
-    content: bytes,
-    facts: Mapping[str, Any],
-    retested: Retest,
-    measured: Measured | None,
-    shipping: Shipping,
-    *,
-    kept: tuple[str, ...],
-) -> ExportFacts:
-    run, verdict = source.run, source.verdict
-    splits = run.splits
-    return ExportFacts(
-        file=ExportedFile(name=path.name, format=form.name, bytes=len(content)),
-        made_with=surroundings(),
-        model=ExportedModel(
-            architecture=verdict.model.name,
-            parameters=verdict.model.parameters,
-            density=run.stored.topology.density,
-            format=f"{form.name}: {form.summary}",
-            inputs=_inputs(facts, splits),
-            classes=", ".join(splits.class_names),
-            in_fp32=", ".join(kept) or None,
-        ),
-        data={str(k): str(v) for k, v in splits.report.sizes.items()},
-        use=USE,
-        usage=form.usage.replace("{file}", json.dumps(path.name)),
-        run=ExportedRun(name=run.folder.name, verdict=verdict.verdict, sentence=verdict.sentence),
-        retest=retested.facts,
-        measured=measured,
-        faithful=shipping.faithful,
-        despite_failure=shipping.despite,
-        limits=(*verdict.limits, _ALIKE, *form.limits),
-        sha256={
-            **{
-                place.name: hashlib.sha256(part).hexdigest()
-                for place, part in files_of(form, path, content).items()
-            },
-            **{
-                name: sha256(run.folder / name)
-                for name in (MODEL, VERDICT, CONFIG, PROVENANCE)
-                if (run.folder / name).is_file()
-            },
-            "sealed rows": splits.sealed_digest,
-        },
-    )
-
-
-def _inputs(facts: Mapping[str, Any], splits: Splits) -> str:
-    if facts["preprocessing"] == "inside":
-        return "raw rows; preprocessing is inside"
-    most = f", at most {facts['rows']} a call" if "rows" in facts else ""
-    return f"preprocessed rows {splits.input_shape}{most}; see load_preprocessor"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from safecompress.errors import ConfigError
 from safecompress.export import loaders
 from safecompress.export.context import ExportContext
-from safecompress.export.format import Format, Predict, Session
+from safecompress.export.format import FP32, INT8, INT8_WEIGHTS, Format, Predict, Session
 from safecompress.export.front import with_preprocessing
 from safecompress.export.graph import INSTALL
 from safecompress.export.integrity import signed, verified
@@ -144,6 +144,7 @@ class OnnxInt8(OnnxFormat):
     exact = False
     rounds_inputs = True
     values = "int8"
+    finer = (INT8_WEIGHTS, FP32)
 
 
 FORMATS.add("onnx-int8", OnnxInt8, summary=OnnxInt8.summary)
@@ -158,6 +159,7 @@ class OnnxInt8Dynamic(OnnxFormat):
     exact = False
     limits = (_SHARED_RANGE,)
     values = "int8"
+    finer = (INT8_WEIGHTS, FP32)
     dynamic = True
 
 
@@ -199,6 +201,7 @@ class OnnxSparseInt8(OnnxFormat):
     exact = False
     rounds_inputs = True
     values = "int8"
+    finer = (INT8_WEIGHTS, FP32)
     sparse = True
 
 
@@ -214,6 +217,7 @@ class OnnxSparseInt8Dynamic(OnnxFormat):
     exact = False
     limits = (_SHARED_RANGE,)
     values = "int8"
+    finer = (INT8_WEIGHTS, FP32)
     dynamic = True
     sparse = True
 
@@ -232,6 +236,7 @@ class OnnxSparseInt4(OnnxFormat):
     exact = False
     rounds_inputs = True
     values = "int4"
+    finer = (INT8, INT8_WEIGHTS, FP32)
     sparse = True
 
 

@@ -57,6 +57,9 @@ class OpenvinoFormat(Format, ABC):
     def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
         return self.source.shares()
 
+    def stand_in(self) -> Format:
+        return self.source
+
     def session(self, path: Path, *, threads: int) -> Session:
         try:
             import openvino
@@ -90,6 +93,7 @@ class OpenvinoInt8(OpenvinoFormat):
     exact = False
     rounds_inputs = True
     source = OnnxInt8()
+    finer = OnnxInt8.finer
 
 
 FORMATS.add("openvino-int8", OpenvinoInt8, summary=OpenvinoInt8.summary)
@@ -104,6 +108,7 @@ class OpenvinoInt4(OpenvinoFormat):
     exact = False
     rounds_inputs = True
     source = OnnxSparseInt4()
+    finer = OnnxSparseInt4.finer
 
 
 FORMATS.add("openvino-int4", OpenvinoInt4, summary=OpenvinoInt4.summary)

@@ -14,6 +14,9 @@ from safecompress_reader import ESCAPE
 Bytes = NDArray[np.uint8]
 GRIDS = {"int8": 127, "int4": 7}
 """Largest integer of each grid; the smallest is its negative."""
+_MOST_PAIR = 127.99
+"""Largest sum of two neighboring integers of one sign before both are rounded. Afterwards it is at
+most 128, and 255 times that is below 2 ** 15."""
 _AT_ONCE = 1 << 22
 """Weights that are rounded at once."""
 _BIAS_STEPS = float(1 << 24)
@@ -82,35 +85,64 @@ class QuantizedWeight:
 
 
 def quantize(
-    weight: NDArray[Any], kind: str, *, scale: NDArray[np.float32] | None = None
+    weight: NDArray[Any],
+    kind: str,
+    *,
+    scale: NDArray[np.float32] | None = None,
+    multiplied: bool = False,
 ) -> QuantizedWeight:
     """Round a weight to integers, symmetric around zero, with one scale per output channel.
 
     Zeros stay zeros, so masks survive.
 
     Args:
-        weight: float (output channels, ...), finite.
+        weight: float (output channels, input channels, ...), finite.
         kind: `int8` (-127 to 127) or `int4` (-7 to 7).
         scale: float32 (output channels,), positive, that the weight was trained with; by default
             the largest weight of a channel becomes the largest integer.
+        multiplied: whether the integers are multiplied by uint8 numbers. Processors without int8
+            instructions (VNNI) add two neighboring products in 16 bits and cut off what is larger.
+            The scale of a channel is then as large as it must be for that not to happen, at most
+            twice the other: sums are the same on all processors.
     """
     most = GRIDS[kind]
     flat = np.asarray(weight, np.float32).reshape(len(weight), -1)
     if scale is None:
-        scale = _scale(flat, most)
+        scale = _scale(flat, most, _largest_pair(weight) / _MOST_PAIR if multiplied else None)
     rounded = np.empty(flat.shape, np.int8)
     for rows in _blocks(flat):
         rounded[rows] = np.clip(np.rint(flat[rows] / scale[rows, None]), -most, most)
     return QuantizedWeight(rounded.reshape(weight.shape), scale)
 
 
-def _scale(flat: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+def _scale(
+    flat: NDArray[np.float32], most: int, least: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
     largest = np.zeros(len(flat), np.float32)
     for rows in _blocks(flat):
         largest[rows] = np.abs(flat[rows]).max(axis=1, initial=0.0)
     # Dividing by the scale must be possible for channels of zeros and of denormal numbers, too.
     scale = np.where(largest > most * np.finfo(np.float32).tiny, largest / most, 1.0)
-    return scale.astype(np.float32)
+    return (scale if least is None else np.maximum(scale, least)).astype(np.float32)
+
+
+def _largest_pair(weight: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the largest sum of one sign of two neighboring weights, for each output channel.
+
+    Kernels of matrix products add the products of the first and second input channel, of the third
+    and fourth, and so on; for convolutions, those of one place of the kernel come one after the
+    other.
+    """
+    largest = np.zeros(len(weight), np.float32)
+    for rows in _blocks(weight.reshape(len(weight), -1)):
+        block = np.asarray(weight[rows], np.float32)
+        ordered = np.moveaxis(block, 1, -1).reshape(len(block), -1)
+        ordered = np.pad(ordered, ((0, 0), (0, ordered.shape[1] % 2)))
+        for signed in (ordered, -ordered):
+            one = signed.clip(min=0)
+            pairs = (one[:, ::2] + one[:, 1::2]).max(axis=1, initial=0.0)
+            largest[rows] = np.maximum(largest[rows], pairs)
+    return largest
 
 
 def _blocks(flat: NDArray[np.float32]) -> Iterator[slice]:

@@ -27,12 +27,14 @@ from safecompress.checks import (
 from safecompress.checks.presets import suite_from
 from safecompress.data import RecordedOutputs
 from safecompress.errors import blaming
+from safecompress.export.agreement import Agreement, same_class
 from safecompress.export.context import ExportContext
 from safecompress.export.format import Format
 from safecompress.export.source import Source
 from safecompress.files import sha256
 from safecompress.protocols import Estimate, Pool, Rows
 from safecompress.randomness import derive
+from safecompress.stats import clopper_pearson
 from safecompress.targets.query import record_rows
 from safecompress.verdict_names import AUDITED, DENSE, EXPORTED
 from safecompress.verdicts.export_document import RetestFacts, RowCounts
@@ -64,6 +66,7 @@ def retest(
     form: Format,
     context: ExportContext,
     *,
+    min_agreement: float,
     listen: Callable[[CheckResult], None],
 ) -> Retest:
     """Load a file in its own runtime and repeat the run's suite on the sealed rows.
@@ -77,6 +80,7 @@ def retest(
         path: the file, which `Format.verify` has accepted.
         form: its format.
         context: that the file was written from.
+        min_agreement: see `compared`.
         listen: is called with the result of every comparison.
 
     Raises:
@@ -86,7 +90,7 @@ def retest(
     run = source.run
     sealed, looks = run.open_sealed({"export": form.name, "file": sha256(path)})
     level = corrected_level(run.config.verdict.level, looks)
-    found = compared(source, path, form, context, sealed, level=level)
+    found = compared(source, path, form, context, sealed, level=level, min_agreement=min_agreement)
     for check in found.checks:
         listen(check)
     rows = sealed.map(len)
@@ -102,7 +106,7 @@ def retest(
             rows=RowCounts(members=rows.members, nonmembers=rows.nonmembers),
             accuracy=found.exported.accuracy,
             accuracy_before=found.audited.accuracy,
-            same_class=found.agreement,
+            same_class=found.same_class,
         ),
     )
 
@@ -118,7 +122,8 @@ class Compared:
         dense: the dense model; None where the run has none.
         suite: the checks of the run's suite that a file allows.
         left_out: the names of the others.
-        agreement: share of the rows for which both name the same class, in [0, 1].
+        same_class: share of the rows for which both name the same class, in [0, 1].
+        agreement: the same of the non-members alone, which nothing was trained on.
     """
 
     checks: tuple[CheckResult, ...]
@@ -127,7 +132,8 @@ class Compared:
     dense: Subject | None
     suite: Suite
     left_out: tuple[str, ...]
-    agreement: float
+    same_class: float
+    agreement: Agreement
 
 
 def compared(
@@ -138,6 +144,7 @@ def compared(
     rows: Pool[Rows],
     *,
     level: float,
+    min_agreement: float,
 ) -> Compared:
     """Load a file in its own runtime and compare it with the model.
 
@@ -148,6 +155,8 @@ def compared(
         context: that the file was written from.
         rows: members and non-members that are asked.
         level: confidence level of every interval, in (0, 1).
+        min_agreement: share of the non-members, in [0, 1], on which the file names the model's
+            class; 0 leaves the check out.
 
     Raises:
         ModelError: when the file does not load, or fails on the rows.
@@ -174,8 +183,13 @@ def compared(
         _unchanged(measure, exported, audited, level=level, among=len(measures))
         for measure in measures
     ]
-    agreement = _agreement(file, before)
-    return Compared(tuple(checks), exported, audited, dense_subject, suite, left_out, agreement)
+    agreement = Agreement.of(*_pairs(file, before)[1])
+    if min_agreement > 0:
+        checks.append(_same_class(agreement, min_agreement, level=level))
+    same = _agreement(file, before)
+    return Compared(
+        tuple(checks), exported, audited, dense_subject, suite, left_out, same, agreement
+    )
 
 
 def _suite(source: Source, *, relative: bool) -> tuple[Suite, tuple[str, ...]]:
@@ -273,11 +287,23 @@ def _same_answers(file: RecordedOutputs, model: RecordedOutputs) -> CheckResult:
 
 def _agreement(file: RecordedOutputs, model: RecordedOutputs) -> float:
     """Return the share of rows, in [0, 1], with the same class; tied logits count as the same."""
-    same = [
-        torch.take_along_dim(b, a.argmax(dim=1, keepdim=True), 1).squeeze(1) >= b.amax(dim=1) - 1e-6
-        for a, b in _pairs(file, model)
-    ]
+    same = [same_class(*pair) for pair in _pairs(file, model)]
     return float(torch.cat(same).double().mean())
+
+
+def _same_class(found: Agreement, least: float, *, level: float) -> CheckResult:
+    """Fail where the whole interval of the share of rows with the same class is below the least."""
+    interval = clopper_pearson(found.same, found.rows, level=level)
+    figures = interval.value, interval.low, interval.high
+    return CheckResult(
+        "same class as before",
+        Status.FAIL if interval.high < least else Status.PASS,
+        True,
+        f"at least {least:g}, within the interval",
+        Estimate(*figures, 0, found.rows),
+        0.0,
+        "share of the non-members for which the file names the model's class",
+    )
 
 
 def _pairs(file: RecordedOutputs, model: RecordedOutputs) -> list[tuple[Tensor, Tensor]]:

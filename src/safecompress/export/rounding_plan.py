@@ -8,10 +8,11 @@ Everything from the layers that make the logits to the output stays fp32.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from safecompress.export.format import FP32, INT8_WEIGHTS, NO_LAYERS
 from safecompress.export.graph import LOGITS
 from safecompress.export.layers import Layer, layer_of, makes_features
 from safecompress.export.tidy import nodes_of
@@ -64,17 +65,17 @@ class RoundingPlan:
         return position in self.inputs.get(place, ()) or tensor in self.whole
 
 
-def plan(body: Any, *, kept: Collection[str] = ()) -> RoundingPlan:
+def plan(body: Any, *, kept: Mapping[str, str] = NO_LAYERS) -> RoundingPlan:
     """Return what is rounded in a graph.
 
     Args:
         body: an `onnx.GraphProto` in fp32.
-        kept: names of weights of layers that stay fp32.
+        kept: finer number formats of layers, by the names of their weights.
     """
     held = {i.name: i for i in body.initializer}
     found = ((place, layer_of(node, held)) for place, node in enumerate(body.node))
-    layers = {p: layer for p, layer in found if layer is not None and layer.weight not in kept}
-    return _Planner(body, held, layers).plan()
+    layers = {p: a for p, a in found if a is not None and kept.get(a.weight) != FP32}
+    return _Planner(body, held, layers, kept).plan()
 
 
 def until_logits(body: Any, held: Mapping[str, Any]) -> frozenset[str]:
@@ -108,8 +109,15 @@ def _with_inner(node: Any) -> Iterator[Any]:
 class _Planner:
     """One walk forward, to what may be rounded, and one back, to what is worth it."""
 
-    def __init__(self, body: Any, held: Mapping[str, Any], layers: Mapping[int, Layer]) -> None:
+    def __init__(
+        self,
+        body: Any,
+        held: Mapping[str, Any],
+        layers: Mapping[int, Layer],
+        kept: Mapping[str, str],
+    ) -> None:
         self._nodes, self._held, self._layers = list(body.node), held, layers
+        self._kept = kept
         self._exact = until_logits(body, held)
         self._readers: dict[str, list[int]] = defaultdict(list)
         self._inner: set[str] = {value.name for value in body.output}
@@ -155,6 +163,8 @@ class _Planner:
 
     def _computes_in_integers(self, place: int) -> bool:
         layer, node = self._layers[place], self._nodes[place]
+        if self._kept.get(layer.weight) == INT8_WEIGHTS:
+            return False
         # onnxruntime's convolution of integers has no output in fp32, its products have.
         return layer.multiplies and not (layer.kind == "Conv" and node.output[0] in self._exact)
 

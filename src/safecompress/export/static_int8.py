@@ -5,18 +5,18 @@ Activations are uint8 by ranges fixed beforehand, weights int8 with a scale per 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from safecompress.export.format import INT8, NO_LAYERS
 from safecompress.export.integer_graph import IntegerGraph
 from safecompress.export.outside import NOTHING, Outside
 from safecompress.export.packing import quantize
 from safecompress.export.ranges import Ranges
 from safecompress.export.rounding_plan import RoundingPlan, plan
 from safecompress.export.tidy import tidy
-from safecompress.transforms import affine
 
 
 def quantized(
@@ -24,7 +24,7 @@ def quantized(
     ranges: Ranges,
     *,
     weights: str = "int8",
-    kept: Collection[str] = (),
+    kept: Mapping[str, str] = NO_LAYERS,
     outside: Outside = NOTHING,
 ) -> Any:
     """Return the static int8 form of a graph as a new `onnx.ModelProto`.
@@ -38,7 +38,7 @@ def quantized(
         graph: `onnx.ModelProto` in fp32, from `graph_of`; it is not changed.
         ranges: of the graph's tensors, over members alone.
         weights: `int8`, or `int4` for int8 tensors whose values are from -7 to 7.
-        kept: names of weights in the graph whose layers stay fp32.
+        kept: finer number formats of layers, by the names of their weights in the graph.
         outside: values of large initializers that are not in the graph.
 
     Raises:
@@ -52,23 +52,32 @@ def quantized(
     writer = IntegerGraph(result.graph, outside)
     bounds = ranges.of(_measured(result.graph, planned))
     for place, node in enumerate(result.graph.node):
-        layer, step = planned.layers.get(place), None
+        layer, given = planned.layers.get(place), None
+        apart, places = "", 0
         for position, tensor in enumerate(node.input):
             if planned.rounds(place, position, tensor):
                 by = bounds[planned.range_of(tensor)]
                 node.input[position] = writer.rounded(tensor, by)
-                step = affine(by)[0] if position == 0 else step
+                given = by if position == 0 else given
         if layer is not None:
             array = writer.array(layer.weight)
-            rounded = quantize(np.moveaxis(array, layer.axis, 0), weights)
+            kind = INT8 if layer.weight in kept else weights
+            # Linear layers compute in integers wherever they read some, convolutions where planned.
+            whole = given is not None and layer.multiplies
+            whole &= layer.kind != "Conv" or place in planned.inputs
+            rounded = quantize(np.moveaxis(array, layer.axis, 0), kind, multiplied=whole)
             if layer.kind == "Gather":
                 writer.look_up(node, rounded)
                 continue
-            if layer.bias is not None and layer.multiplies and step is not None:
-                bias = writer.bias(layer.bias, np.float32(step.item()), rounded)
-                node.input[2], rounded = bias.name, bias.weight
+            if layer.bias is not None and layer.multiplies and given is not None:
+                bias = writer.bias(layer.bias, given, rounded)
+                if bias is None:
+                    apart = layer.bias
+                else:
+                    node.input[2], rounded = bias.name, bias.weight
             node.input[layer.at] = writer.weight(layer.weight, rounded, axis=layer.axis)
-        writer.nodes.append(node)
+            places = array.ndim - 2
+        writer.put(node, bias=apart, places=places)
     writer.finish()
     tidy(result, outside)
     return result

@@ -20,7 +20,6 @@ from safecompress.export.outside import NOTHING, Outside
 from safecompress.export.packing import QuantizedWeight, quantize
 from safecompress.export.tidy import tidy
 from safecompress.transforms import Quantization as Numbers
-from safecompress.transforms import affine
 
 Array = NDArray[Any]
 _WEIGHT_AT = {"Conv": 1, "Gemm": 1, "MatMul": 1, "Gather": 0}
@@ -64,7 +63,7 @@ def trained(
         if at is None or held is None:
             writer.nodes.append(node)
             continue
-        array = writer.array(held.name)
+        array, apart = writer.array(held.name), ""
         found = as_trained(held.name, array, weights, numbers, values=values)
         if found is not None:
             rounded = found.rounded
@@ -75,11 +74,13 @@ def trained(
             if node.op_type != "Gather" and bounds is not None:
                 node.input[0] = writer.rounded(node.input[0], bounds)
                 if len(node.input) > 2 and node.input[2] in writer.held:
-                    step = np.float32(affine(bounds.cpu())[0].item())
-                    bias = writer.bias(node.input[2], step, rounded)
-                    node.input[2], rounded = bias.name, bias.weight
+                    bias = writer.bias(node.input[2], bounds, rounded)
+                    if bias is None:
+                        apart = node.input[2]
+                    else:
+                        node.input[2], rounded = bias.name, bias.weight
             node.input[at] = writer.weight(node.input[at], rounded, axis=int(found.turned))
-        writer.nodes.append(node)
+        writer.put(node, bias=apart, places=array.ndim - 2)
     writer.finish()
     tidy(result, outside)
     return result

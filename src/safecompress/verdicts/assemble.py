@@ -38,6 +38,7 @@ from safecompress.verdicts.export_document import (
     ExportVerdict,
     Measured,
     RetestFacts,
+    SteeringAgreement,
 )
 from safecompress.verdicts.exposed_members import most_exposed, newly_exposed, strongest_of
 from safecompress.verdicts.joint_document import JointVerdict
@@ -150,6 +151,7 @@ class ExportFacts:
     usage: str
     run: ExportedRun
     retest: RetestFacts
+    agreement: SteeringAgreement | None
     measured: Measured | None
     limits: tuple[str, ...]
     sha256: Mapping[str, str]
@@ -300,6 +302,7 @@ def _export(outcome: Outcome, facts: ExportFacts) -> ExportVerdict:
         checks=tuple(map(CheckEntry.of, outcome.checks)),
         retest=facts.retest,
         measured=facts.measured,
+        agreement=facts.agreement,
         limits=facts.limits,
         sha256=dict(facts.sha256),
         faithful=facts.faithful,

@@ -37,7 +37,25 @@ class ExportedModel(Part):
     """Names of the classes, separated by commas."""
     in_fp32: Text | None = None
     """Layers that stay fp32 because their rounding changed answers, the costliest first; null where
-    the format rounds every layer that it can, or none."""
+    there are none."""
+    int8_weights: Text | None = None
+    """Layers whose weights are int8 and that compute in fp32, for the same reason; null where there
+    are none."""
+    in_int8: Text | None = None
+    """Layers of an int4 file that stay int8, for the same reason; null where there are none."""
+
+
+class SteeringAgreement(Part):
+    """For how many steering non-members the file names the model's class: what chose its layers."""
+
+    same_class: float
+    """The share, in [0, 1]."""
+    low: float
+    """Lower bound of the share of all such rows, with a one-sided confidence of 0.95."""
+    rows: int
+    """Rows asked."""
+    min_agreement: float
+    """The share that was asked for, in [0, 1]; 0 where none was."""
 
 
 class ExportedRun(Part):
@@ -181,6 +199,8 @@ class ExportVerdict(VerdictDocument):
     """The run's suite once more, on the file."""
     measured: Measured | None
     """Size and speed; null where they were not measured."""
+    agreement: SteeringAgreement | None = None
+    """With the model, on steering rows; null where the format has no layers that can go back."""
     limits: tuple[Text, ...]
     """What the verdict does not say."""
     sha256: dict[Text, Text]
