@@ -6,6 +6,7 @@ is answered before the command line is put together.
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib.metadata import version
 
@@ -27,6 +28,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"{version_line()}\n")
         return
+    # What imports make stays, and looking through it for garbage takes a sixth of their time.
+    gc.set_threshold(50_000, 20, 20)
     try:
         from safecompress.cli import main as run
     except KeyboardInterrupt:

@@ -23,7 +23,9 @@ from pathlib import Path
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        *("torch", "safecompress.cli.app", "safecompress.compress", "safecompress.audit"),
+        # The first step of an optimizer imports torch's compiler, which takes longer than a run.
+        *("torch", "torch._dynamo"),
+        *("safecompress.cli.app", "safecompress.compress", "safecompress.audit"),
         *("sklearn.ensemble", "sklearn.linear_model", "transformers.models.bert.modeling_bert"),
     ]
 )

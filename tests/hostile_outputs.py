@@ -7,6 +7,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,17 @@ def pickled(name: str) -> Callable[[Path], Path]:
 
 def zeros_bomb(folder: Path) -> Path:
     """A consistent file of 2 GiB of zeros in 2 MB."""
+    path = folder / "bomb.npz"
+    path.write_bytes(_zeros_bomb())
+    return path
+
+
+@cache
+def _zeros_bomb() -> bytes:
+    """Return the file, which takes seconds to make."""
     entries = {key: npy(value) for key, value in arrays(40).items()}
-    path = zipped(folder / "bomb.npz", entries)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in entries.items():
             if name != "member_logits":
                 archive.writestr(f"{name}.npy", data)
@@ -126,7 +135,7 @@ def zeros_bomb(folder: Path) -> Path:
             block = bytes(1 << 24)
             for _ in range(128):
                 handle.write(block)
-    return path
+    return made.getvalue()
 
 
 def set_entry(key: str, value: float) -> Callable[[Arrays], object]:

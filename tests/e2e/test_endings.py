@@ -18,6 +18,7 @@ from safecompress.cli import endings
 from safecompress.cli.verbs import VERBS
 from safecompress.errors import InterruptedRunError, SafeCompressError
 from safecompress_command import main
+from tests.commands import command
 from tests.recorded_outputs import arrays, saved
 
 COMMAND = [sys.executable, "-P", "-c", "from safecompress_command import main; main()"]
@@ -103,8 +104,7 @@ trained = processes._ProgressReporter.trained
 def stop(self, numbers):
     trained(self, numbers)
     os.kill(os.getpid(), signal.SIGTERM)
-if sys.argv.pop(1) == "stopped":
-    processes._ProgressReporter.trained = stop
+processes._ProgressReporter.trained = stop
 main()
 """
 
@@ -130,15 +130,13 @@ def test_a_terminated_comparison_goes_on_with_the_command_that_it_names(tmp_path
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(comparison))
     words = ["compare", str(tmp_path / "c.yaml"), "--quiet"]
-    command = [sys.executable, "-P", "-c", COMPARISON]
-    first = subprocess.run(
-        [*command, "stopped", *words], capture_output=True, text=True, check=False
-    )
+    program = [sys.executable, "-P", "-c", COMPARISON]
+    first = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
     assert first.returncode == 143, first.stderr
     assert f"are kept. Go on with: safecompress {' '.join(words)}" in first.stderr
     kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("cohorts/**/*") if p.is_file()}
     assert kept
-    second = subprocess.run([*command, "on", *words], capture_output=True, text=True, check=False)
+    second = command(*words)
     assert second.returncode == 0, second.stderr
     assert (tmp_path / "out" / "table.json").is_file()
 
@@ -179,8 +177,8 @@ print(codes)
 def test_no_console_costs_results_or_changes_the_exit_code(tmp_path: Path) -> None:
     saved(tmp_path, arrays(60))
     consoles = ["full", "closed", "pipe", "ascii"]
-    command = [sys.executable, "-c", AUDITS, str(tmp_path), *consoles]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    program = [sys.executable, "-c", AUDITS, str(tmp_path), *consoles]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     verdicts = [json.loads((tmp_path / name / "verdict.json").read_text()) for name in consoles]
     codes = [{"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}[verdict["verdict"]] for verdict in verdicts]
     assert len(set(codes)) == 1
@@ -203,9 +201,8 @@ def test_the_end_of_a_terminal_ends_workers_and_says_how_to_go_on(tmp_path: Path
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     folder = tmp_path / "run"
-    command = [*COMMAND, "compress", str(tmp_path / "c.yaml"), "--out", str(folder)]
     process = subprocess.Popen(
-        command,
+        [*COMMAND, "compress", str(tmp_path / "c.yaml"), "--out", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         # A test run that was begun by `nohup` ignores the signal, and so would its children.

@@ -65,6 +65,20 @@ def digests(folder: Path) -> list[str]:
     return [tensors_digest(read_tensors(p)) for p in sorted(folder.glob("0*.safetensors"))]
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The digests of four models that were trained in this process, one after the other."""
+    cohort = Cohort.begin(tmp_path_factory.mktemp("here"), plan())
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train_cohort(cohort, 4, ShadowsConfig(count=4, workers=1), listen=silent)
+    finally:
+        torch.set_num_threads(before)
+    assert len(digests(cohort.folder)) == 4
+    return digests(cohort.folder)
+
+
 def test_rows_set_aside_are_the_same_for_every_model_and_judge_nobody(tmp_path: Path) -> None:
     whole = rows()
     aside, left = whole.take(torch.arange(40)), whole.take(torch.arange(40, len(whole)))
@@ -159,21 +173,14 @@ def test_members_are_remembered_and_others_are_not(tmp_path: Path) -> None:
     assert float(found.log_odds[found.seen].mean() - found.log_odds[~found.seen].mean()) > 1.0
 
 
-def test_trained_in_processes_equals_trained_here(tmp_path: Path) -> None:
-    apart, here = (Cohort.begin(tmp_path / name, plan()) for name in ("apart", "here"))
+def test_trained_in_processes_equals_trained_here(here: list[str], tmp_path: Path) -> None:
+    apart = Cohort.begin(tmp_path, plan())
     train_cohort(apart, 3, ShadowsConfig(count=4, workers=2), listen=silent)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        train_cohort(here, 3, ShadowsConfig(count=4, workers=1), listen=silent)
-    finally:
-        torch.set_num_threads(before)
-    assert digests(apart.folder) == digests(here.folder)
-    assert len(digests(here.folder)) == 3
+    assert digests(apart.folder) == here[:3]
 
 
 def test_trained_on_ray_equals_trained_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra safecompress[ray]")
     # Ray's processes look into the folder in which Ray is started before they look anywhere else.
@@ -182,21 +189,17 @@ def test_trained_on_ray_equals_trained_here(
     plant_modules(project)
     # Ray's processes give way to all others, and other tests never rest.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    cluster, here = (Cohort.begin(tmp_path / name, plan()) for name in ("cluster", "here"))
+    cluster = Cohort.begin(tmp_path / "cluster", plan())
     try:
         train_cohort(cluster, 2, ShadowsConfig(count=4, workers=2, backend="ray"), listen=silent)
     finally:
         ray.shutdown()
     assert ran(project) == ""
-    for number in range(2):
-        here.train(number)
-    assert digests(cluster.folder) == digests(here.folder)
+    assert digests(cluster.folder) == here[:2]
 
 
-def test_a_killed_worker_costs_its_job_only(tmp_path: Path) -> None:
-    alone = Cohort.begin(tmp_path / "alone", plan())
-    train_cohort(alone, 4, ShadowsConfig(count=4, workers=2), listen=silent)
-    struck = Cohort.begin(tmp_path / "struck", plan())
+def test_a_killed_worker_costs_its_job_only(here: list[str], tmp_path: Path) -> None:
+    struck = Cohort.begin(tmp_path, plan())
     killed: list[int] = []
 
     def strike() -> None:
@@ -212,7 +215,7 @@ def test_a_killed_worker_costs_its_job_only(tmp_path: Path) -> None:
     thread.start()
     train_cohort(struck, 4, ShadowsConfig(count=4, workers=2), listen=silent)
     assert killed
-    assert digests(struck.folder) == digests(alone.folder)
+    assert digests(struck.folder) == here
     assert not _workers_of(struck.folder)
 
 

@@ -101,7 +101,7 @@ def _error(values: Tensor) -> float:
     return float(values.std()) / math.sqrt(len(values))
 
 
-def leaks(defense: Defense, *, seed: int = 0) -> RecipeLeak:
+def leaks(defense: Defense, *, seed: int = 0, pairs: int = PAIRS) -> RecipeLeak:
     """Return what attacks of each kind find in small networks that were trained with a defense.
 
     The figures are of a toy and no forecast for other data; they show where to look. It takes
@@ -110,12 +110,13 @@ def leaks(defense: Defense, *, seed: int = 0) -> RecipeLeak:
     Args:
         defense: a defense that was not used yet. It is copied for each training.
         seed: seed of the rows, the draws and the trainings.
+        pairs: pairs of networks, at least 3, so that every attack has references enough.
 
     Raises:
         NonFiniteError: when a network that it trained answers NaN or infinity.
     """
     rows = toy(seed)["fresh"].take(torch.arange(2 * MEMBERS))
-    seen = _dealt(seed)
+    seen = _dealt(seed, pairs)
     plain: list[nn.Module] = []
     if defense.needs_dense or defense.needs_soft_labels:
         plain = [
@@ -138,14 +139,14 @@ def leaks(defense: Defense, *, seed: int = 0) -> RecipeLeak:
     return RecipeLeak(defense.name, _families(torch.stack(said), rows, seen, seed=seed))
 
 
-def _dealt(seed: int) -> Tensor:
-    """Return which rows each network trains on, bool (2 PAIRS, 2 MEMBERS).
+def _dealt(seed: int, count: int) -> Tensor:
+    """Return which rows each network trains on, bool (2 count, 2 MEMBERS).
 
     Of each pair of networks one sees a row. So among the networks of other pairs as many saw every
     row as did not, and nothing tells which rows a network saw but its answers.
     """
     pairs = []
-    for number in range(PAIRS):
+    for number in range(count):
         first = torch.zeros(2 * MEMBERS, dtype=torch.bool)
         first[permutation(2 * MEMBERS, seed, "leaks", number)[:MEMBERS]] = True
         pairs += [first, ~first]
@@ -201,7 +202,7 @@ def _families(said: Tensor, rows: Rows, seen: Tensor, *, seed: int) -> tuple[Fam
 def _auc(
     attack: Attack, number: int, said: Tensor, rows: Rows, everyone: References, *, seed: int
 ) -> float:
-    apart = [k for k in range(2 * PAIRS) if k // 2 != number // 2]
+    apart = [k for k in range(len(everyone.seen)) if k // 2 != number // 2]
     others = everyone.of_models(torch.tensor(apart))
     evidence = Evidence(Outputs(said, rows.labels, rows.ids), rows=rows, references=others)
     saw = everyone.seen[number]

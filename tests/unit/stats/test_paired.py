@@ -23,6 +23,7 @@ from safecompress.stats import (
     tpr_at_fpr,
     tpr_at_fpr_difference,
 )
+from tests.support import count
 
 BOOLS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 SCORES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
@@ -241,11 +242,11 @@ def test_a_difference_of_rates_is_that_of_the_rates_and_turns_with_the_sides():
 
 def test_a_rare_new_leak_is_seldom_called_no_difference():
     """Two members in a hundred learned by heart by one model alone, 50 members: below 5 % pass."""
-    passed = 0
-    for seed in range(100):
+    passed, sets = 0, count(40, 100)
+    for seed in range(sets):
         random = np.random.default_rng(seed)
         members, nonmembers = random.normal(0, 1, 50), random.normal(0, 1, 1000)
         leaking = np.where(random.random(50) < 0.02, 10.0, members)
         found = tpr_at_fpr_difference(leaking, nonmembers, members, nonmembers, fpr=0.01, seed=seed)
         passed += found.high <= 0.0
-    assert passed <= 5
+    assert passed <= sets // 20
