@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.blind_spots_table import MOST, blind, by_kind
 from benchmarks.cells import Cell, Cells, read_lines
 
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from safecompress.cli.part import part_document
 
 TITLES = {

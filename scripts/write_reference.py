@@ -1,4 +1,4 @@
-"""Write docs/options.md, a JSON schema of every configuration, and what shells complete.
+"""Write docs/options.md, a JSON schema of every configuration, and what commands read.
 
     python scripts/write_reference.py
 
@@ -9,14 +9,16 @@ fails where the committed files are not what it writes.
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import safecompress.cli
-from safecompress.cli.completion import FILE, completions_file
+from safecompress.cli import completion, init, parts_file
 from safecompress.config import AuditConfig, CompareConfig, CompressConfig, Section
-from safecompress.config.options import Option, OptionGroup, option_groups
+from safecompress.config.options import Option, OptionGroup, descriptions, option_groups
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 CONFIGS: Mapping[str, type[Section]] = {
@@ -25,7 +27,8 @@ CONFIGS: Mapping[str, type[Section]] = {
     "compare": CompareConfig,
 }
 """Per command the class of its configuration."""
-COMPLETIONS = Path(safecompress.cli.__file__).parent / FILE
+COMMANDS = Path(safecompress.cli.__file__).parent
+"""Where files lie that commands read in place of importing what they tell of."""
 
 _HEAD = """\
 # All options
@@ -53,8 +56,33 @@ def reference() -> dict[Path, str]:
     files = {DOCS / "options.md": options_page()}
     for command, config in CONFIGS.items():
         files[DOCS / "schemas" / f"{command}.json"] = schema_file(config)
-    files[COMPLETIONS] = completions_file()
+    files[COMMANDS / completion.FILE] = completion.completions_file()
+    files[COMMANDS / init.FILE] = starter_file()
+    files[COMMANDS / parts_file.FILE] = parts_file.parts_file()
     return files
+
+
+def starter_file() -> str:
+    """Return the starter configuration of `safecompress init`.
+
+    Each line `#? OPTION` of scripts/starter.yaml becomes the option's description in the schema, so
+    that the two cannot differ.
+    """
+    described = descriptions(CompressConfig)
+
+    def comment(place: re.Match[str]) -> str:
+        margin = f"{place[1]}# "
+        return textwrap.fill(
+            described[place[2]],
+            100,
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+
+    template = (Path(__file__).parent / "starter.yaml").read_text(encoding="utf-8")
+    return re.sub(r"^( *)#\? (\S+)$", comment, template, flags=re.MULTILINE)
 
 
 def schema_file(config: type[Section]) -> str:

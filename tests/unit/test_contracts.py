@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from safecompress.registry import text_of
 from tests.contracts import CONTRACTS, PAGES, page_of
 from tests.documents import ROOT, documents

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import safecompress
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from tests.documents import ROOT
 
 API = (ROOT / "docs" / "api.md").read_text()

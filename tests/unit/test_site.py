@@ -13,7 +13,7 @@ from scripts import build_site, site_map, site_parts
 from scripts.site_api import api_pages, public_modules
 
 import safecompress
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 
 API = dict(api_pages())
 PARTS = dict(site_parts.part_pages())

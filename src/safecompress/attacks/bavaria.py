@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, cast, get_args
 
 import torch
-from scipy.optimize import brentq
 from scipy.special import polygamma
 from torch import Tensor
 
@@ -76,6 +75,8 @@ class Prior(NamedTuple):
 
 def _weight_of(excess: float) -> float:
     """Return the weight of a prior whose log-variances scatter by `excess`, a variance."""
+    # Imported here, because it takes longer than all else that this package needs of scipy.
+    from scipy.optimize import brentq
 
     def scatter(log_weight: float) -> float:
         return float(polygamma(1, math.exp(log_weight) / 2)) - excess

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtr
 
 from safecompress.checks.skill import Floats, Integers, in_errors
@@ -85,6 +84,9 @@ def _class_means(p: Floats, labels: Integers) -> Floats:
 
 def _assignment(p: Floats, labels: Integers) -> Integers:
     """Return the column that fits each class; equally good ones leave a class where it is."""
+    # Imported here, because it takes longer than all else that this package needs of scipy.
+    from scipy.optimize import linear_sum_assignment
+
     gain = _class_means(p, labels) + 1e-9 * np.eye(p.shape[1])
     found = np.empty(p.shape[1], dtype=np.int64)
     rows, columns = linear_sum_assignment(gain, maximize=True)

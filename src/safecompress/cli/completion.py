@@ -145,7 +145,7 @@ def _paths(incomplete: str) -> Iterator[str]:
 
 def completions() -> dict[str, Any]:
     """Return the contents of `completions.json`, read off the commands; imports all of them."""
-    from safecompress.cli.list_parts import KINDS
+    from safecompress.cli.kinds import KINDS
     from safecompress.cli.verbs import VERBS, imported
     from safecompress.config import PRESETS, AuditConfig, CompareConfig, CompressConfig, Section
     from safecompress.config.options import option_groups

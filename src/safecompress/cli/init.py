@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +9,11 @@ from typing import Annotated
 import typer
 
 from safecompress.cli.outputs import require_outputs
-from safecompress.config import CompressConfig
-from safecompress.config.options import descriptions
 from safecompress.display.console import say
 from safecompress.errors import ConfigError
 from safecompress.files import make_folder, write_text
 
-_PLACE = re.compile(r"^( *)#\? (\S+)$", re.MULTILINE)
-_WIDTH = 100
+FILE = "starter.yaml"
 
 
 def command(
@@ -36,23 +31,9 @@ def command(
 
 
 def starter() -> str:
-    """Return the starter configuration.
+    """Return the starter configuration, whose comments are the descriptions in the schema.
 
-    Each line `#? OPTION` of its template becomes the option's description in the schema, so that
-    the two cannot differ.
+    `make reference` writes it, because the classes of a configuration take longer to import than
+    all else that is done here.
     """
-    described = descriptions(CompressConfig)
-
-    def comment(place: re.Match[str]) -> str:
-        margin = f"{place[1]}# "
-        return textwrap.fill(
-            described[place[2]],
-            _WIDTH,
-            initial_indent=margin,
-            subsequent_indent=margin,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-
-    template = files("safecompress.cli").joinpath("starter.yaml").read_text(encoding="utf-8")
-    return _PLACE.sub(comment, template)
+    return files("safecompress.cli").joinpath(FILE).read_text(encoding="utf-8")

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from safecompress.attacks import ATTACKS
-from safecompress.attacks.transfer import QUERY_ATTACKS, TRANSFER_ATTACKS
-from safecompress.checks import MEASURES, OBJECTIVES
-from safecompress.cli.part import needs_of, part_document, print_part, summary_document
-from safecompress.compression.first_masks import FIRST_MASKS
-from safecompress.data import SOURCES
-from safecompress.defenses import DEFENSES
+from safecompress.cli.part import SUMMARY, print_part
+from safecompress.cli.parts_file import Kind, kinds
 from safecompress.display.console import print_json
 from safecompress.errors import ConfigError, did_you_mean
-from safecompress.export import FORMATS
-from safecompress.models import MODELS
-from safecompress.proposals import PROPOSALS
-from safecompress.registry import Part, Registry, Survey
-from safecompress.sparse import DROP_RULES, GROW_RULES
+from safecompress.registry import Survey
+from safecompress.registry.published import catalogs
 
-KINDS: dict[str, Registry[Any]] = {
-    "models": MODELS,
-    "first-masks": FIRST_MASKS,
-    "proposals": PROPOSALS,
-    "drop": DROP_RULES,
-    "grow": GROW_RULES,
-    "attacks": ATTACKS,
-    "transfer": TRANSFER_ATTACKS,
-    "queries": QUERY_ATTACKS,
-    "defenses": DEFENSES,
-    "objectives": OBJECTIVES,
-    "measures": MEASURES,
-    "sources": SOURCES,
-    "formats": FORMATS,
-}
-
-
+_KINDS = kinds()
 _PIPE_WIDTH = 240
 
 
 def command(
-    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(KINDS)}.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(_KINDS)}.")] = None,
     name: Annotated[
         str | None, typer.Argument(help="One part of that kind, to be shown with its options.")
     ] = None,
@@ -55,23 +32,25 @@ def command(
 
     A part is shown with what it does and needs, its options, its cost, and the package it is from.
     """
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"list: no kind '{kind}'{did_you_mean(kind, KINDS)}")
+    if kind is not None and kind not in _KINDS:
+        raise ConfigError(f"list: no kind '{kind}'{did_you_mean(kind, _KINDS)}")
     if kind is not None and name is not None:
-        part = KINDS[kind].part(name, where=f"list {kind}")
-        document = part_document(part, kind=kind, given=KINDS[kind].given)
+        part = _KINDS[kind].registry.part(name, where=f"list {kind}")
+        document = _KINDS[kind].document(part)
         if as_json:
             print_json(document)
         else:
             print_part(document, _console())
         return
-    surveys = {k: KINDS[k].survey() for k in (KINDS if kind is None else (kind,))}
+    registries = {k: _KINDS[k].registry for k in (_KINDS if kind is None else (kind,))}
+    published = catalogs([registry.group for registry in registries.values()])
+    surveys = {k: registry.survey(published[registry.group]) for k, registry in registries.items()}
     if as_json:
-        print_json({k: _survey_document(survey, KINDS[k]) for k, survey in surveys.items()})
+        print_json({k: _survey_document(survey, _KINDS[k]) for k, survey in surveys.items()})
         return
     console = _console()
     for title, survey in surveys.items():
-        console.print(_table(title, survey.parts.values(), KINDS[title]))
+        console.print(_table(title, map(_KINDS[title].document, survey.parts.values())))
         for line in _notes(survey):
             console.print(line, style="yellow", highlight=False, markup=False)
         console.print()
@@ -83,9 +62,10 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
-def _survey_document(survey: Survey[Any], registry: Registry[Any]) -> dict[str, Any]:
+def _survey_document(survey: Survey[Any], kind: Kind) -> dict[str, Any]:
+    documents = map(kind.document, survey.parts.values())
     return {
-        "parts": [summary_document(p, given=registry.given) for p in survey.parts.values()],
+        "parts": [{key: document[key] for key in SUMMARY} for document in documents],
         "broken": dict(survey.broken),
         "not_used": {name: list(packages) for name, packages in survey.hidden.items()},
     }
@@ -102,24 +82,22 @@ def _notes(survey: Survey[Any]) -> Iterator[str]:
         )
 
 
-def _table(title: str, parts: Collection[Part[Any]], registry: Registry[Any]) -> Table:
+def _table(title: str, parts: Iterable[Mapping[str, Any]]) -> Table:
     """Return a kind's parts as a table; the column `needs` is left out where all are empty."""
-
-    def needs(part: Part[Any]) -> str:
-        return ", ".join(needs_of(part, given=registry.given))
-
-    columns: dict[str, Callable[[Part[Any]], str]] = {
-        "name": lambda part: part.name,
-        "what": lambda part: part.summary,
-        "needs": needs,
-        "cost": lambda part: part.cost,
-        "reference": lambda part: part.reference,
+    documents = list(parts)
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "name": lambda part: part["name"],
+        "what": lambda part: part["summary"],
+        "needs": lambda part: ", ".join(part["needs"]),
+        "cost": lambda part: part["cost"],
+        "reference": lambda part: part["reference"],
     }
-    if not any(map(needs, parts)):
+    if not any(document["needs"] for document in documents):
         del columns["needs"]
     table = Table(title=title, title_justify="left", box=None, title_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
-    for part in parts:
-        table.add_row(*(text(part) for text in columns.values()))
+    for document in documents:
+        # As texts, because a cell given as a str is searched for markup.
+        table.add_row(*(Text(text(document)) for text in columns.values()))
     return table

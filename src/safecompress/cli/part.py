@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from safecompress.config import parse_yaml
 from safecompress.registry import BUILT_IN, Part, options_of, text_of
 
 _FLAGS = {
@@ -22,6 +21,8 @@ _FLAGS = {
     "looks_at_members": "members",
 }
 """Needs of first masks, defenses and query attacks in words, by the attribute that says so."""
+SUMMARY = ("name", "summary", "needs", "cost", "reference", "package")
+"""What a list of parts says of each."""
 
 
 def part_request(text: str, *, option: str) -> str | Mapping[str, Any]:
@@ -34,24 +35,11 @@ def part_request(text: str, *, option: str) -> str | Mapping[str, Any]:
     Raises:
         ConfigError: when the YAML cannot be read.
     """
-    return parse_yaml(text, where=option) if text.lstrip().startswith("{") else text
+    if not text.lstrip().startswith("{"):
+        return text
+    from safecompress.config import parse_yaml
 
-
-def summary_document(part: Part[Any], *, given: Collection[str]) -> dict[str, Any]:
-    """Return one part as JSON, as it stands in a list of them.
-
-    Args:
-        part: the part.
-        given: names of its factory's arguments that the run passes, which are no options.
-    """
-    return {
-        "name": part.name,
-        "summary": part.summary,
-        "needs": needs_of(part, given=given),
-        "cost": part.cost,
-        "reference": part.reference,
-        "package": part.package,
-    }
+    return parse_yaml(text, where=option)
 
 
 def part_document(part: Part[Any], *, kind: str, given: Collection[str]) -> dict[str, Any]:
@@ -63,11 +51,17 @@ def part_document(part: Part[Any], *, kind: str, given: Collection[str]) -> dict
         given: names of its factory's arguments that the run passes, which are no options.
     """
     options = [asdict(o) for o in options_of(part.factory, given=given)]
-    return (
-        {"kind": kind}
-        | summary_document(part, given=given)
-        | {"text": text_of(part.factory), "options": options}
-    )
+    return {
+        "kind": kind,
+        "name": part.name,
+        "summary": part.summary,
+        "needs": needs_of(part, given=given),
+        "cost": part.cost,
+        "reference": part.reference,
+        "package": part.package,
+        "text": text_of(part.factory),
+        "options": options,
+    }
 
 
 def needs_of(part: Part[Any], *, given: Collection[str]) -> list[str]:

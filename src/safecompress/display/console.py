@@ -1,4 +1,7 @@
-"""`say`, `EventDisplay`: all that commands print, with a live line on terminals only."""
+"""`say`, `EventDisplay`: all that commands print, with a live line on terminals only.
+
+Rich is imported where it is used, so that a command that prints a line need not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.text import Text
-
-from safecompress.display.live import LiveProgress
 from safecompress.events import Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from safecompress.display.live import LiveProgress
 
 _PIPE_SECONDS = 15.0
 _CANDIDATE = re.compile(r"(r\d+p\d+c\d+)/\d+")
@@ -58,6 +63,8 @@ class EventDisplay:
         console: Console | None = None,
     ) -> None:
         self._quiet, self._json, self._sparse = quiet, as_json, sparse
+        from rich.console import Console
+
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._live: LiveProgress | None = None
         self._run = RunState()
@@ -65,6 +72,8 @@ class EventDisplay:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not (self._quiet or self._json):
+            from safecompress.display.live import LiveProgress
+
             self._live = LiveProgress(self._console)
             self._live.start()
         return self
@@ -160,6 +169,8 @@ def _best_words(record: Mapping[str, Any]) -> str:
 
 def _styled(event: Event) -> Text:
     """Return the event's line; colors show on terminals only, and not where NO_COLOR is set."""
+    from rich.text import Text
+
     line = Text(event.text, style=_STYLES.get(event.kind, ""))
     if event.kind == "check":
         for status, style in _STATUS.items():
@@ -173,8 +184,24 @@ def print_json(line: Mapping[str, Any]) -> None:
     Args:
         line: the object; numbers that are not finite become null.
     """
-    sys.stdout.write(json.dumps(_plain(line), default=str, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(line) + "\n")
     sys.stdout.flush()
+
+
+def json_text(document: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Return a document as JSON, with what is no type of JSON as text.
+
+    Args:
+        document: the object; numbers that are not finite become null.
+        indent: spaces of each level; None writes one line in ASCII.
+    """
+    return json.dumps(
+        _plain(document),
+        default=str,
+        allow_nan=False,
+        indent=indent,
+        ensure_ascii=indent is None,
+    )
 
 
 def _plain(value: Any) -> Any:

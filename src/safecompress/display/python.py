@@ -13,8 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-
 from safecompress.display.console import EventDisplay, RunState, duration
 from safecompress.events import Event, Listener
 
@@ -46,6 +44,9 @@ def _display() -> AbstractContextManager[Listener]:
     handle = _notebook_line()
     if handle is not None:
         return NotebookLine(handle)
+    # Imported here, because commands that print a line import this module and need no Rich.
+    from rich.console import Console
+
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     return EventDisplay(console=console, sparse=not console.is_terminal)
 

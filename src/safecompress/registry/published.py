@@ -1,4 +1,4 @@
-"""`Point` and `catalog`: what installed packages publish in an entry-point group.
+"""`Point`, `catalog` and `catalogs`: what installed packages publish in an entry-point group.
 
 The catalog is read from the metadata of installed packages, so no package is imported for it. A
 package whose metadata cannot be read is listed apart, so that the parts of all others stay usable.
@@ -6,7 +6,7 @@ package whose metadata cannot be read is listed apart, so that the parts of all 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
@@ -88,26 +88,54 @@ def catalog(group: str) -> Catalog:
     Args:
         group: the entry-point group, e.g. `safecompress.attacks`.
     """
-    points: dict[str, list[Point]] = {}
-    unreadable: dict[str, str] = {}
-    seen: set[str] = set()
+    return catalogs([group])[group]
+
+
+def catalogs(groups: Collection[str]) -> dict[str, Catalog]:
+    """Return what installed packages publish in each of some groups; nothing is imported.
+
+    Every package is looked at once. The entry points of most are not even parsed, because the name
+    of none of the groups stands among them.
+
+    Args:
+        groups: the entry-point groups.
+    """
+    found = {group: _Publishers() for group in groups}
     for distribution in distributions():
+        text = _entry_points_text(distribution)
+        for group, publishers in found.items():
+            if f"[{group}]" in text:
+                publishers.add(distribution, group)
+    return {
+        group: Catalog({n: tuple(p.points[n]) for n in sorted(p.points)}, p.unreadable)
+        for group, p in found.items()
+    }
+
+
+class _Publishers:
+    """What the packages that were looked at publish in one group."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, list[Point]] = {}
+        self.unreadable: dict[str, str] = {}
+        self._seen: set[str] = set()
+
+    def add(self, distribution: Distribution, group: str) -> None:
+        """Add what a package publishes, unless a copy of it came before on the path."""
         try:
             found = list(distribution.entry_points.select(group=group))
         except Exception as error:  # the file entry_points.txt of a package may be damaged
-            if _mentions(distribution, group):
-                unreadable[_package(distribution)] = error_text(error)
-            continue
+            self.unreadable[_package(distribution)] = error_text(error)
+            return
         package = _package(distribution) if found else ""
         name = package.split(" ")[0].lower().replace("_", "-").replace(".", "-")
-        if not found or name in seen:
+        if not found or name in self._seen:
             # Python imports the first of several copies on the path, so the others do not count.
-            continue
-        seen.add(name)
+            return
+        self._seen.add(name)
         for entry_point in dict.fromkeys(found):
             point = Point(entry_point.name, entry_point.value, group, package, entry_point)
-            points.setdefault(entry_point.name, []).append(point)
-    return Catalog({name: tuple(points[name]) for name in sorted(points)}, unreadable)
+            self.points.setdefault(entry_point.name, []).append(point)
 
 
 def error_text(error: BaseException) -> str:
@@ -124,12 +152,12 @@ def error_text(error: BaseException) -> str:
     return f"{kind}: {text[:_LONGEST]}" if text else kind
 
 
-def _mentions(distribution: Distribution, group: str) -> bool:
-    """Return whether a distribution whose entry points cannot be read publishes in the group."""
+def _entry_points_text(distribution: Distribution) -> str:
+    """Return the file in which a package says what it publishes; empty where it cannot be read."""
     try:
-        return f"[{group}]" in (distribution.read_text("entry_points.txt") or "")
+        return distribution.read_text("entry_points.txt") or ""
     except Exception:
-        return False
+        return ""
 
 
 def _package(distribution: Distribution) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from safecompress.errors import ConfigError, UsageError, did_you_mean
 from safecompress.registry.options import own_doc
-from safecompress.registry.published import Point, catalog, error_text
+from safecompress.registry.published import Catalog, Point, catalog, error_text
 
 T = TypeVar("T")
 
@@ -132,10 +132,14 @@ class Registry(Generic[T]):
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error.__cause__
 
-    def survey(self) -> Survey[T]:
-        """Load every published part, and return all parts with what is wrong with the others."""
+    def survey(self, published: Catalog | None = None) -> Survey[T]:
+        """Load every published part, and return all parts with what is wrong with the others.
+
+        Args:
+            published: what packages publish in this registry's group; None looks for it.
+        """
         parts, hidden = dict(self.parts), {}
-        published = catalog(self.group)
+        published = catalog(self.group) if published is None else published
         broken = {
             package: f"the package {package} cannot be read: {problem}. Repair or uninstall it."
             for package, problem in published.unreadable.items()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import betainc, gammaln, xlog1py, xlogy
 
 from safecompress.stats._curve import Curve
@@ -146,6 +145,9 @@ def _lower_end(curve: Curve, fpr: float, tail: float) -> float:
 
 
 def _root(function: Callable[[float], float]) -> float:
+    # Imported here, because it takes longer than all else that this package needs of scipy.
+    from scipy.optimize import brentq
+
     return float(brentq(function, 0.0, 1.0, xtol=1e-9))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from safecompress.attacks import ATTACKS
 from safecompress.cli.completion import VALUES, completions, light
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from safecompress.cli.verbs import VERBS, imported
 from safecompress.config import PRESETS
 from safecompress.export import FORMATS

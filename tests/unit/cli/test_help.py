@@ -35,7 +35,10 @@ def test_the_list_shows_the_first_line_of_a_commands_help(verb: str) -> None:
     assert " ".join(first.split()) == VERBS[verb][1]
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "init new.yaml"])
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "--version", "init new.yaml", "list", "list attacks --json", "list models mlp"],
+)
 def test_a_command_without_a_model_imports_no_torch(words: str, tmp_path: Path) -> None:
     code = (
         "import sys\n"

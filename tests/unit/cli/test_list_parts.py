@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from safecompress.cli import list_parts
 from safecompress.cli.app import app
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from safecompress.cli.part import needs_of, part_document, print_part
 from safecompress.errors import ConfigError
 from safecompress.protocols import Attack

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from safecompress import load_config
 from safecompress.candidate import SoftTarget
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from safecompress.compression.dp_guarantee import guarantee
 from safecompress.compression.first_masks import FIRST_MASKS, Magnitude
 from safecompress.compression.start import start_candidate

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from safecompress.cli.list_parts import KINDS
+from safecompress.cli.kinds import KINDS
 from safecompress.proposals import PROPOSALS
 from safecompress.proposals.over_mask import OverMask
 from safecompress.registry import Part
