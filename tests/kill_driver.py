@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,6 @@ def _export(work: Path) -> None:
         format="safetensors",
         model=make_model,
         data=splits(),
-        # A file that was put into place before its document is refused without.
-        force=True,
     )
 
 
@@ -71,8 +70,6 @@ def _release(work: Path) -> None:
         model=make_model,
         data=splits(),
         allow_failed=True,
-        # A release that was killed while its files were put into place is refused without.
-        force=True,
     )
 
 
@@ -120,12 +117,11 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def child(verb: str, work: Path, *, at_change: int = 0, after: float = 0.0) -> tuple[int, int]:
-    """Run a verb in a process of its own.
+def child(job: Callable[[], object], *, at_change: int = 0, after: float = 0.0) -> tuple[int, int]:
+    """Run a job in a process of its own.
 
     Args:
-        verb: a key of `VERBS`.
-        work: its folder.
+        job: what it does.
         at_change: the change of the file system before which it is killed; 0 for none.
         after: seconds after which it is killed; 0 for never.
 
@@ -151,7 +147,7 @@ def child(verb: str, work: Path, *, at_change: int = 0, after: float = 0.0) -> t
             own = os.getpid()
             sys.addaudithook(watch)
             with brisk():
-                VERBS[verb](work)
+                job()
             os.write(writing, str(changes).encode())
             status = 0
         except BaseException:
@@ -184,19 +180,19 @@ def main() -> None:
         if verb not in whole:
             shutil.copytree(sound, root / verb)
             started = time.monotonic()
-            status, changes = child(verb, root / verb)
+            status, changes = child(partial(VERBS[verb], root / verb))
             whole[verb] = (left(verb, root / verb), changes, time.monotonic() - started)
             assert status == 0, (verb, status)
             assert (root / verb / RUN / HISTORY).exists()
         expected, changes, seconds = whole[verb]
         shutil.copytree(sound, work)
-        kills = []
+        job, kills = partial(VERBS[verb], work), []
         for _ in range(draw.choice([1, 1, 2])):
             place = {"at_change": draw.randint(1, changes)}
             if draw.random() < 0.4:
                 place = {"after": draw.uniform(0.001, seconds)}  # type: ignore[dict-item]
-            kills.append(os.WIFSIGNALED(child(verb, work, **place)[0]))
-        status, _ = child(verb, work)
+            kills.append(os.WIFSIGNALED(child(job, **place)[0]))
+        status, _ = child(job)
         same = status == 0 and left(verb, work) == expected
         told = {"seed": seed, "verb": verb, "killed": sum(kills), "same": same}
         print(json.dumps(told), flush=True)

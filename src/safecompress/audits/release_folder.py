@@ -1,7 +1,8 @@
 """`require_release_folder`, `finish_release`, `kept_back`: the folder of a release.
 
-A release replaces only what a release wrote and nobody changed. `SHA256SUMS` is written last, so a
-folder whose files agree with it holds one whole release.
+A release replaces only what a release wrote and nobody changed. `SHA256SUMS` is put into place
+last, so a folder whose files agree with it holds one whole release. Until then the sums have
+another name, by which the files of a release that was killed are known.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from safecompress.verdicts.export_document import ExportVerdict, ReleasedWith
 from safecompress.verdicts.verdict import Verdict
 
 SUMS = "SHA256SUMS"
+_PLACING = f".{SUMS}.placing"
+"""Name of the sums while the files are put into place."""
+_STAGED = ".staged"
 REFUSED = "refused"
 """Folder inside, for the documents of a release that was refused."""
 _RESULTS = (VERDICT, FIGURES, JUNIT, PROVENANCE, REPORT, SUMMARY)
@@ -93,33 +97,34 @@ def finish_release(
     Raises:
         StorageError: when a file cannot be written.
     """
-    _clear((place if shipped else place.parent) / REFUSED)
-    make_folder(place)
-    names = _moved(work, place, exports) if shipped else []
+    documents = {f"{e.document.file.name}{end}" for e in exports for end in (".json", ".md")}
+    files = {path.name: path for path in work.iterdir() if shipped or path.name in documents}
     for done in exports:
         name = done.document.file.name
         document = _of_set(done.document, verdict, shipped=shipped)
-        write_json(place / f"{name}.json", document.to_json())
-        write_text(place / f"{name}.md", model_card(document))
-        names += [f"{name}.json", f"{name}.md"]
+        write_json(work / f"{name}.json", document.to_json())
+        write_text(work / f"{name}.md", model_card(document))
+        files |= {f"{name}{end}": work / f"{name}{end}" for end in (".json", ".md")}
     if verdict is not None:
-        facts = surroundings() | dict(made_with)
-        write_results(place, verdict, facts)
-        names += _RESULTS
-    sums = (f"{sha256(place / name)}  {name}\n" for name in sorted(names))
-    write_text(place / SUMS, "".join(sums))
+        # The results say the name of their folder.
+        results = work / _STAGED / place.resolve().name
+        write_results(results, verdict, surroundings() | dict(made_with))
+        files |= {name: results / name for name in _RESULTS}
+    _clear((place if shipped else place.parent) / REFUSED)
+    make_folder(place)
+    _put(files, place)
 
 
-def _moved(work: Path, place: Path, exports: Sequence[ExportResult]) -> list[str]:
-    """Move everything that the exports wrote but their documents, and return the names."""
-    documents = {f"{e.document.file.name}{end}" for e in exports for end in (".json", ".md")}
-    names = sorted(path.name for path in work.iterdir() if path.name not in documents)
-    for name in names:
+def _put(files: Mapping[str, Path], place: Path) -> None:
+    """Move files into place by name, the sums first under another name and last under their own."""
+    sums = (f"{sha256(file)}  {name}\n" for name, file in sorted(files.items()))
+    write_text(place / _PLACING, "".join(sums))
+    moves = [(file, place / name) for name, file in sorted(files.items())]
+    for file, target in (*moves, (place / _PLACING, place / SUMS)):
         try:
-            (work / name).replace(place / name)
+            file.replace(target)
         except OSError as error:
-            raise StorageError(f"{place / name}: cannot be written ({error}).") from error
-    return names
+            raise StorageError(f"{target}: cannot be written ({error}).") from error
 
 
 def _of_set(document: ExportVerdict, verdict: Verdict | None, *, shipped: bool) -> ExportVerdict:
@@ -164,21 +169,21 @@ def _clear(folder: Path) -> None:
 
 def _written_by_a_release(folder: Path) -> set[str]:
     """Return the names of files that an earlier release wrote and nobody changed since."""
+    begun = _unchanged(folder, sums=_PLACING)
     try:
-        if read_json(folder / VERDICT)["kind"] != "joint":
-            return set()
+        whole = begun or read_json(folder / VERDICT)["kind"] == "joint"
     except (SafeCompressError, KeyError, TypeError):
         return set()
-    return _unchanged(folder)
+    return begun | (_unchanged(folder) if whole else set())
 
 
-def _unchanged(folder: Path) -> set[str]:
+def _unchanged(folder: Path, *, sums: str = SUMS) -> set[str]:
     """Return the names of files that agree with the sums beside them, and that of the sums."""
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        lines = (folder / sums).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return set()
-    known = {SUMS}
+    known = {sums} - {_PLACING}
     for line in lines:
         digest, _, name = line.partition("  ")
         path = folder / name

@@ -1,6 +1,8 @@
 """`require_place` and `put`: where an exported file goes, and what stands there already.
 
-An export replaces only what an export wrote. A file that is refused leaves what was there.
+An export replaces only what an export wrote. A file that is refused leaves what was there. While
+files are put into place a note beside them holds their digests, so that an export that was killed
+meanwhile is told from somebody else's file.
 """
 
 from __future__ import annotations
@@ -10,12 +12,20 @@ from pathlib import Path
 
 from safecompress.errors import ConfigError, SafeCompressError
 from safecompress.export.card import model_card
-from safecompress.files import read_json, require_file, sha256, write_bytes, write_json, write_text
+from safecompress.files import (
+    read_json,
+    require_file,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from safecompress.run.folder import CONFIG
 from safecompress.verdicts.export_document import ExportVerdict
 
 REFUSED = ".refused"
 """What the names of the documents of a refused file hold where an older file keeps its own."""
+_PLACING = "placing"
 
 
 def require_place(paths: Sequence[Path], *, force: bool) -> None:
@@ -59,8 +69,9 @@ def put(path: Path, files: Mapping[Path, bytes] | None, document: ExportVerdict)
     Raises:
         StorageError: when a file cannot be written.
     """
-    beside = path
+    beside, note = path, _note(path)
     if files is not None:
+        write_json(note, {"kind": _PLACING, "sha256": document.sha256})
         for place, part in files.items():
             write_bytes(place, part)
     elif path.exists():
@@ -68,6 +79,8 @@ def put(path: Path, files: Mapping[Path, bytes] | None, document: ExportVerdict)
     data, card = _documents(beside)
     write_json(data, document.to_json())
     write_text(card, model_card(document))
+    if files is not None:
+        note.unlink(missing_ok=True)
 
 
 def documents_of(path: Path, *, shipped: bool) -> tuple[Path, Path]:
@@ -85,13 +98,26 @@ def _documents(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}.json"), path.with_name(f"{path.name}.md")
 
 
+def _note(path: Path) -> Path:
+    """Return where the digests of files are while they are put into place."""
+    return path.with_name(f".{path.name}.{_PLACING}")
+
+
 def _exported(path: Path, file: Path) -> bool:
-    """Return whether an export to a path wrote a file, or none is there: the document says so."""
+    """Return whether an export to a path wrote a file, or none is there.
+
+    The document says so, or the note of an export that was killed.
+    """
     data, _ = _documents(path)
+    records = ((data, "export"), (_note(path), _PLACING))
+    return any(_wrote(record, kind, file) for record, kind in records)
+
+
+def _wrote(record: Path, kind: str, file: Path) -> bool:
     try:
-        document = read_json(data)
-        if document["kind"] != "export":
+        said = read_json(record)
+        if said["kind"] != kind:
             return False
-        return not file.exists() or document["sha256"].get(file.name) == sha256(file)
+        return not file.exists() or said["sha256"].get(file.name) == sha256(file)
     except (SafeCompressError, OSError, KeyError, TypeError, AttributeError):
         return False
