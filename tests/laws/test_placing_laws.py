@@ -94,8 +94,6 @@ def _staged(root: Path, what: str, names: list[str]) -> dict[str, Path]:
     folder = root / what
     make_folder(folder)
     for name in names:
-        text = (
-            f'{{"kind": "joint", "of": "{what}"}}' if name == "verdict.json" else f"{what} {name}"
-        )
-        (folder / name).write_text(text)
+        value = {"kind": "joint", "of": what, "name": name}
+        (folder / name).write_text(json.dumps(value))
     return {name: folder / name for name in names}
