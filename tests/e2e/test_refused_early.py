@@ -99,7 +99,7 @@ def test_a_closed_pipe_is_no_verdict(tmp_path: Path) -> None:
 data: {source: {source: sklearn, name: digits}}
 model: {name: mlp, options: {hidden: [16]}}
 sparse: {density: 0.5, rounds: 1, settle_epochs: 0.5, train: {epochs: 1, precision: 32-true}}
-verdict: {checks: [{measure: density, condition: {at_most: 0.6}}]}
+verdict: {checks: [{measure: {attack: {attack: loss}}, condition: {at_most: 0.99}}]}
 """
     )
     process = subprocess.Popen(
