@@ -34,7 +34,7 @@ from tests.report_page import Page
     ],
 )  # fmt: skip
 def test_the_verdict_is_worded(status: str | None, word: str, tmp_path: Path) -> None:
-    given = verdict() | {"verdict": status, "sentence": "First of all. Then more."}
+    given = verdict(str(status)) | {"verdict": status, "sentence": "First of all. Then more."}
     found = Page.of(render_report(write_run(tmp_path / "run", verdict_json=given)))
     hero = found.by_id("verdict")
     css = word if word != "NEW" else "error"
