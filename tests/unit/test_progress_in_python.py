@@ -71,7 +71,7 @@ def test_nothing_is_shown_where_it_is_not_wanted(capsys) -> None:
 def test_a_terminal_gets_what_the_command_line_shows(monkeypatch) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100)
-    monkeypatch.setattr(python, "Console", lambda **_: console)
+    monkeypatch.setattr("rich.console.Console", lambda **_: console)
     with shown(True, lambda event: None) as listen:
         for event in EVENTS:
             listen(event)
