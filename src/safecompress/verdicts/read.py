@@ -53,9 +53,10 @@ def read_document(value: object) -> Document:
         )
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(f"kind: {kind!r} is none{did_you_mean(str(kind), KINDS)}.")
+    document = KINDS[kind].from_json(value)
     if why := contradiction(value):
         raise DataError(f"{why}; the file was changed after it was written.")
-    return KINDS[kind].from_json(value)
+    return document
 
 
 def read_verdict(path: Path) -> CompressVerdict | AuditVerdict:
