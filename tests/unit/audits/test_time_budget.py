@@ -116,7 +116,7 @@ def test_the_scope_says_what_was_left_out(tmp_path: Path) -> None:
     assert "left out" not in audit(path, time_budget="10m").verdict.document.to_json()["scope"]
 
 
-@pytest.mark.parametrize("seed", range(count(2, 50)))
+@pytest.mark.parametrize("seed", range(count(1, 50)))
 @pytest.mark.parametrize("leak", [0.0, 0.5])
 def test_an_audit_without_a_usual_attack_never_passes(
     tmp_path: Path, leak: float, seed: int
