@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from safecompress.checks.check import CheckResult
-from safecompress.checks.conditions import Status
+from safecompress.checks.overall import in_doubt
 from safecompress.checks.plausibility import require_plausible
 from safecompress.checks.reference_fit import fitting_references
 from safecompress.data import RecordedOutputs
@@ -75,16 +75,7 @@ def doubts_of(recorded: RecordedOutputs, parent: RecordedOutputs | None) -> tupl
     models = {AUDITED: recorded} | ({} if parent is None else {DENSE: parent})
     wanted = "not far less often right than a simple classifier of its rows"
     return tuple(
-        CheckResult(
-            f"control: own inputs, {name}",
-            Status.INCONCLUSIVE,
-            True,
-            wanted,
-            None,
-            0.0,
-            model.doubt,
-            advice=_SETTLE,
-        )
+        in_doubt(f"own inputs, {name}", model.doubt, wanted=wanted, advice=_SETTLE)
         for name, model in models.items()
         if model.doubt
     )
@@ -102,14 +93,10 @@ def hurry_of(missed: Sequence[str]) -> tuple[CheckResult, ...]:
     if not missed:
         return ()
     return (
-        CheckResult(
-            "control: time for the usual attacks",
-            Status.INCONCLUSIVE,
-            True,
-            "every attack that runs without a time budget",
-            None,
-            0.0,
+        in_doubt(
+            "time for the usual attacks",
             f"{', '.join(missed)} did not fit into the time, and what they would find is not known",
+            wanted="every attack that runs without a time budget",
             advice="Give the audit more time (--time-budget, time_budget), or set no limit.",
         ),
     )

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from safecompress.attacks import ATTACKS
-from safecompress.audits.suite import TIERS, Limits, Tier, limit_checks
+from safecompress.audits.suite import TIERS, Limits, Tier, group_limit_checks, limit_checks
 from safecompress.checks import Suite
-from safecompress.checks.by_class import group_checks
 from safecompress.data import RecordedOutputs
 from safecompress.data.predictions import TASKS
 from safecompress.errors import ConfigError
@@ -95,10 +94,5 @@ def task_suite(limits: Limits, *, attacks: Sequence[Attack], groups: Sequence[st
         attacks: the attacks.
         groups: attributes within whose groups the model is judged.
     """
-    within = group_checks(
-        attacks,
-        bound=limits.max_auc if limits.max_group_auc is None else limits.max_group_auc,
-        by=groups,
-        decisive=limits.max_group_auc is not None,
-    )
+    within = group_limit_checks(limits, attacks, by=groups)
     return Suite((*limit_checks(limits, attacks), *within))

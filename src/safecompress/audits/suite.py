@@ -251,12 +251,7 @@ def audit_suite(
     by_class = next(attack for attack in attacks if _is_built_in(attack, _BY_CLASS))
     measure = AttackMeasure(by_class, metric_named("class-balanced-accuracy"))
     checks.append(named_check(measure, at_most(limits.max_auc)))
-    checks += group_checks(
-        judging,
-        bound=limits.max_auc if limits.max_group_auc is None else limits.max_group_auc,
-        by=(CLASS, *group_by),
-        decisive=limits.max_group_auc is not None,
-    )
+    checks += group_limit_checks(limits, judging, by=(CLASS, *group_by))
     checks += worth_checks(relative=baseline is not None)
     if baseline is not None:
         checks.append(named_check(Accuracy(), at_least_dense(-_ACCURACY_LOSS)))
@@ -264,6 +259,21 @@ def audit_suite(
         checks += dense_checks(comparable, limits.margin)
     checks += [replace(check, critical=False) for check in auc_checks(informing, limits.max_auc)]
     return Suite(tuple(checks))
+
+
+def group_limit_checks(
+    limits: Limits, attacks: Sequence[Attack], *, by: Sequence[str]
+) -> list[Check]:
+    """Return the checks that attacks keep the bounds within each group of some attributes.
+
+    Args:
+        limits: the bounds.
+        attacks: the attacks, at least one.
+        by: names of the attributes.
+    """
+    asked = limits.max_group_auc
+    bound = limits.max_auc if asked is None else asked
+    return group_checks(attacks, bound=bound, by=by, decisive=asked is not None)
 
 
 def limit_checks(limits: Limits, attacks: Sequence[Attack]) -> list[Check]:

@@ -1,4 +1,4 @@
-"""`overall`, `unasked`, `withdrawn`: how checks and controls become one status.
+"""`overall`, `unasked`, `in_doubt`, `withdrawn`: how checks and controls become one status.
 
 A control that fails takes figures away. A control of one attack takes away what this attack found,
 and nothing else: what another attack has proved stays proved. A control of the rows takes away
@@ -66,17 +66,26 @@ def unasked(suite: Suite) -> tuple[CheckResult, ...]:
     if not critical or any(check.measure.leak for check in critical):
         return ()
     return (
-        CheckResult(
-            "control: a test of leaks",
-            Status.INCONCLUSIVE,
-            True,
-            "a critical check of what the model gives away",
-            None,
-            0.0,
+        in_doubt(
+            "a test of leaks",
             "no critical check asks what the model gives away",
+            wanted="a critical check of what the model gives away",
             advice="Ask for an attack (verdict.checks), or leave the list out, for usual ones.",
         ),
     )
+
+
+def in_doubt(name: str, why: str, *, wanted: str, advice: str) -> CheckResult:
+    """Return a control that leaves a verdict undecided, unless something proves a leak.
+
+    Args:
+        name: what is in doubt.
+        why: the reason, in words.
+        wanted: what would settle the doubt, as a condition.
+        advice: what to do.
+    """
+    status = Status.INCONCLUSIVE
+    return CheckResult(f"control: {name}", status, True, wanted, None, 0.0, why, advice=advice)
 
 
 def withdrawn(
