@@ -103,10 +103,21 @@ def test_log_odds_of_the_label_are_the_logit_of_its_probability():
     torch.testing.assert_close(true_class_log_odds(given), torch.logit(p))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 51])
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_rows_score_alike_to_the_last_bit_wherever_they_stand(rows, classes, dtype):
+    logits = torch.randn(1, classes, dtype=dtype).repeat(rows, 1)
+    given = Outputs(logits, torch.full((rows,), classes - 1), torch.arange(rows))
+    for attack in METRICS:
+        assert len(set(attack.score(None, Evidence(given)).tolist())) == 1
+    assert len(set(true_class_log_odds(given).tolist())) == 1
+
+
 def test_blocks_of_rows_change_nothing(monkeypatch):
     given = outputs(torch.randn(37, 4).tolist(), [i % 4 for i in range(37)])
     whole = by_blocks(log_odds, given)
-    monkeypatch.setattr("safecompress.attacks.metric._BLOCK", 20)
+    monkeypatch.setattr("safecompress.attacks.metric._BLOCK", 64)
     assert torch.equal(by_blocks(log_odds, given), whole)
 
 
