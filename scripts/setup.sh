@@ -59,12 +59,20 @@ has_pip() {
 }
 
 install() {
+    # Compiling every module of every package takes two minutes of one core, and most are never
+    # imported; `compile_used` does those that are.
     # pip undoes what it could not finish; only one that was killed leaves halves behind.
-    "$python" -m pip install --quiet "$@" || {
+    "$python" -m pip install --quiet --no-compile "$@" || {
         code=$?
         [ "$code" -gt 128 ] || rm -f "$unfinished"
         exit "$code"
     }
+}
+
+compile_used() {
+    # What a run imports is compiled here even where the environment forbids Python to keep what it
+    # compiles: there each command would compile it again.
+    PYTHONDONTWRITEBYTECODE='' "$python" -c 'import safecompress.audit, safecompress.compress, torch._dynamo'
 }
 
 if [ -e "$unfinished" ] || ! new_enough "$python" || ! has_pip; then
@@ -91,6 +99,7 @@ if [ -n "${TORCH_INDEX:-}" ]; then
     install -c "$constraints" --index-url "$TORCH_INDEX" torch
 fi
 install -c "$constraints" -e "$target"
+compile_used
 rm -f "$unfinished"
 
 : >"$venv/.installed-runtime"
