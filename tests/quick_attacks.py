@@ -8,7 +8,7 @@ from tests.support import calibrating, count
 
 QUICK: dict[str, dict[str, Any]] = {
     "neural-published": {"epochs": count(8, 100)},
-    "white-box-published": {"epochs": count(15, 30)},
+    "white-box-published": {"epochs": count(20, 30)},
     "samia": {"copies": 2, "epochs": count(4, 15)},
     "boundary": {} if calibrating() else {"steps": 1, "directions": 2, "estimates": 4},
     "augmentation": {} if calibrating() else {"copies": 3, "levels": 4},

@@ -12,7 +12,6 @@ from tests.contracts import assert_caught, cases
 from tests.defended import ON, built
 from tests.support import count
 
-
 SHORT = {"adversarial": {"attacker_steps": count(1, 3)}}
 """How long its attackers learn in each step changes no rule that a defense keeps."""
 
