@@ -20,8 +20,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     [
         # The first step of an optimizer imports torch's compiler, which takes longer than a run.
         *("torch", "torch._dynamo"),
@@ -60,7 +60,7 @@ class Command:
     ) -> None:
         number = next(_NUMBERS)
         self._files = _folder() / f"{number}.out", _folder() / f"{number}.err"
-        self._process = _CONTEXT.Process(
+        self._process = CONTEXT.Process(
             target=_run,
             args=(list(map(str, words)), cwd or Path.cwd(), dict(env or {}), path, self._files),
         )

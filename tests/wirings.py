@@ -16,8 +16,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from safecompress.protocols import Outputs, Pool, Rows
+from tests.support import count
 
 Array = NDArray[Any]
+ROWS = count(600, 1000)
 MODELS = {
     "network": lambda: MLPClassifier((100,), max_iter=120, learning_rate_init=5e-3, random_state=0),
     "logistic": lambda: LogisticRegression(max_iter=200),
@@ -71,7 +73,7 @@ def logits(model: Any, x: Array, classes: int) -> Array:
 
 
 @cache
-def wired(kind: str, *, classes: int = 5, n: int = 1000, noise: float = 0.0) -> Wiring:
+def wired(kind: str, *, classes: int = 5, n: int = ROWS, noise: float = 0.0) -> Wiring:
     """Return a model fitted on standardized inputs of columns with very different scales."""
     draw = np.random.default_rng(classes)
     s = draw.normal(size=(2 * n, 20))

@@ -14,6 +14,7 @@ from safecompress.attacks.imagined import evidence_for
 from safecompress.protocols import Attack, Evidence, Outputs, Pool, Rows
 from safecompress.randomness import generator
 from safecompress.stats import auc_p_value, clopper_pearson
+from tests.quick_attacks import QUICK
 from tests.support import count
 
 METRICS = ("loss", "confidence", "entropy", "modified-entropy")
@@ -27,14 +28,6 @@ SHORT = {
 }
 """For null models: whether an attack keeps its rate rests on who is judged, not on how long it
 learns."""
-QUICK = {
-    "neural-published": {"epochs": count(8, 100)},
-    "white-box-published": {},
-    "samia": {"copies": 2, "epochs": count(6, 15)},
-    "boundary": {"steps": count(1, 5)},
-    "augmentation": {"copies": count(4, 8)},
-}
-
 
 LEARNT = ("learnt-references", "learnt-set")
 """They learn on a population of imagined models, for seconds."""
@@ -68,7 +61,7 @@ def run(a: Attack, groups: Pool[Outputs], *, seed: int = 0):
 @pytest.mark.parametrize("classes", [2, 10])
 def test_every_attack_finds_the_planted_leak(name, classes):
     # The published attacker costs a hundred times the others; its repetitions are fewer.
-    small, full = (1, 10) if name in QUICK else (1, 50) if name in LEARNT else (5, 50)
+    small, full = (1, 50) if name in LEARNT else (1, 10) if name in QUICK else (3, 50)
     # Of two classes the model is seldom wrong, and no ratio is twice another.
     rows = 2000 if name == "gap" else 400
     options = {"gamma": 1.0} if (name, classes) == ("rmia", 2) else {}

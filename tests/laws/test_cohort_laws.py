@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +28,7 @@ from safecompress.protocols import Rows
 from safecompress.run.folder import MODEL
 from safecompress.run.model_file import read_model
 from safecompress.train import predict
+from tests.forked_workers import ForkedWorker, forked_workers
 from tests.planted_modules import plant_modules, ran
 
 CONFIG: dict[str, Any] = {
@@ -177,6 +176,8 @@ def test_trained_in_processes_equals_trained_here(here: list[str], tmp_path: Pat
     apart = Cohort.begin(tmp_path, plan())
     train_cohort(apart, 3, ShadowsConfig(count=4, workers=2), listen=silent)
     assert digests(apart.folder) == here[:3]
+    command = ["pgrep", "-f", f"safecompress.cohorts.worker {apart.folder}"]
+    assert subprocess.run(command, capture_output=True, check=False).stdout == b""
 
 
 def test_trained_on_ray_equals_trained_here(
@@ -198,31 +199,28 @@ def test_trained_on_ray_equals_trained_here(
     assert digests(cluster.folder) == here[:2]
 
 
-def test_a_killed_worker_costs_its_job_only(here: list[str], tmp_path: Path) -> None:
+def test_a_killed_worker_costs_its_job_only(
+    here: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = forked_workers(monkeypatch)
     struck = Cohort.begin(tmp_path, plan())
-    killed: list[int] = []
+    killed: list[ForkedWorker] = []
 
     def strike() -> None:
-        """Kill the first worker whose model has a checkpoint."""
+        """Kill the first worker once a model has a checkpoint."""
         while not killed:
             if any(struck.folder.glob("0*/state/*")):
-                for pid in _workers_of(struck.folder)[:1]:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
+                started[0].kill()
+                killed.append(started[0])
             time.sleep(0.005)
 
     thread = threading.Thread(target=strike, daemon=True)
     thread.start()
     train_cohort(struck, 4, ShadowsConfig(count=4, workers=2), listen=silent)
     assert killed
+    assert len(started) == 3
     assert digests(struck.folder) == here
-    assert not _workers_of(struck.folder)
-
-
-def _workers_of(folder: Path) -> list[int]:
-    command = ["pgrep", "-f", f"safecompress.cohorts.worker {folder}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
+    assert not any(worker.alive for worker in started)
 
 
 def test_workers_that_keep_dying_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,12 +230,16 @@ def test_workers_that_keep_dying_are_told(tmp_path: Path, monkeypatch: pytest.Mo
         train_cohort(cohort, 2, ShadowsConfig(count=4, workers=2), listen=silent)
 
 
-def test_what_a_training_in_a_process_raises_is_raised_here(tmp_path: Path) -> None:
+def test_what_a_training_in_a_process_raises_is_raised_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = forked_workers(monkeypatch)
     wild = CONFIG["dense"] | {"lr": 1e30}
     cohort = Cohort.begin(tmp_path, plan(dense=wild))
     with pytest.raises(NonFiniteError, match="shadow model"):
         train_cohort(cohort, 2, ShadowsConfig(count=4, workers=2), listen=silent)
-    assert not _workers_of(tmp_path)
+    assert len(started) == 2
+    assert not any(worker.alive for worker in started)
 
 
 def test_a_cohort_trains_no_model_twice(tmp_path: Path) -> None:

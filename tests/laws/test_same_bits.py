@@ -15,6 +15,7 @@ from benchmarks.reproduce import busy, digests
 from torch import nn
 
 from safecompress import compress, splits_from_arrays
+from tests.support import count
 
 TRAIN = {"epochs": 2, "lr": 0.05, "batch_size": 40}
 RUNS: dict[str, dict[str, Any]] = {
@@ -36,9 +37,13 @@ def model() -> nn.Module:
 
 def run(config: dict[str, Any], out: Path) -> dict[str, str]:
     draw = torch.Generator().manual_seed(0)
-    x = torch.randn(400, 24, generator=draw)
+    x = torch.randn(count(280, 400), 24, generator=draw)
     splits = splits_from_arrays(x.numpy(), x[:, :4].argmax(1).numpy(), seed=0)
-    base = {"sparse": {"density": 0.3, "rounds": 2, "train": TRAIN}, "seed": 3}
+    base = {
+        "dense": {"epochs": count(2, 60)},
+        "sparse": {"density": 0.3, "rounds": 2, "train": TRAIN},
+        "seed": 3,
+    }
     compress(model, splits, config=base | config, out=out)
     return digests(out)
 

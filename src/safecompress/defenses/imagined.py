@@ -7,6 +7,7 @@ effect of a defense on training therefore shows within a second.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ from safecompress.topology import Topology
 from safecompress.train import Trainer
 
 CLASSES, WIDTH, MEMBERS = 4, 30, 100
+EPOCHS = 40
 CONFIG = TrainConfig(
-    epochs=40, batch_size=50, lr=0.1, precision="32-true", memory_format="contiguous"
+    epochs=EPOCHS, batch_size=50, lr=0.1, precision="32-true", memory_format="contiguous"
 )
-STEPS = 40 * 2
+STEPS = EPOCHS * 2
 ENGINE = EngineConfig(accelerator="cpu")
 
 
@@ -123,10 +125,16 @@ def finished(seed: int) -> nn.Module:
     Args:
         seed: seed of the rows, the network and the training.
     """
-    plain = trainer(seed)
     model = network(seed)
-    model.load_state_dict(dict(plain.train(plain.start(), STEPS).weights))
+    model.load_state_dict(dict(_finished(seed)))
     return model.eval()
+
+
+@cache
+def _finished(seed: int) -> Mapping[str, Tensor]:
+    """Return its weights; a contract asks for them a dozen times."""
+    plain = trainer(seed)
+    return plain.train(plain.start(), STEPS).weights
 
 
 def same_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softmax
 
 from safecompress.attacks import ATTACKS
-from safecompress.defenses.imagined import MEMBERS, network, toy, trainer
+from safecompress.defenses.imagined import EPOCHS, MEMBERS, network, toy, trainer
 from safecompress.protocols import Attack, Defense, Evidence, Outputs, Pool, References, Rows
 from safecompress.randomness import derive, permutation
 from safecompress.stats import auc
@@ -101,7 +101,14 @@ def _error(values: Tensor) -> float:
     return float(values.std()) / math.sqrt(len(values))
 
 
-def leaks(defense: Defense, *, seed: int = 0, pairs: int = PAIRS) -> RecipeLeak:
+def leaks(
+    defense: Defense,
+    *,
+    seed: int = 0,
+    pairs: int = PAIRS,
+    judged: int | None = None,
+    epochs: int = EPOCHS,
+) -> RecipeLeak:
     """Return what attacks of each kind find in small networks that were trained with a defense.
 
     The figures are of a toy and no forecast for other data; they show where to look. It takes
@@ -111,6 +118,8 @@ def leaks(defense: Defense, *, seed: int = 0, pairs: int = PAIRS) -> RecipeLeak:
         defense: a defense that was not used yet. It is copied for each training.
         seed: seed of the rows, the draws and the trainings.
         pairs: pairs of networks, at least 3, so that every attack has references enough.
+        judged: how many of the networks are attacked, the first ones; None for all.
+        epochs: epochs that each network is trained for, at least 1.
 
     Raises:
         NonFiniteError: when a network that it trained answers NaN or infinity.
@@ -120,7 +129,7 @@ def leaks(defense: Defense, *, seed: int = 0, pairs: int = PAIRS) -> RecipeLeak:
     plain: list[nn.Module] = []
     if defense.needs_dense or defense.needs_soft_labels:
         plain = [
-            _trained(None, rows.take(saw), seed=derive(seed, "plain", k))
+            _trained(None, rows.take(saw), seed=derive(seed, "plain", k), epochs=epochs)
             for k, saw in enumerate(seen)
         ]
     answers = [softmax(_answer(model, rows), dim=1) for model in plain]
@@ -132,11 +141,13 @@ def leaks(defense: Defense, *, seed: int = 0, pairs: int = PAIRS) -> RecipeLeak:
             defense,
             rows.take(saw),
             seed=derive(seed, "defended", number),
+            epochs=epochs,
             dense=dense,
             soft_labels=labels,
         )
         said.append(_answer(model, rows))
-    return RecipeLeak(defense.name, _families(torch.stack(said), rows, seen, seed=seed))
+    families = _families(torch.stack(said), rows, seen, judged=judged or len(said), seed=seed)
+    return RecipeLeak(defense.name, families)
 
 
 def _dealt(seed: int, count: int) -> Tensor:
@@ -158,12 +169,15 @@ def _trained(
     members: Rows,
     *,
     seed: int,
+    epochs: int,
     dense: nn.Module | None = None,
     soft_labels: Tensor | None = None,
 ) -> nn.Module:
     """Return a network trained on some rows, in evaluation mode."""
     defenses = [] if defense is None else [copy.deepcopy(defense)]
-    training = trainer(seed, defenses, dense=dense, soft_labels=soft_labels, members=members)
+    training = trainer(
+        seed, defenses, dense=dense, soft_labels=soft_labels, members=members, epochs=epochs
+    )
     model = network(seed)
     model.load_state_dict(dict(training.train(training.start(), training.total_steps).weights))
     return model.eval()
@@ -183,14 +197,16 @@ def _unseen_mean(answers: list[Tensor], seen: Tensor) -> Tensor:
     return (unseen.unsqueeze(2) * stacked).sum(dim=0) / unseen.sum(dim=0).unsqueeze(1)
 
 
-def _families(said: Tensor, rows: Rows, seen: Tensor, *, seed: int) -> tuple[FamilyLeak, ...]:
+def _families(
+    said: Tensor, rows: Rows, seen: Tensor, *, judged: int, seed: int
+) -> tuple[FamilyLeak, ...]:
     everyone = References.of(said, rows.labels, seen)
     strongest: dict[str, FamilyLeak] = {}
     for name in ATTACKERS:
         attack = ATTACKS.build(name, where="leaks")
         aucs = [
             _auc(attack, number, said[number], rows, everyone, seed=seed)
-            for number in range(len(said))
+            for number in range(judged)
         ]
         found = FamilyLeak(attack.signals, name, torch.tensor(aucs, dtype=torch.float64))
         known = strongest.get(attack.signals)

@@ -12,15 +12,8 @@ from safecompress.attacks.contract import violations
 from safecompress.attacks.metric import LossAttack
 from safecompress.protocols import Attack
 from tests.contracts import assert_caught, cases
-from tests.support import count
+from tests.quick_attacks import QUICK
 
-QUICK = {
-    "neural-published": {"epochs": count(8, 100)},
-    "white-box-published": {},
-    "boundary": {"steps": count(1, 5)},
-    "augmentation": {"copies": count(4, 8)},
-    "samia": {"copies": 2, "epochs": count(4, 15)},
-}
 REQUESTS = [{name: QUICK.get(name, {})} for name in sorted(ATTACKS.all())]
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from safecompress.attacks import ATTACKS
 from safecompress.attacks.controls import no_leak, planted_leak
 from safecompress.errors import NonFiniteError, UndecidableError
+from tests.quick_attacks import QUICK
 from tests.support import count
 from tests.sure_models import FAULTS, FORMS, broken_attack, sure_outputs
 
@@ -24,11 +25,11 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", SOUND)
-@settings(max_examples=count(8, 100), deadline=None)
+@settings(max_examples=count(6, 100), deadline=None)
 @given(**MODELS)
 def test_no_sound_attack_is_called_broken_on_any_model(name, n, classes, sure, form, seed):
     outputs = sure_outputs(n, classes=classes, sure=sure, seed=seed, form=form)
-    attack = ATTACKS.build(name, where="test")
+    attack = ATTACKS.build({name: QUICK.get(name, {})}, where="test")
     for control, options in ((planted_leak, {}), (no_leak, {"level": 1e-6})):
         try:
             result = control(outputs, attack, seed=seed, **options)

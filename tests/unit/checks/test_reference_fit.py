@@ -15,6 +15,7 @@ from safecompress.checks.reference_fit import fitting_references
 from safecompress.data import read_outputs
 from safecompress.errors import DataError
 from tests.recorded_outputs import Arrays, saved, with_references
+from tests.support import calibrating
 
 GROUPS = ("member", "nonmember")
 ROWS = 600
@@ -129,7 +130,7 @@ ROUNDED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[4, 16])
+@pytest.fixture(scope="module")
 def models(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -142,7 +143,16 @@ def alone(models: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, fl
     return {c["name"]: c["value"] for c in document["checks"] if "control" not in c["name"]}
 
 
-@pytest.mark.parametrize("rounding", ROUNDED)
+FEW = ("exact", "half precision")
+"""Roundings that are tried beside many references, too, where an audit takes longer."""
+
+
+@pytest.mark.parametrize(
+    ("models", "rounding"),
+    [(4, name) for name in ROUNDED]
+    + [(16, name) for name in ROUNDED if calibrating() or name in FEW],
+    indirect=["models"],
+)
 def test_the_model_among_its_references_changes_no_figure(
     models: int, rounding: str, alone: dict[str, float], tmp_path: Path
 ) -> None:

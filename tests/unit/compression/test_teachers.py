@@ -92,6 +92,21 @@ def run(folder, data=None, **options):
     )
 
 
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory):
+    """A finished run with soft labels, and its folder, which nobody changes."""
+    folder = tmp_path_factory.mktemp("soft") / "run"
+    with brisk():
+        return run(folder), folder
+
+
+@pytest.fixture(scope="module")
+def taught_student(tmp_path_factory):
+    """A finished run that began with a student."""
+    with brisk():
+        return student_run(tmp_path_factory.mktemp("student") / "run")
+
+
 def labels_of(folder):
     found = {}
     for path in sorted((folder / "teachers").iterdir()):
@@ -101,9 +116,8 @@ def labels_of(folder):
     return {row: torch.stack(said) for row, said in found.items()}
 
 
-def test_no_soft_label_depends_on_its_own_rows_label(tmp_path):
-    run(tmp_path / "a")
-    before = labels_of(tmp_path / "a")
+def test_no_soft_label_depends_on_its_own_rows_label(soft, tmp_path):
+    before = labels_of(soft[1])
     other = splits.__wrapped__()
     member = int(other.members.ids[5])
     other.members.labels[5] = (other.members.labels[5] + 1) % 3
@@ -113,15 +127,15 @@ def test_no_soft_label_depends_on_its_own_rows_label(tmp_path):
     assert sum(not torch.equal(before[row], after[row]) for row in before) > len(before) / 2
 
 
-def test_a_run_killed_among_its_teachers_ends_in_the_same_model(tmp_path):
-    whole = run(tmp_path / "whole")
+def test_a_run_killed_among_its_teachers_ends_in_the_same_model(soft, tmp_path):
+    whole, folder = soft
     with pytest.raises(Exception, match="note 2"):
         run(tmp_path / "cut", on_event=stopping_at("note", 2))
     assert len(list((tmp_path / "cut" / "teachers").iterdir())) == 2
     resumed = compress(make_model, splits(), resume=tmp_path / "cut")
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name])
-    assert any("soft=0.7" in line["proposal"] for line in read_history(tmp_path / "whole"))
+    assert any("soft=0.7" in line["proposal"] for line in read_history(folder))
 
 
 def test_a_teachers_file_of_another_run_is_refused(tmp_path):
@@ -213,10 +227,9 @@ def test_a_student_and_what_is_cut_from_it_never_meet_a_hard_label(tmp_path):
         assert torch.equal(weight, second.model.state_dict()[name])
 
 
-def test_nothing_of_the_dense_model_is_in_what_a_student_becomes(tmp_path):
-    whole = student_run(tmp_path / "a")
+def test_nothing_of_the_dense_model_is_in_what_a_student_becomes(taught_student, tmp_path):
     none = student_run(tmp_path / "b", dense=TRAIN | {"epochs": 1}, teachers={"train": TRAIN})
-    for name, weight in whole.model.state_dict().items():
+    for name, weight in taught_student.model.state_dict().items():
         assert torch.equal(weight, none.model.state_dict()[name])
 
 
@@ -234,17 +247,28 @@ def test_a_student_ends_at_the_density_and_is_cut_by_magnitude(tmp_path):
     assert kept.min() >= left.max()
 
 
-def test_a_run_killed_while_its_student_learns_ends_in_the_same_model(tmp_path):
-    whole = student_run(tmp_path / "whole")
+def test_a_run_killed_while_its_student_learns_ends_in_the_same_model(taught_student, tmp_path):
     learning = stopping_when(lambda event: event.data.get("piece") == "student")
     with pytest.raises(Stopped):
         student_run(tmp_path / "cut", on_event=learning)
     resumed = compress(make_model, splits(), resume=tmp_path / "cut")
-    for name, weight in whole.model.state_dict().items():
+    for name, weight in taught_student.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name])
 
 
 PROPOSED = {"search": "every-round", "proposals": ["set", {"student": {"mask": "rigl"}}]}
+PROPOSING = SETTINGS | {
+    "sparse": SETTINGS["sparse"] | {"student": STUDENT["student"]},
+    "steer": PROPOSED | {"attacks": ["loss"]},
+}
+
+
+@pytest.fixture(scope="module")
+def proposing(tmp_path_factory):
+    """A finished run whose candidates may become a student's, and its folder."""
+    folder = tmp_path_factory.mktemp("proposing") / "run"
+    with brisk():
+        return compress(make_model, splits(), config=PROPOSING, out=folder), folder
 
 
 def test_a_proposed_student_is_the_one_that_a_search_may_begin_with(tmp_path):
@@ -267,21 +291,17 @@ def test_a_proposed_student_is_the_one_that_a_search_may_begin_with(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["student", "search"])
-def test_a_run_killed_with_a_proposed_student_ends_in_the_same_model(tmp_path, kind):
-    config = SETTINGS | {
-        "sparse": SETTINGS["sparse"] | {"student": STUDENT["student"]},
-        "steer": PROPOSED | {"attacks": ["loss"]},
-    }
-    whole = compress(make_model, splits(), config=config, out=tmp_path / "whole")
+def test_a_run_killed_with_a_proposed_student_ends_in_the_same_model(proposing, tmp_path, kind):
+    whole, folder = proposing
     killed = stopping_when(
         lambda event: event.data.get("stage") == kind and event.data.get("done") is not None
     )
     with pytest.raises(Stopped):
-        compress(make_model, splits(), config=config, out=tmp_path / "cut", on_event=killed)
+        compress(make_model, splits(), config=PROPOSING, out=tmp_path / "cut", on_event=killed)
     resumed = compress(make_model, splits(), resume=tmp_path / "cut")
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name])
-    assert result(tmp_path / "whole") == result(tmp_path / "cut")
+    assert result(folder) == result(tmp_path / "cut")
 
 
 def test_snip_towards_soft_labels_never_meets_a_hard_one(tmp_path):
@@ -351,14 +371,14 @@ def test_candidates_are_compared_with_teachers_that_never_saw_the_row(tmp_path):
     assert len(outputs.references.nonmembers.log_odds.unique(dim=1).T) > 1
 
 
-def test_the_calibrated_attack_runs_where_there_are_teachers_and_only_there(tmp_path):
-    run(tmp_path / "soft")
+def test_the_calibrated_attack_runs_where_there_are_teachers_and_only_there(soft, tmp_path):
     begin(tmp_path / "masks")
     without = SETTINGS | {"steer": STEER | {"calibrated": False}}
     compress(make_model, splits(), config=without, out=tmp_path / "without")
+    folders = {"soft": soft[1], "masks": tmp_path / "masks", "without": tmp_path / "without"}
     asked = {
-        name: {m for line in read_history(tmp_path / name) for m in line["measures"]}
-        for name in ("soft", "masks", "without")
+        name: {m for line in read_history(folder) for m in line["measures"]}
+        for name, folder in folders.items()
     }
     assert "calibrated.auc" in asked["soft"]
     assert "calibrated.auc" not in asked["masks"] | asked["without"]

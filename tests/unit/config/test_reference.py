@@ -6,6 +6,7 @@ import doctest
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -65,14 +66,10 @@ def rows(command: str) -> list[str]:
 @pytest.mark.parametrize("command", CONFIGS)
 def test_every_option_is_in_the_page(command: str) -> None:
     listed = {row for other in CONFIGS for row in rows(other)}
+    groups = [group for config in CONFIGS.values() for group in option_groups(config)]
     for section, path in sections(CONFIGS[command], ""):
         # Sections of one class share a table, which stands at one of their paths.
-        tables = {
-            group.path
-            for config in CONFIGS.values()
-            for group in option_groups(config)
-            if group.section == section.__name__
-        }
+        tables = {group.path for group in groups if group.section == section.__name__}
         for name in section.model_fields:
             rows_of_it = {f"{table}.{name}".removeprefix(".") for table in tables}
             assert rows_of_it & listed, f"{path}.{name}"
@@ -87,12 +84,17 @@ def test_a_section_is_found_at_every_path_that_leads_to_it(command: str) -> None
     assert found == {(s.__name__, path) for s, path in sections(CONFIGS[command], "")}
 
 
+@cache
+def validator(command: str) -> jsonschema.Draft202012Validator:
+    schema = json.loads((ROOT / "docs" / "schemas" / f"{command}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
 def complaints(command: str, settings: Any) -> list[str]:
     """Return what an editor that knows the committed schema marks as wrong."""
-    schema = json.loads((ROOT / "docs" / "schemas" / f"{command}.json").read_text())
-    validator = jsonschema.Draft202012Validator(schema)
-    validator.check_schema(schema)
-    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(settings)]
+    found = validator(command).iter_errors(settings)
+    return [f"{error.json_path}: {error.message}" for error in found]
 
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))

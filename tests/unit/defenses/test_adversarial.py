@@ -88,7 +88,8 @@ def mean_over_seeds(kind, gain, weight, figure):
 
 @pytest.mark.parametrize("gain", ["confusion", "clamped"])
 def test_the_defense_lowers_the_attacker_s_balanced_accuracy(gain):
-    undefended = mean_over_seeds(AdversarialTraining, gain, 0.0, 0)
+    # Without a weight one gain changes as little as the other.
+    undefended = mean_over_seeds(AdversarialTraining, "clamped", 0.0, 0)
     assert mean_over_seeds(AdversarialTraining, gain, 1.0, 0) < undefended - 0.03
 
 

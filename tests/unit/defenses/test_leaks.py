@@ -7,12 +7,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from safecompress.attacks import ATTACKS
+from safecompress.defenses import contract
 from safecompress.defenses import leaks as module
-from safecompress.defenses.contract import remarks
+from safecompress.defenses.imagined import EPOCHS
 from safecompress.defenses.leaks import ATTACKERS, PAIRS, FamilyLeak, RecipeLeak, leaks
 from safecompress.protocols import SIGNALS, Defense
 from safecompress.registry.contract import other_global_generators
 from tests.defended import built
+from tests.support import count
 
 
 class Nothing(Defense):
@@ -24,27 +26,42 @@ class Nothing(Defense):
         return -cross_entropy(batch.logits, batch.labels)
 
 
-def test_networks_that_learn_nothing_leak_nothing_to_anybody():
-    found = leaks(Nothing())
+def remarked(defense, monkeypatch):
+    """Return what a defense leaks, and what its contract remarks of just that."""
+    found = []
+
+    def listened(defense, *, seed):
+        found.append(leaks(defense, seed=seed))
+        return found[-1]
+
+    monkeypatch.setattr(contract, "leaks", listened)
+    remarks = contract.remarks(defense)
+    (leak,) = found
+    return leak, remarks
+
+
+def test_networks_that_learn_nothing_leak_nothing_to_anybody(monkeypatch):
+    found, remarks = remarked(Nothing(), monkeypatch)
     # A mean of ten AUCs of a hundred rows each deviates by about .013.
     assert [leak.auc for leak in found.families] == [pytest.approx(0.5, abs=0.05)] * 4
-    assert remarks(Nothing()) == ()
+    assert remarks == ()
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_gives_others():
     defense = {"entropy": {"weight": 1.0}}
-    first = leaks(built(defense), seed=3)
+    size = {"pairs": count(3, PAIRS), "epochs": count(10, EPOCHS)}
+    first = leaks(built(defense), seed=3, **size)
     with other_global_generators():
-        again = leaks(built(defense), seed=3)
-    other = leaks(built(defense), seed=4)
+        again = leaks(built(defense), seed=3, **size)
+    other = leaks(built(defense), seed=4, **size)
     for one, same, different in zip(first.families, again.families, other.families, strict=True):
         assert torch.equal(one.aucs, same.aucs)
         assert not torch.equal(one.aucs, different.aucs)
 
 
-def test_a_kind_of_attack_that_a_defense_hides_from_is_named_and_the_strongest_too():
-    (remark,) = remarks(built({"hamp": {"entropy": 0.8, "weight": 0.1}}))
-    found = leaks(built({"hamp": {"entropy": 0.8, "weight": 0.1}}))
+def test_a_kind_of_attack_that_a_defense_hides_from_is_named_and_the_strongest_too(monkeypatch):
+    hiding = built({"hamp": {"entropy": 0.8, "weight": 0.1}})
+    found, (remark,) = remarked(hiding, monkeypatch)
     first = found.families[0]
     assert f"leak {first.auc:.2f} to attacks that read '{first.signals}'" in remark
     assert first.auc > 0.85

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,16 @@ SHAPES = {
 SHAPES = {name: fields for name, fields in sorted(SHAPES.items()) if len(fields) >= 4}
 
 
+@cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """Return all nodes of a module's tree."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
 def dictionaries(source: str) -> list[set[str]]:
     """Return the keys that each function of a module puts into dictionaries, and calls of dict."""
-    tree = ast.parse(source)
     found = []
-    for scope in [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]:
+    for scope in [n for n in nodes(source) if isinstance(n, ast.FunctionDef | ast.ClassDef)]:
         keys: set[str] = set()
         for node in ast.walk(scope):
             if isinstance(node, ast.Dict):
@@ -69,19 +75,28 @@ def by_hand(source: str) -> list[str]:
 def made(source: str) -> list[str]:
     """Return the kinds of documents that a module makes."""
     names = {kind.__name__ for kind in every(VerdictDocument)}
-    calls = [n.func for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    calls = [n.func for n in nodes(source) if isinstance(n, ast.Call)]
     return [c.id for c in calls if isinstance(c, ast.Name) and c.id in names]
 
 
-def modules() -> list[Path]:
-    return sorted(path for path in SOURCE.rglob("*.py") if path != PLACE)
+def packages() -> dict[str, list[Path]]:
+    """Return all other modules by the part of the package that they are in."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path != PLACE:
+            found.setdefault(path.relative_to(SOURCE).parts[0], []).append(path)
+    return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_nothing_else_builds_a_document(path: Path) -> None:
-    source = path.read_text()
-    assert not by_hand(source), "make the part, of verdicts/, instead of a dictionary"
-    assert not made(source), "leave the document to verdicts/assemble.py"
+PACKAGES = packages()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_else_builds_a_document(package: str) -> None:
+    for path in PACKAGES[package]:
+        source = path.read_text()
+        assert not by_hand(source), f"{path}: make the part, of verdicts/, and no dictionary"
+        assert not made(source), f"{path}: leave the document to verdicts/assemble.py"
 
 
 def test_the_one_place_makes_every_kind() -> None:
@@ -108,15 +123,16 @@ def test_a_planted_document_is_noticed() -> None:
     assert made("def f():\n    return AuditVerdict(kind='audit')") == ["AuditVerdict"]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_names_of_judged_models_stand_in_one_place(path: Path) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_of_judged_models_stand_in_one_place(package: str) -> None:
     # `dense` and `magnitude` are names of stages and of a drop rule, too.
     names = {COMPRESSED, UNTOUCHED}
-    tree = ast.parse(path.read_text())
-    literals = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     # The threat model's kind is a word of the schema.
-    expected = {"verdict_names.py": names, "document.py": {COMPRESSED}}.get(path.name, set())
-    assert names & {text for text in literals if isinstance(text, str)} == expected
+    places = {"verdict_names.py": names, "document.py": {COMPRESSED}}
+    for path in PACKAGES[package]:
+        literals = [n.value for n in nodes(path.read_text()) if isinstance(n, ast.Constant)]
+        found = names & {text for text in literals if isinstance(text, str)}
+        assert found == places.get(path.name, set()), path
 
 
 def test_an_exports_facts_are_the_fields_that_only_its_document_has() -> None:

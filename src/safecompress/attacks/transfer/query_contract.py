@@ -24,7 +24,7 @@ from safecompress.attacks.transfer.query_attack import (
 from safecompress.protocols import Ball, Source
 from safecompress.registry.contract import GLOBAL_DRAW, global_generators, other_global_generators
 
-_BUDGETS = (1, 2, 13, 60)
+_BUDGETS = (1, 2, 13, 40)
 _ENOUGH = 400
 """Questions within which every attack should fool a model that is its own guide."""
 _SOLVED = 0.5
@@ -143,7 +143,7 @@ def _repeats_itself(attack: QueryAttack, seed: int) -> Iterator[str]:
 def _takes_rows_one_by_one(attack: QueryAttack, seed: int) -> Iterator[str]:
     """The models' logits are the same bits in any batch, so a difference is the attack's."""
     model = RowByRow(seed=seed)
-    x, labels = labeled(model, 8, seed=seed)
+    x, labels = labeled(model, 5, seed=seed)
     for ball in BALLS:
         together = _hunted(attack, model, x, labels, ball=ball, seed=seed, batch_size=3)
         for i in range(len(x)):
