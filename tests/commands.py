@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -49,6 +49,7 @@ class Command:
         cwd: where it runs; here by default.
         env: environment variables that are set or replaced.
         path: folders in which modules and installed packages are found first.
+        program: what runs in place of the command line, by a name that can be imported.
     """
 
     def __init__(
@@ -57,12 +58,16 @@ class Command:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         path: tuple[Path, ...] = (),
+        program: Callable[[], object] | None = None,
     ) -> None:
         number = next(_NUMBERS)
         self._files = _folder() / f"{number}.out", _folder() / f"{number}.err"
         self._process = CONTEXT.Process(
             target=_run,
-            args=(list(map(str, words)), cwd or Path.cwd(), dict(env or {}), path, self._files),
+            args=(
+                *(list(map(str, words)), cwd or Path.cwd(), dict(env or {})),
+                *(path, self._files, program),
+            ),
         )
         self._process.start()
 
@@ -106,15 +111,21 @@ class Command:
         return code
 
 
-def command(*words: object, path: tuple[Path, ...] = (), cwd: Path | None = None) -> Command:
+def command(
+    *words: object,
+    path: tuple[Path, ...] = (),
+    cwd: Path | None = None,
+    program: Callable[[], object] | None = None,
+) -> Command:
     """Run `safecompress` with some words to its end.
 
     Args:
         words: the words behind the program's name.
         path: folders in which modules and installed packages are found first.
         cwd: where it runs; here by default.
+        program: what runs in place of the command line, by a name that can be imported.
     """
-    return Command(*words, path=path, cwd=cwd).ended()
+    return Command(*words, path=path, cwd=cwd, program=program).ended()
 
 
 def _run(
@@ -123,6 +134,7 @@ def _run(
     env: dict[str, str],
     path: tuple[Path, ...],
     files: tuple[Path, Path],
+    program: Callable[[], object] | None,
 ) -> None:
     from safecompress_command import main
 
@@ -134,6 +146,9 @@ def _run(
     os.environ.update(env)
     sys.path[:0] = map(str, path)
     sys.argv = ["safecompress", *words]
-    # The server ignores Ctrl-C, as do tests that a shell runs in the background.
+    # The server ignores Ctrl-C, as do tests that a shell runs in the background, and a test run
+    # that was begun by `nohup` ignores the end of its terminal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    main()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    (program or main)()

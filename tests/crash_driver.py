@@ -1,4 +1,4 @@
-"""Runs that really die, one forked child each: `python -m tests.crash_driver FOLDER PLACE...`.
+"""Runs that really die, one forked child each; a program for `tests.commands`: FOLDER PLACE...
 
 A place is `SIGNAL:MODULE:FUNCTION:NUMBER`: the child gets SIGKILL or SIGTERM when that function has
 been called that often, just before its body would have run. Forking pays for the imports once.
@@ -13,11 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tests.small_runs import begin, brisk
 
 
 def main() -> None:
     root = Path(sys.argv[1])
+    # Threads of a pool do not survive a fork.
+    torch.set_num_threads(1)
     # A run imports much of what it needs when it needs it; every child would pay for it again.
     with brisk():
         begin(root / "left alone")
@@ -53,7 +57,3 @@ def die_at(place: str) -> None:
         return original(*arguments, **options)
 
     setattr(owner, last, dying)
-
-
-if __name__ == "__main__":
-    main()

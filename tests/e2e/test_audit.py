@@ -88,7 +88,7 @@ def test_a_baseline_adds_paired_differences(tmp_path: Path) -> None:
 
 
 def test_a_baseline_without_references_is_compared_by_the_other_attacks(tmp_path: Path) -> None:
-    found = with_references(leak=1.2)
+    found = with_references(200, leak=1.2)
     plain = {k: v for k, v in found.items() if "reference" not in k}
     ours, theirs = saved(tmp_path, found), saved(tmp_path, plain, "dense")
     verdict = audit(ours, baseline=theirs).verdict

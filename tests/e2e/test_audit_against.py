@@ -14,6 +14,7 @@ from safecompress.checks import QuerySavingMeasure, Subject, TransferRate
 from safecompress.errors import UndecidableError, UsageError
 from safecompress.protocols import Ball, Evidence, Pool, Rows
 from safecompress.train.predict import predict
+from tests.pairs import brisk_pairs
 
 CLASSES = 3
 
@@ -57,6 +58,20 @@ def child(full):
 @pytest.fixture(scope="module")
 def data():
     return rows(300, seed=0), rows(300, seed=1)
+
+
+@pytest.fixture
+def brisk():
+    with brisk_pairs():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(full, child, data):
+    """An audit of a pair of which both give gradients."""
+    torch.manual_seed(0)
+    with brisk_pairs():
+        return audit(child, data, against=full, limits=Limits(max_auc=0.99, max_transfer=0.01))
 
 
 class Half(nn.Module):
@@ -134,9 +149,8 @@ def test_the_bounds_enclose_every_attacker(full, child, data):
     assert len(found.points) == len(found.rows)
 
 
-def test_an_audit_says_what_the_pair_gives_away(full, child, data):
-    found = audit(child, data, against=full, limits=Limits(max_auc=0.99, max_transfer=0.01))
-    document = found.verdict.document.to_json()
+def test_an_audit_says_what_the_pair_gives_away(whole):
+    document = whole.verdict.document.to_json()
     named = {c["name"]: c for c in document["checks"]}
     assert named["transfer-l2.rate ≤ 0.01"]["status"] == "FAIL"
     alike = document["against"]["similarity"]
@@ -175,37 +189,40 @@ def pair_of(found):
     return document["against"], named
 
 
-def test_a_full_model_need_only_answer(full, child, data):
+def test_a_full_model_need_only_answer(brisk, whole, full, child, data):
     limits = Limits(max_auc=0.99, max_transfer=0.01)
     shut = audit(child, data, against=Shut(full), limits=limits)
     alike, checks = pair_of(shut)
-    whole, theirs = pair_of(audit(child, data, against=full, limits=limits))
+    both, theirs = pair_of(whole)
     for name in ("transfer-linf.rate", "transfer-l2.rate", "query-saving-l2.ratio"):
         # Its gradients are only asked for the question whether those of the small one are hidden.
         assert [checks[name][k] for k in ("value", "low", "high")] == [
             theirs[name][k] for k in ("value", "low", "high")
         ]
     assert alike["similarity"]["gradients"] is None
-    assert alike["similarity"]["agreement"] == whole["similarity"]["agreement"]
+    assert alike["similarity"]["agreement"] == both["similarity"]["agreement"]
     assert "the full model gives none" in alike["not_measured"]
-    assert whole["not_measured"] == ""
+    assert both["not_measured"] == ""
     assert "not measured of the pair" in shut.verdict.document.to_json()["scope"]
 
 
-def test_a_full_model_that_answers_with_probabilities_is_measured_alike(full, child, data):
+def test_a_full_model_that_answers_with_probabilities_is_measured_alike(
+    brisk, whole, full, child, data
+):
     def says(x):
         with torch.no_grad():
             return full(x).softmax(dim=1).numpy()
 
-    limits = Limits(max_auc=0.99)
-    said, checks = pair_of(audit(child, data, against=says, limits=limits))
-    alike, theirs = pair_of(audit(child, data, against=full, limits=limits))
+    said, checks = pair_of(audit(child, data, against=says, limits=Limits(max_auc=0.99)))
+    alike, theirs = pair_of(whole)
     got, wanted = (a["similarity"]["divergence"]["value"] for a in (said, alike))
     assert got == pytest.approx(wanted, abs=1e-5)
     assert checks["transfer-l2.rate"]["value"] == theirs["transfer-l2.rate"]["value"]
 
 
-def test_a_small_model_without_gradients_has_a_lower_bound_that_cannot_pass(full, child, data):
+def test_a_small_model_without_gradients_has_a_lower_bound_that_cannot_pass(
+    brisk, whole, full, child, data
+):
     found = audit(Shut(child), data, against=full, limits=Limits(max_auc=0.99, max_transfer=0.9))
     alike, checks = pair_of(found)
     assert checks["transfer-l2.rate"]["status"] == "INCONCLUSIVE"
@@ -215,7 +232,7 @@ def test_a_small_model_without_gradients_has_a_lower_bound_that_cannot_pass(full
     assert alike["similarity"]["gradients"] is None
     assert alike["similarity"]["features"]["low"] > 0.9
     assert "the small model gives none" in alike["not_measured"]
-    climbing = pair_of(audit(child, data, against=full, limits=Limits(max_auc=0.99)))[1]
+    climbing = pair_of(whole)[1]
     assert checks["transfer-l2.rate"]["value"] <= climbing["transfer-l2.rate"]["value"]
 
 

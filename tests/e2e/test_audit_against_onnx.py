@@ -12,6 +12,7 @@ from torch import nn
 
 from safecompress.audit import Limits, audit
 from safecompress.errors import UsageError
+from tests.pairs import brisk_pairs
 from tests.target_files import (
     CLASSES,
     FEATURES,
@@ -47,15 +48,26 @@ def checks(found):
     return {c["name"].split()[0]: c for c in found.verdict.document.to_json()["checks"]}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def brisk():
+    with brisk_pairs():
+        yield
+
+
+@pytest.fixture(scope="module")
+def by_module(brisk):
+    torch.manual_seed(0)
+    return audit(linear(4), DATA, against=linear(), limits=LIMITS)
+
+
 @pytest.mark.parametrize(
     "form",
     [{}, {"dtype": "DOUBLE"}, {"softmax": True, "output": "probabilities"}, {"batch": 7}],
     ids=["plain", "double", "probabilities", "fixed batch"],
 )
-def test_a_file_attacked_is_the_module_attacked(form, tmp_path):
+def test_a_file_attacked_is_the_module_attacked(form, by_module, tmp_path):
     small, file = linear(4), linear_onnx(tmp_path / "full.onnx", **form)
     by_file = audit(small, DATA, against=file, limits=LIMITS)
-    by_module = audit(small, DATA, against=linear(), limits=LIMITS)
     ours, theirs = checks(by_file), checks(by_module)
     for name in PAIR:
         got, wanted = ([c[k] for k in ("value", "low", "high")] for c in (ours[name], theirs[name]))

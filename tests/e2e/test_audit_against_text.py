@@ -17,13 +17,16 @@ from safecompress.errors import UndecidableError, UsageError
 from safecompress.protocols import Evidence, Pool
 from safecompress.targets import open_target, rows_for
 from safecompress.train.predict import predict
-from tests.target_files import audited, sentences, text_classifier
+from tests.pairs import brisk_pairs
+from tests.recorded_outputs import code, run
+from tests.support import count
+from tests.target_files import sentences, text_classifier
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 DATA = (sentences(200, seed=0), sentences(200, seed=1))
-FEW = (sentences(90, seed=0), sentences(90, seed=1))
+FEW = (sentences(60, seed=0), sentences(60, seed=1))
 LIMITS = Limits(max_auc=0.99, max_transfer=0.01)
 
 
@@ -70,8 +73,9 @@ def test_a_pair_of_folders_is_measured_from_the_command_line(full, small, tables
     before = (full / "model.safetensors").read_bytes()
     out = tmp_path / "out"
     options = ("--max-auc", "0.99", "--set", "limits.max_transfer=0.01", "--out", out)
-    code, _, told = audited(small, "--data", *tables, "--text", "text", "--against", full, *options)
-    assert code == 1, told
+    with brisk_pairs():
+        told = run(small, "--data", *tables, "--text", "text", "--against", full, *options)
+    assert code(told) == 1, told.output
     document = json.loads((out / "verdict.json").read_text())
     named = {c["name"].split()[0]: c for c in document["checks"]}
     assert named["transfer-l2.rate"]["status"] == "FAIL"
@@ -99,7 +103,8 @@ def subject(full: Path, small: Path) -> Subject:
 
 def test_the_measures_take_text(full, small):
     s = subject(full, small)
-    measure = TransferRate(norm="l2", radius=0.5, rows=40, epochs=1)
+    # So few rows go through a model at once.
+    measure = TransferRate(norm="l2", radius=0.5, rows=count(24, 40), epochs=1)
     pair, found = measure.attacked(s)
     assert pair.text
     assert found.rate(level=0.95).value > 0.2

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from safecompress.data import read_outputs
 from safecompress.errors import UsageError
+from tests.commands import command
 from tests.hostile_outputs import HOSTILE
+from tests.programs import measured
 
 
 def test_there_are_enough_hostile_files() -> None:
@@ -34,23 +34,7 @@ def test_a_file_that_cannot_be_audited_ends_in_one_message(case: str, tmp_path: 
 @pytest.mark.parametrize("case", ["2 GiB of zeros", "declares petabytes", "pickled member_logits"])
 def test_nothing_is_executed_and_memory_stays_small(case: str, tmp_path: Path) -> None:
     path = HOSTILE[case](tmp_path)
-    # Not `ru_maxrss`: it also counts the process that started this one, as large as it was then.
-    program = (
-        "import sys; from pathlib import Path; from safecompress.cli.app import main\n"
-        "sys.argv = ['safecompress', 'audit', sys.argv[1], '--out', sys.argv[2]]\n"
-        "try: main()\n"
-        "except SystemExit as end:\n"
-        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
-        "    peak = next(line.split()[1] for line in lines if line.startswith('VmHWM'))\n"
-        "    print(end.code, peak)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path), str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = command("audit", path, "--out", tmp_path / "out", program=measured)
     status, peak = done.stdout.split()
     assert status == "2", done.stderr
     assert int(peak) * 1024 < 1 << 30

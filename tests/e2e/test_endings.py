@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,9 @@ from safecompress.cli import endings
 from safecompress.cli.verbs import VERBS
 from safecompress.errors import InterruptedRunError, SafeCompressError
 from safecompress_command import main
-from tests.commands import command
+from tests import programs
+from tests.commands import Command, command
 from tests.recorded_outputs import arrays, saved
-
-COMMAND = [sys.executable, "-P", "-c", "from safecompress_command import main; main()"]
 
 
 class PanicException(BaseException):
@@ -96,19 +95,6 @@ def test_an_interrupted_verb_says_what_is_kept_and_which_command_goes_on(
     assert ("are kept. Go on with: " in said) == (verb in {"compare", "audit", "release"})
 
 
-COMPARISON = """
-import os, signal, sys, threading
-from safecompress.cohorts import processes
-from safecompress_command import main
-trained = processes._ProgressReporter.trained
-def stop(self, numbers):
-    trained(self, numbers)
-    os.kill(os.getpid(), signal.SIGTERM)
-processes._ProgressReporter.trained = stop
-main()
-"""
-
-
 def test_a_terminated_comparison_goes_on_with_the_command_that_it_names(tmp_path: Path) -> None:
     train = {"epochs": 1, "precision": "32-true"}
     recipe = {
@@ -130,8 +116,7 @@ def test_a_terminated_comparison_goes_on_with_the_command_that_it_names(tmp_path
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(comparison))
     words = ["compare", str(tmp_path / "c.yaml"), "--quiet"]
-    program = [sys.executable, "-P", "-c", COMPARISON]
-    first = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+    first = command(*words, program=programs.stopped_comparison)
     assert first.returncode == 143, first.stderr
     assert f"are kept. Go on with: safecompress {' '.join(words)}" in first.stderr
     kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("cohorts/**/*") if p.is_file()}
@@ -150,41 +135,24 @@ def test_what_cannot_be_loaded_ends_with_its_own_code(monkeypatch, capsys) -> No
     assert "cannot be loaded" in capsys.readouterr().err
 
 
-AUDITS = """
-import os, sys
-from safecompress_command import main
-from safecompress.cli import app
-for console in sys.argv[2:]:
-    if os.fork() == 0:
-        os.chdir(sys.argv[1])
-        sys.argv = ["safecompress", "audit", "outputs.npz", "--out", console]
-        reading, writing = os.pipe()
-        os.close(reading)
-        path = "/dev/full" if console == "full" else f"{console}.txt"
-        os.dup2(writing if console == "pipe" else os.open(path, os.O_WRONLY | os.O_CREAT), 1)
-        if console == "closed":
-            os.close(1)
-            sys.stdout = None
-        else:
-            encoding = {"full": "utf-8", "pipe": "utf-8"}.get(console, console)
-            sys.stdout = open(1, "w", encoding=encoding, closefd=False)
-        main()
-codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in sys.argv[2:]]
-print(codes)
-"""
-
-
 def test_no_console_costs_results_or_changes_the_exit_code(tmp_path: Path) -> None:
     saved(tmp_path, arrays(60))
     consoles = ["full", "closed", "pipe", "ascii"]
-    program = [sys.executable, "-c", AUDITS, str(tmp_path), *consoles]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    ended = [
+        command(
+            *("audit", "outputs.npz", "--out", console),
+            cwd=tmp_path,
+            program=partial(programs.on_console, console),
+        )
+        for console in consoles
+    ]
     verdicts = [json.loads((tmp_path / name / "verdict.json").read_text()) for name in consoles]
     codes = [{"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}[verdict["verdict"]] for verdict in verdicts]
+    said = "".join(done.stderr for done in ended)
     assert len(set(codes)) == 1
-    assert done.stdout.splitlines()[-1] == str(codes), done.stderr
-    assert "standard output cannot be written (No space left on device)" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert [done.returncode for done in ended] == codes, said
+    assert "standard output cannot be written (No space left on device)" in ended[0].stderr
+    assert "Traceback" not in said
     assert verdicts[0]["verdict"] in (tmp_path / "ascii.txt").read_bytes().decode("ascii")
 
 
@@ -201,19 +169,13 @@ def test_the_end_of_a_terminal_ends_workers_and_says_how_to_go_on(tmp_path: Path
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [*COMMAND, "compress", str(tmp_path / "c.yaml"), "--out", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # A test run that was begun by `nohup` ignores the signal, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
-    )
+    process = Command("compress", tmp_path / "c.yaml", "--out", folder)
     while process.poll() is None and len(workers_of(folder)) < 2:
         time.sleep(0.05)
     process.send_signal(signal.SIGHUP)
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 129, complaint.decode()
-    assert f"--resume {folder}" in complaint.decode()
+    process.ended(timeout=60)
+    assert process.returncode == 129, process.stderr
+    assert f"--resume {folder}" in process.stderr
     assert workers_of(folder) == []
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 from safecompress import audit, compress, export, load, load_preprocessor
@@ -20,8 +23,10 @@ from safecompress.compress import Run
 from safecompress.config import load_config
 from safecompress.data.sources import load_source
 from safecompress.errors import ConfigError, RunFolderError
-from safecompress.export import FORMATS, verify
+from safecompress.export import FORMATS, onnx_graphs, verify
+from safecompress.export.graph import graph_of
 from safecompress.export.packing import QuantizedWeight, quantize
+from safecompress.protocols import Inputs, tensors_of
 from safecompress.run.model_file import read_model
 from safecompress_reader import read_compact
 from tests import small_runs
@@ -50,6 +55,25 @@ SETTINGS: dict[str, Any] = {
     "engine": {"threads": 1},
 }
 LOOKS = "sealed-ledger.jsonl"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_graph_of_a_model() -> Iterator[None]:
+    """Let torch trace each model once: most tests here export the same one."""
+    made: dict[bytes, Any] = {}
+
+    def traced(module: nn.Module, members: Inputs) -> Any:
+        held = [repr(module).encode(), *(t.numpy().tobytes() for t in tensors_of(members))]
+        for name, tensor in module.state_dict().items():
+            held += [name.encode(), tensor.numpy().tobytes()]
+        key = hashlib.sha256(b"\0".join(held)).digest()
+        if key not in made:
+            made[key] = graph_of(module, members)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_graphs, "graph_of", traced)
+        yield
 
 
 @pytest.fixture(scope="module")

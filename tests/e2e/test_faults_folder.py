@@ -21,6 +21,8 @@ from safecompress.errors import ConfigError, DataError, RunFolderError, UsageErr
 from safecompress.events import Event, Listener, silent
 from safecompress.run.checkpoints import serials
 from safecompress.run.folder import CONFIG, DENSE, HISTORY, PROVENANCE, read_history
+from tests import crash_driver
+from tests.commands import command
 from tests.small_runs import (
     SETTINGS,
     Stopped,
@@ -31,9 +33,6 @@ from tests.small_runs import (
     splits,
     stopping_at,
 )
-
-ROOT = Path(__file__).parents[2]
-
 
 pytestmark = pytest.mark.usefixtures("brisk_runs")
 
@@ -74,13 +73,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     root = tmp_path_factory.mktemp("killed")
-    subprocess.run(
-        [sys.executable, "-m", "tests.crash_driver", str(root), *KILLS],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-    )
+    done = command(root, *KILLS, program=crash_driver.main)
+    assert done.returncode == 0, done.stderr
     return root
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,8 @@ from safecompress.events import Event
 from safecompress.models.words import Words, words_of
 from safecompress.run.folder import HISTORY, MODEL, VERDICT
 from safecompress.run.model_file import read_model
+from tests.commands import command
+from tests.programs import answers
 from tests.text_folders import (
     MASK,
     PAD,
@@ -102,17 +102,8 @@ def test_masks_hold_and_tables_of_places_are_dense(run: Run) -> None:
 def test_a_new_process_loads_it_and_reads_new_texts_alike(run: Run, tmp_path: Path) -> None:
     texts, _ = labeled_texts(30, seed=9)
     (tmp_path / "texts.json").write_text(json.dumps(texts))
-    code = (
-        "import json, sys, torch\n"
-        "from safecompress import load, load_preprocessor\n"
-        "rows = load_preprocessor(sys.argv[1]).apply(json.load(open(sys.argv[2])))\n"
-        "with torch.inference_mode():\n"
-        "    print(json.dumps(load(sys.argv[1])(rows).tolist()))\n"
-    )
-    arguments = [str(run.folder), str(tmp_path / "texts.json")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
-    )
+    done = command(run.folder, tmp_path / "texts.json", program=answers)
+    assert done.returncode == 0, done.stderr
     with torch.inference_mode():
         right = run.model(load_preprocessor(run.folder).apply(texts))
     assert torch.allclose(torch.tensor(json.loads(done.stdout)), right, atol=1e-6)

@@ -38,6 +38,8 @@ STILL = (
     "Jensen–Shannon divergence of any logits, and linear CKA of any features."
 )
 _ROWS, _TEXT_ROWS = 500, 100
+_QUESTIONED, _BUDGET = 50, 1_000
+"""Rows of which queries are counted, and most queries for each."""
 _TEXT_EPOCHS = 2
 """Epochs for which a copy of a model of text is trained: these are large."""
 
@@ -208,7 +210,10 @@ def pair_checks(
     for norm in NORMS:
         added = TransferGain(norm=norm, rows=_ROWS)
         checks.append(Check(f"{added.name} {gain}", added, gain, critical=False))
-    saving, bound = QuerySavingMeasure(norm="l2", rows=50, budget=1_000), at_most(max_saving)
+    saving, bound = (
+        QuerySavingMeasure(norm="l2", rows=_QUESTIONED, budget=_BUDGET),
+        at_most(max_saving),
+    )
     checks.append(Check(f"{saving.name} {bound}", saving, bound, critical=False))
     return tuple(checks)
 

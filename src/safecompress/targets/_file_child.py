@@ -1,9 +1,9 @@
 """The process that runs a model's file: `python -I _file_child.py RUNTIME FILE THREADS BYTES`.
 
 It uses nothing of SafeCompress. Messages are NPZ archives behind their length: an answer about the
-graph's inputs and outputs first, then one answer for each question. An answer with `error` holds
-what went wrong. BYTES bounds the memory that is asked for after the imports. Types are named as
-onnxruntime names them.
+graph's inputs and outputs first, then one answer for each question: the outputs of all its calls,
+stacked. An answer with `error` holds what went wrong. BYTES bounds the memory that is asked for
+after the imports. Types are named as onnxruntime names them.
 """
 
 from __future__ import annotations
@@ -139,9 +139,11 @@ def main() -> None:
         write_message(answers, {"error": np.array(f"{type(error).__name__}: {error}")})
         return
     while (feed := read_message(questions)) is not None:
-        wanted = str(feed.pop("?wanted"))
+        wanted, rows = str(feed.pop("?wanted")), int(feed.pop("?rows"))
         try:
-            write_message(answers, {"output": np.asarray(ask(wanted, feed))})
+            calls = range(0, len(next(iter(feed.values()))), rows)
+            parts = ({k: v[at : at + rows] for k, v in feed.items()} for at in calls)
+            write_message(answers, {"output": np.stack([ask(wanted, part) for part in parts])})
         except Exception as error:
             write_message(answers, {"error": np.array(f"{type(error).__name__}: {error}")})
 

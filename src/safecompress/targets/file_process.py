@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +27,10 @@ from safecompress.targets._file_child import read_message, write_message
 
 LOOPS = frozenset({"Loop", "Scan", "SequenceMap"})
 """Operators that repeat a part of the graph."""
+ROWS = 64
+"""Most rows in one question, unless a single call has more."""
 SECONDS = 60.0
-"""Most seconds for one answer, to at most 64 rows."""
+"""Most seconds for one answer."""
 BYTES = 4 << 30
 """Most bytes that the process may ask for, beside four times those of its files."""
 
@@ -48,6 +51,7 @@ class LimitedSession:
 
     def __init__(self, path: Path, *, runtime: str, reason: str, threads: int, size: int) -> None:
         self._path, self._reason = path, reason
+        self._calls = 1
         script = Path(__file__).with_name("_file_child.py")
         command = [sys.executable, "-I", str(script), runtime, str(path)]
         self._process = subprocess.Popen(  # noqa: S603 - our own script, by its path
@@ -68,18 +72,36 @@ class LimitedSession:
         """Return the graph's outputs with `name`, `type` and `shape`."""
         return self._outputs
 
-    def run(self, wanted: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Return one output of the graph.
+    def run_in_calls(
+        self, wanted: str, feed: Mapping[str, NDArray[Any]], *, rows: int
+    ) -> list[NDArray[Any]]:
+        """Return one output of the graph for every call.
+
+        Several short calls share a question to the process, because a message takes longer than a
+        call of a small graph. How many share one changes no output.
 
         Args:
-            wanted: its name, alone.
-            feed: the inputs by name.
+            wanted: its name.
+            feed: n rows of every input, by the input's name; n is at least 1.
+            rows: number of rows in a call; the last has what is left.
 
         Raises:
             ModelError: when the graph fails, or takes more time or memory than it may.
         """
-        (name,) = wanted
-        return [self._answer({**feed, "?wanted": np.array(name)})["output"]]
+        outputs: list[NDArray[Any]] = []
+        count = len(next(iter(feed.values())))
+        start = 0
+        while start < count:
+            stop = start + rows * self._calls
+            began = time.monotonic()
+            part = {name: array[start:stop] for name, array in feed.items()}
+            question = {"?wanted": np.array(wanted), "?rows": np.array(rows)}
+            outputs.extend(self._answer({**part, **question})["output"])
+            # Twice as many are still far from the limit on the time of an answer.
+            if time.monotonic() - began < SECONDS / 16 and 2 * rows * self._calls <= ROWS:
+                self._calls *= 2
+            start = stop
+        return outputs
 
     def _answer(self, question: Mapping[str, NDArray[Any]] | None = None) -> dict[str, Any]:
         process = self._process

@@ -101,34 +101,44 @@ class OnnxModel:
         arrays = [
             _precise(tensor.numpy(), slot) for tensor, slot in zip(given, self._slots, strict=True)
         ]
-        step = self._rows
-        outputs = [
-            self._run([array[start : start + step] for array in arrays])
-            for start in range(0, len(arrays[0]), step)
-        ]
-        return np.concatenate(outputs)
-
-    def _run(self, arrays: list[Any]) -> NDArray[np.float32]:
         rows = len(arrays[0])
-        if self._fixed:
+        if self._fixed and rows % self._fixed:
             # A graph of fixed batch size takes no smaller batch: repeat the last row to fill it.
-            fill = np.minimum(np.arange(self._fixed), rows - 1)
+            fill = np.minimum(np.arange(-(-rows // self._fixed) * self._fixed), rows - 1)
             arrays = [array[fill] for array in arrays]
+        return np.concatenate(self._outputs(arrays))[:rows]
+
+    def _outputs(self, arrays: list[Any]) -> list[NDArray[np.float32]]:
+        """Return the output of every call."""
+        count, step = len(arrays[0]), self._rows
         feed = {slot.name: array for slot, array in zip(self._slots, arrays, strict=True)}
         try:
-            (outputs,) = self._session.run([self._output], feed)
+            if isinstance(self._session, LimitedSession):
+                outputs = self._session.run_in_calls(self._output, feed, rows=step)
+            else:
+                outputs = [
+                    self._session.run(
+                        [self._output], {k: v[at : at + step] for k, v in feed.items()}
+                    )[0]
+                    for at in range(0, count, step)
+                ]
         except Exception as error:
             raise ModelError(
                 f"{self._path}: the graph failed on its inputs: {brief(error)}"
             ) from error
-        if outputs.ndim != 2 or len(outputs) != len(arrays[0]) or outputs.shape[1] < 2:
+        for at, output in zip(range(0, count, step), outputs, strict=True):
+            self._require_answer(output, rows=min(step, count - at))
+        with np.errstate(over="ignore"):
+            return [np.asarray(output, dtype=np.float32) for output in outputs]
+
+    def _require_answer(self, output: NDArray[Any], *, rows: int) -> None:
+        """Raise a ModelError for an output of a call that is not (rows, classes)."""
+        if output.ndim != 2 or len(output) != rows or output.shape[1] < 2:
             raise ModelError(
-                f"{self._path}: output '{self._output}' has shape {outputs.shape} for "
-                f"{len(arrays[0])} rows; expected ({len(arrays[0])}, classes) with at least 2 "
+                f"{self._path}: output '{self._output}' has shape {output.shape} for "
+                f"{rows} rows; expected ({rows}, classes) with at least 2 "
                 "classes. Of one logit z of two classes, let the graph return 0 and z."
             )
-        with np.errstate(over="ignore"):
-            return np.asarray(outputs[:rows], dtype=np.float32)
 
 
 def open_onnx(path: Path) -> Target:
