@@ -69,7 +69,9 @@ def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
     rows = max(1, _BLOCK // max(1, outputs.classes) // _TOGETHER) * _TOGETHER
     # A second thread would cut a block where it likes, and so would split vectors.
     with one_thread():
-        blocks = zip(outputs.logits.split(rows), outputs.labels.split(rows), strict=True)
+        blocks = zip(
+            torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True
+        )
         return torch.cat([_in_whole_vectors(function, z, y) for z, y in blocks])
 
 
