@@ -62,6 +62,7 @@ def believable(
         references=0 if references is None else len(references.log_odds),
         remarks=(*recorded.remarks, *more),
         doubt=doubt,
+        accuracy_known=accuracy is not None,
     )
 
 

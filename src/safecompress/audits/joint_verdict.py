@@ -14,6 +14,7 @@ from safecompress.audits.suite import Limits
 from safecompress.audits.time_budget import Budget
 from safecompress.checks import CheckResult, Subject, corrected_level
 from safecompress.checks.controls import attack_controls, control_checks
+from safecompress.checks.reference_doubts import reference_doubts
 from safecompress.data.own_recipe import reference_clause
 from safecompress.events import Event, Listener
 from safecompress.protocols import Attack
@@ -113,7 +114,11 @@ def _controls(
                 for doubt in doubts_of(file, None)
             )
             if place != where:
-                return (*doubts, *attack_controls(scope.subject, attacks=attacks, among=among))
+                return (
+                    *doubts,
+                    *reference_doubts(scope.subject.evidence),
+                    *attack_controls(scope.subject, attacks=attacks, among=among),
+                )
             rows = file.rows
             return (
                 *doubts,

@@ -110,7 +110,10 @@ def judged(
         AUDITED,
         suite,
         compared=shown_of_all(alone),
-        controls=lambda attacks: (*doubts, *control_checks(model, rows, attacks=attacks)),
+        controls=lambda attacks: (
+            *doubts,
+            *control_checks(model, rows, attacks=attacks, accuracy_known=recorded.accuracy_known),
+        ),
         level=corrected_level(level, case.looks),
         on_result=lambda result: on_event(check_event(result)),
     )

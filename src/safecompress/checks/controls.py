@@ -26,6 +26,7 @@ from safecompress.attacks.controls import (
 from safecompress.attacks.direction import CHANCE, chance_of
 from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
+from safecompress.checks.reference_doubts import reference_doubts
 from safecompress.checks.subject import Stopwatch, Subject
 from safecompress.errors import FOREIGN, MissingEvidenceError, UndecidableError
 from safecompress.protocols import (
@@ -56,6 +57,7 @@ def control_checks(
     attacks: Sequence[Attack],
     untouched: Subject | None = None,
     among: int = 0,
+    accuracy_known: bool = False,
 ) -> tuple[CheckResult, ...]:
     """Run every control of a verdict.
 
@@ -67,10 +69,16 @@ def control_checks(
             its members from its non-members. None where there is no such model.
         among: number of attacks whose controls share one level, those of other models included; at
             least that of `attacks`.
+        accuracy_known: as in `reference_doubts`.
     """
     at_chance = f"at chance (p ≥ {LEVEL:g})"
     blind = _control(_BLIND, at_chance, partial(_blind, subject, sealed))
-    return (blind, *attack_controls(subject, attacks=attacks, untouched=untouched, among=among))
+    doubts = reference_doubts(subject.evidence, accuracy_known=accuracy_known)
+    return (
+        blind,
+        *doubts,
+        *attack_controls(subject, attacks=attacks, untouched=untouched, among=among),
+    )
 
 
 def attack_controls(

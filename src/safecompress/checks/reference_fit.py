@@ -6,23 +6,18 @@ and the verdict would be a false PASS. Copies of the target or of each other are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit
 
+from safecompress.checks.reference_rows import ReferenceRows
 from safecompress.checks.skill import Floats, in_errors
 from safecompress.errors import DataError
 from safecompress.protocols import Evidence, Outputs, Pool
-from safecompress.protocols.odds import log_odds
-from safecompress.randomness import permutation
-from safecompress.stats import auc
 from safecompress.stats.ranks import midranks
 
-_ROWS = 4000
-"""Most rows of each group that are compared."""
 _FEWEST = 30
 """Fewest rows from which anything is concluded."""
 _ERRORS = 4.5
@@ -42,15 +37,6 @@ _TIES_TELL = 0.01
 """Share of rows above which a value of the log-odds repeats too often to tell copies."""
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Log-odds of some rows of one group: of the target (n,), of k references (k, n)."""
-
-    target: Floats
-    references: Floats
-    seen: NDArray[np.bool_]
-
-
 def fitting_references(
     evidence: Pool[Evidence], *, where: str
 ) -> tuple[Pool[Evidence], tuple[str, ...]]:
@@ -67,7 +53,7 @@ def fitting_references(
     references = evidence.map(lambda e: e.references)
     if references.members is None or references.nonmembers is None:
         return evidence, ()
-    groups = evidence.map(_group)
+    groups = evidence.map(ReferenceRows.of)
     copies, doubles = _copies(groups)
     total = len(references.members.log_odds)
     dropped = sorted(copies | doubles)
@@ -78,10 +64,10 @@ def fitting_references(
             f"apart. {_AFTER}"
         )
     kept = [at for at in range(total) if at not in dropped]
-    groups = groups.map(lambda g: replace(g, references=g.references[kept], seen=g.seen[kept]))
+    groups = groups.map(lambda g: g.of_models(kept))
     if problem := _contradiction(evidence.map(lambda e: e.outputs), groups):
         raise DataError(f"{where}: {problem} {_AFTER}")
-    remarks = _remarks(copies, doubles - copies, groups)
+    remarks = _remarks(copies, doubles - copies)
     if not dropped:
         return evidence, remarks
     index = torch.tensor(kept)
@@ -102,30 +88,9 @@ _CHECK = (
 )
 
 
-def _group(evidence: Evidence) -> _Group:
-    references = evidence.references
-    if references is None:
-        raise DataError("references: missing.")
-    at = permutation(len(evidence.outputs), 0, "references")[:_ROWS]
-    outputs = evidence.outputs.take(at)
-    target = log_odds(outputs.logits.double(), outputs.labels)
-    return _Group(
-        target.numpy(), references.log_odds[:, at].numpy(), references.seen[:, at].numpy()
-    )
-
-
-def _together(groups: Pool[_Group]) -> _Group:
-    both = (groups.members, groups.nonmembers)
-    return _Group(
-        np.concatenate([g.target for g in both]),
-        np.concatenate([g.references for g in both], axis=1),
-        np.concatenate([g.seen for g in both], axis=1),
-    )
-
-
-def _copies(groups: Pool[_Group]) -> tuple[set[int], set[int]]:
+def _copies(groups: Pool[ReferenceRows]) -> tuple[set[int], set[int]]:
     """Return the references that equal the target, and those that equal an earlier reference."""
-    rows = _together(groups)
+    rows = ReferenceRows.together(groups)
     models = rows.references
     copies = {j for j, model in enumerate(models) if _same(rows.target, model)}
     doubles = {
@@ -153,9 +118,9 @@ def _same(one: Floats, other: Floats) -> bool:
     return bool((np.abs(p - q)[unsure] <= _EQUAL_SHARE).mean() >= _SAME)
 
 
-def _contradiction(outputs: Pool[Outputs], groups: Pool[_Group]) -> str:
+def _contradiction(outputs: Pool[Outputs], groups: Pool[ReferenceRows]) -> str:
     """Return what proves that references and rows do not belong together; empty if nothing."""
-    both = _together(groups)
+    both = ReferenceRows.together(groups)
     for name, rows in (
         ("", both),
         (" of the members", groups.members),
@@ -185,7 +150,7 @@ def _agreement(references: Floats) -> float:
     return float(np.median([_correlation(r, total - r) for r in few]))
 
 
-def _unrelated(rows: _Group, name: str) -> str:
+def _unrelated(rows: ReferenceRows, name: str) -> str:
     found, error = _correlation(rows.target, rows.references.mean(axis=0)), len(rows.target) ** -0.5
     among = _agreement(rows.references)
     needed = among * (_SHARED_CLOSELY if among > _CLOSE else _SHARED)
@@ -198,7 +163,7 @@ def _unrelated(rows: _Group, name: str) -> str:
     )
 
 
-def _at_chance(outputs: Outputs, rows: _Group) -> str:
+def _at_chance(outputs: Outputs, rows: ReferenceRows) -> str:
     """Compare probabilities of the labels on rows that the target did not see."""
     n = len(rows.target)
     if n < _FEWEST:
@@ -217,18 +182,8 @@ def _at_chance(outputs: Outputs, rows: _Group) -> str:
     )
 
 
-def _of_seen(rows: _Group) -> Floats:
-    """Return mean log-odds of references that saw a row minus those that did not, by row."""
-    seen, unseen = rows.seen.sum(axis=0), (~rows.seen).sum(axis=0)
-    both = (seen > 0) & (unseen > 0)
-    ranks = np.stack([midranks(r) / len(r) for r in rows.references])
-    first = (ranks * rows.seen).sum(axis=0)[both] / seen[both]
-    second = (ranks * ~rows.seen).sum(axis=0)[both] / unseen[both]
-    return np.asarray(first - second)
-
-
-def _reversed(rows: _Group) -> str:
-    lower = _of_seen(rows)
+def _reversed(rows: ReferenceRows) -> str:
+    lower = rows.lifts()
     if len(lower) < _FEWEST or in_errors(lower) > -_ERRORS:
         return ""
     share = float((lower < 0).mean())
@@ -241,7 +196,7 @@ def _reversed(rows: _Group) -> str:
     )
 
 
-def _remarks(copies: set[int], doubles: set[int], groups: Pool[_Group]) -> tuple[str, ...]:
+def _remarks(copies: set[int], doubles: set[int]) -> tuple[str, ...]:
     remarks = []
     if copies:
         remarks.append(
@@ -252,19 +207,6 @@ def _remarks(copies: set[int], doubles: set[int], groups: Pool[_Group]) -> tuple
         remarks.append(
             f"Reference models {_listed(doubles)} have the outputs of an earlier one and were "
             "left out."
-        )
-    both = _together(groups)
-    differences = _of_seen(both)
-    centered = groups.map(lambda g: g.target - g.references.mean(axis=0))
-    if (
-        len(differences) >= _FEWEST
-        and abs(in_errors(differences)) < 2
-        and (auc(centered.members, centered.nonmembers) > 0.65)
-    ):
-        remarks.append(
-            "The model is surer of its members than its reference models are, but they are not "
-            "surer of the rows that they saw than of others: check that reference_seen is in the "
-            "order of the rows, because attacks that use it find nothing otherwise."
         )
     return tuple(remarks)
 

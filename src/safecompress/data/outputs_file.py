@@ -50,6 +50,8 @@ class RecordedOutputs:
         given: numbers of members and of non-members before repeated rows were left out; None where
             none were.
         doubt: why the model may not have got the inputs it knows, in words; empty without a doubt.
+        accuracy_known: whether the non-members bear out the accuracy that the model's owner states
+            of rows that it was not trained on.
         own_recipe: whether the reference models are known to be of the model's own recipe.
     """
 
@@ -63,6 +65,7 @@ class RecordedOutputs:
     step: float = 0.0
     given: Pool[int] | None = None
     doubt: str = ""
+    accuracy_known: bool = False
     own_recipe: bool = False
 
     @property

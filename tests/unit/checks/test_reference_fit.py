@@ -112,15 +112,6 @@ def test_what_no_reference_or_every_one_saw_is_not_refused(value: bool, tmp_path
     assert fitted(tmp_path, found)[1] == ()
 
 
-def test_seen_in_another_order_is_told(tmp_path: Path) -> None:
-    def change(group: str, own: Arrays) -> Arrays:
-        order = np.random.default_rng(3).permutation(ROWS)
-        return {"reference_seen": own["reference_seen"][:, order]}
-
-    _, remarks = fitted(tmp_path, changed(with_references(ROWS, leak=1.6), change))
-    assert "reference_seen is in the order of the rows" in remarks[0]
-
-
 ROUNDED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exact": lambda z: z,
     "shifted by a constant": lambda z: z + 7.0,
