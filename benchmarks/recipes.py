@@ -141,7 +141,6 @@ def table_row(key: str, cell: Cell) -> str:
         cell: a finished one.
     """
     models, size = cell["models"], cell["bytes"]
-    cost = cell["processor_seconds"]
     entries = [
         f"[`{key}`](../recipes/{cell['recipe']})" + (" (shortened)" if cell["set"] else ""),
         f"{cell['rows']['members']:,}",
@@ -151,9 +150,16 @@ def table_row(key: str, cell: Cell) -> str:
         f"{size['dense fp32'] / 1e6:.1f} → "
         + ("–" if size[FORMAT] is None else f"{size[FORMAT] / 1e6:.1f}"),
         cell["verdict"],
-        "–" if cost is None else f"{cost / 60:.0f}",
+        _minutes(cell),
     ]
     return f"| {' | '.join(entries)} |"
+
+
+def _minutes(cell: Cell) -> str:
+    """Return processor minutes; of a run that was begun otherwise, those of the clock."""
+    if cell["processor_seconds"] is not None:
+        return f"{cell['processor_seconds'] / 60:.0f}"
+    return f"{sum(cell['stage_seconds'].values()) / 60:.0f} (clock)"
 
 
 def _shown(model: Cell) -> str:

@@ -82,6 +82,7 @@ def test_a_row_shows_accuracy_and_the_strongest_attack_with_its_interval() -> No
         "bytes": {"dense fp32": 12_340_000, recipes.FORMAT: 1_260_000},
         "verdict": "FAIL",
         "processor_seconds": 1234.0,
+        "stage_seconds": {"dense": 600.0, "shadows": 900.0},
     }
     row = (
         "| [`some`](../recipes/some.yaml) | 2,000 | 85.1 % / .800 [.750, .850] (lira) "
@@ -90,7 +91,7 @@ def test_a_row_shows_accuracy_and_the_strongest_attack_with_its_interval() -> No
     assert recipes.table_row("some", cell) == row
     assert len(row.split(" | ")) == len(recipes.HEADER.split(" | "))
     unknown = cell | {"processor_seconds": None, "set": ["dense.epochs=1"]}
-    assert recipes.table_row("some", unknown) == row.replace("21 |", "– |").replace(
+    assert recipes.table_row("some", unknown) == row.replace("21 |", "25 (clock) |").replace(
         "yaml) |", "yaml) (shortened) |"
     )
 
