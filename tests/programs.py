@@ -71,3 +71,10 @@ def answers() -> None:
     rows = load_preprocessor(folder).apply(json.loads(Path(texts).read_text()))
     with torch.inference_mode():
         print(json.dumps(load(folder)(rows).tolist()))
+
+
+def pytest_session() -> None:
+    """Run pytest as `python -m pytest` does."""
+    import pytest
+
+    sys.exit(pytest.main(sys.argv[1:]))

@@ -15,6 +15,8 @@ from torch import nn
 from pytest_safecompress import assert_safe
 from safecompress import audit, record
 from safecompress.errors import ConfigError, DataError, ModelError
+from tests.commands import command
+from tests.programs import pytest_session
 
 FOREIGN = """
 import numpy as np
@@ -24,6 +26,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 x, y = make_classification(6000, 20, n_informative=10, n_classes=3, flip_y=0.2, random_state=0)
 data = (x[:3000], y[:3000]), (x[3000:], y[3000:])
+few = tuple((x[:500], y[:500]) for x, y in data)
 
 
 def test_a_linear_model_is_safe(safety):
@@ -33,29 +36,21 @@ def test_a_linear_model_is_safe(safety):
 
 
 def test_nearest_neighbors_know_their_members(safety):
-    model = KNeighborsClassifier(1).fit(*data[0])
-    safety.assert_safe(lambda x: model.predict_proba(x.numpy()), data, max_auc=0.56)
+    model = KNeighborsClassifier(1).fit(*few[0])
+    safety.assert_safe(lambda x: model.predict_proba(x.numpy()), few, max_auc=0.56)
 
 
 def test_the_report_is_written(safety):
-    model = LogisticRegression(max_iter=500).fit(*data[0])
-    page = safety.report(lambda x: model.predict_proba(x.numpy()), data)
+    model = LogisticRegression(max_iter=500).fit(*few[0])
+    page = safety.report(lambda x: model.predict_proba(x.numpy()), few)
     assert page.read_text().startswith("<!doctype html>")
 """
 
 
 def test_a_foreign_project_uses_the_fixture(tmp_path: Path) -> None:
     (tmp_path / "test_model.py").write_text(FOREIGN)
-    command = [sys.executable, "-m", "pytest", "-q", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-c", os.devnull],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    options = ("-p", "no:cacheprovider", "--rootdir", tmp_path, "-c", os.devnull)
+    done = command("-q", tmp_path, *options, cwd=tmp_path, program=pytest_session)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     assert "1 failed" in done.stdout
     assert "FAIL" in done.stdout
