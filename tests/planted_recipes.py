@@ -32,11 +32,13 @@ def planted(recipe: str, *, rows: int, references: int, seed: int) -> Cohort:
     """Return a cohort of a recipe.
 
     The log-odds of the label are the same for members and others in every recipe; what differs is
-    how the other classes share what is left.
+    how the other classes share what is left, or only what probabilities do not tell: all logits
+    are log-probabilities but those of the last recipe.
 
     Args:
         recipe: `nothing`; `surer`, where the classes beside the label are more unequal for members;
-            or `own way`, where each model has memorized its own direction away from the others.
+            `own way`, where each model has memorized its own direction away from the others; or
+            `level`, where all logits of a member are higher by the same number.
         rows: number of rows.
         references: number of references.
         seed: seed of everything.
@@ -59,4 +61,8 @@ def planted(recipe: str, *, rows: int, references: int, seed: int) -> Cohort:
     mask = np.eye(CLASSES, dtype=bool)[labels]
     rest = np.log(np.where(mask, 0.0, np.exp(logits)).sum(axis=2))
     logits = np.where(mask, (rest + odds)[..., None], logits)
+    logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    if recipe == "level":
+        level = draw.normal(size=rows) + draw.normal(size=seen.shape)
+        logits += (level + np.where(seen, 1.0, 0.0))[..., None]
     return Cohort(*(torch.from_numpy(a) for a in (logits, labels, seen)))

@@ -39,7 +39,7 @@ def with_references(pool: Pool[Evidence], change) -> Pool[Evidence]:
     return pool.map(lambda e: replace(e, references=change(e.references)))
 
 
-@pytest.mark.parametrize("recipe", ["nothing", "surer", "own way"])
+@pytest.mark.parametrize("recipe", ["nothing", "surer", "own way", "level"])
 @pytest.mark.parametrize("name", LEARNT)
 def test_a_target_whose_members_are_drawn_apart_has_one_half(name: str, recipe: str) -> None:
     """Also where the references leak: what they teach finds nothing where nothing is."""
@@ -65,7 +65,7 @@ def test_dealt_rows_tell_nothing_by_the_numbers_of_references(models: int) -> No
     _are_at_one_half(aucs, judged=400)
 
 
-@pytest.mark.parametrize("recipe", ["surer", "own way"])
+@pytest.mark.parametrize("recipe", ["surer", "own way", "level"])
 def test_a_recipe_that_hides_in_the_log_odds_is_caught(recipe: str) -> None:
     learnt, others = [], []
     for seed in range(count(2, 40)):

@@ -53,9 +53,11 @@ def defined(own, others, label, outside, inside) -> list[float]:
         mean([kl(q, log_p) for q in cut]),
         mean([log_p[b] - q[b] for q, b in zip(cut, best, strict=True)]),
         log_p[mine] - mean([q[mine] for q in cut]),
+        float(logsumexp(own)) - mean(levels := [float(logsumexp(z)) for z in others]),
         more(label_odds),
         more(entropy),
         more(away),
+        more(levels),
     ]
 
 

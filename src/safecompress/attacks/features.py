@@ -56,7 +56,10 @@ def features(logits: Tensor, labels: Tensor, *, top: int, known: Terms | None = 
 
 @dataclass(frozen=True)
 class OutputFeatures:
-    """`features` of outputs in float64, as a hashable function for `Outputs.per_row`.
+    """`features` of outputs and the logits' level, in float64, as a function for `Outputs.per_row`.
+
+    Whoever is given logits also sees the number that they have in common, in which a model can tell
+    a member as well as in any other. The network for adversarial training does not read it.
 
     Args:
         top: number of sorted log-probabilities to keep.
@@ -65,8 +68,10 @@ class OutputFeatures:
     top: int
 
     def __call__(self, outputs: Outputs) -> Tensor:
-        """Return the features of each row, float64 (n, min(top, classes) + 7)."""
-        return features(outputs.logits, outputs.labels, top=self.top, known=Terms.of(outputs))
+        """Return the numbers of each row, float64 (n, min(top, classes) + 8)."""
+        known = Terms.of(outputs)
+        seen = features(outputs.logits, outputs.labels, top=self.top, known=known)
+        return torch.cat([seen, known.level[:, None]], dim=1)
 
 
 def feature_count(classes: int, *, top: int) -> int:

@@ -103,14 +103,18 @@ class Terms(NamedTuple):
         top_odds: log-odds of the top class, in nats; +inf where there is only one class.
         entropy: −Σ p log p, in nats.
         modified_entropy: −(1 − p_y) log p_y − Σ_{i≠y} p_i log(1 − p_i), in nats.
+        level: log Σ exp(logit), the logits' common level, in nats, which probabilities do not tell;
+            0 up to rounding where the logits are log-probabilities.
 
-    Reference: Song & Mittal, USENIX Security 2021, equations 7 and 8.
+    Reference: Song & Mittal, USENIX Security 2021, equations 7 and 8; for the level, the negative
+    free energy of Liu et al., NeurIPS 2020, equation 4 at temperature 1.
     """
 
     odds: Tensor
     top_odds: Tensor
     entropy: Tensor
     modified_entropy: Tensor
+    level: Tensor
 
     @classmethod
     def of(cls, outputs: Outputs) -> Terms:
@@ -128,7 +132,7 @@ class Terms(NamedTuple):
 
 
 def _terms_table(outputs: Outputs) -> Tensor:
-    """Return the terms as the columns of one float64 table, (n, 4)."""
+    """Return the terms as the columns of one float64 table, (n, 5)."""
     return by_blocks(lambda z, y: torch.stack(terms(z, y, dtype=torch.float64), dim=1), outputs)
 
 
@@ -148,7 +152,7 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
     if logits.shape[1] == 1:
         zero = logits[:, 0].to(dtype) * 0.0
         certain = zero + torch.inf
-        return Terms(certain, certain, zero, zero)
+        return Terms(certain, certain, zero, zero, logits[:, 0].to(dtype))
     # Conversion to `dtype` keeps the order of the classes, so the top is found before it.
     top = logits.detach().max(dim=1).indices[:, None]
     label = labels[:, None]
@@ -158,7 +162,8 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
     behind = (logits - runner_up).scatter_(1, top, _NOTHING)
     share = torch.exp(behind)
     total = share.sum(dim=1)
-    lead = (logits.gather(1, top) - runner_up).squeeze(1)
+    highest = logits.gather(1, top)
+    lead = (highest - runner_up).squeeze(1)
     top_odds = lead - torch.log(total)
     top_surprise, top_probability = minus_log(top_odds), torch.sigmoid(top_odds)
     # −log p of the runner-up. Every other class's is this minus its (negative) `behind`.
@@ -179,7 +184,7 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
     others = torch.where(hit, 0.0, top_probability * (top_surprise + top_odds))
     others = others + (negated * torch.log1p(negated)).sum(dim=1)
     modified_entropy = torch.sigmoid(-odds) * minus_log(odds) + others
-    return Terms(odds, top_odds, entropy, modified_entropy)
+    return Terms(odds, top_odds, entropy, modified_entropy, highest.squeeze(1) + top_surprise)
 
 
 def minus_log(odds: Tensor) -> Tensor:

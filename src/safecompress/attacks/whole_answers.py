@@ -5,6 +5,9 @@ outputs does not fit its label; what it memorizes shows in how sure it is of any
 its answer lies from what others say of the row. The numbers here are means over some references of
 one number of a reference, or of one number of a pair of model and reference. So they follow for any
 choice of references from a table of pairs, whose size does not depend on the number of classes.
+
+Probabilities do not tell the level that all logits of an answer have in common; a model can tell a
+member in it as well, so it is compared, too.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ _FLOOR = -14.0
 OWN = 4
 """Numbers of a model's own answer: log-odds of the label, entropy, log-probability of the top class
 and its log-odds."""
-OUTSIDE = 7
+OUTSIDE = 8
 """Numbers that compare it with references that did not see the row."""
-INSIDE = 3
+INSIDE = 4
 """Numbers that compare the references that saw the row with those that did not."""
 
 
@@ -37,6 +40,7 @@ class Answers(NamedTuple):
         log_p: float64 (m, b, classes), log-probabilities, at least -14.
         p: float64 (m, b, classes), their exponentials.
         best: int64 (m, b), the top class.
+        level: float64 (m, b), log Σ exp(logit), in nats.
     """
 
     odds: Tensor
@@ -46,6 +50,7 @@ class Answers(NamedTuple):
     log_p: Tensor
     p: Tensor
     best: Tensor
+    level: Tensor
 
     @classmethod
     def of(cls, logits: Tensor, odds: Tensor) -> Answers:
@@ -55,16 +60,18 @@ class Answers(NamedTuple):
             logits: float (m, b, classes), at least 2 classes.
             odds: float64 (m, b), log-odds of the label.
         """
-        log_p = torch.log_softmax(logits.double(), dim=2)
+        logits = logits.double()
+        log_p = torch.log_softmax(logits, dim=2)
         top, best = log_p.max(dim=2)
         column = best.unsqueeze(2)
+        level = logits.gather(2, column).squeeze(2) - top
         # The sum without the top class is exact where the top class's probability rounds to 1.
         rest = log_p.exp().scatter_(2, column, 0.0).sum(dim=2)
         least = torch.finfo(rest.dtype).tiny
         log_p = log_p.clamp_(min=_FLOOR)
         p = log_p.exp()
         entropy = -(p * log_p).sum(dim=2)
-        return cls(odds, entropy, top, top - rest.clamp(min=least).log(), log_p, p, best)
+        return cls(odds, entropy, top, top - rest.clamp(min=least).log(), log_p, p, best, level)
 
 
 class Facing(NamedTuple):
@@ -110,7 +117,7 @@ def _at(log_p: Tensor, best: Tensor) -> Tensor:
 def numbers(
     models: Answers, references: Answers, facing: Facing, *, outside: Tensor, inside: Tensor | None
 ) -> Tensor:
-    """Return the numbers of every row and model, float64 (b, j, 11), or 14 with `inside`.
+    """Return the numbers of every row and model, float64 (b, j, 12), or 16 with `inside`.
 
     Args:
         models: answers of j models.
@@ -118,7 +125,7 @@ def numbers(
         facing: the numbers of their pairs.
         outside: bool (b, j, k), the references that did not see the row and are compared; the means
             of a row without any are 0.
-        inside: bool (b, j, k), references that saw the row; where a row has none, its last three
+        inside: bool (b, j, k), references that saw the row; where a row has none, its last four
             numbers are 0. None leaves these numbers out.
     """
     out = _Means(outside)
@@ -136,6 +143,7 @@ def numbers(
         out.of_pairs(facing.reference_by_model) - mean_entropy,
         out.of_pairs(facing.at_reference) - out.of(references.top),
         top - out.of_pairs(facing.at_model),
+        models.level.T - (mean_level := out.of(references.level)),
     ]
     if inside is not None:
         known = inside.any(dim=2)
@@ -146,6 +154,7 @@ def numbers(
                 within.of(references.odds) - mean_odds,
                 within.of(references.entropy) - mean_entropy,
                 within.of_pairs(facing.model_by_reference) - entropy - away,
+                within.of(references.level) - mean_level,
             )
         ]
     return torch.stack(columns, dim=2)
