@@ -103,7 +103,7 @@ verdict: {checks: [{measure: {attack: {attack: loss}}, condition: {at_most: 0.99
 """
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "safecompress.cli", "compress", "c.yaml", "--out", "run"],
+        [sys.executable, "-m", "safecompress", "compress", "c.yaml", "--out", "run"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
