@@ -31,6 +31,16 @@ _SHARE = 0.04
 """Share of either group that must be in the other; a few natural duplicates are no mistake."""
 _RESOLUTIONS = (0.0, 2e-6, 2e-5)
 """Differences, relative to a row's largest output, within which two rows count as one."""
+_RERUN = (2e-4, 4e-3, 3e-2)
+"""The same of a row that was asked a second time in half precision, which keeps 8 to 11 bits, in
+int8, or after a change that nobody sees."""
+_LOOKS = len(_RESOLUTIONS) + len(_RERUN) + 1
+"""Differences at which one pair of groups is looked at, with the step of rounded outputs."""
+_WINDOW = 8_000
+"""Most rows that are compared within the differences of `_RERUN`. Among more of them, rows stand so
+close that a row's copy is seldom its neighbor."""
+_DIRECTIONS = 4
+"""Projections along which they are compared."""
 _SATURATED = 1e-4
 """Distance from certainty below which a model says the same of many rows."""
 _UNEVEN = 4
@@ -109,7 +119,33 @@ class _Both:
         both = (recorded.members, recorded.nonmembers)
         self._values = np.concatenate([answers.values for answers in both])
         self._labels = np.concatenate([answers.labels for answers in both]) * labels
+        self._members = len(recorded.members)
         self._equal = first_equal([[self._values, self._labels]])
+
+    def groups(self, allowed: float) -> tuple[Ids, Ids]:
+        """Return `clusters` of the members and of the non-members."""
+        first, second = np.split(self.clusters(allowed), [self._members])
+        return first, second
+
+    def groups_nearby(self, allowed: float) -> tuple[Ids, Ids]:
+        """Return `groups` of rows that are neighbors along some direction, at most `_WINDOW`.
+
+        A row and its copy are among them, or neither is, as good as always.
+        """
+        rows, count = np.arange(len(self._values)), min(len(self._values), _WINDOW)
+        if count < len(rows):
+            draw = np.random.default_rng(0)
+            along = np.argsort(self._values @ draw.normal(size=self._values.shape[1]))
+            start = int(draw.integers(len(rows) - count))
+            rows = np.sort(along[start : start + count])
+        clusters = near_clusters(
+            self._values[rows],
+            self._labels[rows],
+            self._largest(rows) * allowed,
+            once=self._equal[rows],
+            directions=_DIRECTIONS,
+        )
+        return clusters[rows < self._members], clusters[rows >= self._members]
 
     def clusters(self, allowed: float) -> Ids:
         """Return a number per row, equal for rows that are equal but for `allowed` of their size.
@@ -120,10 +156,14 @@ class _Both:
         """
         if not allowed:
             return self._equal
-        scale = np.maximum(np.abs(self._values).max(axis=1, keepdims=True), 1.0)
         return near_clusters(
-            self._values, self._labels, allowed * scale.astype(np.float64), once=self._equal
+            self._values, self._labels, self._largest() * allowed, once=self._equal
         )
+
+    def _largest(self, rows: Ids | slice = slice(None)) -> NDArray[np.float64]:
+        """Return each row's largest output, at least 1, (n, 1)."""
+        largest: NDArray[np.float32] = np.abs(self._values[rows]).max(axis=1, keepdims=True)
+        return np.maximum(largest, 1.0).astype(np.float64)
 
 
 def shared_rows(first: Ids, second: Ids) -> tuple[int, int]:
@@ -153,7 +193,7 @@ def shared_rows(first: Ids, second: Ids) -> tuple[int, int]:
     for (a, b), times, s in zip(compositions.tolist(), found.tolist(), sizes.tolist(), strict=True):
         of_size = int(found[sizes == s].sum())
         # The levels of all compositions of all sizes add up to less than the whole.
-        level = _LEVEL / (len(_RESOLUTIONS) + 1) / (s * s * (s - 1))
+        level = _LEVEL / _LOOKS / (s * s * (s - 1))
         certain = float(bdtrc(times - 1, of_size, 0.5)) <= level
         if a and b and certain and times >= _MOST_MIXED * of_size:
             rows += np.array([a, b]) * times
@@ -173,15 +213,21 @@ def refuse_shared(recorded: Recorded, path: Path, *, step: float = 0.0) -> None:
     Raises:
         DataError: with the number of shared rows.
     """
-    sizes, found, both = recorded.map(len), (0, 0), _Both(recorded)
+    both = _Both(recorded)
     for allowed in (*_RESOLUTIONS, *((1.01 * step,) if step else ())):
-        clusters = both.clusters(allowed)
-        first, second = np.split(clusters, [sizes.members])
-        found = shared_rows(first, second)
-        if _same_sets(first, second):
-            found = (sizes.members, sizes.nonmembers)
-        if found != (0, 0):
-            raise DataError(shared_message(path, found, sizes, "outputs and label"))
+        _refuse(both.groups(allowed), path, "outputs and label")
+    for allowed in _RERUN:
+        what = f"outputs (within {allowed:.2%} of the largest) and label"
+        _refuse(both.groups_nearby(allowed), path, what)
+
+
+def _refuse(groups: tuple[Ids, Ids], path: Path, what: str) -> None:
+    """Refuse groups whose clusters of rows show that they share rows."""
+    sizes, found = Pool(*map(len, groups)), shared_rows(*groups)
+    if _same_sets(*groups):
+        found = (sizes.members, sizes.nonmembers)
+    if found != (0, 0):
+        raise DataError(shared_message(path, found, sizes, what))
 
 
 def shared_message(where: object, found: tuple[int, int], sizes: Pool[int], what: str) -> str:
@@ -246,7 +292,7 @@ def _same_sets(first: Ids, second: Ids) -> bool:
         gammaln(n.sum() + 1) - gammaln(n + 1).sum() + (n * np.log(n / n.sum())).sum()
         for n in (first, second)
     ]
-    return float(min(chances)) <= math.log(_LEVEL / (len(_RESOLUTIONS) + 1))
+    return float(min(chances)) <= math.log(_LEVEL / _LOOKS)
 
 
 def _ranks(clusters: Ids) -> tuple[Ids, Ids]:

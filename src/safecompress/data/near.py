@@ -1,13 +1,15 @@
 """`near_clusters`: rows that are equal but for the last digits.
 
-The same row computed in another batch, or on another machine, differs in its last digits, so equal
-bytes are too strict a test of two rows being the same.
+The same row computed in another batch, on another machine or in another number format differs in
+its last digits, so equal bytes are too strict a test of two rows being the same.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Numbers = NDArray[np.floating]
 Ids = NDArray[np.int64]
@@ -19,7 +21,9 @@ _BLOCK = 1 << 22
 """Entries compared at a time, 32 MB."""
 
 
-def near_clusters(values: Numbers, exact: Ids, allowed: NDArray[np.float64], *, once: Ids) -> Ids:
+def near_clusters(
+    values: Numbers, exact: Ids, allowed: NDArray[np.float64], *, once: Ids, directions: int = 1
+) -> Ids:
     """Return a number per row, equal for rows that are near, directly or through other rows.
 
     Args:
@@ -27,42 +31,54 @@ def near_clusters(values: Numbers, exact: Ids, allowed: NDArray[np.float64], *, 
         exact: int64 (n,), a number per row; rows are near only if these are equal, too.
         allowed: (n, 1) or (1, d), the largest difference of an entry of two near rows.
         once: `first_equal([[values, exact]])`, which several calls may share.
+        directions: number of projections; more of them find more pairs where rows stand close.
 
     Returns:
         int64 (n,), equal within a cluster.
     """
     _, firsts, which = np.unique(once, return_index=True, return_inverse=True)
     by_row = allowed.shape[0] > 1
-    found = _distinct_near(values[firsts], exact[firsts], allowed[firsts] if by_row else allowed)
-    return found[which]
+    distinct, exact = values[firsts], exact[firsts]
+    allowed = allowed[firsts] if by_row else allowed
+    positions, reach = _projected(distinct, allowed, directions)
+    cluster: Ids = np.arange(len(distinct))
+    for along in positions:
+        order = np.lexsort((along, exact))
+        for offset in range(1, min(_NEIGHBORS, len(order) - 1) + 1):
+            a, b = order[:-offset], order[offset:]
+            same = exact[a] == exact[b]
+            a, b = _close(along, a[same], b[same], reach)
+            if not len(a):
+                break
+            for position in positions[1:]:
+                a, b = _close(position, a, b, reach)
+            if len(a):
+                cluster = _joined(cluster, *_near(distinct, a, b, allowed))
+    return cluster[which]
 
 
-def _distinct_near(values: Numbers, exact: Ids, allowed: NDArray[np.float64]) -> Ids:
+def _close(
+    position: NDArray[np.float64], a: Ids, b: Ids, reach: NDArray[np.float64]
+) -> tuple[Ids, Ids]:
+    """Return those of the pairs (a, b) of rows that are near along a direction."""
+    close = np.abs(position[a] - position[b]) <= np.maximum(reach[a], reach[b])
+    return a[close], b[close]
+
+
+def _projected(
+    values: Numbers, allowed: NDArray[np.float64], directions: int
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return each row's position along some directions, and by how much near rows differ there."""
     n, width = values.shape
     # Each column is measured in its allowed difference, or columns of large numbers would drown
     # what tells rows apart in the others.
     unit = np.where(allowed > 0, allowed, 1.0) if allowed.shape[0] == 1 else np.ones((1, width))
-    weights = np.random.default_rng(0).normal(size=width)
-    weights /= max(float(np.abs(weights).sum()), 1e-300)
+    weights = np.stack([np.random.default_rng(d).normal(size=width) for d in range(directions)])
+    weights /= np.maximum(np.abs(weights).sum(axis=1, keepdims=True), 1e-300)
     blocks = np.array_split(values, max(1, values.size // _BLOCK))
-    position = np.concatenate([(block / unit) @ weights for block in blocks])
+    positions = np.concatenate([(block / unit) @ weights.T for block in blocks])
     reach = np.broadcast_to((allowed / unit).max(axis=1, initial=0.0), (n,))
-    order = np.lexsort((position, exact))
-    parent = np.arange(n)
-    for offset in range(1, min(_NEIGHBORS, n - 1) + 1):
-        a, b = order[:-offset], order[offset:]
-        close = (exact[a] == exact[b]) & (
-            np.abs(position[a] - position[b]) <= np.maximum(reach[a], reach[b])
-        )
-        a, b = a[close], b[close]
-        if not len(a):
-            break
-        _join(parent, *_near(values, a, b, allowed))
-    while True:
-        above = parent[parent]
-        if np.array_equal(above, parent):
-            return parent.astype(np.int64)
-        parent = above
+    return [np.ascontiguousarray(column) for column in positions.T], reach
 
 
 def _near(values: Numbers, a: Ids, b: Ids, allowed: Numbers) -> tuple[Ids, Ids]:
@@ -77,15 +93,9 @@ def _near(values: Numbers, a: Ids, b: Ids, allowed: Numbers) -> tuple[Ids, Ids]:
     return a[near], b[near]
 
 
-def _join(parent: Ids, a: Ids, b: Ids) -> None:
-    """Merge the clusters of the pairs (a, b), in place; a cluster is named by its first row."""
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for i, j in zip(a.tolist(), b.tolist(), strict=True):
-        first, second = sorted((root(i), root(j)))
-        parent[second] = first
+def _joined(cluster: Ids, a: Ids, b: Ids) -> Ids:
+    """Return each row's cluster after those of the pairs (a, b) are merged."""
+    n = len(cluster)
+    pairs = coo_array((np.ones(len(a), dtype=bool), (cluster[a], cluster[b])), shape=(n, n))
+    merged: Ids = connected_components(pairs, directed=False)[1].astype(np.int64)
+    return merged[cluster]

@@ -14,6 +14,7 @@ from safecompress.data import distinct_rows, read_outputs
 from safecompress.data.copies import shared_rows
 from safecompress.errors import DataError, SplitOverlapError
 from safecompress.protocols import Pool, Rows
+from tests.support import count
 
 Array = np.ndarray[Any, Any]
 Group = tuple[Array, Array]
@@ -123,6 +124,53 @@ def test_members_among_the_non_members_are_refused(case: str, classes: int, tmp_
     others = COPIED[case](members, group(600, classes=classes, seed=3))
     with pytest.raises(DataError, match="the same rows are in both groups"):
         read(tmp_path, members, others)
+
+
+def logits(rows: int, *, classes: int, seed: int) -> Group:
+    """Return logits and labels of distinct rows, some of them hard."""
+    draw = np.random.default_rng(seed)
+    y, z = draw.integers(0, classes, rows), draw.normal(size=(rows, classes))
+    z[np.arange(rows), y] += draw.normal(2, 2, rows)
+    return 2 * z, y
+
+
+def bfloat16(z: Array) -> Array:
+    return torch.from_numpy(z).bfloat16().double().numpy()
+
+
+AGAIN: dict[str, Round] = {
+    "float16": lambda z: z.astype(np.float16).astype(float),
+    "bfloat16": bfloat16,
+    "8 bits": lambda z: np.round(z * 10) / 10,
+    "a changed row": lambda z: z + np.random.default_rng(1).normal(0, 0.01, z.shape),
+}
+
+
+@pytest.mark.parametrize(("rows", "share"), [(600, 1.0), (2000, 0.3), (40_000, 0.5)])
+@pytest.mark.parametrize("how", list(AGAIN))
+def test_members_asked_again_in_another_way_are_refused(
+    how: str, rows: int, share: float, tmp_path: Path
+) -> None:
+    members, others = (logits(rows, classes=10, seed=seed) for seed in (2, 3))
+    some = of(members, np.random.default_rng(0).permutation(rows)[: int(share * rows)])
+    again = both((AGAIN[how](some[0]), some[1]), of(others, slice(rows - len(some[1]))))
+    with pytest.raises(DataError, match="the same rows are in both groups"):
+        read(tmp_path, members, again)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_distinct_rows_that_stand_close_are_not_refused(classes: int, tmp_path: Path) -> None:
+    """Also where the model is surer of members, and where natural duplicates fall by chance."""
+    for seed in range(count(6, 100)):
+        draw = np.random.default_rng(seed)
+        z, y = logits(int(draw.integers(300, 3000)), classes=classes, seed=seed)
+        twins = draw.random(len(y)) < draw.choice([0.0, 0.1, 0.5])
+        z = np.concatenate([z, z[twins] + draw.normal(0, 1e-3, (int(twins.sum()), classes))])
+        y = np.concatenate([y, y[twins]])
+        member = draw.random(len(y)) < draw.uniform(0.2, 0.8)
+        z[member, y[member]] += draw.choice([0.0, 1.0])
+        found = read(tmp_path, of((z, y), member), of((z, y), ~member))
+        assert len(found.outputs.members) + len(found.outputs.nonmembers) == len(y)
 
 
 @pytest.mark.parametrize("how", list(COARSE))
