@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from safecompress.attacks.imagined_neighbors import with_neighbors
 from safecompress.attacks.imagined_set import with_files
 from safecompress.attacks.lift import lifted
-from safecompress.attacks.metric import Terms, by_blocks, true_class_log_odds
+from safecompress.attacks.metric import Terms, true_class_log_odds
 from safecompress.errors import UndecidableError
 from safecompress.protocols import (
     Attack,
@@ -28,6 +28,7 @@ from safecompress.protocols import (
     ReferenceLogits,
     References,
     Rows,
+    by_blocks,
     log_odds,
     residuals,
 )
@@ -163,7 +164,8 @@ def plant(members: Outputs, *, like: Outputs, seed: int) -> Outputs:
         like: outputs of the same model that set the level of confidence; at least two classes.
         seed: seed of the draw.
     """
-    certainty = by_blocks(lambda z, _: log_odds(z.double(), z.argmax(dim=1)), like).sort().values
+    said = by_blocks(lambda z, _: log_odds(z.double(), z.argmax(dim=1)), like.logits, like.labels)
+    certainty = said.sort().values
     surest = certainty[len(certainty) * 3 // 4 :]
     drawn = torch.randint(
         len(surest), (len(members),), generator=generator(seed, "control", "plant")

@@ -11,10 +11,8 @@ The attacks share their terms, which are computed once per `Outputs`, in one pas
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeAlias, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -26,19 +24,11 @@ from safecompress.protocols import (
     Evidence,
     Outputs,
     Pool,
+    by_blocks,
     log_odds,
+    one_thread,
     per_row_of_both,
 )
-
-PerRow: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-
-_BLOCK = 1 << 17
-"""Number of logits processed at a time, 1 MB in float64, which fit the processor's cache."""
-
-_TOGETHER = 16
-"""A block has a multiple of so many rows. The processor takes 2 to 16 numbers at a time, and torch
-rounds the exponentials and logarithms of those that are left at the end differently in the last
-bit. In whole vectors, rows that are alike score alike, wherever they stand."""
 
 _NOTHING = -800.0
 """A number x with exp(x) = 0 and x · exp(x) = 0 exactly; for x = -inf the product is NaN."""
@@ -54,45 +44,7 @@ def true_class_log_odds(outputs: Outputs) -> Tensor:
 
     Reference: the logit-scaled confidence of Carlini et al., S&P 2022, section V.
     """
-    return by_blocks(lambda z, y: log_odds(z.double(), y), outputs)
-
-
-def by_blocks(function: PerRow, outputs: Outputs) -> Tensor:
-    """Return `function(logits, labels)` of all rows, (n, …), computed in blocks that fit the cache.
-
-    A row's value does not depend on the rows around it, not even in its last bit.
-
-    Args:
-        function: maps logits (k, classes) and labels (k,) to values (k, …), row by row.
-        outputs: outputs on n rows.
-    """
-    rows = max(1, _BLOCK // max(1, outputs.classes) // _TOGETHER) * _TOGETHER
-    # A second thread would cut a block where it likes, and so would split vectors.
-    with one_thread():
-        blocks = zip(
-            torch.split(outputs.logits, rows), torch.split(outputs.labels, rows), strict=True
-        )
-        return torch.cat([_in_whole_vectors(function, z, y) for z, y in blocks])
-
-
-def _in_whole_vectors(function: PerRow, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return `function(logits, labels)` with the last row repeated until all vectors are full."""
-    missing = -len(logits) % _TOGETHER
-    if not missing or not len(logits):
-        return function(logits, labels)
-    given = (torch.cat([t, t[-1:].expand(missing, *t.shape[1:])]) for t in (logits, labels))
-    return function(*given)[: len(logits)]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit torch to one thread within a `with` block; entering and leaving costs a microsecond."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return by_blocks(lambda z, y: log_odds(z.double(), y), outputs.logits, outputs.labels)
 
 
 class Terms(NamedTuple):
@@ -133,7 +85,11 @@ class Terms(NamedTuple):
 
 def _terms_table(outputs: Outputs) -> Tensor:
     """Return the terms as the columns of one float64 table, (n, 5)."""
-    return by_blocks(lambda z, y: torch.stack(terms(z, y, dtype=torch.float64), dim=1), outputs)
+    return by_blocks(
+        lambda z, y: torch.stack(terms(z, y, dtype=torch.float64), dim=1),
+        outputs.logits,
+        outputs.labels,
+    )
 
 
 def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -> Terms:

@@ -9,6 +9,7 @@ rows.
 
 from safecompress.protocols.attack import Attack, AttackResult, Evidence
 from safecompress.protocols.ball import NORMS, Ball, Norm, lengths
+from safecompress.protocols.blocks import by_blocks, one_thread
 from safecompress.protocols.estimate import Estimate
 from safecompress.protocols.first_mask import (
     FirstMask,
@@ -78,10 +79,12 @@ __all__ = [
     "Table",
     "TrainingContext",
     "TransferAttack",
+    "by_blocks",
     "leading_size",
     "lengths",
     "log_odds",
     "map_inputs",
+    "one_thread",
     "per_row_of_both",
     "residuals",
     "tensors_of",

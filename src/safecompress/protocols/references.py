@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from safecompress.errors import DataError, NonFiniteError
+from safecompress.protocols.blocks import by_blocks
 from safecompress.protocols.odds import log_odds
 from safecompress.protocols.reference_logits import ReferenceLogits
-
-_BLOCK = 1 << 17
-"""Number of logits converted to float64 at a time, 1 MB, to bound the memory of the copy."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,9 @@ class References:
         if not bool(torch.isfinite(logits.sum()) or torch.isfinite(logits).all()):
             bad = int((~torch.isfinite(logits)).any(dim=2).any(dim=0).sum())
             raise NonFiniteError(f"references: {bad} of {len(labels)} rows are NaN or infinite.")
-        rows = max(1, _BLOCK // classes)
-        blocks = zip(
-            torch.split(logits.flatten(0, 1), rows),
-            torch.split(labels.repeat(count), rows),
-            strict=True,
+        odds = by_blocks(
+            lambda z, y: log_odds(z.double(), y), logits.flatten(0, 1), labels.repeat(count)
         )
-        odds = torch.cat([log_odds(z.double(), y) for z, y in blocks])
         return cls(odds.reshape(count, len(labels)), seen, ReferenceLogits.of(logits))
 
     def __len__(self) -> int:

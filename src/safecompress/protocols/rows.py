@@ -12,10 +12,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from safecompress.errors import DataError, NonFiniteError
+from safecompress.protocols.blocks import by_blocks
 from safecompress.protocols.source_rows import SourceRows
-
-_BLOCK = 1 << 20
-"""Number of logits converted to float64 at a time, 8 MB, to bound the memory of the copy."""
 
 TAKEN_BYTES = 64 << 20
 """Bytes beyond which `Rows.take` refers to inputs instead of copying them, and `Outputs.per_row`
@@ -272,9 +270,9 @@ class Outputs:
     @cached_property
     def losses(self) -> Tensor:
         """Cross-entropy of each row, float64 (n,), in nats; float64 keeps saturated rows apart."""
-        rows = max(1, _BLOCK // max(1, self.classes))
-        blocks = zip(torch.split(self.logits, rows), torch.split(self.labels, rows), strict=True)
-        return torch.cat([cross_entropy(z.double(), y, reduction="none") for z, y in blocks])
+        return by_blocks(
+            lambda z, y: cross_entropy(z.double(), y, reduction="none"), self.logits, self.labels
+        )
 
     @cached_property
     def predicted(self) -> Tensor:
