@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from safecompress.export import loaders
 from safecompress.export.context import ExportContext
-from safecompress.export.format import Format, Predict, Session
+from safecompress.export.format import FP32, INT8, Format, Predict, Session
 from safecompress.export.graph import input_names
-from safecompress.export.litert_program import program_of, session_of
+from safecompress.export.litert_program import LitertProgram, session_of
 from safecompress.export.registry import FORMATS
 from safecompress.export.signed_program import signed_program, verified_program
 from safecompress.targets.device_file import open_device_file
@@ -41,9 +41,18 @@ class LitertFormat(Format, ABC):
     values: ClassVar[Literal["fp32", "int8", "int4"]] = "fp32"
 
     def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:
-        program = program_of(context.module, context.members, values=self.values)
+        lowered = context.once(LitertProgram)
+        program = lowered.fp32
+        if self.values != "fp32":
+            program = lowered.rounded(self.values, context.kept)
         named = {"inputs": list(input_names(context.members)), "rows": 1}
         return signed_program(program, {**facts, **named})
+
+    def layers(self, context: ExportContext) -> Mapping[str, str]:
+        return {} if self.values == "fp32" else context.once(LitertProgram).layers()
+
+    def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
+        return (LitertProgram,)
 
     def open(self, path: Path, context: ExportContext) -> Predict:
         model: Any = open_device_file(path, "litert").model
@@ -80,6 +89,7 @@ class LitertInt8(LitertFormat):
     summary = "the same with int8 weights"
     exact = False
     values = "int8"
+    finer = (FP32,)
 
 
 FORMATS.add("litert-int8", LitertInt8, summary=LitertInt8.summary)
@@ -93,6 +103,7 @@ class LitertInt4(LitertFormat):
     summary = "the same with int4 weights"
     exact = False
     values = "int4"
+    finer = (INT8, FP32)
 
 
 FORMATS.add("litert-int4", LitertInt4, summary=LitertInt4.summary)

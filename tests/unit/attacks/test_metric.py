@@ -13,12 +13,11 @@ from safecompress.attacks.metric import (
     LossAttack,
     ModifiedEntropyAttack,
     Terms,
-    by_blocks,
     log_odds,
     terms,
     true_class_log_odds,
 )
-from safecompress.protocols import Evidence, Outputs, Pool
+from safecompress.protocols import Evidence, Outputs, Pool, by_blocks
 
 METRICS = (LossAttack(), ConfidenceAttack(), EntropyAttack(), ModifiedEntropyAttack())
 
@@ -116,9 +115,9 @@ def test_equal_rows_score_alike_to_the_last_bit_wherever_they_stand(rows, classe
 
 def test_blocks_of_rows_change_nothing(monkeypatch):
     given = outputs(torch.randn(37, 4).tolist(), [i % 4 for i in range(37)])
-    whole = by_blocks(log_odds, given)
-    monkeypatch.setattr("safecompress.attacks.metric._BLOCK", 64)
-    assert torch.equal(by_blocks(log_odds, given), whole)
+    whole = by_blocks(log_odds, given.logits, given.labels)
+    monkeypatch.setattr("safecompress.protocols.blocks._BLOCK", 64)
+    assert torch.equal(by_blocks(log_odds, given.logits, given.labels), whole)
 
 
 def test_the_gradient_of_the_terms_is_theirs():
