@@ -56,6 +56,7 @@ from safecompress.export.job import RIVALS
 from safecompress.export.measure import sizes
 from safecompress.export.onnx_format import OnnxFormat
 from safecompress.export.source import Source, open_source
+from safecompress.export.written import write_files, written
 from safecompress.files import make_folder
 from safecompress.run.folder import CONFIG, VERDICT
 from safecompress.train import predict
@@ -292,7 +293,7 @@ def answers_of(
         return None
     path = folder / f"{form}{made.suffixes[0]}"
     try:
-        path.write_bytes(made.write(context, {"format": form}))
+        write_files(made, path, written(made, context, {"format": form}))
     except (ConfigError, ModelError) as error:
         print(f"{form}: {error}", flush=True)
         return None
