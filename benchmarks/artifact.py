@@ -154,7 +154,8 @@ def folded(context: ExportContext) -> dict[str, NDArray[Any]]:
     graph = context.once(OnnxGraphs).fp32
     found = {i.name: numpy_helper.to_array(i) for i in graph.graph.initializer}
     for name, layer in context.once(Fp32).layers().items():
-        source = next(n for n in (f"{layer}.weight", layer) if n in context.topology.masks)
+        masked = (n for n in (f"{layer}.weight", layer) if n in context.topology.masks)
+        source = next(masked, name)  # Tables of positions have no mask, and keep their name.
         if source != name:
             # The graph holds this weight transposed, under a name of its own.
             found[source] = found.pop(name).T
