@@ -100,7 +100,9 @@ def moves(form: Format, context: ExportContext) -> list[Move]:
 def _weights(form: Format, context: ExportContext) -> dict[str, int]:
     """Return by layer the number of its weights that exist, at least 1."""
     state = context.module.state_dict()
-    found = ((name, state.get(f"{own}.weight")) for name, own in form.layers(context).items())
+    own = form.layers(context).items()
+    # Some modules hold several weights, which then have names of their own.
+    found = ((name, state.get(f"{source}.weight", state.get(source))) for name, source in own)
     return {name: 1 if w is None else max(1, int(w.count_nonzero())) for name, w in found}
 
 

@@ -129,14 +129,20 @@ def _lowering() -> Iterator[None]:
 def _same_but_scaled(weight: NDArray[np.float32], source: NDArray[np.float32]) -> bool:
     """Return whether two weights are the same but for the order of axes and a factor per channel.
 
-    A normalization after a layer becomes a factor of each of its output channels, which are the
-    first axis of the model's weights and the first or the last of a program's.
+    A normalization after a layer becomes a factor of each of its output channels, one before it a
+    factor of each input channel. These are the first two axes of the model's weights; a program has
+    them first or last.
     """
     if weight.size != source.size:
         return False
-    expected = _by_channel(source)
-    given = (_by_channel(np.moveaxis(weight, axis, 0)) for axis in (0, -1))
-    return any(g.shape == expected.shape and np.allclose(g, expected, atol=1e-5) for g in given)
+    expected = [_by_channel(np.moveaxis(source, axis, 0)) for axis in (0, 1)]
+    given = [_by_channel(np.moveaxis(weight, axis, 0)) for axis in (0, -1)]
+    # One number in a channel says nothing once it is divided by its own size.
+    return any(
+        g.shape == e.shape and g.shape[1] > 1 and np.allclose(g, e, atol=1e-5)
+        for g in given
+        for e in expected
+    )
 
 
 def _by_channel(weight: NDArray[np.float32]) -> NDArray[np.float32]:
