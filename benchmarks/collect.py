@@ -63,7 +63,7 @@ COMPARISONS: dict[str, str | None] = {
 }
 """Benchmarks whose cells are those of `safecompress compare`, with the method that others are
 tested against. Their tables are committed as Markdown."""
-UNMADE = frozenset({"moves", "recipes", "transfer-adaptive"})
+UNMADE = frozenset({"moves", "transfer-adaptive"})
 """Benchmarks without any cell so far; no figure of a document rests on them."""
 
 
