@@ -6,6 +6,7 @@ checks of a suite still run.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from safecompress.checks.conditions import Condition, Status
@@ -67,6 +68,12 @@ class Check:
     condition: Condition
     critical: bool = True
     decisive: bool = True
+
+    @property
+    def tests_a_leak(self) -> bool:
+        """Whether the measure is of a leak, and the largest leak would miss the condition."""
+        limit = self.condition.bound if self.condition.relation == "at_most" else math.inf
+        return self.measure.leak and limit < self.measure.most
 
     def run(
         self, subject: Subject, dense: Subject | None, *, level: float, among: int = 1

@@ -70,6 +70,7 @@ class GroupLeak(Measure):
     """
 
     worse: ClassVar[Literal["higher", "lower"]] = "higher"
+    most: ClassVar[float] = 1.0
 
     attacks: tuple[Attack, ...]
     by: str = CLASS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ class Measure(ABC):
 
     worse: ClassVar[Literal["higher", "lower"]]
     """Which values speak against the model: higher ones of a leak, lower ones of an accuracy."""
+    most: ClassVar[float] = math.inf
+    """The largest value that the figure can have, as 1 of an AUC; infinite where none is known."""
 
     @property
     def leak(self) -> bool:
@@ -168,6 +171,7 @@ class AttackMeasure(Measure):
     """
 
     worse: ClassVar[Literal["higher", "lower"]] = "higher"
+    most: ClassVar[float] = 1.0
 
     attack: Attack
     metric: Metric = field(default_factory=Auc)

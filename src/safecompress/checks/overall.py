@@ -55,22 +55,24 @@ def overall(results: Sequence[CheckResult], controls: Sequence[CheckResult] = ()
 
 
 def unasked(suite: Suite) -> tuple[CheckResult, ...]:
-    """Return an undecided control where no critical check of a suite asks for a leak; else none.
+    """Return an undecided control where no critical check of a suite tests a leak; else none.
 
-    A model that is small and accurate enough is not shown to be safe by that.
+    A model that is small and accurate enough is not shown to be safe by that, nor is one whose
+    limits the largest leak would keep.
 
     Args:
         suite: the checks.
     """
     critical = [check for check in suite.checks if check.critical]
-    if not critical or any(check.measure.leak for check in critical):
+    if not critical or any(check.tests_a_leak for check in critical):
         return ()
     return (
         in_doubt(
             "a test of leaks",
-            "no critical check asks what the model gives away",
+            "no critical check asks what the model gives away, with a limit that can be missed",
             wanted="a critical check of what the model gives away",
-            advice="Ask for an attack (verdict.checks), or leave the list out, for usual ones.",
+            advice="Ask for an attack with a limit below 1 (verdict.checks), or leave the list "
+            "out, for usual ones.",
         ),
     )
 

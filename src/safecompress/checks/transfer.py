@@ -7,6 +7,7 @@ which the judged one was made. The floor is the same attacker without the judged
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from safecompress.attacks.transfer import TransferOutcome, transferred
 from safecompress.checks.measures import MEASURES
@@ -21,6 +22,8 @@ from safecompress.stats import Interval
 @dataclass(frozen=True)
 class _Transfer(OnParent):
     """What both measures of transfer share: the attackers and their options."""
+
+    most: ClassVar[float] = 1.0
 
     targeted: bool = False
     epochs: int = 20

@@ -20,8 +20,12 @@ from safecompress.checks import (
     Suite,
     at_least,
     at_most,
+    at_most_dense,
 )
+from safecompress.checks.conditions import Condition
 from safecompress.checks.controls import control_checks
+from safecompress.checks.metrics import metric_named
+from safecompress.checks.overall import unasked
 from safecompress.protocols import Attack, Evidence, Pool, Rows
 from safecompress.verdict_names import AUDITED
 from safecompress.verdicts.verdict import Finding, find
@@ -94,6 +98,27 @@ def test_only_a_model_that_was_tested_for_a_leak_passes(
         assert status is Status.PASS
     else:
         assert status is (Status.INCONCLUSIVE if worth else Status.ERROR)
+
+
+@pytest.mark.parametrize("metric", ["auc", "balanced-accuracy", "tpr@0.01"])
+@pytest.mark.parametrize(
+    ("limit", "tested"),
+    [
+        (at_most(0.99), True),
+        (at_most(1.0), False),
+        (at_most(7.0), False),
+        (at_least(0.0), False),
+        (at_most_dense(1.0), False),
+        (at_most_dense(0.02), True),
+    ],
+)
+def test_a_limit_that_the_largest_leak_keeps_is_no_test(
+    metric: str, limit: Condition, tested: bool
+) -> None:
+    check = Check("limit", AttackMeasure(LossAttack(), metric_named(metric)), limit)
+    assert check.tests_a_leak is tested
+    assert bool(unasked(Suite((check,)))) is not tested
+    assert not unasked(Suite((check, LEAK)))
 
 
 def test_rows_that_differ_take_away_every_figure() -> None:
