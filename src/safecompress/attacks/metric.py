@@ -33,6 +33,9 @@ from safecompress.protocols import (
 _NOTHING = -800.0
 """A number x with exp(x) = 0 and x · exp(x) = 0 exactly; for x = -inf the product is NaN."""
 
+_ROUNDING = 1e-5
+"""Largest level, in nats, that the rounding of log-probabilities to 32 bits leaves."""
+
 _SHARED = "about 0.04 s for 20,000 rows × 100 classes on one core, all metric attacks together"
 
 
@@ -56,7 +59,7 @@ class Terms(NamedTuple):
         entropy: −Σ p log p, in nats.
         modified_entropy: −(1 − p_y) log p_y − Σ_{i≠y} p_i log(1 − p_i), in nats.
         level: log Σ exp(logit), the logits' common level, in nats, which probabilities do not tell;
-            0 up to rounding where the logits are log-probabilities.
+            0 where the logits are log-probabilities.
 
     Reference: Song & Mittal, USENIX Security 2021, equations 7 and 8; for the level, the negative
     free energy of Liu et al., NeurIPS 2020, equation 4 at temperature 1.
@@ -140,7 +143,22 @@ def terms(logits: Tensor, labels: Tensor, *, dtype: torch.dtype | None = None) -
     others = torch.where(hit, 0.0, top_probability * (top_surprise + top_odds))
     others = others + (negated * torch.log1p(negated)).sum(dim=1)
     modified_entropy = torch.sigmoid(-odds) * minus_log(odds) + others
-    return Terms(odds, top_odds, entropy, modified_entropy, highest.squeeze(1) + top_surprise)
+    level = common_level(highest.squeeze(1), top_surprise)
+    return Terms(odds, top_odds, entropy, modified_entropy, level)
+
+
+def common_level(largest: Tensor, surprise: Tensor) -> Tensor:
+    """Return log Σ exp(logit) of rows, in nats, and 0 where no more than rounding is left of it.
+
+    Log-probabilities have the level 0. What their rounding leaves would be noise to whoever learns
+    from it, as large as any other number once it is standardized.
+
+    Args:
+        largest: the largest logit of each row.
+        surprise: −log p of its class, in nats.
+    """
+    level = largest + surprise
+    return torch.where(level.abs() > _ROUNDING, level, 0.0)
 
 
 def minus_log(odds: Tensor) -> Tensor:

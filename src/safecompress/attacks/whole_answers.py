@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from safecompress.attacks.metric import common_level
+
 _FLOOR = -14.0
 """Least log-probability, in nats: a class that one model rules out says little beyond that."""
 
@@ -64,7 +66,7 @@ class Answers(NamedTuple):
         log_p = torch.log_softmax(logits, dim=2)
         top, best = log_p.max(dim=2)
         column = best.unsqueeze(2)
-        level = logits.gather(2, column).squeeze(2) - top
+        level = common_level(logits.gather(2, column).squeeze(2), -top)
         # The sum without the top class is exact where the top class's probability rounds to 1.
         rest = log_p.exp().scatter_(2, column, 0.0).sum(dim=2)
         least = torch.finfo(rest.dtype).tiny

@@ -48,7 +48,7 @@ class TestReferences:
         logits = torch.randn(3, 50, 4, generator=generator(1, "test"))
         labels, seen = torch.arange(50) % 4, torch.zeros(3, 50, dtype=torch.bool)
         whole = References.of(logits, labels, seen)
-        monkeypatch.setattr("safecompress.protocols.references._BLOCK", 28)
+        monkeypatch.setattr("safecompress.protocols.blocks._BLOCK", 28)
         assert torch.equal(References.of(logits, labels, seen).log_odds, whole.log_odds)
 
     @pytest.mark.parametrize("gap", [50.0, 1e4])
