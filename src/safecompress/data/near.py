@@ -50,8 +50,9 @@ def near_clusters(
             a, b = _close(along, a[same], b[same], reach)
             if not len(a):
                 break
-            for position in positions[1:]:
-                a, b = _close(position, a, b, reach)
+            for position in positions:
+                if position is not along:
+                    a, b = _close(position, a, b, reach)
             if len(a):
                 cluster = _joined(cluster, *_near(distinct, a, b, allowed))
     return cluster[which]

@@ -49,7 +49,7 @@ class LitertFormat(Format, ABC):
         return signed_program(program, {**facts, **named})
 
     def layers(self, context: ExportContext) -> Mapping[str, str]:
-        return {} if self.values == "fp32" else context.once(LitertProgram).layers()
+        return {} if self.values == "fp32" else context.once(LitertProgram).layers
 
     def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
         return (LitertProgram,)

@@ -15,6 +15,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,9 @@ class LitertProgram:
         held = ((name, t.detach().cpu().numpy()) for name, t in module.named_parameters())
         self._weights = {name: array for name, array in held if array.ndim > 1}
 
+    @cached_property
     def layers(self) -> dict[str, str]:
-        """Return the operators with a weight by the tensors that they make, and the model's layers.
+        """The model's layers of the operators with a weight, by the tensors that these make.
 
         Where no weight of the model is the operator's, the name of the tensor stands for it.
         """
@@ -96,7 +98,7 @@ class LitertProgram:
         Raises:
             ModelError: when the quantizer cannot round the program.
         """
-        if set(kept) == set(self.layers()) and set(kept.values()) == {FP32}:
+        if set(kept) == set(self.layers) and set(kept.values()) == {FP32}:
             return self.fp32
         with _lowering():
             from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
