@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-LEVELS = 255
+LEVELS, SIGNED = 255, 127
+"""Steps of a number that is rounded to eight bits: over its range, and on each side of zero."""
 MOST_PAIR = 127.99
 """Largest sum of two neighboring whole numbers whose products with uint8 fit 16 bits, unrounded."""
 
@@ -34,6 +35,12 @@ def pairs(weight: Tensor) -> Tensor:
     return both.amax((0, 2)).reshape(-1, *[1] * (weight.ndim - 1))
 
 
+def _by_steps(weight: Tensor, scale: Tensor) -> Tensor:
+    """Return a weight as whole numbers times their scales."""
+    scale = torch.where(scale > 0, scale, 1.0)
+    return (weight / scale).round() * scale
+
+
 @dataclass(frozen=True)
 class Rounding:
     """What a format rounds.
@@ -41,33 +48,57 @@ class Rounding:
     Args:
         largest: largest whole number of a weight; 0 leaves weights in floating point.
         bits: of a weight's fraction, for weights in half precision; 0 for those in fp32.
-        between: what lies between layers: `nothing` is rounded, layers' inputs by their range in
-            the `call`, or everything by the range over `members`, which biases then fit.
-        transposed_axis: the axis of a transposed convolution's scales.
-        exact_convolution: whether convolutions compute in fp32, as one that makes the logits does.
+        between: what lies between layers: `nothing` is rounded, inputs of linear layers by their
+            range in the `call`, inputs of all layers by the largest number of each `row`, or
+            everything by the range over `members`, which biases then fit.
+        transposed: which numbers of a transposed convolution have a scale: `first` for those of an
+            input channel, `second` for those of an output channel of all groups, or `output`.
+        tables: whether tables of embeddings are rounded.
+        depthwise: largest whole number of a depthwise convolution's weight, where it is another.
+        unread: whether a convolution may read numbers that were not rounded, as one that makes the
+            logits does; then the scales of its weight need not fit products of integers.
     """
 
     largest: int = 0
     bits: int = 0
     between: str = "nothing"
-    transposed_axis: int = 1
-    exact_convolution: bool = False
+    transposed: str = "second"
+    tables: bool = True
+    depthwise: int = 0
+    unread: bool = False
 
-    def weight(self, layer: nn.Module) -> tuple[Tensor, Tensor]:
-        """Return a layer's weight as the file holds it, and the scale of each of its numbers."""
+    def weight(self, layer: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a layer's weight as the file holds it, the scale of each number, and its error."""
         weight = layer.weight.detach()
         # Dynamic int8 leaves convolutions as they are.
         whole = self.between == "call" and not isinstance(layer, nn.Linear | nn.Embedding)
+        whole |= isinstance(layer, nn.Embedding) and not self.tables
         if not self.largest or whole:
-            return weight, torch.zeros_like(weight)
-        kept = self.transposed_axis if isinstance(layer, nn.ConvTranspose2d) else 0
-        others = [axis for axis in range(weight.ndim) if axis != kept]
-        scale = weight.abs().amax(others, keepdim=True) / self.largest
-        whole = nn.Linear if self.exact_convolution else nn.Linear | nn.Conv2d
-        if self.between != "nothing" and isinstance(layer, whole):
+            return weight, torch.zeros_like(weight), self.unsure(weight)
+        scale = self._largest_of(layer, weight.abs()) / self._most(layer)
+        near = fine = _by_steps(weight, scale)
+        fits = self.between in {"call", "members"}
+        if fits and isinstance(layer, nn.Linear | nn.Conv2d):
             scale = scale.maximum(pairs(weight) / MOST_PAIR)
-        scale = torch.where(scale > 0, scale, 1.0).expand_as(weight)
-        return (weight / scale).round() * scale, scale
+            near = _by_steps(weight, scale)
+        either = self.unread and isinstance(layer, nn.Conv2d)
+        error = (near - fine).abs() if either else torch.zeros_like(weight)
+        return near, scale.expand_as(weight), error
+
+    def _most(self, layer: nn.Module) -> int:
+        alone = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+        return self.depthwise if alone and self.depthwise else self.largest
+
+    def _largest_of(self, layer: nn.Module, sizes: Tensor) -> Tensor:
+        """Return the largest number of each scale, in a shape that fits the weight."""
+        kept = 0
+        if isinstance(layer, nn.ConvTranspose2d):
+            if self.transposed == "output":
+                groups = sizes.unflatten(0, (layer.groups, -1)).amax((1, 3, 4), keepdim=True)
+                return groups.expand(-1, len(sizes) // layer.groups, -1, -1, -1).flatten(0, 1)
+            kept = 0 if self.transposed == "first" else 1
+        others = [axis for axis in range(sizes.ndim) if axis != kept]
+        return sizes.amax(others, keepdim=True)
 
     def unsure(self, weight: Tensor) -> Tensor:
         """Return the largest error of each number of a tensor that may be in half precision."""
@@ -82,16 +113,23 @@ class Traced:
         exact: as the network has it.
         near: as a network with the file's weights has it.
         error: what the file's numbers may differ from `near`.
+        added: the bias that was the last to be added, None where something came after it. A file
+            may add it behind the next layer, times that layer's weight before its rounding.
     """
 
     exact: Tensor
     near: Tensor
     error: Tensor
+    added: Tensor | None = None
 
     def rounded(self, by: Rounding, *, between: str) -> Traced:
         """Return the tensor after a rounding to `LEVELS` steps, if the format rounds it there."""
         if by.between != between or not self.exact.is_floating_point():
             return self
+        if between == "row":
+            most = (self.near.abs() + self.error).flatten(1).amax(1) / SIGNED
+            half = most.reshape(-1, *[1] * (self.near.ndim - 1)) / 2
+            return replace(self, error=self.error + half)
         given = self.exact if between == "members" else self.near
         low, high = given.amin().clamp(max=0), given.amax().clamp(min=0)
         wide, cut = high - low, torch.zeros(())
@@ -100,7 +138,7 @@ class Traced:
             cut = (self.near - high).clamp(min=0) + (low - self.near).clamp(min=0)
         else:
             wide = wide + 2 * self.error.amax()
-        return Traced(self.exact, self.near, self.error + cut + wide / LEVELS / 2)
+        return replace(self, error=self.error + cut + wide / LEVELS / 2)
 
     def apart(self, other: Traced, join: Callable[[Tensor, Tensor], Tensor]) -> Traced:
         """Return two tensors joined."""
@@ -150,11 +188,11 @@ class Layer(Step):
 
     def trace(self, x: Traced, by: Rounding) -> Traced:
         layer = self.function
-        weight, scale = by.weight(layer)
-        unsure = by.unsure(weight)
+        weight, scale, unsure = by.weight(layer)
         if isinstance(layer, nn.Embedding):
             return Traced(layer(x.exact), weight[x.near], unsure[x.near])
-        given = x.rounded(by, between="call") if isinstance(layer, nn.Linear) else x
+        given = x.rounded(by, between="row")
+        given = given.rounded(by, between="call") if isinstance(layer, nn.Linear) else given
         near = functional_call(layer, {"weight": weight}, given.near)
         error = self._through(weight.abs() + unsure, given.error)
         error = error + self._through(unsure, given.near.abs())
@@ -164,7 +202,10 @@ class Layer(Step):
             error = error + wide / LEVELS * scale.amax() / 2
         elif layer.bias is not None:
             error = error + by.unsure(layer.bias).amax()
-        return Traced(layer(given.exact), near, error)
+        added = layer.bias if isinstance(layer, nn.Linear) else None
+        if by.between == "row" and x.added is not None and added is not None:
+            error = error + F.linear(x.added.abs(), (layer.weight - weight).abs())
+        return Traced(layer(given.exact), near, error, added)
 
     def _through(self, weight: Tensor, values: Tensor) -> Tensor:
         layer = self.function
@@ -238,7 +279,7 @@ class Net(nn.Module):
         for step in body:
             x = step.trace(x, by).rounded(by, between="members")
         # What the layer of the logits makes is rounded no more.
-        by = replace(by, exact_convolution=True)
+        by = replace(by, unread=True)
         for step in [last, *self.ending]:
             x = step.trace(x, by)
         return x

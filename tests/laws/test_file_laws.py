@@ -20,10 +20,14 @@ from torch import Tensor, nn
 from safecompress.errors import ModelError
 from safecompress.export import FORMATS, ExportContext
 from safecompress.export.compact_format import CompactFormat
+from safecompress.export.executorch_format import ExecutorchFormat
+from safecompress.export.litert_format import LitertFormat
 from safecompress.export.onnx_format import OnnxFormat
 from safecompress.export.onnx_graphs import OnnxGraphs
+from safecompress.export.openvino_format import OpenvinoFormat
+from safecompress.export.written import write_files
 from safecompress.topology import Topology
-from tests.export_models import session, written
+from tests.export_models import require_extras, session, written
 from tests.local_bounds import largest_share
 from tests.planted_files import FAULTS
 from tests.random_nets import Draw
@@ -33,18 +37,38 @@ from tests.support import count
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 FORMS = {name: part.factory() for name, part in FORMATS.parts.items()}
-MADE = [n for n, form in FORMS.items() if isinstance(form, OnnxFormat | CompactFormat)]
+FAMILIES = {
+    "seeds": OnnxFormat | CompactFormat,
+    "openvino": OpenvinoFormat,
+    "litert": LitertFormat,
+    "executorch": ExecutorchFormat,
+}
+"""Kinds of formats by the first word of the names of benchmarks' cells."""
+MADE = {
+    family: [name for name, form in FORMS.items() if isinstance(form, kind)]
+    for family, kind in FAMILIES.items()
+}
 LARGEST = {"int8": 127, "int4": 7}
 GRAPHS = {"int8": 127, "int4": 7, "dynamic": 127}
 """Graphs of integers, and the largest whole number of a weight in each."""
 
 
 def rounding(form: Any) -> Rounding:
-    graph = isinstance(form, OnnxFormat)
+    """Return what a format rounds."""
+    if isinstance(form, OpenvinoFormat):
+        return rounding(form.source)
     largest = LARGEST.get(form.values, 0)
+    if isinstance(form, LitertFormat):
+        # Transposed convolutions become convolutions, and depthwise ones have no kernel of int4.
+        between = "row" if largest else "nothing"
+        return Rounding(largest, between=between, transposed="output", depthwise=127)
+    if isinstance(form, ExecutorchFormat):
+        between = "members" if largest else "nothing"
+        return Rounding(largest, between=between, tables=False)
+    graph = isinstance(form, OnnxFormat)
     between = "nothing" if not (graph and largest) else "call" if form.dynamic else "members"
     bits = 10 if form.values == "fp16" else 0
-    return Rounding(largest, bits, between, transposed_axis=1 if graph else 0)
+    return Rounding(largest, bits, between, transposed="second" if graph else "first")
 
 
 @lru_cache(maxsize=20)
@@ -60,7 +84,10 @@ def answers(held: ExportContext, name: str, data: bytes, rows: Tensor, path: Pat
     if isinstance(form, OnnxFormat):
         (said,) = session(data, precise=True).run(None, {"inputs": rows.numpy()})
         return torch.from_numpy(said)
-    path.write_bytes(data)
+    write_files(form, path, data)
+    if form.computes:
+        # The runtime in this process, without the guard of a process of its own.
+        return torch.from_numpy(form.session(path, threads=1).ask({"inputs": rows.numpy()}))
     with torch.no_grad():
         return torch.as_tensor(form.open(path, held)(rows)).float()
 
@@ -89,12 +116,15 @@ def tensor_shares(held: ExportContext, rows: Tensor) -> dict[str, float]:
     return found
 
 
-def shares(seed: int, path: Path) -> tuple[dict[str, float | None], list[str]]:
+def shares(
+    seed: int, path: Path, family: str = "seeds"
+) -> tuple[dict[str, float | None], list[str]]:
     """Return by format the share of the bound that a network's files use, and what is wrong.
 
     Args:
         seed: of the network.
         path: for a file.
+        family: kind of formats.
 
     Returns:
         The shares, None where a format rightly refuses the network; and the faults.
@@ -102,7 +132,7 @@ def shares(seed: int, path: Path) -> tuple[dict[str, float | None], list[str]]:
     net, rows, held = drawn(seed)
     found: dict[str, float | None] = {}
     failures = []
-    for name in MADE:
+    for name in MADE[family]:
         try:
             said = answers(held, name, written(held, name), rows, path)
             found[name] = share_of_bound(net, rows, name, said)
@@ -112,7 +142,8 @@ def shares(seed: int, path: Path) -> tuple[dict[str, float | None], list[str]]:
                 failures.append(f"{name}: {error}")
         except Exception as error:
             failures.append(f"{name}: {type(error).__name__}: {error}"[:300])
-    found |= tensor_shares(held, rows)
+    if family == "seeds":
+        found |= tensor_shares(held, rows)
     wrong = {name: used for name, used in found.items() if used is not None and not used <= 1}
     failures += [f"{name}: {used:.2f} times the bound" for name, used in wrong.items()]
     return found, [f"seed {seed}, {net.title}, {said}" for said in failures]
@@ -122,6 +153,16 @@ def test_files_answer_as_pytorch_within_their_rounding(tmp_path: Path) -> None:
     failures = []
     for seed in range(count(6, 2000)):
         failures += shares(seed, tmp_path / "m")[1]
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "seeds"])
+def test_files_of_other_runtimes_answer_within_their_rounding(family: str, tmp_path: Path) -> None:
+    for name in MADE[family]:
+        require_extras(FORMS[name])
+    failures = []
+    for seed in range(count(4, 200)):
+        failures += shares(seed, tmp_path / "m", family)[1]
     assert not failures, "\n".join(failures)
 
 

@@ -136,10 +136,25 @@ def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
         get_symmetric_quantization_config(is_per_channel=True)
     )
     quantizer.set_filter_function(before_logits(module.graph))
+    _give_each_its_own_(module.graph)
     watched = prepare_pt2e(module, quantizer)
     for start in range(0, len(given[0]), _CALIBRATION_BATCH):
         watched(*(t[start : start + _CALIBRATION_BATCH] for t in given))
     return convert_pt2e(watched)
+
+
+def _give_each_its_own_(graph: Any) -> None:
+    """Let each operator read weights by a node of its own, in place.
+
+    A quantizer rounds a weight's node for one operator alone, and the next would compute rounded
+    numbers with a weight in fp32, which XNNPACK does not load.
+    """
+    for node in list(graph.nodes):
+        for user in list(node.users)[1:] if node.op == "get_attr" else ():
+            with graph.inserting_after(node):
+                twin = graph.get_attr(node.target)
+            twin.meta = dict(node.meta)
+            user.replace_input_with(node, twin)
 
 
 def before_logits(graph: Any) -> Callable[[Any], bool]:

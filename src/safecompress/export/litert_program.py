@@ -106,6 +106,8 @@ class LitertProgram:
             every = qtyping.TFLOperationName.ALL_SUPPORTED
             none = algorithm_manager.AlgorithmName.NO_QUANTIZE
             work = quantizer.Quantizer(bytearray(self.fp32), getattr(recipe, _RECIPES[values])())
+            # There is no kernel of int4 for depthwise convolutions; without this they stay fp32.
+            work.add_dynamic_config(".*", qtyping.TFLOperationName.DEPTHWISE_CONV_2D, num_bits=8)
             for name, kind in kept.items():
                 scope = f"^{re.escape(name)};"
                 if kind == FP32:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.graph import quiet, reason_of
 from safecompress.export.integrity import SCHEMA_VERSION, document_digest
@@ -15,6 +17,8 @@ from safecompress.export.integrity import SCHEMA_VERSION, document_digest
 INSTALL = "pip install 'safecompress[openvino]'"
 _BEGIN, _END = b"\n<!-- safecompress ", b" -->\n"
 """Around the facts: a comment after the graph, which OpenVINO does not read."""
+_MOST_ROWS = 1 << 40
+"""More rows than a call has. A slice up to the largest number OpenVINO takes away."""
 
 
 def intermediate(graph: Any, facts: Mapping[str, Any]) -> bytes:
@@ -38,13 +42,14 @@ def intermediate(graph: Any, facts: Mapping[str, Any]) -> bytes:
     try:
         with quiet(), tempfile.TemporaryDirectory() as folder:
             model = openvino.Core().read_model(graph.SerializeToString(deterministic=True))
+            _part_reductions_(model)
             _name_(model)
             path = Path(folder) / "model.xml"
             openvino.save_model(model, path, compress_to_fp16=False)
             xml, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
     except RuntimeError as error:
         raise ModelError(
-            f"export: OpenVINO does not read the model ({reason_of(error)}); choose onnx."
+            f"export: OpenVINO does not read the model ({_reason(error)}); choose onnx."
         ) from error
     xml = xml.rstrip()
     document = {"schema_version": SCHEMA_VERSION, **facts}
@@ -98,6 +103,36 @@ def verified_ir(path: Path) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise ModelError(f"{path}: schema version {version!r}; expected {SCHEMA_VERSION}.")
     return dict(document)
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return what an error of OpenVINO says after the places in its sources that it begins with."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return reason_of(RuntimeError(" ".join(said))) if said else reason_of(error)
+
+
+def _part_reductions_(model: Any) -> None:
+    """Put a slice that keeps everything behind each reduction of a graph that rounds, in place.
+
+    OpenVINO (2026.4) computes a reduction and the rounding that follows it in one step, and does so
+    wrongly: means over an axis that is not kept are off by the whole range, and so are maxima. A
+    slice is a step of its own. Means of words, which text models take, are such reductions.
+    """
+    from openvino import opset8
+
+    operators = model.get_ordered_ops()
+    if not any(node.get_type_name() == "FakeQuantize" for node in operators):
+        return
+    for node in operators:
+        if not node.get_type_name().startswith("Reduce"):
+            continue
+        made = node.output(0)
+        readers = made.get_target_inputs()
+        first, end = np.array([0], np.int64), np.array([_MOST_ROWS])
+        whole = opset8.slice(made, first, end, first + 1, first)
+        for reader in readers:
+            reader.replace_source_output(whole.output(0))
 
 
 def _name_(model: Any) -> None:

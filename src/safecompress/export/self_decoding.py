@@ -124,6 +124,9 @@ def _streams(array: NDArray[Any], values: str) -> tuple[NDArray[np.uint8], NDArr
     if array.nbytes <= _NODE_BYTES:
         return None
     steps, kept = step_stream(array)
+    if not len(steps):
+        # OpenVINO reads a list without entries as a number; one zero says the same.
+        steps, kept = np.ones(1, np.uint8), np.zeros(1, array.dtype)
     cost = _NODE_BYTES
     if values == "int4" and len(kept) > 2 * _HALVES_BYTES and np.abs(kept).max() <= 7:
         steps, kept = _even(steps, kept)

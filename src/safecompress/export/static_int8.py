@@ -62,9 +62,9 @@ def quantized(
         if layer is not None:
             array = writer.array(layer.weight)
             kind = INT8 if layer.weight in kept else weights
-            # Linear layers compute in integers wherever they read some, convolutions where planned.
+            # A runtime may compute in integers whatever reads some: OpenVINO does so with the
+            # convolution that makes the logits, which onnxruntime computes in fp32.
             whole = given is not None and layer.multiplies
-            whole &= layer.kind != "Conv" or place in planned.inputs
             rounded = quantize(np.moveaxis(array, layer.axis, 0), kind, multiplied=whole)
             if layer.kind == "Gather":
                 writer.look_up(node, rounded)
