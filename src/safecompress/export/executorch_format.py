@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,9 +12,9 @@ from safecompress.export import loaders
 from safecompress.export.context import ExportContext
 from safecompress.export.executorch_model import ExecutorchModel
 from safecompress.export.executorch_program import (
+    ExecutorchProgram,
     load_method,
     most_rows,
-    program_of,
     use_threads,
 )
 from safecompress.export.format import Format, Predict, Session
@@ -42,10 +42,17 @@ class ExecutorchFormat(Format, ABC):
     values: ClassVar[Literal["fp32", "int8"]] = "fp32"
 
     def write(self, context: ExportContext, facts: Mapping[str, Any]) -> bytes:
-        program = program_of(context.module, context.members, values=self.values)
+        lowered = context.once(ExecutorchProgram)
+        program = lowered.fp32 if self.values == "fp32" else lowered.int8(context.kept)
         rows = most_rows(load_method(program, "export"))
         named = {"inputs": list(input_names(context.members)), "rows": rows}
         return signed_program(program, {**facts, **named})
+
+    def layers(self, context: ExportContext) -> Mapping[str, str]:
+        return {} if self.values == "fp32" else context.once(ExecutorchProgram).layers
+
+    def shares(self) -> tuple[Callable[[ExportContext], Any], ...]:
+        return (ExecutorchProgram,)
 
     def open(self, path: Path, context: ExportContext) -> Predict:
         del context

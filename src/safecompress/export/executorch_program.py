@@ -1,20 +1,22 @@
-"""`program_of`, `load_method`: a module as an ExecuTorch program, and a program in its runtime.
+"""`ExecutorchProgram`, `load_method`: a module as a program, and a program in its runtime.
 
 XNNPACK computes linear layers and convolutions; the number of rows of a call is open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from safecompress.errors import ConfigError, ModelError
+from safecompress.export.context import ExportContext
 from safecompress.export.graph import PositionalModule, in_fp32, quiet, reason_of
-from safecompress.protocols import Inputs, tensors_of
+from safecompress.protocols import tensors_of
 
 INSTALL = "pip install 'safecompress[executorch]'"
 MOST_ROWS = 64
@@ -22,48 +24,63 @@ MOST_ROWS = 64
 _CALIBRATION_BATCH = 16
 _LAYERS = ("aten.linear", "aten.conv", "aten.embedding", "aten.addmm", "aten.lstm", "aten.gru")
 """Operators that read weights, by the beginning of their names."""
+_ROUNDED = ("aten.linear", "aten.conv")
+"""Those whose second argument is a weight that int8 rounds."""
+_MODEL = "model."
+"""What names of weights begin with in the graph of a `PositionalModule`."""
 
 
-def program_of(module: nn.Module, members: Inputs, *, values: str) -> bytes:
-    """Return a module as the bytes of a `.pte` program.
+class ExecutorchProgram:
+    """A model as ExecuTorch programs.
 
-    Int8 is static: the activations of `members` fix the ranges, and weights are symmetric with a
-    scale per output channel, so zeros stay zeros. The layers that make the logits stay fp32, like
-    everything after them, because logits rounded to 256 levels tie, and ties make a model look
-    safer than it is. Operators
-    that XNNPACK lacks are left to ExecuTorch's portable ones; `load_method` refuses a program with
-    an operator that neither has.
+    Operators that XNNPACK lacks are left to ExecuTorch's portable ones; `load_method` refuses a
+    program with an operator that neither has.
 
     Args:
-        module: computed in evaluation mode, in fp32.
-        members: model-ready inputs of rows that it was trained on.
-        values: `fp32` or `int8`.
+        context: the model, computed in evaluation mode, in fp32, and its members.
 
     Raises:
         ConfigError: when executorch is not installed.
         ModelError: when the module cannot be lowered.
     """
-    with _tools():
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
 
-    module, members = in_fp32(module, members)
-    by_place = PositionalModule.of(module, members).eval()
-    given = tuple(t.cpu() for t in tensors_of(members))
-    try:
-        with quiet(), torch.no_grad():
-            exported = _exported(by_place, given)
-            if values == "int8":
-                exported = _exported(in_int8(exported.module(), given), given)
-            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-            program = bytes(lowered.to_executorch().buffer)
-    except Exception as error:
-        raise ModelError(
-            f"export: the model cannot be lowered to ExecuTorch ({reason_of(error)})."
-            " Its forward must be traceable for any batch; the ONNX formats take more operators, "
-            "the safetensors formats any model."
-        ) from error
-    return program
+    def __init__(self, context: ExportContext) -> None:
+        module, members = in_fp32(context.module, context.members)
+        by_place = PositionalModule.of(module, members).eval()
+        self._members = tuple(t.cpu() for t in tensors_of(members))
+        with _lowering():
+            self._graph = _exported(by_place, self._members)
+
+    @cached_property
+    def layers(self) -> dict[str, str]:
+        """The model's layers that `int8` rounds, by the names of their weights in the graph."""
+        graph = self._graph.module().graph
+        rounded = before_logits(graph)
+        found = (weight_of(node) for node in graph.nodes if rounded(node))
+        return {name: name.removeprefix(_MODEL).removesuffix(".weight") for name in found if name}
+
+    @cached_property
+    def fp32(self) -> bytes:
+        """The program in fp32."""
+        with _lowering():
+            return _lowered(self._graph)
+
+    def int8(self, kept: Collection[str]) -> bytes:
+        """Return the program in static int8.
+
+        The activations of the members fix the ranges, and weights are symmetric with a scale per
+        output channel, so zeros stay zeros. The layers that make the logits stay fp32, like
+        everything after them, because logits rounded to 256 levels tie, and ties make a model look
+        safer than it is.
+
+        Args:
+            kept: names in `layers` of those that stay in fp32, too.
+        """
+        if set(kept) >= set(self.layers):
+            return self.fp32
+        with _lowering():
+            rounded = in_int8(self._graph.module(), self._members, kept)
+            return _lowered(_exported(rounded, self._members))
 
 
 def load_method(program: bytes, where: str) -> Any:
@@ -119,12 +136,13 @@ def use_threads(threads: int) -> str:
     return f"ExecuTorch {__version__}, XNNPACK"
 
 
-def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
+def in_int8(module: Any, given: tuple[Tensor, ...], kept: Collection[str] = ()) -> Any:
     """Return an exported graph in static int8, up to the layers that make the logits.
 
     Args:
         module: a graph of operators, from `torch.export`.
         given: its inputs for some members, (n, ...) each; their activations fix the ranges.
+        kept: names of weights whose layers stay in fp32.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -135,12 +153,25 @@ def in_int8(module: Any, given: tuple[Tensor, ...]) -> Any:
     quantizer = XNNPACKQuantizer().set_global(
         get_symmetric_quantization_config(is_per_channel=True)
     )
-    quantizer.set_filter_function(before_logits(module.graph))
+    rounded = before_logits(module.graph)
+    quantizer.set_filter_function(lambda node: rounded(node) and weight_of(node) not in kept)
     _give_each_its_own_(module.graph)
     watched = prepare_pt2e(module, quantizer)
     for start in range(0, len(given[0]), _CALIBRATION_BATCH):
         watched(*(t[start : start + _CALIBRATION_BATCH] for t in given))
     return convert_pt2e(watched)
+
+
+def weight_of(node: Any) -> str | None:
+    """Return the name of the weight of a linear layer or a convolution; None of another operator.
+
+    Args:
+        node: of a graph from `torch.export`.
+    """
+    if not any(part in str(node.target) for part in _ROUNDED):
+        return None
+    weight = node.args[1]
+    return str(weight.target) if weight.op == "get_attr" else None
 
 
 def _give_each_its_own_(graph: Any) -> None:
@@ -187,6 +218,14 @@ def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
     return exported.run_decompositions(table)
 
 
+def _lowered(exported: Any) -> bytes:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    return bytes(lowered.to_executorch().buffer)
+
+
 def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
     """Compute adaptive max pooling by ordinary pooling; the edge dialect lacks the former."""
     windows = []
@@ -196,6 +235,22 @@ def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
         windows.append(size // wanted)
     pooled: tuple[Tensor, Tensor] = torch.ops.aten.max_pool2d_with_indices(x, windows, windows)
     return pooled
+
+
+@contextmanager
+def _lowering() -> Iterator[None]:
+    """Say what the converters of ExecuTorch fail on."""
+    with _tools():
+        import executorch.exir
+    try:
+        with quiet(), torch.no_grad():
+            yield
+    except Exception as error:
+        raise ModelError(
+            f"export: the model cannot be lowered to ExecuTorch ({reason_of(error)})."
+            " Its forward must be traceable for any batch; the ONNX formats take more operators, "
+            "the safetensors formats any model."
+        ) from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Layers of a LiteRT program that stay in finer number formats."""
+"""Layers of programs of LiteRT and ExecuTorch that stay in finer number formats."""
 
 from __future__ import annotations
 
@@ -8,42 +8,44 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from safecompress.export import FORMATS, ExportContext, Format
+from safecompress.export import FORMATS, ExportContext
 from safecompress.export.format import FP32
 from safecompress.topology import Topology
 from tests.export_models import require_extras
 
 IMAGES = (
     nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.BatchNorm2d(8),
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
         nn.ReLU(),
-        nn.Conv2d(8, 8, 3, groups=8),
+        nn.Conv2d(32, 32, 3, groups=8),
         nn.Flatten(),
-        nn.Linear(8 * 36, 5),
+        nn.Linear(32 * 36, 5),
     ),
     torch.randn(40, 3, 8, 8),
-    ["0", "3", "5"],
 )
 WORDS = (
-    nn.Sequential(nn.Embedding(50, 16), nn.Flatten(), nn.Linear(64, 5)),
+    nn.Sequential(nn.Embedding(50, 16), nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 5)),
     torch.randint(0, 50, (40, 4)),
-    ["0", "2"],
 )
+CASES = [
+    ("litert-int8", *IMAGES, ["0", "3", "5"]),
+    ("litert-int4", *IMAGES, ["0", "3", "5"]),
+    ("litert-int8", *WORDS, ["0", "2", "3"]),
+    ("litert-int4", *WORDS, ["0", "2", "3"]),
+    # ExecuTorch leaves tables and the layer of the logits in fp32.
+    ("executorch-int8", *IMAGES, ["0", "3"]),
+    ("executorch-int8", *WORDS, ["2"]),
+]
 
 
-@pytest.fixture(params=["litert-int8", "litert-int4"])
-def form(request: pytest.FixtureRequest) -> Format:
-    form = FORMATS.build(request.param, where="test")
-    require_extras(form)
-    return form
-
-
-@pytest.mark.parametrize(("model", "rows", "names"), [IMAGES, WORDS])
+@pytest.mark.parametrize(("name", "model", "rows", "names"), CASES)
 def test_layers_are_the_models_and_stay_as_fine_as_asked(
-    form: Format, model: nn.Sequential, rows: Tensor, names: list[str], tmp_path: Path
+    name: str, model: nn.Sequential, rows: Tensor, names: list[str], tmp_path: Path
 ) -> None:
     """Where every layer is finer, the file is larger and nearer to the model."""
+    form = FORMATS.build(name, where="test")
+    require_extras(form)
     model.eval()
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -55,7 +57,7 @@ def test_layers_are_the_models_and_stay_as_fine_as_asked(
     for to in form.finer:
         sizes, off = [], []
         for number, kept in enumerate(({}, dict.fromkeys(layers, to))):
-            path = tmp_path / f"{to}-{number}.tflite"
+            path = tmp_path / f"{to}-{number}{form.suffixes[0]}"
             path.write_bytes(form.write(context.keeping(kept, sharing=form.shares()), {}))
             said = torch.as_tensor(form.open(path, context)(rows))
             sizes.append(path.stat().st_size)
