@@ -240,11 +240,11 @@ def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _lowering() -> Iterator[None]:
     """Say what the converters of ExecuTorch fail on."""
-    with _tools():
-        import executorch.exir
     try:
-        with quiet(), torch.no_grad():
+        with _tools(), torch.no_grad():
             yield
+    except ConfigError:
+        raise
     except Exception as error:
         raise ModelError(
             f"export: the model cannot be lowered to ExecuTorch ({reason_of(error)})."
