@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from safecompress.audits.arguments import listener
 from safecompress.audits.release_folder import (
@@ -26,6 +26,7 @@ from safecompress.checks import EXIT_CODES, Status
 from safecompress.data import Splits
 from safecompress.errors import ConfigError
 from safecompress.events import Event, Listener, silent
+from safecompress.export.agreement import MIN_AGREEMENT, require_share
 from safecompress.export.job import ExportResult, export
 from safecompress.export.registry import FormatRequest
 from safecompress.export.shipping import worst
@@ -82,6 +83,7 @@ def release(
     formats: Sequence[FormatRequest],
     dense: Dense = "secret",
     limits: Limits | None = None,
+    min_agreement: float = MIN_AGREEMENT,
     model: ModelSource | None = None,
     data: Splits | None = None,
     trust_code: bool = False,
@@ -106,6 +108,7 @@ def release(
             too, or `secret`. It is no file of the release in either case.
         limits: the bounds that each file, each pair and the whole set must keep. None takes the
             largest AUC that a critical check of the run allows, and 0.60 where it has none.
+        min_agreement: as in `export`, of each file.
         model: as in `export`.
         data: as in `export`.
         trust_code: whether code that the run folder names may be imported and called.
@@ -140,6 +143,7 @@ def release(
         True run-safetensors.safetensors 1
     """
     out, on_event = Path(out), listener(on_event)
+    require_share(min_agreement)
     if dense not in ("secret", "published"):
         raise ConfigError(f"dense is {dense!r}; expected secret or published.")
     places = place_names(Path(run), formats, dense=dense)
@@ -151,21 +155,16 @@ def release(
     make_folder(out.parent)
     with folder_beside(out) as folder:
         work = folder
-        exports = []
-        for name, request in places.items():
-            on_event(Event("stage", f"export of {name}", {"stage": "release"}))
-            exports.append(
-                export(
-                    run,
-                    work / name,
-                    format=request,
-                    model=model,
-                    data=data,
-                    trust_code=trust_code,
-                    allow_failed=allow_failed,
-                    on_event=on_event,
-                )
-            )
+        exports = _exports(
+            run,
+            {work / name: request for name, request in places.items()},
+            on_event,
+            model=model,
+            data=data,
+            trust_code=trust_code,
+            allow_failed=allow_failed,
+            min_agreement=min_agreement,
+        )
         verdict = document = None
         if all(done.path is not None for done in exports):
             on_event(Event("stage", "judging the files together", {"stage": "jointly"}))
@@ -178,3 +177,17 @@ def release(
         made_with = {"run": source.run.folder.name}
         finish_release(work, place, exports, verdict, shipped=shipped, made_with=made_with)
     return Release(place, shipped, status, tuple(exports), verdict, document)
+
+
+def _exports(
+    run: str | Path,
+    requests: Mapping[Path, FormatRequest],
+    on_event: Listener,
+    **options: Any,
+) -> list[ExportResult]:
+    """Write the file of each place in its format, with the same options of `export`."""
+    made = []
+    for place, request in requests.items():
+        on_event(Event("stage", f"export of {place.name}", {"stage": "release"}))
+        made.append(export(run, place, format=request, on_event=on_event, **options))
+    return made

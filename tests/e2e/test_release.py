@@ -50,7 +50,8 @@ def released(finished: Path) -> Path:
     """A release for an attacker who holds the dense model, too, by the command line."""
     out = finished.parent / "released"
     arguments = ["release", finished, "--formats", ",".join(FORMATS), "--out", out]
-    done = CliRunner().invoke(app, [*map(str, arguments), "--dense", "published", "--json"])
+    arguments += ["--dense", "published", "--min-agreement", 0.95, "--json"]
+    done = CliRunner().invoke(app, [*map(str, arguments)])
     last = json.loads(done.stdout.splitlines()[-1])
     assert (done.exit_code, last["status"], last["shipped"]) == (0, "PASS", True), done.output
     return out
@@ -73,6 +74,9 @@ def test_a_release_is_files_cards_hashes_and_one_verdict(released: Path) -> None
         document = json.loads((released / f"{name}.json").read_text())
         assert document["sha256"][name] == sums[name]
         assert document["released_with"]["files"] == [*FILES, "dense.safetensors"]
+        # In fp32 no layer can go back, so that nothing is asked.
+        asked = document.get("agreement") or {"min_agreement": None}
+        assert asked["min_agreement"] == (None if name == FILES[0] else 0.95)
         assert "## The set" in (released / f"{name}.md").read_text()
 
 
@@ -121,6 +125,7 @@ def test_a_release_destroys_nothing(released: Path, finished: Path, tmp_path: Pa
             release(finished, out, **settings)
 
     refused("release of other formats", formats=FORMATS[:2])
+    refused("min_agreement is 2; expected a share from 0", min_agreement=2)
     (out / FILES[0]).write_bytes(b"mine")
     refused(f"{FILES[0]} exists")
     (out / FILES[0]).write_bytes(before[FILES[0]])

@@ -10,6 +10,7 @@ import typer
 from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.objects import (
     Architecture,
+    MinAgreement,
     SplitsGiven,
     TrustCode,
     architecture_of,
@@ -41,15 +42,7 @@ def command(
     max_latency_ratio: Annotated[
         float | None, typer.Option(help="Most time for one row, as a share of dense fp32's.")
     ] = None,
-    min_agreement: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of unseen rows for which the file is to name the model's class; layers are "
-            "rounded less until it does. 0 asks for nothing.",
-        ),
-    ] = MIN_AGREEMENT,
+    min_agreement: MinAgreement = MIN_AGREEMENT,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the measured runtime.")] = 1,
     model: Architecture = None,
     splits: SplitsGiven = None,

@@ -1,4 +1,4 @@
-"""`--model`, `--splits` and `--trust-code`: where a run's model and splits come from."""
+"""Options that several commands have: where a run's model and splits come from, what is asked."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ SplitsGiven = Annotated[
         "--splits",
         metavar="MODULE:CALLABLE",
         help="Makes the splits of a run that was started with splits as an object.",
+    ),
+]
+MinAgreement = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share of unseen rows for which the file is to name the model's class; layers are "
+        "rounded less until it does. 0 asks for nothing.",
     ),
 ]
 TrustCode = Annotated[

@@ -13,6 +13,7 @@ from safecompress.audit import Limits
 from safecompress.cli.compress import Json, Quiet
 from safecompress.cli.objects import (
     Architecture,
+    MinAgreement,
     SplitsGiven,
     TrustCode,
     architecture_of,
@@ -22,6 +23,7 @@ from safecompress.cli.outcome import next_lines
 from safecompress.cli.part import part_request
 from safecompress.cli.table import comparison_table
 from safecompress.display.console import EventDisplay, print_json, say
+from safecompress.export.agreement import MIN_AGREEMENT
 from safecompress.release import Release, release
 
 _BETWEEN = re.compile(r",(?![^{]*\})")
@@ -52,6 +54,7 @@ def command(
         float | None,
         typer.Option(help="Most that any attack's AUC may be; the run's limit by default."),
     ] = None,
+    min_agreement: MinAgreement = MIN_AGREEMENT,
     model: Architecture = None,
     splits: SplitsGiven = None,
     trust_code: TrustCode = False,
@@ -83,6 +86,7 @@ def command(
             ],
             dense="published" if dense is Dense.PUBLISHED else "secret",
             limits=None if max_auc is None else Limits(max_auc=max_auc),
+            min_agreement=min_agreement,
             model=None if model is None else architecture_of(model),
             data=None if splits is None else splits_of(splits),
             trust_code=trust_code,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from safecompress.errors import ConfigError
 from safecompress.stats import clopper_pearson
 
 MIN_AGREEMENT = 0.99
@@ -54,6 +55,22 @@ class Agreement:
             least: the share, in [0, 1].
         """
         return self.low >= least or self.same == self.rows
+
+
+def require_share(min_agreement: float) -> None:
+    """Refuse a share that no rows can have.
+
+    Args:
+        min_agreement: share of unseen rows for which a file is to name the model's class.
+
+    Raises:
+        ConfigError: when it is not in [0, 1].
+    """
+    if not 0 <= min_agreement <= 1:
+        raise ConfigError(
+            f"min_agreement is {min_agreement:g}; expected a share from 0, which asks for nothing, "
+            "to 1."
+        )
 
 
 def same_class(file: Tensor, model: Tensor) -> Tensor:

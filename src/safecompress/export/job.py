@@ -20,7 +20,7 @@ from safecompress.checks import (
 from safecompress.data import Splits
 from safecompress.errors import ConfigError, blaming
 from safecompress.events import Event, Listener, silent
-from safecompress.export.agreement import MIN_AGREEMENT
+from safecompress.export.agreement import MIN_AGREEMENT, require_share
 from safecompress.export.context import ExportContext
 from safecompress.export.facts import export_facts
 from safecompress.export.fallback import falling_back
@@ -234,11 +234,7 @@ def verify(path: str | Path, form: Format | None = None) -> dict[str, Any]:
 def _require_limits(
     form: Format, max_bytes: int | None, max_ratio: float | None, min_agreement: float
 ) -> None:
-    if not 0 <= min_agreement <= 1:
-        raise ConfigError(
-            f"min_agreement is {min_agreement:g}; expected a share from 0, which asks for nothing, "
-            "to 1."
-        )
+    require_share(min_agreement)
     if max_bytes is not None and max_bytes < 1:
         raise ConfigError(f"max_bytes is {max_bytes}; expected at least 1.")
     if max_ratio is None:
