@@ -281,7 +281,7 @@ def measure_speed(name: str, zeros: float) -> dict[str, Any]:
 
 RUNTIMES = (
     *("onnx", "onnx-int8", "openvino", "openvino-int8", "openvino-int4"),
-    *("litert", "litert-int8", "litert-int4"),
+    *("litert", "litert-int8", "litert-int4", "executorch", "executorch-int8"),
 )
 """Formats whose latency is compared, each in its own runtime."""
 
