@@ -39,6 +39,7 @@ HEADER = (
     "| recipe | members | dense: accuracy / AUC | compressed: accuracy / AUC | density | MB "
     "| verdict | minutes |"
 )
+SHORT = "| recipe | dense: accuracy / AUC | compressed: accuracy / AUC | verdict |"
 
 
 def run(recipe: Path, folder: Path, assignments: Sequence[str]) -> dict[str, float | None]:
@@ -155,6 +156,17 @@ def table_row(key: str, cell: Cell) -> str:
     return f"| {' | '.join(entries)} |"
 
 
+def short_row(key: str, cell: Cell) -> str:
+    """Return a recipe's row of the README's table, as Markdown under `SHORT`.
+
+    Args:
+        key: of the cell.
+        cell: a finished one.
+    """
+    dense, small = (_shown(cell["models"][name]).split(" [")[0] for name in (DENSE, COMPRESSED))
+    return f"| [`{key}`](recipes/{cell['recipe']}) | {dense} | {small} | {cell['verdict']} |"
+
+
 def _minutes(cell: Cell) -> str:
     """Return processor minutes; of a run that was begun otherwise, those of the clock."""
     if cell["processor_seconds"] is not None:
@@ -191,7 +203,7 @@ def main() -> None:
             cells.write(recipe.stem, cell)
     print(HEADER)
     for key, cell in cells.finished().items():
-        print(table_row(key, cell))
+        print(table_row(key, cell), short_row(key, cell), sep="\n")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,12 @@ SUBJECTS = {
 }
 if "MINILM" in os.environ:
     SUBJECTS["minilm"] = Subject(
-        "hugging_face", (20,), 77, 32, {"folder": "${MINILM}", "start": "nothing"}, words=30_522
+        "hugging_face",
+        (20,),
+        77,
+        32,
+        {"folder": os.environ["MINILM"], "start": "nothing"},
+        words=30_522,
     )
 
 

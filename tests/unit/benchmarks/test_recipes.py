@@ -120,11 +120,18 @@ def test_an_interrupted_run_goes_on_and_its_seconds_add_up(
     assert len(asked) == 2
 
 
-def test_the_documents_have_the_rows_of_the_cells() -> None:
-    rows = [recipes.table_row(k, rounded(c)) for k, c in Cells.of("recipes").finished().items()]
+def rows_under(header: str, *documents: str) -> list[str]:
+    """Return the rows of recipes in the tables with a header."""
     found = []
-    for name in ("text.md", "models.md"):
-        text = (ROOT / "docs" / name).read_text("utf-8")
-        for table in text.split(recipes.HEADER)[1:]:
+    for name in documents:
+        for table in (ROOT / name).read_text("utf-8").split(header)[1:]:
             found += re.findall(r"^\| \[`.*\|$", table.split("\n\n")[0], re.MULTILINE)
-    assert sorted(found) == sorted(rows)
+    return sorted(found)
+
+
+def test_the_documents_have_the_rows_of_the_cells() -> None:
+    cells = {key: rounded(cell) for key, cell in Cells.of("recipes").finished().items()}
+    rows = sorted(recipes.table_row(key, cell) for key, cell in cells.items())
+    assert rows_under(recipes.HEADER, "docs/text.md", "docs/models.md") == rows
+    short = sorted(recipes.short_row(key, cell) for key, cell in cells.items())
+    assert rows_under(recipes.SHORT, "README.md") == short
