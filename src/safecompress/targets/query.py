@@ -20,9 +20,9 @@ from safecompress.errors import ConfigError, ModelError
 from safecompress.models.adapt import adapt
 from safecompress.protocols import Pool, Rows
 from safecompress.targets.calling import as_module, fitted
-from safecompress.targets.steadiness import steadiness
+from safecompress.targets.steadiness import steady_answers
 from safecompress.train.internals import internals
-from safecompress.train.predict import answers, outputs_on
+from safecompress.train.predict import outputs_on
 
 
 def record_rows(
@@ -55,8 +55,9 @@ def record_rows(
     """
     module = as_module(model)
     rows, remarks = fitted(module, rows)
-    remarks += steadiness(module, rows.members, path=path, model=model)
-    said = rows.map(lambda r: columns_of(answers(module, r)))
+    given, steady = steady_answers(module, rows, path=path, model=model)
+    remarks += steady
+    said = given.map(columns_of)
     form = form_of((said.members, said.nonmembers), declared=outputs, where=str(path))
     found = rows.zip(said, lambda r, given: outputs_on(r, form.logits(given)))
     recorded = recorded_outputs(found, form, path=path, rows=rows)

@@ -1,4 +1,4 @@
-"""`steadiness`: whether a model gives the same answer to the same row when it is asked again."""
+"""`steady_answers`: a model's answers, if it gives the same ones when it is asked again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 import itertools
 import math
 import types
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from safecompress.data.rows import concatenate
 from safecompress.errors import DataError
-from safecompress.protocols import Rows
+from safecompress.protocols import Pool, Rows
 from safecompress.train.predict import answers
 
 _ROWS = 32
+"""Members and non-members each that are asked again, from all over their groups."""
 _BATCH = 8
+_ALONE = 16
+"""Rows of each group that are asked one by one."""
 _ROUNDING = 1e-3
 """Largest difference between two answers, in standard deviations over rows, that is rounding."""
 _COMPANY = 0.05
@@ -31,65 +35,123 @@ _DEPTH = 4
 """Levels of closures and attributes of a callable that are searched for modules."""
 
 
-def steadiness(
-    module: nn.Module, rows: Rows, *, path: Path, model: Callable[..., Any]
-) -> tuple[str, ...]:
-    """Refuse a model whose answers are random or depend on the other rows; return remarks.
+def steady_answers(
+    module: nn.Module, rows: Pool[Rows], *, path: Path, model: Callable[..., Any]
+) -> tuple[Pool[Tensor], tuple[str, ...]]:
+    """Return what a model says of all rows, and remarks; refuse one that says something else later.
 
-    A few rows are asked twice together and once more in small batches. What this changes in a
-    module that a callable holds, such as statistics of a BatchNorm in training mode, is undone.
+    A few rows of both groups are asked again: together twice, in small batches whose rows come from
+    all over both groups, and one by one, as whoever attacks the model may ask. What asking changes
+    in a module that a callable holds, such as statistics of a BatchNorm in training mode, is
+    undone.
 
     Args:
         module: what `as_module` returned.
-        rows: rows as the module takes them.
+        rows: members and non-members as the module takes them.
         path: the model, for messages.
         model: the model as the user gave it, which may be a callable around a module.
+
+    Returns:
+        What `answers` returns for each group.
 
     Raises:
         DataError: when the answers differ by more than rounding, or asking changes the model.
     """
-    few = rows.take(torch.arange(min(_ROWS, len(rows))))
-    held = [] if isinstance(model, nn.Module) else list(_modules(model, _DEPTH, set()))
-    before = [(buffer, buffer.detach().clone()) for inner in held for buffer in inner.buffers()]
-    first, again = answers(module, few), answers(module, few)
-    # In other company: every batch takes rows from all over the first one.
-    order = torch.arange(len(few)).reshape(-1, _BATCH).T.flatten() if len(few) == _ROWS else None
-    apart = first
-    if order is not None:
-        apart = torch.empty_like(first)
-        apart[order] = answers(module, few.take(order), batch_size=_BATCH)
-    changed = False
-    with torch.no_grad():
-        for buffer, was in before:
-            if not torch.equal(buffer, was):
-                changed = True
-                buffer.copy_(was)
-    twice, company = _difference(first, again), _difference(first, apart)
-    if changed:
+    index = rows.map(_spread)
+    few = rows.zip(index, lambda r, at: r.take(at))
+    with _kept(model) as changed:
+        given = rows.map(lambda r: answers(module, r))
+        # Groups share batches; of tables, which are no tensors, each is asked by itself.
+        groups, held = [few.members, few.nonmembers], given.zip(index, lambda t, at: t[at])
+        said = [held.members, held.nonmembers]
+        if rows.members.table is None:
+            groups, said = [concatenate(*groups)], [torch.cat(said)]
+        together, again = ([answers(module, group) for group in groups] for _ in range(2))
+        apart = [_apart(module, group, _scattered(len(group)), _BATCH) for group in groups]
+    if changed():
         raise DataError(
             f"{path}: asking it changes the statistics of its normalization layers, so it is in "
-            "training mode. They were put back. Call eval() on the model before the audit, or give "
-            "the module itself."
+            "training mode. They were put back. Call eval() on the model before the audit, or "
+            "give the module itself."
         )
-    if twice > _ROUNDING or company > _COMPANY:
-        how = "the same rows twice" if twice > _ROUNDING else "the same rows in other batches"
+    off = [
+        _agreeing(together, again, "the same rows twice", path, most=_ROUNDING),
+        _agreeing(together, apart, "the same rows in other batches", path),
+        _agreeing(together, said, "the same rows in batches of hundreds", path),
+    ]
+    # A net in training mode, which was refused by now, takes no batch of one row.
+    alone = [_apart(module, group, _spread(group, 2 * _ALONE), 1) for group in groups]
+    off.append(_agreeing(together, alone, "the same rows one by one", path))
+    remark = (
+        f"Answers depend a little on the other rows of a batch (by {max(off):.2g} standard "
+        "deviations of the outputs), as dynamic quantization does."
+    )
+    return given, (remark,) if max(off) > _ROUNDING else ()
+
+
+def _agreeing(
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    how: str,
+    path: Path,
+    *,
+    most: float = _COMPANY,
+) -> float:
+    """Return the largest difference between two answers; rows without a second one are NaN there.
+
+    Raises:
+        DataError: when it is more than `most`.
+    """
+    off = max(_difference(*pair) for pair in zip(first, second, strict=True))
+    if off > most:
         raise DataError(
-            f"{path}: answers differently when asked about {how} (by {max(twice, company):.2g} "
-            "standard deviations of its outputs): it is in training mode, or draws at random. Call "
-            "eval() on it, or fix its randomness, and load weights with BatchNorm again, whose "
-            "statistics such questions may have changed."
+            f"{path}: answers differently when asked about {how} (by {off:.2g} standard deviations "
+            "of its outputs): it is in training mode, draws at random, or looks at the whole "
+            "batch. Call eval() on it, or fix its randomness, and load weights with BatchNorm "
+            "again, whose statistics such questions may have changed."
         )
-    if company > _ROUNDING:
-        return (
-            f"Answers depend a little on the other rows of a batch (by {company:.2g} standard "
-            "deviations of the outputs), as dynamic quantization does.",
-        )
-    return ()
+    return off
+
+
+def _spread(rows: Rows, most: int = _ROWS) -> Tensor:
+    """Return the positions of a few rows from all over a group."""
+    return torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()
+
+
+def _scattered(n: int) -> Tensor:
+    """Return an order of n rows in which a batch has rows from all over them."""
+    order = torch.arange(-(-n // _BATCH) * _BATCH).reshape(_BATCH, -1).T.flatten()
+    return order[order < n]
+
+
+def _apart(module: nn.Module, rows: Rows, order: Tensor, size: int) -> Tensor:
+    """Return answers to rows, asked in this order in batches of a size; NaN of other rows."""
+    found = answers(module, rows.take(order), batch_size=size)
+    apart = found.new_full((len(rows), *found.shape[1:]), torch.nan)
+    apart[order] = found
+    return apart
+
+
+@contextmanager
+def _kept(model: Callable[..., Any]) -> Iterator[Callable[[], bool]]:
+    """Put the statistics of modules that a callable holds back, and tell whether they changed."""
+    held = [] if isinstance(model, nn.Module) else list(_modules(model, _DEPTH, set()))
+    before = [(buffer, buffer.detach().clone()) for inner in held for buffer in inner.buffers()]
+    changed: list[Tensor] = []
+    try:
+        yield lambda: bool(changed)
+    finally:
+        with torch.no_grad():
+            for buffer, was in before:
+                if not torch.equal(buffer, was):
+                    changed.append(buffer)
+                    buffer.copy_(was)
 
 
 def _difference(first: Tensor, second: Tensor) -> float:
     """Return the root mean square difference in standard deviations of the outputs over rows."""
-    a, b = (torch.nan_to_num(t.double()) for t in (first, second))
+    asked = ~second.isnan().reshape(len(second), -1).all(dim=1)
+    a, b = (torch.nan_to_num(t[asked].double()) for t in (first, second))
     spread = a - a.mean(dim=0)
     scale = max(math.sqrt(float(spread.square().mean())), 1e-4 * float(a.abs().amax()), 1e-12)
     return math.sqrt(float((a - b).square().mean())) / scale

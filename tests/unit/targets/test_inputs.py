@@ -41,7 +41,8 @@ def test_a_callable_gets_the_numbers_it_was_given(dtype: str, form: Any) -> None
     x = values(dtype)
     model, data = Plain(), groups(x, form)
     record(model, *data)
-    got = torch.cat(model.seen[-2:]).numpy()
+    # Members and non-members come first; then a few are asked again.
+    got = torch.cat(model.seen[:2]).numpy()
     assert np.array_equal(got, x), "no digit is lost"
     wider = x.dtype.kind == "u" and (dtype != "u1" or form is MAKE["list"])
     assert got.dtype.kind == ("i" if wider else x.dtype.kind)

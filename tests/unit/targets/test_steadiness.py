@@ -91,6 +91,38 @@ def test_answers_relative_to_the_batch_are_refused() -> None:
         record(lambda rows: model(rows) - model(rows).mean(dim=0), *groups(X))
 
 
+@pytest.mark.parametrize(
+    ("hides", "words"),
+    [
+        (lambda rows: len(rows) == 1, "one by one"),
+        (lambda rows: len(rows) < 20, "in other batches"),
+        (lambda rows: len(rows) < 70, "in batches of hundreds"),
+        (lambda rows: bool((rows[1:] > rows[:1]).any()), "one by one"),
+    ],
+    ids=["one row", "small batches", "large batches", "company"],
+)
+def test_a_model_that_leaks_in_other_batches_than_those_of_the_audit_is_refused(
+    hides: Any, words: str
+) -> None:
+    """Whoever attacks asks as he likes: row by row, too."""
+    model, other = net().eval(), nn.Sequential(nn.Linear(6, 3))
+    with pytest.raises(DataError, match=words):
+        record(lambda rows: (other if hides(rows) else model)(rows), *groups(X))
+
+
+def test_rows_from_all_over_the_groups_are_asked() -> None:
+    """A model that is random for late rows alone, or for non-members alone, is refused."""
+    model, held = net().eval(), groups(X)
+    late = held[1][0][len(held[1][0]) // 2 :]
+
+    def noisy(rows: Tensor) -> Tensor:
+        some = torch.cdist(rows, torch.as_tensor(late)).amin(dim=1) < 1e-3
+        return model(rows) + torch.randn(len(rows), 3) * some[:, None]
+
+    with pytest.raises(DataError, match="the same rows twice"):
+        record(noisy, *held)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_rounding_and_quantization_are_no_randomness(dtype: torch.dtype) -> None:
     model = net().eval()
