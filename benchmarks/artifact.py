@@ -47,20 +47,24 @@ What the stored cells say, at 95 % zeros, whole models: MiniLM, its table of wor
 times smaller as it is and 40 times packed; ResNet-18 is 39 times smaller as it is, 49 times packed
 with zstd and 65 times with int4; VGG-16 40, 48 and 67 times. At every share of zeros the packed
 int8 files of these, AlexNet and the MLP lie within 4.5 % of the bound. The MLP misses the size
-goals (34.2 and 42.7 times); without half its channels it meets them (35.1 and 49.2 times, 74 with
-int4). ResNet-18 and VGG-16 without half their channels are 42 and 41 times smaller as they are, 58
-and 57 packed, 91 and 90 with int4. Halved models are denser, so their packed ONNX files lie up to
+goals (34.2 and 42.8 times); without half its channels it meets them (36.1 and 49.4 times, 74 with
+int4). ResNet-18 and VGG-16 without half their channels are 42 and 41 times smaller as they are, 59
+and 58 packed, 91 and 90 with int4. Halved models are denser, so their packed ONNX files lie up to
 6.1 % over the bound, and packed bitmasks are mostly smaller than they are.
 
-Latency, a quiet processor without int8 instructions: the self-decoding file takes 0.99 to 1.05 of
-dense int8's time. It is 2.1 (ResNet-18), 2.6 (VGG-16), 2.7 (AlexNet) and 1.8 (MLP) times as fast as
-fp32, short of 3.8; without half their channels 6.7, 8.9, 7.4 and 3.7 times as fast as the whole
-model in fp32. Removing channels is what makes a model fast here, not zeros; what else was tried is
-in `int8_latency.py`.
+Latency, a quiet processor without int8 instructions (2026-12-01): the self-decoding file takes 0.96
+to 1.03 of dense int8's time. It is 2.1 (ResNet-18), 2.6 (VGG-16), 4.8 (AlexNet), 1.9 (MLP), 2.0
+(MiniLM) and 1.3 (the small transformer) times as fast as fp32; only AlexNet passes 3.8. Without
+half their channels they are 7.1, 12.2, 13.2 and 3.5 times as fast as the whole model in fp32.
+Removing channels is what makes a model fast here, not zeros; what else was tried is in
+`int8_latency.py`.
 
-Other runtimes, the MLP at 95 % zeros, one row, a busy processor without int8 instructions, so by
-the ratios of turns alone: LiteRT takes as long as onnxruntime in fp32, 0.28 of that in int8 and
-0.19 in int4; OpenVINO, called from Python, takes 2.6 to 5 times as long as onnxruntime in fp32.
+Other runtimes, one row, times as fast as onnxruntime in fp32 (MLP, AlexNet, ResNet-18, small
+transformer), where onnxruntime's int8 is 2.1, 5.4, 2.2 and 1.4: OpenVINO, called from Python, 0.6,
+1.3, 1.1 and 0.8 in fp32 and 0.7, 2.6, 2.3 and 0.7 in int8; its int4 file, which decodes itself, is
+no faster than fp32 where convolutions do the work. LiteRT 1.0, 1.8, 1.1 and 1.3 in fp32, 3.2, 2.7,
+1.4 and 1.5 in int8, and 3.7, 0.7, 0.5 and 1.8 in int4, whose convolutions are slow. ExecuTorch 0.7,
+0.6, 0.5 and 0.7 in fp32, 1.4, 1.7, 1.3 and 0.7 in int8. AlexNet's were measured beside other work.
 """
 
 from __future__ import annotations

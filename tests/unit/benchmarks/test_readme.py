@@ -29,7 +29,7 @@ def test_the_lead_says_how_small_and_how_fast_a_file_is_in_the_figures_of_its_ce
     assert f"is 1/{small:.0f} of the dense fp32 one" in LEAD
     assert f"answers {faster:.1f} times as fast" in LEAD
     assert f"it is 1/{less:.0f} and {most:.1f} times." in LEAD
-    assert {found[f"speed-{net}-0.95"]["made_with"]["created"][:10] for net in NETS} == {
+    assert {found[f"speed-{net}-0.95"]["provenance"]["created"][:10] for net in NETS} == {
         re.findall(r"benchmarks\.artifact`[^<]*(\d{4}-\d\d-\d\d)</sub>", LEAD)[0]
     }
 
