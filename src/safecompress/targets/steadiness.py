@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from safecompress.data.rows import concatenate
 from safecompress.errors import DataError
-from safecompress.protocols import Pool, Rows
+from safecompress.protocols import Pool, Rows, tensors_of
 from safecompress.train.predict import answers
 
 _ROWS = 32
@@ -61,10 +61,9 @@ def steady_answers(
     few = rows.zip(index, lambda r, at: r.take(at))
     with _kept(model) as changed:
         given = rows.map(lambda r: answers(module, r))
-        # Groups share batches; of tables, which are no tensors, each is asked by itself.
         groups, held = [few.members, few.nonmembers], given.zip(index, lambda t, at: t[at])
         said = [held.members, held.nonmembers]
-        if rows.members.table is None:
+        if _fit_together(few):
             groups, said = [concatenate(*groups)], [torch.cat(said)]
         together, again = ([answers(module, group) for group in groups] for _ in range(2))
         apart = [_apart(module, group, _scattered(len(group)), _BATCH) for group in groups]
@@ -87,6 +86,12 @@ def steady_answers(
         "deviations of the outputs), as dynamic quantization does."
     )
     return given, (remark,) if max(off) > _ROUNDING else ()
+
+
+def _fit_together(few: Pool[Rows]) -> bool:
+    """Return whether both groups fit into one batch: no tables, whose kind of rows is their own."""
+    kinds = few.map(lambda r: [(t.dtype, t.shape[1:]) for t in tensors_of(r.inputs)])
+    return few.members.table is None and kinds.members == kinds.nonmembers
 
 
 def _agreeing(

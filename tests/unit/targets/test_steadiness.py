@@ -110,6 +110,23 @@ def test_a_model_that_leaks_in_other_batches_than_those_of_the_audit_is_refused(
         record(lambda rows: (other if hides(rows) else model)(rows), *groups(X))
 
 
+def test_groups_of_different_types_are_asked_apart() -> None:
+    members, nonmembers = groups(X)
+    model, seen = net().eval(), set()
+
+    def typed(rows: Tensor) -> Tensor:
+        seen.add((len(rows), rows.dtype))
+        return model(rows.float())
+
+    record(typed, (np.asarray(members[0], np.float16), members[1]), nonmembers)
+    kinds = {dtype: [n for n, d in seen if d == dtype] for _, dtype in seen}
+    # In both types all rows, a few together, small batches and single rows were asked about.
+    assert {dtype: sorted(sizes) for dtype, sizes in kinds.items()} == {
+        torch.float16: [1, 8, 32, 100],
+        torch.float32: [1, 8, 32, 100],
+    }
+
+
 def test_rows_from_all_over_the_groups_are_asked() -> None:
     """A model that is random for late rows alone, or for non-members alone, is refused."""
     model, held = net().eval(), groups(X)
