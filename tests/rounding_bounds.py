@@ -54,6 +54,7 @@ class Rounding:
         transposed: which numbers of a transposed convolution have a scale: `first` for those of an
             input channel, `second` for those of an output channel of all groups, or `output`.
         tables: whether tables of embeddings are rounded.
+        last: whether the weight of the layer that makes the logits is.
         depthwise: largest whole number of a depthwise convolution's weight, where it is another.
         unread: whether a convolution may read numbers that were not rounded, as one that makes the
             logits does; then the scales of its weight need not fit products of integers.
@@ -64,6 +65,7 @@ class Rounding:
     between: str = "nothing"
     transposed: str = "second"
     tables: bool = True
+    last: bool = True
     depthwise: int = 0
     unread: bool = False
 
@@ -279,7 +281,7 @@ class Net(nn.Module):
         for step in body:
             x = step.trace(x, by).rounded(by, between="members")
         # What the layer of the logits makes is rounded no more.
-        by = replace(by, unread=True)
+        by = replace(by, unread=True, largest=by.largest if by.last else 0)
         for step in [last, *self.ending]:
             x = step.trace(x, by)
         return x

@@ -64,7 +64,7 @@ def rounding(form: Any) -> Rounding:
         return Rounding(largest, between=between, transposed="output", depthwise=127)
     if isinstance(form, ExecutorchFormat):
         between = "members" if largest else "nothing"
-        return Rounding(largest, between=between, tables=False)
+        return Rounding(largest, between=between, tables=False, last=False)
     graph = isinstance(form, OnnxFormat)
     between = "nothing" if not (graph and largest) else "call" if form.dynamic else "members"
     bits = 10 if form.values == "fp16" else 0

@@ -5,8 +5,10 @@ XNNPACK computes linear layers and convolutions; the number of rows of a call is
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +24,8 @@ INSTALL = "pip install 'safecompress[executorch]'"
 MOST_ROWS = 64
 """Most rows of one call; the memory of a program is planned for them when it is made."""
 _CALIBRATION_BATCH = 16
+_SMALLEST_STEP = 2.0**-12
+"""XNNPACK's quantizer takes no finer one."""
 _LAYERS = ("aten.linear", "aten.conv", "aten.embedding", "aten.addmm", "aten.lstm", "aten.gru")
 """Operators that read weights, by the beginning of their names."""
 _ROUNDED = ("aten.linear", "aten.conv")
@@ -148,14 +152,21 @@ def in_int8(module: Any, given: tuple[Tensor, ...], kept: Collection[str] = ()) 
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
+    from torchao.quantization.pt2e import MinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    quantizer = XNNPACKQuantizer().set_global(
-        get_symmetric_quantization_config(is_per_channel=True)
+    settings = get_symmetric_quantization_config(is_per_channel=True)
+    # The default chooses a range by a histogram, which cuts off the largest numbers of members.
+    ranges = replace(
+        settings.input_activation,
+        observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_SMALLEST_STEP),
     )
+    settings = replace(settings, input_activation=ranges, output_activation=ranges)
+    quantizer = XNNPACKQuantizer().set_global(settings)
     rounded = before_logits(module.graph)
-    quantizer.set_filter_function(lambda node: rounded(node) and weight_of(node) not in kept)
-    _give_each_its_own_(module.graph)
+    exact = {node.name for node in module.graph.nodes if weight_of(node) in kept}
+    quantizer.set_filter_function(lambda node: rounded(node) and node.name not in exact)
+    _give_each_its_own_(module)
     watched = prepare_pt2e(module, quantizer)
     for start in range(0, len(given[0]), _CALIBRATION_BATCH):
         watched(*(t[start : start + _CALIBRATION_BATCH] for t in given))
@@ -174,18 +185,22 @@ def weight_of(node: Any) -> str | None:
     return str(weight.target) if weight.op == "get_attr" else None
 
 
-def _give_each_its_own_(graph: Any) -> None:
-    """Let each operator read weights by a node of its own, in place.
+def _give_each_its_own_(module: Any) -> None:
+    """Let each operator of a graph read weights and biases of its own, in place.
 
-    A quantizer rounds a weight's node for one operator alone, and the next would compute rounded
-    numbers with a weight in fp32, which XNNPACK does not load.
+    A quantizer rounds a weight's node for one operator alone, and XNNPACK rounds a bias by the
+    steps of the first operator that reads it, whichever reads it then.
     """
-    for node in list(graph.nodes):
-        for user in list(node.users)[1:] if node.op == "get_attr" else ():
-            with graph.inserting_after(node):
-                twin = graph.get_attr(node.target)
+    for node in list(module.graph.nodes):
+        for number, user in enumerate(list(node.users)[1:] if node.op == "get_attr" else ()):
+            name = f"{node.target}_again{number}".replace(".", "_")
+            held = operator.attrgetter(node.target)(module)
+            module.register_buffer(name, held.detach().clone())
+            with module.graph.inserting_after(node):
+                twin = module.graph.get_attr(name)
             twin.meta = dict(node.meta)
             user.replace_input_with(node, twin)
+    module.recompile()
 
 
 def before_logits(graph: Any) -> Callable[[Any], bool]:

@@ -42,7 +42,7 @@ def intermediate(graph: Any, facts: Mapping[str, Any]) -> bytes:
     try:
         with quiet(), tempfile.TemporaryDirectory() as folder:
             model = openvino.Core().read_model(graph.SerializeToString(deterministic=True))
-            _part_reductions_(model)
+            _mend_(model)
             _name_(model)
             path = Path(folder) / "model.xml"
             openvino.save_model(model, path, compress_to_fp16=False)
@@ -112,27 +112,45 @@ def _reason(error: RuntimeError) -> str:
     return reason_of(RuntimeError(" ".join(said))) if said else reason_of(error)
 
 
-def _part_reductions_(model: Any) -> None:
-    """Put a slice that keeps everything behind each reduction of a graph that rounds, in place.
+def _mend_(model: Any) -> None:
+    """Change operators of a graph that rounds, in place, that OpenVINO (2026.4) computes wrongly.
 
-    OpenVINO (2026.4) computes a reduction and the rounding that follows it in one step, and does so
-    wrongly: means over an axis that is not kept are off by the whole range, and so are maxima. A
-    slice is a step of its own. Means of words, which text models take, are such reductions.
+    - A reduction and the rounding that follows it are computed in one step. Means over an axis that
+      is not kept are then off by the whole range, and so are maxima; means of words, which text
+      models take, are such reductions. A slice that keeps everything parts the two.
+    - Average pooling moves into whole numbers, where what it pads with is not zero but the smallest
+      number. Where it pads it is kept out of them.
     """
-    from openvino import opset8
-
     operators = model.get_ordered_ops()
     if not any(node.get_type_name() == "FakeQuantize" for node in operators):
         return
     for node in operators:
-        if not node.get_type_name().startswith("Reduce"):
-            continue
-        made = node.output(0)
-        readers = made.get_target_inputs()
-        first, end = np.array([0], np.int64), np.array([_MOST_ROWS])
-        whole = opset8.slice(made, first, end, first + 1, first)
-        for reader in readers:
-            reader.replace_source_output(whole.output(0))
+        if node.get_type_name().startswith("Reduce"):
+            _slice_behind_(node)
+        elif node.get_type_name() == "AvgPool":
+            _stay_exact_(node)
+
+
+def _slice_behind_(node: Any) -> None:
+    from openvino import opset8
+
+    made = node.output(0)
+    readers = made.get_target_inputs()
+    first, end = np.array([0], np.int64), np.array([_MOST_ROWS])
+    whole = opset8.slice(made, first, end, first + 1, first)
+    for reader in readers:
+        reader.replace_source_output(whole.output(0))
+
+
+def _stay_exact_(node: Any) -> None:
+    from openvino import opset8
+
+    settings = node.get_attributes()
+    if settings["exclude-pad"] or not any([*settings["pads_begin"], *settings["pads_end"]]):
+        return
+    # No number is smaller, so this changes none; and nothing moves a rounding past a maximum.
+    exact = opset8.maximum(node.input_value(0), np.float32(np.finfo(np.float32).min))
+    node.input(0).replace_source_output(exact.output(0))
 
 
 def _name_(model: Any) -> None:

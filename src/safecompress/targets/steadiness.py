@@ -66,7 +66,11 @@ def steady_answers(
         if _fit_together(few):
             groups, said = [concatenate(*groups)], [torch.cat(said)]
         together, again = ([answers(module, group) for group in groups] for _ in range(2))
-        apart = [_apart(module, group, _scattered(len(group)), _BATCH) for group in groups]
+        orders = [_scattered(len(group)) for group in groups]
+        apart = [
+            answers(module, group.take(order), batch_size=_BATCH)
+            for group, order in zip(groups, orders, strict=True)
+        ]
     if changed():
         raise DataError(
             f"{path}: asking it changes the statistics of its normalization layers, so it is in "
@@ -75,12 +79,16 @@ def steady_answers(
         )
     off = [
         _agreeing(together, again, "the same rows twice", path, most=_ROUNDING),
-        _agreeing(together, apart, "the same rows in other batches", path),
+        _agreeing(_in(together, orders), apart, "the same rows in other batches", path),
         _agreeing(together, said, "the same rows in batches of hundreds", path),
     ]
     # A net in training mode, which was refused by now, takes no batch of one row.
-    alone = [_apart(module, group, _spread(group, 2 * _ALONE), 1) for group in groups]
-    off.append(_agreeing(together, alone, "the same rows one by one", path))
+    some = [_spread(group, 2 * _ALONE) for group in groups]
+    alone = [
+        answers(module, group.take(order), batch_size=1)
+        for group, order in zip(groups, some, strict=True)
+    ]
+    off.append(_agreeing(_in(together, some), alone, "the same rows one by one", path))
     remark = (
         f"Answers depend a little on the other rows of a batch (by {max(off):.2g} standard "
         "deviations of the outputs), as dynamic quantization does."
@@ -102,7 +110,7 @@ def _agreeing(
     *,
     most: float = _COMPANY,
 ) -> float:
-    """Return the largest difference between two answers; rows without a second one are NaN there.
+    """Return the largest difference between two answers to the same rows.
 
     Raises:
         DataError: when it is more than `most`.
@@ -129,12 +137,9 @@ def _scattered(n: int) -> Tensor:
     return order[order < n]
 
 
-def _apart(module: nn.Module, rows: Rows, order: Tensor, size: int) -> Tensor:
-    """Return answers to rows, asked in this order in batches of a size; NaN of other rows."""
-    found = answers(module, rows.take(order), batch_size=size)
-    apart = found.new_full((len(rows), *found.shape[1:]), torch.nan)
-    apart[order] = found
-    return apart
+def _in(answered: Sequence[Tensor], orders: Sequence[Tensor]) -> list[Tensor]:
+    """Return each group's answers in another order, or some of them."""
+    return [group[order] for group, order in zip(answered, orders, strict=True)]
 
 
 @contextmanager
@@ -155,8 +160,7 @@ def _kept(model: Callable[..., Any]) -> Iterator[Callable[[], bool]]:
 
 def _difference(first: Tensor, second: Tensor) -> float:
     """Return the root mean square difference in standard deviations of the outputs over rows."""
-    asked = ~second.isnan().reshape(len(second), -1).all(dim=1)
-    a, b = (torch.nan_to_num(t[asked].double()) for t in (first, second))
+    a, b = (torch.nan_to_num(t.double()) for t in (first, second))
     spread = a - a.mean(dim=0)
     scale = max(math.sqrt(float(spread.square().mean())), 1e-4 * float(a.abs().amax()), 1e-12)
     return math.sqrt(float((a - b).square().mean())) / scale

@@ -30,6 +30,8 @@ WORDS = (
     torch.randint(0, 50, (40, 4)),
 )
 POOLED = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(32, 5))
+SHARED = nn.Linear(48, 48)
+AGAIN = (nn.Sequential(SHARED, nn.ReLU(), SHARED, nn.ReLU(), nn.Linear(48, 5)), torch.randn(40, 48))
 CASES = [
     ("litert-int8", *IMAGES, ["0", "3", "5"]),
     ("litert-int4", *IMAGES, ["0", "3", "5"]),
@@ -38,6 +40,8 @@ CASES = [
     # ExecuTorch leaves tables and the layer of the logits in fp32.
     ("executorch-int8", *IMAGES, ["0", "3"]),
     ("executorch-int8", *WORDS, ["2"]),
+    # Of a layer with two names the program holds the last.
+    ("executorch-int8", *AGAIN, ["2"]),
 ]
 
 
