@@ -45,9 +45,9 @@ class Net:
 class Transformer(nn.Module):
     """A table of word vectors, two encoder layers, and a linear layer over their mean."""
 
-    def __init__(self, words: int, *, width: int) -> None:
+    def __init__(self, words: int, *, width: int, classes: int = CLASSES) -> None:
         super().__init__()
-        self.table, self.out = nn.Embedding(words, width), nn.Linear(width, CLASSES)
+        self.table, self.out = nn.Embedding(words, width), nn.Linear(width, classes)
         layer = nn.TransformerEncoderLayer(width, 4, 4 * width, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from benchmarks.artifact_nets import Transformer
 from safecompress.config import EngineConfig, TrainConfig
 from safecompress.models import MODELS
 from safecompress.protocols import Rows
@@ -20,6 +22,8 @@ from safecompress.topology import Topology
 from safecompress.train import Arithmetic, Trainer
 
 ROWS = 2048
+ENCODER = "encoder"
+"""The name of `artifact_nets.Transformer`, which is in no zoo."""
 IMAGE = (3, 32, 32)
 
 Turn = Callable[[int], None]
@@ -28,13 +32,17 @@ Turn = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """A model of the zoo with inputs and a batch size that one core manages."""
+    """A model with inputs and a batch size that one core manages.
+
+    One with words takes their numbers instead of real numbers, and is trained by AdamW.
+    """
 
     model: str
     shape: tuple[int, ...]
     classes: int
     batch: int
     options: dict[str, Any] = field(default_factory=dict)
+    words: int = 0
 
 
 SUBJECTS = {
@@ -49,14 +57,25 @@ SUBJECTS = {
     "resnet8": Subject("resnet8", IMAGE, 10, 64),
     "resnet20": Subject("resnet20", IMAGE, 10, 32),
     "resnet18": Subject("resnet18", IMAGE, 10, 8),
+    "encoder": Subject(ENCODER, (32,), 77, 32, {"width": 256}, words=5000),
 }
+if "MINILM" in os.environ:
+    SUBJECTS["minilm"] = Subject(
+        "hugging_face", (20,), 77, 32, {"folder": "${MINILM}", "start": "nothing"}, words=30_522
+    )
 
 
 def trainer(
     subject: Subject, augment: str, settings: Arithmetic | None, density: float = 1.0
 ) -> Trainer:
     """Return our trainer, with the given settings or those that it chooses by rule."""
-    config = TrainConfig(epochs=100_000, batch_size=subject.batch, lr=0.01, augment=augment)
+    config = TrainConfig(
+        epochs=100_000,
+        batch_size=subject.batch,
+        lr=0.01,
+        augment=augment,
+        optimizer="adamw" if subject.words else "sgd",
+    )
     network = model(subject)
     return Trainer(
         network,
@@ -136,6 +155,8 @@ def endless(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
 def model(subject: Subject) -> nn.Module:
     """Return the subject's model with the same random weights in every process."""
     with seeded(0, "benchmark", "init"):
+        if subject.model == ENCODER:
+            return Transformer(subject.words, classes=subject.classes, **subject.options)
         made: nn.Module = MODELS.parts[subject.model].factory(
             input_shape=subject.shape, classes=subject.classes, **subject.options
         )
@@ -145,7 +166,10 @@ def model(subject: Subject) -> nn.Module:
 def rows(subject: Subject) -> Rows:
     """Return random rows, because their values do not change the time."""
     g = torch.Generator().manual_seed(0)
-    inputs = torch.randn(ROWS, *subject.shape, generator=g)
+    if subject.words:
+        inputs = torch.randint(subject.words, (ROWS, *subject.shape), generator=g)
+    else:
+        inputs = torch.randn(ROWS, *subject.shape, generator=g)
     labels = torch.randint(subject.classes, (ROWS,), generator=g)
     return Rows(inputs, labels, torch.arange(ROWS))
 

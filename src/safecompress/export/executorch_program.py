@@ -15,7 +15,7 @@ from torch import Tensor
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.context import ExportContext
-from safecompress.export.graph import PositionalModule, in_fp32, quiet, reason_of
+from safecompress.export.graph import PositionalModule, in_fp32, ordinary_pooling, quiet, reason_of
 from safecompress.protocols import tensors_of
 
 INSTALL = "pip install 'safecompress[executorch]'"
@@ -214,8 +214,7 @@ def _exported(module: Any, given: tuple[Tensor, ...]) -> Any:
         # `PositionalModule.forward` has one variadic argument, so the shapes are nested once more.
         shapes = (shapes,)
     exported = torch.export.export(module, rows, dynamic_shapes=shapes)
-    table = {torch.ops.aten.adaptive_max_pool2d.default: _max_pool}
-    return exported.run_decompositions(table)
+    return exported.run_decompositions(ordinary_pooling())
 
 
 def _lowered(exported: Any) -> bytes:
@@ -224,17 +223,6 @@ def _lowered(exported: Any) -> bytes:
 
     lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     return bytes(lowered.to_executorch().buffer)
-
-
-def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
-    """Compute adaptive max pooling by ordinary pooling; the edge dialect lacks the former."""
-    windows = []
-    for size, wanted in zip(x.shape[-2:], output_size, strict=True):
-        if size % wanted:
-            raise ModelError(f"adaptive_max_pool2d: {wanted} windows do not divide {size}.")
-        windows.append(size // wanted)
-    pooled: tuple[Tensor, Tensor] = torch.ops.aten.max_pool2d_with_indices(x, windows, windows)
-    return pooled
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
@@ -158,6 +158,26 @@ def input_names(sample: Inputs) -> tuple[str, ...]:
     if isinstance(sample, tuple):
         return tuple(f"inputs.{i}" for i in range(len(sample)))
     return tuple(sample)
+
+
+def ordinary_pooling() -> dict[Any, Callable[..., Any]]:
+    """Return what an exported program is to compute instead of operators that converters lack.
+
+    It is a table for `ExportedProgram.run_decompositions`: adaptive max pooling becomes pooling
+    with windows of one size, where the windows divide the image.
+    """
+    return {torch.ops.aten.adaptive_max_pool2d.default: _max_pool}
+
+
+def _max_pool(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
+    """Compute adaptive max pooling by ordinary pooling; the edge dialect lacks the former."""
+    windows = []
+    for size, wanted in zip(x.shape[-2:], output_size, strict=True):
+        if size % wanted:
+            raise ModelError(f"adaptive_max_pool2d: {wanted} windows do not divide {size}.")
+        windows.append(size // wanted)
+    pooled: tuple[Tensor, Tensor] = torch.ops.aten.max_pool2d_with_indices(x, windows, windows)
+    return pooled
 
 
 def reason_of(error: BaseException) -> str:

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from safecompress.errors import ConfigError, ModelError
 from safecompress.export.context import ExportContext
 from safecompress.export.format import FP32, Session
-from safecompress.export.graph import PositionalModule, in_fp32, quiet, reason_of
+from safecompress.export.graph import PositionalModule, in_fp32, ordinary_pooling, quiet, reason_of
 from safecompress.export.loaders.litert_loader import loader
 from safecompress.protocols import tensors_of
 
@@ -57,7 +59,7 @@ class LitertProgram:
         row = tuple(t[:1].cpu().contiguous() for t in tensors_of(members))
         with _lowering(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.tflite"
-            litert_torch.convert(by_place, row).export(str(path))
+            litert_torch.convert(_pooled(by_place, row), row).export(str(path))
             self.fp32 = path.read_bytes()
         held = ((name, t.detach().cpu().numpy()) for name, t in module.named_parameters())
         self._weights = {name: array for name, array in held if array.ndim > 1}
@@ -115,6 +117,16 @@ class LitertProgram:
                 else:
                     work.add_dynamic_config(scope, every, num_bits=8)
             return bytes(work.quantize().quantized_model)
+
+
+def _pooled(module: nn.Module, row: tuple[Tensor, ...]) -> nn.Module:
+    """Return a module with ordinary pooling in place of an adaptive one, which has no lowering."""
+    table = ordinary_pooling()
+    exported = torch.export.export(module, row)
+    if not any(node.target in table for node in exported.graph.nodes):
+        return module
+    pooled: nn.Module = exported.run_decompositions(table).module()
+    return pooled
 
 
 @contextmanager

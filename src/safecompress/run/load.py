@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from safecompress.config import CompressConfig
+from safecompress.config import CompressConfig, ModelConfig
 from safecompress.data import Preprocessor
 from safecompress.errors import DataError, ModelError, RunFolderError
 from safecompress.files import read_json
@@ -130,8 +131,36 @@ def load_stored(
         raise DataError(
             f"{where}: the model file does not say its input_shape and classes."
         ) from error
+    _require_sizes(config.model, input_shape, classes, stored, where)
     module = build_model(config.model, input_shape=input_shape, classes=classes, seed=0)
     return _filled(plain_(module), stored, where)
+
+
+def _require_sizes(
+    model: ModelConfig, input_shape: tuple[int, ...], classes: int, stored: StoredModel, where: Path
+) -> None:
+    """Refuse a model whose weights have other shapes than the stored ones before it takes memory.
+
+    A damaged configuration can name layers of any size.
+    """
+    if ":" in model.name:
+        # Code of the user's may compute with numbers, which weights without memory do not have.
+        return
+    try:
+        with torch.device("meta"):
+            module = build_model(model, input_shape=input_shape, classes=classes, seed=0)
+    except (RuntimeError, ModelError):
+        # So may a pretrained family. What else is wrong, the real model says.
+        return
+    held = {name: tuple(t.shape) for name, t in stored.weights.items()}
+    for name, parameter in module.named_parameters():
+        shape = tuple(parameter.shape)
+        if held.get(name, shape) != shape:
+            raise ModelError(
+                f"{where}: the module does not fit the stored weights: '{name}' has the shape "
+                f"{shape} by the configuration and {held[name]} in the file; put the "
+                "configuration back from a copy."
+            )
 
 
 def _filled(module: nn.Module, stored: StoredModel, where: Path) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from safecompress.export import FORMATS, ExportContext
 from safecompress.export.format import FP32
+from safecompress.export.written import write_files
 from safecompress.topology import Topology
 from tests.export_models import require_extras
 
@@ -28,6 +29,7 @@ WORDS = (
     nn.Sequential(nn.Embedding(50, 16), nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 5)),
     torch.randint(0, 50, (40, 4)),
 )
+POOLED = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(32, 5))
 CASES = [
     ("litert-int8", *IMAGES, ["0", "3", "5"]),
     ("litert-int4", *IMAGES, ["0", "3", "5"]),
@@ -65,3 +67,16 @@ def test_layers_are_the_models_and_stay_as_fine_as_asked(
         assert sizes[0] < sizes[1]
         assert off[1] < off[0]
         assert to != FP32 or off[1] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["litert", "executorch", "onnx", "openvino"])
+def test_windows_of_adaptive_pooling_are_those_of_ordinary_pooling(
+    name: str, tmp_path: Path
+) -> None:
+    form, rows = FORMATS.build(name, where="test"), torch.randn(9, 3, 8, 8)
+    require_extras(form)
+    context = ExportContext.of(POOLED, Topology.dense(POOLED), rows)
+    path = tmp_path / f"m{form.suffixes[0]}"
+    write_files(form, path, form.write(context, {}))
+    said = torch.as_tensor(form.open(path, context)(rows))
+    torch.testing.assert_close(said, POOLED(rows).detach(), rtol=1e-4, atol=1e-5)
