@@ -62,10 +62,9 @@ def quantized(
         if layer is not None:
             array = writer.array(layer.weight)
             kind = INT8 if layer.weight in kept else weights
-            # A runtime may compute in integers whatever reads some: OpenVINO does so with the
-            # convolution that makes the logits, which onnxruntime computes in fp32.
-            whole = given is not None and layer.multiplies
-            rounded = quantize(np.moveaxis(array, layer.axis, 0), kind, multiplied=whole)
+            # Any of these may be computed in integers: OpenVINO does so with the convolution that
+            # makes the logits, which onnxruntime computes in fp32, even behind a pooling.
+            rounded = quantize(np.moveaxis(array, layer.axis, 0), kind, multiplied=layer.multiplies)
             if layer.kind == "Gather":
                 writer.look_up(node, rounded)
                 continue
