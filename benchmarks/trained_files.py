@@ -17,8 +17,9 @@ format whose packages are not installed has no figure, and the cell says so.
 What the stored cells say: with layers that went back, every format that was installed keeps at
 least 99.2 % of the classes, on a processor that cuts off sums and where none is cut off; ExecuTorch
 was installed for two of the four models. With every layer rounded, fp32 and half precision keep
-99.9 %, int8 98.2 to 100 %, int4 91.4 to 98.2 %. The lowest are Location30's 30 classes, of which the model itself names 62 % rightly, so that many rows
-lie between two classes, and a transformer for 77 classes.
+99.9 %, int8 98.2 to 100 %, int4 91.4 to 98.2 %. The lowest are Location30's 30 classes, of which
+the model itself names 62 % rightly, so that many rows lie between two classes, and a transformer
+for 77 classes.
 """
 
 from __future__ import annotations
