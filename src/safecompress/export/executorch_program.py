@@ -191,8 +191,8 @@ def _give_each_its_own_(module: Any) -> None:
     A quantizer rounds a weight's node for one operator alone, and XNNPACK rounds a bias by the
     steps of the first operator that reads it, whichever reads it then.
     """
-    for node in list(module.graph.nodes):
-        for number, user in enumerate(list(node.users)[1:] if node.op == "get_attr" else ()):
+    for node in [n for n in module.graph.nodes if n.op == "get_attr"]:
+        for number, user in enumerate(list(node.users)[1:]):
             name = f"{node.target}_again{number}".replace(".", "_")
             held = operator.attrgetter(node.target)(module)
             module.register_buffer(name, held.detach().clone())

@@ -23,8 +23,8 @@ from safecompress.train.predict import answers
 _ROWS = 32
 """Members and non-members each that are asked again, from all over their groups."""
 _BATCH = 8
-_ALONE = 16
-"""Rows of each group that are asked one by one."""
+_ALONE = 32
+"""Rows that are asked one by one; of each group where groups are asked apart."""
 _ROUNDING = 1e-3
 """Largest difference between two answers, in standard deviations over rows, that is rounding."""
 _COMPANY = 0.05
@@ -67,10 +67,7 @@ def steady_answers(
             groups, said = [concatenate(*groups)], [torch.cat(said)]
         together, again = ([answers(module, group) for group in groups] for _ in range(2))
         orders = [_scattered(len(group)) for group in groups]
-        apart = [
-            answers(module, group.take(order), batch_size=_BATCH)
-            for group, order in zip(groups, orders, strict=True)
-        ]
+        apart = _asked(module, groups, orders, _BATCH)
     if changed():
         raise DataError(
             f"{path}: asking it changes the statistics of its normalization layers, so it is in "
@@ -83,11 +80,8 @@ def steady_answers(
         _agreeing(together, said, "the same rows in batches of hundreds", path),
     ]
     # A net in training mode, which was refused by now, takes no batch of one row.
-    some = [_spread(group, 2 * _ALONE) for group in groups]
-    alone = [
-        answers(module, group.take(order), batch_size=1)
-        for group, order in zip(groups, some, strict=True)
-    ]
+    some = [_spread(group, _ALONE) for group in groups]
+    alone = _asked(module, groups, some, 1)
     off.append(_agreeing(_in(together, some), alone, "the same rows one by one", path))
     remark = (
         f"Answers depend a little on the other rows of a batch (by {max(off):.2g} standard "
@@ -135,6 +129,14 @@ def _scattered(n: int) -> Tensor:
     """Return an order of n rows in which a batch has rows from all over them."""
     order = torch.arange(-(-n // _BATCH) * _BATCH).reshape(_BATCH, -1).T.flatten()
     return order[order < n]
+
+
+def _asked(
+    module: nn.Module, groups: Sequence[Rows], orders: Sequence[Tensor], size: int
+) -> list[Tensor]:
+    """Return the answers to some rows of each group, asked in this order in batches of a size."""
+    pairs = zip(groups, orders, strict=True)
+    return [answers(module, group.take(order), batch_size=size) for group, order in pairs]
 
 
 def _in(answered: Sequence[Tensor], orders: Sequence[Tensor]) -> list[Tensor]:
