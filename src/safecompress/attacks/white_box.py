@@ -22,6 +22,7 @@ from safecompress.attacks.options import require_at_least
 from safecompress.attacks.registry import ATTACKS
 from safecompress.errors import MissingEvidenceError
 from safecompress.protocols import Attack, Evidence, Internals, Outputs, Pool, residuals
+from safecompress.spacing import evenly_spaced
 
 _SHORTEST = 1e-6
 """Least gradient length, relative to ‖p − y‖. Where no unit is active the gradient is 0, and the
@@ -123,7 +124,7 @@ class WhiteBoxAttack(Attack):
         least = _SHORTEST * outputs.per_row(_residual_lengths)[:, None]
         # Where p − y is 0, too, the clamp keeps the logarithm finite.
         norms = torch.maximum(internals.gradient_norms, least).clamp(min=1e-300).log()
-        layers = _evenly(norms.shape[1], self.layers)
+        layers = evenly_spaced(norms.shape[1], self.layers)
         cosines = _likeness(typical, internals, outputs.labels)
         black_box = outputs.per_row(OutputFeatures(self.top))
         return torch.cat([black_box, norms[:, layers], cosines], dim=1)
@@ -141,13 +142,6 @@ ATTACKS.add(
 
 def _residual_lengths(outputs: Outputs) -> Tensor:
     return residuals(outputs.logits, outputs.labels).length
-
-
-def _evenly(count: int, most: int) -> Tensor:
-    """Return indices of at most `most` of `count` layers: the last, the first, others between."""
-    if most == 1:
-        return torch.tensor([count - 1])
-    return torch.linspace(0, count - 1, min(count, most)).round().long()
 
 
 def _typical(known: Pool[Evidence]) -> Tensor:

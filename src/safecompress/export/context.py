@@ -13,6 +13,7 @@ from torch import nn
 from safecompress.data import Preprocessor
 from safecompress.errors import ConfigError
 from safecompress.protocols import Inputs, leading_size, map_inputs
+from safecompress.spacing import evenly_spaced
 from safecompress.topology import Topology
 from safecompress.transforms import PLAIN, Quantization, attach_
 
@@ -85,7 +86,7 @@ class ExportContext:
         if numbers is not None:
             # The hooks that round layers' inputs are removed: a file rounds by operators instead.
             attach_(copied, PLAIN)
-        at = np.unique(np.linspace(0, n - 1, min(n, CALIBRATION)).astype(np.int64))
+        at = evenly_spaced(n, CALIBRATION)
         few = map_inputs(lambda t: t[at].cpu(), members)
         return cls(copied, topology, few, preprocessor, raw_type, numbers)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from safecompress.data.rows import concatenate
 from safecompress.errors import DataError
 from safecompress.protocols import Pool, Rows, tensors_of
+from safecompress.spacing import evenly_spaced
 from safecompress.train.predict import answers
 
 _ROWS = 32
@@ -57,7 +58,7 @@ def steady_answers(
     Raises:
         DataError: when the answers differ by more than rounding, or asking changes the model.
     """
-    index = rows.map(_spread)
+    index = rows.map(lambda r: evenly_spaced(len(r), _ROWS))
     few = rows.zip(index, lambda r, at: r.take(at))
     with _kept(model) as changed:
         given = rows.map(lambda r: answers(module, r))
@@ -80,7 +81,7 @@ def steady_answers(
         _agreeing(together, said, "the same rows in batches of hundreds", path),
     ]
     # A net in training mode, which was refused by now, takes no batch of one row.
-    some = [_spread(group, _ALONE) for group in groups]
+    some = [evenly_spaced(len(group), _ALONE) for group in groups]
     alone = _asked(module, groups, some, 1)
     off.append(_agreeing(_in(together, some), alone, "the same rows one by one", path))
     remark = (
@@ -118,11 +119,6 @@ def _agreeing(
             "again, whose statistics such questions may have changed."
         )
     return off
-
-
-def _spread(rows: Rows, most: int = _ROWS) -> Tensor:
-    """Return the positions of a few rows from all over a group."""
-    return torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()
 
 
 def _scattered(n: int) -> Tensor:
