@@ -83,7 +83,7 @@ def test_an_issue_form_is_one_that_github_shows(form: Path) -> None:
 def test_both_ways_to_check_a_change_run_the_same_commands() -> None:
     (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
     hosted = [step["run"].split()[1] for step in job["steps"] if "run" in step]
-    here = re.findall(r"^make (\w+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    here = re.findall(r"^ *make (\w+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert hosted == here
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,16 @@ ROUNDED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.fixture(scope="module")
-def models(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[str, float]]:
+    """The figures of an audit whose references are all of other models, by their number."""
 
+    @cache
+    def figures(models: int) -> dict[str, float]:
+        given = with_references(ROWS, leak=0.0, models=models)
+        document = audit(saved(tmp_path_factory.mktemp("alone"), given)).verdict.document.to_json()
+        return {c["name"]: c["value"] for c in document["checks"] if "control" not in c["name"]}
 
-@pytest.fixture(scope="module")
-def alone(models: int, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """The figures of an audit whose references are all of other models."""
-    file = saved(tmp_path_factory.mktemp("alone"), with_references(ROWS, leak=0.0, models=models))
-    document = audit(file).verdict.document.to_json()
-    return {c["name"]: c["value"] for c in document["checks"] if "control" not in c["name"]}
+    return figures
 
 
 FEW = ("exact", "half precision")
@@ -142,11 +143,11 @@ FEW = ("exact", "half precision")
     ("models", "rounding"),
     [(4, name) for name in ROUNDED]
     + [(16, name) for name in ROUNDED if calibrating() or name in FEW],
-    indirect=["models"],
 )
 def test_the_model_among_its_references_changes_no_figure(
-    models: int, rounding: str, alone: dict[str, float], tmp_path: Path
+    models: int, rounding: str, alone: Callable[[int], dict[str, float]], tmp_path: Path
 ) -> None:
+    apart = alone(models)
     found = with_references(ROWS, leak=0.0, models=models)
 
     def joined(group: str, own: Arrays) -> Arrays:
@@ -159,12 +160,12 @@ def test_the_model_among_its_references_changes_no_figure(
 
     with_itself = saved(tmp_path, changed(found, joined), "joined")
     document = audit(with_itself).verdict.document.to_json()
-    assert {c["name"]: c["value"] for c in document["checks"] if c["name"] in alone} == alone
+    assert {c["name"]: c["value"] for c in document["checks"] if c["name"] in apart} == apart
     assert f"Reference models {models} have the audited model's own outputs" in str(
         document["remarks"]
     )
     assert f"{models} reference models" in document["scope"]
-    assert abs(alone["lira-online.auc ≤ 0.6"] - 0.5) < 0.06
+    assert abs(apart["lira-online.auc ≤ 0.6"] - 0.5) < 0.06
 
 
 def test_a_reference_that_is_given_twice_counts_once(tmp_path: Path) -> None:
