@@ -72,7 +72,8 @@ def test_a_link_to_a_folded_section_opens_it(browser: Browser) -> None:
         links = opened.page.locator("nav a").all()
         assert len(links) > 8
         for link in links:
-            link.click()
+            # A click of the mouse waits until the page has stopped scrolling, a second each.
+            link.evaluate("link => link.click()")
             name = link.get_attribute("href")
             opened.page.wait_for_function(
                 "name => document.querySelector(name).closest('section')"
