@@ -28,6 +28,7 @@ from safecompress.checks.check import CheckResult
 from safecompress.checks.conditions import Status
 from safecompress.checks.reference_doubts import reference_doubts
 from safecompress.checks.subject import Stopwatch, Subject
+from safecompress.checks.unread_answers import unread_doubts
 from safecompress.errors import FOREIGN, MissingEvidenceError, UndecidableError
 from safecompress.protocols import (
     Attack,
@@ -77,6 +78,7 @@ def control_checks(
     return (
         blind,
         *doubts,
+        *unread_doubts(subject, attacks),
         *attack_controls(subject, attacks=attacks, untouched=untouched, among=among),
     )
 
