@@ -51,9 +51,9 @@ the small CNN's neither way.
 
 Text models, on the older machine: with a mask of 5 % a step of the encoder takes 0.84 and one of
 MiniLM 0.76 of the dense one's time, with half of the weights 1.00 and 1.08 (quartiles 0.94 and
-1.15), so the goal of 1.10 is met, MiniLM's narrowly: vectors of half of 22 million weights are copied
-into and out of their parameters at every step, 47 ms of 850, and AdamW saves 16 of these. Timed in
-turns of two steps, each of which begins with a candidate, it was 1.11.
+1.15), so the goal of 1.10 is met, MiniLM's narrowly: vectors of half of 22 million weights are
+copied into and out of their parameters at every step, 47 ms of 850, and AdamW saves 16 of these.
+Timed in turns of two steps, each of which begins with a candidate, it was 1.11.
 
 Tried for the goals that the older machine misses; times as fast as the plain loop, one process a
 side:

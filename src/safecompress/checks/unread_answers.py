@@ -33,8 +33,9 @@ _AHEAD = 0.03
 _FEWEST = 100
 """Fewest rows of each group from which anything is concluded."""
 _MOST_ROWS = 1 << 14
-"""Most rows of each group that are read, and fewer of very many classes."""
-_MOST_NUMBERS = 1 << 23
+"""Most rows of each group that are read."""
+_MOST_NUMBERS = 1 << 21
+"""Most numbers of each group that are read, which bounds the memory where classes are many."""
 _MOST_CLASSES = 64
 """Most classes whose answers are read one by one, those that differ most from row to row."""
 _PENALTIES = tuple(10.0 ** (-k / 2) for k in range(-2, 9))
@@ -53,12 +54,12 @@ def unread_doubts(subject: Subject, attacks: Sequence[Attack]) -> tuple[CheckRes
         subject: the judged model; of anything but classes nothing is said.
         attacks: the attacks of its suite, which have run.
     """
-    sizes = [len(subject.outputs.members), len(subject.outputs.nonmembers)]
-    if not subject.classifies or min(sizes) < 2 * _FEWEST:
+    known, judged = _halves(subject)
+    groups = (known.members, known.nonmembers, judged.members, judged.nonmembers)
+    if not subject.classifies or min(map(len, groups)) < _FEWEST:
         return ()
     strongest = max((_strength(subject, attack) for attack in attacks), default=0.5)
     least = max(_LEAST, strongest + _AHEAD)
-    known, judged = _halves(subject)
     doubts = []
     written = max((_told(s) for s in _by_writing(judged)), key=lambda told: told.low)
     if written.low > least:
@@ -111,7 +112,7 @@ def _halves(subject: Subject) -> tuple[Pool[Outputs], Pool[Outputs]]:
     def part(rows: Outputs, mask: Tensor) -> Outputs:
         chosen = mask.nonzero().squeeze(1)
         chosen = chosen[torch.argsort(rows.ids[chosen], stable=True)]
-        most = min(_MOST_ROWS, max(_FEWEST, _MOST_NUMBERS // rows.classes))
+        most = min(_MOST_ROWS, max(1, _MOST_NUMBERS // rows.classes))
         return rows.take(chosen[evenly_spaced(len(chosen), most)])
 
     both = subject.outputs.zip(subject.halves, lambda rows, mask: (rows, mask))
