@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from safecompress.checks import AttackMeasure, Check, Suite, TprAtFpr
+from safecompress.checks.overall import unasked
 from safecompress.cli.compress import Assign, Seed, settings
 from safecompress.compression.prepare import PreparedRun, prepare
 from safecompress.compression.schedule import Schedule, round_sizes, rounds_in_words
@@ -67,6 +68,7 @@ def describe(prepared: PreparedRun) -> list[str]:
     lines += [f"note      {remark}" for remark in prepared.remarks]
     lines += _starved(prepared)
     lines += _warnings(suite, n_members, n_nonmembers, level=level)
+    lines += [f"warning   no verdict can pass: {d.message}. {d.advice}" for d in unasked(suite)]
     return [*lines, "valid"]
 
 
