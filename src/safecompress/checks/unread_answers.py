@@ -10,6 +10,7 @@ pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,6 +48,41 @@ _CLOSE = 2.0**-21
 """Share of a float32 number by which it may differ from the decimal number that it stands for."""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where answers can tell members unread.
+
+    Args:
+        name: what is in doubt then.
+        what: what tells members, in words.
+        wanted: what would settle the doubt, as a condition.
+        advice: what to do.
+    """
+
+    name: str
+    what: str
+    wanted: str
+    advice: str
+
+
+_WRITING = _Place(
+    "members' answers written like the others'",
+    "how answers are rounded tells members",
+    "answers to both groups written in one precision",
+    "Record the answers to both groups by one program, in one precision and with as many decimals. "
+    "If the model itself rounds what it says of its members, that is a leak that no attack here "
+    "measures.",
+)
+_SHAPE = _Place(
+    "attacks that read what tells members",
+    "what the model says of the classes beside the label tells members",
+    "no more in the whole answers than the attacks find",
+    "Take this AUC for the leak: it is that of a regression learned on half of the rows. An attack "
+    "that reads whole answers, such as neural-published, may find it as well, and its check then "
+    "decides.",
+)
+
+
 def unread_doubts(subject: Subject, attacks: Sequence[Attack]) -> tuple[CheckResult, ...]:
     """Return an undecided control for each way in which answers tell what no attack reads.
 
@@ -58,41 +94,25 @@ def unread_doubts(subject: Subject, attacks: Sequence[Attack]) -> tuple[CheckRes
     groups = (known.members, known.nonmembers, judged.members, judged.nonmembers)
     if not subject.classifies or min(map(len, groups)) < _FEWEST:
         return ()
-    strongest = max((_strength(subject, attack) for attack in attacks), default=0.5)
-    least = max(_LEAST, strongest + _AHEAD)
-    doubts = []
-    written = max((_told(s) for s in _by_writing(judged)), key=lambda told: told.low)
-    if written.low > least:
-        doubts.append(
-            in_doubt(
-                "members' answers written like the others'",
-                f"how answers are rounded tells members with {_figure(written, strongest)}",
-                wanted="answers to both groups written in one precision",
-                advice="Record the answers to both groups by one program, in one precision and "
-                "with as many decimals. If the model itself rounds what it says of its members, "
-                "that is a leak that no attack here measures.",
-            )
-        )
+    written = max((_told(scores) for scores in _by_writing(judged)), key=lambda told: told.low)
+    found = {_WRITING: written}
     # Of one class beside the label there is no more to say than how sure the model is.
-    shape = _told(_by_shape(known, judged)) if known.members.classes > 2 else None
-    if shape is not None and shape.low > least:
-        doubts.append(
-            in_doubt(
-                "attacks that read what tells members",
-                "what the model says of the classes beside the label tells members with "
-                + _figure(shape, strongest),
-                wanted="no more in the whole answers than the attacks find",
-                advice="Name an attack that reads whole answers, for example neural-published, "
-                "whose check then says how much the model leaks.",
-            )
+    if known.members.classes > 2:
+        found[_SHAPE] = _told(_by_shape(known, judged))
+    found = {place: told for place, told in found.items() if told.low > _LEAST}
+    if not found:
+        return ()
+    strongest = max((_strength(subject, attack) for attack in attacks), default=0.5)
+    return tuple(
+        in_doubt(
+            place.name,
+            f"{place.what} with AUC {told.value:.3f} [{told.low:.3f}, {told.high:.3f}], where the "
+            f"strongest attack that was asked for has {strongest:.3f}: no attack here reads it",
+            wanted=place.wanted,
+            advice=place.advice,
         )
-    return tuple(doubts)
-
-
-def _figure(told: Interval, strongest: float) -> str:
-    return (
-        f"AUC {told.value:.3f} [{told.low:.3f}, {told.high:.3f}], where the strongest attack that "
-        f"was asked for has {strongest:.3f}: no attack here reads it"
+        for place, told in found.items()
+        if told.low > strongest + _AHEAD
     )
 
 
