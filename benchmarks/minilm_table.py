@@ -38,7 +38,10 @@ _SET = [
     *("teachers.folds=2", "teachers.held_out=1"),
 ]
 METHODS: dict[str, dict[str, Any]] = {
-    "dense": TABLE["dense"],
+    "dense": {
+        **TABLE["dense"],
+        "set": [*TABLE["dense"]["set"], "sparse.initialize=magnitude-global"],
+    },
     "magnitude": {
         "set": ["sparse.rounds=0", "sparse.initialize=magnitude-global"],
         "says": TABLE["magnitude"]["says"],

@@ -25,7 +25,7 @@ from safecompress.checks import (
 from safecompress.checks.measures import measure_from
 from safecompress.compression.first_masks import FIRST_MASKS
 from safecompress.compression.given_weights import given_accuracy
-from safecompress.compression.jobs import build_defenses
+from safecompress.compression.jobs import build_defenses, training_steps
 from safecompress.compression.limits import limits_of
 from safecompress.compression.maskable import choose_maskable_
 from safecompress.compression.model_source import (
@@ -62,6 +62,7 @@ from safecompress.models import (
 )
 from safecompress.models.given import ModelSource
 from safecompress.models.words import words_of
+from safecompress.protocols import FirstMaskTraining
 from safecompress.randomness import derive
 from safecompress.registry.identity import require_distinct_names
 from safecompress.sparse import initialize
@@ -212,6 +213,7 @@ def prepare(
     build_defenses(config, splits, "search")
     if (training := build_first_mask(config).training(config.sparse)) is not None:
         build_defenses(config, splits, "pruning", own=training.defense)
+        _check_length(config, training, rows=len(splits.members))
     if compare_groups:
         _check_blind(config, splits)
         _check_columns(config, splits)
@@ -225,6 +227,17 @@ def prepare(
             "train.batch_size."
         ) from error
     return replace(prepared, remarks=(*remarks, *found.remarks), stacks=found.stacks)
+
+
+def _check_length(config: CompressConfig, training: FirstMaskTraining, *, rows: int) -> None:
+    steps = training_steps(training.config, rows=rows)
+    if steps < training.fewest_steps:
+        raise ConfigError(
+            f"sparse.initialize: '{config.sparse.initialize}' needs {training.fewest_steps} steps "
+            f"of training, and {training.config.epochs:g} epochs of {rows} members in batches of "
+            f"{training.config.batch_size} are {steps}; train longer, or name a first mask without "
+            "a training, e.g. magnitude-global."
+        )
 
 
 def _check_parts(config: CompressConfig) -> None:

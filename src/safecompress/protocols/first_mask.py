@@ -28,10 +28,12 @@ class FirstMaskTraining:
         config: its length, batches and optimizer.
         defense: what draws the weights towards a mask; its state is in the trained candidate.
             Those of `steer.defenses` take part beside it.
+        fewest_steps: optimizer steps that it needs; a shorter one is refused before any training.
     """
 
     config: TrainConfig
     defense: Defense
+    fewest_steps: int = 0
 
 
 @dataclass(frozen=True)

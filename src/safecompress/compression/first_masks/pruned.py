@@ -38,10 +38,14 @@ class Pruned(FirstMask):
         """
         if self.pruner == "admm":
             return FirstMaskTraining(
-                sparse.admm.train or sparse.train, Admm(sparse, scope=self.scope)
+                sparse.admm.train or sparse.train,
+                Admm(sparse, scope=self.scope),
+                fewest_steps=sparse.admm.rounds,
             )
         return FirstMaskTraining(
-            sparse.gradual.train or sparse.train, Gradual(sparse, scope=self.scope)
+            sparse.gradual.train or sparse.train,
+            Gradual(sparse, scope=self.scope),
+            fewest_steps=sparse.gradual.cuts,
         )
 
     def start(self, context: FirstMaskContext) -> FirstMaskStart:
