@@ -54,7 +54,7 @@ def test_a_recipe_of_a_text_model_fits_a_stand_in_for_its_data_and_its_encoder(
         texts, labels = labeled_texts(150, seed=seed)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         written_csv(tmp_path / name, {"text": texts, "label": labels})
-    shorter = ["data.preprocessing.max_length=12"]
+    shorter = ["data.preprocessing.max_length=12", "sparse.gradual.cuts=4"]
     if "rows:" in recipe.read_text(encoding="utf-8"):
         shorter += ["data.split.rows=200", "data.split.members=80"]
     lines = describe(prepare(load_config(recipe, assignments=shorter)))
